@@ -1,0 +1,64 @@
+"""
+The closed vocabularies of a record: types, levels and statuses.
+
+They are plain string enumerations, apart from `fluxloop.models`, so that the recording path and
+`import fluxloop` need no pydantic. A word is accepted in any case, from files and from users.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Self
+
+SCHEMA_VERSION = 1
+"""Written as ``schema`` on every trace line; goes up when a reader would have to change."""
+
+
+class _Word(str, Enum):
+    """A string enumeration whose members are found whatever their case."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        return cls.__members__.get(value.upper()) if isinstance(value, str) else None
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class ObservationType(_Word):
+    """What an observation is. Values are lower case; records spell the name, as in ``"TOOL"``."""
+
+    AGENT = "agent"
+    SPAN = "span"
+    TOOL = "tool"
+    GENERATION = "generation"
+    RETRIEVAL = "retrieval"
+    EMBEDDING = "embedding"
+    EVENT = "event"
+    CHAIN = "chain"
+    EVALUATION = "evaluation"
+
+
+class ObservationLevel(_Word):
+    """How loud an observation is; ``ERROR`` goes with the status ``error`` and no other."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Status(_Word):
+    """
+    How an observation, or the trace of which it is the root, ended.
+
+    ``interrupted`` waits on a human, ``abandoned`` is a stream closed before its end or a scope
+    nobody closed, ``crashed`` was still open when its process died.
+    """
+
+    SUCCESS = "success"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    ABANDONED = "abandoned"
+    CRASHED = "crashed"

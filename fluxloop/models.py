@@ -1,0 +1,201 @@
+"""
+The records as Python objects: `ObservationData`, `TraceData`, `Usage`, and the tree `Trace`.
+
+These are what users build (manual instrumentation) and get back (`fluxloop.read_traces`). The
+recording path writes the same fields without passing through them.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+
+from .kinds import SCHEMA_VERSION, ObservationLevel, ObservationType, Status
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "ObservationData",
+    "ObservationLevel",
+    "ObservationType",
+    "Status",
+    "Trace",
+    "TraceData",
+    "Usage",
+]
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+class Usage(BaseModel):
+    """
+    Token counts of one model call, or of a whole trace.
+
+    ``input_tokens`` includes the cached ones and ``output_tokens`` the reasoning ones, whatever the
+    provider's own convention is. A count nobody reported is None, not zero.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class ObservationData(BaseModel):
+    """
+    One recorded thing with a start, an end, an input and an output.
+
+    Built by hand for manual instrumentation; whatever is set on it before
+    `FluxLoopContext.pop_observation` is kept as given, including times, ids and token counts.
+    ``type`` takes an `ObservationType` or its name in any case.
+
+    Upstream's spellings are understood: ``parent_observation_id``, ``llm_parameters``,
+    ``prompt_tokens``, ``completion_tokens`` and ``total_tokens``.
+    """
+
+    model_config = ConfigDict(populate_by_name=True, protected_namespaces=(), arbitrary_types_allowed=True)
+
+    id: str = Field(default_factory=lambda: str(uuid.uuid4()), coerce_numbers_to_str=True)
+    trace_id: str | None = None
+    parent_id: str | None = Field(default=None, validation_alias=AliasChoices("parent_id", "parent_observation_id"))
+    type: ObservationType
+    name: str
+    seq: int | None = None
+    status: Status | None = None
+    level: ObservationLevel = ObservationLevel.INFO
+    status_message: str | None = None
+    start_time: datetime = Field(default_factory=_now)
+    end_time: datetime | None = None
+    duration_ms: float | None = None
+    input: Any = None
+    output: Any = None
+    error: str | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    model: str | None = None
+    provider: str | None = None
+    model_parameters: dict[str, Any] | None = Field(
+        default=None, validation_alias=AliasChoices("model_parameters", "llm_parameters")
+    )
+    usage: Usage | None = None
+    time_to_first_token_ms: float | None = None
+    finish_reasons: list[str] | None = None
+    redacted: int = 0
+    truncated: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _token_spellings(cls, values: Any) -> Any:
+        """Fold ``prompt_tokens`` and its siblings into ``usage``, where nothing better is given."""
+        if not isinstance(values, dict) or values.get("usage") is not None:
+            return values
+        counts = {ours: values[theirs] for theirs, ours in _TOKEN_SPELLINGS.items() if values.get(theirs) is not None}
+        return {**values, "usage": counts} if counts else values
+
+    def _tokens(self, field: str) -> int | None:
+        return getattr(self.usage, field) if self.usage else None
+
+    def _set_tokens(self, field: str, count: int | None) -> None:
+        self.usage = (self.usage or Usage()).model_copy(update={field: count})
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """Upstream's word for ``usage.input_tokens``; can be set."""
+        return self._tokens("input_tokens")
+
+    @prompt_tokens.setter
+    def prompt_tokens(self, count: int | None) -> None:
+        self._set_tokens("input_tokens", count)
+
+    @property
+    def completion_tokens(self) -> int | None:
+        """Upstream's word for ``usage.output_tokens``; can be set."""
+        return self._tokens("output_tokens")
+
+    @completion_tokens.setter
+    def completion_tokens(self, count: int | None) -> None:
+        self._set_tokens("output_tokens", count)
+
+    @property
+    def total_tokens(self) -> int | None:
+        """``usage.total_tokens``; can be set."""
+        return self._tokens("total_tokens")
+
+    @total_tokens.setter
+    def total_tokens(self, count: int | None) -> None:
+        self._set_tokens("total_tokens", count)
+
+
+_TOKEN_SPELLINGS = {
+    "prompt_tokens": "input_tokens",
+    "completion_tokens": "output_tokens",
+    "total_tokens": "total_tokens",
+}
+"""Upstream's token fields, and the field of `Usage` each of them is."""
+
+
+class TraceData(BaseModel):
+    """
+    One run of the program: what all its observations share.
+
+    ``status``, ``error``, ``input`` and ``output`` are those of the root observation; ``usage``
+    counts each model call once.
+    """
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    trace_id: str = Field(validation_alias=AliasChoices("trace_id", "id"), coerce_numbers_to_str=True)
+    name: str = ""
+    session_id: str | None = None
+    user_id: str | None = None
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    duration_ms: float | None = None
+    status: Status | None = None
+    error: str | None = None
+    input: Any = None
+    output: Any = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    tags: list[str] = Field(default_factory=list)
+    usage: Usage | None = None
+    schema_version: int = Field(default=SCHEMA_VERSION, alias="schema")
+
+
+class Trace(TraceData):
+    """
+    A trace read back, as a tree.
+
+    ``observations`` are in start order. ``status`` is None while the program is still running.
+    An observation whose parent was never recorded counts as a root, so nothing is ever hidden.
+    """
+
+    observations: list[ObservationData] = Field(default_factory=list)
+
+    @property
+    def roots(self) -> list[ObservationData]:
+        """The observations without a (known) parent, in start order."""
+        known = {o.id for o in self.observations}
+        return [o for o in self.observations if o.parent_id not in known]
+
+    def children(self, parent: ObservationData) -> list[ObservationData]:
+        """The observations directly under *parent*, in start order."""
+        return [o for o in self.observations if o.parent_id == parent.id]
+
+    def walk(self) -> Iterator[tuple[int, ObservationData]]:
+        """Every observation, parents before children, each with its depth (a root has 0)."""
+        known = {o.id for o in self.observations}
+        below: dict[str | None, list[ObservationData]] = {}
+        for observation in reversed(self.observations):
+            parent = observation.parent_id if observation.parent_id in known else None
+            below.setdefault(parent, []).append(observation)
+        pending = [(0, o) for o in below.pop(None, [])]
+        while pending:
+            depth, observation = pending.pop()
+            yield depth, observation
+            pending += [(depth + 1, o) for o in below.pop(observation.id, [])]
