@@ -1,0 +1,59 @@
+"""
+What recording could not do, counted and said once.
+
+Nothing here ever reaches the user's program: a trouble is one line in ``logging.getLogger("fluxloop")``
+per cause, and a number that `fluxloop.report` returns.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+
+log = logging.getLogger("fluxloop")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of the records so far, as counts since the set-up began."""
+
+    written: int = 0
+    """Records handed to the storage without an error: one per observation and one per trace."""
+    failed: int = 0
+    """Records the storage could not keep (disk full, folder not writable, …)."""
+    dropped: int = 0
+    """Observations that could not be recorded at all, because of a failure of our own."""
+    truncated: int = 0
+    """Places cut to the size limits."""
+    redacted: int = 0
+    """Places masked."""
+    sampled_out: int = 0
+    """Traces left out by ``sample_rate``."""
+    troubles: tuple[str, ...] = ()
+    """Each cause that was logged, in words, oldest first."""
+
+
+class Troubles:
+    """The causes met so far: the first of each is logged, and all are remembered (up to a bound)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._said: dict[str, str] = {}
+
+    def say(self, cause: str, message: str, *, exc_info: bool = False) -> None:
+        """Log *message* as a warning unless *cause* was met before."""
+        with self._lock:
+            if cause in self._said or len(self._said) >= MOST_CAUSES:
+                return
+            self._said[cause] = message
+        log.warning(message, exc_info=exc_info)
+
+    def all(self) -> tuple[str, ...]:
+        """The messages said so far, oldest first."""
+        with self._lock:
+            return tuple(self._said.values())
+
+
+MOST_CAUSES = 100
+"""Causes remembered per set-up; what repeats with ever new words must not grow the program."""
