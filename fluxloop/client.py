@@ -11,11 +11,13 @@ import logging
 import random
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 from . import ids
-from .config import Configuration, Settings
+from .config import Layers, Settings
 from .context import attention, current
 from .decorators import Instruments
 from .recorder import Counts, OpenObservation, OpenTrace, Recorder, Switch
@@ -48,7 +50,7 @@ class FluxLoopClient(Instruments):
 
     def __init__(self, **settings: Any) -> None:
         self._client = self
-        self._configuration = Configuration()
+        self._configuration = Layers()
         self._lock = threading.RLock()
         self._counts = Counts()
         self.switch = Switch()
@@ -100,28 +102,48 @@ class FluxLoopClient(Instruments):
             return self._use(self._configuration.settings()).settings
 
     def _use(self, settings: Settings) -> Recorder:
-        """Record new traces by *settings*; the one place where a recorder is put together."""
+        """Record new traces by *settings*."""
+        recorder = self.assemble(settings)
+        self._put_in_charge(recorder)
+        return recorder
+
+    def assemble(self, settings: Settings, **clock: Any) -> Recorder:
+        """
+        Return a recorder by *settings*; the one place where one is put together.
+
+        Args:
+            settings: As the loader made them.
+            clock: ``now``, ``tick`` and ``new_id``, where they are not to be the real ones.
+        """
         redactor = None
         if settings.redact:
             rules = Rules(settings.redact_keys, settings.redact_patterns, settings.redact_hook)
             redactor = Redactor(rules, on_trouble=lambda message: self._counts.troubles.say("redact_hook", message))
         limits = Limits(settings.max_leaf_bytes, settings.max_value_bytes, settings.max_depth)
-        recorder = Recorder(
+        return Recorder(
             settings,
             self._storage_for(settings),
             Encoder(limits, redactor),
             counts=self._counts,
             switch=self.switch,
+            **clock,
         )
-        self._put_in_charge(recorder)
-        return recorder
 
-    def _put_in_charge(self, recorder: Recorder) -> Recorder | None:
-        before, self._recorder = self._recorder, recorder
+    @contextmanager
+    def recording_by(self, recorder: Recorder) -> Iterator[None]:
+        """Record new traces by *recorder* for a block, and afterwards as before."""
+        before = self.recorder
+        self._put_in_charge(recorder)
+        try:
+            yield
+        finally:
+            self._put_in_charge(before)
+
+    def _put_in_charge(self, recorder: Recorder) -> None:
+        self._recorder = recorder
         self.switch.on = recorder.settings.enabled
         (attention.add if recorder.debug else attention.discard)(self)
         _show_debug_lines(recorder.debug)
-        return before
 
     def _storage_for(self, settings: Settings) -> Storage:
         """Return the storage *settings* ask for: the one in use where they still ask for the same."""
