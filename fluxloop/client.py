@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from . import ids
-from .config import Layers, Settings
+from .config import Configuration, Settings
 from .context import attention, current
 from .decorators import Instruments
 from .recorder import Counts, OpenObservation, OpenTrace, Recorder, Switch
@@ -50,7 +50,7 @@ class FluxLoopClient(Instruments):
 
     def __init__(self, **settings: Any) -> None:
         self._client = self
-        self._configuration = Layers()
+        self._configuration = Configuration(source="configure()" if self.is_default else f"{type(self).__name__}()")
         self._lock = threading.RLock()
         self._counts = Counts()
         self.switch = Switch()

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .client import FluxLoopClient, default
-from .config import Layers
+from .config import Configuration
 from .lines import ns_of
 from .models import ObservationData, Status, Trace
 from .reading import traces_of
@@ -87,7 +87,7 @@ def capture(
     """
     clock = clock or FixedClock()
     storage = MemoryStorage()
-    in_force = Layers(isolated=True).configure(storage=storage, **settings)
+    in_force = Configuration(isolated=True).configure(storage=storage, **settings)
     recorder = client.assemble(in_force, now=clock.now, tick=clock.tick, new_id=CountingIds())
     with client.recording_by(recorder):
         yield Captured(storage)
