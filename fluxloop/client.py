@@ -124,6 +124,7 @@ class FluxLoopClient(Instruments):
             settings,
             self._storage_for(settings),
             Encoder(limits, redactor),
+            redactor,
             counts=self._counts,
             switch=self.switch,
             **clock,

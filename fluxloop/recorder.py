@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .config import Settings
     from .manual import ManualObservation
     from .models import ObservationData, TraceData
+    from .redaction import Redactor
     from .serialization import Encoder
     from .storage.journal import Journal
 
@@ -83,6 +84,7 @@ class Recorder:
         settings: Settings,
         storage: Storage,
         encoder: Encoder,
+        redactor: Redactor | None = None,
         *,
         counts: Counts | None = None,
         switch: Switch | None = None,
@@ -93,7 +95,7 @@ class Recorder:
         self.settings = settings
         self.storage = storage
         self.encode = encoder.encode
-        self.encoder = encoder
+        self.redactor = redactor
         self.session_id = settings.session_id
         self.trace_metadata = {name: value for name in _ON_TRACES if (value := getattr(settings, name)) is not None}
         self.counts = counts or Counts()

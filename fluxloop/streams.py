@@ -362,7 +362,7 @@ class StreamNotes:
 
     def _items(self, message: object) -> list[object]:
         """Return the items kept, with secrets masked that are split over several and show in none of them."""
-        redactor = self.observation.trace.recorder.encoder.redactor
+        redactor = self.observation.trace.recorder.redactor
         if redactor is None:
             return [item if isinstance(item, str) else loads(item) for item in self.items]
         if message is not None and redactor.redact(message)[1] > redactor.text("".join(self.pieces))[1]:

@@ -60,7 +60,7 @@ class Captured:
 
     def traces(self) -> list[Trace]:
         """Return the traces so far, in the order they began."""
-        return list(traces_of(self.storage.read()))
+        return sorted(traces_of(self.storage.read()), key=lambda trace: str(trace.start_time))
 
     def outline(self, *, inputs: bool = False) -> str:
         """Return the outlines of all traces, one below the other; see `outline`."""
