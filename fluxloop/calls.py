@@ -60,16 +60,6 @@ class Call(OpenObservation):
     notes: StreamNotes | None = None
     inner: OpenObservation | None = None
 
-    @property
-    def captures_output(self) -> bool:
-        """Whether what the call returns, or streams, is recorded."""
-        return self.spec.capture_output and self.trace.recorder.captures_output
-
-    def enter(self) -> None:
-        """Make it current."""
-        self.previous = _current.get()
-        _current.set(self)
-
     def leave(self) -> None:
         """Put back what was current before; a context that never saw it, such as a closing task's, stays as it is."""
         here = _current.get()
@@ -80,12 +70,18 @@ class Call(OpenObservation):
 
     def returned(self, value: Any) -> Any:
         """End it with *value*, which is returned; a stream is returned wrapped, and ends it when it ends."""
-        self.leave()
+        if _current.get() is self:
+            _current.set(self.previous)
+        else:
+            self.leave()
         try:
             if type(value) not in PLAIN and is_stream(value):
                 return relay(self, value, self._dropped)
-            self._read_facts(value)
-            self.end(Status.SUCCESS, value if self.captures_output else NOTHING)
+            spec = self.spec
+            if spec.capture_tokens:
+                self._read_facts(value)
+            captures = spec.capture_output and self.trace.recorder.captures_output
+            self.end(Status.SUCCESS, value if captures else NOTHING)
         except Exception as exc:
             self.trace.recorder.broke("ending it", exc)
         return value
@@ -111,7 +107,7 @@ class Call(OpenObservation):
         try:
             if self.notes is None:
                 self.notes = StreamNotes(self)
-            if self.captures_output:
+            if self._captures_output():
                 self.notes.saw(item, offset_ns)
             else:
                 self.notes.count += 1
@@ -146,9 +142,10 @@ class Call(OpenObservation):
                 if self.spec.type is ObservationType.GENERATION and self.notes.offsets_ms:
                     self.note(time_to_first_token_ms=self.notes.offsets_ms[0])
             elif status is Status.SUCCESS:
-                self._read_facts(value)
+                if self.spec.capture_tokens:
+                    self._read_facts(value)
                 output = value
-            if not self.captures_output:
+            if not self._captures_output():
                 output = NOTHING
         except Exception as failure:
             self.trace.recorder.broke("ending a stream", failure)
@@ -158,17 +155,19 @@ class Call(OpenObservation):
         else:
             self.fail(exc, output)
 
+    def _captures_output(self) -> bool:
+        return self.spec.capture_output and self.trace.recorder.captures_output
+
     def _read_facts(self, value: object) -> None:
-        if self.spec.capture_tokens and type(value) is not str:
-            facts = read_facts(value)
-            if facts is not None:
-                fields = self.spec.fields
-                self.note(
-                    usage=facts.usage,
-                    model=fields.get("model") or facts.model,
-                    provider=fields.get("provider") or facts.provider,
-                    finish_reasons=facts.finish_reasons,
-                )
+        facts = read_facts(value)
+        if facts is not None:
+            fields = self.spec.fields
+            self.note(
+                usage=facts.usage,
+                model=fields.get("model") or facts.model,
+                provider=fields.get("provider") or facts.provider,
+                finish_reasons=facts.finish_reasons,
+            )
 
     def _close_forgotten(self, here: OpenObservation | None) -> bool:
         """Close what was pushed inside the call and never popped, from *here* up; False where it is not above *here*."""
@@ -243,15 +242,25 @@ class Silent:
 _SILENT = Silent()
 
 
-def begin(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+def begin(
+    spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], before: OpenObservation | None = None
+) -> Call | None:
     """
     Begin the observation of one call; it is not current yet. None where nothing is to be recorded.
 
     Never raises: a failure of ours is counted, and the call goes on unrecorded.
+
+    Args:
+        spec: What was settled at decoration.
+        args: The call's positional arguments.
+        kwargs: The call's keyword arguments.
+        before: What the context variable names, where the caller looked already.
     """
     client = spec.client
     try:
-        here = current() if client.is_default else client.innermost(current())
+        here = before if before is not None and not before.closed and not attention else current()
+        if not client.is_default:
+            here = client.innermost(here)
         if here is None or (spec.opens_trace and _wants_its_own(spec, here.trace)):
             trace, parent = _opened(spec, here), None
         else:
@@ -297,7 +306,7 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
     """Return *func* with every call recorded: same shape, same signature, same behaviour."""
     wrapper: Any
     # What the commonest call of all needs, the one of which nothing is recorded.
-    here, opens_trace, switch = _current.get, spec.opens_trace, spec.client.switch
+    get, put, opens_trace, switch = _current.get, _current.set, spec.opens_trace, spec.client.switch
     if inspect.isasyncgenfunction(func):
         wrapper = adriven(_stream_opener(func, spec))
 
@@ -307,12 +316,14 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
     elif inspect.iscoroutinefunction(func):
 
         async def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
-            if here() is None and not (attention or (opens_trace and switch.on)):
+            before = get()
+            if before is None and not (attention or (opens_trace and switch.on)):
                 return await func(*args, **kwargs)
-            call = begin(spec, args, kwargs)
+            call = begin(spec, args, kwargs, before)
             if call is None:
                 return await func(*args, **kwargs)
-            call.enter()
+            call.previous = before
+            put(call)
             try:
                 value = await func(*args, **kwargs)
             except BaseException as exc:
@@ -323,12 +334,14 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
     else:
 
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
-            if here() is None and not (attention or (opens_trace and switch.on)):
+            before = get()
+            if before is None and not (attention or (opens_trace and switch.on)):
                 return func(*args, **kwargs)
-            call = begin(spec, args, kwargs)
+            call = begin(spec, args, kwargs, before)
             if call is None:
                 return func(*args, **kwargs)
-            call.enter()
+            call.previous = before
+            put(call)
             try:
                 value = func(*args, **kwargs)
             except BaseException as exc:

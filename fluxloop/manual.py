@@ -28,22 +28,21 @@ class ManualObservation(OpenObservation):
     """An open observation whose record is written from the `ObservationData` a user holds."""
 
     pushed_by: tuple[int, CodeType] | None = None
+    late_ns: int = 0
     already_handled: BaseException | None = None
 
     def __init__(self, trace: OpenTrace, parent: OpenObservation | None, data: ObservationData) -> None:
-        self.trace, self.parent, self.data = trace, parent, data
-        self.epoch = ids.epoch
-        self.id = quoted(str(data.id))[1:-1]
+        self.data, self.given = data, data.input
         pushed_ns = trace.recorder.now()
         if "start_time" not in data.model_fields_set:
             data.start_time = datetime_of(pushed_ns)
-        self.start_ns = ns_of(data.start_time)
-        self.late_ns = max(pushed_ns - self.start_ns, 0)
+        start_ns = ns_of(data.start_time)
+        self.late_ns = max(pushed_ns - start_ns, 0)
         data.trace_id = trace.id
         data.parent_id = parent.id if parent is not None else None
-        self.given = data.input
+        label = label_of(ObservationType(data.type), data.name)
         given = data.input if data.input is not None else NOTHING
-        self._begin(label_of(ObservationType(data.type), data.name), given)
+        super().__init__(trace, parent, label, given, own_id=quoted(str(data.id))[1:-1], start_ns=start_ns)
 
     def end(self, status: Status = Status.SUCCESS, output: object = NOTHING, error: str | None = None) -> None:
         """As `OpenObservation.end`; a status or an error set on the object itself comes first."""
@@ -57,25 +56,22 @@ class ManualObservation(OpenObservation):
         self.trace.by_hand.pop(self.id, None)
         super().end(data.status)
 
-    def _write(self, recorder: Recorder, end_ns: int, status: Status, output: object, error: str | None) -> None:
+    def _parts(
+        self, recorder: Recorder, end_ns: int, status: Status, output: object, error: str | None
+    ) -> tuple[list[bytes], bytes]:
         data, encode = self.data, recorder.encode
         self.start_ns = ns_of(data.start_time)
         self.head = self._head(label_of(ObservationType(data.type), str(data.name)))
         if data.input is not self.given:
             self.input = b',"input":' + encode(data.input, self)
-        if data.end_time is not None:
-            end_ns = ns_of(data.end_time)
-        else:
-            end_ns = self.start_ns if data.type is ObservationType.EVENT else end_ns + self.late_ns
-            data.end_time = datetime_of(end_ns)
-        data.duration_ms = (end_ns - self.start_ns) / 1_000_000
         if status is Status.ERROR and "level" not in data.model_fields_set:
             data.level = ObservationLevel.ERROR
-        out = b',"output":' + encode(data.output, self) if data.output is not None else b""
-        err = b',"error":' + encode(str(data.error), self) if data.error is not None else b""
         ending = ending_of(Status(status), ObservationLevel(data.level).name)
         span = f',"end_time":"{utc_text(end_ns)}","duration_ms":{data.duration_ms:.3f}{ending}'.encode()
-        parts = [self.head, self.input, span, out, err]
+        result = b',"output":' + encode(data.output, self) if data.output is not None else b""
+        if data.error is not None:
+            result += b',"error":' + encode(str(data.error), self)
+        parts = [self.head, self.input, span, result]
         metadata = {**data.metadata, **(self.metadata or {})}
         if metadata:
             parts += (b',"metadata":', encode(metadata, self))
@@ -84,7 +80,22 @@ class ManualObservation(OpenObservation):
             parts.append(members(encode(fields, self)))
             if "usage" in fields:
                 self.trace.count_usage(self, fields["usage"])
-        self._finish(recorder, parts, end_ns, Status(status), out + err)
+        return parts, result
+
+    def _write(self, recorder: Recorder, end_ns: int, status: Status, output: object, error: str | None) -> None:
+        super()._write(recorder, self._set_end(end_ns), status, output, error)
+
+    def _set_end(self, end_ns: int) -> int:
+        """Set when it ended on the user's object, unless the user did, and return it."""
+        data = self.data
+        start_ns = ns_of(data.start_time)
+        if data.end_time is not None:
+            end_ns = ns_of(data.end_time)
+        else:
+            end_ns = start_ns if data.type is ObservationType.EVENT else end_ns + self.late_ns
+            data.end_time = datetime_of(end_ns)
+        data.duration_ms = (end_ns - start_ns) / 1_000_000
+        return end_ns
 
     def _fields(self) -> dict[str, Any]:
         data = self.data
@@ -108,7 +119,7 @@ class ManualClaim(ManualObservation):
 
     def _write(self, recorder: Recorder, end_ns: int, status: Status, output: object, error: str | None) -> None:
         data, outer = self.data, self.outer
-        data.end_time = data.end_time or datetime_of(end_ns)
+        self._set_end(end_ns)
         if data.input is not self.given:
             outer.claim(None, data.input)
         outer.verdict = (status, data.output if data.output is not None else NOTHING, data.error)

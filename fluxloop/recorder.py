@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
@@ -106,15 +106,16 @@ class Recorder:
         self.now, self.tick, self.new_id = now, tick, new_id
         self.journal: Journal | None = getattr(storage, "journal", None)
 
-    def keep(self, records: Sequence[Record]) -> None:
-        """Hand *records* to the storage; what it refuses is counted, and said once per cause."""
+    def keep(self, observation: Record, trace: Record | None = None) -> None:
+        """Hand records to the storage; what it refuses is counted, and said once per cause."""
         try:
-            self.storage.write(records)
+            self.storage.write((observation,) if trace is None else (observation, trace))
         except Exception as exc:
-            self.counts.add("failed", len(records))
+            self.counts.add("failed", 1 if trace is None else 2)
             self.counts.troubles.say(f"storage {type(exc).__name__}", f"a record could not be stored: {message_of(exc)}")
         else:
-            for _ in records:
+            self.count_written()
+            if trace is not None:
                 self.count_written()
 
     def broke(self, doing: str, exc: Exception) -> None:
@@ -288,7 +289,14 @@ class OpenObservation:
     verdict: tuple[Status, object, str | None] | None = None
 
     def __init__(
-        self, trace: OpenTrace, parent: OpenObservation | None, label: str, given: object = NOTHING
+        self,
+        trace: OpenTrace,
+        parent: OpenObservation | None,
+        label: str,
+        given: object = NOTHING,
+        *,
+        own_id: str | None = None,
+        start_ns: int | None = None,
     ) -> None:
         """
         Begin an observation.
@@ -298,25 +306,25 @@ class OpenObservation:
             parent: Under which it nests; None for the root.
             label: Its type and name as JSON members, see `label_of`.
             given: The value to capture as its input.
+            own_id: Its id, where it has one already, as the inside of a JSON string.
+            start_ns: When it began, where that was not just now; nanoseconds since 1970.
         """
+        recorder = trace.recorder
         self.trace = trace
         self.parent = parent
         self.epoch = ids.epoch
-        self.id = trace.recorder.new_id()
-        self.start_ns = trace.recorder.now() if parent is not None else trace.start_ns
-        self._begin(label, given)
-
-    def _begin(self, label: str, given: object) -> None:
-        trace = self.trace
-        recorder = trace.recorder
+        self.id = own_id or recorder.new_id()
         self.number = next(trace.numbers)
+        if start_ns is None:
+            start_ns = recorder.now() if parent is not None else trace.start_ns
+        self.start_ns = start_ns
         self.head = self._head(label)
         if given is not NOTHING:
             self.input = b',"input":' + recorder.encode(given, self)
-        if self.parent is None:
+        if parent is None:
             trace.root = self
         if recorder.journal is not None:
-            rest = self.input if self.parent is not None else self.input + _trace_note(trace)
+            rest = self.input if parent is not None else self.input + _trace_note(trace)
             self.slot = recorder.journal.put(self.head, rest)
         self.started = recorder.tick()
 
@@ -381,39 +389,39 @@ class OpenObservation:
             recorder.broke("ending it", exc)
 
     def _write(self, recorder: Recorder, end_ns: int, status: Status, output: object, error: str | None) -> None:
-        """Write the record of what has ended, as far as the observation knows it."""
+        """Write the line - and the trace's after it where this is the root - and free the slot."""
+        trace = self.trace
+        parts, result = self._parts(recorder, end_ns, status, output, error)
+        closing = trace.close(self, end_ns, status, result) if self.parent is None else None
+        if self.redacted or self.truncated:
+            parts.append(self._marks(recorder))
+        parts.append(b"}\n")
+        recorder.keep(record("observation", trace.day, b"".join(parts)), closing)
+        if self.slot >= 0 and recorder.journal is not None:
+            recorder.journal.free(self.slot)
+        if recorder.debug:
+            log.debug("captured {%s} %s in trace %s", self.label, status.value, trace.id)
+
+    def _parts(
+        self, recorder: Recorder, end_ns: int, status: Status, output: object, error: str | None
+    ) -> tuple[list[bytes], bytes]:
+        """Return the pieces of the line but for its end, and of these what the trace shares: output and error."""
         encode = recorder.encode
         ending = _ENDINGS[status._value_] if self.level is None else ending_of(status, self.level)
         span = (
             f',"end_time":"{utc_text(end_ns)}","duration_ms":{(end_ns - self.start_ns) / 1_000_000:.3f}{ending}'
         ).encode()
-        out = b',"output":' + encode(output, self) if output is not NOTHING else b""
-        parts = [self.head, self.input, span, out]
-        err = b""
+        result = b',"output":' + encode(output, self) if output is not NOTHING else b""
         if error is not None:
-            err = b',"error":' + encode(error, self)
-            parts.append(err)
+            result += b',"error":' + encode(error, self)
+        parts = [self.head, self.input, span, result]
         if self.metadata:
             parts += (b',"metadata":', encode(self.metadata, self))
         if self.fields:
             parts.append(members(encode(self.fields, self)))
             if "usage" in self.fields:
                 self.trace.count_usage(self, self.fields["usage"])
-        self._finish(recorder, parts, end_ns, status, out + err)
-
-    def _finish(self, recorder: Recorder, parts: list[bytes], end_ns: int, status: Status, result: bytes) -> None:
-        """Close the line, write it - and the trace's after it where this is the root - and free the slot."""
-        trace = self.trace
-        records = [] if self.parent is not None else [trace.close(self, end_ns, status, result)]
-        if self.redacted or self.truncated:
-            parts.append(self._marks(recorder))
-        parts.append(b"}\n")
-        records.insert(0, record("observation", trace.day, b"".join(parts)))
-        recorder.keep(records)
-        if self.slot >= 0 and recorder.journal is not None:
-            recorder.journal.free(self.slot)
-        if recorder.debug:
-            log.debug("captured {%s} %s in trace %s", self.label, status.value, trace.id)
+        return parts, result
 
     def _marks(self, recorder: Recorder) -> bytes:
         """Return the members that say how much was masked or cut, having counted it."""
