@@ -60,6 +60,11 @@ class Call(OpenObservation):
     notes: StreamNotes | None = None
     inner: OpenObservation | None = None
 
+    def enter(self) -> None:
+        """Make it current."""
+        self.previous = _current.get()
+        _current.set(self)
+
     def leave(self) -> None:
         """Put back what was current before; a context that never saw it, such as a closing task's, stays as it is."""
         here = _current.get()
