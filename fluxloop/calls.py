@@ -56,9 +56,15 @@ class Spec:
 class Call(OpenObservation):
     """The observation of one call, or of one scope, and its life as the current one."""
 
+    __slots__ = ("inner", "notes", "spec")
+
     spec: Spec
-    notes: StreamNotes | None = None
-    inner: OpenObservation | None = None
+    notes: StreamNotes | None
+    inner: OpenObservation | None
+
+    def _stand(self, trace: OpenTrace, parent: OpenObservation | None, own_id: str) -> None:
+        super()._stand(trace, parent, own_id)
+        self.notes = self.inner = None
 
     def enter(self) -> None:
         """Make it current."""
@@ -191,9 +197,11 @@ class Call(OpenObservation):
 class Claim(Call):
     """The call of a tool that a framework has begun an observation for: the two are one."""
 
+    __slots__ = ("outer",)
+
     def __init__(self, outer: OpenObservation, spec: Spec, given: object) -> None:
-        self.trace, self.parent, self.outer = outer.trace, outer.parent, outer
-        self.id, self.started = outer.id, outer.started
+        self._stand(outer.trace, outer.parent, outer.id)
+        self.outer, self.started = outer, outer.started
         outer.claim(spec.label if spec.is_named else None, given)
 
     def end(self, status: Status = Status.SUCCESS, output: object = NOTHING, error: str | None = None) -> None:
@@ -209,9 +217,11 @@ class Claim(Call):
 class Muted(Call):
     """Stands for a trace that is not recorded, so that what happens inside opens none of its own."""
 
+    __slots__ = ()
+
     def __init__(self, trace: OpenTrace, spec: Spec) -> None:
-        self.trace, self.parent, self.spec = trace, None, spec
-        self.id = trace.id
+        self._stand(trace, None, trace.id)
+        self.spec = spec
 
     def end(self, status: Status = Status.SUCCESS, output: object = NOTHING, error: str | None = None) -> None:
         """Nothing was begun."""

@@ -27,9 +27,11 @@ _FIELDS = ("status_message", "model", "provider", "model_parameters", "time_to_f
 class ManualObservation(OpenObservation):
     """An open observation whose record is written from the `ObservationData` a user holds."""
 
-    pushed_by: tuple[int, CodeType] | None = None
-    late_ns: int = 0
-    already_handled: BaseException | None = None
+    __slots__ = ("already_handled", "data", "given", "late_ns", "pushed_by")
+
+    pushed_by: tuple[int, CodeType]
+    already_handled: BaseException | None
+    late_ns: int
 
     def __init__(self, trace: OpenTrace, parent: OpenObservation | None, data: ObservationData) -> None:
         self.data, self.given = data, data.input
@@ -109,10 +111,12 @@ class ManualObservation(OpenObservation):
 class ManualClaim(ManualObservation):
     """One pushed inside the call of a tool that a framework has begun an observation for: the two are one."""
 
+    __slots__ = ("outer",)
+
     def __init__(self, outer: OpenObservation, data: ObservationData) -> None:
-        self.trace, self.parent, self.data, self.outer = outer.trace, outer.parent, data, outer
-        self.epoch, self.id, self.started, self.start_ns = outer.epoch, outer.id, outer.started, outer.start_ns
-        self.given = data.input
+        self._stand(outer.trace, outer.parent, outer.id)
+        self.data, self.given, self.outer, self.late_ns = data, data.input, outer, 0
+        self.started, self.start_ns = outer.started, outer.start_ns
         data.id, data.trace_id = outer.id, outer.trace.id
         data.parent_id = outer.parent.id if outer.parent is not None else None
         outer.claim(label_of(data.type, data.name), data.input if data.input is not None else NOTHING)

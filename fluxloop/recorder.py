@@ -271,22 +271,31 @@ _ENDINGS = {status.value: ending_of(status, "ERROR" if status is Status.ERROR el
 class OpenObservation:
     """One observation between its beginning and its end."""
 
-    # What most observations never change lives on the class: a begin has that much less to do.
-    # A claimable one stands for a framework's tool event, and waits for the instrumented function inside
-    # the same call to take it over: one call, one observation.
-    closed: bool = False
-    input: bytes = b""
-    slot: int = -1
-    redacted: int = 0
-    truncated: int = 0
-    metadata: dict[str, Any] | None = None
-    fields: dict[str, Any] | None = None
-    has_counted_inside: bool = False
-    owner: tuple[int, object] | None = None
-    previous: OpenObservation | None = None
-    level: str | None = None
-    is_claimable: bool = False
-    verdict: tuple[Status, object, str | None] | None = None
+    __slots__ = (
+        "__weakref__",
+        "closed",
+        "epoch",
+        "fields",
+        "has_counted_inside",
+        "head",
+        "id",
+        "input",
+        "is_claimable",
+        "label",
+        "level",
+        "metadata",
+        "number",
+        "owner",
+        "parent",
+        "previous",
+        "redacted",
+        "slot",
+        "start_ns",
+        "started",
+        "trace",
+        "truncated",
+        "verdict",
+    )
 
     def __init__(
         self,
@@ -310,23 +319,41 @@ class OpenObservation:
             start_ns: When it began, where that was not just now; nanoseconds since 1970.
         """
         recorder = trace.recorder
-        self.trace = trace
-        self.parent = parent
-        self.epoch = ids.epoch
-        self.id = own_id or recorder.new_id()
+        self._stand(trace, parent, own_id or recorder.new_id())
         self.number = next(trace.numbers)
         if start_ns is None:
             start_ns = recorder.now() if parent is not None else trace.start_ns
         self.start_ns = start_ns
         self.head = self._head(label)
-        if given is not NOTHING:
-            self.input = b',"input":' + recorder.encode(given, self)
+        self.input = b',"input":' + recorder.encode(given, self) if given is not NOTHING else b""
         if parent is None:
             trace.root = self
         if recorder.journal is not None:
             rest = self.input if parent is not None else self.input + _trace_note(trace)
             self.slot = recorder.journal.put(self.head, rest)
         self.started = recorder.tick()
+
+    def _stand(self, trace: OpenTrace, parent: OpenObservation | None, own_id: str) -> None:
+        """Take a place in the tree; nothing has begun, and nothing is said about it yet."""
+        self.trace = trace
+        self.parent = parent
+        self.id = own_id
+        self.epoch = ids.epoch
+        self.closed = False
+        self.slot = -1
+        self.redacted = 0
+        self.truncated = 0
+        self.level: str | None = None
+        self.metadata: dict[str, Any] | None = None
+        self.fields: dict[str, Any] | None = None
+        self.has_counted_inside = False
+        # Who entered it as a scope or pushed it, and what was current before; see `fluxloop.context`.
+        self.owner: tuple[int, object] | None = None
+        self.previous: OpenObservation | None = None
+        # A claimable one stands for a framework's tool event, and waits for the instrumented function inside
+        # the same call to take it over: one call, one observation.
+        self.is_claimable = False
+        self.verdict: tuple[Status, object, str | None] | None = None
 
     def _head(self, label: str) -> bytes:
         self.label = label
