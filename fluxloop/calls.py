@@ -62,10 +62,6 @@ class Call(OpenObservation):
     notes: StreamNotes | None
     inner: OpenObservation | None
 
-    def _stand(self, trace: OpenTrace, parent: OpenObservation | None, own_id: str) -> None:
-        super()._stand(trace, parent, own_id)
-        self.notes = self.inner = None
-
     def enter(self) -> None:
         """Make it current."""
         self.previous = _current.get()
@@ -222,6 +218,7 @@ class Muted(Call):
     def __init__(self, trace: OpenTrace, spec: Spec) -> None:
         self._stand(trace, None, trace.id)
         self.spec = spec
+        self.notes = self.inner = None
 
     def end(self, status: Status = Status.SUCCESS, output: object = NOTHING, error: str | None = None) -> None:
         """Nothing was begun."""
@@ -280,10 +277,13 @@ def begin(
             trace, parent = _opened(spec, here), None
         else:
             trace, parent = here.trace, here
-        if trace is None or not trace.is_recording:
-            return Muted(trace, spec) if trace is not None and parent is None else None
+        if trace is None:
+            return None
+        recorder = trace.recorder
+        if not (trace.is_sampled and recorder.switch.on):
+            return Muted(trace, spec) if parent is None else None
         given: object = NOTHING
-        if spec.bind is not None and spec.capture_input and trace.recorder.captures_input:
+        if spec.bind is not None and spec.capture_input and recorder.captures_input:
             try:
                 given = spec.bind(*args, **kwargs)
             except TypeError:  # they do not fit: the function itself will say so
@@ -293,6 +293,7 @@ def begin(
         else:
             call = Call(trace, parent, spec.label, given)
         call.spec = spec
+        call.notes = call.inner = None
         if spec.metadata:
             call.metadata = spec.metadata
         if spec.fields:
