@@ -236,6 +236,20 @@ def test_a_langchain_message_after_its_chunks_counts_once():
     assert read([message]).facts().usage == counts(100, 40, 140)
 
 
+def test_a_whole_result_after_pieces_without_text_counts_once():
+    """
+    An answer that only calls tools is repeated by its whole as well.
+    """
+    chunks = [chunk for chunk in CHAT if not (chunk["choices"] and chunk["choices"][0]["delta"].get("content"))]
+    call = {"index": 0, "id": "call_a", "function": {"name": "add", "arguments": '{"a": 1}'}}
+    choice = {"index": 0, "message": {"content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}
+    message = {"type": "ai", "id": "lc_run--1", "content": "", "usage_metadata": {"input_tokens": 1}}
+    silent = [item for item in LANGCHAIN if not item["content"]]
+
+    assert read([*chunks, {**CHAT[-1], "choices": [choice]}]).message() == read(chunks).message()
+    assert read([*silent, message]).facts() == STREAMS["langchain"][1]
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -349,6 +363,7 @@ def test_an_item_s_text_is_found(item, text):
         (1, 2),
         ("a", "b"),
         ("a", "b", "c"),
+        {"type": "AIMessageChunk"},
         [1, 2],
         ["Hi"],
         {"text": "Hi"},
@@ -392,21 +407,104 @@ def test_text_of_a_library_s_own_string_type_is_plain_text():
     assert delta_text(Text("Hi")) == "Hi"
 
 
-def test_reasoning_and_refusals_are_kept_beside_the_text():
-    """
-    They are no part of the answer's text, and no part of it is lost.
-    """
-    deepseek = read(
-        [chat_chunk({"reasoning_content": "Hm. "}), chat_chunk({"reasoning": "So."}), chat_chunk({"content": "Hi"})]
-    )
-    refused = read([chat_chunk({"refusal": "I can"}), chat_chunk({"refusal": "not."})])
-    anthropic = read(
-        [{"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "Hm. So."}}, "Hi"]
-    )
+def anthropic_delta(**delta: str) -> dict:
+    return {"type": "content_block_delta", "index": 0, "delta": delta}
 
-    assert deepseek.message() == {"role": "assistant", "content": "Hi", "reasoning": "Hm. So."}
-    assert refused.message() == {"role": "assistant", "content": "", "refusal": "I cannot."}
-    assert anthropic.message() == deepseek.message()
+
+def langchain(content: Any, **more: Any) -> dict:
+    return {"type": "AIMessageChunk", "id": "lc_run--1", "content": content, **more}
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [chat_chunk({"reasoning_content": "Hm. "}), chat_chunk({"reasoning": "So."}), chat_chunk({"content": "Hi"})],
+        [
+            {"type": "response.reasoning_summary_text.delta", "delta": "Hm. "},
+            {"type": "response.reasoning_text.delta", "delta": "So."},
+            {"type": "response.output_text.delta", "delta": "Hi"},
+        ],
+        [
+            anthropic_delta(type="thinking_delta", thinking="Hm. So."),
+            anthropic_delta(type="signature_delta", signature="x"),
+            anthropic_delta(type="text_delta", text="Hi"),
+        ],
+        [
+            langchain([{"type": "thinking", "thinking": "Hm. "}]),
+            langchain([{"type": "reasoning", "reasoning": "So."}]),
+            langchain(["Hi"]),
+        ],
+        [langchain("", additional_kwargs={"reasoning_content": "Hm. So."}), langchain("Hi")],
+        [
+            {"event": "content-block-delta", "index": 0, "delta": {"type": "reasoning-delta", "reasoning": "Hm. So."}},
+            {"event": "content-block-delta", "index": 1, "delta": {"type": "text-delta", "text": "Hi"}},
+        ],
+        [
+            {"contentBlockDelta": {"delta": {"reasoningContent": {"text": "Hm. So."}}, "contentBlockIndex": 0}},
+            {"contentBlockDelta": {"delta": {"text": "Hi"}, "contentBlockIndex": 1}},
+        ],
+        [{"model": "m", "message": {"content": "Hi", "thinking": "Hm. So."}, "done": False}],
+    ],
+    ids=["chat", "responses", "anthropic", "blocks", "langchain", "langchain events", "bedrock", "ollama"],
+)
+def test_reasoning_is_kept_beside_the_text(items):
+    """
+    What the model thought is no part of what it said, and is not lost.
+    """
+    assert read(items).message() == {"role": "assistant", "content": "Hi", "reasoning": "Hm. So."}
+    assert read(items).text() == "Hi"
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [chat_chunk({"refusal": "I can"}), chat_chunk({"refusal": "not."})],
+        [{"type": "response.refusal.delta", "delta": "I cannot."}],
+        [chat_chunk({"content": [{"type": "refusal", "refusal": "I cannot."}]})],
+    ],
+    ids=["chat", "responses", "blocks"],
+)
+def test_a_refusal_is_kept_beside_the_text(items):
+    """
+    A refusal is told apart from an answer.
+    """
+    assert read(items).message() == {"role": "assistant", "content": "", "refusal": "I cannot."}
+
+
+def test_a_whole_message_s_tool_calls_are_kept():
+    """
+    Anthropic's message as an item of a stream brings its calls in its content.
+    """
+    call = {"type": "tool_use", "id": "toolu_1", "name": "add", "input": {"a": 1}}
+    message = {"type": "message", "id": "m", "content": [call], "usage": {"input_tokens": 1, "output_tokens": 1}}
+
+    assert read([message]).message() == {"role": "assistant", "content": "", "tool_calls": tools("toolu_1")}
+
+
+def test_arguments_without_an_index_belong_to_the_last_call():
+    """
+    Some servers leave the index out: what has neither id nor name goes on with the call before it.
+    """
+    pieces = [{"id": "x", "function": {"name": "add", "arguments": '{"a":'}}, {"function": {"arguments": " 1}"}}]
+
+    assert read(chat_chunk({"tool_calls": [piece]}) for piece in pieces).message()["tool_calls"] == tools("x")
+
+
+class Unequal:
+    """A key that hits the name every reader looks for, and raises when it is compared."""
+
+    def __hash__(self) -> int:
+        return hash("type")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("compared")
+
+
+def test_an_item_that_cannot_even_be_compared_is_no_piece():
+    """
+    The stream goes on, whatever an item does (X1).
+    """
+    assert [StreamFacts().saw(item) for item in ({Unequal(): 1}, "Hi")] == [None, "Hi"]
 
 
 def test_plain_text_is_text_and_no_message():

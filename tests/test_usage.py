@@ -367,6 +367,16 @@ class Unhashable(metaclass=UnhashableType):
     pass
 
 
+class Unequal:
+    """A key that hits a name we look for, and raises when it is compared."""
+
+    def __hash__(self) -> int:
+        return hash("usage")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("compared")
+
+
 def circular() -> dict:
     ring: dict = {}
     ring.update(usage=ring, message=ring, response_metadata=ring, meta=ring, generations=[[ring]])
@@ -416,6 +426,7 @@ def circular() -> dict:
         BaseModel,
         object(),
         circular(),
+        {Unequal(): 1},
         (number for number in range(3)),
         SimpleNamespace(usage=SimpleNamespace()),
     ],
@@ -462,6 +473,23 @@ def test_nothing_is_called_and_nothing_is_computed():
     assert Costly.asked <= 1  # `__pydantic_extra__`, the one name an object without it is asked for
     assert list(numbers) == [1, 2]
     assert spy.mock_calls == []
+
+
+def test_what_an_instance_holds_is_not_asked_of_its_class():
+    """
+    A descriptor that would load a value is left alone where the value is already there (X1).
+    """
+
+    loaded = []
+
+    class Row:
+        usage = property(loaded.append)
+
+    row = Row()
+    row.__dict__["usage"] = {"prompt_tokens": 3}
+
+    assert read_usage(row) == counts(3)
+    assert loaded == []
 
 
 def test_mocks_have_no_counts_of_their_own():

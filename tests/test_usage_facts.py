@@ -412,3 +412,11 @@ def test_an_unfinished_or_incomplete_response_says_so():
 
     assert read_facts(cut).finish_reasons == ["max_output_tokens"]
     assert read_facts({**RESPONSE, "status": "in_progress"}).finish_reasons is None
+
+
+@pytest.mark.parametrize("made_up", ["run-7", "lc_run--7", "__fake_id__"])
+def test_ids_a_framework_made_up_are_not_the_provider_s(made_up):
+    """
+    LangChain's and the Agents SDK's placeholders name no response (thread 53).
+    """
+    assert read_facts({"id": made_up, "model": "m", "usage": PLAIN}).response_id is None

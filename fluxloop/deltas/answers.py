@@ -170,8 +170,8 @@ class Answer:
         self.response_id = told or self.response_id
 
     def repeats(self, response_id: object) -> bool:
-        """Whether a whole result of this id was said in pieces before."""
-        return bool(self._text) and name_of(response_id) == self.response_id is not None
+        """Whether pieces of the response of this id were seen before, so that the whole of it adds nothing."""
+        return self._text is not None and self.response_id is not None and name_of(response_id) == self.response_id
 
     def learn(self, item: object = None, *, model: object = None, provider: object = None) -> None:
         """Note the model, and the provider: as named, or the one whose client package made *item*."""

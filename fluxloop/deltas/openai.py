@@ -14,15 +14,16 @@ def _chat_chunk(answer: Answer, held: Fields, item: object) -> str | None:
     """ChatCompletionChunk, ChatCompletion, Completion; usage comes once, on a last chunk without choices."""
     if type(get(held, "choices")) is not list:
         return None
-    said = answer.say(None)
     choices, response_id = listed(get(held, "choices")), get(held, "id")
+    repeats = answer.repeats(response_id)
+    said = answer.say(None)
     if response_id is None or response_id != answer.response_id:
         if choices:
             answer.turn_to(response_id)
         answer.learn(item, model=get(held, "model"))
     for choice in map(fields, choices):
         index, whole = get(choice, "index") or 0, get(choice, "message")
-        if index == 0 and not (whole is not None and answer.repeats(response_id)):
+        if index == 0 and not (repeats and whole is not None):
             said += _chat_delta(answer, choice, fields(get(choice, "delta") if whole is None else whole))
         answer.stop(get(choice, "finish_reason"), index)
     answer.count(get(held, "usage") or get(fields(get(held, "x_groq")), "usage"))

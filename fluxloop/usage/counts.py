@@ -206,28 +206,33 @@ def _counts(held: Fields, spelled: _Convention) -> dict[str, int] | None:
     if output is not None and reasoning and given == (input_ or 0) + output + reasoning:
         # xAI counts reasoning beside completion_tokens under OpenAI's very names; only its own total tells.
         output += reasoning
-    written = [n for n in (_first(held, spelled.cache_write), _sum(held, spelled.cache_write_parts)) if n is not None]
+    written, parts = _first(held, spelled.cache_write), _sum(held, spelled.cache_write_parts)
     found = {
         "input_tokens": input_,
         "output_tokens": output,
         "total_tokens": given if input_ is None or output is None else max(given or 0, input_ + output),
         "cache_read_tokens": _first(held, spelled.cache_read),
-        "cache_write_tokens": max(written, default=None),
+        "cache_write_tokens": written if parts is None else max(written or 0, parts),
         "reasoning_tokens": reasoning,
     }
     return {name: number for name, number in found.items() if number is not None}
 
 
 def _sum(held: Fields, parts: tuple[_Paths, ...]) -> int | None:
-    known = [number for part in parts if (number := _first(held, part)) is not None]
-    return sum(known) if known else None
+    total: int | None = None
+    for part in parts:
+        if (number := _first(held, part)) is not None:
+            total = number + (total or 0)
+    return total
 
 
 def _first(held: Fields, alternatives: _Paths) -> int | None:
     """Return the first of *alternatives* that is a count."""
     for head, tail in alternatives:
         found = get(held, head)
-        if tail and found is not None:
+        if found is None:
+            continue
+        if tail:
             if type(found) is list and found:  # the Agents SDK writes its details as a list of one
                 found = found[0]
             found = get(fields(found), tail)

@@ -67,7 +67,11 @@ def read_facts(value: object) -> ModelFacts | None:
 _INNER = ("generations", "message", "raw", "_raw_response", "response")
 """What wraps the real result: LangChain (results, generations, include_raw), LlamaIndex, Instructor, events."""
 
+_MODELS = ("model", "model_name", "model_version", "modelVersion", "model_id")
+
 _REASONS = ("finish_reason", "finishReason", "stop_reason", "stopReason", "done_reason")
+
+_IDS = ("id", "response_id", "responseId")
 
 _SIGNS = COUNT_SIGNS.union(_INNER, _REASONS, ("choices", "candidates", "incomplete_details", "generation_info"))
 """A result of a model call has at least one of these names; anything else is let go at once."""
@@ -81,19 +85,27 @@ _ENDED = frozenset({"completed", "incomplete", "failed", "cancelled"})
 _DEPTH = 3
 """How many wrappers deep facts are looked for: a result, its generations, their message."""
 
+_MOST_PROMPTS = 1000
+"""Prompts of one LangChain result that are added up; ``generations`` may be anybody's word for something else."""
+
 _LOOK_BACK = 8
 """Items of a history looked at for its last answer, from the end; tool results may follow it."""
 
 
 def _facts(value: object, depth: int) -> ModelFacts | None:
     held = fields(value)
-    if dict.keys(held).isdisjoint(_SIGNS):
+    names = dict.keys(held)
+    if names.isdisjoint(_SIGNS):
         return None
-    facts = _own_facts(held, value)
+    inner: ModelFacts | None = None
     for name in _INNER if depth else ():
-        if (inner := get(held, name)) is not None and (found := _inner_facts(inner, depth - 1)):
-            facts = found.or_from(facts)
-    named = facts.model and (facts.provider or not dict.keys(held).isdisjoint(_BESIDE_MODEL))
+        if (wrapped := get(held, name)) is not None and (found := _inner_facts(wrapped, depth - 1)):
+            inner = inner.or_from(found) if inner else found
+    if inner and inner.usage and inner.model and inner.finish_reasons:
+        return inner
+    facts = _own_facts(held, value)
+    facts = inner.or_from(facts) if inner else facts
+    named = facts.model and (facts.provider or not names.isdisjoint(_BESIDE_MODEL))
     return facts if facts.usage or facts.finish_reasons or named else None
 
 
@@ -101,7 +113,7 @@ def _inner_facts(inner: object, depth: int) -> ModelFacts | None:
     """Return the facts of a wrapped result; of LangChain's ``generations``, which are a list for each prompt."""
     if type(inner) is not list:
         return _facts(inner, depth)
-    prompts = [_facts_of_parts(listed(prompt) or [prompt], depth) for prompt in inner]
+    prompts = [_facts_of_parts(listed(prompt) or [prompt], depth) for prompt in inner[:_MOST_PROMPTS]]
     return _sum_of([facts for facts in prompts if facts])
 
 
@@ -109,10 +121,10 @@ def _own_facts(held: Fields, value: object) -> ModelFacts:
     meta = fields(get(held, "response_metadata") or get(held, "llm_output") or get(held, "generation_info"))
     return ModelFacts(
         usage=read_usage(held),
-        model=_name_in((held, meta), ("model", "model_name", "model_version", "modelVersion", "model_id")),
+        model=_name_in((held, meta), _MODELS),
         provider=provider_of(value) or named_provider(get(meta, "model_provider")),
         finish_reasons=_finish_reasons(held) or _finish_reasons(meta),
-        response_id=provider_id(_name_in((meta, held), ("id", "response_id", "responseId"))),
+        response_id=provider_id(_name_in((meta, held), _IDS)),
     )
 
 
@@ -202,5 +214,5 @@ def named_provider(name: object) -> str | None:
 
 
 def provider_id(response_id: str | None) -> str | None:
-    """Return *response_id* unless LangChain made it up for its run."""
-    return None if response_id and response_id.startswith(("run-", "lc_")) else response_id
+    """Return *response_id* unless LangChain or the Agents SDK made it up."""
+    return None if response_id and response_id.startswith(("run-", "lc_", "__fake_id__")) else response_id

@@ -42,10 +42,10 @@ def fields(value: object) -> Fields:
     except Exception:  # what an object does not let us see, it does not hold for us
         return {}
     own: Fields = held if type(held) is dict else {}
-    if not declared and not extra:
-        return own
-    more: Fields = extra if type(extra) is dict else {}
-    return {**{name: _ask(value, name) for name in declared}, **own, **more}
+    if type(extra) is dict and extra:
+        own = {**own, **extra}
+    asked = {name: _ask(value, name) for name in declared if name not in own}
+    return {**own, **asked} if asked else own
 
 
 def listed(value: object) -> list[Any]:
