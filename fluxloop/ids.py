@@ -20,7 +20,12 @@ _in_child: list[Callable[[], object]] = []
 
 def new_id() -> str:
     """Return a new id, unique in this process and, but for an accident of 62 bits, everywhere."""
-    return f"{_prefix}{next(_numbers) & 0xFFFFFFFFFFFF:012x}"
+    return f"{_prefix}{next(_numbers)}"
+
+
+def session_id() -> str:
+    """Return the id of this process's own session, for traces of which nobody said what they belong to."""
+    return _session
 
 
 def after_fork(renew: Callable[[], object]) -> None:
@@ -29,10 +34,11 @@ def after_fork(renew: Callable[[], object]) -> None:
 
 
 def _reseed() -> None:
-    global _prefix, _numbers
+    global _prefix, _numbers, _session
     seed = os.urandom(16).hex()
     _prefix = f"{seed[:8]}-{seed[8:12]}-8{seed[12:15]}-{'89ab'[int(seed[15], 16) % 4]}{seed[16:19]}-"
-    _numbers = count(int(seed[20:], 16) >> 8)
+    _numbers = count(10**11 + int(seed[20:], 16) % 10**11)  # stays at twelve digits, which hexadecimal ones may be
+    _session = new_id()
 
 
 def _forked() -> None:
@@ -45,6 +51,7 @@ def _forked() -> None:
 
 _prefix: str
 _numbers: count[int]
+_session: str
 _reseed()
 if hasattr(os, "register_at_fork"):  # not on Windows, where there is no fork either
     os.register_at_fork(after_in_child=_forked)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass
+from itertools import count
 
 log = logging.getLogger("fluxloop")
 
@@ -32,6 +33,21 @@ class Report:
     """Traces left out by ``sample_rate``."""
     troubles: tuple[str, ...] = ()
     """Each cause that was logged, in words, oldest first."""
+
+
+class Tally:
+    """A count that many threads may raise at once, without a lock: `itertools.count` steps atomically."""
+
+    __slots__ = ("_count", "up")
+
+    def __init__(self) -> None:
+        self._count = count()
+        self.up = self._count.__next__
+
+    @property
+    def value(self) -> int:
+        """How often `up` was called."""
+        return int(repr(self._count)[len("count(") : -1])
 
 
 class Troubles:

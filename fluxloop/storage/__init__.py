@@ -21,6 +21,11 @@ class Record(NamedTuple):
     """One JSON object in UTF-8, ended by a newline."""
 
 
+def record(kind: Literal["observation", "trace"], day: str, line: bytes) -> Record:
+    """Return a `Record` at half the price of calling the class, whose constructor is a Python function."""
+    return tuple.__new__(Record, (kind, day, line))
+
+
 @runtime_checkable
 class Storage(Protocol):
     """Where finished records go. Called from any thread; records are JSON-safe and redacted."""

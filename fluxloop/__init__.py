@@ -1,0 +1,141 @@
+"""
+FluxLoop: trace what an AI agent did into plain files, with one line, without a server.
+
+    import fluxloop
+
+    @fluxloop.agent
+    def my_agent(prompt: str) -> str: ...
+
+Importing is quiet: no file, thread, network or environment change. What needs pydantic is loaded on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import errors
+from .client import FluxLoopClient, default
+from .config import Settings
+from .context import (
+    ContextThreadPoolExecutor,
+    FluxLoopContext,
+    copy_context,
+    get_current_context,
+    get_current_trace,
+)
+from .env import load_env as _load_env
+from .errors import FluxLoopError
+from .kinds import ObservationLevel, ObservationType, Status
+from .report import Report
+
+if TYPE_CHECKING:
+    import os
+
+    from . import models, storage, testing
+    from .models import ObservationData, Trace, TraceData, Usage
+    from .reading import read_traces
+
+__all__ = [
+    "ContextThreadPoolExecutor",
+    "FluxLoopClient",
+    "FluxLoopContext",
+    "FluxLoopError",
+    "ObservationData",
+    "ObservationLevel",
+    "ObservationType",
+    "Report",
+    "Settings",
+    "Status",
+    "Trace",
+    "TraceData",
+    "Usage",
+    "agent",
+    "configure",
+    "copy_context",
+    "errors",
+    "event",
+    "flush",
+    "get_config",
+    "get_current_context",
+    "get_current_trace",
+    "instrument",
+    "load_env",
+    "models",
+    "observe",
+    "prompt",
+    "read_traces",
+    "report",
+    "reset_config",
+    "shutdown",
+    "storage",
+    "testing",
+    "tool",
+    "trace",
+]
+
+agent = default.agent
+trace = default.trace
+tool = default.tool
+prompt = default.prompt
+instrument = default.instrument
+observe = default.observe
+event = default.event
+
+configure = default.configure
+get_config = default.get_config
+reset_config = default.reset_config
+report = default.report
+flush = default.flush
+shutdown = default.shutdown
+
+
+def load_env(path: str | os.PathLike[str] | None = None, *, override: bool = False) -> bool:
+    """
+    Load a ``.env`` file into the environment, and let the settings in it take effect at once.
+
+    Args:
+        path: The file, or a folder that holds one; None looks from the working directory upwards.
+        override: Whether it replaces variables that are set already. An empty value never does.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        ConfigError: If the file cannot be read.
+    """
+    found = _load_env(path, override=override)
+    if found:
+        default.refresh()
+    return found
+
+
+_LATER = {
+    "ObservationData": "models",
+    "Trace": "models",
+    "TraceData": "models",
+    "Usage": "models",
+    "read_traces": "reading",
+    "models": "",
+    "reading": "",
+    "storage": "",
+    "testing": "",
+}
+"""Public names that are loaded on first use, and the module of ours each is found in (or is)."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("fluxloop")
+    if name not in _LATER:
+        raise AttributeError(f"module 'fluxloop' has no attribute {name!r}")
+    module = import_module(f".{_LATER[name] or name}", __name__)
+    value = getattr(module, name) if _LATER[name] else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,355 @@
+"""
+One recording path, four call shapes.
+
+`recorded` wraps a function so that each call is recorded; what happens at the beginning and the end of
+a call is the same for all shapes and stands in `begin` and `Call`. A shape says only when the
+function's own code runs.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from weakref import WeakSet
+
+from .arguments import Binder
+from .context import _current, attention, current
+from .kinds import ObservationType, Status
+from .lines import label_of
+from .recorder import NOTHING, OpenObservation, OpenTrace
+from .report import log
+from .streams import PLAIN, Streaming, StreamNotes, adriven, driven, is_stream, relay
+from .usage import read_facts
+
+if TYPE_CHECKING:
+    from .client import FluxLoopClient
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class Spec:
+    """What a decorator or a scope settles once, so that a call has little to decide."""
+
+    client: FluxLoopClient
+    type: ObservationType
+    name: str
+    opens_trace: bool = False
+    metadata: dict[str, Any] = field(default_factory=dict)
+    capture_input: bool = True
+    capture_output: bool = True
+    capture_tokens: bool = False
+    fields: dict[str, Any] = field(default_factory=dict)
+    trace: dict[str, Any] = field(default_factory=dict)
+    bind: Binder | None = None
+    is_named: bool = True
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        self.label = label_of(self.type, self.name)
+
+
+class Call(OpenObservation):
+    """The observation of one call, or of one scope, and its life as the current one."""
+
+    spec: Spec
+    notes: StreamNotes | None = None
+    inner: OpenObservation | None = None
+
+    @property
+    def captures_output(self) -> bool:
+        """Whether what the call returns, or streams, is recorded."""
+        return self.spec.capture_output and self.trace.recorder.captures_output
+
+    def enter(self) -> None:
+        """Make it current."""
+        self.previous = _current.get()
+        _current.set(self)
+
+    def leave(self) -> None:
+        """Put back what was current before; a context that never saw it, such as a closing task's, stays as it is."""
+        here = _current.get()
+        if here is self:
+            _current.set(self.previous)
+        elif self._close_forgotten(here):
+            _current.set(self.previous)
+
+    def returned(self, value: Any) -> Any:
+        """End it with *value*, which is returned; a stream is returned wrapped, and ends it when it ends."""
+        self.leave()
+        try:
+            if type(value) not in PLAIN and is_stream(value):
+                return relay(self, value, self._dropped)
+            self._read_facts(value)
+            self.end(Status.SUCCESS, value if self.captures_output else NOTHING)
+        except Exception as exc:
+            self.trace.recorder.broke("ending it", exc)
+        return value
+
+    def raised(self, exc: BaseException) -> None:
+        """End it as *exc* says, which the caller goes on to raise."""
+        self.leave()
+        self.fail(exc)
+
+    def resume(self) -> None:
+        """See `fluxloop.streams.Streaming`; what the stream's own code left current is found again."""
+        self.previous = _current.get()
+        _current.set(self.inner or self)
+
+    def pause(self) -> None:
+        """See `fluxloop.streams.Streaming`."""
+        self.inner = _current.get()
+        _current.set(self.previous)
+
+    def saw(self, item: Any) -> Any:
+        """Note *item* of the stream and return it."""
+        offset_ns = self.trace.recorder.tick() - self.started
+        try:
+            if self.notes is None:
+                self.notes = StreamNotes(self)
+            if self.captures_output:
+                self.notes.saw(item, offset_ns)
+            else:
+                self.notes.count += 1
+        except Exception as exc:
+            self.trace.recorder.broke("noting an item", exc)
+        return item
+
+    def exhausted(self, value: Any, closed: bool = False) -> Any:
+        """End it: the stream returned *value*."""
+        self._end_stream(Status.ABANDONED if closed else Status.SUCCESS, value)
+        return value
+
+    def failed(self, exc: BaseException) -> None:
+        """End it: *exc* left the stream, or closed it."""
+        self._end_stream(None, None, exc)
+
+    def _dropped(self) -> None:
+        self.failed(GeneratorExit())
+
+    def _end_stream(self, status: Status | None, value: Any, exc: BaseException | None = None) -> None:
+        if self.closed:
+            return
+        if self.inner is not None:
+            self._close_forgotten(self.inner)
+        try:
+            output: object = NOTHING
+            if self.notes is not None:
+                ended = "closed" if status is Status.ABANDONED else "exhausted"
+                if exc is not None:
+                    ended = "closed" if isinstance(exc, GeneratorExit) else type(exc).__name__
+                output = self.notes.output(ended, value)
+                if self.spec.type is ObservationType.GENERATION and self.notes.offsets_ms:
+                    self.note(time_to_first_token_ms=self.notes.offsets_ms[0])
+            elif status is Status.SUCCESS:
+                self._read_facts(value)
+                output = value
+            if not self.captures_output:
+                output = NOTHING
+        except Exception as failure:
+            self.trace.recorder.broke("ending a stream", failure)
+            output = NOTHING
+        if exc is None:
+            self.end(status or Status.SUCCESS, output)
+        else:
+            self.fail(exc, output)
+
+    def _read_facts(self, value: object) -> None:
+        if self.spec.capture_tokens and type(value) is not str:
+            facts = read_facts(value)
+            if facts is not None:
+                fields = self.spec.fields
+                self.note(
+                    usage=facts.usage,
+                    model=fields.get("model") or facts.model,
+                    provider=fields.get("provider") or facts.provider,
+                    finish_reasons=facts.finish_reasons,
+                )
+
+    def _close_forgotten(self, here: OpenObservation | None) -> bool:
+        """Close what was pushed inside the call and never popped, from *here* up; False where it is not above *here*."""
+        left_open = []
+        while here is not None and here is not self:
+            left_open.append(here)
+            here = here.previous
+        if here is None:
+            return False
+        for observation in left_open:
+            if observation.id in self.trace.by_hand:
+                observation.end(Status.ABANDONED)
+        return True
+
+
+class Claim(Call):
+    """The call of a tool that a framework has begun an observation for: the two are one."""
+
+    def __init__(self, outer: OpenObservation, spec: Spec, given: object) -> None:
+        self.trace, self.parent, self.outer = outer.trace, outer.parent, outer
+        self.id, self.started = outer.id, outer.started
+        outer.claim(spec.label if spec.is_named else None, given)
+
+    def end(self, status: Status = Status.SUCCESS, output: object = NOTHING, error: str | None = None) -> None:
+        """Tell the framework's observation how the call went; the framework ends it."""
+        self.closed = True
+        self.outer.verdict = (status, output, error)
+        self.outer.describe(**(self.metadata or {}))
+        self.outer.note(**(self.fields or {}))
+        self.outer.redacted += self.redacted
+        self.outer.truncated += self.truncated
+
+
+class Muted(Call):
+    """Stands for a trace that is not recorded, so that what happens inside opens none of its own."""
+
+    def __init__(self, trace: OpenTrace, spec: Spec) -> None:
+        self.trace, self.parent, self.spec = trace, None, spec
+        self.id = trace.id
+
+    def end(self, status: Status = Status.SUCCESS, output: object = NOTHING, error: str | None = None) -> None:
+        """Nothing was begun."""
+        self.closed = True
+
+    def saw(self, item: Any) -> Any:
+        """Return *item*."""
+        return item
+
+
+
+class Silent:
+    """A stream that is not recorded, see `fluxloop.streams.Streaming`."""
+
+    def resume(self) -> None:
+        """Nothing is current on its account."""
+
+    def pause(self) -> None:
+        """Nothing was current on its account."""
+
+    def saw(self, item: Any) -> Any:
+        """Return *item*."""
+        return item
+
+    def exhausted(self, value: Any, closed: bool = False) -> Any:
+        """Return *value*."""
+        return value
+
+    def failed(self, exc: BaseException) -> None:
+        """Nothing to end."""
+
+
+_SILENT = Silent()
+
+
+def begin(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+    """
+    Begin the observation of one call; it is not current yet. None where nothing is to be recorded.
+
+    Never raises: a failure of ours is counted, and the call goes on unrecorded.
+    """
+    client = spec.client
+    try:
+        here = current() if client.is_default else client.innermost(current())
+        if here is None or (spec.opens_trace and _wants_its_own(spec, here.trace)):
+            trace, parent = _opened(spec, here), None
+        else:
+            trace, parent = here.trace, here
+        if trace is None or not trace.is_recording:
+            return Muted(trace, spec) if trace is not None and parent is None else None
+        given: object = NOTHING
+        if spec.bind is not None and spec.capture_input and trace.recorder.captures_input:
+            try:
+                given = spec.bind(*args, **kwargs)
+            except TypeError:  # they do not fit: the function itself will say so
+                given = {"args": args, "kwargs": kwargs}
+        if parent is not None and parent.is_claimable and spec.type is ObservationType.TOOL:
+            call: Call = Claim(parent, spec, given)
+        else:
+            call = Call(trace, parent, spec.label, given)
+        call.spec = spec
+        if spec.metadata:
+            call.metadata = spec.metadata
+        if spec.fields:
+            call.fields = spec.fields
+        return call
+    except Exception as exc:
+        client.broke("beginning it", exc)
+        return None
+
+
+def _wants_its_own(spec: Spec, trace: OpenTrace) -> bool:
+    """Whether what opens a trace is to open one although *trace* is current here."""
+    wanted = spec.trace.get("trace_id")
+    return trace.is_closed or (wanted is not None and str(wanted) != trace.id)
+
+
+def _opened(spec: Spec, here: OpenObservation | None) -> OpenTrace | None:
+    if spec.opens_trace:
+        return spec.client.open_trace(spec.name, outer=here, **spec.trace)
+    if spec.client.is_debugging:
+        log.debug("ignored {%s}: no trace is open here; wrap the caller in agent or instrument", spec.label)
+    return None
+
+
+def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
+    """Return *func* with every call recorded: same shape, same signature, same behaviour."""
+    wrapper: Any
+    # What the commonest call of all needs, the one of which nothing is recorded.
+    here, opens_trace, switch = _current.get, spec.opens_trace, spec.client.switch
+    if inspect.isasyncgenfunction(func):
+        wrapper = adriven(_stream_opener(func, spec))
+
+    elif inspect.isgeneratorfunction(func):
+        wrapper = driven(_stream_opener(func, spec))
+
+    elif inspect.iscoroutinefunction(func):
+
+        async def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
+            if here() is None and not (attention or (opens_trace and switch.on)):
+                return await func(*args, **kwargs)
+            call = begin(spec, args, kwargs)
+            if call is None:
+                return await func(*args, **kwargs)
+            call.enter()
+            try:
+                value = await func(*args, **kwargs)
+            except BaseException as exc:
+                call.raised(exc)
+                raise
+            return call.returned(value)
+
+    else:
+
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
+            if here() is None and not (attention or (opens_trace and switch.on)):
+                return func(*args, **kwargs)
+            call = begin(spec, args, kwargs)
+            if call is None:
+                return func(*args, **kwargs)
+            call.enter()
+            try:
+                value = func(*args, **kwargs)
+            except BaseException as exc:
+                call.raised(exc)
+                raise
+            return call.returned(value)
+
+    wraps(func)(wrapper)
+    if func in _ours:  # frameworks look through one __wrapped__ only
+        wrapper.__wrapped__ = inspect.unwrap(func)
+    _ours.add(wrapper)
+    return cast("Callable[P, R]", wrapper)
+
+
+_ours: WeakSet[Callable[..., Any]] = WeakSet()
+"""The wrappers made here, which `functools.wraps` would let others pass for."""
+
+
+def _stream_opener(func: Callable[..., Any], spec: Spec) -> Callable[..., tuple[Streaming, Any]]:
+    def open_(*args: Any, **kwargs: Any) -> tuple[Streaming, Any]:
+        body = func(*args, **kwargs)
+        return begin(spec, args, kwargs) or _SILENT, body
+
+    return open_

@@ -1,0 +1,249 @@
+"""
+A set-up of its own: settings, storage, and the decorators that record into it.
+
+The functions of the package belong to one client that is made for you, `default`. Those of a client
+you make yourself record into its storage alone, so that two projects in one process stay apart.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from . import ids
+from .config import Configuration, Settings
+from .context import attention, current
+from .decorators import Instruments
+from .recorder import Counts, OpenObservation, OpenTrace, Recorder, Switch
+from .redaction import Redactor, Rules
+from .report import Report, log
+from .serialization import Encoder, Limits
+from .storage import Storage, open_storage
+
+_dice = random.Random()
+"""Decides sampling; not the program's own generator, whose sequence it would change."""
+
+ids.after_fork(_dice.seed)
+
+
+class FluxLoopClient(Instruments):
+    """
+    An isolated set-up, with every decorator and scope of the package as its methods.
+
+    Args:
+        settings: As `configure` takes them.
+
+    Raises:
+        ConfigError: If a setting is unknown or not acceptable.
+
+    What its decorators record goes into its own traces: inside a trace of another client they see
+    none, and open or ignore accordingly. The package's own decorators join whatever trace is open.
+    """
+
+    is_default = False
+
+    def __init__(self, **settings: Any) -> None:
+        self._client = self
+        self._configuration = Configuration(source="configure()" if self.is_default else f"{type(self).__name__}()")
+        self._lock = threading.RLock()
+        self._counts = Counts()
+        self.switch = Switch()
+        self._recorder: Recorder | None = None
+        if settings:
+            self.configure(**settings)
+
+    @property
+    def recorder(self) -> Recorder:
+        """What new traces are recorded with; made by the settings in force when it is first needed."""
+        recorder = self._recorder
+        if recorder is None:
+            with self._lock:
+                recorder = self._recorder or self._use(self._configuration.settings())
+        return recorder
+
+    @property
+    def is_debugging(self) -> bool:
+        """Whether each observation, captured or ignored, is to be logged."""
+        return self.recorder.debug
+
+    def configure(self, **settings: Any) -> Settings:
+        """
+        Change settings, at once and all together or not at all, and return those now in force.
+
+        A trace that is open stays with the storage it began in; ``enabled`` counts for it too.
+
+        Raises:
+            ConfigError: If a setting is unknown or not acceptable; nothing is changed then.
+        """
+        with self._lock:
+            in_force = self._configuration.configure(**settings)
+            self._use(in_force)
+            return in_force
+
+    def get_config(self) -> Settings:
+        """Return the settings in force."""
+        return self.recorder.settings
+
+    def reset_config(self) -> Settings:
+        """Forget everything given to `configure`, read the other layers afresh, and return what is then in force."""
+        with self._lock:
+            self._configuration.reset()
+            return self._use(self._configuration.settings()).settings
+
+    def refresh(self) -> Settings:
+        """Read environment and files afresh, keeping what was given to `configure`; return what is in force."""
+        with self._lock:
+            return self._use(self._configuration.settings()).settings
+
+    def _use(self, settings: Settings) -> Recorder:
+        """Record new traces by *settings*."""
+        recorder = self.assemble(settings)
+        self._put_in_charge(recorder)
+        return recorder
+
+    def assemble(self, settings: Settings, **clock: Any) -> Recorder:
+        """
+        Return a recorder by *settings*; the one place where one is put together.
+
+        Args:
+            settings: As the loader made them.
+            clock: ``now``, ``tick`` and ``new_id``, where they are not to be the real ones.
+        """
+        redactor = None
+        if settings.redact:
+            rules = Rules(settings.redact_keys, settings.redact_patterns, settings.redact_hook)
+            redactor = Redactor(rules, on_trouble=lambda message: self._counts.troubles.say("redact_hook", message))
+        limits = Limits(settings.max_leaf_bytes, settings.max_value_bytes, settings.max_depth)
+        return Recorder(
+            settings,
+            self._storage_for(settings),
+            Encoder(limits, redactor),
+            counts=self._counts,
+            switch=self.switch,
+            **clock,
+        )
+
+    @contextmanager
+    def recording_by(self, recorder: Recorder) -> Iterator[None]:
+        """Record new traces by *recorder* for a block, and afterwards as before."""
+        before = self.recorder
+        self._put_in_charge(recorder)
+        try:
+            yield
+        finally:
+            self._put_in_charge(before)
+
+    def _put_in_charge(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self.switch.on = recorder.settings.enabled
+        (attention.add if recorder.debug else attention.discard)(self)
+        _show_debug_lines(recorder.debug)
+
+    def _storage_for(self, settings: Settings) -> Storage:
+        """Return the storage *settings* ask for: the one in use where they still ask for the same."""
+        before = self._recorder
+        if before is not None:
+            was = before.settings
+            if (was.storage, was.base_path) == (settings.storage, settings.base_path):
+                return before.storage
+        return open_storage(settings.storage, settings.base_path)
+
+    def open_trace(self, name: str, *, outer: OpenObservation | None = None, **given: Any) -> OpenTrace | None:
+        """Open a trace, left out of the record where sampling says so; None where tracing is off."""
+        recorder = self.recorder
+        if not self.switch.on:
+            if recorder.debug:
+                log.debug("ignored trace %r: tracing is off", name)
+            return None
+        rate = recorder.settings.sample_rate
+        is_sampled = rate >= 1 or _dice.random() < rate
+        if not is_sampled:
+            self._counts.add("sampled_out")
+            if recorder.debug:
+                log.debug("ignored trace %r: left out by sample_rate=%s", name, rate)
+        return OpenTrace(recorder, name, outer=outer, is_sampled=is_sampled, **given)
+
+    def innermost(self, here: OpenObservation | None) -> OpenObservation | None:
+        """Return the innermost observation of this client's own, from *here* outwards."""
+        while here is not None and here.trace.recorder.switch is not self.switch:
+            here = here.trace.outer
+        return here
+
+    def recording_here(self) -> OpenObservation | None:
+        """Return what is current here, where something that begins now would be recorded under it."""
+        here = current() if self.is_default else self.innermost(current())
+        return here if here is not None and here.trace.is_recording else None
+
+    def broke(self, doing: str, exc: Exception) -> None:
+        """Note that we failed while *doing* something; see `Recorder.broke`."""
+        self._counts.add("dropped")
+        self._counts.troubles.say(
+            f"{doing} {type(exc).__name__}", f"an observation was lost while {doing}: {exc!r}", exc_info=True
+        )
+
+    def report(self) -> Report:
+        """Return what became of the records so far: counts, and what went wrong in words."""
+        return self._counts.report()
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """
+        Wait until everything recorded so far has left the process; True if it has.
+
+        Files are written through, so that there is nothing to wait for. A storage that buffers is given
+        *timeout* seconds, if it has a ``flush(timeout)``.
+        """
+        flush = getattr(self.recorder.storage, "flush", None)
+        return bool(flush(timeout)) if flush is not None else True
+
+    def shutdown(self, timeout: float | None = None) -> bool:
+        """Flush, and let go of files and connections; what is recorded later opens them again."""
+        if self._recorder is None:
+            return True
+        flushed = self.flush(timeout)
+        self._recorder.storage.close()
+        return flushed
+
+    def close(self) -> None:
+        """As `shutdown`, without waiting longer than the storage does by itself."""
+        self.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+_handler: logging.Handler | None = None
+"""Ours, on our own logger, while debug lines are wanted and nobody else shows them."""
+
+
+def _show_debug_lines(wanted: bool) -> None:
+    global _handler
+    if wanted:
+        log.setLevel(logging.DEBUG)
+        if not log.hasHandlers():
+            _handler = logging.StreamHandler(sys.stderr)
+            _handler.setFormatter(logging.Formatter("fluxloop: %(message)s"))
+            log.addHandler(_handler)
+    elif _handler is not None or log.level == logging.DEBUG:
+        log.setLevel(logging.NOTSET)
+        if _handler is not None:
+            log.removeHandler(_handler)
+            _handler = None
+
+
+class _DefaultClient(FluxLoopClient):
+    """The one behind the functions of the package; its decorators join whatever trace is open."""
+
+    is_default = True
+
+
+default = _DefaultClient()
+"""What ``fluxloop.configure``, ``fluxloop.agent`` and their siblings belong to."""

@@ -1,0 +1,429 @@
+"""
+What users put on their code: `agent`, `trace`, `tool`, `prompt`, `instrument`, `observe`, `event`.
+
+Each states a type and its options; the recording itself is `fluxloop.calls`. They are methods of a
+client; the functions of the package are those of the default client.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+
+from .arguments import binder
+from .calls import Call, Spec, begin, recorded
+from .context import FluxLoopContext, current, whereabouts
+from .errors import DecorationError, TypeNameError
+from .kinds import ObservationLevel, ObservationType
+from .lines import label_of
+from .recorder import NOTHING, OpenObservation, OpenTrace
+
+if TYPE_CHECKING:
+    from .client import FluxLoopClient
+    from .manual import ManualObservation
+    from .models import ObservationData
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Decorator(Protocol):
+    """Takes a function of any shape and returns one of the same type."""
+
+    def __call__(self, func: F, /) -> F: ...
+
+
+class Instruments:
+    """The decorators and scopes of one client."""
+
+    _client: FluxLoopClient
+
+    @overload
+    def agent(self, name: F, /) -> F: ...
+    @overload
+    def agent(
+        self,
+        name: str | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        capture_input: bool = True,
+        capture_output: bool = True,
+    ) -> Decorator: ...
+    def agent(self, name: Any = None, **options: Any) -> Any:
+        """
+        Record each call of an agent's entry point as AGENT; opens a trace where none is open.
+
+        Args:
+            name: The observation's name; the function's by default.
+            metadata: Put on every observation made.
+            capture_input: Whether to record the arguments, by parameter name and with defaults.
+            capture_output: Whether to record what is returned or streamed.
+
+        Raises:
+            DecorationError: If it is put on something that is no function.
+        """
+        return self._decorator(name, ObservationType.AGENT, opens_trace=True, **_checked("agent", options))
+
+    @overload
+    def trace(self, name: F, /) -> F: ...
+    @overload
+    def trace(
+        self,
+        name: str | None = None,
+        *,
+        observation_type: ObservationType | str = ObservationType.SPAN,
+        metadata: Mapping[str, Any] | None = None,
+        capture_input: bool = True,
+        capture_output: bool = True,
+    ) -> Decorator: ...
+    def trace(self, name: Any = None, *, observation_type: Any = ObservationType.SPAN, **options: Any) -> Any:
+        """
+        Record each call made inside a trace, as SPAN or the type asked for.
+
+        Args:
+            name: The observation's name; the function's by default.
+            observation_type: An `ObservationType` or its name in any case.
+            metadata: Put on every observation made.
+            capture_input: Whether to record the arguments.
+            capture_output: Whether to record what is returned or streamed.
+
+        Raises:
+            TypeNameError: If *observation_type* is no type; the message lists them.
+            DecorationError: If it is put on something that is no function.
+        """
+        return self._decorator(name, observation_type_of(observation_type), **_checked("trace", options))
+
+    @overload
+    def tool(self, name: F, /) -> F: ...
+    @overload
+    def tool(
+        self,
+        name: str | None = None,
+        *,
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        capture_input: bool = True,
+        capture_output: bool = True,
+    ) -> Decorator: ...
+    def tool(self, name: Any = None, *, description: str | None = None, **options: Any) -> Any:
+        """
+        Record each call of a tool made inside a trace, as TOOL.
+
+        Args:
+            name: The observation's name; the function's by default.
+            description: What the tool is for; goes into the metadata.
+            metadata: Put on every observation made.
+            capture_input: Whether to record the arguments.
+            capture_output: Whether to record what is returned or streamed.
+
+        Raises:
+            DecorationError: If it is put on something that is no function.
+        """
+        options = _checked("tool", options)
+        if description is not None:
+            options["metadata"] = {**(options.get("metadata") or {}), "description": description}
+        return self._decorator(name, ObservationType.TOOL, **options)
+
+    @overload
+    def prompt(self, name: F, /) -> F: ...
+    @overload
+    def prompt(
+        self,
+        name: str | None = None,
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        capture_tokens: bool = True,
+        metadata: Mapping[str, Any] | None = None,
+        capture_input: bool = True,
+        capture_output: bool = True,
+    ) -> Decorator: ...
+    def prompt(
+        self,
+        name: Any = None,
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        capture_tokens: bool = True,
+        **options: Any,
+    ) -> Any:
+        """
+        Record each model call made inside a trace, as GENERATION.
+
+        Args:
+            name: The observation's name; the function's by default.
+            model: The model's name; what the result says where it is not given.
+            provider: The provider's name, such as ``openai``.
+            capture_tokens: Whether to read token counts, model and finish reasons from the result.
+            metadata: Put on every observation made.
+            capture_input: Whether to record the arguments.
+            capture_output: Whether to record what is returned or streamed.
+
+        Raises:
+            DecorationError: If it is put on something that is no function.
+        """
+        fields = {key: value for key, value in (("model", model), ("provider", provider)) if value is not None}
+        options = _checked("prompt", options)
+        return self._decorator(name, ObservationType.GENERATION, capture_tokens=capture_tokens, fields=fields, **options)
+
+    def instrument(
+        self,
+        name: str | None = None,
+        *,
+        session_id: str | None = None,
+        user_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        tags: Iterable[str] = (),
+        trace_id: str | None = None,
+        observation_type: ObservationType | str = ObservationType.SPAN,
+    ) -> Scope:
+        """
+        Record a block, or each call of a function of any shape, as one observation.
+
+        For ``with``, ``async with`` and as a decorator. Opens a trace where none is open; inside one it is
+        a child, and gives the trace its session, user and tags. The block gets the `FluxLoopContext`.
+
+        Args:
+            name: The observation's name; the decorated function's, or ``scope``, by default.
+            session_id: The conversation the trace belongs to, any string.
+            user_id: Whom the trace is made for.
+            metadata: Put on the observation, and on the trace where it opens one.
+            tags: Labels of the trace.
+            trace_id: Opens a new trace of this id, also inside another one.
+            observation_type: An `ObservationType` or its name in any case.
+
+        Raises:
+            TypeNameError: If *observation_type* is no type; the message lists them.
+        """
+        if name is not None and not isinstance(name, str):
+            raise DecorationError(f"instrument takes a name first, got {name!r}: write @fluxloop.instrument()")
+        trace = {"trace_id": trace_id, "session_id": session_id, "user_id": user_id, "tags": tuple(tags)}
+        spec = Spec(
+            self._client,
+            observation_type_of(observation_type),
+            name or "scope",
+            opens_trace=True,
+            metadata=dict(metadata or {}),
+            trace={**{key: value for key, value in trace.items() if value}, "metadata": dict(metadata or {})},
+        )
+        return Scope(spec, is_named=name is not None)
+
+    def observe(
+        self,
+        name: str,
+        type: ObservationType | str = ObservationType.SPAN,
+        *,
+        input: Any = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Observing:
+        """
+        Record a block inside a trace: manual instrumentation in one line.
+
+        The block gets the `ObservationData`, on which ``output`` and anything else can be set; outside a
+        trace it gets a stand-in that takes everything and keeps nothing. For ``with`` and ``async with``.
+
+        Args:
+            name: The observation's name.
+            type: An `ObservationType` or its name in any case.
+            input: What goes in, captured at once.
+            metadata: Anything more about it.
+
+        Raises:
+            TypeNameError: If *type* is no type; the message lists them.
+        """
+        return Observing(self._client, name, observation_type_of(type), input, metadata)
+
+    def event(
+        self,
+        name: str,
+        *,
+        input: Any = None,
+        output: Any = None,
+        metadata: Mapping[str, Any] | None = None,
+        level: ObservationLevel | str = ObservationLevel.INFO,
+    ) -> None:
+        """
+        Record a point in time, as EVENT; outside a trace nothing happens.
+
+        Args:
+            name: The event's name.
+            input: What it is about.
+            output: What came of it.
+            metadata: Anything more about it.
+            level: How loud it is; debug, info, warning or error.
+        """
+        here = self._client.recording_here()
+        if here is None:
+            return
+        try:
+            event = OpenObservation(here.trace, here, label_of(ObservationType.EVENT, name), _given(input))
+            event.level = ObservationLevel(level).name
+            event.metadata = dict(metadata or {})
+            event.happened(_given(output))
+        except Exception as exc:
+            self._client.broke("noting an event", exc)
+
+    def _decorator(self, name: Any, kind: ObservationType, **options: Any) -> Any:
+        if name is None or isinstance(name, str):
+            return functools.partial(self._decorate, name=name, kind=kind, **options)
+        return self._decorate(name, name=None, kind=kind, **options)
+
+    def _decorate(self, target: Any, *, name: str | None, kind: ObservationType, **options: Any) -> Any:
+        if isinstance(target, staticmethod | classmethod):
+            return type(target)(self._decorate(target.__func__, name=name, kind=kind, **options))
+        if not (inspect.isroutine(target) or isinstance(target, functools.partial)):
+            raise DecorationError(_no_function(target))
+        options["metadata"] = dict(options.get("metadata") or {})
+        spec = Spec(self._client, kind, name or name_of(target), is_named=bool(name), bind=binder(target), **options)
+        return recorded(target, spec)
+
+
+def _given(value: object) -> object:
+    return NOTHING if value is None else value
+
+
+def observation_type_of(word: object) -> ObservationType:
+    """
+    Return the type that *word* names, in any case.
+
+    Raises:
+        TypeNameError: If it names none; the message lists those there are.
+    """
+    try:
+        return ObservationType(word)
+    except ValueError:
+        known = ", ".join(kind.value for kind in ObservationType)
+        raise TypeNameError(f"Invalid observation_type {word!r}. Expected one of: {known}") from None
+
+
+def name_of(func: Any) -> str:
+    """Return the name a function goes by, a partial's being that of its function."""
+    while isinstance(func, functools.partial):
+        func = func.func
+    return str(getattr(func, "__name__", type(func).__name__))
+
+
+def _no_function(target: object) -> str:
+    return (
+        f"cannot record {target!r:.200}: it is a {type(target).__module__}.{type(target).__qualname__}, not a function. "
+        "Put the framework's decorator outermost and FluxLoop's below it, on the function itself; frameworks meet "
+        '"Unknown tool type" otherwise.'
+    )
+
+
+_OPTIONS = ("metadata", "capture_input", "capture_output")
+
+
+def _checked(decorator: str, options: dict[str, Any]) -> dict[str, Any]:
+    for key in options:
+        if key not in _OPTIONS:
+            raise TypeError(f"{decorator}() got an unexpected option {key!r}; it takes {', '.join(_OPTIONS)} and its own")
+    return options
+
+
+class Scope:
+    """One recorded block, or the decorator that makes each call of a function one; can be used again."""
+
+    def __init__(self, spec: Spec, *, is_named: bool) -> None:
+        self._spec = spec
+        self._is_named = is_named
+        self._open: list[Call | None] = []
+
+    def __call__(self, func: F) -> F:
+        """Return *func* with each call recorded as this scope."""
+        spec = self._spec
+        decorate = spec.client._decorate
+        decorated: F = decorate(
+            func,
+            name=spec.name if self._is_named else None,
+            kind=spec.type,
+            opens_trace=True,
+            metadata=spec.metadata,
+            trace=spec.trace,
+        )
+        return decorated
+
+    def __enter__(self) -> FluxLoopContext:
+        call = begin(self._spec, (), {})
+        self._open.append(call)
+        if call is None:
+            return FluxLoopContext(OpenTrace.unrecorded(self._spec.client.recorder, self._spec.name))
+        if call.parent is not None:
+            call.trace.adopt(**self._spec.trace)
+        call.owner = whereabouts()
+        call.enter()
+        return call.trace.context
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        call = self._open.pop()
+        if call is None:
+            return
+        if exc is None:
+            call.leave()
+            call.end()
+        else:
+            call.raised(exc)
+
+    async def __aenter__(self) -> FluxLoopContext:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, exc, tb)
+
+
+class StandIn:
+    """Takes the place of an `ObservationData` where nothing is recorded: takes everything, keeps nothing."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return {} if name == "metadata" else None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        pass
+
+
+_STAND_IN: Any = StandIn()
+
+
+class Observing:
+    """A block recorded by hand; see `Instruments.observe`."""
+
+    __slots__ = ("_given", "_observation")
+
+    def __init__(self, client: FluxLoopClient, *given: Any) -> None:
+        self._given = (client, *given)
+        self._observation: ManualObservation | None = None
+
+    def __enter__(self) -> ObservationData:
+        client, name, kind, value, metadata = self._given
+        here = client.recording_here()
+        if here is None:
+            stand_in: ObservationData = _STAND_IN
+            return stand_in
+        from .manual import push
+        from .models import ObservationData
+
+        data = ObservationData(type=kind, name=name, input=value, metadata=dict(metadata or {}))
+        self._observation = push(here.trace, data)
+        return data
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        if self._observation is not None:
+            from .manual import leave
+
+            leave(self._observation, exc)
+
+    async def __aenter__(self) -> ObservationData:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, exc, tb)

@@ -1,0 +1,196 @@
+"""
+Observations built by hand: pushed and popped, as in Pattern A of the guide.
+
+The user holds an `ObservationData` and may change anything on it until it is popped, so its record
+is written from that object; the input is the snapshot taken when it was pushed.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import CodeType
+from typing import Any
+
+from . import ids
+from .context import current, set_current, whereabouts
+from .context import _current as current_variable
+from .endings import error_details, message_of, status_of
+from .kinds import ObservationLevel, ObservationType, Status
+from .lines import datetime_of, label_of, members, ns_of, quoted, utc_text
+from .models import ObservationData
+from .recorder import NOTHING, OpenObservation, OpenTrace, Recorder, ending_of
+
+_FIELDS = ("status_message", "model", "provider", "model_parameters", "time_to_first_token_ms", "finish_reasons")
+"""Top-level fields of a record that are written from the object as they are, where set."""
+
+
+class ManualObservation(OpenObservation):
+    """An open observation whose record is written from the `ObservationData` a user holds."""
+
+    pushed_by: tuple[int, CodeType] | None = None
+    already_handled: BaseException | None = None
+
+    def __init__(self, trace: OpenTrace, parent: OpenObservation | None, data: ObservationData) -> None:
+        self.trace, self.parent, self.data = trace, parent, data
+        self.epoch = ids.epoch
+        self.id = quoted(str(data.id))[1:-1]
+        pushed_ns = trace.recorder.now()
+        if "start_time" not in data.model_fields_set:
+            data.start_time = datetime_of(pushed_ns)
+        self.start_ns = ns_of(data.start_time)
+        self.late_ns = max(pushed_ns - self.start_ns, 0)
+        data.trace_id = trace.id
+        data.parent_id = parent.id if parent is not None else None
+        self.given = data.input
+        given = data.input if data.input is not None else NOTHING
+        self._begin(label_of(ObservationType(data.type), data.name), given)
+
+    def end(self, status: Status = Status.SUCCESS, output: object = NOTHING, error: str | None = None) -> None:
+        """As `OpenObservation.end`; a status or an error set on the object itself comes first."""
+        data = self.data
+        if error is not None and data.error is None:
+            data.error = error
+        if output is not NOTHING and data.output is None:
+            data.output = output
+        if data.status is None:
+            data.status = Status.ERROR if data.error is not None and status is Status.SUCCESS else status
+        self.trace.by_hand.pop(self.id, None)
+        super().end(data.status)
+
+    def _write(self, recorder: Recorder, end_ns: int, status: Status, output: object, error: str | None) -> None:
+        data, encode = self.data, recorder.encode
+        self.start_ns = ns_of(data.start_time)
+        self.head = self._head(label_of(ObservationType(data.type), str(data.name)))
+        if data.input is not self.given:
+            self.input = b',"input":' + encode(data.input, self)
+        if data.end_time is not None:
+            end_ns = ns_of(data.end_time)
+        else:
+            end_ns = self.start_ns if data.type is ObservationType.EVENT else end_ns + self.late_ns
+            data.end_time = datetime_of(end_ns)
+        data.duration_ms = (end_ns - self.start_ns) / 1_000_000
+        if status is Status.ERROR and "level" not in data.model_fields_set:
+            data.level = ObservationLevel.ERROR
+        out = b',"output":' + encode(data.output, self) if data.output is not None else b""
+        err = b',"error":' + encode(str(data.error), self) if data.error is not None else b""
+        ending = ending_of(Status(status), ObservationLevel(data.level).name)
+        span = f',"end_time":"{utc_text(end_ns)}","duration_ms":{data.duration_ms:.3f}{ending}'.encode()
+        parts = [self.head, self.input, span, out, err]
+        metadata = {**data.metadata, **(self.metadata or {})}
+        if metadata:
+            parts += (b',"metadata":', encode(metadata, self))
+        fields = self._fields()
+        if fields:
+            parts.append(members(encode(fields, self)))
+            if "usage" in fields:
+                self.trace.count_usage(self, fields["usage"])
+        self._finish(recorder, parts, end_ns, Status(status), out + err)
+
+    def _fields(self) -> dict[str, Any]:
+        data = self.data
+        fields = {name: value for name in _FIELDS if (value := getattr(data, name)) is not None}
+        if data.usage is not None:
+            usage = data.usage if isinstance(data.usage, dict) else data.usage.model_dump(exclude_none=True)
+            fields["usage"] = usage
+        return {**fields, **(self.fields or {})}
+
+
+class ManualClaim(ManualObservation):
+    """One pushed inside the call of a tool that a framework has begun an observation for: the two are one."""
+
+    def __init__(self, outer: OpenObservation, data: ObservationData) -> None:
+        self.trace, self.parent, self.data, self.outer = outer.trace, outer.parent, data, outer
+        self.epoch, self.id, self.started, self.start_ns = outer.epoch, outer.id, outer.started, outer.start_ns
+        self.given = data.input
+        data.id, data.trace_id = outer.id, outer.trace.id
+        data.parent_id = outer.parent.id if outer.parent is not None else None
+        outer.claim(label_of(data.type, data.name), data.input if data.input is not None else NOTHING)
+
+    def _write(self, recorder: Recorder, end_ns: int, status: Status, output: object, error: str | None) -> None:
+        data, outer = self.data, self.outer
+        data.end_time = data.end_time or datetime_of(end_ns)
+        if data.input is not self.given:
+            outer.claim(None, data.input)
+        outer.verdict = (status, data.output if data.output is not None else NOTHING, data.error)
+        outer.describe(**data.metadata, **(self.metadata or {}))
+        outer.note(**self._fields())
+
+
+def push(trace: OpenTrace, data: ObservationData) -> ManualObservation | None:
+    """Begin *data* under what is current here, and make it current; None where nothing is recorded."""
+    if not trace.is_recording:
+        return None
+    here = current()
+    try:
+        parent = here if here is not None and here.trace is trace else trace.root
+        claims = parent is not None and parent.is_claimable and data.type is ObservationType.TOOL
+        observation = ManualClaim(parent, data) if claims else ManualObservation(trace, parent, data)
+    except Exception as exc:
+        trace.recorder.broke("beginning it", exc)
+        return None
+    observation.previous = current_variable.get()
+    observation.owner = whereabouts()
+    observation.already_handled = sys.exc_info()[1]
+    observation.pushed_by = _caller()
+    trace.by_hand[observation.id] = observation
+    set_current(observation)
+    if data.type is ObservationType.EVENT:
+        observation.end()
+    return observation
+
+
+def pop(trace: OpenTrace) -> ObservationData | None:
+    """End the observation pushed last from here, see `FluxLoopContext.pop_observation`."""
+    observation = _pushed_here(trace)
+    if observation is None:
+        return None
+    raised = sys.exc_info()[1]
+    if raised is not None and raised is not observation.already_handled:
+        leave(observation, raised)
+    else:
+        leave(observation)
+    return observation.data
+
+
+def leave(observation: ManualObservation, raised: BaseException | None = None) -> None:
+    """End *observation*, as *raised* says where something was, and put back what was current before it."""
+    if current_variable.get() is observation:
+        set_current(observation.previous)
+    if raised is None:
+        observation.end()
+    elif status_of(raised) is Status.ERROR:
+        observation.describe(**error_details(raised))
+        observation.end(Status.ERROR, error=message_of(raised))
+    else:
+        observation.end(status_of(raised))
+
+
+def _pushed_here(trace: OpenTrace) -> ManualObservation | None:
+    """
+    Return the open observation that the calling code means when it pops.
+
+    Usually the innermost one of this context. A function that is resumed elsewhere (a generator, an
+    async generator driven by another task) finds the one its own frame pushed; and one whose context
+    is gone, the latest that was pushed under what is current here.
+    """
+    caller = _caller()
+    here = current_variable.get()
+    if isinstance(here, ManualObservation) and here.closed and here.data.type is ObservationType.EVENT:
+        if here.pushed_by == caller:  # an EVENT ended when it was pushed; this pop belongs to it
+            return here
+    while here is not None and here.closed:
+        here = here.previous
+    innermost = here if isinstance(here, ManualObservation) and here.trace is trace else None
+    if innermost is not None and innermost.pushed_by == caller:
+        return innermost
+    open_ones = list(trace.by_hand.values())[::-1]
+    own = next((o for o in open_ones if o.pushed_by == caller), None)
+    return own or innermost or next((o for o in open_ones if o.parent is here), None)
+
+
+def _caller() -> tuple[int, CodeType]:
+    """Return what identifies the frame that called into fluxloop."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(f"{__package__}."):
+        frame = frame.f_back
+    return id(frame), frame.f_code

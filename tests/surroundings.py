@@ -1,0 +1,41 @@
+"""An empty place for a test of the settings: no file, no variable of ours, nothing loaded, nothing said."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+from fluxloop import config, env
+from fluxloop.report import Troubles
+
+
+class Keep:
+    """The least that is a storage."""
+
+    def write(self, records: object) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Work in *folder*, and leave environment and loaded files behind as they were."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("FLUXLOOP_")}
+    with (
+        chdir(folder),
+        patch.dict(os.environ, others, clear=True),
+        patch.dict(env._loaded, clear=True),
+        patch.dict(env._complaints, clear=True),
+        patch.object(config, "_said", Troubles()),
+    ):
+        yield
+
+
+def pyproject(text: str, folder: Path = Path()) -> Path:
+    """Write *text* as the pyproject.toml of *folder*."""
+    path = folder.absolute() / "pyproject.toml"
+    path.write_text(text, encoding="utf-8")
+    return path

@@ -1,0 +1,153 @@
+"""Honest endings: success, error, cancelled, abandoned, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Any
+
+import pytest
+
+import fluxloop
+from fluxloop.endings import register_ending
+from fluxloop.kinds import Status
+from fluxloop.testing import capture
+
+
+def only(captured: Any) -> Any:
+    (trace,) = captured.traces()
+    return trace
+
+
+def test_an_exception_is_an_error_with_its_class_and_traceback():
+    """Message, class and traceback are stored, ours left out of it; the trace says so too (S1-88, S2-22)."""
+
+    @fluxloop.agent
+    def fails() -> None:
+        raise ValueError("boom")
+
+    with capture() as captured, pytest.raises(ValueError, match="boom"):
+        fails()
+
+    trace = only(captured)
+    (root,) = trace.observations
+    assert (trace.status, trace.error) == (Status.ERROR, "boom")
+    assert (root.status, root.level.name, root.error) == (Status.ERROR, "ERROR", "boom")
+    assert root.metadata["error_type"] == "ValueError"
+    assert 'raise ValueError("boom")' in root.metadata["traceback"]
+    assert "calls.py" not in root.metadata["traceback"]
+
+
+@pytest.mark.parametrize("exc", [KeyboardInterrupt(), SystemExit(3), asyncio.CancelledError()])
+def test_what_unwinds_the_program_is_cancelled(exc):
+    """Interrupts, exits and cancellations are no errors and no successes."""
+
+    @fluxloop.agent
+    def stopped() -> None:
+        raise exc
+
+    with capture() as captured, pytest.raises(type(exc)):
+        stopped()
+
+    assert captured.outline() == "AGENT stopped [cancelled]"
+    assert only(captured).observations[0].level.name == "INFO"
+
+
+def test_a_cancelled_task_ends_its_observations_as_cancelled():
+    """Task cancellation reaches every open observation of the task."""
+
+    @fluxloop.tool
+    async def wait() -> None:
+        await asyncio.sleep(60)
+
+    @fluxloop.agent
+    async def agent() -> None:
+        await wait()
+
+    async def main() -> None:
+        task = asyncio.create_task(agent())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with capture() as captured:
+        asyncio.run(main())
+
+    assert captured.outline() == "AGENT agent [cancelled]\n  TOOL wait [cancelled]"
+
+
+def test_a_timeout_cancels_inside_and_fails_outside():
+    """What timed out was cancelled; who waited for it got an error."""
+
+    @fluxloop.tool
+    async def slow() -> None:
+        await asyncio.sleep(60)
+
+    @fluxloop.agent
+    async def agent() -> None:
+        async with asyncio.timeout(0.01):
+            await slow()
+
+    with capture() as captured, pytest.raises(TimeoutError):
+        asyncio.run(agent())
+
+    assert captured.outline() == "AGENT agent [error: TimeoutError]\n  TOOL slow [cancelled]"
+
+
+def test_a_registered_exception_ends_as_its_framework_means_it():
+    """Control flow of a framework is no error; its subclasses follow (threads 1, 4)."""
+
+    class Pause(Exception):
+        pass
+
+    class LongPause(Pause):
+        pass
+
+    register_ending(Pause, Status.INTERRUPTED)
+
+    @fluxloop.agent
+    def agent() -> None:
+        raise LongPause("waiting for a human")
+
+    with capture() as captured, pytest.raises(LongPause):
+        agent()
+
+    assert captured.outline() == "AGENT agent [interrupted]"
+
+
+def test_the_message_of_a_hostile_exception_is_its_class():
+    """An exception whose text fails is recorded all the same, and raised all the same."""
+
+    class Hostile(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text for you")
+
+    @fluxloop.agent
+    def agent() -> None:
+        raise Hostile
+
+    with capture() as captured, pytest.raises(Hostile):
+        agent()
+
+    assert captured.outline() == "AGENT agent [error: Hostile]"
+
+
+def test_an_unawaited_coroutine_records_nothing_and_a_closed_one_is_abandoned():
+    """What never ran did not happen; what was closed half-way was abandoned."""
+
+    @fluxloop.agent
+    async def agent() -> None:
+        await asyncio.sleep(0)
+
+    with capture() as captured:
+        never = agent()
+        never.close()
+        half = agent()
+        half.send(None)
+        half.close()
+        del never, half
+        gc.collect()
+
+    assert captured.outline() == "AGENT agent [abandoned]"
