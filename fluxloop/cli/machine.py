@@ -15,19 +15,19 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
-from ..kinds import ObservationType
+from ..kinds import ObservationLevel, ObservationType
 from ..models import ObservationData, Trace
 
 
 def trace_line(trace: Trace) -> str:
     """Return *trace* as one line of JSON, without a line end."""
-    head = _object(trace, keep=("status",), leave_out=("observations",))
+    head = _object(trace, always=("status",))
     return f'{head[:-1]},"observations":[{"".join(_nested(trace))}]}}'
 
 
 def observation_line(observation: ObservationData) -> str:
     """Return *observation* as one line of JSON in the record format, without a line end."""
-    return _object(observation, keep=("parent_id", "status"))
+    return _object(observation, always=("parent_id", "status"))
 
 
 def _nested(trace: Trace) -> Iterator[str]:
@@ -41,19 +41,23 @@ def _nested(trace: Trace) -> Iterator[str]:
     yield "]}" * (open_depth + 1)
 
 
-def _object(item: BaseModel, *, keep: tuple[str, ...], leave_out: tuple[str, ...] = ()) -> str:
-    fields = {"schema" if name == "schema_version" else name: value for name, value in item if name not in leave_out}
-    return encode({name: _plain(value) for name, value in fields.items() if name in keep or not _is_empty(value)})
+def _object(item: ObservationData | Trace, *, always: tuple[str, ...]) -> str:
+    said = {name: value for name, value in item if name in always or not _says_nothing(name, value)}
+    return encode({"schema" if name == "schema_version" else name: _plain(value) for name, value in said.items()})
 
 
-def _is_empty(value: Any) -> bool:
-    return value is None or (type(value) is int and value == 0) or value == {} or value == []
+def _says_nothing(name: str, value: Any) -> bool:
+    return value is None or name == "observations" or (name in _LEFT_OUT_EMPTY and not value)
+
+
+_LEFT_OUT_EMPTY = {"metadata", "tags", "redacted", "truncated"}
+"""Fields that may be missing from a record, which then means the same as empty or 0."""
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
-    if isinstance(value, ObservationType):
+    if isinstance(value, ObservationType | ObservationLevel):
         return value.name
     if isinstance(value, BaseModel):
         return {name: count for name, count in value if count is not None}

@@ -54,7 +54,7 @@ def ended(observation: ObservationData, trace_name: str, *, signs: words.Signs =
     line.append(f"{words.duration(observation.duration_ms):>8}  {plain(observation.name) or '(no name)'}")
     if tokens := words.tokens_in_words(observation.usage):
         line.append(f"  {tokens}", style="cyan")
-    line.append(f"  in {plain(trace_name)}" if trace_name else "", style="dim")
+    line.append(f"  in {plain(trace_name)}" if trace_name not in ("", observation.name) else "", style="dim")
     if observation.error:
         line.append(f"  {_flat(observation.error)}", style="red")
     elif observation.output is not None:

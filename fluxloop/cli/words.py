@@ -23,6 +23,7 @@ class Signs(NamedTuple):
     cut: str
     arrow: str
     dot: str
+    rule: str
     marks: dict[Status | None, str]
 
 
@@ -33,6 +34,7 @@ UNICODE = Signs(
     cut="…",
     arrow="→",
     dot="·",
+    rule="─",
     marks={
         Status.SUCCESS: "✓",
         Status.ERROR: "✗",
@@ -51,6 +53,7 @@ ASCII = Signs(
     cut="..",
     arrow=">",
     dot="-",
+    rule="-",
     marks={
         Status.SUCCESS: "+",
         Status.ERROR: "x",

@@ -81,6 +81,11 @@ class Assembly:
         self._finished: dict[str, ObservationData] = {}
         self._open: dict[str, ObservationData] = {}
 
+    @property
+    def name(self) -> str:
+        """The trace's name, as far as it is known."""
+        return str(self._line.get("name") or self._begun.get("name") or "")
+
     def __bool__(self) -> bool:
         return bool(self.ended or self._finished or self._open)
 
@@ -102,7 +107,7 @@ class Assembly:
             observation.status = None if alive else Status.CRASHED
             self._open[observation.id] = observation
             if isinstance(begun := head.get("trace"), dict):
-                self._begun = begun
+                self._begun = {"name": observation.name, **begun}
 
     def trace(self) -> Trace:
         """Return the trace as far as it is known."""
