@@ -339,7 +339,7 @@ def test_the_text_is_the_first_choice_s():
         ({"type": "response.refusal.delta", "delta": "No"}, ""),
         ({"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "Hm"}}, ""),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_an_item_s_text_is_found(item, text):
     """
@@ -381,7 +381,7 @@ def test_an_item_s_text_is_found(item, text):
         object(),
         (number for number in range(3)),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_anything_else_is_no_piece_of_an_answer(item):
     """
