@@ -218,4 +218,5 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """As `ThreadPoolExecutor.submit`; *fn* runs in a copy of the current context."""
-        return super().submit(contextvars.copy_context().run, fn, *args, **kwargs)
+        run: Callable[..., R] = contextvars.copy_context().run
+        return super().submit(run, fn, *args, **kwargs)

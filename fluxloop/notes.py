@@ -11,6 +11,7 @@ from orjson import loads
 from .deltas import StreamFacts
 
 if TYPE_CHECKING:
+    from .redaction import JSON
     from .observations import OpenObservation
 
 
@@ -64,7 +65,7 @@ class StreamNotes:
             stream["items"] = items
         return output
 
-    def _items(self, message: object) -> list[object]:
+    def _items(self, message: JSON | None) -> list[object]:
         """Return the items kept, with secrets masked that are split over several and show in none of them."""
         redactor = self.observation.trace.recorder.redactor
         if redactor is None:

@@ -13,7 +13,8 @@ from types import ModuleType
 import pytest
 
 import fluxloop
-from fluxloop import cli, settings
+from fluxloop import settings
+from fluxloop.cli.app import app
 
 ROOT = Path(__file__).parent.parent
 DOCS = "\n".join(page.read_text() for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))])
@@ -93,7 +94,7 @@ def test_every_command_and_option_is_in_the_docs():
     from typer.main import get_command
 
     missing = []
-    for name, command in get_command(cli.app).commands.items():
+    for name, command in get_command(app).commands.items():
         options = [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
         missing += [] if f"fluxloop {name}" in DOCS else [f"fluxloop {name}"]
         missing += [f"fluxloop {name} {option}" for option in options if not re.search(rf"{option}\b", DOCS)]
