@@ -141,8 +141,7 @@ class Keys:
         own = [GAP.join(map(re.escape, _words(name))) for name in extra]
         named = _any([*own, *(phrase.replace(" ", GAP) for phrase in WORDS)])
         self.phrase = (
-            f"(?:(?:{named}|{_any(BEFORE_KEY)}{GAP}key)s?"
-            f"|{_any(BEFORE_TOKEN)}{GAP}token|{_any(BEFORE_PASS)}{GAP}pass)"
+            f"(?:(?:{named}|{_any(BEFORE_KEY)}{GAP}key)s?|{_any(BEFORE_TOKEN)}{GAP}token|{_any(BEFORE_PASS)}{GAP}pass)"
         )
         """All phrases as one regular expression, caseless, without a view on what stands before."""
         self._secret = re.compile(rf"(?:{_WORD_START}(?i:{self.phrase})|(?i:{_any(GLUED)})s?){NUMBER}\Z", re.ASCII)

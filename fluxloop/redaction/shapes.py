@@ -84,7 +84,9 @@ PROVIDERS = (
 _EDGE = r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=%[0-9A-Fa-f]{2})|(?<=\\u00[0-9A-Fa-f]{2}))"
 """Where a token may begin: not inside a word, unless what looks like one is an escape in nested JSON or a URL."""
 
-_OPENAI = r"sk-(?:(?:admin|ant|lf|or|proj|svcacct)-[\w-]{8,}+|(?=[A-Za-z_-]*+[0-9])[\w-]{16,}+|[A-Za-z0-9]{20,}+[\w-]*+)"
+_OPENAI = (
+    r"sk-(?:(?:admin|ant|lf|or|proj|svcacct)-[\w-]{8,}+|(?=[A-Za-z_-]*+[0-9])[\w-]{16,}+|[A-Za-z0-9]{20,}+[\w-]*+)"
+)
 _JWT = r"eyJ[\w-]{10,}+\.(?:eyJ[\w-]*+(?:\.[\w-]++)?+|[\w-]*+\.[\w-]++(?:\.[\w-]++){0,2}+)"
 _SENDGRID = r"SG\.[\w-]{16,}+\.[\w-]{16,}+"
 
