@@ -177,7 +177,7 @@ class Call(OpenObservation):
             )
 
     def _close_forgotten(self, here: OpenObservation | None) -> bool:
-        """Close what was pushed inside the call and never popped, from *here* up; False if that never meets the call."""
+        """Close what was pushed inside the call and never popped, from *here* up; False if it is not up there."""
         left_open = []
         while here is not None and here is not self:
             left_open.append(here)
