@@ -19,15 +19,14 @@ from .arguments import Binder
 from .context import _current, attention, current
 from .kinds import ObservationType, Status
 from .lines import label_of
-from .notes import StreamNotes
 from .observations import OpenObservation, OpenTrace
 from .recorder import NOTHING
 from .report import log
 from .streams import PLAIN, Streaming, adriven, driven, is_stream, relay
-from .usage import read_facts
 
 if TYPE_CHECKING:
     from .client import FluxLoopClient
+    from .notes import StreamNotes
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -113,6 +112,8 @@ class Call(OpenObservation):
         offset_ns = self.trace.recorder.tick() - self.started
         try:
             if self.notes is None:
+                from .notes import StreamNotes  # for streams alone
+
                 self.notes = StreamNotes(self)
             if self._captures_output():
                 self.notes.saw(item, offset_ns)
@@ -166,6 +167,8 @@ class Call(OpenObservation):
         return self.spec.capture_output and self.trace.recorder.captures_output
 
     def _read_facts(self, value: object) -> None:
+        from .usage import read_facts  # for models alone
+
         facts = read_facts(value)
         if facts is not None:
             fields = self.spec.fields
