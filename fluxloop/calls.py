@@ -273,12 +273,11 @@ def begin(
     client = spec.client
     try:
         here = before if before is not None and not before.closed and not attention else current()
-        if not client.is_default:
-            here = client.innermost(here)
-        if here is None or (spec.opens_trace and _wants_its_own(spec, here.trace)):
+        above = here if client.is_default else client.innermost(here)
+        if above is None or (spec.opens_trace and _wants_its_own(spec, above.trace)):
             trace, parent = _opened(spec, here), None
         else:
-            trace, parent = here.trace, here
+            trace, parent = above.trace, above
         if trace is None:
             return None
         recorder = trace.recorder
