@@ -97,18 +97,12 @@ def diagnose(configuration: Configuration, version: str) -> Diagnosis:
     settings = configuration.settings()
     files = Files(str(settings.base_path))
     problems = [Problem(problem, "correct it where it was set, or unset it") for problem in configuration.problems()]
+    of_folder = _trouble_with_folder(settings.base_path, files)
     if settings.storage == "file" or (isinstance(settings.storage, tuple) and "file" in settings.storage):
-        problems += _trouble_with_folder(settings.base_path, files)
+        problems += of_folder
     problems += _trouble_with_records(settings.base_path, files)
     frameworks = [*_frameworks()]
-    problems += [
-        Problem(
-            f"{one.name} {one.version} is installed, supported is {one.supported}",
-            f"pip install '{one.name}{one.supported}'",
-        )
-        for one in frameworks
-        if not one.is_supported
-    ]
+    problems += [_trouble_with_framework(one) for one in frameworks if not one.is_supported]
     return Diagnosis(
         version,
         platform.python_version(),
@@ -118,6 +112,13 @@ def diagnose(configuration: Configuration, version: str) -> Diagnosis:
         frameworks,
         problems,
         [*_notes(files, enabled=settings.enabled)],
+    )
+
+
+def _trouble_with_framework(one: Framework) -> Problem:
+    return Problem(
+        f"{one.name} {one.version} is installed, and this FluxLoop works with {one.supported}",
+        f"pip install '{one.name}{one.supported}', or a FluxLoop that knows it: pip install --upgrade fluxloop",
     )
 
 
@@ -172,19 +173,19 @@ def _frameworks() -> Iterator[Framework]:
         requirements = [Requirement(text) for text in metadata.requires("fluxloop") or ()]
     except metadata.PackageNotFoundError:  # run from a checkout that was never installed
         return
-    for requirement in requirements:
-        marker = requirement.marker
-        of_extra = (
-            marker and not marker.evaluate({"extra": ""}) and any(marker.evaluate({"extra": e}) for e in FRAMEWORKS)
-        )
-        if of_extra and not requirement.extras:
-            version = _version(requirement.name)
-            yield Framework(
-                requirement.name,
-                str(requirement.specifier),
-                version,
-                version is None or requirement.specifier.contains(version, prereleases=True),
-            )
+    named = {one.name: one for one in requirements if _is_of_framework(one)}
+    for name, requirement in sorted(named.items()):
+        version = _version(name)
+        supported = ",".join(sorted(map(str, requirement.specifier), reverse=True))  # from-to, as people write it
+        is_supported = version is None or requirement.specifier.contains(version, prereleases=True)
+        yield Framework(name, supported, version, is_supported)
+
+
+def _is_of_framework(requirement: Requirement) -> bool:
+    marker = requirement.marker
+    if marker is None or requirement.name == "fluxloop" or marker.evaluate({"extra": ""}):
+        return False
+    return any(marker.evaluate({"extra": extra}) for extra in FRAMEWORKS)
 
 
 def _version(package: str) -> str | None:

@@ -104,13 +104,15 @@ class _Drawing:
     def _places(self) -> Iterator[tuple[_Place, ObservationData]]:
         """Every observation in the order of the tree, each with the lines to draw before it."""
         walked = list(self.trace.walk())
-        deepest = max(1, self.width // 10)  # guides take at most a third of the width
+        deepest = max(1, (self.width - 36) // 6)  # half of what is left beside the type and a short name is for guides
         open_depths: set[int] = set()
         places = []
         for i in range(len(walked) - 1, -1, -1):  # upwards, as only what follows tells where a line must go on
             depth = walked[i][0]
             open_depths = {d for d in open_depths if d <= depth}
             above = "".join(self._guide(d in open_depths) for d in range(max(1, depth - deepest), depth))
+            if depth > deepest + 1:
+                above = f"{self.signs.cut:{len(self.signs.line)}}" + above[len(self.signs.line) :]
             own = "" if depth == 0 else self.signs.branch if depth in open_depths else self.signs.last
             has_children = i + 1 < len(walked) and walked[i + 1][0] > depth
             below = above + (self._guide(depth in open_depths) if depth else "") + self._guide(has_children)
@@ -139,7 +141,7 @@ class _Drawing:
             yield cut(left, self.width, self.signs)
             facts = Text("  ").join(filter(None, (Text(length), Text(tokens, style="cyan"), ending)))
             if facts:
-                yield self._below(place.below).append_text(facts)
+                yield cut(self._below(place.below).append_text(facts), self.width, self.signs)
             return
         ending.pad_right(max(0, 13 - ending.cell_len))
         right = Text(f"  {length:>8}  ").append(f"{tokens:>11}", style="cyan").append("  ").append_text(ending)
@@ -184,7 +186,7 @@ class _Drawing:
         if not self.full:
             yield cut(start.append(label, style="dim").append(brief(value), style=style), self.width, self.signs)
             return
-        room = max(20, self.width - start.cell_len - len(label))
+        room = max(4, self.width - start.cell_len - len(label))
         for line in whole(value, room):
             for piece in _wrap(line, room):
                 yield start.copy().append(label, style="dim").append(piece, style=style)
@@ -193,7 +195,7 @@ class _Drawing:
     def _wrapped(self, guide: str, text: str, style: str) -> Iterator[Text]:
         """Text in full, broken to the width."""
         start = self._below(guide) if guide else Text()
-        room = max(20, self.width - start.cell_len)
+        room = max(4, self.width - start.cell_len)
         for line in text.expandtabs(4).splitlines():
             for piece in _wrap(plain(line), room):
                 yield start.copy().append(piece, style=style)
