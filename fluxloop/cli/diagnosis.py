@@ -23,6 +23,7 @@ from ..reading import Source
 from ..reading.lines import records_in
 from ..reading.source import open_records
 from ..storage.file import FileStorage
+from .words import counted
 
 MOST_NAMED = 20
 """Damaged places and crashed traces that are named one by one; all are counted."""
@@ -203,15 +204,15 @@ def _notes(files: Files, *, enabled: bool) -> Iterator[str]:
     if (env := nearest(".env")) is not None:
         yield f"{env} counts in programs that call fluxloop.load_env(); this command does not load it"
     if files.running:
-        yield f"{files.running:,} observations are open in running programs: fluxloop view --follow"
+        yield f"{counted(files.running, 'observation')} open in running programs: fluxloop view --follow"
     if files.crashed:
         yield (
-            f"{files.crashed:,} observations were open when their process died: "
-            f"fluxloop view --trace {files.crashed_traces[0]} shows the first"
+            f"{counted(files.crashed, 'observation')} still open when the process died: "
+            f"fluxloop view --trace {files.crashed_traces[0]}"
         )
     if files.damaged:
         first = files.damage[0]
         yield (
-            f"{files.damaged:,} places in the files are no records and are left out when reading, "
-            f"the first in {first['path']} line {first['line']} ({first['reason']})"
+            f"{counted(files.damaged, 'place')} in the files left out when reading, "
+            f"first {first['path']} line {first['line']} ({first['reason']})"
         )

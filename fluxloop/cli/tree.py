@@ -153,10 +153,7 @@ class _Drawing:
 
     def _details(self, guide: str, observation: ObservationData, reported_by: str | None) -> Iterator[Text]:
         """The lines below a row: what went in, what came out, what went wrong, what is worth a word."""
-        if observation.input is not None and observation.input != {}:
-            yield from self._value(guide, "in   ", observation.input)
-        if observation.output is not None:
-            yield from self._value(guide, "out  ", observation.output)
+        yield from self._in_and_out(guide, observation)
         if remarks := f" {self.signs.dot} ".join(_remarks(observation)):
             yield cut(self._below(guide).append(remarks, style="dim italic"), self.width, self.signs)
         if observation.error:
@@ -168,6 +165,24 @@ class _Drawing:
                 yield from self._wrapped(guide, f"{kind}: {observation.error}" if kind else observation.error, style)
         if self.full:
             yield from self._more(guide, observation)
+
+    def _in_and_out(self, guide: str, observation: ObservationData) -> Iterator[Text]:
+        """What went in and what came out, as ``input → output`` on one line where both fit, else on two."""
+        given = None if observation.input == {} else observation.input
+        made = observation.output
+        if self.full:
+            for label, value in (("in   ", given), ("out  ", made)):
+                if value is not None:
+                    yield from self._value(guide, label, value)
+            return
+        start, arrow = self._below(guide), Text(f"{self.signs.arrow} ", style="dim")
+        most = 4 * self.width  # measuring a megabyte that is cut anyway takes its time
+        left = Text(brief(given)[:most] if given is not None else "")
+        right = Text.assemble(arrow, brief(made)[:most]) if made is not None else Text()
+        both = Text(" ").join(filter(None, (left, right)))
+        for part in [both] if start.cell_len + both.cell_len <= self.width else [left, right]:
+            if part:
+                yield cut(start.copy().append_text(part), self.width, self.signs)
 
     def _more(self, guide: str, observation: ObservationData) -> Iterator[Text]:
         """What only the full view shows."""
@@ -210,7 +225,7 @@ def _remarks(observation: ObservationData) -> Iterator[str]:
     first = observation.time_to_first_token_ms
     if isinstance(stream, dict) and isinstance(count := stream.get("count"), int):
         first = stream.get("first_item_ms", first) if first is None else first
-        chunks = f"{count:,} chunk{'' if count == 1 else 's'}"
+        chunks = words.counted(count, "chunk")
         yield f"stream of {chunks}, first after {words.duration(first)}" if first is not None else f"stream of {chunks}"
     elif first is not None:
         yield f"first token after {words.duration(first)}"

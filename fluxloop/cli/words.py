@@ -144,7 +144,12 @@ def tokens_in_words(usage: Usage | None) -> str:
     total = usage.total_tokens
     if total is None:
         total = (usage.input_tokens or 0) + (usage.output_tokens or 0)
-    return f"{total:,} token{'' if total == 1 else 's'}" + (f" ({', '.join(parts)})" if parts else "")
+    return counted(total, "token") + (f" ({', '.join(parts)})" if parts else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return *number* with *noun*, in the plural unless it is 1."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def moment(time: datetime | None) -> str:

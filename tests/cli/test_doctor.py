@@ -124,8 +124,8 @@ def test_the_text_tells_the_same(fluxloop_, tmp_path):
     died(folder, head("lost", trace="t2"))
     out = fluxloop_("doctor").out
 
-    assert "1 in 1 files" in out
-    assert "1 observations were open when their process died: fluxloop view --trace t2" in " ".join(out.split())
+    assert "1 in 1 file, 0.0 MB" in out
+    assert "1 observation still open when the process died: fluxloop view --trace t2" in " ".join(out.split())
 
 
 def test_a_file_that_cannot_be_read_is_a_problem(diagnosis, tmp_path):
