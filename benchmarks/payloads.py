@@ -1,0 +1,61 @@
+"""
+What the calls take and return: JSON as agents see it, English with its punctuation, ids, links, scores.
+
+The words are those that redaction has to look at twice and let pass: tokens, keys, authors, passwords talked about.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+QUERY = "Which of the trains from Paris to Lyon tomorrow morning still have seats?"
+ANSWER = {"answer": "The 07:58 and the 09:58 do; the 08:58 is sold out.", "score": 0.87}
+"""With `QUERY` as input, a call of about 100 bytes each way."""
+
+_SENTENCES = [
+    "The museum opens at nine, except on Tuesdays, when the whole quarter seems to sleep in.",
+    "A return ticket costs 48.50 euros and can be changed until the evening before.",
+    "“Take the coast road,” she said, “it is slower, but you will see the islands.”",
+    "According to the 2019 census, some 1,240,000 people live in the wider region.",
+    "The key point of the report is that rainfall, not temperature, drives the harvest.",
+    "Max reset his password twice and still could not reach the booking page.",
+    "See section 4.2 for the tokens a reader needs and the keyboard shortcuts an author uses.",
+    "Café owners along the river (there are about thirty) share one bakery.",
+    "Nobody could say whether the bridge would be repaired before winter.",
+    "It was, all things considered, a secret that the whole village knew.",
+]
+
+LARGE_BYTES = 20_000
+"""What a large input and a large output come to, as JSON."""
+
+
+def documents(seed: int, size: int = LARGE_BYTES) -> list[dict[str, Any]]:
+    """Return what a retrieval hands over: passages with their sources, about *size* bytes of JSON."""
+    dice = Random(seed)
+    found: list[dict[str, Any]] = []
+    while size > 0:
+        text = " ".join(dice.choices(_SENTENCES, k=9))
+        found.append(
+            {
+                "id": f"doc-{dice.getrandbits(48):012x}",
+                "url": f"https://example.org/guides/{len(found)}?lang=en#section-4",
+                "author": "M. Keyes",
+                "score": round(dice.random(), 4),
+                "tokens": len(text) // 4,
+                "text": text,
+            }
+        )
+        size -= len(text.encode()) + 150
+    return found
+
+
+def messages(seed: int, size: int = LARGE_BYTES) -> list[dict[str, Any]]:
+    """Return a conversation of about *size* bytes of JSON."""
+    dice = Random(seed)
+    said: list[dict[str, Any]] = [{"role": "system", "content": "You help people who travel. Be brief."}]
+    while size > 0:
+        text = " ".join(dice.choices(_SENTENCES, k=8))
+        said.append({"role": ("user", "assistant")[len(said) % 2], "content": text})
+        size -= len(text.encode()) + 40
+    return said
