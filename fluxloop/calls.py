@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
-from weakref import WeakSet
+from types import FunctionType
+from weakref import WeakKeyDictionary
 
 from .arguments import Binder
 from .context import _current, attention, current
@@ -25,6 +26,7 @@ from .streams import PLAIN, Streaming, StreamNotes, adriven, driven, is_stream, 
 from .usage import read_facts
 
 if TYPE_CHECKING:
+    from .claims import Claimable
     from .client import FluxLoopClient
 
 P = ParamSpec("P")
@@ -47,6 +49,8 @@ class Spec:
     trace: dict[str, Any] = field(default_factory=dict)
     bind: Binder | None = None
     is_named: bool = True
+    called: str = ""
+    """The name of the function, or of the tool that a framework made of it."""
     label: str = ""
 
     def __post_init__(self) -> None:
@@ -288,7 +292,7 @@ def begin(
                 given = spec.bind(*args, **kwargs)
             except TypeError:  # they do not fit: the function itself will say so
                 given = {"args": args, "kwargs": kwargs}
-        if parent is not None and parent.is_claimable and spec.type is ObservationType.TOOL:
+        if parent is not None and parent.claimable is not None and _is_claimed(parent.claimable, spec, given):
             call: Call = Claim(parent, spec, given)
         else:
             call = Call(trace, parent, spec.label, given)
@@ -302,6 +306,10 @@ def begin(
     except Exception as exc:
         client.broke("beginning it", exc)
         return None
+
+
+def _is_claimed(claimable: Claimable, spec: Spec, given: object) -> bool:
+    return spec.type is ObservationType.TOOL and claimable.admits((spec.called, spec.name), given)
 
 
 def _wants_its_own(spec: Spec, trace: OpenTrace) -> bool:
@@ -368,12 +376,22 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
     wraps(func)(wrapper)
     if func in _ours:  # frameworks look through one __wrapped__ only
         wrapper.__wrapped__ = inspect.unwrap(func)
-    _ours.add(wrapper)
+    _ours[wrapper] = spec
     return cast("Callable[P, R]", wrapper)
 
 
-_ours: WeakSet[Callable[..., Any]] = WeakSet()
+_ours: WeakKeyDictionary[Callable[..., Any], Spec] = WeakKeyDictionary()
 """The wrappers made here, which `functools.wraps` would let others pass for."""
+
+
+def spec_of(func: object) -> Spec | None:
+    """Return how *func*, or what it wraps, is recorded; None where it is not."""
+    while func is not None:
+        spec = _ours.get(func) if isinstance(func, FunctionType) else None
+        if spec is not None:
+            return spec
+        func = getattr(func, "__wrapped__", None)
+    return None
 
 
 def _stream_opener(func: Callable[..., Any], spec: Spec) -> Callable[..., tuple[Streaming, Any]]:

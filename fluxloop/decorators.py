@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
-from .arguments import binder
+from .arguments import Binder, binder
 from .calls import Call, Spec, begin, recorded
 from .context import FluxLoopContext, current, whereabouts
 from .errors import DecorationError, TypeNameError
+from .frameworks import instrumented
 from .kinds import ObservationLevel, ObservationType
 from .lines import label_of
 from .recorder import NOTHING, OpenObservation, OpenTrace
@@ -273,11 +274,30 @@ class Instruments:
     def _decorate(self, target: Any, *, name: str | None, kind: ObservationType, **options: Any) -> Any:
         if isinstance(target, staticmethod | classmethod):
             return type(target)(self._decorate(target.__func__, name=name, kind=kind, **options))
-        if not (inspect.isroutine(target) or isinstance(target, functools.partial)):
+        recording = functools.partial(self._recorded, name=name, kind=kind, **options)
+        if inspect.isroutine(target) or isinstance(target, functools.partial):
+            return recording(target)
+        tool = instrumented(target, recording)
+        if tool is None:
             raise DecorationError(_no_function(target))
+        return tool
+
+    def _recorded(
+        self,
+        func: F,
+        *,
+        name: str | None,
+        kind: ObservationType,
+        called: str | None = None,
+        bind: Binder | None = None,
+        **options: Any,
+    ) -> F:
+        """See `fluxloop.frameworks.Recording`."""
         options["metadata"] = dict(options.get("metadata") or {})
-        spec = Spec(self._client, kind, name or name_of(target), is_named=bool(name), bind=binder(target), **options)
-        return recorded(target, spec)
+        called = called or name_of(func)
+        bind = bind or binder(func)
+        spec = Spec(self._client, kind, name or called, is_named=bool(name), called=called, bind=bind, **options)
+        return recorded(func, spec)
 
 
 def _given(value: object) -> object:

@@ -12,6 +12,7 @@ from types import CodeType
 from typing import Any
 
 from . import ids
+from .claims import Claimable
 from .context import current, set_current, whereabouts
 from .context import _current as current_variable
 from .endings import error_details, message_of, status_of
@@ -138,8 +139,10 @@ def push(trace: OpenTrace, data: ObservationData) -> ManualObservation | None:
     here = current()
     try:
         parent = here if here is not None and here.trace is trace else trace.root
-        claims = parent is not None and parent.is_claimable and data.type is ObservationType.TOOL
-        observation = ManualClaim(parent, data) if claims else ManualObservation(trace, parent, data)
+        if parent is not None and parent.claimable is not None and _is_claimed(parent.claimable, data):
+            observation: ManualObservation = ManualClaim(parent, data)
+        else:
+            observation = ManualObservation(trace, parent, data)
     except Exception as exc:
         trace.recorder.broke("beginning it", exc)
         return None
@@ -152,6 +155,10 @@ def push(trace: OpenTrace, data: ObservationData) -> ManualObservation | None:
     if data.type is ObservationType.EVENT:
         observation.end()
     return observation
+
+
+def _is_claimed(claimable: Claimable, data: ObservationData) -> bool:
+    return data.type is ObservationType.TOOL and claimable.admits((data.name,), data.input, is_body=True)
 
 
 def pop(trace: OpenTrace) -> ObservationData | None:

@@ -25,6 +25,7 @@ from .report import Report, Tally, Troubles, log
 from .storage import Record, Storage
 
 if TYPE_CHECKING:
+    from .claims import Claimable
     from .config import Settings
     from .manual import ManualObservation
     from .models import ObservationData, TraceData
@@ -41,6 +42,9 @@ class _Nothing:
 
 
 NOTHING: Final = _Nothing()
+
+WITHHELD: Final = "[withheld]"
+"""Stands where an error's text was not to be kept."""
 
 
 class Switch:
@@ -278,6 +282,7 @@ class OpenObservation:
 
     __slots__ = (
         "__weakref__",
+        "claimable",
         "closed",
         "epoch",
         "fields",
@@ -285,7 +290,6 @@ class OpenObservation:
         "head",
         "id",
         "input",
-        "is_claimable",
         "label",
         "level",
         "metadata",
@@ -357,7 +361,7 @@ class OpenObservation:
         self.previous: OpenObservation | None = None
         # A claimable one stands for a framework's tool event, and waits for the instrumented function inside
         # the same call to take it over: one call, one observation.
-        self.is_claimable = False
+        self.claimable: Claimable | None = None
         self.verdict: tuple[Status, object, str | None] | None = None
 
     def _head(self, label: str) -> bytes:
@@ -376,11 +380,24 @@ class OpenObservation:
             self.fields = {**(self.fields or {}), **known}
 
     def claim(self, label: str | None, given: object) -> None:
-        """Let the instrumented function inside say what this is; see `is_claimable`."""
-        self.is_claimable = False
+        """Let the instrumented function inside say what this is; see `claimable`."""
+        self.claimable = None
         if given is not NOTHING:
-            self.input = b',"input":' + self.trace.recorder.encode(given, self)
+            self.learn(given)
         self.head = self._head(label or self.label)
+
+    def learn(self, given: object) -> None:
+        """Capture *given* as the input, where it became known only after the beginning."""
+        self.input = b',"input":' + self.trace.recorder.encode(given, self)
+
+    def withhold(self) -> None:
+        """Forget what was captured: input, output, error text and traceback; how it ended stays known."""
+        self.input = b""
+        if self.verdict is not None:
+            status, _, error = self.verdict
+            self.verdict = status, NOTHING, error and WITHHELD
+        if self.metadata is not None:
+            self.metadata.pop("traceback", None)
 
     def describe(self, **metadata: Any) -> None:
         """Add to the record's metadata."""
