@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from orjson import loads
 
-from .usage import StreamFacts, delta_text
+from .deltas import StreamFacts
 
 if TYPE_CHECKING:
     from .recorder import OpenObservation
@@ -316,18 +316,14 @@ class StreamNotes:
         self.offsets_ms: list[float] = []
         self.items: list[bytes | str] = []
         self.pieces: list[str] = []
-        self.facts = StreamFacts()
+        self.facts = StreamFacts(limit_chars=settings.max_value_bytes)
         self.items_left = settings.max_stream_items
         self.bytes_left = settings.max_stream_bytes
-        self.text_left = settings.max_value_bytes
 
     def saw(self, item: Any, offset_ns: int) -> None:
         """Note *item*, which arrived *offset_ns* after the beginning."""
         self.count += 1
-        piece = delta_text(item) or ""
-        if self.text_left > 0 or not piece:
-            self.text_left -= len(piece)
-            self.facts.saw(item)
+        piece = self.facts.saw(item) or ""
         if self.items_left > 0 and self.bytes_left > 0:
             kept = item if type(item) is str else self.observation.trace.recorder.encode(item, self.observation)
             self.items_left -= 1
@@ -348,7 +344,7 @@ class StreamNotes:
             stream["first_item_ms"] = self.offsets_ms[0]
         if returned is not None:
             stream["returned"] = returned
-        if len(self.items) < self.count or self.text_left <= 0:
+        if len(self.items) < self.count or self.facts.cut_chars:
             self.observation.truncated += 1
         message, text = self.facts.message(), self.facts.text()
         output = message if message is not None else text
