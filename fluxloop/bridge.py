@@ -16,6 +16,7 @@ from .calls import Muted, Spec, spec_of
 from .claims import Claimable
 from .client import FluxLoopClient, default
 from .context import add_locator, current, remove_locator
+from .decorators import Observing
 from .endings import error_details, message_of, status_of
 from .frameworks import Instrumenter, Recording, add_instrumenter
 from .kinds import ObservationType, Status
@@ -31,6 +32,7 @@ __all__ = [
     "Entry",
     "Instrumenter",
     "Ledger",
+    "Observing",
     "Recording",
     "add_instrumenter",
     "add_locator",

@@ -274,7 +274,7 @@ class Instruments:
     def _decorate(self, target: Any, *, name: str | None, kind: ObservationType, **options: Any) -> Any:
         if isinstance(target, staticmethod | classmethod):
             return type(target)(self._decorate(target.__func__, name=name, kind=kind, **options))
-        recording = functools.partial(self._recorded, name=name, kind=kind, **options)
+        recording: Any = functools.partial(self._recorded, name=name, kind=kind, **options)
         if inspect.isroutine(target) or isinstance(target, functools.partial):
             return recording(target)
         tool = instrumented(target, recording)
@@ -284,14 +284,14 @@ class Instruments:
 
     def _recorded(
         self,
-        func: F,
+        func: Any,
         *,
         name: str | None,
         kind: ObservationType,
         called: str | None = None,
         bind: Binder | None = None,
         **options: Any,
-    ) -> F:
+    ) -> Any:
         """See `fluxloop.frameworks.Recording`."""
         options["metadata"] = dict(options.get("metadata") or {})
         called = called or name_of(func)

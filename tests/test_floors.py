@@ -21,7 +21,7 @@ import fluxloop
 ROOT = Path(__file__).parent.parent
 
 FLOORS = {
-    0: "accepts arguments converters deltas endings errors foreign ids introspection kinds lines models redaction "
+    0: "accepts arguments claims converters deltas endings errors foreign frameworks ids introspection kinds lines models redaction "
     "report serialization usage",
     1: "config env settings storage",
     2: "calls context manual recorder streams",
