@@ -16,7 +16,7 @@ from .calls import Muted, Spec, spec_of
 from .claims import Claimable
 from .client import FluxLoopClient, default
 from .context import add_locator, current, remove_locator
-from .decorators import Observing
+from .decorators import OUTSIDE, Observing, is_outside
 from .endings import error_details, message_of, status_of
 from .frameworks import Instrumenter, Recording, add_instrumenter
 from .kinds import ObservationType, Status
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOTHING",
+    "OUTSIDE",
     "Entry",
     "Instrumenter",
     "Ledger",
@@ -38,6 +39,7 @@ __all__ = [
     "add_locator",
     "deeper",
     "go_by",
+    "is_outside",
     "is_recorded_as",
     "remove_locator",
 ]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from .arguments import Binder, binder
 from .calls import Call, Spec, begin, recorded
-from .context import FluxLoopContext, current, whereabouts
+from .context import FluxLoopContext, _current, attention, current, whereabouts
 from .errors import DecorationError, TypeNameError
 from .frameworks import instrumented
 from .kinds import ObservationLevel, ObservationType
@@ -234,7 +234,8 @@ class Instruments:
         Raises:
             TypeNameError: If *type* is no type; the message lists them.
         """
-        return Observing(self._client, name, observation_type_of(type), input, metadata)
+        kind = type if type.__class__ is ObservationType else observation_type_of(type)
+        return OUTSIDE if is_outside() else Observing(self._client, name, kind, input, metadata)
 
     def event(
         self,
@@ -447,3 +448,27 @@ class Observing:
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.__exit__(kind, exc, tb)
+
+
+class Outside(Observing):
+    """A block outside a trace: one for all, as it keeps nothing."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        """Nothing was given."""
+
+    def __enter__(self) -> ObservationData:
+        stand_in: ObservationData = _STAND_IN
+        return stand_in
+
+    def __exit__(self, kind: object, exc: object, tb: object) -> None:
+        """Nothing was begun."""
+
+
+OUTSIDE = Outside()
+
+
+def is_outside() -> bool:
+    """Whether no trace is open here, for certain: no adapter could know of one, and nobody wants to hear about it."""
+    return _current.get() is None and not attention

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import fluxloop
 from fluxloop import ObservationType
-from fluxloop.bridge import Recording, add_instrumenter, go_by
+from fluxloop.bridge import OUTSIDE, Recording, add_instrumenter, go_by, is_outside
 
 from . import function_tools, langchain_tools
 
@@ -107,6 +107,8 @@ def observe_tool(
         args: The tool's arguments by name; the input reads ``{"args": …}``.
         metadata: Anything more about it.
     """
+    if is_outside():  # asked here as well, since what comes next already costs as much again
+        return OUTSIDE
     return fluxloop.observe(name, ObservationType.TOOL, input={"args": args or {}}, metadata=metadata)
 
 
