@@ -16,16 +16,17 @@ from .calls import Muted, Spec, spec_of
 from .claims import Claimable
 from .client import FluxLoopClient, default
 from .context import add_locator, current, remove_locator
-from .decorators import OUTSIDE, Observing, is_outside
 from .endings import error_details, message_of, status_of
 from .frameworks import Instrumenter, Recording, add_instrumenter
 from .kinds import ObservationType, Status
 from .lines import label_of
-from .recorder import NOTHING, OpenObservation
-from .streams import StreamNotes
+from .notes import StreamNotes
+from .observations import OpenObservation
+from .recorder import NOTHING
+from .scopes import OUTSIDE, Observing, is_outside
 
 if TYPE_CHECKING:
-    from .recorder import OpenTrace
+    from .observations import OpenTrace
 
 __all__ = [
     "NOTHING",

@@ -12,17 +12,19 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 from types import FunctionType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from .arguments import Binder
 from .context import _current, attention, current
 from .kinds import ObservationType, Status
 from .lines import label_of
-from .recorder import NOTHING, OpenObservation, OpenTrace
+from .notes import StreamNotes
+from .observations import OpenObservation, OpenTrace
+from .recorder import NOTHING
 from .report import log
-from .streams import PLAIN, Streaming, StreamNotes, adriven, driven, is_stream, relay
+from .streams import PLAIN, Streaming, adriven, driven, is_stream, relay
 from .usage import read_facts
 
 if TYPE_CHECKING:
@@ -74,9 +76,7 @@ class Call(OpenObservation):
     def leave(self) -> None:
         """Put back what was current before; a context that never saw it, such as a closing task's, stays as it is."""
         here = _current.get()
-        if here is self:
-            _current.set(self.previous)
-        elif self._close_forgotten(here):
+        if here is self or self._close_forgotten(here):
             _current.set(self.previous)
 
     def returned(self, value: Any) -> Any:
@@ -181,7 +181,7 @@ class Call(OpenObservation):
             )
 
     def _close_forgotten(self, here: OpenObservation | None) -> bool:
-        """Close what was pushed inside the call and never popped, from *here* up; False where it is not above *here*."""
+        """Close what was pushed inside the call and never popped, from *here* up; False if it is not up there."""
         left_open = []
         while here is not None and here is not self:
             left_open.append(here)
@@ -231,7 +231,6 @@ class Muted(Call):
     def saw(self, item: Any) -> Any:
         """Return *item*."""
         return item
-
 
 
 class Silent:

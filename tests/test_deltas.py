@@ -209,7 +209,7 @@ def test_a_whole_result_after_its_pieces_replaces_their_counts():
         "type": "message",
         "id": "msg_1",
         "content": [{"type": "text", "text": "Hello"}],
-        **{"usage": {"input_tokens": 100, "output_tokens": 40}},
+        "usage": {"input_tokens": 100, "output_tokens": 40},
     }
 
     assert read([*CHAT, whole]).text() == "Hello"

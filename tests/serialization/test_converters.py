@@ -31,8 +31,7 @@ from unittest import mock
 import pytest
 from encoding import Counts, record
 
-from fluxloop import converters
-from fluxloop.serialization import register
+from fluxloop.serialization import converters, register
 
 
 class Colour(enum.Enum):
@@ -296,7 +295,7 @@ def test_a_very_large_set_is_read_only_as_far_as_it_fits(monkeypatch):
     """
     X4: what is left out of a large collection is counted in its place.
     """
-    monkeypatch.setattr("fluxloop.introspection.snapshot.__defaults__", (3,))
+    monkeypatch.setattr("fluxloop.serialization.introspection.snapshot.__defaults__", (3,))
     marks = Counts()
 
     made = record(collections.deque(range(10)), marks)

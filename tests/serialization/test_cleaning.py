@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from encoding import Counts, Masker, encode, record
 
-from fluxloop import cleaning
+from fluxloop.serialization import cleaning
 
 SECRET = "sk-" + "a" * 20
 

@@ -12,7 +12,8 @@ import textwrap
 import pytest
 from encoding import record
 
-from fluxloop import cleaning, fastjson, serialization
+from fluxloop import serialization
+from fluxloop.serialization import cleaning, fastjson
 
 
 def test_an_orjson_that_does_not_count_tuples_is_noticed():

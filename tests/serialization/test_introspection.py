@@ -12,7 +12,7 @@ import typing
 import pytest
 from encoding import record
 
-from fluxloop.introspection import snapshot
+from fluxloop.serialization.introspection import snapshot
 
 
 class Client:
