@@ -9,41 +9,23 @@ not at all: what is left open under an observation ends with it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .calls import Muted, Spec, spec_of
-from .claims import Claimable
+from .calls import Muted, Spec
 from .client import FluxLoopClient, default
-from .context import add_locator, current, remove_locator
+from .context import current
 from .endings import error_details, message_of, status_of
-from .frameworks import Instrumenter, Recording, add_instrumenter
 from .kinds import ObservationType, Status
 from .lines import label_of
 from .notes import StreamNotes
 from .observations import OpenObservation
 from .recorder import NOTHING
-from .scopes import OUTSIDE, Observing, is_outside
 
 if TYPE_CHECKING:
     from .observations import OpenTrace
 
-__all__ = [
-    "NOTHING",
-    "OUTSIDE",
-    "Entry",
-    "Instrumenter",
-    "Ledger",
-    "Observing",
-    "Recording",
-    "add_instrumenter",
-    "add_locator",
-    "deeper",
-    "go_by",
-    "is_outside",
-    "is_recorded_as",
-    "remove_locator",
-]
+__all__ = ["NOTHING", "Entry", "Ledger", "deeper"]
 
 
 class Entry:
@@ -93,8 +75,6 @@ class Ledger:
         trace: Mapping[str, Any] | None = None,
         is_folded: bool = False,
         is_claimable: bool = False,
-        packages: frozenset[str] = frozenset(),
-        has_arguments: Callable[[object], bool] | None = None,
     ) -> OpenObservation | None:
         """
         Begin the observation of the run *key*.
@@ -112,10 +92,6 @@ class Ledger:
             is_folded: Make no observation; what is below nests under the nearest one that is recorded.
             is_claimable: A `tool`-decorated function, or a TOOL pushed by hand, inside this run is this
                 very call, and its name, input, output and exception are the record's.
-            packages: The framework's top-level packages, by which the tool's own function, called by them,
-                is told from a helper that it calls; the first TOOL inside is it where none is given.
-            has_arguments: Whether a captured input is what the tool was called with, for a function that
-                a thread called, so that nobody can say who did.
 
         Returns:
             The observation, or None where it is folded or nothing is recorded.
@@ -133,8 +109,7 @@ class Ledger:
             entry.observation = observation = self._begin(above, kind, name, input, dict(trace or {}))
             if observation is None or isinstance(observation, Muted):
                 return None
-            if is_claimable:
-                observation.claimable = Claimable(name, packages, has_arguments)
+            observation.is_claimable = is_claimable
             if metadata:
                 observation.metadata = dict(metadata)
             if fields:
@@ -190,7 +165,6 @@ class Ledger:
         self,
         key: Hashable,
         *,
-        input: object = NOTHING,
         output: object = NOTHING,
         error: BaseException | str | None = None,
         status: Status | None = None,
@@ -202,7 +176,6 @@ class Ledger:
 
         Args:
             key: The framework's id of the run.
-            input: What went into it, where that is known only now.
             output: What came of it; what it streamed, where nothing is given.
             error: The exception that ended it, which also decides the status, or a text.
             status: How it ended, where that is known better than by *error*.
@@ -222,8 +195,6 @@ class Ledger:
         if entry.is_folded or observation is None:
             return
         try:
-            if input is not NOTHING and observation.trace.recorder.captures_input:
-                observation.learn(input)
             self._end(entry, observation, output, error, status, metadata, fields)
         except Exception as exc:
             observation.trace.recorder.broke("ending it", exc)
@@ -287,17 +258,3 @@ def deeper(here: OpenObservation | None, there: OpenObservation | None) -> OpenO
             return here
         above = above.parent if above.parent is not None else above.trace.outer
     return there
-
-
-def is_recorded_as(kind: ObservationType, func: object) -> bool:
-    """Whether *func*, or what it wraps, records its calls as *kind* already."""
-    spec = spec_of(func)
-    return spec is not None and spec.type is kind
-
-
-def go_by(func: object, called: str) -> None:
-    """Let what *func* records go by *called*, the name a framework gave its tool, unless the user named it."""
-    spec = spec_of(func)
-    if spec is not None and not spec.is_named:
-        spec.name = spec.called = called
-        spec.label = label_of(spec.type, called)

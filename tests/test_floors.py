@@ -31,7 +31,7 @@ FLOORS = {
 }
 """Modules of `fluxloop`, and other top-level packages (``/``); what is inside one of them shares its floor."""
 
-DOORS = {"fluxloop", "fluxloop.bridge", "fluxloop.errors", "fluxloop.models", "fluxloop.storage"}
+DOORS = {"fluxloop", "fluxloop.bridge", "fluxloop.errors", "fluxloop.models", "fluxloop.storage", "fluxloop.usage"}
 """Where an adapter may enter the core."""
 
 PARTNERS = {("fluxloop_langgraph", "fluxloop_langchain")}
