@@ -12,20 +12,42 @@ import threading
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .calls import Muted, Spec
+from .calls import Muted, Spec, spec_of
+from .claims import Claimable
 from .client import FluxLoopClient, default
-from .context import current
+from .context import add_locator, current, remove_locator
 from .endings import error_details, message_of, status_of
+from .frameworks import Instrumenter, Recording, add_instrumenter
+from .ids import session_id as process_session_id
 from .kinds import ObservationType, Status
 from .lines import label_of
 from .notes import StreamNotes
 from .observations import OpenObservation
 from .recorder import NOTHING
+from .scopes import OUTSIDE, Observing, is_outside
 
 if TYPE_CHECKING:
     from .observations import OpenTrace
 
-__all__ = ["NOTHING", "Entry", "Ledger", "deeper"]
+__all__ = [
+    "NOTHING",
+    "OUTSIDE",
+    "Claimable",
+    "Entry",
+    "Instrumenter",
+    "Ledger",
+    "Observing",
+    "OpenObservation",
+    "Recording",
+    "add_instrumenter",
+    "add_locator",
+    "deeper",
+    "go_by",
+    "is_outside",
+    "is_recorded_as",
+    "name_session",
+    "remove_locator",
+]
 
 
 class Entry:
@@ -109,7 +131,8 @@ class Ledger:
             entry.observation = observation = self._begin(above, kind, name, input, dict(trace or {}))
             if observation is None or isinstance(observation, Muted):
                 return None
-            observation.is_claimable = is_claimable
+            if is_claimable:
+                observation.claimable = Claimable(frozenset({name}))
             if metadata:
                 observation.metadata = dict(metadata)
             if fields:
@@ -258,3 +281,23 @@ def deeper(here: OpenObservation | None, there: OpenObservation | None) -> OpenO
             return here
         above = above.parent if above.parent is not None else above.trace.outer
     return there
+
+
+def name_session(trace: OpenTrace, session_id: str | None) -> None:
+    """Let *trace* belong to the framework's conversation *session_id*, unless the program named its session."""
+    if session_id is not None and trace.session_id == (trace.recorder.session_id or process_session_id()):
+        trace.adopt(session_id=session_id)
+
+
+def is_recorded_as(kind: ObservationType, func: object) -> bool:
+    """Whether *func*, or what it wraps, records its calls as *kind* already."""
+    spec = spec_of(func)
+    return spec is not None and spec.type is kind
+
+
+def go_by(func: object, called: str) -> None:
+    """Let what *func* records go by *called*, the name a framework gave its tool, unless the user named it."""
+    spec = spec_of(func)
+    if spec is not None and not spec.is_named:
+        spec.name = spec.called = called
+        spec.label = label_of(spec.type, called)

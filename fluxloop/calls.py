@@ -291,7 +291,7 @@ def begin(
                 given = spec.bind(*args, **kwargs)
             except TypeError:  # they do not fit: the function itself will say so
                 given = {"args": args, "kwargs": kwargs}
-        if parent is not None and parent.claimable is not None and _is_claimed(parent.claimable, spec, given):
+        if parent is not None and parent.claimable is not None and _is_claimed(parent.claimable, spec):
             call: Call = Claim(parent, spec, given)
         else:
             call = Call(trace, parent, spec.label, given)
@@ -307,8 +307,8 @@ def begin(
         return None
 
 
-def _is_claimed(claimable: Claimable, spec: Spec, given: object) -> bool:
-    return spec.type is ObservationType.TOOL and claimable.admits((spec.called, spec.name), given)
+def _is_claimed(claimable: Claimable, spec: Spec) -> bool:
+    return spec.type is ObservationType.TOOL and claimable.admits((spec.called, spec.name))
 
 
 def _wants_its_own(spec: Spec, trace: OpenTrace) -> bool:

@@ -7,33 +7,29 @@ tool, and the tool calls its helpers, so the frame that called tells one from th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from sys import _getframe
 from types import FrameType
 
-_STRANDS = frozenset({"anyio", "asyncio", "concurrent", "contextvars", "threading"})
-"""Packages that begin a thread's or a task's stack, where the frame of who started it cannot be seen."""
+_STRANDS = frozenset({"anyio", "asyncio", "concurrent", "threading"})
+"""Packages that begin a thread's or a task's stack, where who started it cannot be seen, and names have to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claimable:
     """What is known of a framework's tool event, and lets the tool's own function be told from others."""
 
-    name: str
-    """The tool's name, as the framework has it."""
+    names: frozenset[str]
+    """The tool's name, as the framework has it, and its function's, where that is known to be another."""
     packages: frozenset[str] = frozenset()
     """The framework's top-level packages, which call the tool; where none is given, the first TOOL inside is it."""
-    has_arguments: Callable[[object], bool] | None = None
-    """Whether a captured input is what the framework called the tool with."""
 
-    def admits(self, names: tuple[str, ...], given: object, *, is_body: bool = False) -> bool:
+    def admits(self, names: tuple[str, ...], *, is_body: bool = False) -> bool:
         """
         Whether the TOOL that begins in the calling frames is this very call.
 
         Args:
             names: What it goes by: its function's name, its observation's.
-            given: Its captured input.
             is_body: Whether the frame outside FluxLoop is the tool's own body, as for one pushed by hand.
         """
         if not self.packages:
@@ -45,11 +41,7 @@ class Claimable:
         package = _package(caller) if caller is not None else "threading"
         if package in self.packages:
             return True
-        if package not in _STRANDS:
-            return False
-        if any(name.rpartition(".")[2] == self.name for name in names):
-            return True
-        return not is_body and self.has_arguments is not None and self.has_arguments(given)
+        return package in _STRANDS and any(name.rpartition(".")[2] in self.names for name in names)
 
 
 def _outside(frame: FrameType | None) -> FrameType | None:

@@ -164,7 +164,7 @@ def push(trace: OpenTrace, data: ObservationData) -> ManualObservation | None:
 
 
 def _is_claimed(claimable: Claimable, data: ObservationData) -> bool:
-    return data.type is ObservationType.TOOL and claimable.admits((data.name,), data.input, is_body=True)
+    return data.type is ObservationType.TOOL and claimable.admits((data.name,), is_body=True)
 
 
 def pop(trace: OpenTrace) -> ObservationData | None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import copy
 import json
 import logging
-from types import CellType, FunctionType
+import sys
+from types import CellType, FrameType, FunctionType
 from typing import Any
 
 from fluxloop import ObservationType
@@ -19,6 +20,12 @@ from fluxloop.bridge import Recording, is_recorded_as
 
 _THE_FUNCTION = "the_func"
 """What `function_tool` calls the user's function; unchanged from its first release to 0.24."""
+
+_THE_TOOL = "func_tool"
+"""What the SDK calls a tool where it runs one; in 0.3 as in 0.24."""
+
+_FRAMES = 12
+"""Frames to look through for it; it lies six above the processor's."""
 
 _log = logging.getLogger("fluxloop")
 _said: set[str] = set()
@@ -51,6 +58,26 @@ def instrument(tool: Any, recording: Recording) -> Any:
         instrumented = invoker
     ours.on_invoke_tool = instrumented
     return ours
+
+
+def being_called() -> Any:
+    """Return the tool whose span the SDK begins right now, which its own frame holds; None where it is not found."""
+    frame: FrameType | None = sys._getframe(1)
+    for _ in range(_FRAMES):
+        if frame is None:
+            return None
+        if _THE_TOOL in frame.f_code.co_varnames or _THE_TOOL in frame.f_code.co_cellvars:
+            return frame.f_locals.get(_THE_TOOL)
+        frame = frame.f_back
+    return None
+
+
+def names_of(tool: Any) -> frozenset[str]:
+    """Return the names that a tool and its function go by; empty for None."""
+    if tool is None:
+        return frozenset()
+    function = _find(getattr(tool.on_invoke_tool, "_invoke_tool_impl", tool.on_invoke_tool))
+    return frozenset({tool.name, getattr(function, "__name__", tool.name)})
 
 
 def _is_agent(tool: Any) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from .requirement import require
@@ -33,6 +32,7 @@ from fluxloop.bridge import (  # noqa: E402
 )
 from fluxloop.usage import add_usage  # noqa: E402
 
+from . import function_tools  # noqa: E402
 from . import span_payloads as payloads  # noqa: E402
 from .runs import Run, Trouble  # noqa: E402
 
@@ -178,8 +178,8 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             is_folded=kind in _STEPS and above is not None and not self._shows_steps,
         )
         if kind == "function" and run.observation is not None:
-            is_given = partial(payloads.has_arguments, data)
-            run.observation.claimable = Claimable(data.name, _PACKAGES, is_given)
+            run.tool = function_tools.being_called()
+            run.observation.claimable = Claimable(function_tools.names_of(run.tool) | {data.name}, _PACKAGES)
 
     def _span_ends(self, span: Any) -> None:
         key, data = span.span_id, span.span_data
@@ -227,8 +227,9 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             observation.withhold()
         trouble = run.failed(span.error)
         said = NOTHING if data.output is None else data.output
-        is_waiting = said is NOTHING and data.input is not None and trouble is None and not is_told_inside
-        run.answered(said, awaits=is_waiting)
+        may_wait = bool(getattr(run.tool, "needs_approval", False)) and not is_told_inside
+        run.awaits = may_wait and said is NOTHING and data.input is not None and trouble is None
+        run.answered(said)
         asked = NOTHING if is_told_inside else payloads.arguments(data)
         mcp = getattr(data, "mcp_data", None)
         self._finish(key, run, trouble, asked=asked, said=said, metadata={"mcp": mcp} if mcp else None)

@@ -33,6 +33,7 @@ class Run:
         "kind",
         "observation",
         "said",
+        "tool",
         "trouble",
     )
 
@@ -43,6 +44,8 @@ class Run:
         """What the program is dealing with already, in an ``except`` block around the run."""
         self.observation: OpenObservation | None = None
         """Its own; None where it is folded, or nothing is recorded."""
+        self.tool: Any = None
+        """The tool that is called, where it could be found."""
         self.asked: object = NOTHING
         self.said: object = NOTHING
         self.has_model_call = False
@@ -50,7 +53,7 @@ class Run:
         self.counts: list[dict[str, int]] = []
         """Token counts of turns whose model calls made no spans."""
         self.awaits = False
-        """Whether the last thing that happened inside is a tool that was not run: it waits for an approval."""
+        """Whether it is a tool that was not run, as it waits for an approval, or the last thing inside is one."""
         self.trouble: Trouble | None = None
         self.is_withheld = False
         """Whether something inside was kept from the trace as sensitive."""
@@ -77,11 +80,11 @@ class Run:
                 run.asked = asked
             run = run.above
 
-    def answered(self, output: object, *, awaits: bool) -> None:
-        """A tool inside returned *output*, which is the run's last word unless a model is asked again."""
+    def answered(self, output: object) -> None:
+        """This tool returned *output*, which is the last word around it unless a model is asked again."""
         run = self.above
         while run is not None and run.kind != "function":
-            run.said, run.awaits = output, awaits or run.awaits
+            run.said, run.awaits = output, self.awaits or run.awaits
             run = run.above
 
     def withhold(self) -> None:

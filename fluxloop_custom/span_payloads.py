@@ -89,12 +89,6 @@ def arguments(data: Any) -> object:
         return text
 
 
-def has_arguments(data: Any, given: object) -> bool:
-    """Whether a captured input holds the arguments of a function span."""
-    known = arguments(data)
-    return isinstance(known, dict) and isinstance(given, dict) and bool(known) and known.items() <= given.items()
-
-
 def agent(data: Any) -> Fields:
     """Return the metadata of an agent span."""
     known = {name: getattr(data, name, None) for name in ("tools", "handoffs", "output_type", "metadata")}
