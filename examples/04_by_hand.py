@@ -10,12 +10,11 @@ def search(query: str) -> list[str]:
         return obs.output or []
 
 
-with capture() as captured:
-    with fluxloop.instrument("nightly", session_id="2026-01-17", tags=["batch"]) as ctx:
-        with fluxloop.ContextThreadPoolExecutor(max_workers=2) as pool:
-            found = list(pool.map(search, ["cats"]))
-        fluxloop.event("searched", metadata={"queries": len(found)})
-        ctx.add_metadata("found", len(found))
+with capture() as captured, fluxloop.instrument("nightly", session_id="2026-01-17", tags=["batch"]) as ctx:
+    with fluxloop.ContextThreadPoolExecutor(max_workers=2) as pool:
+        found = list(pool.map(search, ["cats"]))
+    fluxloop.event("searched", metadata={"queries": len(found)})
+    ctx.add_metadata("found", len(found))
 
 (trace,) = captured.traces()
 print(outline(trace))
