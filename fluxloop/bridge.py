@@ -9,7 +9,7 @@ not at all: what is left open under an observation ends with it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .calls import Muted, Spec, spec_of
@@ -19,9 +19,9 @@ from .context import add_locator, current, remove_locator
 from .endings import error_details, message_of, status_of
 from .frameworks import Instrumenter, Recording, add_instrumenter
 from .ids import session_id as process_session_id
-from .kinds import ObservationType, Status
+from .kinds import ObservationLevel, ObservationType, Status
 from .lines import label_of
-from .notes import StreamNotes
+from .notes import Notes, StreamNotes
 from .observations import OpenObservation
 from .recorder import NOTHING
 from .scopes import OUTSIDE, Observing, is_outside
@@ -36,6 +36,7 @@ __all__ = [
     "Entry",
     "Instrumenter",
     "Ledger",
+    "Notes",
     "Observing",
     "OpenObservation",
     "Recording",
@@ -43,9 +44,12 @@ __all__ = [
     "add_locator",
     "deeper",
     "go_by",
+    "happened",
     "is_outside",
     "is_recorded_as",
     "name_session",
+    "recording",
+    "recording_here",
     "remove_locator",
 ]
 
@@ -301,3 +305,45 @@ def go_by(func: object, called: str) -> None:
     if spec is not None and not spec.is_named:
         spec.name = spec.called = called
         spec.label = label_of(spec.type, called)
+
+
+def recording(
+    func: Callable[..., Any],
+    kind: ObservationType,
+    name: str,
+    *,
+    client: FluxLoopClient = default,
+    opens_trace: bool = False,
+    bind: Callable[..., Any] | None = None,
+    notes: Callable[[OpenObservation], Notes] | None = None,
+) -> Any:
+    """
+    Return *func* with each call recorded, as the decorators do it.
+
+    Args:
+        func: A function of any shape.
+        kind: The observations' type.
+        name: Their name.
+        client: Whose they are.
+        opens_trace: Whether a call outside a trace opens one.
+        bind: Takes the arguments of a call and returns what to capture of them; by parameter name if None.
+        notes: Makes what keeps notes of the stream a call returns, or is; the items as they are if None.
+    """
+    return client._recorded(func, name=name, kind=kind, opens_trace=opens_trace, bind=bind, notes=notes)
+
+
+def happened(
+    under: OpenObservation, name: str, *, output: object = NOTHING, level: ObservationLevel = ObservationLevel.INFO
+) -> None:
+    """Record a point in time under *under*, as EVENT; never raises."""
+    recorder = under.trace.recorder
+    try:
+        event = OpenObservation(under.trace, under, label_of(ObservationType.EVENT, name))
+        event.level = level.name
+        event.happened(output if recorder.captures_output else NOTHING)
+    except Exception as exc:
+        recorder.broke("noting an event", exc)
+
+
+recording_here = default.recording_here
+"""Returns what is current here, where something that begins now would be recorded under it."""

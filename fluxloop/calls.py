@@ -28,7 +28,7 @@ from .streams import PLAIN, Streaming, adriven, driven, is_stream, relay
 if TYPE_CHECKING:
     from .claims import Claimable
     from .client import FluxLoopClient
-    from .notes import StreamNotes
+    from .notes import Notes
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,6 +50,8 @@ class Spec:
     trace: dict[str, Any] = field(default_factory=dict)
     bind: Binder | None = None
     is_named: bool = True
+    notes: Callable[[Any], Notes] | None = None
+    """Makes what keeps notes of the stream a call returns, or is; `StreamNotes` if None."""
     called: str = ""
     """The name of the function, or of the tool that a framework made of it."""
     label: str = ""
@@ -64,7 +66,7 @@ class Call(OpenObservation):
     __slots__ = ("inner", "notes", "spec")
 
     spec: Spec
-    notes: StreamNotes | None
+    notes: Notes | None
     inner: OpenObservation | None
 
     def enter(self) -> None:
@@ -116,9 +118,7 @@ class Call(OpenObservation):
         offset_ns = self.trace.recorder.tick() - self.started
         try:
             if self.notes is None:
-                from .notes import StreamNotes  # for streams alone
-
-                self.notes = StreamNotes(self)
+                self.notes = (self.spec.notes or _stream_notes())(self)
             if self._captures_output():
                 self.notes.saw(item, offset_ns)
             else:
@@ -195,6 +195,12 @@ class Call(OpenObservation):
             if observation.id in self.trace.by_hand:
                 observation.end(Status.ABANDONED)
         return True
+
+
+def _stream_notes() -> Callable[[Any], Notes]:
+    from .notes import StreamNotes  # for streams alone
+
+    return StreamNotes
 
 
 class Claim(Call):

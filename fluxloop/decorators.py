@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 from .arguments import Binder, binder
 from .calls import Spec, recorded
 from .errors import DecorationError, TypeNameError
-from .frameworks import instrumented
 from .kinds import ObservationLevel, ObservationType
 from .lines import label_of
 from .observations import OpenObservation
@@ -278,6 +277,8 @@ class Instruments:
         recording: Any = functools.partial(self._recorded, name=name, kind=kind, **options)
         if inspect.isroutine(target) or isinstance(target, functools.partial):
             return recording(target)
+        from .frameworks import instrumented  # few programs have such objects
+
         tool = instrumented(target, recording)
         if tool is None:
             raise DecorationError(_no_function(target))
