@@ -1,4 +1,10 @@
-"""A model that says what it was told to say, over the real Agents SDK: plain and streamed, no network, no key."""
+"""
+A model that says what it was told to say: the Agents SDK in tests and examples, without a network or a key.
+
+    agent = Agent(name="Desk", model=ScriptedModel(Calls("lookup", {"city": "Rome"}), Says("It is sunny.")), ...)
+
+Everything around the model is the SDK's own, plain and streamed; the spans it reports are those of the real ones.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +15,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from agents import Agent, Model, ModelResponse, Usage, function_tool
-from agents.tracing import response_span
-from openai.types.responses import (
+from .requirement import require
+
+require("agents", extra="openai-agents", by=__name__)
+
+from agents import Model, ModelResponse, Usage  # noqa: E402 - after the requirement, which explains itself
+from agents.tracing import response_span  # noqa: E402
+from openai.types.responses import (  # noqa: E402
     Response,
     ResponseCompletedEvent,
     ResponseContentPartAddedEvent,
@@ -26,17 +36,19 @@ from openai.types.responses import (
     ResponseUsage,
 )
 
+__all__ = ["Calls", "Says", "ScriptedModel"]
+
 
 @dataclass(frozen=True)
 class Says:
-    """One answer in words."""
+    """An answer in words."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Calls:
-    """One tool call, by the arguments' JSON text where it is given."""
+    """One call of a tool or a handoff; its arguments as data, or as the very text a model would send."""
 
     tool: str
     arguments: Any = None
@@ -49,14 +61,16 @@ class Calls:
 Turn = Says | Calls | list[Says | Calls] | BaseException
 
 
-class Scripted(Model):
+class ScriptedModel(Model):
     """
-    Answers with one turn after the other, over again when they are used up, and reports them as the SDK's own do.
+    Answers one turn after the other, and begins again when they are used up.
 
     Args:
-        turns: What it says; an exception is raised.
+        turns: What it says or calls; a list is one turn of several parts, an exception is raised.
         usage: Whether it reports token counts: 10 in, 5 out, 4 of the former cached, 2 of the latter reasoning.
-        delay_s: What a streamed answer waits before each word.
+        delay_s: What a streamed answer waits before each word, in seconds.
+
+    ``asked`` holds the inputs it was given.
     """
 
     def __init__(self, *turns: Turn, usage: bool = True, delay_s: float = 0.0) -> None:
@@ -150,23 +164,3 @@ def _item(part: Says | Calls, number: str) -> Any:
     return ResponseOutputMessage(
         id=f"msg_{number}", content=[text], role="assistant", status="completed", type="message"
     )
-
-
-def agent_of(*turns: Turn, name: str = "A", **options: Any) -> Agent[Any]:
-    """Return an agent whose model is scripted."""
-    model = {key: options.pop(key) for key in ("usage", "delay_s") if key in options}
-    return Agent(name=name, model=Scripted(*turns, **model), **options)
-
-
-@function_tool
-def add(a: int, b: int = 2) -> int:
-    """
-    Add two numbers.
-
-    Args:
-        a: The first.
-        b: The second.
-    """
-    if a < 0:
-        raise ValueError(f"{a} is negative")
-    return a + b
