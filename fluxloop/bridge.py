@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .calls import Muted, Spec, spec_of
 from .claims import Claimable
 from .client import FluxLoopClient, default
-from .context import add_locator, current, remove_locator
+from .context import add_locator, current, current_is, remove_locator
 from .endings import error_details, message_of, status_of
 from .frameworks import Instrumenter, Recording, add_instrumenter
 from .ids import session_id as process_session_id
@@ -42,6 +42,7 @@ __all__ = [
     "Recording",
     "add_instrumenter",
     "add_locator",
+    "current_is",
     "deeper",
     "go_by",
     "happened",

@@ -8,8 +8,10 @@ what the agent did, `fluxloop_custom.openai_agents.install` is needed too.
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -19,8 +21,8 @@ require("chatkit", extra="chatkit", by=__name__)
 
 from chatkit import agents as chatkit_agents  # noqa: E402 - after the requirement, which explains itself
 
-from fluxloop import FluxLoopClient, ObservationType  # noqa: E402
-from fluxloop.bridge import name_session, recording, recording_here  # noqa: E402
+from fluxloop import FluxLoopClient, ObservationType, get_current_context  # noqa: E402
+from fluxloop.bridge import OpenObservation, current_is, name_session, recording, recording_here  # noqa: E402
 
 from .thread_notes import ThreadNotes  # noqa: E402
 
@@ -34,7 +36,8 @@ async def stream_agent_response(context: Any, result: Any, **options: Any) -> As
     """
     As ChatKit's own: the same events and errors, and recorded as a SPAN where a trace is open.
 
-    The trace's session becomes the thread's id, unless the program named one. Outside a trace nothing is recorded.
+    It belongs to the trace that is open here, else to that of the run it streams; where neither is recorded,
+    nothing is. The trace's session becomes the thread's id, unless the program named one.
 
     Args:
         context: The `AgentContext`.
@@ -42,8 +45,27 @@ async def stream_agent_response(context: Any, result: Any, **options: Any) -> As
         options: ChatKit's own, such as ``converter``.
     """
     async with aclosing(_recorded_stream(context, result, **options)) as events:
+        run = await _run_of(result) if get_current_context() is None else None
+        with current_is(run) if run is not None else nullcontext():
+            first = await anext(events, _NOTHING_CAME)
+        if first is _NOTHING_CAME:
+            return
+        yield first
         async for event in events:
             yield event
+
+
+_NOTHING_CAME: Any = object()
+
+
+async def _run_of(result: Any) -> OpenObservation | None:
+    """Return the observation of the agent's run, where one is recorded and no trace is open around us."""
+    openai_agents = sys.modules.get(f"{__package__}.openai_agents")
+    if openai_agents is None:
+        return None
+    await asyncio.sleep(0)  # the run is a task, which the SDK begins, and tells of, only when the loop gets to it
+    observation: OpenObservation | None = openai_agents.observation_of(result)
+    return observation
 
 
 async def _stream(context: Any, result: Any, **options: Any) -> AsyncGenerator[Any, None]:
@@ -86,7 +108,7 @@ def _traced(respond: F, name: str, client: FluxLoopClient | None) -> F:
     async def responding(self: Any, thread: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
         _belongs_to(thread)
         events: Any = respond(self, thread, *args, **kwargs)
-        async with aclosing(events) if hasattr(events, "aclose") else _Open():
+        async with aclosing(events) if hasattr(events, "aclose") else nullcontext():
             async for event in events:
                 yield event
 
@@ -95,13 +117,6 @@ def _traced(respond: F, name: str, client: FluxLoopClient | None) -> F:
         responding, ObservationType.AGENT, name, opens_trace=True, bind=_question, notes=ThreadNotes, **given
     )
     return traced
-
-
-class _Open:
-    """Stands for a stream that cannot be closed."""
-
-    async def __aenter__(self) -> None: ...
-    async def __aexit__(self, *_: object) -> None: ...
 
 
 def _belongs_to(thread: Any) -> None:

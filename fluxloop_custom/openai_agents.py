@@ -262,6 +262,13 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         )
 
 
+def observation_of(result: Any) -> OpenObservation | None:
+    """Return the observation of the run that *result*, a streamed run's, belongs to; None where none is open."""
+    trace_id = getattr(getattr(result, "trace", None), "trace_id", None)
+    processor = _recorded_by.get(trace_id) if trace_id is not None else None
+    return processor._ledger.get(trace_id) if processor is not None else None
+
+
 _FLUSH_S = 5.0
 """How long the SDK's own flush waits for records to leave the process, in seconds."""
 

@@ -112,13 +112,7 @@ class ScriptedModel(Model):
             raise turn
         number = len(self.asked)
         output = [_item(part, f"{number}_{i}") for i, part in enumerate(turn if isinstance(turn, list) else [turn])]
-        usage = ResponseUsage(
-            input_tokens=10,
-            output_tokens=5,
-            total_tokens=15,
-            input_tokens_details={"cached_tokens": 4, "cache_write_tokens": 0},
-            output_tokens_details={"reasoning_tokens": 2},
-        )
+        usage = ResponseUsage.model_validate(_USAGE) if self.usage else None
         return Response(
             id=f"resp_{number}",
             created_at=0,
@@ -128,7 +122,7 @@ class ScriptedModel(Model):
             tools=[],
             tool_choice="auto",
             parallel_tool_calls=True,
-            usage=usage if self.usage else None,
+            usage=usage,
         )
 
     async def _events(self, response: Response) -> AsyncIterator[Any]:
@@ -144,15 +138,23 @@ class ScriptedModel(Model):
         yield ResponseCompletedEvent(response=response, type="response.completed", sequence_number=0)
 
     async def _words(self, message: ResponseOutputMessage, where: dict[str, Any]) -> AsyncIterator[Any]:
-        part = message.content[0]
         where = {**where, "item_id": message.id, "content_index": 0}
-        empty = part.model_copy(update={"text": ""})
-        yield ResponseContentPartAddedEvent(part=empty, type="response.content_part.added", **where)
-        for word in part.text.split(" "):
+        text = _text_of(message)
+        yield ResponseContentPartAddedEvent(part=_part(""), type="response.content_part.added", **where)
+        for word in text.split(" "):
             await asyncio.sleep(self.delay_s)
-            kind = "response.output_text.delta"
-            yield ResponseTextDeltaEvent(delta=word + " ", type=kind, logprobs=[], **where)
-        yield ResponseTextDoneEvent(text=part.text, type="response.output_text.done", logprobs=[], **where)
+            yield ResponseTextDeltaEvent(delta=word + " ", type="response.output_text.delta", logprobs=[], **where)
+        yield ResponseTextDoneEvent(text=text, type="response.output_text.done", logprobs=[], **where)
+
+
+_USAGE = {
+    "input_tokens": 10,
+    "output_tokens": 5,
+    "total_tokens": 15,
+    "input_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 0},
+    "output_tokens_details": {"reasoning_tokens": 2},
+}
+"""What each model call is said to have cost, in the words of the Responses API."""
 
 
 def _item(part: Says | Calls, number: str) -> Any:
@@ -160,7 +162,14 @@ def _item(part: Says | Calls, number: str) -> Any:
         return ResponseFunctionToolCall(
             id=f"fc_{number}", call_id=f"call_{number}", name=part.tool, arguments=part.text, type="function_call"
         )
-    text = ResponseOutputText(text=part.text, type="output_text", annotations=[], logprobs=[])
     return ResponseOutputMessage(
-        id=f"msg_{number}", content=[text], role="assistant", status="completed", type="message"
+        id=f"msg_{number}", content=[_part(part.text)], role="assistant", status="completed", type="message"
     )
+
+
+def _part(text: str) -> ResponseOutputText:
+    return ResponseOutputText(text=text, type="output_text", annotations=[], logprobs=[])
+
+
+def _text_of(message: ResponseOutputMessage) -> str:
+    return "".join(part.text for part in message.content if isinstance(part, ResponseOutputText))

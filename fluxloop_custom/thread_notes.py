@@ -9,6 +9,7 @@ user has seen it come in - stays in the notes, marked as removed, and its words 
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakSet
 
 from fluxloop import ObservationLevel
 from fluxloop.bridge import OpenObservation, happened
@@ -24,6 +25,10 @@ _TOLD = {
 """Events that concern no item, and become EVENTs, with their level."""
 
 
+_told_inside: WeakSet[OpenObservation] = WeakSet()
+"""Observations inside which another one takes the notes: a response whose events `stream_agent_response` hands on."""
+
+
 class ThreadNotes:
     """See `fluxloop.bridge.Notes`."""
 
@@ -33,6 +38,8 @@ class ThreadNotes:
         self.offsets_ms: list[float] = []
         self.items: list[dict[str, Any]] = []
         self._items_left = observation.trace.recorder.settings.max_stream_items
+        if observation.parent is not None:
+            _told_inside.add(observation.parent)
 
     def saw(self, item: Any, offset_ns: int) -> None:
         """Note the event *item*."""
@@ -50,16 +57,21 @@ class ThreadNotes:
             self._removed(item.item_id)
 
     def output(self, ended: str, returned: object) -> object:
-        """Return the answer's words, and all items in the order in which they came."""
+        """Return the answer's words; the items, in the order in which they came, become metadata."""
         about: dict[str, Any] = {"count": self.count, "ended": ended}
         if self.offsets_ms:
             about["first_event_ms"] = self.offsets_ms[0]
         self.observation.describe(stream=about)
+        items = [_finished(item) for item in self.items]
+        if items and not self._is_told_inside():
+            self.observation.describe(items=items)
         if self._items_left < 0:
             self.observation.truncated += 1
-        items = [_finished(item) for item in self.items]
         said = [item["text"] for item in items if item["type"] == "assistant_message" and not item.get("removed")]
-        return {"text": "\n".join(said), "items": items}
+        return "\n".join(said)
+
+    def _is_told_inside(self) -> bool:
+        return self.observation in _told_inside
 
     def _came(self, item: Any, *, is_done: bool) -> None:
         known = next((each for each in self._of(item.id) if not each["is_done"] and each["type"] == item.type), None)
@@ -96,7 +108,8 @@ class ThreadNotes:
         return (item for item in reversed(self.items) if item["id"] == item_id)
 
     def _tell(self, name: str, output: object, level: ObservationLevel) -> None:
-        happened(self.observation, name, output=output, level=level)
+        if not self._is_told_inside():
+            happened(self.observation, name, output=output, level=level)
 
 
 def _told(event: Any) -> object:

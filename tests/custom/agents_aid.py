@@ -13,7 +13,18 @@ from fluxloop.testing import Captured, capture, outline
 from fluxloop_custom import openai_agents
 from fluxloop_custom.scripted import Calls, Says, ScriptedModel
 
-__all__ = ["Calls", "Says", "ScriptedModel", "add", "agent_of", "recorded", "run", "tool_of", "tools_in", "without_models"]
+__all__ = [
+    "Calls",
+    "Says",
+    "ScriptedModel",
+    "add",
+    "agent_of",
+    "recorded",
+    "run",
+    "tool_of",
+    "tools_in",
+    "without_models",
+]
 
 
 def agent_of(*turns: Any, name: str = "A", usage: bool = True, delay_s: float = 0.0, **options: Any) -> Agent[Any]:
