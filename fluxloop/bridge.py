@@ -9,23 +9,50 @@ not at all: what is left open under an observation ends with it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .calls import Muted, Spec
+from .calls import Muted, Spec, spec_of
+from .claims import Claimable
 from .client import FluxLoopClient, default
-from .context import current
+from .context import add_locator, current, current_is, remove_locator
 from .endings import error_details, message_of, status_of
-from .kinds import ObservationType, Status
+from .frameworks import Instrumenter, Recording, add_instrumenter
+from .ids import session_id as process_session_id
+from .kinds import ObservationLevel, ObservationType, Status
 from .lines import label_of
-from .notes import StreamNotes
+from .notes import Notes, StreamNotes
 from .observations import OpenObservation
 from .recorder import NOTHING
+from .scopes import OUTSIDE, Observing, is_outside
 
 if TYPE_CHECKING:
     from .observations import OpenTrace
 
-__all__ = ["NOTHING", "Entry", "Ledger", "deeper"]
+__all__ = [
+    "NOTHING",
+    "OUTSIDE",
+    "Claimable",
+    "Entry",
+    "Instrumenter",
+    "Ledger",
+    "Notes",
+    "Observing",
+    "OpenObservation",
+    "Recording",
+    "add_instrumenter",
+    "add_locator",
+    "current_is",
+    "deeper",
+    "go_by",
+    "happened",
+    "is_outside",
+    "is_recorded_as",
+    "name_session",
+    "recording",
+    "recording_here",
+    "remove_locator",
+]
 
 
 class Entry:
@@ -109,7 +136,8 @@ class Ledger:
             entry.observation = observation = self._begin(above, kind, name, input, dict(trace or {}))
             if observation is None or isinstance(observation, Muted):
                 return None
-            observation.is_claimable = is_claimable
+            if is_claimable:
+                observation.claimable = Claimable(frozenset({name}))
             if metadata:
                 observation.metadata = dict(metadata)
             if fields:
@@ -258,3 +286,65 @@ def deeper(here: OpenObservation | None, there: OpenObservation | None) -> OpenO
             return here
         above = above.parent if above.parent is not None else above.trace.outer
     return there
+
+
+def name_session(trace: OpenTrace, session_id: str | None) -> None:
+    """Let *trace* belong to the framework's conversation *session_id*, unless the program named its session."""
+    if session_id is not None and trace.session_id == (trace.recorder.session_id or process_session_id()):
+        trace.adopt(session_id=session_id)
+
+
+def is_recorded_as(kind: ObservationType, func: object) -> bool:
+    """Whether *func*, or what it wraps, records its calls as *kind* already."""
+    spec = spec_of(func)
+    return spec is not None and spec.type is kind
+
+
+def go_by(func: object, called: str) -> None:
+    """Let what *func* records go by *called*, the name a framework gave its tool, unless the user named it."""
+    spec = spec_of(func)
+    if spec is not None and not spec.is_named:
+        spec.name = spec.called = called
+        spec.label = label_of(spec.type, called)
+
+
+def recording(
+    func: Callable[..., Any],
+    kind: ObservationType,
+    name: str,
+    *,
+    client: FluxLoopClient = default,
+    opens_trace: bool = False,
+    bind: Callable[..., Any] | None = None,
+    notes: Callable[[OpenObservation], Notes] | None = None,
+) -> Any:
+    """
+    Return *func* with each call recorded, as the decorators do it.
+
+    Args:
+        func: A function of any shape.
+        kind: The observations' type.
+        name: Their name.
+        client: Whose they are.
+        opens_trace: Whether a call outside a trace opens one.
+        bind: Takes the arguments of a call and returns what to capture of them; by parameter name if None.
+        notes: Makes what keeps notes of the stream a call returns, or is; the items as they are if None.
+    """
+    return client._recorded(func, name=name, kind=kind, opens_trace=opens_trace, bind=bind, notes=notes)
+
+
+def happened(
+    under: OpenObservation, name: str, *, output: object = NOTHING, level: ObservationLevel = ObservationLevel.INFO
+) -> None:
+    """Record a point in time under *under*, as EVENT; never raises."""
+    recorder = under.trace.recorder
+    try:
+        event = OpenObservation(under.trace, under, label_of(ObservationType.EVENT, name))
+        event.level = level.name
+        event.happened(output if recorder.captures_output else NOTHING)
+    except Exception as exc:
+        recorder.broke("noting an event", exc)
+
+
+recording_here = default.recording_here
+"""Returns what is current here, where something that begins now would be recorded under it."""
