@@ -1,7 +1,7 @@
 """
 What the calls take and return: JSON as agents see it, English with its punctuation, ids, links, scores.
 
-The words are those that redaction has to look at twice and let pass: tokens, keys, authors, passwords talked about.
+Among them is what redaction has to look at and let pass: authors, token counts, a key point, a password talked about.
 """
 
 from __future__ import annotations
@@ -20,10 +20,20 @@ _SENTENCES = [
     "According to the 2019 census, some 1,240,000 people live in the wider region.",
     "The key point of the report is that rainfall, not temperature, drives the harvest.",
     "Max reset his password twice and still could not reach the booking page.",
-    "See section 4.2 for the tokens a reader needs and the keyboard shortcuts an author uses.",
     "Café owners along the river (there are about thirty) share one bakery.",
     "Nobody could say whether the bridge would be repaired before winter.",
-    "It was, all things considered, a secret that the whole village knew.",
+    "Trains leave every twenty minutes; the last one, at 23:40, is often late.",
+    "Bring water, a hat and something warm: above 2,000 metres the weather turns within the hour.",
+    "The old harbour was filled in around 1880 and is now a square with plane trees.",
+    "Most guides disagree on where the tower stood (on the hill, say some; by the gate, others).",
+    "Children under six travel free of charge if they share a seat.",
+    "In a survey of 312 visitors, two in three said they would come back.",
+    "The market sells cheese, honey and, in autumn, more mushrooms than anyone can name.",
+    "Please note that the reading room closes at 5 p.m. and that bags stay at the desk.",
+    "Her latest book, written in eleven weeks, was praised for its patience.",
+    "If the ferry is cancelled, a bus goes round by the north shore instead.",
+    "Rents have risen by about 4% a year since the tram was extended.",
+    "He describes the valley as it was before the dam, field by field and name by name.",
 ]
 
 LARGE_BYTES = 20_000
