@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 
 from fluxloop.errors import ConfigError
 from fluxloop.redaction import JSON, MASK, Redactor, Rules
-from fluxloop.redaction.keys import Keys, Promise
+from fluxloop.redaction.keys import BEFORE_KEY, BEFORE_PASS, BEFORE_TOKEN, WORDS, Keys, Promise
 from fluxloop.redaction.shapes import PROVIDERS
 
 DIGITS = "0123456789"
@@ -307,6 +308,18 @@ def test_a_secret_split_over_chunks_is_masked_as_in_the_joined_text(text: str, d
     assert ("".join(clean), places) == REDACTOR.text(text)
 
 
+@pytest.mark.parametrize(
+    "unit", ["password=", "password=f(", "password=x[redacted]", "token=a(", "sk-", "-eyJ", "cookie:"]
+)
+def test_a_text_that_begins_a_secret_again_and_again_takes_linear_time(unit: str) -> None:
+    """
+    What begins inside a secret is not looked at again; with quadratic time this test would take minutes.
+    """
+    text = unit * (200_000 // len(unit))
+
+    assert REDACTOR.text(text)[1] == ELSEWHERE.text(text)[1] == (unit == "password=")
+
+
 def test_the_mask_stands_in_the_piece_where_the_secret_begins() -> None:
     """
     The pieces that follow lose their part of the secret and keep the rest.
@@ -590,3 +603,15 @@ def test_the_cache_of_keys_is_bounded() -> None:
 
     assert names._known.cache_info().currsize <= 4096
     assert names.promise("password") is Promise.SECRET
+
+
+def test_the_page_lists_what_is_masked() -> None:
+    """
+    The names and providers on the page about redaction are those of the tables.
+    """
+    page = (Path(__file__).parent.parent / "docs" / "redaction.md").read_text(encoding="utf-8")
+    rows = [WORDS, BEFORE_KEY, BEFORE_TOKEN, BEFORE_PASS]
+    providers = sorted({provider.name.partition(",")[0] for provider in PROVIDERS}, key=str.casefold)
+
+    assert [row for row in rows if f"| {', '.join(f'`{word}`' for word in row)} |" not in page] == []
+    assert ", ".join(providers) in page

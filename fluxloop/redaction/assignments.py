@@ -28,7 +28,10 @@ _LONGEST = 88
 
 _OPENING = re.compile(r"""(?P<escape>\\{0,7})(?P<quote>["'])""")
 _BARE = re.compile(
-    r"""(?!=)(?:[^\s"'`&<>,;\\\[]|\[(?!redacted\])|,(?![\s"'\\]|[\w.\-]{1,64}[=:]|$)|\\(?![nrtbfu"'\\/]))+""", re.ASCII
+    r"""(?!=)(?:[^\s"'`&<>,;\\\[]|(?!MASK)\[|,(?![\s"'\\]|[\w.\-]{1,64}[=:]|$)|\\(?![nrtbfu"'\\/]))+""".replace(
+        "MASK", re.escape(MASK)
+    ),
+    re.ASCII,
 )
 """An unquoted value: it ends with white space, a quote, a separator, a mask."""
 _OPAQUE_START = re.compile(f"{OPAQUE}{{5}}")
@@ -105,6 +108,7 @@ def _value(keys: Keys, text: str, anchor: re.Match[str]) -> Span | None:
 
 
 def _key_before(text: str, end: int) -> str:
+    """The key that ends at *end*; empty if there is none."""
     start = max(0, end - _LONGEST)
     backwards = _YEK.match(text[start:end][::-1])
     key = backwards[0][::-1] if backwards else ""
