@@ -74,7 +74,9 @@ class ThreadNotes:
         return self.observation in _told_inside
 
     def _came(self, item: Any, *, is_done: bool) -> None:
-        known = next((each for each in self._of(item.id) if not each["is_done"] and each["type"] == item.type), None)
+        # What is added is new, whatever its id; what is done came before, and may be done again.
+        same = (each for each in self._of(item.id) if each["type"] == item.type)
+        known = next(same, None) if is_done else None
         noted = {**_noted(item), "is_done": is_done}
         if known is not None:
             known.update(noted)

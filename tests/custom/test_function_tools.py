@@ -107,7 +107,7 @@ def test_options_of_later_releases_are_kept(made):
 @each_way
 @pytest.mark.parametrize("func", [search, lookup])
 def test_both_converters_accept_an_instrumented_tool(made, func):
-    """The Responses and the chat-completions backends send the model what they would without us (S2-24, S2-40, S2-41)."""
+    """The Responses and the chat-completions backends send the model what they would without us (S2-24, S2-41)."""
     tool, plain = made(func), function_tool(func)
 
     assert ChatConverter.tool_to_openai(tool) == ChatConverter.tool_to_openai(plain)

@@ -82,7 +82,7 @@ async def test_steps_can_be_shown():
 
 
 async def test_a_run_inside_a_trace_becomes_part_of_it():
-    """Under an agent of the program's own the workflow adds no level, and the trace stays the program's (S2-45, S2-46)."""
+    """Under an agent of the program's own the workflow adds no level, and the trace stays its own (S2-45, S2-46)."""
 
     @fluxloop.agent(name="Mine")
     async def mine() -> str:
@@ -164,11 +164,10 @@ async def test_several_runs_in_one_of_the_sdks_traces_are_one_trace():
     def between() -> str:
         return "noted"
 
-    with recorded() as captured:
-        with trace("Two steps", group_id="g"):
-            await run(one_call(name="First"))
-            between()
-            await run(one_call(name="Second"))
+    with recorded() as captured, trace("Two steps", group_id="g"):
+        await run(one_call(name="First"))
+        between()
+        await run(one_call(name="Second"))
 
     (found,) = captured.traces()
     assert (found.name, found.session_id) == ("Two steps", "g")
@@ -302,11 +301,11 @@ async def test_a_model_that_reports_no_usage_has_none():
 
 async def test_a_model_call_keeps_model_and_parameters():
     """The model's name is a field of the record, and its settings without headers or keys."""
-    with recorded() as captured, trace("t"):
-        with generation_span(model="m-1", model_config={"temperature": 0.5, "extra_headers": {"x": "y"}}) as span:
-            span.span_data.input = [{"role": "user", "content": "hi"}]
-            span.span_data.output = [{"role": "assistant", "content": "hello"}]
-            span.span_data.usage = {"input_tokens": 3, "output_tokens": 4}
+    settings = {"temperature": 0.5, "extra_headers": {"x": "y"}}
+    with recorded() as captured, trace("t"), generation_span(model="m-1", model_config=settings) as span:
+        span.span_data.input = [{"role": "user", "content": "hi"}]
+        span.span_data.output = [{"role": "assistant", "content": "hello"}]
+        span.span_data.usage = {"input_tokens": 3, "output_tokens": 4}
 
     record = captured.traces()[0].observations[1]
     assert (record.type, record.model, record.output) == (ObservationType.GENERATION, "m-1", "hello")
