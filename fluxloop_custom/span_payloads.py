@@ -151,7 +151,7 @@ def _plain(value: Any) -> Any:
         return {"type": kind, "name": value.name, "arguments": value.arguments, "call_id": value.call_id}
     if kind == "message" and len(value.content) == 1 and getattr(value.content[0], "type", None) == "output_text":
         return {"role": value.role, "content": value.content[0].text}
-    return dump(exclude_none=True)
+    return dump(exclude_none=True, warnings=False)
 
 
 def _simplified(items: Any) -> object:

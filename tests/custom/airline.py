@@ -108,9 +108,9 @@ async def cancel_trip(ctx: RunContextWrapper[AgentContext]) -> dict:  # type: ig
             fl_ctx.pop_observation()
 
 
-def desk(*turns: Any, tools: Any = (cancel_trip,), delay_s: float = 0.0, **options: Any) -> Agent[Any]:
+def desk(*turns: Any, tools: Any = (cancel_trip,), **options: Any) -> Agent[Any]:
     """Return the airline's agent; it cancels the trip and says so, unless told otherwise."""
-    model = ScriptedModel(*(turns or (Calls("cancel_trip"), Says("Your trip is cancelled"))), delay_s=delay_s)
+    model = ScriptedModel(*(turns or (Calls("cancel_trip"), Says("Your trip is cancelled"))))
     return Agent(name="Desk", model=model, tools=list(tools), **options)
 
 

@@ -219,10 +219,10 @@ async def show_everything(ctx: RunContextWrapper[AgentContext[Any]]) -> str:
     return "shown"
 
 
+@pytest.mark.filterwarnings("ignore:Direct usage of named widget classes")
 async def test_progress_workflow_and_widget_are_in_the_record():
     """What the user saw beside the words is there, each as it was in the end."""
-    # ChatKit may lose what a tool has streamed when the model's answer is over before it was passed on.
-    agent = desk(Calls("show_everything"), Says("that is all"), tools=[show_everything], delay_s=0.01)
+    agent = desk(Calls("show_everything"), Says("that is all"), tools=[show_everything])
     with recorded() as captured:
         await ask(TracedAirline(agent))
 
