@@ -74,7 +74,9 @@ class ThreadNotes:
         return self.observation in _told_inside
 
     def _came(self, item: Any, *, is_done: bool) -> None:
-        known = next((each for each in self._of(item.id) if not each["is_done"] and each["type"] == item.type), None)
+        # What is added is new, whatever its id; what is done came before, and may be done again.
+        same = (each for each in self._of(item.id) if each["type"] == item.type)
+        known = next(same, None) if is_done else None
         noted = {**_noted(item), "is_done": is_done}
         if known is not None:
             known.update(noted)
@@ -94,9 +96,9 @@ class ThreadNotes:
             item.setdefault("pieces", []).append(update.delta)
         elif update.type in ("workflow.task.added", "workflow.task.updated"):
             tasks = item.setdefault("workflow", {}).setdefault("tasks", [])
-            tasks[update.task_index : update.task_index + 1] = [update.task.model_dump(exclude_none=True)]
+            tasks[update.task_index : update.task_index + 1] = [update.task.model_dump(exclude_none=True, warnings=False)]
         elif update.type == "widget.root.updated":
-            item["widget"] = update.widget.model_dump(exclude_none=True)
+            item["widget"] = update.widget.model_dump(exclude_none=True, warnings=False)
 
     def _removed(self, item_id: str) -> None:
         for item in self._of(item_id):
@@ -113,7 +115,7 @@ class ThreadNotes:
 
 
 def _told(event: Any) -> object:
-    told = event.model_dump(exclude_none=True, exclude={"type"})
+    told = event.model_dump(exclude_none=True, exclude={"type"}, warnings=False)
     return next(iter(told.values())) if len(told) == 1 else told
 
 
@@ -121,7 +123,7 @@ def _noted(item: Any) -> dict[str, Any]:
     """Return what is kept of an item, as it is now."""
     if item.type == "assistant_message":
         return {"id": item.id, "type": item.type, "text": "".join(part.text for part in item.content)}
-    noted: dict[str, Any] = item.model_dump(exclude_none=True, exclude=_LEFT_OUT)
+    noted: dict[str, Any] = item.model_dump(exclude_none=True, exclude=_LEFT_OUT, warnings=False)
     return noted
 
 
