@@ -96,7 +96,9 @@ class ThreadNotes:
             item.setdefault("pieces", []).append(update.delta)
         elif update.type in ("workflow.task.added", "workflow.task.updated"):
             tasks = item.setdefault("workflow", {}).setdefault("tasks", [])
-            tasks[update.task_index : update.task_index + 1] = [update.task.model_dump(exclude_none=True, warnings=False)]
+            tasks[update.task_index : update.task_index + 1] = [
+                update.task.model_dump(exclude_none=True, warnings=False)
+            ]
         elif update.type == "widget.root.updated":
             item["widget"] = update.widget.model_dump(exclude_none=True, warnings=False)
 
