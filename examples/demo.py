@@ -75,4 +75,6 @@ async def ask(question: str) -> str:
 
 
 if __name__ == "__main__":
-    print(asyncio.run(ask(" ".join(sys.argv[1:]) or "What happens to finished observations when the process is killed?")))
+    print(
+        asyncio.run(ask(" ".join(sys.argv[1:]) or "What happens to finished observations when the process is killed?"))
+    )

@@ -18,11 +18,12 @@ from .context import _current, _standing, current
 from .endings import error_details, message_of, status_of
 from .kinds import ObservationType, Status
 from .lines import label_of
-from .recorder import NOTHING, OpenObservation
-from .streams import StreamNotes
+from .notes import StreamNotes
+from .observations import OpenObservation
+from .recorder import NOTHING
 
 if TYPE_CHECKING:
-    from .recorder import OpenTrace
+    from .observations import OpenTrace
 
 __all__ = ["NOTHING", "Entry", "Ledger", "deeper"]
 

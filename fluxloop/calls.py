@@ -19,9 +19,11 @@ from .arguments import Binder
 from .context import _current, attention, current
 from .kinds import ObservationType, Status
 from .lines import label_of
-from .recorder import NOTHING, OpenObservation, OpenTrace
+from .notes import StreamNotes
+from .observations import OpenObservation, OpenTrace
+from .recorder import NOTHING
 from .report import log
-from .streams import PLAIN, Streaming, StreamNotes, adriven, driven, is_stream, relay
+from .streams import PLAIN, Streaming, adriven, driven, is_stream, relay
 from .usage import read_facts
 
 if TYPE_CHECKING:
@@ -62,10 +64,6 @@ class Call(OpenObservation):
     notes: StreamNotes | None
     inner: OpenObservation | None
 
-    def _stand(self, trace: OpenTrace, parent: OpenObservation | None, own_id: str) -> None:
-        super()._stand(trace, parent, own_id)
-        self.notes = self.inner = None
-
     def enter(self) -> None:
         """Make it current."""
         self.previous = _current.get()
@@ -74,9 +72,7 @@ class Call(OpenObservation):
     def leave(self) -> None:
         """Put back what was current before; a context that never saw it, such as a closing task's, stays as it is."""
         here = _current.get()
-        if here is self:
-            _current.set(self.previous)
-        elif self._close_forgotten(here):
+        if here is self or self._close_forgotten(here):
             _current.set(self.previous)
 
     def returned(self, value: Any) -> Any:
@@ -181,7 +177,7 @@ class Call(OpenObservation):
             )
 
     def _close_forgotten(self, here: OpenObservation | None) -> bool:
-        """Close what was pushed inside the call and never popped, from *here* up; False where it is not above *here*."""
+        """Close what was pushed inside the call and never popped, from *here* up; False if that never meets the call."""
         left_open = []
         while here is not None and here is not self:
             left_open.append(here)
@@ -222,6 +218,7 @@ class Muted(Call):
     def __init__(self, trace: OpenTrace, spec: Spec) -> None:
         self._stand(trace, None, trace.id)
         self.spec = spec
+        self.notes = self.inner = None
 
     def end(self, status: Status = Status.SUCCESS, output: object = NOTHING, error: str | None = None) -> None:
         """Nothing was begun."""
@@ -230,7 +227,6 @@ class Muted(Call):
     def saw(self, item: Any) -> Any:
         """Return *item*."""
         return item
-
 
 
 class Silent:
@@ -280,10 +276,13 @@ def begin(
             trace, parent = _opened(spec, here), None
         else:
             trace, parent = here.trace, here
-        if trace is None or not trace.is_recording:
-            return Muted(trace, spec) if trace is not None and parent is None else None
+        if trace is None:
+            return None
+        recorder = trace.recorder
+        if not (trace.is_sampled and recorder.switch.on):
+            return Muted(trace, spec) if parent is None else None
         given: object = NOTHING
-        if spec.bind is not None and spec.capture_input and trace.recorder.captures_input:
+        if spec.bind is not None and spec.capture_input and recorder.captures_input:
             try:
                 given = spec.bind(*args, **kwargs)
             except TypeError:  # they do not fit: the function itself will say so
@@ -293,6 +292,7 @@ def begin(
         else:
             call = Call(trace, parent, spec.label, given)
         call.spec = spec
+        call.notes = call.inner = None
         if spec.metadata:
             call.metadata = spec.metadata
         if spec.fields:

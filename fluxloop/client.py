@@ -20,7 +20,8 @@ from . import ids
 from .config import Configuration, Settings
 from .context import attention, current
 from .decorators import Instruments
-from .recorder import Counts, OpenObservation, OpenTrace, Recorder, Switch
+from .observations import OpenObservation, OpenTrace
+from .recorder import Counts, Recorder, Switch
 from .redaction import Redactor, Rules
 from .report import Report, log
 from .serialization import Encoder, Limits

@@ -13,12 +13,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from .models import ObservationData, TraceData
-    from .recorder import OpenObservation, OpenTrace
+    from .observations import OpenObservation, OpenTrace
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -83,10 +83,8 @@ def whereabouts() -> tuple[int, object]:
     task = None
     asyncio = sys.modules.get("asyncio")
     if asyncio is not None:
-        try:
+        with suppress(RuntimeError):  # no loop runs in this thread
             task = asyncio.current_task()
-        except RuntimeError:  # no loop runs in this thread
-            pass
     return threading.get_ident(), task
 
 

@@ -10,21 +10,19 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from .arguments import binder
-from .calls import Call, Spec, begin, recorded
-from .context import FluxLoopContext, current, whereabouts
+from .calls import Spec, recorded
 from .errors import DecorationError, TypeNameError
 from .kinds import ObservationLevel, ObservationType
 from .lines import label_of
-from .recorder import NOTHING, OpenObservation, OpenTrace
+from .observations import OpenObservation
+from .recorder import NOTHING
+from .scopes import Observing, Scope
 
 if TYPE_CHECKING:
     from .client import FluxLoopClient
-    from .manual import ManualObservation
-    from .models import ObservationData
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -166,7 +164,9 @@ class Instruments:
         """
         fields = {key: value for key, value in (("model", model), ("provider", provider)) if value is not None}
         options = _checked("prompt", options)
-        return self._decorator(name, ObservationType.GENERATION, capture_tokens=capture_tokens, fields=fields, **options)
+        return self._decorator(
+            name, ObservationType.GENERATION, capture_tokens=capture_tokens, fields=fields, **options
+        )
 
     def instrument(
         self,
@@ -307,7 +307,7 @@ def name_of(func: Any) -> str:
 
 def _no_function(target: object) -> str:
     return (
-        f"cannot record {target!r:.200}: it is a {type(target).__module__}.{type(target).__qualname__}, not a function. "
+        f"cannot record {target!r:.200}: a {type(target).__module__}.{type(target).__qualname__} is not a function. "
         "Put the framework's decorator outermost and FluxLoop's below it, on the function itself; frameworks meet "
         '"Unknown tool type" otherwise.'
     )
@@ -319,111 +319,7 @@ _OPTIONS = ("metadata", "capture_input", "capture_output")
 def _checked(decorator: str, options: dict[str, Any]) -> dict[str, Any]:
     for key in options:
         if key not in _OPTIONS:
-            raise TypeError(f"{decorator}() got an unexpected option {key!r}; it takes {', '.join(_OPTIONS)} and its own")
+            raise TypeError(
+                f"{decorator}() got an unexpected option {key!r}; it takes {', '.join(_OPTIONS)} and its own"
+            )
     return options
-
-
-class Scope:
-    """One recorded block, or the decorator that makes each call of a function one; can be used again."""
-
-    def __init__(self, spec: Spec, *, is_named: bool) -> None:
-        self._spec = spec
-        self._is_named = is_named
-        self._open: list[Call | None] = []
-
-    def __call__(self, func: F) -> F:
-        """Return *func* with each call recorded as this scope."""
-        spec = self._spec
-        decorate = spec.client._decorate
-        decorated: F = decorate(
-            func,
-            name=spec.name if self._is_named else None,
-            kind=spec.type,
-            opens_trace=True,
-            metadata=spec.metadata,
-            trace=spec.trace,
-        )
-        return decorated
-
-    def __enter__(self) -> FluxLoopContext:
-        call = begin(self._spec, (), {})
-        self._open.append(call)
-        if call is None:
-            return FluxLoopContext(OpenTrace.unrecorded(self._spec.client.recorder, self._spec.name))
-        if call.parent is not None:
-            call.trace.adopt(**self._spec.trace)
-        call.owner = whereabouts()
-        call.enter()
-        return call.trace.context
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        call = self._open.pop()
-        if call is None:
-            return
-        if exc is None:
-            call.leave()
-            call.end()
-        else:
-            call.raised(exc)
-
-    async def __aenter__(self) -> FluxLoopContext:
-        return self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, exc, tb)
-
-
-class StandIn:
-    """Takes the place of an `ObservationData` where nothing is recorded: takes everything, keeps nothing."""
-
-    __slots__ = ()
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return {} if name == "metadata" else None
-
-    def __setattr__(self, name: str, value: object) -> None:
-        pass
-
-
-_STAND_IN: Any = StandIn()
-
-
-class Observing:
-    """A block recorded by hand; see `Instruments.observe`."""
-
-    __slots__ = ("_given", "_observation")
-
-    def __init__(self, client: FluxLoopClient, *given: Any) -> None:
-        self._given = (client, *given)
-        self._observation: ManualObservation | None = None
-
-    def __enter__(self) -> ObservationData:
-        client, name, kind, value, metadata = self._given
-        here = client.recording_here()
-        if here is None:
-            stand_in: ObservationData = _STAND_IN
-            return stand_in
-        from .manual import push
-        from .models import ObservationData
-
-        data = ObservationData(type=kind, name=name, input=value, metadata=dict(metadata or {}))
-        self._observation = push(here.trace, data)
-        return data
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        if self._observation is not None:
-            from .manual import leave
-
-            leave(self._observation, exc)
-
-    async def __aenter__(self) -> ObservationData:
-        return self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, exc, tb)

@@ -7,22 +7,19 @@ They are plain string enumerations, apart from `fluxloop.models`, so that the re
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Self
 
 SCHEMA_VERSION = 1
 """Written as ``schema`` on every trace line; goes up when a reader would have to change."""
 
 
-class _Word(str, Enum):
+class _Word(StrEnum):
     """A string enumeration whose members are found whatever their case."""
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
         return cls.__members__.get(value.upper()) if isinstance(value, str) else None
-
-    def __str__(self) -> str:
-        return str(self.value)
 
 
 class ObservationType(_Word):

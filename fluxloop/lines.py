@@ -7,14 +7,14 @@ building an object and encoding it whole.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from time import gmtime, strftime
 
 from orjson import dumps
 
 from .kinds import ObservationType
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _second: tuple[int, str] = (0, "1970-01-01T00:00:00.")
 """The second formatted last, in nanoseconds and as text: time stamps come in bursts, only the microseconds differ."""
@@ -57,4 +57,4 @@ def datetime_of(ns: int) -> datetime:
 
 def ns_of(moment: datetime) -> int:
     """Return *moment* as nanoseconds since 1970; one without a time zone counts as local time."""
-    return (moment.astimezone(timezone.utc) - _EPOCH) // timedelta(microseconds=1) * 1000
+    return (moment.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1) * 1000

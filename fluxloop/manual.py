@@ -11,14 +11,14 @@ import sys
 from types import CodeType
 from typing import Any
 
-from . import ids
-from .context import current, set_current, whereabouts
 from .context import _current as current_variable
+from .context import current, set_current, whereabouts
 from .endings import error_details, message_of, status_of
 from .kinds import ObservationLevel, ObservationType, Status
 from .lines import datetime_of, label_of, members, ns_of, quoted, utc_text
 from .models import ObservationData
-from .recorder import NOTHING, OpenObservation, OpenTrace, Recorder, ending_of
+from .observations import OpenObservation, OpenTrace, ending_of
+from .recorder import NOTHING, Recorder
 
 _FIELDS = ("status_message", "model", "provider", "model_parameters", "time_to_first_token_ms", "finish_reasons")
 """Top-level fields of a record that are written from the object as they are, where set."""
@@ -45,6 +45,11 @@ class ManualObservation(OpenObservation):
         label = label_of(ObservationType(data.type), data.name)
         given = data.input if data.input is not None else NOTHING
         super().__init__(trace, parent, label, given, own_id=quoted(str(data.id))[1:-1], start_ns=start_ns)
+
+    @property
+    def is_past_event(self) -> bool:
+        """Whether it is an EVENT, which ended when it was pushed; a pop that follows still belongs to it."""
+        return self.closed and self.data.type is ObservationType.EVENT
 
     def end(self, status: Status = Status.SUCCESS, output: object = NOTHING, error: str | None = None) -> None:
         """As `OpenObservation.end`; a status or an error set on the object itself comes first."""
@@ -190,9 +195,8 @@ def _pushed_here(trace: OpenTrace) -> ManualObservation | None:
     """
     caller = _caller()
     here = current_variable.get()
-    if isinstance(here, ManualObservation) and here.closed and here.data.type is ObservationType.EVENT:
-        if here.pushed_by == caller:  # an EVENT ended when it was pushed; this pop belongs to it
-            return here
+    if isinstance(here, ManualObservation) and here.is_past_event and here.pushed_by == caller:
+        return here
     while here is not None and here.closed:
         here = here.previous
     innermost = here if isinstance(here, ManualObservation) and here.trace is trace else None

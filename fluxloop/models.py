@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from .kinds import SCHEMA_VERSION, ObservationLevel, ObservationType, Status
 
@@ -29,7 +29,7 @@ __all__ = [
 
 
 def _now() -> datetime:
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 class Usage(BaseModel):
@@ -47,6 +47,16 @@ class Usage(BaseModel):
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
 
+    @property
+    def reported(self) -> bool:
+        """Whether any count is known."""
+        return any(count is not None for _, count in self)
+
+    def __add__(self, other: Usage) -> Usage:
+        """Both together; what neither reported stays None."""
+        pairs = ((name, count, getattr(other, name)) for name, count in self)
+        return Usage(**{name: a if b is None else b if a is None else a + b for name, a, b in pairs})
+
 
 class ObservationData(BaseModel):
     """
@@ -60,9 +70,11 @@ class ObservationData(BaseModel):
     ``prompt_tokens``, ``completion_tokens`` and ``total_tokens``.
     """
 
-    model_config = ConfigDict(populate_by_name=True, protected_namespaces=(), arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        populate_by_name=True, protected_namespaces=(), arbitrary_types_allowed=True, coerce_numbers_to_str=True
+    )
 
-    id: str = Field(default_factory=lambda: str(uuid.uuid4()), coerce_numbers_to_str=True)
+    id: str = Field(default_factory=lambda: str(uuid.uuid4()))
     trace_id: str | None = None
     parent_id: str | None = Field(default=None, validation_alias=AliasChoices("parent_id", "parent_observation_id"))
     type: ObservationType
@@ -148,9 +160,9 @@ class TraceData(BaseModel):
     counts each model call once.
     """
 
-    model_config = ConfigDict(populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True, coerce_numbers_to_str=True)
 
-    trace_id: str = Field(validation_alias=AliasChoices("trace_id", "id"), coerce_numbers_to_str=True)
+    trace_id: str = Field(validation_alias=AliasChoices("trace_id", "id"))
     name: str = ""
     session_id: str | None = None
     user_id: str | None = None
@@ -172,30 +184,80 @@ class Trace(TraceData):
     A trace read back, as a tree.
 
     ``observations`` are in start order. ``status`` is None while the program is still running.
-    An observation whose parent was never recorded counts as a root, so nothing is ever hidden.
+    An observation whose parent was never recorded counts as a root, and so does one of several that
+    name each other as parents: nothing is ever hidden.
     """
 
     observations: list[ObservationData] = Field(default_factory=list)
 
+    _index: tuple[int, _Index] | None = PrivateAttr(default=None)
+
     @property
     def roots(self) -> list[ObservationData]:
         """The observations without a (known) parent, in start order."""
-        known = {o.id for o in self.observations}
-        return [o for o in self.observations if o.parent_id not in known]
+        return list(self._below().get(None, ()))
 
     def children(self, parent: ObservationData) -> list[ObservationData]:
         """The observations directly under *parent*, in start order."""
-        return [o for o in self.observations if o.parent_id == parent.id]
+        return list(self._below().get(parent.id, ()))
 
     def walk(self) -> Iterator[tuple[int, ObservationData]]:
         """Every observation, parents before children, each with its depth (a root has 0)."""
-        known = {o.id for o in self.observations}
-        below: dict[str | None, list[ObservationData]] = {}
-        for observation in reversed(self.observations):
-            parent = observation.parent_id if observation.parent_id in known else None
-            below.setdefault(parent, []).append(observation)
-        pending = [(0, o) for o in below.pop(None, [])]
+        below = dict(self._below())
+        pending = [(0, o) for o in reversed(below.pop(None, ()))]
         while pending:
             depth, observation = pending.pop()
             yield depth, observation
-            pending += [(depth + 1, o) for o in below.pop(observation.id, [])]
+            pending += [(depth + 1, o) for o in reversed(below.pop(observation.id, ()))]
+
+    def count_usage(self) -> Usage | None:
+        """
+        The usage of all observations, each model call once.
+
+        An observation's own report counts unless one below it has reported: frameworks repeat the
+        numbers of their model calls on the steps and agents around them.
+        """
+        total: Usage | None = None
+        counted: set[str | None] = set()
+        for _, observation in reversed(list(self.walk())):
+            if observation.id not in counted:
+                if not (observation.usage and observation.usage.reported):
+                    continue
+                total = total + observation.usage if total else observation.usage
+            counted.add(observation.parent_id)
+        return total
+
+    def _below(self) -> _Index:
+        """The children by parent id, roots under None; built once, and again when observations were added."""
+        if self._index is None or self._index[0] != len(self.observations):
+            self._index = len(self.observations), _by_parent(self.observations)
+        return self._index[1]
+
+
+_Index = dict[str | None, list[ObservationData]]
+
+
+def _by_parent(observations: list[ObservationData]) -> _Index:
+    known = {o.id for o in observations}
+    below: _Index = {}
+    for observation in observations:
+        parent = observation.parent_id if observation.parent_id in known else None
+        below.setdefault(parent, []).append(observation)
+    reached: set[str | None] = {None}
+    _reach(None, below, reached)
+    for observation in observations:
+        if observation.id not in reached:  # its ancestors form a ring, which is opened here
+            below[observation.parent_id] = [o for o in below[observation.parent_id] if o is not observation]
+            below.setdefault(None, []).append(observation)
+            reached.add(observation.id)
+            _reach(observation.id, below, reached)
+    return below
+
+
+def _reach(start: str | None, below: _Index, reached: set[str | None]) -> None:
+    """Add to *reached* all ids under *start*."""
+    pending = [start]
+    while pending:
+        ids = {o.id for o in below.get(pending.pop(), ())} - reached
+        reached |= ids
+        pending += ids

@@ -1,33 +1,23 @@
 """
-The one place where an observation starts, ends, fails and captures a value.
+A set-up to record by: settings, an encoder, a storage, a clock; and the counts of what became of it.
 
-`Recorder` is a set-up: settings, an encoder and a storage. It opens an `OpenTrace`, in which each
-`OpenObservation` begins and ends. The first half of a record is encoded when an observation begins -
-that is the snapshot of its input, and what the in-flight journal keeps - the second half when it ends.
-
-Ours are the failures too: what goes wrong here is counted and said once, and never reaches the program.
+What goes wrong while recording ends here: it is counted and said once, and never reaches the program.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
-from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from . import ids
-from .context import FluxLoopContext, whereabouts
-from .endings import error_details, message_of, status_of
-from .kinds import SCHEMA_VERSION, Status
-from .lines import datetime_of, members, quoted, utc_text
-from .report import Report, Tally, Troubles, log
-from .storage import Record, Storage, record
+from .endings import message_of
+from .report import Report, Tally, Troubles
+from .storage import Record, Storage
 
 if TYPE_CHECKING:
     from .config import Settings
-    from .manual import ManualObservation
-    from .models import ObservationData, TraceData
     from .redaction import Redactor
     from .serialization import Encoder
     from .storage.journal import Journal
@@ -76,6 +66,10 @@ _ON_TRACES = ("project_name", "environment", "service_name")
 """Settings that are written on every trace, into its metadata."""
 
 
+make_record = tuple.__new__
+"""Makes a `Record` at a third of the price of calling the class, whose constructor is a Python function."""
+
+
 class Recorder:
     """Turns what happens into records, by the settings it was made with; one trace keeps to one recorder."""
 
@@ -106,13 +100,16 @@ class Recorder:
         self.now, self.tick, self.new_id = now, tick, new_id
         self.journal: Journal | None = getattr(storage, "journal", None)
 
-    def keep(self, observation: Record, trace: Record | None = None) -> None:
-        """Hand records to the storage; what it refuses is counted, and said once per cause."""
+    def keep(self, day: str, line: bytes, trace: Record | None = None) -> None:
+        """Hand an observation's line, and its trace's record, to the storage; what that refuses is counted and said."""
         try:
+            observation = make_record(Record, ("observation", day, line))
             self.storage.write((observation,) if trace is None else (observation, trace))
         except Exception as exc:
             self.counts.add("failed", 1 if trace is None else 2)
-            self.counts.troubles.say(f"storage {type(exc).__name__}", f"a record could not be stored: {message_of(exc)}")
+            self.counts.troubles.say(
+                f"storage {type(exc).__name__}", f"a record could not be stored: {message_of(exc)}"
+            )
         else:
             self.count_written()
             if trace is not None:
@@ -124,369 +121,3 @@ class Recorder:
         self.counts.troubles.say(
             f"{doing} {type(exc).__name__}", f"an observation was lost while {doing}: {exc!r}", exc_info=True
         )
-
-
-class OpenTrace:
-    """One run being recorded: what all its observations share, until its root ends."""
-
-    def __init__(
-        self,
-        recorder: Recorder,
-        name: str,
-        *,
-        trace_id: str | None = None,
-        session_id: str | None = None,
-        user_id: str | None = None,
-        tags: Iterable[str] = (),
-        metadata: dict[str, Any] | None = None,
-        is_sampled: bool = True,
-        outer: OpenObservation | None = None,
-    ) -> None:
-        self.recorder = recorder
-        self.id = str(trace_id) if trace_id is not None else recorder.new_id()
-        self.quoted_id = quoted(self.id)
-        self.name = name
-        self.session_id = str(session_id or recorder.session_id or ids.session_id())
-        self.user_id = user_id
-        self.tags: list[str] = []
-        self.add_tags(tags)
-        self.metadata = {**recorder.trace_metadata, **(metadata or {})}
-        self.is_sampled = is_sampled
-        self.is_closed = False
-        self.outer = outer
-        self.root: OpenObservation | None = None
-        self.start_ns = recorder.now()
-        self.day = utc_text(self.start_ns)[:10].replace("-", "")
-        self.numbers = count()
-        self.usage: dict[str, int] = {}
-        self.lock = threading.Lock()
-        self.by_hand: dict[str, ManualObservation] = {}
-        self.context = FluxLoopContext(self)
-
-    @classmethod
-    def unrecorded(cls, recorder: Recorder, name: str) -> OpenTrace:
-        """Return a trace that takes everything and keeps nothing."""
-        return cls(recorder, name, is_sampled=False)
-
-    @property
-    def is_recording(self) -> bool:
-        """Whether an observation that begins now would be recorded."""
-        return self.is_sampled and self.recorder.switch.on
-
-    def add_tags(self, tags: Iterable[str]) -> None:
-        """Add *tags* in their order, each once."""
-        self.tags += [tag for tag in dict.fromkeys(map(str, tags)) if tag not in self.tags]
-
-    def adopt(
-        self,
-        *,
-        session_id: str | None = None,
-        user_id: str | None = None,
-        tags: Iterable[str] = (),
-        trace_id: str | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        """Take over what a scope inside the trace says about it; its metadata is its own observation's."""
-        if session_id is not None:
-            self.session_id = str(session_id)
-        if user_id is not None:
-            self.user_id = user_id
-        self.add_tags(tags)
-
-    def push(self, observation: ObservationData) -> None:
-        """Begin *observation*, built by hand, under what is current here."""
-        from .manual import push
-
-        push(self, observation)
-
-    def pop(self) -> ObservationData | None:
-        """End the observation pushed last from here."""
-        from .manual import pop
-
-        return pop(self)
-
-    def count_usage(self, observation: OpenObservation, usage: dict[str, int]) -> None:
-        """Add *usage* to the trace's, unless something inside *observation* was counted already."""
-        with self.lock:
-            if not observation.has_counted_inside:
-                for field, tokens in usage.items():
-                    self.usage[field] = self.usage.get(field, 0) + tokens
-            above = observation.parent
-            while above is not None:
-                above.has_counted_inside = True
-                above = above.parent
-
-    def close(self, root: OpenObservation, end_ns: int, status: Status, result: bytes) -> Record:
-        """Close what was left open by hand in this strand, and return the trace's own record."""
-        strand = whereabouts() if self.by_hand else None
-        for forgotten in [o for o in self.by_hand.values() if o.owner == strand]:
-            forgotten.end(Status.ABANDONED)
-        self.is_closed = True
-        summary = {
-            "name": self.name,
-            "session_id": self.session_id,
-            "user_id": self.user_id,
-            "metadata": self.metadata,
-            "tags": self.tags,
-            "usage": self.usage or None,
-        }
-        line = b"".join(
-            (
-                f'{{"trace_id":{self.quoted_id}'.encode(),
-                members(self.recorder.encode(summary, root)),
-                f',"start_time":"{utc_text(root.start_ns)}","end_time":"{utc_text(end_ns)}",'
-                f'"duration_ms":{(end_ns - root.start_ns) / 1_000_000:.3f},"status":"{status.value}"'.encode(),
-                root.input,
-                result,
-                f',"schema":{SCHEMA_VERSION}}}\n'.encode(),
-            )
-        )
-        return record("trace", self.day, line)
-
-    def data(self) -> TraceData:
-        """Return what is known so far, with the live metadata and tags."""
-        from .models import TraceData
-
-        data = TraceData(
-            trace_id=self.id,
-            name=self.name,
-            session_id=self.session_id,
-            user_id=self.user_id,
-            start_time=datetime_of(self.start_ns),
-            usage=self.usage or None,
-        )
-        data.metadata, data.tags = self.metadata, self.tags
-        return data
-
-
-def ending_of(status: Status, level: str) -> str:
-    """Return the members that say how an observation ended."""
-    return f',"status":"{status.value}","level":"{level}"'
-
-
-_ENDINGS = {status.value: ending_of(status, "ERROR" if status is Status.ERROR else "INFO") for status in Status}
-"""The members that say how an observation ended, by the status."""
-
-
-class OpenObservation:
-    """One observation between its beginning and its end."""
-
-    __slots__ = (
-        "__weakref__",
-        "closed",
-        "epoch",
-        "fields",
-        "has_counted_inside",
-        "head",
-        "id",
-        "input",
-        "is_claimable",
-        "label",
-        "level",
-        "metadata",
-        "number",
-        "owner",
-        "parent",
-        "previous",
-        "redacted",
-        "slot",
-        "start_ns",
-        "started",
-        "trace",
-        "truncated",
-        "verdict",
-    )
-
-    def __init__(
-        self,
-        trace: OpenTrace,
-        parent: OpenObservation | None,
-        label: str,
-        given: object = NOTHING,
-        *,
-        own_id: str | None = None,
-        start_ns: int | None = None,
-    ) -> None:
-        """
-        Begin an observation.
-
-        Args:
-            trace: The trace it belongs to.
-            parent: Under which it nests; None for the root.
-            label: Its type and name as JSON members, see `label_of`.
-            given: The value to capture as its input.
-            own_id: Its id, where it has one already, as the inside of a JSON string.
-            start_ns: When it began, where that was not just now; nanoseconds since 1970.
-        """
-        recorder = trace.recorder
-        self._stand(trace, parent, own_id or recorder.new_id())
-        self.number = next(trace.numbers)
-        if start_ns is None:
-            start_ns = recorder.now() if parent is not None else trace.start_ns
-        self.start_ns = start_ns
-        self.head = self._head(label)
-        self.input = b',"input":' + recorder.encode(given, self) if given is not NOTHING else b""
-        if parent is None:
-            trace.root = self
-        if recorder.journal is not None:
-            rest = self.input if parent is not None else self.input + _trace_note(trace)
-            self.slot = recorder.journal.put(self.head, rest)
-        self.started = recorder.tick()
-
-    def _stand(self, trace: OpenTrace, parent: OpenObservation | None, own_id: str) -> None:
-        """Take a place in the tree; nothing has begun, and nothing is said about it yet."""
-        self.trace = trace
-        self.parent = parent
-        self.id = own_id
-        self.epoch = ids.epoch
-        self.closed = False
-        self.slot = -1
-        self.redacted = 0
-        self.truncated = 0
-        self.level: str | None = None
-        self.metadata: dict[str, Any] | None = None
-        self.fields: dict[str, Any] | None = None
-        self.has_counted_inside = False
-        # Who entered it as a scope or pushed it, and what was current before; see `fluxloop.context`.
-        self.owner: tuple[int, object] | None = None
-        self.previous: OpenObservation | None = None
-        # A claimable one stands for a framework's tool event, and waits for the instrumented function inside
-        # the same call to take it over: one call, one observation.
-        self.is_claimable = False
-        self.verdict: tuple[Status, object, str | None] | None = None
-
-    def _head(self, label: str) -> bytes:
-        self.label = label
-        parent = self.parent
-        above = "null" if parent is None else f'"{parent.id}"'
-        return (
-            f'{{"id":"{self.id}","trace_id":{self.trace.quoted_id},"parent_id":{above},{label},'
-            f'"seq":{self.number},"start_time":"{utc_text(self.start_ns)}"'
-        ).encode()
-
-    def note(self, **fields: Any) -> None:
-        """Set top-level fields of the record, such as ``model`` and ``usage``; None leaves one as it is."""
-        known = {name: value for name, value in fields.items() if value is not None}
-        if known:
-            self.fields = {**(self.fields or {}), **known}
-
-    def claim(self, label: str | None, given: object) -> None:
-        """Let the instrumented function inside say what this is; see `is_claimable`."""
-        self.is_claimable = False
-        if given is not NOTHING:
-            self.input = b',"input":' + self.trace.recorder.encode(given, self)
-        self.head = self._head(label or self.label)
-
-    def describe(self, **metadata: Any) -> None:
-        """Add to the record's metadata."""
-        self.metadata = {**(self.metadata or {}), **metadata}
-
-    def fail(self, exc: BaseException, output: object = NOTHING) -> None:
-        """End it the way *exc* says, see `fluxloop.endings.status_of`; *output* is what there was until then."""
-        status = status_of(exc)
-        if status is Status.ERROR:
-            self.describe(**error_details(exc))
-            self.end(status, output, message_of(exc))
-        else:
-            self.end(status, output)
-
-    def happened(self, output: object = NOTHING) -> None:
-        """End it where it began: a point in time."""
-        self.closed = True
-        self._write(self.trace.recorder, self.start_ns, Status.SUCCESS, output, None)
-
-    def end(self, status: Status = Status.SUCCESS, output: object = NOTHING, error: str | None = None) -> None:
-        """
-        End the observation and write its record, and the trace's where it is the root.
-
-        Only the first call does anything. Never raises.
-        """
-        recorder = self.trace.recorder
-        ended = recorder.tick()
-        if self.closed:
-            return
-        self.closed = True
-        if self.epoch != ids.epoch:  # begun by the parent of a fork, and the parent will end it
-            return
-        if self.verdict is not None:
-            status, output, error = _judged(self.verdict, status, output, error)
-        try:
-            self._write(recorder, self.start_ns + ended - self.started, status, output, error)
-        except Exception as exc:
-            recorder.broke("ending it", exc)
-
-    def _write(self, recorder: Recorder, end_ns: int, status: Status, output: object, error: str | None) -> None:
-        """Write the line - and the trace's after it where this is the root - and free the slot."""
-        trace = self.trace
-        parts, result = self._parts(recorder, end_ns, status, output, error)
-        closing = trace.close(self, end_ns, status, result) if self.parent is None else None
-        if self.redacted or self.truncated:
-            parts.append(self._marks(recorder))
-        parts.append(b"}\n")
-        recorder.keep(record("observation", trace.day, b"".join(parts)), closing)
-        if self.slot >= 0 and recorder.journal is not None:
-            recorder.journal.free(self.slot)
-        if recorder.debug:
-            log.debug("captured {%s} %s in trace %s", self.label, status.value, trace.id)
-
-    def _parts(
-        self, recorder: Recorder, end_ns: int, status: Status, output: object, error: str | None
-    ) -> tuple[list[bytes], bytes]:
-        """Return the pieces of the line but for its end, and of these what the trace shares: output and error."""
-        encode = recorder.encode
-        ending = _ENDINGS[status._value_] if self.level is None else ending_of(status, self.level)
-        span = (
-            f',"end_time":"{utc_text(end_ns)}","duration_ms":{(end_ns - self.start_ns) / 1_000_000:.3f}{ending}'
-        ).encode()
-        result = b',"output":' + encode(output, self) if output is not NOTHING else b""
-        if error is not None:
-            result += b',"error":' + encode(error, self)
-        parts = [self.head, self.input, span, result]
-        if self.metadata:
-            parts += (b',"metadata":', encode(self.metadata, self))
-        if self.fields:
-            parts.append(members(encode(self.fields, self)))
-            if "usage" in self.fields:
-                self.trace.count_usage(self, self.fields["usage"])
-        return parts, result
-
-    def _marks(self, recorder: Recorder) -> bytes:
-        """Return the members that say how much was masked or cut, having counted it."""
-        marks = b""
-        if self.redacted:
-            recorder.counts.add("redacted", self.redacted)
-            marks += b',"redacted":%d' % self.redacted
-        if self.truncated:
-            recorder.counts.add("truncated", self.truncated)
-            marks += b',"truncated":%d' % self.truncated
-        return marks
-
-
-def _judged(
-    verdict: tuple[Status, object, str | None], status: Status, output: object, error: str | None
-) -> tuple[Status, object, str | None]:
-    """
-    Return the ending of a framework's observation that the instrumented function inside it claimed.
-
-    The function saw the value and the exception themselves, where the framework may tell of a text made
-    of either; what went wrong after it returned, only the framework knows.
-    """
-    inner_status, inner_output, inner_error = verdict
-    result = inner_output if inner_output is not NOTHING else output
-    if inner_status is Status.SUCCESS and status is not Status.SUCCESS:
-        return status, result, error
-    return inner_status, result, inner_error
-
-
-def _trace_note(trace: OpenTrace) -> bytes:
-    """Return what the journal keeps of a trace, so that a crashed one is more than its observations."""
-    known = {"name": trace.name, "session_id": trace.session_id, "user_id": trace.user_id}
-    note = {**known, "metadata": trace.metadata, "tags": trace.tags}
-    return b',"trace":' + trace.recorder.encode(note, Unmarked())
-
-
-class Unmarked:
-    """Takes the marks of what is encoded a second time, and would be counted twice."""
-
-    redacted = 0
-    truncated = 0

@@ -14,12 +14,8 @@ from functools import partial
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from orjson import loads
-
-from .usage import StreamFacts, delta_text
-
 if TYPE_CHECKING:
-    from .recorder import OpenObservation
+    pass
 
 PLAIN = frozenset({str, int, float, bool, type(None), dict, list, tuple, bytes, set, frozenset})
 """Types that are no streams; what nearly every function returns."""
@@ -239,9 +235,7 @@ def _enter(self: _Proxy) -> Any:
     return self if entered is self._fluxloop_stream else entered
 
 
-def _exit(
-    self: _Proxy, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-) -> Any:
+def _exit(self: _Proxy, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> Any:
     try:
         return self._fluxloop_stream.__exit__(kind, exc, tb)
     finally:
@@ -304,72 +298,3 @@ def _handed_on(name: str) -> Callable[..., Any]:
         return getattr(self._fluxloop_stream, name)(*args, **kwargs)
 
     return method
-
-
-class StreamNotes:
-    """What a stream said: every item in order with its offset, within bounds, and what a model meant by them."""
-
-    def __init__(self, observation: OpenObservation) -> None:
-        settings = observation.trace.recorder.settings
-        self.observation = observation
-        self.count = 0
-        self.offsets_ms: list[float] = []
-        self.items: list[bytes | str] = []
-        self.pieces: list[str] = []
-        self.facts = StreamFacts()
-        self.items_left = settings.max_stream_items
-        self.bytes_left = settings.max_stream_bytes
-        self.text_left = settings.max_value_bytes
-
-    def saw(self, item: Any, offset_ns: int) -> None:
-        """Note *item*, which arrived *offset_ns* after the beginning."""
-        self.count += 1
-        piece = delta_text(item) or ""
-        if self.text_left > 0 or not piece:
-            self.text_left -= len(piece)
-            self.facts.saw(item)
-        if self.items_left > 0 and self.bytes_left > 0:
-            kept = item if type(item) is str else self.observation.trace.recorder.encode(item, self.observation)
-            self.items_left -= 1
-            self.bytes_left -= len(kept)
-            self.offsets_ms.append(offset_ns / 1_000_000)
-            self.items.append(kept)
-            self.pieces.append(piece)
-
-    def output(self, ended: str, returned: object) -> object:
-        """Write what is known on the observation, and return what its output shall be."""
-        facts = self.facts.facts()
-        if facts is not None:
-            self.observation.note(
-                usage=facts.usage, model=facts.model, provider=facts.provider, finish_reasons=facts.finish_reasons
-            )
-        stream: dict[str, Any] = {"count": self.count, "ended": ended, "offsets_ms": self.offsets_ms}
-        if self.offsets_ms:
-            stream["first_item_ms"] = self.offsets_ms[0]
-        if returned is not None:
-            stream["returned"] = returned
-        if len(self.items) < self.count or self.text_left <= 0:
-            self.observation.truncated += 1
-        message, text = self.facts.message(), self.facts.text()
-        output = message if message is not None else text
-        items = self._items(message)
-        self.observation.describe(stream=stream)
-        if output is None:
-            return items
-        if items:
-            stream["items"] = items
-        return output
-
-    def _items(self, message: object) -> list[object]:
-        """Return the items kept, with secrets masked that are split over several and show in none of them."""
-        redactor = self.observation.trace.recorder.redactor
-        if redactor is None:
-            return [item if isinstance(item, str) else loads(item) for item in self.items]
-        if message is not None and redactor.redact(message)[1] > redactor.text("".join(self.pieces))[1]:
-            return []  # a secret in the arguments of a tool call: no telling which pieces make it up
-        masked, places = redactor.split(self.pieces)
-        self.observation.redacted += places
-        return [
-            now if isinstance(item, str) or now != was else loads(item)
-            for item, was, now in zip(self.items, self.pieces, masked, strict=True)
-        ]

@@ -180,9 +180,7 @@ def test_a_returned_generator_keeps_its_observation_open():
     with capture() as captured:
         assert asyncio.run(agent()) == "Hello"
 
-    assert captured.outline() == (
-        "AGENT agent -> 'Hello'\n  GENERATION prompt.agent -> 'Hello'\n    TOOL look_up -> 1"
-    )
+    assert captured.outline() == ("AGENT agent -> 'Hello'\n  GENERATION prompt.agent -> 'Hello'\n    TOOL look_up -> 1")
 
 
 def test_a_returned_stream_that_nobody_reads_is_abandoned():

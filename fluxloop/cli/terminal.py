@@ -1,0 +1,29 @@
+"""
+Find out what the terminal, or whatever stands in its place, can show.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rich.console import Console
+
+from . import words
+
+WIDTH_OF_PIPES = 120
+"""Columns where there is no terminal and ``COLUMNS`` is not set."""
+
+
+def console(*, color: bool = True, stderr: bool = False) -> Console:
+    """Return a console on stdout or stderr that never fails for what a program recorded."""
+    stream = sys.stderr if stderr else sys.stdout
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
+    width = None if stream.isatty() or os.environ.get("COLUMNS", "").isdecimal() else WIDTH_OF_PIPES
+    return Console(stderr=stderr, no_color=not color or None, highlight=False, width=width)
+
+
+def signs(of: Console) -> words.Signs:
+    """Return the characters to draw with."""
+    return words.UNICODE if of.encoding.lower().startswith("utf") else words.ASCII

@@ -1,0 +1,133 @@
+"""
+`records_in`: a record is found on a line however the line was damaged, and nothing is made up.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reading_aids import head, line, observation, trace_line
+
+from fluxloop.reading.lines import NOT_A_RECORD, TORN, decode, records_in
+
+RECORD = observation("a", input={"q": 1})
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+records = st.builds(
+    lambda id, value, is_trace: trace_line(f"t{id}", output=value) if is_trace else observation(f"o{id}", output=value),
+    st.integers(0, 99),
+    json_values,
+    st.booleans(),
+)
+
+
+def test_a_whole_line_is_one_record():
+    """
+    What we write comes back, from the first byte of the line.
+    """
+    assert list(records_in(line(RECORD))) == [(0, RECORD)]
+
+
+@pytest.mark.parametrize("blank", [b"", b"\n", b"  \r\n", b"\0" * 9 + b"\n", b"\xef\xbb\xbf\n"])
+def test_a_blank_line_says_nothing(blank):
+    """
+    White space, a byte order mark, and the NULs that a power cut leaves are neither records nor damage.
+    """
+    assert list(records_in(blank)) == []
+
+
+def test_a_byte_order_mark_before_a_record_is_passed_over():
+    """
+    An editor that put a mark at the beginning of the file costs nothing.
+    """
+    assert list(records_in(b"\xef\xbb\xbf" + line(RECORD))) == [(3, RECORD)]
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        (b"[1]\n", NOT_A_RECORD),
+        (b'{"id": "a"}\n', NOT_A_RECORD),
+        (b'{"id": "a", "type": "tool", "name": "no trace"}\n', NOT_A_RECORD),
+        (b'{"trace_id": "t", "iteration": 3}\n', NOT_A_RECORD),
+        (b"Traceback (most recent call last):\n", TORN),
+        (b"\xff\xfe\n", TORN),
+        (b"[" * 100_000 + b"\n", TORN),
+    ],
+)
+def test_foreign_lines_are_said_to_be_foreign(other, reason):
+    """
+    Other JSON, text, bytes and bombs of brackets give one reason each, and no record.
+    """
+    assert list(records_in(other)) == [(0, reason)]
+
+
+@given(records, records, st.data())
+def test_a_record_glued_to_a_torn_one_is_found(torn, whole, data):
+    """
+    Wherever the first record was cut, the second is found whole, at the byte where it begins (thread 38).
+    """
+    text = line(torn)[:-1]
+    at = data.draw(st.integers(1, len(text) - 1))
+    found = list(records_in(text[:at] + line(whole)))
+
+    assert found == [(0, TORN), (at, whole)]
+
+
+@given(st.lists(records, min_size=1, max_size=4))
+def test_records_whose_line_ends_were_lost_are_all_found(several):
+    """
+    Whole records on one line are as many records.
+    """
+    found = list(records_in(b"".join(line(record)[:-1] for record in several) + b"\n"))
+
+    assert [record for _, record in found] == several
+
+
+def test_an_object_inside_a_torn_record_is_not_taken_for_one():
+    """
+    A torn input that holds something of a record's shape is not read as a record, unless it was cut right behind it.
+    """
+    nested = observation("o1", input=[observation("inner"), observation("inner2")])
+    whole = line(nested)
+
+    cuts = [whole[:at] for at in range(1, len(whole) - 1) if not whole[:at].endswith(b"}")]
+
+    assert all(list(records_in(cut + b"\n")) == [(0, TORN)] for cut in cuts)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_without_an_error(junk):
+    """
+    Whatever a file holds, reading it ends and raises nothing.
+    """
+    assert all(isinstance(reason, str) for _, reason in records_in(junk.replace(b"{", b"")))
+
+
+def test_decoding_takes_what_others_write():
+    """
+    Bare NaN, bytes that are no UTF-8 and lone surrogates come through as something that can be printed.
+    """
+    nan, latin, surrogate = (
+        decode(b"[NaN]"),
+        decode(b'"caf\xe9"'),
+        decode(b'{"\\ud800": ["\\udfff", "\\ud83d\\ude00"]}'),
+    )
+
+    assert str(nan) == "[nan]"
+    assert (latin, surrogate) == ("caf\ufffd", {"\ufffd": ["\ufffd", "😀"]})
+    assert json.dumps(surrogate, ensure_ascii=False).encode()
+
+
+def test_the_beginning_in_a_journal_is_an_observation():
+    """
+    A head lacks its ending and may carry ``trace``; it is an observation for all that.
+    """
+    assert list(records_in(line(head("root")))) == [(0, head("root"))]

@@ -1,0 +1,5 @@
+"""Found by the interpreter of a test's subprocess: keeps it on this machine, see `offline.environment`."""
+
+import offline
+
+offline.apply()

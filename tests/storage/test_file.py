@@ -1,0 +1,464 @@
+"""Files: what is in them, when, and what happens to the rest when something goes wrong."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import shutil
+import stat
+from collections import namedtuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fluxloop.storage import FileStorage, Record, file
+
+Make = Callable[..., Record]
+Lines = Callable[[Path], list[dict[str, Any]]]
+
+
+class Clock:
+    """A clock for `fluxloop.storage.file` that goes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(file, "monotonic", clock)
+    return clock
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What goes to `os.write`, call by call."""
+    calls: list[bytes] = []
+    write = os.write
+
+    def noted(fd: int, data: bytes) -> int:
+        calls.append(bytes(data))
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", noted)
+    return calls
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# What is written, and where
+
+
+def test_a_record_is_in_its_file_when_write_returns(tmp_path: Path, record: Make, lines: Lines) -> None:
+    """S1-19: an observation can be read by others as soon as it has ended; nothing waits in a buffer."""
+    storage = FileStorage(tmp_path)
+
+    storage.write([record(1)])
+
+    assert lines(tmp_path / "observations_20260117.jsonl") == [{"id": "o1", "trace_id": "t1"}]
+
+
+def test_observations_and_traces_have_a_file_each_per_day(tmp_path: Path, record: Make) -> None:
+    """S1-51, S1-52, S1-81: exactly the two files per day of the documentation, named by the record's day."""
+    storage = FileStorage(tmp_path / "traces")
+
+    storage.write(
+        [record(1), record(1, kind="trace"), record(2, day="20260118"), record(2, kind="trace", day="20260118")]
+    )
+
+    assert names(tmp_path / "traces") == [
+        "observations_20260117.jsonl",
+        "observations_20260118.jsonl",
+        "traces_20260117.jsonl",
+        "traces_20260118.jsonl",
+    ]
+
+
+def test_without_dates_all_days_share_two_files(tmp_path: Path, record: Make, lines: Lines) -> None:
+    """``dated=False`` writes the undated names that experiments use, whatever the day."""
+    storage = FileStorage(tmp_path, dated=False)
+
+    storage.write([record(1), record(2, day="20260118"), record(2, kind="trace")])
+
+    assert names(tmp_path) == ["observations.jsonl", "traces.jsonl"]
+    assert [line["id"] for line in lines(tmp_path / "observations.jsonl")] == ["o1", "o2"]
+
+
+def test_each_record_is_one_system_call(tmp_path: Path, record: Make, writes: list[bytes]) -> None:
+    """Thread 38: a line is written whole, so that no other writer can get into the middle of it."""
+    storage = FileStorage(tmp_path)
+    records = [record(n, input="x" * 100_000) for n in range(3)]
+
+    storage.write(records)
+
+    assert [call for call in writes if call] == [each.line for each in records]
+
+
+def test_a_storage_touches_nothing_before_its_first_record(tmp_path: Path) -> None:
+    """S1-03: making a storage, and closing it unused, leaves no folder behind."""
+    FileStorage(tmp_path / "traces").close()
+
+    assert names(tmp_path) == []
+
+
+def test_a_relative_folder_stays_where_the_storage_was_made(
+    tmp_path: Path, record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that changes its working directory does not scatter its traces."""
+    monkeypatch.chdir(tmp_path)
+    storage = FileStorage("./traces")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    storage.write([record(1)])
+
+    assert names(tmp_path / "traces") == ["observations_20260117.jsonl"]
+
+
+def test_files_are_for_their_owner_alone_unless_asked(tmp_path: Path, record: Make) -> None:
+    """Traces hold what users said: mode 600 by default, and ``mode=`` where others have to read them."""
+    FileStorage(tmp_path / "private").write([record(1)])
+    FileStorage(tmp_path / "shared", mode=0o644).write([record(1)])
+
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in sorted(tmp_path.glob("*/*.jsonl"))]
+
+    assert modes == [0o600, 0o644]
+
+
+# Descriptors
+
+
+def test_many_days_hold_few_files_open(tmp_path: Path, record: Make) -> None:
+    """A program that runs for months lets go of the files of past days."""
+    storage = FileStorage(tmp_path)
+    before = open_files()
+
+    for day in range(100, 200):
+        storage.write([record(day, day=f"20260{day}"), record(day, kind="trace", day=f"20260{day}")])
+
+    assert open_files() - before == file.MOST_OPEN
+    assert len(names(tmp_path)) == 200
+
+
+def test_close_lets_go_and_a_later_write_opens_again(tmp_path: Path, record: Make, lines: Lines) -> None:
+    """After `close` no descriptor is left; records that come later are kept all the same."""
+    before = open_files()
+    storage = FileStorage(tmp_path)
+    storage.write([record(1)])
+
+    storage.close()
+    closed = open_files()
+    storage.write([record(2)])
+
+    assert closed == before
+    assert [line["id"] for line in lines(tmp_path / "observations_20260117.jsonl")] == ["o1", "o2"]
+
+
+def test_a_forgotten_storage_closes_its_files(tmp_path: Path, record: Make) -> None:
+    """A storage that is dropped without `close` leaks no descriptor (and warns of nothing)."""
+    before = open_files()
+    FileStorage(tmp_path).write([record(1), record(1, kind="trace")])
+    gc.collect()
+
+    assert open_files() == before
+
+
+def test_a_descriptor_that_became_somebody_elses_is_neither_written_nor_closed(tmp_path: Path, record: Make) -> None:
+    """A program that closes every number it finds, as daemons do, does not find our lines in its own files."""
+    storage = FileStorage(tmp_path)
+    storage.write([record(1), record(1, kind="trace")])
+    ours = {opened.fd for opened in storage._files.values()}
+    others = tmp_path / "others.txt"
+    number = os.open(others, os.O_RDWR | os.O_CREAT)
+    for fd in ours:
+        os.dup2(number, fd)
+
+    storage.write([record(2)])
+    storage.close()
+
+    assert others.read_bytes() == b""
+    assert all(os.fstat(fd) for fd in ours)
+    assert [each["id"] for each in storage.read() if "id" in each] == ["o1", "o2"]
+    for fd in (number, *ours):
+        os.close(fd)
+
+
+# Files that disappear
+
+
+def test_a_folder_deleted_between_two_traces_is_made_again(tmp_path: Path, record: Make, clock: Clock) -> None:
+    """`rm -rf traces` between two runs: the first record of the second run is in a new file, not in a deleted one."""
+    storage = FileStorage(tmp_path / "traces")
+    storage.write([record(1), record(1, kind="trace")])
+    shutil.rmtree(tmp_path / "traces")
+
+    storage.write([record(2), record(2, kind="trace")])
+
+    assert [line.get("id") for line in storage.read()] == ["o2", None]
+
+
+def test_a_folder_deleted_during_a_trace_is_noticed_within_half_a_second(
+    tmp_path: Path, record: Make, clock: Clock
+) -> None:
+    """In the middle of a trace a look at the file every half second keeps records out of deleted files."""
+    storage = FileStorage(tmp_path / "traces")
+    storage.write([record(1)])
+    shutil.rmtree(tmp_path / "traces")
+
+    clock.now += file.LOOK_EVERY_S
+    storage.write([record(2)])
+
+    assert [line["id"] for line in storage.read()] == ["o2"]
+
+
+@pytest.mark.parametrize("name", ["observations_20260117.jsonl", "traces_20260117.jsonl"])
+def test_a_rotated_file_is_noticed_within_half_a_second(tmp_path: Path, record: Make, clock: Clock, name: str) -> None:
+    """Where a tool renames one of the files, records go on in a new one of the old name."""
+    storage = FileStorage(tmp_path)
+    storage.write([record(1), record(1, kind="trace")])
+    (tmp_path / name).rename(tmp_path / f"{name}.1")
+
+    clock.now += file.LOOK_EVERY_S
+    storage.write([record(2), record(2, kind="trace")])
+
+    assert names(tmp_path) == sorted(["observations_20260117.jsonl", "traces_20260117.jsonl", f"{name}.1"])
+    assert (tmp_path / name).read_bytes().count(b"\n") == 1
+
+
+def test_the_journal_follows_the_files(tmp_path: Path, record: Make, head: Callable[..., bytes]) -> None:
+    """What was open when the folder was deleted is in the journal of the new folder."""
+    from fluxloop.storage.journal import read_journals
+
+    storage = FileStorage(tmp_path / "traces")
+    storage.write([record(1), record(1, kind="trace")])
+    storage.journal.put(head(2))
+    shutil.rmtree(tmp_path / "traces")
+
+    storage.write([record(3)])
+
+    assert [[each["id"] for each in journal.records] for journal in read_journals(tmp_path / "traces")] == [["o2"]]
+
+
+# Torn ends
+
+
+def test_a_torn_end_is_healed_by_the_first_write(
+    tmp_path: Path, record: Make, lines: Lines, writes: list[bytes]
+) -> None:
+    """What a killed process left of a line does not swallow the next record; line and newline are one write."""
+    path = tmp_path / "observations_20260117.jsonl"
+    path.write_bytes(record(1).line + b'{"id":"o2","trace_')
+    storage = FileStorage(tmp_path)
+
+    storage.write([record(3)])
+    storage.write([record(4)])
+
+    assert path.read_bytes() == record(1).line + b'{"id":"o2","trace_\n' + record(3).line + record(4).line
+    assert [call for call in writes if call] == [b"\n" + record(3).line, record(4).line]
+
+
+def test_a_whole_last_line_gets_no_blank_line(tmp_path: Path, record: Make) -> None:
+    """Opening a file that ends well adds nothing: ``for line in file: json.loads(line)`` works on all our files."""
+    FileStorage(tmp_path).write([record(1)])
+    FileStorage(tmp_path).write([record(2)])
+
+    assert (tmp_path / "observations_20260117.jsonl").read_bytes() == record(1).line + record(2).line
+
+
+@pytest.fixture
+def short_writes(monkeypatch: pytest.MonkeyPatch) -> list[int | OSError]:
+    """Answers of `os.write`, used up from the front: so many bytes are written, or the error is raised."""
+    answers: list[int | OSError] = []
+    write = os.write
+
+    def short(fd: int, data: bytes) -> int:
+        answer = answers.pop(0) if answers and data else len(data)
+        if isinstance(answer, OSError):
+            raise answer
+        return write(fd, data[:answer]) if answer else 0
+
+    monkeypatch.setattr(os, "write", short)
+    return answers
+
+
+def full() -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_short_write_is_finished(
+    tmp_path: Path, record: Make, lines: Lines, short_writes: list[int | OSError]
+) -> None:
+    """A system call that takes only part of a line is followed by others until the line is whole."""
+    storage = FileStorage(tmp_path)
+    storage.write([record(1)])
+    short_writes += [5, 1, 7]
+
+    storage.write([record(2)])
+    storage.write([record(3)])
+
+    assert [line["id"] for line in lines(tmp_path / "observations_20260117.jsonl")] == ["o1", "o2", "o3"]
+
+
+@pytest.mark.parametrize("then", [full(), 0], ids=["an error", "nothing written"])
+def test_a_line_cut_by_a_full_disk_spoils_no_other(
+    tmp_path: Path, record: Make, short_writes: list[int | OSError], then: int | OSError
+) -> None:
+    """Thread 38: after a partial write and a full disk, the next record begins on a line of its own."""
+    storage = FileStorage(tmp_path)
+    storage.write([record(1)])
+    short_writes += [5, then, full()]
+
+    with pytest.raises(OSError, match="No space left on device"):
+        storage.write([record(2)])
+    with pytest.raises(OSError, match="No space left on device"):
+        storage.write([record(3)])
+    storage.write([record(4)])
+    storage.write([record(5)])
+
+    assert (tmp_path / "observations_20260117.jsonl").read_bytes() == b"".join(
+        [record(1).line, record(2).line[:5], b"\n", record(4).line, record(5).line]
+    )
+
+
+# Trouble
+
+
+def test_one_record_that_fails_does_not_keep_the_others(
+    tmp_path: Path, record: Make, short_writes: list[int | OSError]
+) -> None:
+    """X4: of several records handed over at once, each is tried; the failure is raised at the end."""
+    storage = FileStorage(tmp_path)
+    storage.write([record(0)])
+    short_writes += [full()]
+
+    with pytest.raises(OSError, match="Free some space"):
+        storage.write([record(1), record(1, kind="trace"), record(2)])
+
+    assert [line.get("id") for line in storage.read()] == ["o0", "o2", None]
+
+
+def test_a_folder_that_is_a_file_is_said_clearly(tmp_path: Path, record: Make) -> None:
+    """The message has what we tried, where, and what to do."""
+    (tmp_path / "traces").write_text("notes")
+
+    with pytest.raises(NotADirectoryError) as caught:
+        FileStorage(tmp_path / "traces").write([record(1)])
+
+    assert str(caught.value) == (
+        f"[Errno 20] cannot keep a record in {tmp_path}/traces/observations_20260117.jsonl: Not a directory. "
+        "A file stands where the folder should be: move it, or choose another folder with base_path=."
+    )
+
+
+def test_a_folder_below_a_file_is_said_clearly(tmp_path: Path, record: Make) -> None:
+    """Nor can a folder be made inside of something that is none."""
+    (tmp_path / "notes.txt").write_text("notes")
+
+    with pytest.raises(NotADirectoryError, match="A file stands where the folder should be"):
+        FileStorage(tmp_path / "notes.txt" / "traces").write([record(1)])
+
+
+def test_an_error_nobody_foresaw_still_says_where_and_what_next(
+    tmp_path: Path, record: Make, short_writes: list[int | OSError]
+) -> None:
+    """Other failures of the disk come with their own words and the way to `fluxloop doctor`."""
+    storage = FileStorage(tmp_path)
+    storage.write([record(1)])
+    short_writes += [OSError(errno.EIO, "Input/output error")]
+
+    with pytest.raises(OSError, match=r"observations_20260117.jsonl: Input/output error\..* doctor"):
+        storage.write([record(2)])
+
+
+def test_writing_resumes_by_itself(tmp_path: Path, record: Make) -> None:
+    """When the cause is gone, records are kept again, by the same storage."""
+    (tmp_path / "traces").write_text("notes")
+    storage = FileStorage(tmp_path / "traces")
+    with pytest.raises(NotADirectoryError):
+        storage.write([record(1)])
+    (tmp_path / "traces").unlink()
+
+    storage.write([record(2)])
+
+    assert [line["id"] for line in storage.read()] == ["o2"]
+
+
+# Reading back
+
+
+def test_read_yields_day_by_day_observations_first(tmp_path: Path, record: Make) -> None:
+    """All records come back, in the order of their days; foreign files in the folder are left alone."""
+    storage = FileStorage(tmp_path)
+    storage.write([record(3, day="20260118"), record(1), record(1, kind="trace"), record(2)])
+    (tmp_path / "observations.jsonl").write_bytes(record(9).line)
+    (tmp_path / "notes.jsonl").write_text("notes")
+
+    assert [line.get("id", line["trace_id"]) for line in storage.read()] == ["o1", "o2", "t1", "o3"]
+
+
+def test_read_survives_torn_foreign_and_blank_lines(tmp_path: Path, record: Make) -> None:
+    """Whatever else is in a file, the whole records are found, also behind a torn one on the same line."""
+    (tmp_path / "observations_20260117.jsonl").write_bytes(
+        record(1).line + b"\n\xff\xfe\nnull\n[1]\n" + record(2).line[:9] + record(3).line + record(4).line[:-1]
+    )
+
+    assert [line["id"] for line in FileStorage(tmp_path).read()] == ["o1", "o3", "o4"]
+
+
+def test_reading_where_nothing_was_written_yields_nothing(tmp_path: Path) -> None:
+    """A folder that does not exist holds no records; asking is no error."""
+    assert list(FileStorage(tmp_path / "traces").read()) == []
+
+
+# Looking for trouble beforehand
+
+
+def test_check_finds_nothing_wrong_and_leaves_nothing(tmp_path: Path) -> None:
+    """Where records can be kept, `check` is silent, and makes neither the folder nor a file."""
+    problems = FileStorage(tmp_path / "a" / "b").check()
+
+    assert problems == []
+    assert names(tmp_path) == []
+
+
+def test_check_names_a_file_in_the_way(tmp_path: Path) -> None:
+    """The problem is told before the first record meets it."""
+    (tmp_path / "traces").write_text("notes")
+
+    (problem,) = FileStorage(tmp_path / "traces").check()
+
+    assert "A file stands where the folder should be" in problem
+
+
+def test_check_tells_of_little_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is nearly full is named before it is full."""
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(12_345_678))
+
+    assert FileStorage(tmp_path).check() == [f"{tmp_path} has only 12 MB free. Free some space on that disk."]
+
+
+def test_check_names_files_that_may_not_be_written(
+    tmp_path: Path, record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that another user began is the commonest reason for records that cannot be kept."""
+    storage = FileStorage(tmp_path)
+    storage.write([record(1)])
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("observations_20260117.jsonl"))
+
+    (problem,) = storage.check()
+
+    assert problem.startswith(f"{tmp_path}/observations_20260117.jsonl may not be written to.")

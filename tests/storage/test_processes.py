@@ -1,0 +1,472 @@
+"""Real processes: killed, forked, many at once, on full and read-only disks."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fluxloop.storage import FileStorage, Record
+from fluxloop.storage.journal import read_journals
+
+Start = Callable[..., subprocess.Popen[bytes]]
+Lines = Callable[[Path], list[dict[str, Any]]]
+
+linux_root = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="needs root on Linux, to mount or to become another user"
+)
+
+
+def line_of(process: subprocess.Popen[bytes]) -> bytes:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+# Killed
+
+
+@pytest.mark.slow
+def test_every_record_acknowledged_before_a_kill_is_in_the_file(tmp_path: Path, start: Start) -> None:
+    """S1-19, X4: `kill -9` in the middle of 1,000 records a second loses none whose `write` had returned."""
+    script = """
+        storage = FileStorage(folder)
+        for number in range(100_000):
+            slot = storage.journal.put(head(number))
+            storage.write([record(number, input="x" * 300)])
+            storage.journal.free(slot)
+            os.write(1, b"%d\\n" % number)
+            time.sleep(0.0005)
+        """
+    for attempt in range(5):
+        folder = tmp_path / str(attempt)
+        process = start(script, folder)
+        line_of(process)
+        time.sleep(random.uniform(0.1, 0.4))
+        process.kill()
+        output, _ = process.communicate()
+        acknowledged = [0, *map(int, output.split(b"\n")[:-1])]
+
+        kept = [line["id"] for line in FileStorage(folder).read()]
+        assert kept[: len(acknowledged)] == [f"o{number}" for number in acknowledged]
+        assert len(kept) - len(acknowledged) <= 1
+        (inflight,) = read_journals(folder)
+        assert not inflight.alive
+        assert len(inflight.records) <= 1
+
+
+@pytest.mark.slow
+def test_a_journal_killed_at_any_moment_is_whole(tmp_path: Path, start: Start) -> None:
+    """Slots filled and freed as fast as can be, then `kill -9`: what is read is never of two observations."""
+    script = """
+        journal = Journal(folder)
+        heads = [head(n, again=f"o{n}", pad="x" * n) for n in range(900)]
+        print("ready", flush=True)
+        slots = []
+        while True:
+            for each in heads:
+                slots.append(journal.put(each))
+                if len(slots) > 40:
+                    journal.free(slots.pop(0))
+        """
+    for attempt in range(15):
+        folder = tmp_path / str(attempt)
+        process = start(script, folder)
+        line_of(process)
+        time.sleep(random.uniform(0.0, 0.05))
+        process.kill()
+        process.wait()
+
+        (inflight,) = read_journals(folder)
+        assert 39 <= len(inflight.records) <= 42
+        for record in inflight.records:
+            assert record["id"] == record["again"] == f"o{len(record['pad'])}"
+
+
+@pytest.mark.slow
+def test_a_running_journal_is_read_whole(tmp_path: Path, start: Start) -> None:
+    """While its process fills and frees slots, readers never see half of one observation and half of another."""
+    process = start(
+        """
+        journal = Journal(folder)
+        heads = [head(n, again=f"o{n}", pad="x" * n) for n in range(900)]
+        slots = [journal.put(each) for each in heads[:40]]
+        print("ready", flush=True)
+        while True:
+            for each in heads:
+                slots.append(journal.put(each))
+                journal.free(slots.pop(0))
+        """,
+        tmp_path,
+    )
+    line_of(process)
+
+    records = []
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        (inflight,) = read_journals(tmp_path)
+        assert inflight.alive
+        records += inflight.records
+
+    assert records
+    assert all(record["id"] == record["again"] == f"o{len(record['pad'])}" for record in records)
+
+
+# Many at once
+
+
+@pytest.mark.slow
+def test_many_processes_and_threads_tear_nothing(tmp_path: Path, start: Start, lines: Lines) -> None:
+    """Thread 38, X7: 6 processes of 4 threads each, lines from 100 B to 200 kB: all there, all whole, no blank line."""
+    script = """
+        import threading
+        name = sys.argv[2]
+        storage = FileStorage(folder)
+        def work(thread):
+            for number in range(50):
+                storage.write([record(f"{name}-{thread}-{number}", input="x" * 200 * (number % 50) ** 2)])
+                storage.write([record(f"{name}-{thread}-{number}", kind="trace")])
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        """
+    expected = {f"{name}-{thread}-{n}" for name in range(6) for thread in range(4) for n in range(50)}
+
+    for process in [start(script, tmp_path, name) for name in range(6)]:
+        assert process.wait() == 0
+
+    assert Counter(line["id"][1:] for line in lines(tmp_path / "observations_20260117.jsonl")) == Counter(expected)
+    assert Counter(line["trace_id"][1:] for line in lines(tmp_path / "traces_20260117.jsonl")) == Counter(expected)
+
+
+@pytest.mark.slow
+def test_opening_a_file_others_write_to_adds_no_blank_line(tmp_path: Path, start: Start, lines: Lines) -> None:
+    """Half a line that another process is just writing is not taken for a torn one."""
+    script = """
+        big = record("big", input="x" * 4_000_000)
+        while True:
+            FileStorage(folder).write([big])
+            os.truncate(folder + "/observations_20260117.jsonl", 0) if sys.argv[2] == "0" else None
+        """
+    tmp_path.joinpath("observations_20260117.jsonl").touch()
+    writers = [start(script, tmp_path, number) for number in range(2)]
+    time.sleep(0.3)
+    small = Record("observation", "20260117", b'{"id":"small","trace_id":"t"}\n')
+    seen: list[int] = []
+    write = os.write
+
+    def noted(fd: int, data: bytes) -> int:
+        seen.extend([len(data)] if data else [])
+        return write(fd, data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "write", noted)
+        for _ in range(300):
+            FileStorage(tmp_path).write([small])
+    for writer in writers:
+        writer.kill()
+
+    assert seen == [len(small.line)] * 300
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing_writes_from_every_child(tmp_path: Path, start: Start, lines: Lines, start_method: str) -> None:
+    """X7: whichever way Python starts its workers, each of their records is in the one file."""
+    script = tmp_path / "script.py"
+    script.write_text(f"""
+import multiprocessing, sys
+from fluxloop.storage import FileStorage, Record
+
+storage = FileStorage({str(tmp_path / "traces")!r})
+
+def work(number):
+    storage.write([Record("observation", "20260117", b'{{"id":"o%d"}}\\n' % number)])
+
+if __name__ == "__main__":
+    work(0)
+    context = multiprocessing.get_context({start_method!r})
+    children = [context.Process(target=work, args=(number,)) for number in (1, 2, 3)]
+    [child.start() for child in children]
+    [child.join() for child in children]
+    work(4)
+""")
+
+    process = subprocess.run([sys.executable, script], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
+
+    assert process.returncode == 0
+    assert {line["id"] for line in lines(tmp_path / "traces" / "observations_20260117.jsonl")} == {
+        f"o{number}" for number in range(5)
+    }
+
+
+def test_both_sides_of_a_fork_write(tmp_path: Path, start: Start, lines: Lines) -> None:
+    """Thread 31: after `fork` parent and child both go on, though a thread held our locks: nothing twice, all there."""
+    process = start(
+        """
+        from fluxloop.storage import file, journal
+        storage = FileStorage(folder)
+        storage.write([record("before")])
+        file._looking.acquire(); journal._changing.acquire()
+        import threading
+        child = []
+        def fork_elsewhere():
+            child.append(os.fork())
+            side = "parent" if child[0] else "child"
+            if side == "parent":
+                released.wait()
+            for number in range(500):
+                slot = storage.journal.put(head(number))
+                storage.write([record(f"-{side}-{number}"), record(f"-{side}-{number}", kind="trace")])
+                storage.journal.free(slot)
+            if side == "child":
+                os._exit(0)
+        released = threading.Event()
+        thread = threading.Thread(target=fork_elsewhere)
+        thread.start()
+        while not child:
+            time.sleep(0.01)
+        journal._changing.release(); file._looking.release(); released.set()
+        thread.join()
+        os.waitpid(child[0], 0)
+        """,
+        tmp_path,
+    )
+
+    assert process.wait() == 0
+    ids = [line["id"] for line in lines(tmp_path / "observations_20260117.jsonl")]
+    assert Counter(ids) == Counter(
+        ["obefore", *(f"o-{side}-{number}" for side in ("parent", "child") for number in range(500))]
+    )
+
+
+# The beginning and the end
+
+
+def test_an_ordinary_program_leaves_the_two_files_and_no_more(tmp_path: Path, start: Start) -> None:
+    """S1-26, S1-28, X3: at exit both files are there, no thread was left to wait for, and no journal remains."""
+    process = start(
+        """
+        import threading
+        storage = FileStorage(folder)
+        slot = storage.journal.put(head(1))
+        storage.write([record(1), record(1, kind="trace")])
+        storage.journal.free(slot)
+        print(threading.active_count())
+        """,
+        tmp_path,
+    )
+    output, _ = process.communicate()
+
+    assert output == b"1\n"
+    assert sorted(os.listdir(tmp_path)) == ["observations_20260117.jsonl", "traces_20260117.jsonl"]
+
+
+def test_importing_is_quiet_and_light(tmp_path: Path, start: Start) -> None:
+    """S1-03: the import makes no file and loads nothing heavy."""
+    process = start(
+        """
+        os.chdir(folder)
+        heavy = {"pydantic", "httpx", "tempfile", "shutil", "asyncio", "subprocess", "ctypes", "multiprocessing"}
+        print(sorted(heavy & set(sys.modules)), os.listdir("."))
+        """,
+        tmp_path,
+    )
+    output, _ = process.communicate()
+
+    assert output == b"[] []\n"
+
+
+@pytest.mark.parametrize("handlers", ["before", "after"])
+def test_what_is_recorded_on_the_way_out_is_kept(tmp_path: Path, start: Start, lines: Lines, handlers: str) -> None:
+    """A program that records in exit handlers, before or after ours, loses nothing and leaves no journal."""
+    process = start(
+        """
+        import atexit
+        from fluxloop.storage import journal
+        storage = FileStorage(folder)
+        def work(number):
+            slot = storage.journal.put(head(number))
+            storage.write([record(number)])
+            storage.journal.free(slot)
+        atexit.register(work, 2)
+        if sys.argv[2] == "after":
+            atexit.unregister(journal._exiting)
+            atexit.register(journal._exiting)
+        work(1)
+        """,
+        tmp_path,
+        handlers,
+    )
+
+    assert process.wait() == 0
+    assert [line["id"] for line in lines(tmp_path / "observations_20260117.jsonl")] == ["o1", "o2"]
+    assert list(tmp_path.glob(".inflight-*")) == []
+
+
+# Disks
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+@linux_root
+def test_a_full_disk_is_said_and_survived(small_disk: Path) -> None:
+    """X1, X4: records are refused with a clear error while the disk is full, and kept again when it is not."""
+    storage = FileStorage(small_disk / "traces")
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(500_000))
+    big = Record("observation", "20260117", b'{"id":"big","trace_id":"t","input":"%b"}\n' % (b"x" * 30_000))
+    kept = 0
+    refused = None
+    while refused is None:
+        try:
+            storage.write([big])
+            kept += 1
+        except OSError as exc:
+            refused = exc
+    ballast.unlink()
+
+    storage.write([big, big])
+
+    assert "No space left on device. Free some space; recording goes on by itself." in str(refused)
+    assert kept > 5
+    assert [record["id"] for record in storage.read()] == ["big"] * (kept + 2)
+    (path,) = small_disk.glob("traces/*.jsonl")
+    assert b"\n\n" not in path.read_bytes()
+
+
+@linux_root
+def test_a_full_disk_does_not_kill_a_program_by_its_journal(small_disk: Path, start: Start) -> None:
+    """X1: the journal's slots have their space before they are used; a store into a mapped hole would be a SIGBUS."""
+    process = start(
+        """
+        journal = Journal(folder)
+        first = journal.put(head(0))
+        ballast = os.open(folder + "/ballast", os.O_WRONLY | os.O_CREAT)
+        try:
+            while True:
+                os.write(ballast, bytes(4096))
+        except OSError:
+            pass
+        slots = [journal.put(head(n)) for n in range(1, 200)]
+        for slot in slots[:100]:
+            journal.free(slot)
+        print(slots.count(-1), "No space" in journal.trouble)
+        """,
+        small_disk,
+    )
+    output, _ = process.communicate()
+
+    assert process.returncode == 0
+    assert output == b"136 True\n"
+
+
+def test_a_limit_on_file_size_is_met_and_survived(tmp_path: Path, start: Start) -> None:
+    """X1, X4: a short write at the limit of `ulimit -f`, then the error; the next process heals the torn end."""
+    process = start(
+        """
+        import resource
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+        storage = FileStorage(folder)
+        for number in range(100):
+            try:
+                storage.write([record(number, input="x" * 900)])
+            except OSError as exc:
+                print(number, exc.errno, "ulimit" in str(exc), flush=True)
+                break
+        """,
+        tmp_path,
+    )
+    output, _ = process.communicate()
+    torn = (tmp_path / "observations_20260117.jsonl").read_bytes()
+
+    FileStorage(tmp_path).write([Record("observation", "20260117", b'{"id":"o99","trace_id":"t"}\n')])
+
+    assert output == b"10 27 True\n"
+    assert len(torn) == 10_000
+    assert [record["id"] for record in FileStorage(tmp_path).read()] == [*(f"o{n}" for n in range(10)), "o99"]
+    assert json.loads((tmp_path / "observations_20260117.jsonl").read_bytes().splitlines()[-1])["id"] == "o99"
+
+
+@linux_root
+def test_a_folder_of_another_user_is_said(tmp_path: Path, start: Start) -> None:
+    """X1: without the right to write there is a clear error, from `write` and from `check`, and no journal."""
+    process = start(
+        """
+        import shutil, tempfile  # while we may still read them
+        os.chmod(folder, 0o755)
+        os.setuid(65534)
+        for path in (folder, folder + "/traces"):
+            storage = FileStorage(path)
+            try:
+                storage.write([record(1)])
+            except PermissionError as exc:
+                print("Give this user the right to write there" in str(exc), len(storage.check()))
+            print(storage.journal.put(head(1)), storage.journal.trouble is not None)
+        """,
+        tmp_path,
+    )
+    output, _ = process.communicate()
+
+    assert output.split() == [b"True", b"1", b"-1", b"True"] * 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@linux_root
+def test_a_read_only_disk_is_said(small_disk: Path) -> None:
+    """X1: the same on a disk that was mounted read-only."""
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    storage = FileStorage(small_disk / "traces")
+
+    with pytest.raises(OSError, match=r"Read-only file system\..*Give this user the right"):
+        storage.write([Record("observation", "20260117", b"{}\n")])
+
+    assert ["Read-only file system" in problem for problem in storage.check()] == [True]
+
+
+@pytest.mark.slow
+def test_a_folder_deleted_again_and_again_loses_only_what_was_in_it(tmp_path: Path, start: Start) -> None:
+    """`rm -rf traces` under a running program: it goes on, and within a second records are in a new folder."""
+    folder = tmp_path / "traces"
+    process = start(
+        """
+        storage = FileStorage(folder)
+        for number in range(100_000):
+            slot = storage.journal.put(head(number))
+            storage.write([record(number)])
+            storage.journal.free(slot)
+            if not number % 100:
+                os.write(1, b"%d\\n" % number)
+            time.sleep(0.001)
+        """,
+        folder,
+    )
+
+    for _ in range(3):
+        line_of(process)
+        shutil.rmtree(folder, ignore_errors=True)
+        deadline = time.monotonic() + 5
+        while not folder.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+        assert folder.exists()
+    assert process.poll() is None
+    open_files = len(os.listdir(f"/proc/{process.pid}/fd"))
+    assert open_files < 12

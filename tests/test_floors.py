@@ -1,0 +1,266 @@
+"""
+Imports point down: the floors of the packages, as a table, and every module's imports against it.
+
+Each module has a floor. An import may point to a lower floor, or stay on its own within one package;
+adapters enter the core through its doors only. Imports inside functions count, those that only the
+type checker sees do not, and ``fluxloop/__init__.py`` is the public face, which may import anything.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import fluxloop
+
+ROOT = Path(__file__).parent.parent
+
+FLOORS = {
+    0: "accepts arguments deltas endings errors ids kinds lines models redaction report serialization usage",
+    1: "config env settings storage",
+    2: "calls context manual notes observations recorder scopes streams",
+    3: "bridge client decorators reading recording",
+    4: "__main__ cli pytest_plugin testing",
+    5: "/fluxloop_custom /fluxloop_langchain /fluxloop_langgraph",
+    6: "/benchmarks /examples",
+}
+"""Modules of `fluxloop`, and other top-level packages (``/``); what is inside one of them shares its floor."""
+
+DOORS = {"fluxloop", "fluxloop.bridge", "fluxloop.errors", "fluxloop.models", "fluxloop.storage"}
+"""Where an adapter may enter the core."""
+
+PARTNERS = {("fluxloop_langgraph", "fluxloop_langchain")}
+"""Packages of one floor of which the first may import the second."""
+
+LIBRARIES = {
+    "dotenv": "env",
+    "hyperscan": "redaction",
+    "orjson": "*",
+    "pydantic": "models reading",
+    "pytest": "pytest_plugin",
+    "rich": "cli",
+    "typer": "cli",
+}
+"""Everything the core takes from outside, and the modules that take it (``*`` for any)."""
+
+
+class Import(NamedTuple):
+    """One import statement's target: ``module``, and ``name`` where it was ``from module import name``."""
+
+    module: str
+    name: str | None
+    line: int
+
+
+def test_every_import_points_down():
+    """
+    No module of the project imports from a floor above its own.
+    """
+    wrong = [complaint for path in modules(ROOT) for complaint in complaints(path, ROOT)]
+
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_the_core_takes_from_outside_only_what_its_table_says():
+    """
+    The core's modules import the standard library, and each outside library where the table allows it.
+    """
+    wrong = [complaint for path in modules(ROOT) for complaint in strangers(path, ROOT)]
+
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_no_imports_go_round_in_a_circle():
+    """
+    Modules can be loaded in some order in which each finds what it needs already there.
+    """
+    needs = {
+        name_of(path, ROOT): {target_of(i, ROOT) for i in imports(path, ROOT, inside_functions=False)}
+        for path in modules(ROOT)
+        if path != ROOT / "fluxloop/__init__.py"
+    }
+    while ready := {name for name, needed in needs.items() if not (needed - {name}) & needs.keys()}:
+        needs = {name: needed for name, needed in needs.items() if name not in ready}
+
+    assert not needs, f"these import each other: {sorted(needs)}"
+
+
+# How the checks answer to modules that break the rules, so that a silent check is noticed.
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "arrow"),
+    [
+        ("fluxloop/ids.py", "from .config import Settings", "fluxloop.ids (0) -> fluxloop.config (1)"),
+        ("fluxloop/ids.py", "def f():\n    from . import recorder", "fluxloop.ids (0) -> fluxloop.recorder (2)"),
+        ("fluxloop/storage/file.py", "from ..context import x", "fluxloop.storage.file (1) -> fluxloop.context (2)"),
+        ("fluxloop/calls.py", "import fluxloop", "fluxloop.calls (2) -> fluxloop (3)"),
+        ("fluxloop/bridge.py", "import fluxloop_custom", "fluxloop.bridge (3) -> fluxloop_custom (5)"),
+        (
+            "fluxloop_langchain/x.py",
+            "import fluxloop_langgraph.y",
+            "fluxloop_langchain.x (5) -> fluxloop_langgraph.y (5)",
+        ),
+        ("fluxloop_custom/x.py", "from fluxloop.recorder import begin", "by a door"),
+        ("fluxloop_custom/x.py", "from fluxloop.bridge import _secret", "by a door"),
+        ("fluxloop_custom/x.py", "from fluxloop import recorder", "by a door"),
+        ("fluxloop/novelty.py", "", "fluxloop.novelty: give it a floor"),
+    ],
+)
+def test_an_import_that_points_up_is_named(tmp_path, path, source, arrow):
+    """
+    A module that reaches up, sideways or past the doors is named, with the line that does it.
+    """
+    module = write(tmp_path, path, source)
+
+    assert [complaint for complaint in complaints(module, tmp_path) if arrow in complaint]
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("fluxloop/recorder.py", "from .config import Settings\nfrom .context import x\nimport os"),
+        ("fluxloop/ids.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .recorder import Recorder"),
+        ("fluxloop/__init__.py", "from .cli import main"),
+        ("fluxloop/cli/view.py", "import fluxloop\nfrom ..reading import read_traces"),
+        ("fluxloop_langgraph/graph.py", "from fluxloop_langchain.handler import Handler\nimport fluxloop"),
+    ],
+)
+def test_an_import_that_points_down_is_let_through(tmp_path, path, source):
+    """
+    Downward, within a floor, for the type checker, and from the public face: all allowed.
+    """
+    module = write(tmp_path, path, source)
+
+    assert complaints(module, tmp_path) == []
+
+
+def test_a_library_in_the_wrong_place_is_named(tmp_path):
+    """
+    A library the table does not know, or does not give to this module, is named.
+    """
+    module = write(
+        tmp_path, "fluxloop/ids.py", "import json\nimport requests\nfrom orjson import dumps\nimport rich.text"
+    )
+
+    assert strangers(module, tmp_path) == [
+        "fluxloop.ids takes 'requests' from outside, fluxloop/ids.py:2",
+        "fluxloop.ids takes 'rich' from outside, fluxloop/ids.py:4",
+    ]
+
+
+def modules(root: Path) -> list[Path]:
+    """Every Python file of the packages, the examples and the benchmarks under *root*."""
+    others = [name[1:] for names in FLOORS.values() for name in names.split() if name.startswith("/")]
+    return [path for folder in ["fluxloop", *others] for path in sorted((root / folder).rglob("*.py"))]
+
+
+def complaints(path: Path, root: Path) -> list[str]:
+    """What is wrong with the imports of the module at *path*, each as a line for a person."""
+    name = name_of(path, root)
+    floor = floor_of(name)
+    if floor is None:
+        return [f"{name}: give it a floor, in FLOORS of tests/test_floors.py"]
+    if name == "fluxloop":
+        return []
+    wrong = []
+    for found in imports(path, root):
+        target = target_of(found, root)
+        above = floor_of(target)
+        where = f"{path.relative_to(root)}:{found.line}"
+        if above is None:
+            continue
+        if above > floor or (above == floor and not neighbours(name, target)):
+            wrong.append(f"{name} ({floor}) -> {target} ({above}), {where}")
+        elif floor == 5 and top(target) == "fluxloop" and not through_a_door(found):
+            wrong.append(f"{name} enters {target} ({found.name or found.module}): an adapter comes by a door, {where}")
+    return wrong
+
+
+def strangers(path: Path, root: Path) -> list[str]:
+    """The libraries from outside which the core's module at *path* imports and should not."""
+    name = name_of(path, root)
+    if top(name) != "fluxloop":
+        return []
+    known = {*sys.stdlib_module_names, "fluxloop"}
+    known |= {library for library, users in LIBRARIES.items() if {"*", *name.split(".")[1:]} & {*users.split()}}
+    return [
+        f"{name} takes {top(found.module)!r} from outside, {path.relative_to(root)}:{found.line}"
+        for found in imports(path, root)
+        if top(found.module) not in known
+    ]
+
+
+def imports(path: Path, root: Path, *, inside_functions: bool = True) -> Iterator[Import]:
+    """Each import of the module at *path* that runs, relative ones made absolute."""
+    name = name_of(path, root)
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    pending: list[ast.AST] = [ast.parse(path.read_text())]
+    while pending:
+        node = pending.pop(0)
+        match node:
+            case ast.If(test=ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING")):
+                pending += node.orelse
+            case ast.Import():
+                yield from (Import(alias.name, None, node.lineno) for alias in node.names)
+            case ast.ImportFrom():
+                above = package[: len(package) - node.level + 1] if node.level else []
+                module = ".".join([*above, *filter(None, [node.module])])
+                yield from (Import(module, alias.name, node.lineno) for alias in node.names)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() if not inside_functions:
+                pass
+            case _:
+                pending += ast.iter_child_nodes(node)
+
+
+def target_of(found: Import, root: Path) -> str:
+    """The module *found* loads: ``from . import recorder`` loads the recorder where that is a module."""
+    inner = f"{found.module}.{found.name}"
+    path = root / inner.replace(".", "/")
+    is_module = path.with_suffix(".py").exists() or path.is_dir()
+    return inner if is_module or (found.module == "fluxloop" and floor_of(inner) is not None) else found.module
+
+
+def name_of(path: Path, root: Path) -> str:
+    """The dotted name of the module at *path*."""
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def floor_of(module: str) -> int | None:
+    """The floor of *module*, None for what is not ours; the public face stands as high as the highest it shows."""
+    if module == "fluxloop":
+        return 3
+    for floor, names in FLOORS.items():
+        for name in names.split():
+            whole = name[1:] if name.startswith("/") else f"fluxloop.{name}"
+            if module == whole or module.startswith(f"{whole}."):
+                return floor
+    return None
+
+
+def top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def neighbours(module: str, target: str) -> bool:
+    """Whether both are of one package, or partners; the public face is no neighbour of what it shows."""
+    return (top(module) == top(target) and target != "fluxloop") or (top(module), top(target)) in PARTNERS
+
+
+def through_a_door(found: Import) -> bool:
+    if found.module == "fluxloop" and found.name:
+        return found.name in fluxloop.__all__ or f"fluxloop.{found.name}" in DOORS
+    return found.module in DOORS and not (found.name or "").startswith("_")
+
+
+def write(root: Path, path: str, source: str) -> Path:
+    module = root / path
+    module.parent.mkdir(parents=True, exist_ok=True)
+    module.write_text(source)
+    return module

@@ -1,0 +1,202 @@
+"""
+What is installed is what we mean to give: quiet to import, typed, four packages, its versions stated once.
+
+The slow ones build the distribution and install it with nothing but what it asks for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from email import message_from_bytes
+from importlib.metadata import version
+from pathlib import Path
+
+import offline
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+import fluxloop
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PACKAGES = ["fluxloop", "fluxloop_custom", "fluxloop_langchain", "fluxloop_langgraph"]
+
+HEAVY = {
+    *("agents", "anthropic", "asyncio", "chatkit", "httpx", "hypothesis", "langchain", "langchain_core", "langgraph"),
+    *("numpy", "openai", "pandas", "pydantic", "pytest", "rich", "typer"),
+}
+"""What `import fluxloop` must not load, all of it installed where the tests run."""
+
+LISTEN = """
+import json, os, sys
+
+heard = []
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND
+
+def hear(event, args):
+    if event == "open" and not (args[2] or 0) & WRITES:
+        return
+    if event.startswith(("open", "os.mkdir", "os.putenv", "os.fork", "socket.", "subprocess.", "_thread.start")):
+        heard.append(f"{event} {args!r}")
+
+sys.addaudithook(hear)
+import fluxloop
+print(json.dumps({"heard": heard, "modules": sorted(sys.modules), "files": os.listdir()}))
+"""
+"""A program that imports FluxLoop and says what that did."""
+
+RECORD = """
+import fluxloop
+
+@fluxloop.tool
+def search(query: str) -> list[str]:
+    return [query]
+
+@fluxloop.agent
+def answer(prompt: str) -> str:
+    return search(prompt)[0].upper()
+
+assert answer("hi") == "HI"
+[trace] = fluxloop.read_traces("traces")
+print([(observation.type.name, observation.name) for observation in trace.observations])
+"""
+"""A program that records a trace and reads it back."""
+
+
+def test_importing_is_quiet(tmp_path):
+    """
+    It writes no file, starts no thread, opens no socket, sets no variable, and loads nothing heavy (S1-03).
+    """
+    said = json.loads(python("-B", "-c", LISTEN))
+
+    assert said["heard"] == []
+    assert said["files"] == []
+    assert HEAVY & {*said["modules"]} == set()
+
+
+def test_the_version_is_the_installed_one():
+    """
+    `fluxloop.__version__`, what pip shows and what the project states are one (S1-02).
+    """
+    assert fluxloop.__version__ == version("fluxloop") == PROJECT["version"]
+
+
+def test_the_changelog_tells_what_is_new_in_this_version():
+    """
+    The version that is being made has a section in the changelog.
+    """
+    assert f"\n## {PROJECT['version']} " in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_lowest_versions_we_allow_are_the_ones_tested():
+    """
+    Each lower end stated in pyproject.toml is what constraints-oldest.txt pins, so no range promises the untested.
+    """
+    pins = dict(re.findall(r"^([\w-]+)==([\w.]+)", (ROOT / "constraints-oldest.txt").read_text(), re.MULTILINE))
+    extras = PROJECT["optional-dependencies"]
+    frameworks = [Requirement(line) for extra in extras if extra != "dev" for line in extras[extra]]
+    stated = {each.name: lowest(each) for each in frameworks if each.name != "fluxloop"}
+
+    assert {name: Version(pins[name]) for name in stated} == stated
+
+
+def test_the_extras_are_all_in_all():
+    """
+    `fluxloop[all]` brings what every other extra for users brings.
+    """
+    extras = PROJECT["optional-dependencies"]
+    [everything] = [Requirement(line) for line in extras["all"]]
+
+    assert everything.extras == {*extras} - {"all", "dev"}
+
+
+@pytest.mark.parametrize("path", ["constraints.txt", "constraints-oldest.txt"])
+def test_constraints_pin_versions_and_nothing_else(path):
+    """
+    A constraints file names no place to fetch from, so it serves whatever index its user has.
+    """
+    lines = [line for line in (ROOT / path).read_text().splitlines() if not line.startswith("#")]
+
+    assert [line for line in lines if not re.fullmatch(r"[\w-]+==[\w.]+( ; .+)?", line)] == []
+
+
+@pytest.fixture(scope="module")
+def distribution(tmp_path_factory):
+    """The folder with the source archive, and the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("distribution")
+    python("-m", "hatchling", "build", "-t", "sdist", "-d", folder, cwd=ROOT)
+    [archive] = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    python("-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=folder / archive.name.removesuffix(".tar.gz"))
+    return folder
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_four_packages_typed_and_nothing_else(distribution):
+    """
+    Everything in the wheel is ours, every package says it is typed (S1-05), and pip on Python 3.10 is refused (S1-04).
+    """
+    [path] = distribution.glob("*.whl")
+    with zipfile.ZipFile(path) as wheel:
+        names = wheel.namelist()
+        [info] = {name.partition("/")[0] for name in names if ".dist-info" in name}
+        metadata = message_from_bytes(wheel.read(f"{info}/METADATA"))
+        commands = wheel.read(f"{info}/entry_points.txt").decode()
+
+    assert {name.partition("/")[0] for name in names} == {*PACKAGES, info}
+    assert {f"{package}/py.typed" for package in PACKAGES} <= {*names}
+    assert f"{info}/licenses/LICENSE" in names
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert "fluxloop = fluxloop.cli:main" in commands
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("versions", ["newest", "oldest"])
+def test_the_wheel_works_with_only_what_it_asks_for(distribution, tmp_path, versions):
+    """
+    Installed alone, FluxLoop records and reads back: with the newest versions of what it needs, and the lowest.
+    """
+    if versions == "oldest" and sys.version_info >= (3, 13):
+        pytest.skip("the lowest versions were released before this Python, and have no wheels for it")
+    asked = [Requirement(line) for line in PROJECT["dependencies"]]
+    pins = [f"{each.name}=={lowest(each)}" for each in asked] if versions == "oldest" else []
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("\n".join(pins) or (ROOT / "constraints.txt").read_text())
+    [wheel] = distribution.glob("*.whl")
+    python("-m", "venv", tmp_path / "venv")
+    there = tmp_path / "venv/bin/python"
+    python("-m", "pip", "install", "--quiet", "-c", constraints, wheel, python=there, env=os.environ)
+
+    assert python("-c", RECORD, python=there) == "[('AGENT', 'answer'), ('TOOL', 'search')]\n"
+    without = subprocess.run([there.parent / "fluxloop", "view"], capture_output=True, text=True)
+    assert without.returncode != 0
+    assert "pip install 'fluxloop[cli]'" in without.stderr
+
+
+def python(*args: object, python: object = sys.executable, cwd: Path | None = None, env: object = None) -> str:
+    """Run a Python, kept on this machine unless *env* says otherwise, and return what it prints."""
+    done = subprocess.run(
+        [str(arg) for arg in (python, *args)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=env or offline.environment(),
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def lowest(requirement: Requirement) -> Version:
+    """The lower end of what *requirement* allows."""
+    [bound] = [each.version for each in requirement.specifier if each.operator == ">="]
+    return Version(bound)
