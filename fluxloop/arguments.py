@@ -61,8 +61,11 @@ def binder(func: Callable[..., Any]) -> Binder:
     return bind
 
 
+_STARS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+
+
 def _declared(parameter: inspect.Parameter, index: int, namespace: dict[str, Any]) -> str:
-    star = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    star = _STARS.get(parameter.kind, "")
     if parameter.default is parameter.empty:
         return star + parameter.name
     namespace[f"_default_{index}"] = parameter.default

@@ -284,7 +284,7 @@ def _given(value: object) -> object:
     return NOTHING if value is None else value
 
 
-def observation_type_of(word: object) -> ObservationType:
+def observation_type_of(word: ObservationType | str) -> ObservationType:
     """
     Return the type that *word* names, in any case.
 

@@ -143,8 +143,11 @@ def push(trace: OpenTrace, data: ObservationData) -> ManualObservation | None:
     here = current()
     try:
         parent = here if here is not None and here.trace is trace else trace.root
-        claims = parent is not None and parent.is_claimable and data.type is ObservationType.TOOL
-        observation = ManualClaim(parent, data) if claims else ManualObservation(trace, parent, data)
+        observation: ManualObservation
+        if parent is not None and parent.is_claimable and data.type is ObservationType.TOOL:
+            observation = ManualClaim(parent, data)
+        else:
+            observation = ManualObservation(trace, parent, data)
     except Exception as exc:
         trace.recorder.broke("beginning it", exc)
         return None

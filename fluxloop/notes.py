@@ -12,6 +12,7 @@ from .deltas import StreamFacts
 
 if TYPE_CHECKING:
     from .observations import OpenObservation
+    from .redaction import JSON
 
 
 class StreamNotes:
@@ -64,7 +65,7 @@ class StreamNotes:
             stream["items"] = items
         return output
 
-    def _items(self, message: object) -> list[object]:
+    def _items(self, message: JSON | None) -> list[object]:
         """Return the items kept, with secrets masked that are split over several and show in none of them."""
         redactor = self.observation.trace.recorder.redactor
         if redactor is None:

@@ -145,7 +145,7 @@ class OpenTrace:
 
     def data(self) -> TraceData:
         """Return what is known so far, with the live metadata and tags."""
-        from .models import TraceData
+        from .models import TraceData, Usage
 
         data = TraceData(
             trace_id=self.id,
@@ -153,7 +153,7 @@ class OpenTrace:
             session_id=self.session_id,
             user_id=self.user_id,
             start_time=datetime_of(self.start_ns),
-            usage=self.usage or None,
+            usage=Usage(**self.usage) if self.usage else None,
         )
         data.metadata, data.tags = self.metadata, self.tags
         return data
@@ -229,8 +229,8 @@ class OpenObservation:
         if parent is None:
             trace.root = self
         if recorder.journal is not None:
-            rest = self.input if parent is not None else self.input + _trace_note(trace)
-            self.slot = recorder.journal.put(self.head, rest)
+            head = self.head if parent is not None else self.head + _trace_note(trace)
+            self.slot = recorder.journal.put(head, self.input)
         self.started = recorder.tick()
 
     def _stand(self, trace: OpenTrace, parent: OpenObservation | None, own_id: str) -> None:

@@ -17,7 +17,7 @@ import fluxloop
 from fluxloop.testing import capture
 
 
-class Noted(Exception):
+class NotedError(Exception):
     """Thrown in by scripts."""
 
 
@@ -206,7 +206,9 @@ def test_a_wrong_observation_type_lists_the_right_ones():
 STEPS = st.one_of(
     st.just(("next",)),
     st.tuples(st.just("send"), st.integers(0, 3)),
-    st.tuples(st.just("throw"), st.sampled_from([Noted, ValueError, GeneratorExit, KeyboardInterrupt, StopIteration])),
+    st.tuples(
+        st.just("throw"), st.sampled_from([NotedError, ValueError, GeneratorExit, KeyboardInterrupt, StopIteration])
+    ),
     st.just(("close",)),
 )
 # A body: how a generator answers each resume.
@@ -234,7 +236,7 @@ def body_of(moods: list[str]) -> Any:
                 if mood == "tool":
                     inner(number)
                 got.append((yield (number, tuple(got))))
-            except Noted as exc:
+            except NotedError as exc:
                 if mood == "swallow":
                     got.append("swallowed")
                 elif mood == "translate":

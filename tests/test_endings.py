@@ -99,19 +99,19 @@ def test_a_timeout_cancels_inside_and_fails_outside():
 def test_a_registered_exception_ends_as_its_framework_means_it():
     """Control flow of a framework is no error; its subclasses follow (threads 1, 4)."""
 
-    class Pause(Exception):
+    class PauseError(Exception):
         pass
 
-    class LongPause(Pause):
+    class LongPauseError(PauseError):
         pass
 
-    register_ending(Pause, Status.INTERRUPTED)
+    register_ending(PauseError, Status.INTERRUPTED)
 
     @fluxloop.agent
     def agent() -> None:
-        raise LongPause("waiting for a human")
+        raise LongPauseError("waiting for a human")
 
-    with capture() as captured, pytest.raises(LongPause):
+    with capture() as captured, pytest.raises(LongPauseError):
         agent()
 
     assert captured.outline() == "AGENT agent [interrupted]"
@@ -120,18 +120,18 @@ def test_a_registered_exception_ends_as_its_framework_means_it():
 def test_the_message_of_a_hostile_exception_is_its_class():
     """An exception whose text fails is recorded all the same, and raised all the same."""
 
-    class Hostile(Exception):
+    class HostileError(Exception):
         def __str__(self) -> str:
             raise RuntimeError("no text for you")
 
     @fluxloop.agent
     def agent() -> None:
-        raise Hostile
+        raise HostileError
 
-    with capture() as captured, pytest.raises(Hostile):
+    with capture() as captured, pytest.raises(HostileError):
         agent()
 
-    assert captured.outline() == "AGENT agent [error: Hostile]"
+    assert captured.outline() == "AGENT agent [error: HostileError]"
 
 
 def test_an_unawaited_coroutine_records_nothing_and_a_closed_one_is_abandoned():

@@ -11,9 +11,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from typer.main import get_command
 
 import fluxloop
-from fluxloop import cli, settings
+from fluxloop import settings
+from fluxloop.cli.app import app
 
 ROOT = Path(__file__).parent.parent
 DOCS = "\n".join(page.read_text() for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))])
@@ -90,10 +92,8 @@ def test_every_command_and_option_is_in_the_docs():
     """
     Each `fluxloop` command is shown in the docs, and each of its options.
     """
-    from typer.main import get_command
-
     missing = []
-    for name, command in get_command(cli.app).commands.items():
+    for name, command in get_command(app).commands.items():
         options = [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
         missing += [] if f"fluxloop {name}" in DOCS else [f"fluxloop {name}"]
         missing += [f"fluxloop {name} {option}" for option in options if not re.search(rf"{option}\b", DOCS)]

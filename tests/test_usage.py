@@ -290,7 +290,7 @@ class ByProperty:
 
 
 class ByDefault:
-    class usage:
+    class usage:  # noqa: N801 - it stands for an attribute
         prompt_tokens = 3
         completion_tokens = 2
 

@@ -1,0 +1,140 @@
+"""
+Secrets inside a text that stand beside their name.
+
+Query strings, dumps of an environment, headers, ``repr`` of mappings and JSON inside strings (the
+``arguments`` of tool calls) are all a key, ``=`` or ``:``, and a value. Prose has colons too, so after
+a bare colon a value has to look opaque: *password: must be long* stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+
+from .keys import LEAST_OPAQUE, NUMBER, OPAQUE, Keys, Promise
+from .shapes import MASK, Shape, Span
+
+_QUOTE = r"""\\{0,7}["']"""
+"""A quote as it stands in JSON nested up to three times."""
+
+_ANCHOR = re.compile(
+    rf"""(?<![A-Za-z0-9_.\-])(?:(?<=\\)[bfnrt](?=[A-Za-z]))?+  # the letter of an escape in nested JSON is no part of the key
+    (?P<key>(?:[A-Za-z0-9]{{1,24}}+[ ])?[A-Za-z0-9_.\-]{{1,64}}+)
+    (?P<close>{_QUOTE})?+\]?+[ ]{{0,8}}+(?P<sign>:?=(?!=)>?|:)[ ]{{0,8}}+""",
+    re.VERBOSE,
+)
+_OPENING = re.compile(r"""(?P<escape>\\{0,7})(?P<quote>["'])""")
+_BARE = re.compile(r"""(?:[^\s"'`&<>,;\\]|,(?![\s"'\\]|[\w.\-]+[=:]|$)|\\(?![nrtbfu"'\\/]))+""", re.ASCII)
+_NUMBER = re.compile(r"-?[0-9][0-9.eE+\-]*")
+_SCHEME = re.compile(r"(?i:bearer|basic|token|apikey|negotiate) +(?=\S)")
+_OPAQUE_BARE = re.compile(rf"(?=.{{6}})(?:(?=.*[0-9])(?=.*[A-Za-z])|(?=.{{20}}))({OPAQUE}{{5}}).*", re.DOTALL)
+_COOKIES = re.compile(rf"""(?={OPAQUE}{{5}})[^\s"'\\=]+=[^\r\n"'\\]+""")
+
+_STAND_IN = re.compile(
+    r"""\$?\{.*|\$\(.*|<.*>|%\(?\w*\)?s|\$[A-Z_][A-Z0-9_]*|\?|:\w+|\*+|\.{2,}|[xX]{3,}|[-_]+
+    |(?i:none|null|nil|true|false|undefined)""",
+    re.VERBOSE | re.DOTALL,
+)
+"""What stands for a value in templates, documentation and other people's redaction."""
+
+_EXPRESSION = re.compile(
+    r"[A-Za-z_$][\w$.]*[\[(]"
+    r"|(?:self|this|os|sys|config|settings|args|env|process|cfg|opts|options|kwargs|request|secrets)\.[A-Za-z_]"
+)
+"""How source code computes a value: a call, a subscript, an attribute."""
+
+
+def assignments(keys: Keys) -> Shape:
+    """
+    Return the shape of a value beside one of *keys*.
+
+    Its sieve also finds those keys in mappings and in lists of pairs, as they look in JSON: the phrases
+    are what is dear in it, and so they are there once.
+    """
+    quote, name = r"\\*[\"']", rf"(?i){keys.phrase}{NUMBER}"
+    quoted = rf'{quote}[^"]'
+    return Shape(
+        anchor=_ANCHOR,
+        extent=partial(_value, keys),
+        sieve=(
+            name + "(?:"
+            # "password": "…", "password": 1, "password": {…}; the same in JSON inside a string
+            rf"{quote}\]? *:?[:=]>? *(?:{quoted}|-?[0-9]|[\[{{])"
+            # password: "…", password: 0p4que, password=…
+            rf"|\]? *(?:: *(?:{quoted}|{OPAQUE}{{5}})|:?=>? *[^\s=])"
+            # {"name": "password", "value": "…"}, ["password", "…"]
+            r"|\"[,}]" + ")",
+            rf"(?i)token{NUMBER}(?:{quote})?\]? *:?[:=]>? *(?:{quote})?{OPAQUE}{{{LEAST_OPAQUE}}}",
+        ),
+        reach=200,
+    )
+
+
+def _value(keys: Keys, text: str, anchor: re.Match[str]) -> Span | None:
+    """The secret after *anchor*, without its quotes and without the scheme of an authorization."""
+    promise = keys.promise(anchor["key"])
+    start = anchor.end()
+    if promise is None or text.startswith(MASK, start):
+        return None
+    if opening := _OPENING.match(text, start):
+        start = opening.end()
+        end = _closing(text, start, len(opening["escape"]), opening["quote"])
+        if text[start:end] == MASK or _STAND_IN.fullmatch(text, start, end):
+            return None
+    elif anchor["close"]:
+        number = _NUMBER.match(text, start)
+        if number is None or promise is not Promise.SECRET:
+            return None
+        end = number.end()
+    else:
+        span = _bare(text, start, anchor)
+        if span is None:
+            return None
+        start, end = span
+    return (start, end) if keys.hides(anchor["key"], text[start:end]) else None
+
+
+def _bare(text: str, start: int, anchor: re.Match[str]) -> Span | None:
+    """The unquoted value at *start*, if it is one and no word of prose or code."""
+    key: str = anchor["key"]
+    if anchor["sign"] == ":" and key.lower().endswith(("cookie", "cookies")):
+        cookies = _COOKIES.match(text, start)
+        return cookies.span() if cookies else None
+    if scheme := _SCHEME.match(text, start):
+        start = scheme.end()
+    word = _BARE.match(text, start)
+    if word is None or text.startswith(MASK, start):
+        return None
+    value = word[0].rstrip(")]}.:!?")
+    if _STAND_IN.fullmatch(value) or _EXPRESSION.match(value) or _is_reference(value, key):
+        return None
+    if anchor["sign"] == ":" and not _OPAQUE_BARE.fullmatch(value):
+        return None
+    return (start, start + len(value)) if value else None
+
+
+def _is_reference(value: str, key: str) -> bool:
+    """Whether *value* is a variable named like its key: ``api_key=api_key``, ``api_key=OPENAI_API_KEY``."""
+    name = key.rpartition(" ")[2].lower()
+    return value.lower() == name or (value.isupper() and value.lower().endswith(f"_{name}"))
+
+
+def _closing(text: str, start: int, escape: int, quote: str) -> int:
+    """
+    Return where the string ends whose opening *quote* stood behind *escape* backslashes.
+
+    In JSON nested n times an ordinary quote has 2**n - 1 backslashes, one inside the string more.
+    Without a closing quote the string ends with its line.
+    """
+    line_end = text.find("\n", start)
+    limit = len(text) if line_end < 0 else line_end
+    at = text.find(quote, start, limit)
+    while at >= 0:
+        backslashes = 0
+        while at - backslashes > start and text[at - backslashes - 1] == "\\":
+            backslashes += 1
+        beyond = backslashes - escape
+        if beyond <= 0 or beyond % (2 * escape + 2) == 0:
+            return at - min(backslashes, escape)
+        at = text.find(quote, at + 1, limit)
+    return limit

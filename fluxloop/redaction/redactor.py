@@ -1,0 +1,216 @@
+"""
+Apply the rules to values and to texts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+
+import orjson
+
+from .assignments import assignments
+from .keys import Keys
+from .rules import JSON, Rules
+from .shapes import MASK, STANDALONE, Shape, Span
+from .sieve import Hit, Sieve, open_sieve
+from .values import Masking
+from .widening import widened
+
+_OWN = 99
+"""The kind of the user's patterns in the sieve."""
+
+
+class Redactor:
+    """
+    Masks secrets. One redactor serves any number of threads, and both sides of a fork.
+
+    Nothing here raises because of what it is given: what cannot be examined is masked as a whole.
+
+    Args:
+        rules: What the user adds to the built-in rules.
+        on_trouble: Told in a sentence, without any of the data, when the hook or something of our own failed.
+    """
+
+    def __init__(self, rules: Rules | None = None, on_trouble: Callable[[str], None] | None = None) -> None:
+        self._rules = rules or Rules.default()
+        self._say = on_trouble or (lambda message: None)
+        self._keys = Keys(self._rules.keys)
+        self._shapes = (assignments(self._keys), *STANDALONE)
+        self._sieve, complete = self._open_sieve()
+        self._sees_all = self._sieve is not None and complete and self._rules.hook is None
+
+    def _open_sieve(self) -> tuple[Sieve | None, bool]:
+        """Return the sieve, if there can be one, and whether it knows the user's patterns too."""
+        looks = [(kind, look) for kind, shape in enumerate(self._shapes) for look in shape.sieve]
+        own = [widened(pattern) for pattern in self._rules.patterns]
+        try:
+            if None not in own:
+                try:
+                    return open_sieve((*looks, *((_OWN, look) for look in own if look))), True
+                except ValueError:
+                    pass  # one of the user's is beyond hyperscan: then it is searched in every value
+            return open_sieve(tuple(looks)), False
+        except (ImportError, ValueError) as error:
+            self._say(f"redaction is slow, because its prefilter cannot be used: {error}")
+            return None, False
+
+    def suspects(self, encoded: bytes) -> bool:
+        """
+        Return False only where `redact` would change nothing. A few microseconds for 20 kB.
+
+        Args:
+            encoded: The value as orjson writes it: compact JSON in UTF-8.
+
+        A hook wants to see every value, so with one the answer is always True.
+        """
+        return not self._sees_all or self._sieve.any(encoded)  # type: ignore[union-attr]
+
+    def redact(self, value: JSON) -> tuple[JSON, int]:
+        """
+        Return *value* with every secret in it replaced by ``"[redacted]"``, and how many there were.
+
+        The input stays untouched, and applying it twice equals applying it once.
+
+        Args:
+            value: JSON of any nesting.
+
+        Returns:
+            A value of the same shape (same keys, same lengths; *value* itself where nothing was
+            masked) and the number of places. A hook may return any other shape; a change by
+            it counts as one place.
+        """
+        try:
+            masking = Masking(self._keys, self._masked)
+            clean = masking.value(value)
+            return self._last_word(clean, masking.places)
+        except Exception as error:  # also RecursionError: a deep value met near the limit of the user's stack
+            self._say(f"a value could not be examined for secrets ({type(error).__name__}) and was masked as a whole")
+            return MASK, 1
+
+    def text(self, text: str) -> tuple[str, int]:
+        """Do as `redact` does, for a value that is a text and has to stay one: an error, a traceback."""
+        clean, places = self._last_word(*self._masked(text))
+        return (clean, places) if isinstance(clean, str) else (MASK, places)
+
+    def split(self, pieces: Sequence[str]) -> tuple[list[str], int]:
+        """
+        Redact the *pieces* of one streamed text as if they were joined: secrets do not respect chunks.
+
+        Returns:
+            As many pieces. A masked stretch stands in the piece in which it begins and is gone from
+            those that follow. If a hook changes the joined text, all of it stands in the first piece.
+        """
+        joined = "".join(pieces)
+        spans = self.spans(joined)
+        clean, places = self._last_word(_replaced(joined, spans), len(spans))
+        if places > len(spans) and pieces:
+            return [clean if isinstance(clean, str) else MASK, *("" for _ in pieces[1:])], places
+        return _split(joined, pieces, spans), places
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the stretches of *text* that are secret, in order, without overlaps. The hook has no part in it."""
+        try:
+            found = [span for shape, anchor in self._anchors(text) if (span := shape.extent(text, anchor))]
+            found += self._own_spans(text)
+            return _merged(text, found) if found else found
+        except Exception as error:
+            self._say(f"a text could not be examined for secrets ({type(error).__name__}) and was masked as a whole")
+            return [(0, len(text))]
+
+    def _masked(self, text: str) -> tuple[str, int]:
+        spans = self.spans(text)
+        return (_replaced(text, spans), len(spans)) if spans else (text, 0)
+
+    def _anchors(self, text: str) -> Iterator[tuple[Shape, re.Match[str]]]:
+        """Where a secret could begin: near the hits of the sieve, or, without one, anywhere."""
+        if self._sieve is None:
+            for shape in self._shapes:
+                for anchor in shape.anchor.finditer(text):
+                    yield shape, anchor
+            return
+        # A character outside ASCII becomes one byte, so that offsets are those of the text.
+        hits = self._sieve.hits(text.encode("ascii", "replace"))
+        for kind, near in groupby(hits, attrgetter("kind")):
+            if kind < len(self._shapes):
+                shape = self._shapes[kind]
+                for start, end in _windows(near, shape.reach):
+                    for anchor in shape.anchor.finditer(text, start, end):
+                        yield shape, anchor
+
+    def _own_spans(self, text: str) -> Iterator[Span]:
+        for pattern in self._rules.patterns:
+            for match in pattern.finditer(text):
+                secret = match.span("secret") if "secret" in pattern.groupindex else match.span()
+                yield secret if secret[0] >= 0 else match.span()
+
+    def _last_word(self, clean: JSON, places: int) -> tuple[JSON, int]:
+        """Let the hook change what the rules have left over."""
+        hook = self._rules.hook
+        if hook is None:
+            return clean, places
+        try:
+            before = orjson.dumps(clean)
+            # A copy, because the hook may change it in place; and back, because that proves it to be JSON.
+            after = orjson.dumps(hook(orjson.loads(before)))
+        except Exception as error:
+            self._say(f"redact_hook failed with {type(error).__name__}; what it was called with was masked as a whole")
+            return MASK, places + 1
+        return (clean, places) if after == before else (orjson.loads(after), places + 1)
+
+
+def _windows(hits: Iterable[Hit], reach: int) -> Iterator[Span]:
+    """Yield the stretches that end with a hit and begin *reach* before it; those that meet become one."""
+    start = end = -1
+    for hit in hits:
+        if end >= 0 and hit.end - reach > end:
+            yield start, end
+            start = -1
+        if start < 0:
+            start = max(hit.end - reach, 0)
+        end = hit.end
+    if end >= 0:
+        yield start, end
+
+
+def _merged(text: str, spans: Iterable[Span]) -> list[Span]:
+    """Return *spans* in order, without overlaps and without what was masked before."""
+    marks = [mark.span() for mark in re.finditer(re.escape(MASK), text)]
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if start == end or any(first <= start and end <= last for first, last in marks):
+            continue
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _replaced(text: str, spans: Iterable[Span]) -> str:
+    parts, at = [], 0
+    for start, end in spans:
+        parts += (text[at:start], MASK)
+        at = end
+    return "".join((*parts, text[at:]))
+
+
+def _split(joined: str, pieces: Sequence[str], spans: Sequence[Span]) -> list[str]:
+    """Cut the masked *joined* where *pieces* were cut."""
+    clean: list[str] = []
+    at = end = 0
+    following = iter((*spans, (len(joined) + 1, len(joined) + 1)))
+    start, stop = next(following)
+    for piece in pieces:
+        end += len(piece)
+        parts = []
+        while start < end:
+            parts += (joined[at:start], MASK)
+            at = stop
+            start, stop = next(following)
+        parts.append(joined[at:end])
+        at = max(at, end)
+        clean.append("".join(parts))
+    return clean

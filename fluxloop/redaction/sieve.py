@@ -1,0 +1,97 @@
+"""
+Look at bytes for anything that could be a secret, in microseconds.
+
+A sieve holds regular expressions which match wherever one of the exact rules would, and sometimes
+where none does. Most records hold no secret; for them one scan is all that redaction costs.
+Hyperscan runs all expressions at once, 300 times as fast as `re`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+
+class Hit(NamedTuple):
+    """A place where an expression matched."""
+
+    kind: int
+    """What the expression looks for, as given to `open_sieve`."""
+    end: int
+    """Offset in bytes just after the match."""
+
+
+class Sieve:
+    """
+    Expressions compiled into one database; use `open_sieve`.
+
+    Scanning lets go of the interpreter lock and writes into a scratch space, so every scan under way
+    needs its own. They are handed out from a list: that serves any number of threads, a scan begun by
+    a signal handler inside another one, and the child of a fork.
+    """
+
+    def __init__(self, expressions: Sequence[tuple[int, str]]) -> None:
+        import hyperscan
+
+        self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+        self._database.compile(
+            expressions=[expression.encode() for _, expression in expressions],
+            ids=[kind for kind, _ in expressions],
+            elements=len(expressions),
+            flags=0,
+        )
+        self._scan = self._database.scan
+        self._error = hyperscan.error
+        self._first = hyperscan.Scratch(self._database)
+        self._idle = [self._first.clone()]
+
+    def any(self, data: bytes) -> bool:
+        """Return whether anything in *data* matches."""
+        try:
+            scratch = self._idle.pop()
+        except IndexError:
+            scratch = self._first.clone()
+        try:
+            self._scan(data, _enough, 0, None, scratch)
+        except self._error:  # raised for a scan cut short by a match; any real error counts as one
+            return True
+        finally:
+            self._idle.append(scratch)
+        return False
+
+    def hits(self, data: bytes) -> list[Hit]:
+        """Return every match in *data*, by kind and place."""
+        found: list[Hit] = []
+        try:
+            scratch = self._idle.pop()
+        except IndexError:
+            scratch = self._first.clone()
+        try:
+            self._scan(data, lambda kind, start, end, flags, context: found.append(Hit(kind, end)), 0, None, scratch)
+        finally:
+            self._idle.append(scratch)
+        return sorted(found)
+
+
+def _enough(*_: object) -> bool:
+    return True
+
+
+@lru_cache(maxsize=16)
+def open_sieve(expressions: tuple[tuple[int, str], ...]) -> Sieve:
+    """
+    Return the sieve for *expressions*, pairs of a kind and a regular expression over UTF-8 bytes.
+
+    Compiling takes about 20 ms, so equal expressions share one sieve.
+
+    Raises:
+        ImportError: If hyperscan cannot be loaded on this platform.
+        ValueError: If hyperscan cannot express one of them.
+    """
+    try:
+        return Sieve(expressions)
+    except ImportError:
+        raise
+    except Exception as error:
+        raise ValueError(f"cannot compile a sieve: {error}") from error

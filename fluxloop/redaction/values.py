@@ -1,0 +1,124 @@
+"""
+Walk a JSON value and mask what is secret in it.
+
+Only the containers on the way to something masked are copied; the input is never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from .keys import Keys, Promise
+from .rules import JSON
+from .shapes import MASK
+
+_TYPE_NAMES = frozenset(("array", "boolean", "integer", "null", "number", "object", "string"))
+
+_SCHEMA_WORDS = frozenset(
+    """
+    $defs $ref $schema additionalProperties allOf anyOf const default definitions deprecated description enum
+    env_names example examples exclusiveMaximum exclusiveMinimum format items maxItems maxLength maximum minItems
+    minLength minimum not nullable oneOf pattern properties readOnly required title type uniqueItems writeOnly
+    """.split()
+)
+"""A mapping with other keys than these is no JSON schema, but data that happen to have a ``type``."""
+
+_SCHEMA_VALUES = frozenset(("const", "default", "example", "examples"))
+"""Where a JSON schema holds a value of what it describes."""
+
+
+class Masking:
+    """
+    One walk over one value.
+
+    Args:
+        keys: Which keys are secret.
+        text: Masks the secrets inside a text and says how many there were.
+    """
+
+    __slots__ = ("_keys", "_text", "places")
+
+    def __init__(self, keys: Keys, text: Callable[[str], tuple[str, int]]) -> None:
+        self._keys = keys
+        self._text = text
+        self.places = 0
+        """How many places have been masked."""
+
+    def value(self, value: JSON, secret: bool = False) -> JSON:
+        """
+        Return *value* masked: the same object where nothing was, else a copy of the same shape.
+
+        Args:
+            value: Any JSON.
+            secret: Whether it stands under a secret key, so that every text and number in it is masked.
+        """
+        if isinstance(value, dict):
+            return self._object(value, secret)
+        if isinstance(value, list):
+            return self._array(value, secret)
+        if secret:
+            return self._leaf(value)
+        if isinstance(value, str):
+            value, places = self._text(value)
+            self.places += places
+        return value
+
+    def _leaf(self, value: JSON) -> JSON:
+        if value is None or isinstance(value, bool) or value in ("", MASK):
+            return value
+        self.places += 1
+        return MASK
+
+    def _object(self, given: dict[str, JSON], secret: bool) -> dict[str, JSON]:
+        schema = secret and _is_schema(given)
+        named = "value" in given and self._is_secret(given.get("name") or given.get("key"))
+        clean = given
+        for key, value in given.items():
+            hidden = (
+                (key in _SCHEMA_VALUES if schema else secret)
+                or (named and key == "value")
+                or (self._keys.promise(key) is not None and self._is_hidden(key, value))
+            )
+            masked = self.value(value, hidden)
+            if masked is not value:
+                clean = dict(given) if clean is given else clean
+                clean[key] = masked
+        return clean
+
+    def _array(self, given: list[JSON], secret: bool) -> list[JSON]:
+        pairs = not secret and _are_pairs(given)
+        clean = given
+        for index, value in enumerate(given):
+            masked = self._pair(cast("list[JSON]", value)) if pairs else self.value(value, secret)
+            if masked is not value:
+                clean = list(given) if clean is given else clean
+                clean[index] = masked
+        return clean
+
+    def _pair(self, given: list[JSON]) -> list[JSON]:
+        """Mask one ``[name, value]`` of a list of them, which is how headers are often kept."""
+        name, value = given
+        clean = [self.value(name), self.value(value, self._is_secret(name))]
+        return given if clean[0] is name and clean[1] is value else clean
+
+    def _is_hidden(self, key: str, value: JSON) -> bool:
+        return self._keys.hides(key, value) if isinstance(value, str) else self._is_secret(key)
+
+    def _is_secret(self, name: JSON) -> bool:
+        return isinstance(name, str) and self._keys.promise(name) is Promise.SECRET
+
+
+def _is_schema(given: dict[str, JSON]) -> bool:
+    """Whether *given* describes a value, as the parameters in a tool's definition do, instead of holding it."""
+    if not given.keys() <= _SCHEMA_WORDS:
+        return False
+    kind = given.get("type")
+    kinds = kind if isinstance(kind, list) else [kind]
+    return any(isinstance(k, str) and k in _TYPE_NAMES for k in kinds) or not given.keys().isdisjoint(
+        ("$ref", "allOf", "anyOf", "oneOf")
+    )
+
+
+def _are_pairs(given: list[JSON]) -> bool:
+    return all(isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in given)

@@ -1,0 +1,60 @@
+"""
+Rewrite a user's regular expression for the sieve.
+
+The sieve sees a text as UTF-8 in JSON. A pattern made of characters that JSON leaves alone can be
+carried over; wherever it may also match beyond ASCII, the copy accepts any such character. What
+looks at anything else (line breaks, quotes, ``.``, anchors, what stands around) cannot.
+"""
+
+from __future__ import annotations
+
+import re
+
+_PLAIN = r"""[A-Za-z0-9 _,:;!#%&@~/=<>'-]"""
+_PUNCTUATION = r"""\\[ !#$%&'()*+,\-./:;<=>?@\[\]^_`{|}~]"""
+
+_PART = re.compile(
+    rf"""
+      (?P<atom>{_PLAIN}|{_PUNCTUATION}|\\[dw]
+        |\[-?(?:[A-Z]-[A-Z]|[a-z]-[a-z]|[0-9]-[0-9]|\\[dw]|{_PUNCTUATION}|[A-Za-z0-9 _.,:;!\#%&@~/=<>'$()*+?{{|}}])+-?\])
+    | (?P<repeat>(?:[*+?]|\{{[0-9]{{1,3}}(?:,[0-9]{{0,3}})?\}})\??(?![*+?{{]))
+    | (?P<group>\(\?P<\w+>|\(\?:|\((?!\?))
+    | (?P<rest>[)|])
+    | (?P<edge>\\b)
+    """,
+    re.VERBOSE,
+)
+
+_BEYOND_ASCII = r"[\x80-\xff]{2,4}"
+
+
+def widened(pattern: re.Pattern[str]) -> str | None:
+    """
+    Return an expression over JSON in UTF-8 that matches wherever *pattern* matches in the text.
+
+    Returns:
+        The expression, or None if *pattern* is not of the simple kind that can be carried over.
+    """
+    if pattern.flags & (re.VERBOSE | re.LOCALE):
+        return None
+    caseless = bool(pattern.flags & re.IGNORECASE)
+    parts, at, source = ["(?i)" if caseless else ""], 0, pattern.pattern
+    while at < len(source):
+        part = _PART.match(source, at)
+        if part is None:
+            return None
+        at = part.end()
+        parts.append(_carried(part, caseless, pattern.flags & re.ASCII != 0))
+    return "".join(parts)
+
+
+def _carried(part: re.Match[str], caseless: bool, ascii_only: bool) -> str:
+    text = part[0]
+    if part["edge"]:
+        return ""
+    if part["group"]:
+        return "(?:"
+    # \d and \w match other scripts too, and without case "k" is also the sign of kelvin.
+    if part["atom"] and not ascii_only and (caseless or r"\d" in text or r"\w" in text):
+        return f"(?:{text}|{_BEYOND_ASCII})"
+    return text
