@@ -1,5 +1,5 @@
 """
-Observations opened and closed by key, for frameworks that report events.
+The door through which adapters enter: observations opened and closed by key, for frameworks that report events.
 
 An adapter's events name a run and its parent by an id of the framework's. A `Ledger` keeps what is open
 under those ids and never touches the context variable, since events may come from any thread, late, or
@@ -9,22 +9,40 @@ not at all: what is left open under an observation ends with it.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import Any
 
+from . import ids
 from .calls import Muted, Spec
 from .client import FluxLoopClient, default
-from .context import _current, _standing, current
-from .endings import error_details, message_of, status_of
+from .context import _current, _standing, add_locator, current, remove_locator
+from .deltas import delta_text
+from .endings import error_details, message_of, register_ending, status_of
 from .kinds import ObservationType, Status
 from .lines import label_of
 from .notes import StreamNotes
-from .observations import OpenObservation
+from .observations import OpenObservation, OpenTrace
 from .recorder import NOTHING
+from .usage import read_facts
 
-if TYPE_CHECKING:
-    from .observations import OpenTrace
+__all__ = [
+    "NOTHING",
+    "Entry",
+    "Ledger",
+    "OpenObservation",
+    "StreamNotes",
+    "add_locator",
+    "deeper",
+    "default",
+    "delta_text",
+    "name_session",
+    "read_facts",
+    "register_ending",
+    "remove_locator",
+    "status_of",
+]
 
-__all__ = ["NOTHING", "Entry", "Ledger", "deeper"]
+_label_of = lru_cache(maxsize=1_000)(label_of)
 
 
 class Entry:
@@ -99,7 +117,8 @@ class Ledger:
             input: The value to capture.
             metadata: Put on the observation.
             fields: Top-level fields of the record, such as ``model``.
-            trace: What a new trace is opened with: session_id, user_id, tags, metadata.
+            trace: What a new trace is opened with: session_id, user_id, tags, metadata. One that is open
+                already takes over the session, unless it was given one.
             is_folded: Make no observation; what is below nests under the nearest one that is recorded.
             is_claimable: A `tool`-decorated function, or a TOOL pushed by hand, inside this run is this
                 very call, and its name, input, output and exception are the record's.
@@ -126,6 +145,8 @@ class Ledger:
                 return None
             if is_claimable:
                 observation.is_claimable = True
+            if trace and above is None and observation.parent is not None:
+                name_session(observation.trace, trace.get("session_id"))
             if metadata:
                 observation.metadata = dict(metadata)
             if fields:
@@ -161,9 +182,9 @@ class Ledger:
         if not recorder.captures_input:
             given = NOTHING
         if started is None:
-            return OpenObservation(trace, parent, label_of(kind, name), given)
+            return OpenObservation(trace, parent, _label_of(kind, name), given)
         start_ns = recorder.now() - (recorder.tick() - started)
-        observation = OpenObservation(trace, parent, label_of(kind, name), given, start_ns=start_ns)
+        observation = OpenObservation(trace, parent, _label_of(kind, name), given, start_ns=start_ns)
         observation.started = started
         return observation
 
@@ -185,6 +206,12 @@ class Ledger:
         entry = self.entries.get(key)
         return entry.observation if entry is not None else None
 
+    def rename(self, key: Hashable, kind: ObservationType, name: str) -> None:
+        """Record the open run *key* as *kind* and *name*, where that shows only when it is under way."""
+        entry = key if type(key) is Entry else self.entries.get(key)
+        if entry is not None and entry.is_recorded and entry.observation is not None:
+            entry.observation.claim(_label_of(kind, name), NOTHING)
+
     def event(
         self,
         name: str,
@@ -200,9 +227,8 @@ class Ledger:
             return
         try:
             captures = here.trace.recorder.captures_input
-            event = OpenObservation(
-                here.trace, here, label_of(ObservationType.EVENT, name), input if captures else NOTHING
-            )
+            label = _label_of(ObservationType.EVENT, name)
+            event = OpenObservation(here.trace, here, label, input if captures else NOTHING)
             if metadata:
                 event.metadata = dict(metadata)
             event.happened()
@@ -324,3 +350,9 @@ def deeper(here: OpenObservation | None, there: OpenObservation | None) -> OpenO
             return here
         above = above.parent if above.parent is not None else above.trace.outer
     return there
+
+
+def name_session(trace: OpenTrace, session_id: str | None) -> None:
+    """Let *trace* belong to the framework's conversation *session_id*, unless the program named its session."""
+    if session_id is not None and trace.session_id == (trace.recorder.session_id or ids.session_id()):
+        trace.adopt(session_id=session_id)
