@@ -15,7 +15,7 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 
 from fluxloop import FluxLoopClient, ObservationType, Status
-from fluxloop.bridge import NOTHING, Entry, default, register_ending, status_of
+from fluxloop.bridge import NOTHING, Claimable, Entry, default, register_ending, status_of
 
 from . import events, payloads
 from .in_place import DONE, in_place
@@ -29,6 +29,9 @@ KINDS = {
     "retriever": ObservationType.RETRIEVAL,
 }
 """What a run is by its event; of chains see `FluxLoopCallbackHandler.kind_of`."""
+
+CALLERS = frozenset({"langchain_core"})
+"""What calls the function of a tool; a function that is called by another is a helper of that one's."""
 
 
 def _starts(event: str, read: events.StartReader) -> Any:
@@ -205,7 +208,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             metadata=self.metadata_of(run),
             fields=self.fields_of(run),
             trace=run.trace_options() if run.above is None else None,
-            is_claimable=run.event == "tool",
+            claimable=Claimable(frozenset({run.name}), CALLERS) if run.event == "tool" else None,
             about=run,
             started=run.started,
         )
