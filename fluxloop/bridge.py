@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .calls import Muted, Spec
 from .client import FluxLoopClient, default
-from .context import current
+from .context import _current, _standing, current
 from .endings import error_details, message_of, status_of
 from .kinds import ObservationType, Status
 from .lines import label_of
@@ -31,16 +31,24 @@ __all__ = ["NOTHING", "Entry", "Ledger", "deeper"]
 class Entry:
     """What the ledger keeps of one run of the framework's."""
 
-    __slots__ = ("below", "is_folded", "key", "notes", "observation", "parent")
+    __slots__ = ("about", "below", "is_folded", "key", "notes", "observation", "parent")
 
-    def __init__(self, key: Hashable, parent: Entry | None, observation: OpenObservation | None, is_folded: bool):
+    def __init__(self, key: Hashable, parent: Entry | None, is_folded: bool, about: Any):
         self.key = key
         self.parent = parent
-        self.observation = observation
+        self.observation: OpenObservation | None = None
         """Its own, or the nearest recorded one above where it is folded; None where nothing is recorded."""
         self.is_folded = is_folded
-        self.below: dict[Hashable, Entry] = {}
-        self.notes: StreamNotes | None = None
+        self.below: dict[Hashable, Entry] | None = None
+        self.notes: Any = None
+        """What it streamed so far; an adapter that is told of many small items may put notes of its own here."""
+        self.about = about
+        """Whatever the adapter wants to know of it again when runs below it begin."""
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it has an observation of its own."""
+        return not self.is_folded and self.observation is not None and type(self.observation) is not Muted
 
 
 class Ledger:
@@ -53,14 +61,15 @@ class Ledger:
 
     def __init__(self, client: FluxLoopClient = default) -> None:
         self.client = client
-        self._entries: dict[Hashable, Entry] = {}
+        self.entries: dict[Hashable, Entry] = {}
+        """The runs that are open; to be read by the adapter, and changed by the ledger alone."""
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     def __contains__(self, key: Hashable) -> bool:
-        return key in self._entries
+        return key in self.entries
 
     def start(
         self,
@@ -75,16 +84,18 @@ class Ledger:
         trace: Mapping[str, Any] | None = None,
         is_folded: bool = False,
         is_claimable: bool = False,
+        about: Any = None,
     ) -> OpenObservation | None:
         """
-        Begin the observation of the run *key*.
+        Begin the observation of the run *key*, unless that is open already.
 
         Args:
             key: The framework's id of the run.
             kind: Its type.
             name: Its name.
             parent: The id of the run it is part of; where that is unknown, what is current here is the
-                parent, and where nothing is, a trace is opened, named *name*.
+                parent, and where nothing is, a trace is opened, named *name*. What user code inside the
+                parent has made current comes between the two.
             input: The value to capture.
             metadata: Put on the observation.
             fields: Top-level fields of the record, such as ``model``.
@@ -92,24 +103,29 @@ class Ledger:
             is_folded: Make no observation; what is below nests under the nearest one that is recorded.
             is_claimable: A `tool`-decorated function, or a TOOL pushed by hand, inside this run is this
                 very call, and its name, input, output and exception are the record's.
+            about: See `Entry.about`.
 
         Returns:
             The observation, or None where it is folded or nothing is recorded.
         """
         try:
             with self._lock:
-                above = self._entries.get(parent) if parent is not None else None
-                entry = Entry(key, above, None, is_folded)
-                self._entries[key] = entry
+                if key in self.entries:
+                    return None
+                above = self.entries.get(parent) if parent is not None else None
+                entry = self.entries[key] = Entry(key, above, is_folded, about)
                 if above is not None:
+                    if above.below is None:
+                        above.below = {}
                     above.below[key] = entry
             if is_folded:
-                entry.observation = above.observation if above is not None else current()
+                entry.observation = self._inside(above.observation) if above is not None else self._here()
                 return None
-            entry.observation = observation = self._begin(above, kind, name, input, dict(trace or {}))
+            entry.observation = observation = self._begin(above, kind, name, input, trace)
             if observation is None or isinstance(observation, Muted):
                 return None
-            observation.is_claimable = is_claimable
+            if is_claimable:
+                observation.is_claimable = True
             if metadata:
                 observation.metadata = dict(metadata)
             if fields:
@@ -120,15 +136,15 @@ class Ledger:
             return None
 
     def _begin(
-        self, above: Entry | None, kind: ObservationType, name: str, given: object, trace_options: dict[str, Any]
+        self, above: Entry | None, kind: ObservationType, name: str, given: object, options: Mapping[str, Any] | None
     ) -> OpenObservation | None:
-        here = above.observation if above is not None else self._here()
+        here = self._inside(above.observation) if above is not None else self._here()
         if here is None and above is not None and not above.is_folded:
             return None
         trace: OpenTrace | None
         parent: OpenObservation | None
         if here is None or (above is None and here.trace.is_closed):
-            trace, parent = self.client.open_trace(name, outer=here, **trace_options), None
+            trace, parent = self.client.open_trace(name, outer=here, **(options or {})), None
         else:
             trace, parent = here.trace, here
         if trace is None or isinstance(parent, Muted):
@@ -141,14 +157,48 @@ class Ledger:
     def _here(self) -> OpenObservation | None:
         return current() if self.client.is_default else self.client.innermost(current())
 
+    def _inside(self, step: OpenObservation | None) -> OpenObservation | None:
+        """Return what user code that runs inside *step* has made current, or else *step*."""
+        here = _current.get()
+        if here is not None and here.closed:
+            here = _standing(here)
+        if here is None or here is step or step is None:
+            return step
+        inner = deeper(here, step)
+        return inner if self.client.is_default else self.client.innermost(inner)
+
     def get(self, key: Hashable) -> OpenObservation | None:
         """Return the observation of the run *key*, or the nearest recorded one above it; None where there is none."""
-        entry = self._entries.get(key)
+        entry = self.entries.get(key)
         return entry.observation if entry is not None else None
+
+    def event(
+        self,
+        name: str,
+        *,
+        parent: Hashable | None = None,
+        input: object = NOTHING,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record a point in time in the run *parent*; where that is not recorded nothing happens."""
+        entry = self.entries.get(parent)
+        here = self._inside(entry.observation) if entry is not None else self._here()
+        if here is None or not here.trace.is_recording:
+            return
+        try:
+            captures = here.trace.recorder.captures_input
+            event = OpenObservation(
+                here.trace, here, label_of(ObservationType.EVENT, name), input if captures else NOTHING
+            )
+            if metadata:
+                event.metadata = dict(metadata)
+            event.happened()
+        except Exception as exc:
+            self.client.broke("noting an event", exc)
 
     def saw(self, key: Hashable, item: object) -> None:
         """Note an item that the run *key* streamed."""
-        entry = self._entries.get(key)
+        entry = self.entries.get(key)
         if entry is None or entry.is_folded or entry.observation is None or isinstance(entry.observation, Muted):
             return
         observation = entry.observation
@@ -168,6 +218,7 @@ class Ledger:
         output: object = NOTHING,
         error: BaseException | str | None = None,
         status: Status | None = None,
+        input: object = NOTHING,
         metadata: Mapping[str, Any] | None = None,
         fields: Mapping[str, Any] | None = None,
     ) -> None:
@@ -179,45 +230,46 @@ class Ledger:
             output: What came of it; what it streamed, where nothing is given.
             error: The exception that ended it, which also decides the status, or a text.
             status: How it ended, where that is known better than by *error*.
+            input: The value to capture as its input, where it was not known at the start.
             metadata: Added to the observation's.
-            fields: Added to the record's top-level fields.
+            fields: Added to the record's top-level fields; they win over what was read from its stream.
         """
         with self._lock:
-            entry = self._entries.pop(key, None)
+            entry = self.entries.pop(key, None)
             if entry is None:
                 return
-            if entry.parent is not None:
+            if entry.parent is not None and entry.parent.below is not None:
                 entry.parent.below.pop(key, None)
         ending = status or (status_of(error) if isinstance(error, BaseException) else Status.SUCCESS)
-        for left_open in list(entry.below):
-            self.finish(left_open, status=Status.ABANDONED if ending is Status.SUCCESS else _for_children(ending))
+        if entry.below:
+            left_open_ends = Status.ABANDONED if ending is Status.SUCCESS else _for_children(ending)
+            for left_open in list(entry.below):
+                self.finish(left_open, status=left_open_ends)
         observation = entry.observation
         if entry.is_folded or observation is None:
             return
         try:
-            self._end(entry, observation, output, error, status, metadata, fields)
+            if input is not NOTHING and observation.trace.recorder.captures_input:
+                observation.input = b',"input":' + observation.trace.recorder.encode(input, observation)
+            if metadata:
+                observation.describe(**metadata)
+            if entry.notes is not None:
+                output = self._streamed(entry.notes, observation, output, error is None and status is None)
+            if fields:
+                observation.note(**fields)
+            self._end(observation, output, error, status)
         except Exception as exc:
             observation.trace.recorder.broke("ending it", exc)
 
+    def _streamed(self, notes: StreamNotes, observation: OpenObservation, output: object, exhausted: bool) -> object:
+        streamed = notes.output("exhausted" if exhausted else "closed", None)
+        if notes.offsets_ms and observation.label.startswith('"type":"GENERATION"'):
+            observation.note(time_to_first_token_ms=notes.offsets_ms[0])
+        return streamed if output is NOTHING else output
+
     def _end(
-        self,
-        entry: Entry,
-        observation: OpenObservation,
-        output: object,
-        error: BaseException | str | None,
-        status: Status | None,
-        metadata: Mapping[str, Any] | None,
-        fields: Mapping[str, Any] | None,
+        self, observation: OpenObservation, output: object, error: BaseException | str | None, status: Status | None
     ) -> None:
-        if metadata:
-            observation.describe(**metadata)
-        if fields:
-            observation.note(**fields)
-        if entry.notes is not None:
-            streamed = entry.notes.output("exhausted" if error is None and status is None else "closed", None)
-            if entry.notes.offsets_ms and observation.label.startswith('"type":"GENERATION"'):
-                observation.note(time_to_first_token_ms=entry.notes.offsets_ms[0])
-            output = streamed if output is NOTHING else output
         if not observation.trace.recorder.captures_output:
             output = NOTHING
         if isinstance(error, BaseException):
@@ -234,7 +286,7 @@ class Ledger:
 
     def close_all(self, status: Status = Status.ABANDONED) -> None:
         """End every run that is still open, innermost first."""
-        for key in reversed(list(self._entries)):
+        for key in reversed(list(self.entries)):
             self.finish(key, status=status)
 
 

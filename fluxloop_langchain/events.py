@@ -1,0 +1,138 @@
+"""
+What each event says: what a run was given when it starts, and how it went when it ends.
+
+A reader for a start returns the input to record; one for an end returns what `Ledger.finish` is to be told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from fluxloop.bridge import NOTHING
+
+from . import payloads
+from .runs import Run
+
+Ending: TypeAlias = dict[str, Any]
+"""Keyword arguments of `fluxloop.bridge.Ledger.finish`."""
+
+StartReader: TypeAlias = Callable[[Run], object]
+EndReader: TypeAlias = Callable[[Run, Any, dict[str, Any]], Ending]
+"""Takes the run, the event's main value (a result or an exception), and the rest of what the event said."""
+
+
+def chain_given(run: Run) -> object:
+    """What a chain was given; of a streamed one only its end event tells."""
+    given = run.given
+    if type(given) is dict and len(given) == 1 and type(text := given.get("input")) is str and not text:
+        run.is_streamed = True
+        return NOTHING
+    return given
+
+
+def chat_given(run: Run) -> object:
+    """The messages a chat model was given."""
+    return payloads.only([[payloads.message(one) for one in messages] for messages in run.given])
+
+
+def prompt_given(run: Run) -> object:
+    """The prompt a completion model was given."""
+    return payloads.only(run.given)
+
+
+def tool_given(run: Run) -> object:
+    """A tool's arguments, or its text where it has no schema."""
+    arguments = run.extra.get("inputs")
+    return run.given if arguments is None else arguments
+
+
+def same(run: Run) -> object:
+    """What a run was given, as it is: a retriever's query."""
+    return run.given
+
+
+def model_fields(run: Run) -> dict[str, Any]:
+    """The model, its provider and its settings."""
+    return payloads.model_fields(run.metadata, run.extra.get("invocation_params") or {})
+
+
+def _tools_offered(run: Run) -> dict[str, Any]:
+    names = payloads.tool_names(run.extra.get("invocation_params") or {})
+    return {"tools": names} if names else {}
+
+
+def _call_answered(run: Run) -> dict[str, Any]:
+    call_id = run.extra.get("tool_call_id")
+    return {} if call_id is None else {"tool_call_id": call_id}
+
+
+def _store_asked(run: Run) -> dict[str, Any]:
+    return {ours: run.metadata[theirs] for theirs, ours in _STORE.items() if run.metadata.get(theirs) is not None}
+
+
+_STORE = {
+    "ls_vector_store_provider": "vector_store",
+    "ls_embedding_provider": "embedding_provider",
+    "ls_embedding_model": "embedding_model",
+}
+
+DETAILS: dict[str, Callable[[Run], dict[str, Any]]] = {
+    "chain": lambda run: {},
+    "model": _tools_offered,
+    "tool": _call_answered,
+    "retriever": _store_asked,
+}
+"""What is noted about a run beside `Run.facts`, by its event."""
+
+
+def chain_ended(run: Run, outputs: Any, extra: dict[str, Any]) -> Ending:
+    """A chain's output, and its input if that was still open."""
+    return {"output": outputs, "input": _late_input(run, extra)}
+
+
+def model_ended(run: Run, response: Any, extra: dict[str, Any]) -> Ending:
+    """A model's answer, and all it says about the call."""
+    fields = payloads.response_fields(response)
+    metadata = {"cached": True} if payloads.is_cached(response) else {}
+    asked, answered = model_fields(run)["model"], fields.get("model")
+    if asked is not None:
+        fields["model"] = None  # the record has the name it was asked for by
+        if answered is not None and answered != asked:
+            metadata["response_model"] = answered
+    return {"output": payloads.answer(response), "fields": fields, "metadata": metadata}
+
+
+def tool_ended(run: Run, output: Any, extra: dict[str, Any]) -> Ending:
+    """What a tool gave back; an error LangChain turned into a message for the model is one."""
+    told: Ending = {"output": payloads.tool_output(output), "error": payloads.tool_failure(output)}
+    if run.extra.get("tool_call_id") is None and (call_id := payloads.tool_call_id(output)):
+        told["metadata"] = {"tool_call_id": call_id}
+    return told
+
+
+def retriever_ended(run: Run, documents: Any, extra: dict[str, Any]) -> Ending:
+    """The documents a retriever found."""
+    return {"output": payloads.documents(documents)}
+
+
+def failed(run: Run, error: BaseException, extra: dict[str, Any]) -> Ending:
+    """What ended a run before its time."""
+    return {"error": error, "input": _late_input(run, extra)}
+
+
+def model_failed(run: Run, error: BaseException, extra: dict[str, Any]) -> Ending:
+    """What ended a model run before its time, and what it had said by then."""
+    partial = extra.get("response")
+    if partial is None or not any(partial.generations):
+        return {"error": error}
+    return {**model_ended(run, partial, extra), "error": error}
+
+
+def bare(result: object) -> Ending:
+    """All that is told of a run that is not recorded: how what is open below it ends."""
+    return {"error": result} if isinstance(result, BaseException) else {}
+
+
+def _late_input(run: Run, extra: dict[str, Any]) -> object:
+    return extra.get("inputs", {"input": ""}) if run.is_streamed else NOTHING
