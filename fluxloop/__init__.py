@@ -16,15 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from . import errors
 from .client import FluxLoopClient, default
-from .config import Settings
 from .context import (
-    ContextThreadPoolExecutor,
     FluxLoopContext,
     copy_context,
     get_current_context,
     get_current_trace,
 )
-from .env import load_env as _load_env
 from .errors import FluxLoopError
 from .kinds import ObservationLevel, ObservationType, Status
 from .report import Report
@@ -33,8 +30,10 @@ if TYPE_CHECKING:
     import os
 
     from . import models, storage, testing
+    from .config import Settings
     from .models import ObservationData, Trace, TraceData, Usage
     from .reading import read_traces
+    from .threads import ContextThreadPoolExecutor
 
 __all__ = [
     "ContextThreadPoolExecutor",
@@ -104,14 +103,18 @@ def load_env(path: str | os.PathLike[str] | None = None, *, override: bool = Fal
     Raises:
         ConfigError: If the file cannot be read.
     """
-    found = _load_env(path, override=override)
+    from .env import load_env
+
+    found = load_env(path, override=override)
     if found:
         default.refresh()
     return found
 
 
 _LATER = {
+    "ContextThreadPoolExecutor": "threads",
     "ObservationData": "models",
+    "Settings": "settings",
     "Trace": "models",
     "TraceData": "models",
     "Usage": "models",

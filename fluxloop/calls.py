@@ -19,15 +19,14 @@ from .arguments import Binder
 from .context import _current, attention, current
 from .kinds import ObservationType, Status
 from .lines import label_of
-from .notes import StreamNotes
 from .observations import OpenObservation, OpenTrace
 from .recorder import NOTHING
 from .report import log
 from .streams import PLAIN, Streaming, adriven, driven, is_stream, relay
-from .usage import read_facts
 
 if TYPE_CHECKING:
     from .client import FluxLoopClient
+    from .notes import StreamNotes
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -113,6 +112,8 @@ class Call(OpenObservation):
         offset_ns = self.trace.recorder.tick() - self.started
         try:
             if self.notes is None:
+                from .notes import StreamNotes  # for streams alone
+
                 self.notes = StreamNotes(self)
             if self._captures_output():
                 self.notes.saw(item, offset_ns)
@@ -166,6 +167,8 @@ class Call(OpenObservation):
         return self.spec.capture_output and self.trace.recorder.captures_output
 
     def _read_facts(self, value: object) -> None:
+        from .usage import read_facts  # for models alone
+
         facts = read_facts(value)
         if facts is not None:
             fields = self.spec.fields
@@ -177,7 +180,7 @@ class Call(OpenObservation):
             )
 
     def _close_forgotten(self, here: OpenObservation | None) -> bool:
-        """Close what was pushed inside the call and never popped, from *here* up; False if that never meets the call."""
+        """Close what was pushed inside the call and never popped, from *here* up; False if it is not up there."""
         left_open = []
         while here is not None and here is not self:
             left_open.append(here)
@@ -270,12 +273,11 @@ def begin(
     client = spec.client
     try:
         here = before if before is not None and not before.closed and not attention else current()
-        if not client.is_default:
-            here = client.innermost(here)
-        if here is None or (spec.opens_trace and _wants_its_own(spec, here.trace)):
+        above = here if client.is_default else client.innermost(here)
+        if above is None or (spec.opens_trace and _wants_its_own(spec, above.trace)):
             trace, parent = _opened(spec, here), None
         else:
-            trace, parent = here.trace, here
+            trace, parent = above.trace, above
         if trace is None:
             return None
         recorder = trace.recorder

@@ -13,19 +13,20 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from . import ids
-from .config import Configuration, Settings
 from .context import attention, current
 from .decorators import Instruments
 from .observations import OpenObservation, OpenTrace
 from .recorder import Counts, Recorder, Switch
-from .redaction import Redactor, Rules
 from .report import Report, log
-from .serialization import Encoder, Limits
-from .storage import Storage, open_storage
+
+if TYPE_CHECKING:
+    from .config import Configuration, Settings
+    from .storage import Storage
 
 _dice = random.Random()
 """Decides sampling; not the program's own generator, whose sequence it would change."""
@@ -51,7 +52,6 @@ class FluxLoopClient(Instruments):
 
     def __init__(self, **settings: Any) -> None:
         self._client = self
-        self._configuration = Configuration(source="configure()" if self.is_default else f"{type(self).__name__}()")
         self._lock = threading.RLock()
         self._counts = Counts()
         self.switch = Switch()
@@ -59,13 +59,20 @@ class FluxLoopClient(Instruments):
         if settings:
             self.configure(**settings)
 
+    @cached_property
+    def configuration(self) -> Configuration:
+        """The settings' layers."""
+        from .config import Configuration  # with all that follows from it, not before something is set or recorded
+
+        return Configuration(source="configure()" if self.is_default else f"{type(self).__name__}()")
+
     @property
     def recorder(self) -> Recorder:
         """What new traces are recorded with; made by the settings in force when it is first needed."""
         recorder = self._recorder
         if recorder is None:
             with self._lock:
-                recorder = self._recorder or self._use(self._configuration.settings())
+                recorder = self._recorder or self._use(self.configuration.settings())
         return recorder
 
     @property
@@ -83,7 +90,7 @@ class FluxLoopClient(Instruments):
             ConfigError: If a setting is unknown or not acceptable; nothing is changed then.
         """
         with self._lock:
-            in_force = self._configuration.configure(**settings)
+            in_force = self.configuration.configure(**settings)
             self._use(in_force)
             return in_force
 
@@ -94,13 +101,13 @@ class FluxLoopClient(Instruments):
     def reset_config(self) -> Settings:
         """Forget everything given to `configure`, read the other layers afresh, and return what is then in force."""
         with self._lock:
-            self._configuration.reset()
-            return self._use(self._configuration.settings()).settings
+            self.configuration.reset()
+            return self._use(self.configuration.settings()).settings
 
     def refresh(self) -> Settings:
         """Read environment and files afresh, keeping what was given to `configure`; return what is in force."""
         with self._lock:
-            return self._use(self._configuration.settings()).settings
+            return self._use(self.configuration.settings()).settings
 
     def _use(self, settings: Settings) -> Recorder:
         """Record new traces by *settings*."""
@@ -116,6 +123,9 @@ class FluxLoopClient(Instruments):
             settings: As the loader made them.
             clock: ``now``, ``tick`` and ``new_id``, where they are not to be the real ones.
         """
+        from .redaction import Redactor, Rules
+        from .serialization import Encoder, Limits
+
         redactor = None
         if settings.redact:
             rules = Rules(settings.redact_keys, settings.redact_patterns, settings.redact_hook)
@@ -154,6 +164,8 @@ class FluxLoopClient(Instruments):
             was = before.settings
             if (was.storage, was.base_path) == (settings.storage, settings.base_path):
                 return before.storage
+        from .storage import open_storage
+
         return open_storage(settings.storage, settings.base_path)
 
     def open_trace(self, name: str, *, outer: OpenObservation | None = None, **given: Any) -> OpenTrace | None:

@@ -12,7 +12,6 @@ import contextvars
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -211,12 +210,3 @@ def copy_context(func: Callable[P, R]) -> Callable[P, R]:
         return taken.copy().run(func, *args, **kwargs)
 
     return carried
-
-
-class ContextThreadPoolExecutor(ThreadPoolExecutor):
-    """A `ThreadPoolExecutor` whose jobs see the trace, and every other context variable, of their submitter."""
-
-    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """As `ThreadPoolExecutor.submit`; *fn* runs in a copy of the current context."""
-        run: Callable[..., R] = contextvars.copy_context().run
-        return super().submit(run, fn, *args, **kwargs)

@@ -11,8 +11,8 @@ from orjson import loads
 from .deltas import StreamFacts
 
 if TYPE_CHECKING:
-    from .redaction import JSON
     from .observations import OpenObservation
+    from .redaction import JSON
 
 
 class StreamNotes:

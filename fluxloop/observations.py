@@ -229,8 +229,8 @@ class OpenObservation:
         if parent is None:
             trace.root = self
         if recorder.journal is not None:
-            rest = self.input if parent is not None else self.input + _trace_note(trace)
-            self.slot = recorder.journal.put(self.head, rest)
+            head = self.head if parent is not None else self.head + _trace_note(trace)
+            self.slot = recorder.journal.put(head, self.input)
         self.started = recorder.tick()
 
     def _stand(self, trace: OpenTrace, parent: OpenObservation | None, own_id: str) -> None:

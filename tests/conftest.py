@@ -4,7 +4,6 @@ What every test stands on: its own empty folder, no settings from outside, no ne
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import hypothesis
 import offline
 import pytest
 from hypothesis.database import DirectoryBasedExampleDatabase
+from surroundings import alone
 
 import fluxloop
 
@@ -27,10 +27,9 @@ hypothesis.settings.load_profile("fluxloop")
 
 @pytest.fixture(autouse=True)
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run the test in an empty folder, offline, without ``FLUXLOOP_*`` variables; put the settings back after it."""
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("FLUXLOOP_")]:
-        monkeypatch.delenv(name)
-    offline.apply(monkeypatch.setattr)
-    yield
-    fluxloop.reset_config()
+    """Run the test in an empty folder, offline, with default settings, and leave the process as it was."""
+    with alone(tmp_path):
+        offline.apply(monkeypatch.setattr)
+        fluxloop.reset_config()
+        yield
+        fluxloop.shutdown()

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     0: "accepts arguments deltas endings errors ids kinds lines models redaction report serialization usage",
     1: "config env settings storage",
-    2: "calls context manual notes observations recorder scopes streams",
+    2: "calls context manual notes observations recorder scopes streams threads",
     3: "bridge client decorators reading recording",
     4: "__main__ cli pytest_plugin testing",
     5: "/fluxloop_custom /fluxloop_langchain /fluxloop_langgraph",

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from typer.main import get_command
 
 import fluxloop
 from fluxloop import settings
@@ -91,8 +92,6 @@ def test_every_command_and_option_is_in_the_docs():
     """
     Each `fluxloop` command is shown in the docs, and each of its options.
     """
-    from typer.main import get_command
-
     missing = []
     for name, command in get_command(app).commands.items():
         options = [option for parameter in command.params for option in parameter.opts if option.startswith("--")]

@@ -2,9 +2,9 @@
 Turn any Python value into JSON bytes.
 
 `Encoder.encode` always returns valid JSON, redacted, of a size known beforehand. It never raises and never consumes
-or changes what it is given: what JSON cannot say becomes a tagged string (see `fluxloop.serialization.converters`), what is too long
-is cut where it is too long, with a marker that says how much is missing. A value that orjson takes as it is, nearly
-every value, costs one call of orjson and one look for secrets.
+or changes what it is given: what JSON cannot say becomes a tagged string (see `fluxloop.serialization.converters`),
+what is too long is cut where it is too long, with a marker that says how much is missing. A value that orjson takes
+as it is, nearly every value, costs one call of orjson and one look for secrets.
 """
 
 from __future__ import annotations

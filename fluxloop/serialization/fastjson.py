@@ -3,8 +3,8 @@ The fast way to JSON: orjson, as far as it can be trusted with values that belon
 
 Two things it does would end the process. It calls ``default``, and thereby lets other threads run, in the middle
 of a list which it reads without holding on to it; so it gets no ``default``, and what it does not know goes the
-careful way (`fluxloop.serialization.cleaning`). And since 3.12 it does not count the levels of tuples; where that is so, nothing
-that may hold one is given to it.
+careful way (`fluxloop.serialization.cleaning`). And since 3.12 it does not count the levels of tuples; where that is
+so, nothing that may hold one is given to it.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
@@ -39,6 +40,12 @@ class Descriptor:
             return _identity(os.stat(path)) == self.identity == _identity(os.fstat(self.fd))
         except OSError:
             return False
+
+    def remove(self, path: Path) -> None:
+        """Remove the file, whose path this is, and keep what locks it until it is gone."""
+        if os.name == "nt":  # Windows removes no file that is open, and has no lock to keep
+            self.close()
+        path.unlink(missing_ok=True)
 
     def close(
         self, *, fstat: Callable[[int], os.stat_result] = os.fstat, close: Callable[[int], None] = os.close

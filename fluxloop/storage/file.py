@@ -74,14 +74,16 @@ class FileStorage:
         failure: OSError | None = None
         for kind, day, line in records:
             key = (kind, day) if self._dated else (kind, "")
+            file = self._files.get(key)
             try:
-                file = self._files.get(key)
                 if file is None or file.look_at <= now:
                     self._look_and_write(key, line)
                 elif (written := os.write(file.fd, line)) != len(line):
                     file.finish(line, written)
             except OSError as exc:
                 failure = failure or explained(exc, f"keep a record in {self.path(*key)}")
+                if file is not None:
+                    file.look_at = 0.0  # the next record finds out whether the file is to blame
             if kind == "trace" and (file := self._files.get(("observation", key[1]))):
                 file.look_at = 0.0
         if failure is not None:
@@ -126,17 +128,16 @@ class FileStorage:
             now = monotonic()
             file = self._files.get(key)
             if file is None or not file.in_place(now):
-                if file is not None:
-                    self._moved()
+                self._look_around()
                 file = self._files[key] = _open(self.path(*key), self._mode)
                 while len(self._files) > MOST_OPEN:
                     self._files.pop(next(iter(self._files)))
             file.append(b"\n" + line if file.torn else line)
             file.look_at = file.look_closely_at
 
-    def _moved(self) -> None:
-        """One file was removed or renamed: look at the others before they are written to."""
-        for file in self._files.values():
+    def _look_around(self) -> None:
+        """One file was not there: see where the journal is, and the other files before they are written to."""
+        for file in list(self._files.values()):
             file.look_at = file.look_closely_at = 0.0
         self.journal.follow()
 
@@ -196,7 +197,7 @@ class _File(Descriptor):
                 if not written:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 rest = rest[written:]
-        except OSError:
+        except BaseException:
             self.torn, self.look_at = True, 0.0
             raise
 
@@ -214,7 +215,7 @@ def _open(path: Path, mode: int) -> _File:
 def _ends_torn(fd: int) -> bool:
     """Whether the file ends in a piece of a line which nobody is writing any more."""
     before = -1
-    for _ in range(1_000):
+    for _ in range(100):  # after so many looks the file has grown a hundred times, so somebody is at work
         # Writing nothing waits for a writer that is in the middle of its line (it takes the inode's lock). Half
         # lines are common sights without it: of two writers of 4 MB, a look at the last byte met one each time.
         os.write(fd, b"")

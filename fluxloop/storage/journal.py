@@ -11,7 +11,10 @@ from __future__ import annotations
 import atexit
 import math
 import os
+import sys
 import threading
+from io import FileIO
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,15 +23,20 @@ from weakref import WeakSet
 from .. import ids
 from ..kinds import SCHEMA_VERSION, Status
 from .decoding import decoded
-from .descriptors import lock, runs
+from .descriptors import Descriptor, lock, runs
 from .slots import NAME, NOTHING, SLOT_BYTES, Slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from io import FileIO
 
 RETRY_S = 1.0
 """After a journal could not be made (disk full, folder not writable), observations begin without it for so long."""
+
+EXIT_S = 0.5
+"""How long the exit waits for a thread that is just making a journal; one stuck on a dead disk must not hold it up."""
+
+MOST_TIDIED = 100
+"""Journals a process looks at, when it makes its own, for those it can remove."""
 
 _BRACE = ord("{")
 
@@ -121,6 +129,8 @@ class Journal:
 
     def _provide(self) -> None:
         if self._live is NOTHING:
+            _tidy(self.folder)
+            _close_at_the_end_of_a_worker()
             made = Slots(self.folder)
             if self._live is NOTHING:  # unless a signal handler recorded something meanwhile
                 self._live = made
@@ -187,7 +197,7 @@ def read_slots(file: FileIO, *, alive: bool) -> list[dict[str, Any]]:
     starts = (start for start in range(0, len(slots), SLOT_BYTES) if slots[start])
     whole = (slots[s : s + SLOT_BYTES] for s in starts if slots[s : s + SLOT_BYTES] == again[s : s + SLOT_BYTES])
     heads = (slot[: slot.index(b"\n")] for slot in whole if b"\n" in slot)
-    return [record for head in heads for record in decoded(head + b"}")]
+    return [record for head in heads for record in decoded(head + b"}") if record.keys() >= {"id", "trace_id"}]
 
 
 def crashed(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -217,11 +227,42 @@ def _forked() -> None:
         journal._forked()
 
 
-@atexit.register
-def _exiting() -> None:
+def _tidy(folder: Path) -> None:
+    """Remove what processes left that ended without a chance to (`os._exit`), if nothing was open in it."""
+    for path in islice(folder.glob(f"{NAME}*"), MOST_TIDIED):
+        try:
+            journal = Descriptor(os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0)))
+            with FileIO(journal.fd, closefd=False) as file:
+                if not is_alive(path, lock(journal.fd)) and not any(file.read()[::SLOT_BYTES]):
+                    journal.remove(path)
+        except OSError:
+            pass  # gone by now, or not ours to remove
+
+
+def _close_at_the_end_of_a_worker() -> None:
+    """A worker of `multiprocessing` ends by `os._exit`, past `atexit`; it has finalizers of its own instead."""
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None and processes.parent_process() is not None:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _close_all, exitpriority=0)
+
+
+def _close_all() -> None:
     for journal in list(_journals):
         journal.close()
-        journal._retry_at = math.inf  # what still runs now is not worth a new file nobody would remove
+
+
+@atexit.register
+def _exiting() -> None:
+    if not _changing.acquire(timeout=EXIT_S):
+        return
+    try:
+        _close_all()
+        for journal in list(_journals):
+            journal._retry_at = math.inf  # what still runs now is not worth a new file nobody would remove
+    finally:
+        _changing.release()
 
 
 ids.after_fork(_forked)

@@ -58,18 +58,18 @@ def _swept(path: Path, storage: FileStorage) -> int:
         with FileIO(journal.fd, closefd=False) as file:
             records = list(_new_records(read_slots(file, alive=False), storage))
         storage.write(records)
+        journal.remove(path)
     finally:
         journal.close()
-    path.unlink(missing_ok=True)
     return sum(record.kind == "observation" for record in records)
 
 
 def _new_records(slots: list[dict[str, Any]], storage: FileStorage) -> Iterator[Record]:
     """What the *slots* come to as records, without those the files have: they ended after all."""
-    begun = {slot["trace_id"]: slot["start_time"] for slot in slots if "trace" in slot}
+    begun = {slot["trace_id"]: slot.get("start_time") for slot in slots if "trace" in slot}
     lines: dict[tuple[Literal["observation", "trace"], str], dict[bytes, bytes]] = {}
     for slot in slots:
-        day = _day(begun.get(slot["trace_id"], slot["start_time"]))
+        day = _day(begun.get(slot["trace_id"], slot.get("start_time")))
         observation, trace = crashed(slot)
         _note(lines.setdefault(("observation", day), {}), "id", observation)
         if trace is not None:
@@ -79,8 +79,8 @@ def _new_records(slots: list[dict[str, Any]], storage: FileStorage) -> Iterator[
         yield from (Record(kind, day, line) for line in missing.values())
 
 
-def _day(time: str) -> str:
-    day = time[:10].replace("-", "")
+def _day(time: object) -> str:
+    day = str(time)[:10].replace("-", "")
     return day if re.fullmatch(r"\d{8}", day) else datetime.now(UTC).strftime("%Y%m%d")
 
 

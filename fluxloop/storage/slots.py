@@ -59,12 +59,10 @@ class Slots:
 
     def remove(self) -> None:
         """Remove the file, if it is still the one at its path."""
-        if not self.file.is_at(str(self.path)):
-            return
-        if os.name == "nt":  # which removes no file that is in use
-            self.map.close()
-            self.file.close()
-        self.path.unlink(missing_ok=True)
+        if self.file.is_at(str(self.path)):
+            if os.name == "nt":  # a file that is mapped cannot be removed there
+                self.map.close()
+            self.file.remove(self.path)
 
     def __del__(self) -> None:
         try:

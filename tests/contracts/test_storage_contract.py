@@ -49,13 +49,17 @@ def ids(storage: Readable) -> list[str]:
 
 
 def test_it_is_a_storage_by_its_methods(storage: Readable) -> None:
-    """`write`, `close` and `read` are the whole contract; no base class is needed."""
+    """
+    `write`, `close` and `read` are the whole contract; no base class is needed.
+    """
     assert isinstance(storage, Storage)
     assert isinstance(storage, Readable)
 
 
 def test_what_was_written_is_read_in_order(storage: Readable) -> None:
-    """Each kind of record comes back in the order it was written, decoded and unchanged."""
+    """
+    Each kind of record comes back in the order it was written, decoded and unchanged.
+    """
     storage.write([observation(n) for n in range(50)])
     storage.write([trace(1)])
 
@@ -63,7 +67,9 @@ def test_what_was_written_is_read_in_order(storage: Readable) -> None:
 
 
 def test_records_of_any_text_and_size_come_back(storage: Readable) -> None:
-    """Unicode, escaped newlines and a megabyte of it: a record is kept byte by byte."""
+    """
+    Unicode, escaped newlines and a megabyte of it: a record is kept byte by byte.
+    """
     line = '{"id":"o","trace_id":"t","input":"%s"}\n' % ("é\\n🙂\\u2028" * 100_000)
 
     storage.write([Record("observation", "20260117", line.encode())])
@@ -72,14 +78,18 @@ def test_records_of_any_text_and_size_come_back(storage: Readable) -> None:
 
 
 def test_no_records_are_no_trouble(storage: Readable) -> None:
-    """An empty batch writes nothing, and reading an unused storage finds nothing."""
+    """
+    An empty batch writes nothing, and reading an unused storage finds nothing.
+    """
     storage.write([])
 
     assert ids(storage) == []
 
 
 def test_it_can_be_closed_at_any_time_and_used_again(storage: Readable) -> None:
-    """`close` unused, twice, or between two records: nothing is lost."""
+    """
+    `close` unused, twice, or between two records: nothing is lost.
+    """
     storage.close()
     storage.write([observation(1)])
     storage.close()
@@ -90,7 +100,9 @@ def test_it_can_be_closed_at_any_time_and_used_again(storage: Readable) -> None:
 
 
 def test_it_takes_any_sequence(storage: Readable) -> None:
-    """Lists, tuples, and what else has a length and an order."""
+    """
+    Lists, tuples, and what else has a length and an order.
+    """
     batches: list[Sequence[Record]] = [[observation(1)], (observation(2), trace(1))]
 
     for batch in batches:
@@ -100,7 +112,9 @@ def test_it_takes_any_sequence(storage: Readable) -> None:
 
 
 def test_threads_lose_and_mix_nothing(storage: Readable) -> None:
-    """Eight threads at once, over two days: every record is there, once, whole, and in its thread's order."""
+    """
+    Eight threads at once, over two days: every record is there, once, whole, and in its thread's order.
+    """
 
     def work(name: int) -> None:
         for n in range(100):

@@ -73,6 +73,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
             [sys.executable, "-c", IN_A_CHILD + textwrap.dedent(script), *map(str, args)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            bufsize=0,  # a line read from it takes nothing from what `communicate` returns later
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         running.append(process)

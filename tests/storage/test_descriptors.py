@@ -28,7 +28,9 @@ def opened(path: Path) -> Iterator[Descriptor]:
 
 
 def test_a_descriptor_is_closed_with_its_last_user(path: Path) -> None:
-    """Nobody closes it early, and nobody has to close it."""
+    """
+    Nobody closes it early, and nobody has to close it.
+    """
     descriptor = Descriptor(os.open(path, os.O_RDWR | os.O_CREAT))
     number = descriptor.fd
 
@@ -39,7 +41,9 @@ def test_a_descriptor_is_closed_with_its_last_user(path: Path) -> None:
 
 
 def test_closing_twice_does_not_close_another_file(path: Path, opened: Descriptor) -> None:
-    """The number may belong to another file by the second time."""
+    """
+    The number may belong to another file by the second time.
+    """
     opened.close()
     other = os.open(path, os.O_RDONLY)
 
@@ -50,7 +54,9 @@ def test_closing_twice_does_not_close_another_file(path: Path, opened: Descripto
 
 
 def test_a_descriptor_knows_whether_its_path_leads_to_it(path: Path, opened: Descriptor) -> None:
-    """A removed file, and another one of the same name, are told from the file that is open."""
+    """
+    A removed file, and another one of the same name, are told from the file that is open.
+    """
     answers = [opened.is_at(str(path))]
     path.rename(path.with_suffix(".1"))
     answers.append(opened.is_at(str(path)))
@@ -61,7 +67,9 @@ def test_a_descriptor_knows_whether_its_path_leads_to_it(path: Path, opened: Des
 
 
 def test_a_lock_is_had_by_one_or_shared_by_readers(path: Path, opened: Descriptor) -> None:
-    """An exclusive lock keeps everybody else away; shared ones keep only the exclusive one away."""
+    """
+    An exclusive lock keeps everybody else away; shared ones keep only the exclusive one away.
+    """
     second = Descriptor(os.open(path, os.O_RDWR))
     third = Descriptor(os.open(path, os.O_RDWR))
 
@@ -76,7 +84,9 @@ def test_a_lock_is_had_by_one_or_shared_by_readers(path: Path, opened: Descripto
 
 
 def test_where_there_are_no_locks_we_say_so(opened: Descriptor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows has no `flock`, and some network file systems refuse it: then others have to decide."""
+    """
+    Windows has no `flock`, and some network file systems refuse it: then others have to decide.
+    """
 
     def refuse(fd: int, how: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
@@ -89,7 +99,9 @@ def test_where_there_are_no_locks_we_say_so(opened: Descriptor, monkeypatch: pyt
 
 
 def test_a_process_is_known_by_its_number() -> None:
-    """The running ones run, also those of other users; one that has ended does not."""
+    """
+    The running ones run, also those of other users; one that has ended does not.
+    """
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
 
@@ -97,7 +109,9 @@ def test_a_process_is_known_by_its_number() -> None:
 
 
 def test_a_process_we_may_not_signal_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To be refused is a sign of life."""
+    """
+    To be refused is a sign of life.
+    """
 
     def refuse(pid: int, signal: int) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")

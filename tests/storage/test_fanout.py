@@ -24,7 +24,9 @@ class Broken:
 
 
 def test_every_storage_gets_every_record(tmp_path: Path, record: Callable[..., Record]) -> None:
-    """Files to keep and memory to look at, from one run."""
+    """
+    Files to keep and memory to look at, from one run.
+    """
     file, memory = FileStorage(tmp_path), MemoryStorage()
 
     FanOut([file, memory]).write([record(1), record(2)])
@@ -33,7 +35,9 @@ def test_every_storage_gets_every_record(tmp_path: Path, record: Callable[..., R
 
 
 def test_one_that_fails_does_not_keep_records_from_the_others(record: Callable[..., Record]) -> None:
-    """X4: the storages behind a broken one get the record all the same; then its error is raised as it is."""
+    """
+    X4: the storages behind a broken one get the record all the same; then its error is raised as it is.
+    """
     memory = MemoryStorage()
     error = OSError("no disk")
 
@@ -45,7 +49,9 @@ def test_one_that_fails_does_not_keep_records_from_the_others(record: Callable[.
 
 
 def test_several_failures_are_raised_together(record: Callable[..., Record]) -> None:
-    """No failure hides another."""
+    """
+    No failure hides another.
+    """
     errors = [OSError("no disk"), ValueError("no sense")]
 
     with pytest.raises(ExceptionGroup, match="several storages failed") as caught:
@@ -55,7 +61,9 @@ def test_several_failures_are_raised_together(record: Callable[..., Record]) -> 
 
 
 def test_close_closes_all_though_one_fails(tmp_path: Path, record: Callable[..., Record]) -> None:
-    """A storage that cannot be closed does not keep the others open."""
+    """
+    A storage that cannot be closed does not keep the others open.
+    """
     file = FileStorage(tmp_path)
     file.write([record(1)])
 
@@ -66,7 +74,9 @@ def test_close_closes_all_though_one_fails(tmp_path: Path, record: Callable[...,
 
 
 def test_the_journal_is_that_of_the_first_storage_that_has_one(tmp_path: Path) -> None:
-    """One journal is enough: what was open is the same for all."""
+    """
+    One journal is enough: what was open is the same for all.
+    """
     first, second = FileStorage(tmp_path / "a"), FileStorage(tmp_path / "b")
 
     assert FanOut([MemoryStorage(), FanOut([first]), second]).journal is first.journal

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from fluxloop.storage import FileStorage, Record, file
+from fluxloop.storage.journal import read_journals
 
 Make = Callable[..., Record]
 Lines = Callable[[Path], list[dict[str, Any]]]
@@ -63,7 +64,9 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_record_is_in_its_file_when_write_returns(tmp_path: Path, record: Make, lines: Lines) -> None:
-    """S1-19: an observation can be read by others as soon as it has ended; nothing waits in a buffer."""
+    """
+    S1-19: an observation can be read by others as soon as it has ended; nothing waits in a buffer.
+    """
     storage = FileStorage(tmp_path)
 
     storage.write([record(1)])
@@ -72,7 +75,9 @@ def test_a_record_is_in_its_file_when_write_returns(tmp_path: Path, record: Make
 
 
 def test_observations_and_traces_have_a_file_each_per_day(tmp_path: Path, record: Make) -> None:
-    """S1-51, S1-52, S1-81: exactly the two files per day of the documentation, named by the record's day."""
+    """
+    S1-51, S1-52, S1-81: exactly the two files per day of the documentation, named by the record's day.
+    """
     storage = FileStorage(tmp_path / "traces")
 
     storage.write(
@@ -88,7 +93,9 @@ def test_observations_and_traces_have_a_file_each_per_day(tmp_path: Path, record
 
 
 def test_without_dates_all_days_share_two_files(tmp_path: Path, record: Make, lines: Lines) -> None:
-    """``dated=False`` writes the undated names that experiments use, whatever the day."""
+    """
+    ``dated=False`` writes the undated names that experiments use, whatever the day.
+    """
     storage = FileStorage(tmp_path, dated=False)
 
     storage.write([record(1), record(2, day="20260118"), record(2, kind="trace")])
@@ -98,7 +105,9 @@ def test_without_dates_all_days_share_two_files(tmp_path: Path, record: Make, li
 
 
 def test_each_record_is_one_system_call(tmp_path: Path, record: Make, writes: list[bytes]) -> None:
-    """Thread 38: a line is written whole, so that no other writer can get into the middle of it."""
+    """
+    Thread 38: a line is written whole, so that no other writer can get into the middle of it.
+    """
     storage = FileStorage(tmp_path)
     records = [record(n, input="x" * 100_000) for n in range(3)]
 
@@ -108,7 +117,9 @@ def test_each_record_is_one_system_call(tmp_path: Path, record: Make, writes: li
 
 
 def test_a_storage_touches_nothing_before_its_first_record(tmp_path: Path) -> None:
-    """S1-03: making a storage, and closing it unused, leaves no folder behind."""
+    """
+    S1-03: making a storage, and closing it unused, leaves no folder behind.
+    """
     FileStorage(tmp_path / "traces").close()
 
     assert names(tmp_path) == []
@@ -117,7 +128,9 @@ def test_a_storage_touches_nothing_before_its_first_record(tmp_path: Path) -> No
 def test_a_relative_folder_stays_where_the_storage_was_made(
     tmp_path: Path, record: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A program that changes its working directory does not scatter its traces."""
+    """
+    A program that changes its working directory does not scatter its traces.
+    """
     monkeypatch.chdir(tmp_path)
     storage = FileStorage("./traces")
     (tmp_path / "elsewhere").mkdir()
@@ -129,7 +142,9 @@ def test_a_relative_folder_stays_where_the_storage_was_made(
 
 
 def test_files_are_for_their_owner_alone_unless_asked(tmp_path: Path, record: Make) -> None:
-    """Traces hold what users said: mode 600 by default, and ``mode=`` where others have to read them."""
+    """
+    Traces hold what users said: mode 600 by default, and ``mode=`` where others have to read them.
+    """
     FileStorage(tmp_path / "private").write([record(1)])
     FileStorage(tmp_path / "shared", mode=0o644).write([record(1)])
 
@@ -142,7 +157,9 @@ def test_files_are_for_their_owner_alone_unless_asked(tmp_path: Path, record: Ma
 
 
 def test_many_days_hold_few_files_open(tmp_path: Path, record: Make) -> None:
-    """A program that runs for months lets go of the files of past days."""
+    """
+    A program that runs for months lets go of the files of past days.
+    """
     storage = FileStorage(tmp_path)
     before = open_files()
 
@@ -154,7 +171,9 @@ def test_many_days_hold_few_files_open(tmp_path: Path, record: Make) -> None:
 
 
 def test_close_lets_go_and_a_later_write_opens_again(tmp_path: Path, record: Make, lines: Lines) -> None:
-    """After `close` no descriptor is left; records that come later are kept all the same."""
+    """
+    After `close` no descriptor is left; records that come later are kept all the same.
+    """
     before = open_files()
     storage = FileStorage(tmp_path)
     storage.write([record(1)])
@@ -168,7 +187,9 @@ def test_close_lets_go_and_a_later_write_opens_again(tmp_path: Path, record: Mak
 
 
 def test_a_forgotten_storage_closes_its_files(tmp_path: Path, record: Make) -> None:
-    """A storage that is dropped without `close` leaks no descriptor (and warns of nothing)."""
+    """
+    A storage that is dropped without `close` leaks no descriptor (and warns of nothing).
+    """
     before = open_files()
     FileStorage(tmp_path).write([record(1), record(1, kind="trace")])
     gc.collect()
@@ -177,7 +198,9 @@ def test_a_forgotten_storage_closes_its_files(tmp_path: Path, record: Make) -> N
 
 
 def test_a_descriptor_that_became_somebody_elses_is_neither_written_nor_closed(tmp_path: Path, record: Make) -> None:
-    """A program that closes every number it finds, as daemons do, does not find our lines in its own files."""
+    """
+    A program that closes every number it finds, as daemons do, does not find our lines in its own files.
+    """
     storage = FileStorage(tmp_path)
     storage.write([record(1), record(1, kind="trace")])
     ours = {opened.fd for opened in storage._files.values()}
@@ -196,11 +219,29 @@ def test_a_descriptor_that_became_somebody_elses_is_neither_written_nor_closed(t
         os.close(fd)
 
 
+def test_a_descriptor_somebody_closed_costs_one_record_at_most(tmp_path: Path, record: Make) -> None:
+    """
+    X4: the record that meets it is refused, and counted by the recorder; the next opens the file again.
+    """
+    storage = FileStorage(tmp_path)
+    storage.write([record(1)])
+    (opened,) = storage._files.values()
+    os.close(opened.fd)
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        storage.write([record(2)])
+    storage.write([record(3)])
+
+    assert [each["id"] for each in storage.read()] == ["o1", "o3"]
+
+
 # Files that disappear
 
 
 def test_a_folder_deleted_between_two_traces_is_made_again(tmp_path: Path, record: Make, clock: Clock) -> None:
-    """`rm -rf traces` between two runs: the first record of the second run is in a new file, not in a deleted one."""
+    """
+    `rm -rf traces` between two runs: the first record of the second run is in a new file, not in a deleted one.
+    """
     storage = FileStorage(tmp_path / "traces")
     storage.write([record(1), record(1, kind="trace")])
     shutil.rmtree(tmp_path / "traces")
@@ -213,7 +254,9 @@ def test_a_folder_deleted_between_two_traces_is_made_again(tmp_path: Path, recor
 def test_a_folder_deleted_during_a_trace_is_noticed_within_half_a_second(
     tmp_path: Path, record: Make, clock: Clock
 ) -> None:
-    """In the middle of a trace a look at the file every half second keeps records out of deleted files."""
+    """
+    In the middle of a trace a look at the file every half second keeps records out of deleted files.
+    """
     storage = FileStorage(tmp_path / "traces")
     storage.write([record(1)])
     shutil.rmtree(tmp_path / "traces")
@@ -226,7 +269,9 @@ def test_a_folder_deleted_during_a_trace_is_noticed_within_half_a_second(
 
 @pytest.mark.parametrize("name", ["observations_20260117.jsonl", "traces_20260117.jsonl"])
 def test_a_rotated_file_is_noticed_within_half_a_second(tmp_path: Path, record: Make, clock: Clock, name: str) -> None:
-    """Where a tool renames one of the files, records go on in a new one of the old name."""
+    """
+    Where a tool renames one of the files, records go on in a new one of the old name.
+    """
     storage = FileStorage(tmp_path)
     storage.write([record(1), record(1, kind="trace")])
     (tmp_path / name).rename(tmp_path / f"{name}.1")
@@ -239,9 +284,9 @@ def test_a_rotated_file_is_noticed_within_half_a_second(tmp_path: Path, record: 
 
 
 def test_the_journal_follows_the_files(tmp_path: Path, record: Make, head: Callable[..., bytes]) -> None:
-    """What was open when the folder was deleted is in the journal of the new folder."""
-    from fluxloop.storage.journal import read_journals
-
+    """
+    What was open when the folder was deleted is in the journal of the new folder.
+    """
     storage = FileStorage(tmp_path / "traces")
     storage.write([record(1), record(1, kind="trace")])
     storage.journal.put(head(2))
@@ -252,18 +297,36 @@ def test_the_journal_follows_the_files(tmp_path: Path, record: Make, head: Calla
     assert [[each["id"] for each in journal.records] for journal in read_journals(tmp_path / "traces")] == [["o2"]]
 
 
+def test_a_journal_that_is_older_than_the_files_follows_too(
+    tmp_path: Path, record: Make, head: Callable[..., bytes]
+) -> None:
+    """
+    An agent that works for an hour before its first observation ends may see its folder deleted meanwhile.
+    """
+    storage = FileStorage(tmp_path / "traces")
+    storage.journal.put(head(1))
+    shutil.rmtree(tmp_path / "traces")
+
+    storage.write([record(2)])
+
+    assert [[each["id"] for each in journal.records] for journal in read_journals(tmp_path / "traces")] == [["o1"]]
+
+
 # Torn ends
 
 
 def test_a_torn_end_is_healed_by_the_first_write(
-    tmp_path: Path, record: Make, lines: Lines, writes: list[bytes]
+    tmp_path: Path, record: Make, clock: Clock, writes: list[bytes]
 ) -> None:
-    """What a killed process left of a line does not swallow the next record; line and newline are one write."""
+    """
+    What a killed process left of a line does not swallow the next record; line and newline are one write.
+    """
     path = tmp_path / "observations_20260117.jsonl"
     path.write_bytes(record(1).line + b'{"id":"o2","trace_')
     storage = FileStorage(tmp_path)
 
     storage.write([record(3)])
+    clock.now += file.LOOK_EVERY_S
     storage.write([record(4)])
 
     assert path.read_bytes() == record(1).line + b'{"id":"o2","trace_\n' + record(3).line + record(4).line
@@ -271,11 +334,29 @@ def test_a_torn_end_is_healed_by_the_first_write(
 
 
 def test_a_whole_last_line_gets_no_blank_line(tmp_path: Path, record: Make) -> None:
-    """Opening a file that ends well adds nothing: ``for line in file: json.loads(line)`` works on all our files."""
+    """
+    Opening a file that ends well adds nothing: ``for line in file: json.loads(line)`` works on all our files.
+    """
     FileStorage(tmp_path).write([record(1)])
     FileStorage(tmp_path).write([record(2)])
 
     assert (tmp_path / "observations_20260117.jsonl").read_bytes() == record(1).line + record(2).line
+
+
+def test_a_file_that_never_stands_still_is_not_taken_for_torn(
+    tmp_path: Path, record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Where others are writing at each look, their lines are not torn, and looking comes to an end.
+    """
+    path = tmp_path / "observations_20260117.jsonl"
+    path.write_bytes(b"{")
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data or b"x"))
+
+    FileStorage(tmp_path).write([record(1)])
+
+    assert path.read_bytes().endswith(b"xxx" + record(1).line)
 
 
 @pytest.fixture
@@ -301,7 +382,9 @@ def full() -> OSError:
 def test_a_short_write_is_finished(
     tmp_path: Path, record: Make, lines: Lines, short_writes: list[int | OSError]
 ) -> None:
-    """A system call that takes only part of a line is followed by others until the line is whole."""
+    """
+    A system call that takes only part of a line is followed by others until the line is whole.
+    """
     storage = FileStorage(tmp_path)
     storage.write([record(1)])
     short_writes += [5, 1, 7]
@@ -316,7 +399,9 @@ def test_a_short_write_is_finished(
 def test_a_line_cut_by_a_full_disk_spoils_no_other(
     tmp_path: Path, record: Make, short_writes: list[int | OSError], then: int | OSError
 ) -> None:
-    """Thread 38: after a partial write and a full disk, the next record begins on a line of its own."""
+    """
+    Thread 38: after a partial write and a full disk, the next record begins on a line of its own.
+    """
     storage = FileStorage(tmp_path)
     storage.write([record(1)])
     short_writes += [5, then, full()]
@@ -339,7 +424,9 @@ def test_a_line_cut_by_a_full_disk_spoils_no_other(
 def test_one_record_that_fails_does_not_keep_the_others(
     tmp_path: Path, record: Make, short_writes: list[int | OSError]
 ) -> None:
-    """X4: of several records handed over at once, each is tried; the failure is raised at the end."""
+    """
+    X4: of several records handed over at once, each is tried; the failure is raised at the end.
+    """
     storage = FileStorage(tmp_path)
     storage.write([record(0)])
     short_writes += [full()]
@@ -351,7 +438,9 @@ def test_one_record_that_fails_does_not_keep_the_others(
 
 
 def test_a_folder_that_is_a_file_is_said_clearly(tmp_path: Path, record: Make) -> None:
-    """The message has what we tried, where, and what to do."""
+    """
+    The message has what we tried, where, and what to do.
+    """
     (tmp_path / "traces").write_text("notes")
 
     with pytest.raises(NotADirectoryError) as caught:
@@ -364,7 +453,9 @@ def test_a_folder_that_is_a_file_is_said_clearly(tmp_path: Path, record: Make) -
 
 
 def test_a_folder_below_a_file_is_said_clearly(tmp_path: Path, record: Make) -> None:
-    """Nor can a folder be made inside of something that is none."""
+    """
+    Nor can a folder be made inside of something that is none.
+    """
     (tmp_path / "notes.txt").write_text("notes")
 
     with pytest.raises(NotADirectoryError, match="A file stands where the folder should be"):
@@ -374,7 +465,9 @@ def test_a_folder_below_a_file_is_said_clearly(tmp_path: Path, record: Make) -> 
 def test_an_error_nobody_foresaw_still_says_where_and_what_next(
     tmp_path: Path, record: Make, short_writes: list[int | OSError]
 ) -> None:
-    """Other failures of the disk come with their own words and the way to `fluxloop doctor`."""
+    """
+    Other failures of the disk come with their own words and the way to `fluxloop doctor`.
+    """
     storage = FileStorage(tmp_path)
     storage.write([record(1)])
     short_writes += [OSError(errno.EIO, "Input/output error")]
@@ -384,7 +477,9 @@ def test_an_error_nobody_foresaw_still_says_where_and_what_next(
 
 
 def test_writing_resumes_by_itself(tmp_path: Path, record: Make) -> None:
-    """When the cause is gone, records are kept again, by the same storage."""
+    """
+    When the cause is gone, records are kept again, by the same storage.
+    """
     (tmp_path / "traces").write_text("notes")
     storage = FileStorage(tmp_path / "traces")
     with pytest.raises(NotADirectoryError):
@@ -400,7 +495,9 @@ def test_writing_resumes_by_itself(tmp_path: Path, record: Make) -> None:
 
 
 def test_read_yields_day_by_day_observations_first(tmp_path: Path, record: Make) -> None:
-    """All records come back, in the order of their days; foreign files in the folder are left alone."""
+    """
+    All records come back, in the order of their days; foreign files in the folder are left alone.
+    """
     storage = FileStorage(tmp_path)
     storage.write([record(3, day="20260118"), record(1), record(1, kind="trace"), record(2)])
     (tmp_path / "observations.jsonl").write_bytes(record(9).line)
@@ -410,7 +507,9 @@ def test_read_yields_day_by_day_observations_first(tmp_path: Path, record: Make)
 
 
 def test_read_survives_torn_foreign_and_blank_lines(tmp_path: Path, record: Make) -> None:
-    """Whatever else is in a file, the whole records are found, also behind a torn one on the same line."""
+    """
+    Whatever else is in a file, the whole records are found, also behind a torn one on the same line.
+    """
     (tmp_path / "observations_20260117.jsonl").write_bytes(
         record(1).line + b"\n\xff\xfe\nnull\n[1]\n" + record(2).line[:9] + record(3).line + record(4).line[:-1]
     )
@@ -419,7 +518,9 @@ def test_read_survives_torn_foreign_and_blank_lines(tmp_path: Path, record: Make
 
 
 def test_reading_where_nothing_was_written_yields_nothing(tmp_path: Path) -> None:
-    """A folder that does not exist holds no records; asking is no error."""
+    """
+    A folder that does not exist holds no records; asking is no error.
+    """
     assert list(FileStorage(tmp_path / "traces").read()) == []
 
 
@@ -427,7 +528,9 @@ def test_reading_where_nothing_was_written_yields_nothing(tmp_path: Path) -> Non
 
 
 def test_check_finds_nothing_wrong_and_leaves_nothing(tmp_path: Path) -> None:
-    """Where records can be kept, `check` is silent, and makes neither the folder nor a file."""
+    """
+    Where records can be kept, `check` is silent, and makes neither the folder nor a file.
+    """
     problems = FileStorage(tmp_path / "a" / "b").check()
 
     assert problems == []
@@ -435,7 +538,9 @@ def test_check_finds_nothing_wrong_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_check_names_a_file_in_the_way(tmp_path: Path) -> None:
-    """The problem is told before the first record meets it."""
+    """
+    The problem is told before the first record meets it.
+    """
     (tmp_path / "traces").write_text("notes")
 
     (problem,) = FileStorage(tmp_path / "traces").check()
@@ -444,17 +549,35 @@ def test_check_names_a_file_in_the_way(tmp_path: Path) -> None:
 
 
 def test_check_tells_of_little_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that is nearly full is named before it is full."""
+    """
+    A disk that is nearly full is named before it is full.
+    """
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(12_345_678))
 
     assert FileStorage(tmp_path).check() == [f"{tmp_path} has only 12 MB free. Free some space on that disk."]
 
 
+def test_check_tells_why_there_is_no_journal(tmp_path: Path, head: Callable[..., bytes]) -> None:
+    """
+    What keeps a killed program's last steps from being readable is a problem, too.
+    """
+    storage = FileStorage(tmp_path / "traces")
+    (tmp_path / "traces").write_text("notes")
+    storage.journal.put(head(1))
+    (tmp_path / "traces").unlink()
+
+    (problem,) = storage.check()
+
+    assert problem.startswith(f"cannot keep a journal of open observations in {tmp_path}/traces")
+
+
 def test_check_names_files_that_may_not_be_written(
     tmp_path: Path, record: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that another user began is the commonest reason for records that cannot be kept."""
+    """
+    A file that another user began is the commonest reason for records that cannot be kept.
+    """
     storage = FileStorage(tmp_path)
     storage.write([record(1)])
     monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("observations_20260117.jsonl"))

@@ -44,7 +44,9 @@ def leave_behind(folder: Path, *lines: bytes) -> Path:
 
 
 def test_what_is_open_can_be_read_by_others(tmp_path: Path, head: Head) -> None:
-    """A slot holds the record's beginning from `put` to `free`, in a file that names its process."""
+    """
+    A slot holds the record's beginning from `put` to `free`, in a file that names its process.
+    """
     ours = Journal(tmp_path)
 
     first, second = ours.put(head(1)), ours.put(head(2), b',"input":"Hi"')
@@ -71,7 +73,9 @@ def test_what_is_open_can_be_read_by_others(tmp_path: Path, head: Head) -> None:
 
 
 def test_no_file_is_made_before_something_begins(tmp_path: Path) -> None:
-    """S1-03: a journal that was not needed leaves nothing, not even the folder."""
+    """
+    S1-03: a journal that was not needed leaves nothing, not even the folder.
+    """
     ours = Journal(tmp_path / "traces")
     ours.free(-1)
     ours.follow()
@@ -91,7 +95,9 @@ def test_no_file_is_made_before_something_begins(tmp_path: Path) -> None:
     ],
 )
 def test_a_slot_keeps_what_fits(tmp_path: Path, head_bytes: int, rest_bytes: int, kept: str | None) -> None:
-    """Both parts where they fit with their newline, else the head alone, else nothing."""
+    """
+    Both parts where they fit with their newline, else the head alone, else nothing.
+    """
     head = b'{"id":"o1","name":"' + b"n" * (head_bytes - 20) + b'"'
     rest = b',"input":"'.ljust(rest_bytes - 1, b"i") + b'"' if rest_bytes else b""
     ours = Journal(tmp_path)
@@ -104,7 +110,9 @@ def test_a_slot_keeps_what_fits(tmp_path: Path, head_bytes: int, rest_bytes: int
 
 
 def test_a_slot_that_held_more_shows_only_the_new(tmp_path: Path, head: Head) -> None:
-    """What a longer record left behind in the slot is not read."""
+    """
+    What a longer record left behind in the slot is not read.
+    """
     ours = Journal(tmp_path)
     ours.free(ours.put(head(1, input="x" * 500)))
 
@@ -115,7 +123,9 @@ def test_a_slot_that_held_more_shows_only_the_new(tmp_path: Path, head: Head) ->
 
 
 def test_the_file_grows_with_what_is_open(tmp_path: Path, head: Head) -> None:
-    """A thousand tasks at once are all in it; and slots are used again, so it does not grow for ever."""
+    """
+    A thousand tasks at once are all in it; and slots are used again, so it does not grow for ever.
+    """
     ours = Journal(tmp_path)
 
     for n in range(1_000):
@@ -132,7 +142,9 @@ def test_the_file_grows_with_what_is_open(tmp_path: Path, head: Head) -> None:
 def test_a_full_journal_gives_no_slot_until_one_is_free(
     tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond the most slots there are, observations begin without one, which harms nobody."""
+    """
+    Beyond the most slots there are, observations begin without one, which harms nobody.
+    """
     monkeypatch.setattr(slots, "MOST_SLOTS", FIRST_SLOTS)
     ours = Journal(tmp_path)
     taken = [ours.put(head(n)) for n in range(FIRST_SLOTS)]
@@ -145,7 +157,9 @@ def test_a_full_journal_gives_no_slot_until_one_is_free(
 
 
 def test_freeing_twice_does_not_give_a_slot_to_two(tmp_path: Path, head: Head) -> None:
-    """A slot freed by mistake a second time is still given out once."""
+    """
+    A slot freed by mistake a second time is still given out once.
+    """
     ours = Journal(tmp_path)
     slot = ours.put(head(1))
 
@@ -160,7 +174,9 @@ def test_freeing_twice_does_not_give_a_slot_to_two(tmp_path: Path, head: Head) -
 def test_any_order_of_beginnings_and_endings_leaves_what_is_open(
     tmp_path_factory: pytest.TempPathFactory, script: list[tuple[bool, int]]
 ) -> None:
-    """Property: after any script, the journal holds exactly what was put and not freed."""
+    """
+    Property: after any script, the journal holds exactly what was put and not freed.
+    """
     folder = tmp_path_factory.mktemp("script")
     ours = Journal(folder)
     open_slots: dict[int, int] = {}
@@ -177,7 +193,9 @@ def test_any_order_of_beginnings_and_endings_leaves_what_is_open(
 
 
 def test_threads_never_share_a_slot(tmp_path: Path, head: Head) -> None:
-    """Threads that begin and end at once: nobody's slot is overwritten while it is held."""
+    """
+    Threads that begin and end at once: nobody's slot is overwritten while it is held.
+    """
     ours = Journal(tmp_path)
     held: set[int] = set()
     shared: list[int] = []
@@ -225,7 +243,9 @@ class Dying:
 def test_a_beginning_that_was_cut_off_is_not_mixed_with_an_older_one(
     tmp_path: Path, head: Head, store: int, bytes_done: int
 ) -> None:
-    """Killed in the middle of `put`, at any byte: the slot is free, though older bytes would complete it."""
+    """
+    Killed in the middle of `put`, at any byte: the slot is free, though older bytes would complete it.
+    """
     ours = Journal(tmp_path)
     ours.free(ours.put(head(1)))
     ours._live.map = Dying(ours._live.map, store, bytes_done)  # type: ignore[assignment]
@@ -236,13 +256,36 @@ def test_a_beginning_that_was_cut_off_is_not_mixed_with_an_older_one(
     assert opened(tmp_path) == []
 
 
+def test_a_signal_handler_that_records_while_the_file_is_made_shares_it(
+    tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whatever runs in between in the same thread: no deadlock, and nothing open looks like a dead process's.
+    """
+    ours = Journal(tmp_path)
+    fill = slots._fill
+
+    def interrupted(fd: int, content: bytes) -> None:
+        monkeypatch.setattr(slots, "_fill", fill)
+        ours.put(head("-handler"))
+        fill(fd, content)
+
+    monkeypatch.setattr(slots, "_fill", interrupted)
+    ours.put(head("-main"))
+
+    assert [inflight.alive for inflight in read_journals(tmp_path)] == [True]
+    assert opened(tmp_path) == ["o-handler", "o-main"]
+
+
 # Trouble
 
 
 def test_where_no_journal_can_be_kept_put_says_so_and_goes_on(
     tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No exception reaches the program; the reason can be asked for, and a second later it is tried again."""
+    """
+    No exception reaches the program; the reason can be asked for, and a second later it is tried again.
+    """
     (tmp_path / "traces").write_text("notes")
     now = [1000.0]
     monkeypatch.setattr(journal, "monotonic", lambda: now[0])
@@ -264,7 +307,9 @@ def test_where_no_journal_can_be_kept_put_says_so_and_goes_on(
 def test_a_file_system_that_cannot_map_files_leaves_nothing_behind(
     tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some network file systems refuse: then there is no journal, and no useless file either."""
+    """
+    Some network file systems refuse: then there is no journal, and no useless file either.
+    """
 
     def refuse(fd: int, size: int) -> None:
         raise OSError(19, "No such device")
@@ -280,7 +325,9 @@ def test_a_file_system_that_cannot_map_files_leaves_nothing_behind(
 def test_a_reader_that_is_faster_than_our_lock_gets_a_file_of_its_own(
     tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between making a file and locking it a reader may look: the writer goes on with another name."""
+    """
+    Between making a file and locking it a reader may look: the writer goes on with another name.
+    """
     answers = [False, False, True]
     monkeypatch.setattr(slots, "lock", lambda fd: answers.pop(0))
     ours = Journal(tmp_path)
@@ -294,7 +341,9 @@ def test_a_reader_that_is_faster_than_our_lock_gets_a_file_of_its_own(
 def test_a_lock_nobody_lets_us_have_is_a_trouble_and_no_more(
     tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It does not loop for ever."""
+    """
+    It does not loop for ever.
+    """
     monkeypatch.setattr(slots, "lock", lambda fd: False)
     ours = Journal(tmp_path)
 
@@ -306,7 +355,9 @@ def test_a_lock_nobody_lets_us_have_is_a_trouble_and_no_more(
 def test_a_file_swept_away_before_it_was_locked_is_not_used(
     tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sweeper may remove the file in the same moment: the writer notices that its lock is on nothing."""
+    """
+    A sweeper may remove the file in the same moment: the writer notices that its lock is on nothing.
+    """
     locked: list[int] = []
 
     def lock_after_a_sweep(fd: int) -> bool:
@@ -325,7 +376,9 @@ def test_a_file_swept_away_before_it_was_locked_is_not_used(
 
 
 def test_close_removes_the_file_when_nothing_is_open(tmp_path: Path, head: Head) -> None:
-    """A normal end leaves nothing; a later observation makes a new file, for which old slots mean nothing."""
+    """
+    A normal end leaves nothing; a later observation makes a new file, for which old slots mean nothing.
+    """
     ours = Journal(tmp_path)
     old = ours.put(head(1))
     ours.free(old)
@@ -340,7 +393,9 @@ def test_close_removes_the_file_when_nothing_is_open(tmp_path: Path, head: Head)
 
 
 def test_close_keeps_what_is_open(tmp_path: Path, head: Head) -> None:
-    """An observation that goes on after `close` can still be read and freed; the next `close` removes the file."""
+    """
+    An observation that goes on after `close` can still be read and freed; the next `close` removes the file.
+    """
     ours = Journal(tmp_path)
     slot = ours.put(head(1))
 
@@ -354,7 +409,9 @@ def test_close_keeps_what_is_open(tmp_path: Path, head: Head) -> None:
 
 
 def test_a_journal_that_is_dropped_removes_its_file(tmp_path: Path, head: Head) -> None:
-    """Nobody has to call `close`."""
+    """
+    Nobody has to call `close`.
+    """
     ours = Journal(tmp_path)
     ours.free(ours.put(head(1)))
 
@@ -364,9 +421,30 @@ def test_a_journal_that_is_dropped_removes_its_file(tmp_path: Path, head: Head) 
     assert journals(tmp_path) == []
 
 
+def test_a_new_journal_tidies_up_after_processes_that_could_not(tmp_path: Path, head: Head) -> None:
+    """
+    Files in which a process that ended abruptly left nothing open are removed; last words and living ones stay.
+    """
+    left = leave_behind(tmp_path, head(1) + b"\n")
+    (tmp_path / ".inflight-999999-void").touch()
+    (tmp_path / ".inflight-999999-free").write_bytes(bytes(64 * SLOT_BYTES))
+    (tmp_path / ".inflight-999999-folder").mkdir()
+    other = Journal(tmp_path)
+    other.free(other.put(head(2)))
+    living = {path for path in journals(tmp_path) if f"-{os.getpid()}-" in path.name}
+
+    ours = Journal(tmp_path)
+    ours.put(head(3))
+
+    assert set(journals(tmp_path)) == living | {left, tmp_path / ".inflight-999999-folder", ours._live.path}
+    assert opened(tmp_path) == ["o1", "o3"]
+
+
 @pytest.mark.parametrize("how", ["deleted", "renamed"])
 def test_follow_takes_what_is_open_along(tmp_path: Path, head: Head, how: str) -> None:
-    """When the folder was deleted or renamed, the journal goes on in a new one; in the old one nothing is open."""
+    """
+    When the folder was deleted or renamed, the journal goes on in a new one; in the old one nothing is open.
+    """
     ours = Journal(tmp_path / "traces")
     first, second = ours.put(head(1)), ours.put(head(2))
     (tmp_path / "traces").rename(tmp_path / "old")
@@ -384,7 +462,9 @@ def test_follow_takes_what_is_open_along(tmp_path: Path, head: Head, how: str) -
 
 
 def test_follow_stays_where_nothing_moved(tmp_path: Path, head: Head) -> None:
-    """It is asked often, and does something seldom."""
+    """
+    It is asked often, and does something seldom.
+    """
     ours = Journal(tmp_path)
     ours.put(head(1))
     before = journals(tmp_path)
@@ -395,7 +475,9 @@ def test_follow_stays_where_nothing_moved(tmp_path: Path, head: Head) -> None:
 
 
 def test_follow_that_cannot_is_a_trouble_and_no_more(tmp_path: Path, head: Head) -> None:
-    """Where the new folder cannot be made, the program goes on, and what is open can still be freed."""
+    """
+    Where the new folder cannot be made, the program goes on, and what is open can still be freed.
+    """
     ours = Journal(tmp_path / "traces")
     slot = ours.put(head(1))
     (tmp_path / "traces").rename(tmp_path / "old")
@@ -412,24 +494,39 @@ def test_follow_that_cannot_is_a_trouble_and_no_more(tmp_path: Path, head: Head)
 
 
 def test_a_journal_nobody_holds_is_of_a_dead_process(tmp_path: Path, head: Head) -> None:
-    """A file that is not locked holds the last words of its process."""
+    """
+    A file that is not locked holds the last words of its process.
+    """
     path = leave_behind(tmp_path, head(1) + b"\n", b"", head(2) + b"\n")
 
     assert [(alive, found, len(records)) for alive, found, records in read_journals(tmp_path)] == [(False, path, 2)]
 
 
 @pytest.mark.parametrize(
-    "slot", [b'{"id":"o2","na', b'{"id":"o2","na\n', b"\0" + b'{"id":"o2"\n', b"\xff\n", b"\n", b"x" * SLOT_BYTES]
+    "slot",
+    [
+        b'{"id":"o2","na',
+        b'{"id":"o2","na\n',
+        b"\0" + b'{"id":"o2"\n',
+        b"\xff\n",
+        b"\n",
+        b'{"other":1\n',
+        b"x" * SLOT_BYTES,
+    ],
 )
 def test_what_is_no_whole_beginning_is_left_out(tmp_path: Path, head: Head, slot: bytes) -> None:
-    """Torn, half freed and foreign slots hide no other slot."""
+    """
+    Torn, half freed and foreign slots hide no other slot.
+    """
     leave_behind(tmp_path, head(1) + b"\n", slot, head(3) + b"\n")
 
     assert opened(tmp_path) == ["o1", "o3"]
 
 
 def test_a_file_cut_short_is_read_as_far_as_it_goes(tmp_path: Path, head: Head) -> None:
-    """A copy that was broken off, or an empty file, is no error."""
+    """
+    A copy that was broken off, or an empty file, is no error.
+    """
     path = leave_behind(tmp_path, head(1) + b"\n", head(2) + b"\n")
     path.write_bytes(path.read_bytes()[: SLOT_BYTES + 20])
     (tmp_path / ".inflight-1-empty").touch()
@@ -438,7 +535,9 @@ def test_a_file_cut_short_is_read_as_far_as_it_goes(tmp_path: Path, head: Head) 
 
 
 def test_a_slot_that_changes_while_it_is_read_is_left_out(tmp_path: Path, head: Head) -> None:
-    """Of a running process only what stands still between two looks is read."""
+    """
+    Of a running process only what stands still between two looks is read.
+    """
     steady, changed = head(1).ljust(SLOT_BYTES, b"\n"), head(2).ljust(SLOT_BYTES, b"\n")
 
     class Changing:
@@ -456,7 +555,9 @@ def test_a_slot_that_changes_while_it_is_read_is_left_out(tmp_path: Path, head: 
 
 
 def test_a_folder_without_journals_has_nothing_open(tmp_path: Path) -> None:
-    """Nor has one that does not exist; and a journal that is none is passed over."""
+    """
+    Nor has one that does not exist; and a journal that is none is passed over.
+    """
     (tmp_path / ".inflight-folder").mkdir()
 
     assert list(read_journals(tmp_path)) == []
@@ -464,7 +565,9 @@ def test_a_folder_without_journals_has_nothing_open(tmp_path: Path) -> None:
 
 
 def test_reading_does_not_disturb_the_writer(tmp_path: Path, head: Head) -> None:
-    """A reader in the middle of its reading holds no lock on anything the writer needs."""
+    """
+    A reader in the middle of its reading holds no lock on anything the writer needs.
+    """
     ours = Journal(tmp_path)
     ours.put(head(1))
     reading = read_journals(tmp_path)
@@ -479,7 +582,9 @@ def test_reading_does_not_disturb_the_writer(tmp_path: Path, head: Head) -> None
 def test_without_locks_the_number_of_the_process_tells(
     tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where there is no `flock`, a journal is alive when a process of its number runs."""
+    """
+    Where there is no `flock`, a journal is alive when a process of its number runs.
+    """
     monkeypatch.setattr(descriptors, "CAN_LOCK", False)
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -497,7 +602,9 @@ def test_without_locks_the_number_of_the_process_tells(
 
 
 def test_a_crashed_root_stands_for_an_observation_and_a_trace() -> None:
-    """The record keeps what was known; its status is crashed, its level INFO, and it has no end."""
+    """
+    The record keeps what was known; its status is crashed, its level INFO, and it has no end.
+    """
     slot = {"id": "o1", "trace_id": "t1", "name": "Chat", "start_time": "2026-01-17T14:30:22.123456Z", "input": "Hi"}
 
     observation, trace = crashed({**slot, "trace": {"session_id": "s1", "tags": ["a"]}})
@@ -516,7 +623,9 @@ def test_a_crashed_root_stands_for_an_observation_and_a_trace() -> None:
 
 
 def test_a_crashed_child_is_an_observation_only() -> None:
-    """The trace line belongs to the root."""
+    """
+    The trace line belongs to the root.
+    """
     assert crashed({"id": "o1", "trace_id": "t1"}) == (
         {"id": "o1", "trace_id": "t1", "status": "crashed", "level": "INFO"},
         None,
@@ -527,7 +636,9 @@ def test_a_crashed_child_is_an_observation_only() -> None:
 
 
 def test_a_killed_process_leaves_what_was_open(tmp_path: Path, start: Callable[..., subprocess.Popen[bytes]]) -> None:
-    """S1-19, X4: `kill -9`, and what it had open reads as a dead process's; while it ran, as a living one's."""
+    """
+    S1-19, X4: `kill -9`, and what it had open reads as a dead process's; while it ran, as a living one's.
+    """
     process = start(
         """
         journal = Journal(folder)
@@ -559,7 +670,9 @@ def test_a_killed_process_leaves_what_was_open(tmp_path: Path, start: Callable[.
 def test_what_an_ordinary_exit_leaves(
     tmp_path: Path, start: Callable[..., subprocess.Popen[bytes]], ending: str, left: list[str]
 ) -> None:
-    """Nothing, if all had ended; what was still open at the exit otherwise, for its readers."""
+    """
+    Nothing, if all had ended; what was still open at the exit otherwise, for its readers.
+    """
     process = start(f"journal = Journal(folder); journal.free(journal.put(head(1))); {ending}", tmp_path)
     process.wait()
 
@@ -569,7 +682,9 @@ def test_what_an_ordinary_exit_leaves(
 
 
 def test_after_a_fork_each_process_has_its_own(tmp_path: Path, start: Callable[..., subprocess.Popen[bytes]]) -> None:
-    """Thread 31, X7: the child neither frees nor shows its parent's slots, and does not keep a killed parent alive."""
+    """
+    Thread 31, X7: the child neither frees nor shows its parent's slots, and does not keep a killed parent alive.
+    """
     parent = start(
         """
         journal = Journal(folder)
@@ -606,7 +721,9 @@ def test_after_a_fork_each_process_has_its_own(tmp_path: Path, start: Callable[.
 def test_a_child_that_exits_leaves_its_parents_journal(
     tmp_path: Path, start: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
-    """X7: a forked child that runs to its ordinary end removes its own file only."""
+    """
+    X7: a forked child that runs to its ordinary end removes its own file only.
+    """
     process = start(
         """
         journal = Journal(folder)
@@ -627,5 +744,7 @@ def test_a_child_that_exits_leaves_its_parents_journal(
 
 
 def test_inflight_is_a_plain_tuple(tmp_path: Path) -> None:
-    """Readers unpack it as ``alive, path, records``."""
+    """
+    Readers unpack it as ``alive, path, records``.
+    """
     assert Inflight(True, tmp_path, []) == (True, tmp_path, [])

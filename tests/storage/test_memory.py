@@ -12,7 +12,9 @@ from fluxloop.storage import MemoryStorage, Record
 
 
 def test_observations_and_traces_can_be_asked_for(record: Callable[..., Record]) -> None:
-    """The decoded records come back by kind, and all together in the order they were written."""
+    """
+    The decoded records come back by kind, and all together in the order they were written.
+    """
     storage = MemoryStorage()
 
     storage.write([record(1), record(1, kind="trace"), record(2)])
@@ -23,7 +25,9 @@ def test_observations_and_traces_can_be_asked_for(record: Callable[..., Record])
 
 
 def test_clear_forgets_and_recording_goes_on(record: Callable[..., Record]) -> None:
-    """A test can look at one thing after another."""
+    """
+    A test can look at one thing after another.
+    """
     storage = MemoryStorage()
     storage.write([record(1)])
 
@@ -34,7 +38,9 @@ def test_clear_forgets_and_recording_goes_on(record: Callable[..., Record]) -> N
 
 
 def test_the_newest_records_are_kept_where_there_is_a_bound(record: Callable[..., Record]) -> None:
-    """``max_records`` keeps a program that runs for months from growing."""
+    """
+    ``max_records`` keeps a program that runs for months from growing.
+    """
     storage = MemoryStorage(max_records=2)
 
     storage.write([record(1), record(2), record(3)])
@@ -44,13 +50,17 @@ def test_the_newest_records_are_kept_where_there_is_a_bound(record: Callable[...
 
 @pytest.mark.parametrize("bound", [0, -1])
 def test_a_bound_that_keeps_nothing_is_refused(bound: int) -> None:
-    """A memory that keeps nothing is surely a mistake, and says so at once."""
+    """
+    A memory that keeps nothing is surely a mistake, and says so at once.
+    """
     with pytest.raises(ConfigError, match=f"max_records must be at least 1, or None to keep all records, got {bound}"):
         MemoryStorage(max_records=bound)
 
 
 def test_threads_write_and_read_at_once(record: Callable[..., Record]) -> None:
-    """No record is lost, and no reader meets a changing list, when all happens at the same time."""
+    """
+    No record is lost, and no reader meets a changing list, when all happens at the same time.
+    """
     storage = MemoryStorage()
     seen: list[int] = []
 

@@ -23,7 +23,9 @@ class Own:
 
 @pytest.mark.parametrize("word", ["file", "FILE", " File "])
 def test_file_is_the_folder_of_base_path(tmp_path: Path, word: str) -> None:
-    """S1-24, S1-50: ``storage="file"`` writes under ``base_path``; words count in any case."""
+    """
+    S1-24, S1-50: ``storage="file"`` writes under ``base_path``; words count in any case.
+    """
     storage = open_storage(word, tmp_path)
 
     assert isinstance(storage, FileStorage)
@@ -31,19 +33,25 @@ def test_file_is_the_folder_of_base_path(tmp_path: Path, word: str) -> None:
 
 
 def test_memory_is_a_new_memory(tmp_path: Path) -> None:
-    """``storage="memory"`` keeps everything in memory."""
+    """
+    ``storage="memory"`` keeps everything in memory.
+    """
     assert isinstance(open_storage("memory", tmp_path), MemoryStorage)
 
 
 def test_an_object_with_the_two_methods_is_a_storage(tmp_path: Path) -> None:
-    """A storage of the user's own needs no base class."""
+    """
+    A storage of the user's own needs no base class.
+    """
     own = Own()
 
     assert open_storage(own, tmp_path) is own
 
 
 def test_a_list_writes_to_all_of_them(tmp_path: Path) -> None:
-    """Several storages are a list; a list of one is that one."""
+    """
+    Several storages are a list; a list of one is that one.
+    """
     own = Own()
 
     several = open_storage(["file", own], tmp_path)
@@ -68,7 +76,9 @@ def test_a_list_writes_to_all_of_them(tmp_path: Path) -> None:
     ],
 )
 def test_anything_else_is_refused_with_what_is_accepted(tmp_path: Path, spec: object, got: str) -> None:
-    """The message lists what is accepted, repeats what we got, and guesses what was meant."""
+    """
+    The message lists what is accepted, repeats what we got, and guesses what was meant.
+    """
     with pytest.raises(
         ConfigError, match=f'storage must be "file", "memory", an object with .* a list of these, {got}'
     ):
@@ -76,6 +86,8 @@ def test_anything_else_is_refused_with_what_is_accepted(tmp_path: Path, spec: ob
 
 
 def test_an_open_file_is_no_storage(tmp_path: Path) -> None:
-    """It has the two methods by name only, and would fail at the first record."""
+    """
+    It has the two methods by name only, and would fail at the first record.
+    """
     with (tmp_path / "out.jsonl").open("wb") as file, pytest.raises(ConfigError, match="BufferedWriter"):
         open_storage(file, tmp_path)

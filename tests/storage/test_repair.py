@@ -29,7 +29,9 @@ def leave_behind(folder: Path, *heads: bytes, name: str = "999999-dead") -> Path
 
 
 def test_what_was_open_becomes_crashed_records(tmp_path: Path, head: Head, lines: Lines) -> None:
-    """Each open observation gets its line, a root also its trace's, and the journal is gone."""
+    """
+    Each open observation gets its line, a root also its trace's, and the journal is gone.
+    """
     leave_behind(tmp_path, head(1, trace={"session_id": "s1"}), head(2, parent_id="o1"))
 
     count = sweep(tmp_path)
@@ -54,7 +56,9 @@ def test_what_was_open_becomes_crashed_records(tmp_path: Path, head: Head, lines
 
 
 def test_a_child_goes_to_the_day_its_trace_began(tmp_path: Path, head: Head, lines: Lines) -> None:
-    """A trace that ran over midnight stays in one day's files, as when it ends well."""
+    """
+    A trace that ran over midnight stays in one day's files, as when it ends well.
+    """
     leave_behind(tmp_path, head(2, start_time="2026-01-18T00:00:01.000000Z"), head(1, trace={}))
 
     sweep(tmp_path)
@@ -62,18 +66,23 @@ def test_a_child_goes_to_the_day_its_trace_began(tmp_path: Path, head: Head, lin
     assert [o["id"] for o in lines(tmp_path / "observations_20260117.jsonl")] == ["o2", "o1"]
 
 
-def test_a_time_nobody_can_read_goes_to_today(tmp_path: Path, head: Head) -> None:
-    """A strange beginning is kept all the same."""
-    leave_behind(tmp_path, head(1, start_time="soon"))
+@pytest.mark.parametrize("time", ["soon", "", None, 3])
+def test_a_time_nobody_can_read_goes_to_today(tmp_path: Path, head: Head, time: object) -> None:
+    """
+    A strange beginning is kept all the same.
+    """
+    leave_behind(tmp_path, head(1, start_time=time))
 
     sweep(tmp_path)
 
     (record,) = FileStorage(tmp_path).read()
-    assert record["start_time"] == "soon"
+    assert record["start_time"] == time
 
 
 def test_what_ended_after_all_is_not_written_again(tmp_path: Path, head: Head, record: Callable[..., Record]) -> None:
-    """A process killed between writing a record and freeing its slot has the record in the files: that one counts."""
+    """
+    A process killed between writing a record and freeing its slot has the record in the files: that one counts.
+    """
     storage = FileStorage(tmp_path)
     storage.write([record(1, status="success"), record(0, kind="trace", status="success")])
     before = list(storage.read())
@@ -87,7 +96,9 @@ def test_what_ended_after_all_is_not_written_again(tmp_path: Path, head: Head, r
 
 
 def test_undated_files_get_undated_records(tmp_path: Path, head: Head, lines: Lines) -> None:
-    """``dated=False`` is for folders that are written that way."""
+    """
+    ``dated=False`` is for folders that are written that way.
+    """
     leave_behind(tmp_path, head(1))
 
     sweep(tmp_path, dated=False)
@@ -96,7 +107,9 @@ def test_undated_files_get_undated_records(tmp_path: Path, head: Head, lines: Li
 
 
 def test_the_living_are_left_alone(tmp_path: Path, head: Head) -> None:
-    """What is open in a running process is its own business."""
+    """
+    What is open in a running process is its own business.
+    """
     ours = Journal(tmp_path)
     ours.put(head(1))
 
@@ -107,7 +120,9 @@ def test_the_living_are_left_alone(tmp_path: Path, head: Head) -> None:
 
 
 def test_sweeping_again_changes_nothing(tmp_path: Path, head: Head) -> None:
-    """Nor does sweeping where there is nothing to sweep."""
+    """
+    Nor does sweeping where there is nothing to sweep.
+    """
     leave_behind(tmp_path, head(1, trace={}))
     sweep(tmp_path)
     before = list(FileStorage(tmp_path).read())
@@ -119,7 +134,9 @@ def test_sweeping_again_changes_nothing(tmp_path: Path, head: Head) -> None:
 
 
 def test_a_sweep_that_failed_can_be_done_again(tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as the records are not kept, the journal is."""
+    """
+    As long as the records are not kept, the journal is.
+    """
 
     def refuse(fd: int, data: bytes) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -134,7 +151,9 @@ def test_a_sweep_that_failed_can_be_done_again(tmp_path: Path, head: Head, monke
 
 
 def test_what_cannot_be_opened_is_passed_over(tmp_path: Path, head: Head) -> None:
-    """Something else by that name stops nothing."""
+    """
+    Something else by that name stops nothing.
+    """
     (tmp_path / ".inflight-0").mkdir()
     leave_behind(tmp_path, head(1))
 
@@ -144,7 +163,9 @@ def test_what_cannot_be_opened_is_passed_over(tmp_path: Path, head: Head) -> Non
 def test_racing_sweepers_write_nothing_twice(
     tmp_path: Path, head: Head, start: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
-    """X7: four processes sweep the same 40 journals at once: each observation is written once."""
+    """
+    X7: four processes sweep the same 40 journals at once: each observation is written once.
+    """
     for n in range(40):
         leave_behind(tmp_path, *(head(f"{n}-{i}") for i in range(5)), name=f"999999-{n:02}")
     script = """
