@@ -8,7 +8,6 @@ not at all: what is left open under an observation ends with it.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +38,7 @@ class Entry:
         self.observation: OpenObservation | None = None
         """Its own, or the nearest recorded one above where it is folded; None where nothing is recorded."""
         self.is_folded = is_folded
-        self.below: dict[Hashable, Entry] | None = None
+        self.below: set[Entry] | None = None
         self.notes: Any = None
         """What it streamed so far; an adapter that is told of many small items may put notes of its own here."""
         self.about = about
@@ -56,14 +55,14 @@ class Ledger:
     The open observations of one adapter, by the framework's own ids.
 
     Every method is harmless for a key it does not know, and none raises into the framework. What has
-    ended is forgotten, so a ledger's size is that of what runs right now.
+    ended is forgotten, so a ledger's size is that of what runs right now. Events may come from many threads
+    at once: each step here is one operation on a dict or a set, hence no lock.
     """
 
     def __init__(self, client: FluxLoopClient = default) -> None:
         self.client = client
         self.entries: dict[Hashable, Entry] = {}
         """The runs that are open; to be read by the adapter, and changed by the ledger alone."""
-        self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -85,6 +84,7 @@ class Ledger:
         is_folded: bool = False,
         is_claimable: bool = False,
         about: Any = None,
+        started: int | None = None,
     ) -> OpenObservation | None:
         """
         Begin the observation of the run *key*, unless that is open already.
@@ -93,8 +93,8 @@ class Ledger:
             key: The framework's id of the run.
             kind: Its type.
             name: Its name.
-            parent: The id of the run it is part of; where that is unknown, what is current here is the
-                parent, and where nothing is, a trace is opened, named *name*. What user code inside the
+            parent: The id, or the entry, of the run it is part of; where that is unknown, what is current here
+                is the parent, and where nothing is, a trace is opened, named *name*. What user code inside the
                 parent has made current comes between the two.
             input: The value to capture.
             metadata: Put on the observation.
@@ -104,25 +104,25 @@ class Ledger:
             is_claimable: A `tool`-decorated function, or a TOOL pushed by hand, inside this run is this
                 very call, and its name, input, output and exception are the record's.
             about: See `Entry.about`.
+            started: When it began, by the recorder's `tick`, where that was not just now.
 
         Returns:
             The observation, or None where it is folded or nothing is recorded.
         """
         try:
-            with self._lock:
-                if key in self.entries:
-                    return None
-                above = self.entries.get(parent) if parent is not None else None
-                entry = self.entries[key] = Entry(key, above, is_folded, about)
-                if above is not None:
-                    if above.below is None:
-                        above.below = {}
-                    above.below[key] = entry
+            above = parent if parent is None or type(parent) is Entry else self.entries.get(parent)
+            entry = Entry(key, above, is_folded, about)
+            if self.entries.setdefault(key, entry) is not entry:
+                return None
+            if above is not None:
+                if above.below is None:
+                    above.below = set()
+                above.below.add(entry)
             if is_folded:
                 entry.observation = self._inside(above.observation) if above is not None else self._here()
                 return None
-            entry.observation = observation = self._begin(above, kind, name, input, trace)
-            if observation is None or isinstance(observation, Muted):
+            entry.observation = observation = self._begin(above, kind, name, input, trace, started)
+            if observation is None or type(observation) is Muted:
                 return None
             if is_claimable:
                 observation.is_claimable = True
@@ -136,7 +136,13 @@ class Ledger:
             return None
 
     def _begin(
-        self, above: Entry | None, kind: ObservationType, name: str, given: object, options: Mapping[str, Any] | None
+        self,
+        above: Entry | None,
+        kind: ObservationType,
+        name: str,
+        given: object,
+        options: Mapping[str, Any] | None,
+        started: int | None,
     ) -> OpenObservation | None:
         here = self._inside(above.observation) if above is not None else self._here()
         if here is None and above is not None and not above.is_folded:
@@ -151,8 +157,15 @@ class Ledger:
             return None
         if not trace.is_recording:
             return Muted(trace, Spec(self.client, kind, name)) if parent is None else None
-        captures = trace.recorder.captures_input
-        return OpenObservation(trace, parent, label_of(kind, name), given if captures else NOTHING)
+        recorder = trace.recorder
+        if not recorder.captures_input:
+            given = NOTHING
+        if started is None:
+            return OpenObservation(trace, parent, label_of(kind, name), given)
+        start_ns = recorder.now() - (recorder.tick() - started)
+        observation = OpenObservation(trace, parent, label_of(kind, name), given, start_ns=start_ns)
+        observation.started = started
+        return observation
 
     def _here(self) -> OpenObservation | None:
         return current() if self.client.is_default else self.client.innermost(current())
@@ -226,7 +239,7 @@ class Ledger:
         End the run *key*, and first what is still open below it.
 
         Args:
-            key: The framework's id of the run.
+            key: The framework's id of the run, or its entry.
             output: What came of it; what it streamed, where nothing is given.
             error: The exception that ended it, which also decides the status, or a text.
             status: How it ended, where that is known better than by *error*.
@@ -234,17 +247,15 @@ class Ledger:
             metadata: Added to the observation's.
             fields: Added to the record's top-level fields; they win over what was read from its stream.
         """
-        with self._lock:
-            entry = self.entries.pop(key, None)
-            if entry is None:
-                return
-            if entry.parent is not None and entry.parent.below is not None:
-                entry.parent.below.pop(key, None)
-        ending = status or (status_of(error) if isinstance(error, BaseException) else Status.SUCCESS)
+        entry = self.entries.pop(key.key if type(key) is Entry else key, None)
+        if entry is None:
+            return
+        if entry.parent is not None and entry.parent.below is not None:
+            entry.parent.below.discard(entry)
         if entry.below:
-            left_open_ends = Status.ABANDONED if ending is Status.SUCCESS else _for_children(ending)
+            ending = status or (status_of(error) if isinstance(error, BaseException) else Status.SUCCESS)
             for left_open in list(entry.below):
-                self.finish(left_open, status=left_open_ends)
+                self.finish(left_open, status=_for_children(ending))
         observation = entry.observation
         if entry.is_folded or observation is None:
             return
@@ -292,7 +303,10 @@ class Ledger:
 
 def _for_children(ending: Status) -> Status:
     """Return how what was open below something ends, where only that something's own ending was told."""
-    return Status.CANCELLED if ending is Status.ERROR else ending
+    return _BELOW.get(ending, ending)
+
+
+_BELOW = {Status.SUCCESS: Status.ABANDONED, Status.ERROR: Status.CANCELLED}
 
 
 def deeper(here: OpenObservation | None, there: OpenObservation | None) -> OpenObservation | None:

@@ -28,7 +28,7 @@ def chain_given(run: Run) -> object:
     if type(given) is dict and len(given) == 1 and type(text := given.get("input")) is str and not text:
         run.is_streamed = True
         return NOTHING
-    return given
+    return payloads.readable(given)
 
 
 def chat_given(run: Run) -> object:
@@ -54,21 +54,21 @@ def same(run: Run) -> object:
 
 def model_fields(run: Run) -> dict[str, Any]:
     """The model, its provider and its settings."""
-    return payloads.model_fields(run.metadata, run.extra.get("invocation_params") or {})
+    fields = payloads.model_fields(run.metadata, run.extra.get("invocation_params") or {})
+    run.model = fields["model"]
+    return fields
 
 
-def _tools_offered(run: Run) -> dict[str, Any]:
-    names = payloads.tool_names(run.extra.get("invocation_params") or {})
-    return {"tools": names} if names else {}
-
-
-def _call_answered(run: Run) -> dict[str, Any]:
-    call_id = run.extra.get("tool_call_id")
-    return {} if call_id is None else {"tool_call_id": call_id}
-
-
-def _store_asked(run: Run) -> dict[str, Any]:
-    return {ours: run.metadata[theirs] for theirs, ours in _STORE.items() if run.metadata.get(theirs) is not None}
+def add_details(run: Run, facts: dict[str, Any]) -> None:
+    """Add what is noted about models, tools and retrievers beside `Run.facts`."""
+    if run.event == "model":
+        if names := payloads.tool_names(run.extra.get("invocation_params") or {}):
+            facts["tools"] = names
+    elif run.event == "tool":
+        if (call_id := run.extra.get("tool_call_id")) is not None:
+            facts["tool_call_id"] = call_id
+    elif run.event == "retriever":
+        facts |= {ours: found for theirs, ours in _STORE.items() if (found := run.metadata.get(theirs)) is not None}
 
 
 _STORE = {
@@ -76,31 +76,24 @@ _STORE = {
     "ls_embedding_provider": "embedding_provider",
     "ls_embedding_model": "embedding_model",
 }
-
-DETAILS: dict[str, Callable[[Run], dict[str, Any]]] = {
-    "chain": lambda run: {},
-    "model": _tools_offered,
-    "tool": _call_answered,
-    "retriever": _store_asked,
-}
-"""What is noted about a run beside `Run.facts`, by its event."""
+"""What LangChain tells about a retriever's store, in our words."""
 
 
 def chain_ended(run: Run, outputs: Any, extra: dict[str, Any]) -> Ending:
     """A chain's output, and its input if that was still open."""
-    return {"output": outputs, "input": _late_input(run, extra)}
+    return {"output": payloads.readable(outputs), "input": _late_input(run, extra)}
 
 
 def model_ended(run: Run, response: Any, extra: dict[str, Any]) -> Ending:
     """A model's answer, and all it says about the call."""
-    fields = payloads.response_fields(response)
-    metadata = {"cached": True} if payloads.is_cached(response) else {}
-    asked, answered = model_fields(run)["model"], fields.get("model")
-    if asked is not None:
-        fields["model"] = None  # the record has the name it was asked for by
-        if answered is not None and answered != asked:
-            metadata["response_model"] = answered
-    return {"output": payloads.answer(response), "fields": fields, "metadata": metadata}
+    told: Ending = {"output": payloads.answer(response)}
+    if fields := payloads.response_fields(response):
+        told["fields"], told["metadata"] = fields, {}
+        if "usage" not in fields:
+            told["metadata"]["cached"] = True
+        if run.model is not None and (answered := fields.pop("model", None)) not in (None, run.model):
+            told["metadata"]["response_model"] = answered  # the record has the name it was asked for by
+    return told
 
 
 def tool_ended(run: Run, output: Any, extra: dict[str, Any]) -> Ending:
@@ -135,4 +128,4 @@ def bare(result: object) -> Ending:
 
 
 def _late_input(run: Run, extra: dict[str, Any]) -> object:
-    return extra.get("inputs", {"input": ""}) if run.is_streamed else NOTHING
+    return payloads.readable(extra.get("inputs", {"input": ""})) if run.is_streamed else NOTHING

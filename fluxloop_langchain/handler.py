@@ -16,11 +16,11 @@ from langchain_core.callbacks import BaseCallbackHandler
 
 from fluxloop.bridge import NOTHING, Entry
 from fluxloop.client import FluxLoopClient, default
-from fluxloop.endings import register_ending
+from fluxloop.endings import register_ending, status_of
 from fluxloop.ids import session_id
 from fluxloop.kinds import ObservationType, Status
 from fluxloop.lines import label_of
-from fluxloop.recorder import OpenTrace
+from fluxloop.observations import OpenTrace
 
 from . import events, payloads
 from .in_place import DONE, in_place
@@ -51,10 +51,9 @@ def _starts(event: str, read: events.StartReader) -> Any:
         **extra: Any,
     ) -> Any:
         try:
-            above = self.ledger.entries.get(parent_run_id)
+            above = self.ledger.entries.get(parent_run_id) if parent_run_id is not None else None
             name = extra.get("name") or name_of(serialized, event)
-            run = Run(self, event, run_id, name, given, tags or [], metadata or {}, extra, parent_run_id, above)
-            self.begin(run, read)
+            self.begin(Run(self, event, run_id, name, given, tags or [], metadata or {}, extra, above), read)
         except Exception as exc:
             self.client.broke("beginning it", exc)
         return DONE
@@ -70,9 +69,13 @@ def _ends(read: events.EndReader, *, event: str = "") -> Any:
             entry = self.ledger.entries.get(run_id)
             if entry is None and event == "model":
                 entry = self.missed(run_id, extra)
+            elif entry is not None and entry.is_folded and isinstance(result, Exception):
+                entry = self.unfold(entry, result)
             if entry is not None and entry.about.handler is self:
-                run = entry.about
-                self.end(run, read(run, result, extra) if entry.is_recorded else events.bare(result))
+                ending = read(entry.about, result, extra) if entry.is_recorded else events.bare(result)
+                if entry.notes is not None:
+                    entry.notes.is_answered = "output" in ending
+                self.end(entry.about, ending)
         except Exception as exc:
             self.client.broke("ending it", exc)
             self.ledger.finish(run_id)
@@ -173,35 +176,50 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         return self.client.switch.on
 
     def begin(self, run: Run, read: events.StartReader) -> None:
-        """Begin the observation of *run*, unless another handler of ours has."""
-        if run.above is None:
+        """Begin the observation of *run*, unless another handler of ours has; *read* tells what it was given."""
+        above = run.above
+        if above is None:
             _learn_control_flow()
         elif run.is_agent_edge():
-            _make_agent(run.above.parent)
-        if run.id in self.ledger:
-            if run.event == "model":
-                self._left_to_others.add(run.id)
+            _make_agent(above.parent)
+        if run.event == "model" and run.id in self.ledger:
+            self._left_to_others.add(run.id)
+        elif above is not None and not (above.is_recorded or above.is_folded):  # nor will this be
+            self.ledger.start(run.id, ObservationType.CHAIN, run.name, parent=above, about=run)
         elif self.is_folded(run):
-            self.ledger.start(run.id, ObservationType.CHAIN, run.name, parent=run.parent_id, is_folded=True, about=run)
+            run.started = self.client.recorder.tick()
+            self.ledger.start(run.id, ObservationType.CHAIN, run.name, parent=above, is_folded=True, about=run)
         else:
-            observation = self.ledger.start(
-                run.id,
-                self.kind_of(run),
-                run.name,
-                parent=run.parent_id,
-                input=read(run),
-                metadata=self.metadata_of(run),
-                fields=self.fields_of(run),
-                trace=run.trace_options() if run.above is None else None,
-                is_claimable=run.event == "tool",
-                about=run,
-            )
-            if run.above is None and observation is not None and observation.parent is not None:
-                _name_session(observation.trace, run)
+            self._record(run, read)
+
+    def _record(self, run: Run, read: events.StartReader) -> None:
+        observation = self.ledger.start(
+            run.id,
+            self.kind_of(run),
+            run.name,
+            parent=run.above,
+            input=read(run),
+            metadata=self.metadata_of(run),
+            fields=self.fields_of(run),
+            trace=run.trace_options() if run.above is None else None,
+            is_claimable=run.event == "tool",
+            about=run,
+            started=run.started,
+        )
+        if run.above is None and observation is not None and observation.parent is not None:
+            _name_session(observation.trace, run)
 
     def end(self, run: Run, ending: events.Ending) -> None:
         """End the observation of *run*, and what is still open below it."""
         self.ledger.finish(run.id, **ending)
+
+    def unfold(self, entry: Entry, error: Exception) -> Entry | None:
+        """Record a folded run after all, if it is what failed: it ended with *error* and nothing ran inside it."""
+        run = entry.about
+        if run.handler is self and entry.below is None and status_of(error) is Status.ERROR:
+            self.ledger.finish(entry)
+            self._record(run, events.chain_given)
+        return self.ledger.entries.get(run.id)
 
     def happened(self, run_id: UUID, name: str, read: Callable[[Any], object], what: Any) -> None:
         """Record a point in time in a run."""
@@ -222,7 +240,10 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
 
     def metadata_of(self, run: Run) -> dict[str, Any]:
         """Return what is noted about *run* when it begins."""
-        return run.facts() | events.DETAILS[run.event](run)
+        facts = run.facts()
+        if run.event != "chain":
+            events.add_details(run, facts)
+        return facts
 
     def fields_of(self, run: Run) -> dict[str, Any] | None:
         """Return the top-level fields of the record of *run*, such as ``model``, as far as its start tells them."""
@@ -240,7 +261,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         if run_id in self._left_to_others:
             self._left_to_others.discard(run_id)
         elif parent_id is None or above is not None:
-            run = Run(self, "model", run_id, "model", NOTHING, extra.get("tags") or [], {}, {}, parent_id, above)
+            run = Run(self, "model", run_id, "model", NOTHING, extra.get("tags") or [], {}, {}, above)
             self.begin(run, events.same)
         return self.ledger.entries.get(run_id)
 

@@ -15,7 +15,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 from fluxloop.bridge import Ledger, deeper
 from fluxloop.client import FluxLoopClient, default
 from fluxloop.context import add_locator
-from fluxloop.recorder import OpenObservation
+from fluxloop.observations import OpenObservation
 
 _running = var_child_runnable_config.get
 

@@ -7,8 +7,12 @@ model's invocation parameters only those known to be settings, as credentials li
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from langchain_core.documents import Document
+from langchain_core.messages import BaseMessage
+from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
 
 from fluxloop.usage import read_facts
 
@@ -35,6 +39,37 @@ PARAMETERS = frozenset(
 
 SCORES = ("score", "relevance_score", "similarity_score", "_score")
 """Where vector stores and rerankers leave a document's score in its metadata."""
+
+
+def readable(value: Any) -> object:
+    """Return *value* with the messages, prompts and documents at its top, in a list or in a dict, as plain data."""
+    if type(value) is dict:
+        return {name: _part(item) for name, item in value.copy().items()}
+    return _part(value)
+
+
+def _part(value: Any) -> object:
+    if type(value) is list:
+        return [read(item) if (read := _reader(type(item))) else item for item in value.copy()]
+    read = _reader(type(value))
+    return read(value) if read else value
+
+
+def _reader(kind: type) -> Callable[[Any], object] | None:
+    """Return what reads objects of *kind*; None for what is recorded as it is."""
+    try:
+        return _readers[kind]
+    except KeyError:
+        read = next((read for base, read in _BY_BASE.items() if issubclass(kind, base)), None)
+        if len(_readers) < MOST_TYPES:
+            _readers[kind] = read
+        return read
+
+
+_readers: dict[type, Callable[[Any], object] | None] = {}
+
+MOST_TYPES = 1_000
+"""Types remembered; a program that makes ever new ones must not make us grow."""
 
 
 def same(value: object) -> object:
@@ -105,12 +140,21 @@ def tool_names(parameters: Mapping[str, Any]) -> list[str]:
 
 
 def response_fields(response: Any) -> dict[str, Any]:
-    """Return usage, model and finish_reasons, as the end of a run tells them; an answer from a cache cost nothing."""
-    facts = read_facts(response)
+    """Return usage, model and finish_reasons, as the end of a run tells them; an answer from a cache has no usage."""
+    facts = read_facts(response) if response.llm_output or any(map(_tells, response.generations)) else None
     if facts is None:
         return {}
-    usage = None if is_cached(response) else facts.usage
-    return {"usage": usage, "model": facts.model, "finish_reasons": facts.finish_reasons}
+    fields = {"model": facts.model, "finish_reasons": facts.finish_reasons}
+    return fields if is_cached(response) else {"usage": facts.usage, **fields}
+
+
+def _tells(row: list[Any]) -> bool:
+    """Whether any of the generations says something about the call; those of fakes and of some local models do not."""
+    for one in row:
+        said = getattr(one, "message", one)
+        if one.generation_info or getattr(said, "usage_metadata", None) or getattr(said, "response_metadata", None):
+            return True
+    return False
 
 
 def is_cached(response: Any) -> bool:
@@ -162,6 +206,15 @@ def tool_failure(output: Any) -> str | None:
     if held and held.get("type") == "tool" and held.get("status") == "error":
         return str(held.get("content"))
     return None
+
+
+_BY_BASE: dict[type, Callable[[Any], object]] = {
+    BaseMessage: message,
+    Document: _document,
+    ChatPromptValue: lambda value: {"messages": [message(one) for one in value.messages]},
+    StringPromptValue: lambda value: value.text,
+}
+"""What reads LangChain's own data; subclasses are read alike."""
 
 
 def retry(state: Any) -> dict[str, Any]:

@@ -26,6 +26,9 @@ PLUMBING = frozenset(
 )
 """Runnables that only connect others, under the names they have where nobody gave them one."""
 
+BETWEEN = frozenset({"prompt", "parser"})
+"""Steps whose input is what the step before gave, and whose output what the next was given, or the chain gave."""
+
 MARK, AGENT = "ls_integration", "langchain_create_agent"
 """The metadata that all runs in an agent made by ``create_agent`` have, since langchain 1.2."""
 
@@ -60,11 +63,14 @@ class Run:
     metadata: dict[str, Any]
     extra: dict[str, Any]
     """The rest of what the event said, such as ``invocation_params``."""
-    parent_id: UUID | None
     above: Entry | None
     """Its parent; None where we never saw that begin."""
     is_streamed: bool = False
     """Whether its input is still to come."""
+    model: str | None = None
+    """The model that was asked for."""
+    started: int | None = None
+    """When it began, by the recorder's clock, where it is folded and may be recorded only later."""
 
     def kind(self) -> ObservationType:
         """Return AGENT for the run of an agent made by ``create_agent``, else CHAIN; no name makes an agent."""
@@ -82,6 +88,8 @@ class Run:
             return True
         if self.above is None or self.event != "chain":
             return False
+        if self.extra.get("run_type") in BETWEEN:
+            return True
         name = self.name
         if name in AGENT_LOOP:
             return self.metadata.get(MARK) == AGENT and self.node() == name
@@ -125,15 +133,16 @@ class Run:
         """Return what is noted about it: its id, the user's metadata and tags, its attempt or node if it is one."""
         facts: dict[str, Any] = {"run_id": self.id}
         if self.metadata:
-            facts |= self.own_metadata()
-        if self.tags:
-            if tags := self.own_tags():
-                facts["tags"] = tags
-            for tag in self.tags:
-                if tag.startswith("retry:attempt:"):
-                    facts["attempt"] = int(tag.rpartition(":")[2])
-            if self.node() is not None:
-                facts |= {name: item for name, item in self.metadata.items() if name.startswith("langgraph_")}
+            facts.update(self.own_metadata())
+        for tag in self.tags:
+            if not tag.startswith(INTERNAL_TAGS):
+                facts["tags"] = self.own_tags()
+            elif tag.startswith("retry:attempt:"):
+                facts["attempt"] = int(tag.rpartition(":")[2])
+            elif tag.startswith("graph:step:"):
+                facts.update({name: item for name, item in self.metadata.items() if name.startswith("langgraph_")})
+        if facts.get("tags") == []:
+            del facts["tags"]
         return facts
 
     def session(self) -> str | None:
@@ -142,6 +151,8 @@ class Run:
 
     def trace_options(self) -> dict[str, Any]:
         """Return what a trace that it opens takes over from it."""
+        if not self.metadata and not self.tags:
+            return {}
         return {
             "session_id": self.session(),
             "user_id": self.metadata.get("user_id"),

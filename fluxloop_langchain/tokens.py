@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from fluxloop.deltas import delta_text
-from fluxloop.recorder import OpenObservation
-from fluxloop.streams import StreamNotes
+from fluxloop.observations import OpenObservation
+from fluxloop.notes import StreamNotes
 
 
 class TokenNotes(StreamNotes):

@@ -139,12 +139,13 @@ def test_what_is_open_when_the_interpreter_exits_reads_back_as_crashed():
     """A daemon thread that never came back is not running for ever."""
     process = start(
         """
+        inside = threading.Event()
         def work():
             with fluxloop.instrument("never ends"):
-                print("in", flush=True)
+                inside.set()
                 time.sleep(60)
         threading.Thread(target=work, daemon=True).start()
-        time.sleep(0.3)
+        inside.wait()
         """
     )
     began = time.monotonic()

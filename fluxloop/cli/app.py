@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from .. import __version__
+import fluxloop
+
 from ..config import Configuration
 from ..errors import FluxLoopError
 from ..report import log
@@ -46,7 +47,7 @@ def run() -> int:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"fluxloop {__version__}")
+        typer.echo(f"fluxloop {fluxloop.__version__}")
         raise typer.Exit
 
 
@@ -119,7 +120,7 @@ def doctor(
     Check the set-up: every setting and where it comes from, the folder, crashed runs, damaged lines, frameworks.
     """
     log.addHandler(logging.NullHandler())  # what is wrong is printed below, and not twice
-    diagnosis = diagnose(Configuration(), __version__)
+    diagnosis = diagnose(Configuration(), fluxloop.__version__)
     if as_json:
         typer.echo(encode(diagnosis.as_json()))
     else:

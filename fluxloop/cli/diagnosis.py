@@ -23,6 +23,7 @@ from ..reading import Source
 from ..reading.lines import records_in
 from ..reading.source import open_records
 from ..storage.file import FileStorage
+from .words import counted
 
 MOST_NAMED = 20
 """Damaged places and crashed traces that are named one by one; all are counted."""
@@ -97,18 +98,12 @@ def diagnose(configuration: Configuration, version: str) -> Diagnosis:
     settings = configuration.settings()
     files = Files(str(settings.base_path))
     problems = [Problem(problem, "correct it where it was set, or unset it") for problem in configuration.problems()]
+    of_folder = _trouble_with_folder(settings.base_path, files)
     if settings.storage == "file" or (isinstance(settings.storage, tuple) and "file" in settings.storage):
-        problems += _trouble_with_folder(settings.base_path, files)
+        problems += of_folder
     problems += _trouble_with_records(settings.base_path, files)
     frameworks = [*_frameworks()]
-    problems += [
-        Problem(
-            f"{one.name} {one.version} is installed, supported is {one.supported}",
-            f"pip install '{one.name}{one.supported}'",
-        )
-        for one in frameworks
-        if not one.is_supported
-    ]
+    problems += [_trouble_with_framework(one) for one in frameworks if not one.is_supported]
     return Diagnosis(
         version,
         platform.python_version(),
@@ -118,6 +113,13 @@ def diagnose(configuration: Configuration, version: str) -> Diagnosis:
         frameworks,
         problems,
         [*_notes(files, enabled=settings.enabled)],
+    )
+
+
+def _trouble_with_framework(one: Framework) -> Problem:
+    return Problem(
+        f"{one.name} {one.version} is installed, and this FluxLoop works with {one.supported}",
+        f"pip install '{one.name}{one.supported}', or a FluxLoop that knows it: pip install --upgrade fluxloop",
     )
 
 
@@ -172,19 +174,19 @@ def _frameworks() -> Iterator[Framework]:
         requirements = [Requirement(text) for text in metadata.requires("fluxloop") or ()]
     except metadata.PackageNotFoundError:  # run from a checkout that was never installed
         return
-    for requirement in requirements:
-        marker = requirement.marker
-        of_extra = (
-            marker and not marker.evaluate({"extra": ""}) and any(marker.evaluate({"extra": e}) for e in FRAMEWORKS)
-        )
-        if of_extra and not requirement.extras:
-            version = _version(requirement.name)
-            yield Framework(
-                requirement.name,
-                str(requirement.specifier),
-                version,
-                version is None or requirement.specifier.contains(version, prereleases=True),
-            )
+    named = {one.name: one for one in requirements if _is_of_framework(one)}
+    for name, requirement in sorted(named.items()):
+        version = _version(name)
+        supported = ",".join(sorted(map(str, requirement.specifier), reverse=True))  # from-to, as people write it
+        is_supported = version is None or requirement.specifier.contains(version, prereleases=True)
+        yield Framework(name, supported, version, is_supported)
+
+
+def _is_of_framework(requirement: Requirement) -> bool:
+    marker = requirement.marker
+    if marker is None or requirement.name == "fluxloop" or marker.evaluate({"extra": ""}):
+        return False
+    return any(marker.evaluate({"extra": extra}) for extra in FRAMEWORKS)
 
 
 def _version(package: str) -> str | None:
@@ -202,15 +204,15 @@ def _notes(files: Files, *, enabled: bool) -> Iterator[str]:
     if (env := nearest(".env")) is not None:
         yield f"{env} counts in programs that call fluxloop.load_env(); this command does not load it"
     if files.running:
-        yield f"{files.running:,} observations are open in running programs: fluxloop view --follow"
+        yield f"{counted(files.running, 'observation')} open in running programs: fluxloop view --follow"
     if files.crashed:
         yield (
-            f"{files.crashed:,} observations were open when their process died: "
-            f"fluxloop view --trace {files.crashed_traces[0]} shows the first"
+            f"{counted(files.crashed, 'observation')} still open when the process died: "
+            f"fluxloop view --trace {files.crashed_traces[0]}"
         )
     if files.damaged:
         first = files.damage[0]
         yield (
-            f"{files.damaged:,} places in the files are no records and are left out when reading, "
-            f"the first in {first['path']} line {first['line']} ({first['reason']})"
+            f"{counted(files.damaged, 'place')} in the files left out when reading, "
+            f"first {first['path']} line {first['line']} ({first['reason']})"
         )

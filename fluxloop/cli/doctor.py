@@ -15,6 +15,7 @@ from ..kinds import Status
 from .diagnosis import Diagnosis, Files, Framework
 from .terminal import signs
 from .values import plain
+from .words import counted
 
 
 def print_diagnosis(found: Diagnosis, console: Console) -> None:
@@ -66,11 +67,13 @@ def _about_files(files: Files) -> list[tuple[str | Text, ...]]:
         ),
     ]
     if files.files:
-        rows.append(("records", Text(f"{files.records:,} in {files.files:,} files, {files.bytes / 1e6:,.1f} MB")))
-        rows.append(("damaged", Text(f"{files.damaged:,}", style="yellow" if files.damaged else "")))
+        rows.append(
+            ("records", Text(f"{files.records:,} in {counted(files.files, 'file')}, {files.bytes / 1e6:,.1f} MB"))
+        )
+        rows.append(("damaged", Text(counted(files.damaged, "place"), style="yellow" if files.damaged else "")))
     if files.running or files.crashed:
-        rows.append(("open now", Text(f"{files.running:,} observations")))
-        rows.append(("crashed", Text(f"{files.crashed:,} observations", style="yellow" if files.crashed else "")))
+        rows.append(("open now", Text(counted(files.running, "observation"))))
+        rows.append(("crashed", Text(counted(files.crashed, "observation"), style="yellow" if files.crashed else "")))
     return rows
 
 

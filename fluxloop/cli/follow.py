@@ -7,6 +7,7 @@ traces that are open and forgets each as it ends.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -68,13 +69,16 @@ class Watch:
         # Journals before files, as in `TraceReader`: what ends in between is met twice, and never missed.
         heads = self._heads(source)
         ended_now = [(trace_id_of(record), self._add(record)) for record in self._appended(source)]
-        for trace_id in heads.keys() - self._ended.keys():
-            self._open.setdefault(trace_id, Assembly(trace_id))
-        names = {trace_id: assembly.name for trace_id, assembly in self._open.items()}
-        seen = Seen()
+        for trace_id in heads:
+            if trace_id not in self._ended:
+                self._open.setdefault(trace_id, Assembly(trace_id))
+        seen, names = Seen(), dict[str, str]()
         for trace_id, assembly in list(self._open.items()):
             self._sort(assembly, heads.get(trace_id, []), seen)
             names[trace_id] = assembly.name
+        for remembered in (self._ended, self._open):
+            for trace_id in [*remembered][:-MOST_REMEMBERED]:
+                del remembered[trace_id]
         ended_now += [(t.trace_id, o) for t in seen.ended for o in t.observations if _died(o)]
         seen.observations.extend((names.get(trace_id, ""), o) for trace_id, o in ended_now if o is not None)
         return seen
@@ -98,11 +102,16 @@ class Watch:
 
     def _appended(self, source: Source) -> Iterator[Json]:
         """Yield the wanted records on lines that were finished since the last look."""
-        for path in (path for paths in source.days().values() for path in paths):
+        paths = [path for paths in source.days().values() for path in paths]
+        self._offsets = {path: self._offsets.get(path, 0) for path in paths}  # one that was removed begins anew
+        for path in paths:
             if (file := open_records(path)) is None:
                 continue
             with file:
-                file.seek(start := self._offsets.get(path, 0))
+                start = self._offsets[path]
+                if start > file.seek(0, os.SEEK_END):
+                    start = 0
+                file.seek(start)
                 added = file.read()
                 whole = added[: added.rfind(b"\n") + 1]
             self._offsets[path] = start + len(whole)
@@ -127,9 +136,6 @@ class Watch:
             self._ended[assembly.trace_id] = None
         else:
             seen.running.append(trace)
-        for remembered in (self._ended, self._open):
-            if len(remembered) > MOST_REMEMBERED:
-                del remembered[next(iter(remembered))]
 
 
 def _is_alive(heads: Heads) -> bool:

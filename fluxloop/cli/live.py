@@ -18,10 +18,10 @@ from rich.text import Text
 from ..errors import ReadError
 from ..models import ObservationData, Trace
 from ..reading import TraceReader
+from . import terminal
 from .follow import Seen, Watch
 from .machine import observation_line
 from .oneline import cut, ended
-from .terminal import signs
 from .tree import render
 from .view import rule
 
@@ -30,13 +30,16 @@ PAUSE_S = 0.2
 
 
 def follow_in_lines(path: Path, wanted: Callable[[str], object], console: Console, *, as_json: bool) -> None:
-    """Print one line per observation as it ends, until interrupted."""
-    for seen in _looks(Watch(path, wanted)):
+    """Print one line per observation as it ends, until interrupted; stderr says when the watching has begun."""
+    watch = Watch(path, wanted)
+    doing = "waiting for" if watch.is_waiting else "following"
+    terminal.console(stderr=True).print(f"fluxloop: {doing} {path}, Ctrl-C ends", markup=False, soft_wrap=True)
+    for seen in _looks(watch):
         for trace_name, observation in seen.observations:
             if as_json:
-                console.out(observation_line(observation), highlight=False)
+                console.file.write(observation_line(observation) + "\n")
             else:
-                console.print(ended(observation, trace_name, signs=signs(console)), soft_wrap=True)
+                console.print(ended(observation, trace_name, signs=terminal.signs(console)), soft_wrap=True)
         console.file.flush()
 
 
@@ -68,13 +71,13 @@ def _ended_before(path: Path, wanted: Callable[[str], object], last: int) -> lis
 
 def picture(running: list[Trace], path: Path, console: Console, *, is_waiting: bool = False) -> Text:
     """Return the running traces and a line about them, cut at the top to the height of the terminal."""
-    now = datetime.now(UTC)
+    signs, now = terminal.signs(console), datetime.now(UTC)
     room = max(4, console.height - 2)
-    drawings = [render(focused(trace, room), console.width, signs=signs(console), now=now) for trace in running]
+    drawings = [render(focused(trace, room), console.width, signs=signs, now=now) for trace in running]
     lines = [line for drawing in drawings for line in (*drawing.split("\n", allow_blank=True), Text())]
     state = "waiting for it to appear" if is_waiting else f"{len(running)} running"
-    footer = Text(f"{path} {signs(console).dot} {state} {signs(console).dot} Ctrl-C ends", style="dim")
-    return Text("\n").join([*lines[-room:], cut(footer, console.width, signs(console))])
+    footer = Text(f" {signs.dot} ".join((str(path), state, "Ctrl-C ends")), style="dim")
+    return Text("\n").join([*lines[-room:], cut(footer, console.width, signs)])
 
 
 def focused(trace: Trace, most: int) -> Trace:
@@ -106,5 +109,5 @@ def _looks(watch: Watch) -> Iterator[Seen]:
 
 def _print(trace: Trace, console: Console, full: bool) -> None:
     now = datetime.now(UTC)
-    console.print(render(trace, console.width, full, signs=signs(console), now=now), soft_wrap=True)
+    console.print(render(trace, console.width, full, signs=terminal.signs(console), now=now), soft_wrap=True)
     console.print(rule(console), soft_wrap=True)

@@ -21,7 +21,7 @@ def console(*, color: bool = True, stderr: bool = False) -> Console:
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")
     width = None if stream.isatty() or os.environ.get("COLUMNS", "").isdecimal() else WIDTH_OF_PIPES
-    return Console(stderr=stderr, no_color=not color or None, highlight=False, width=width)
+    return Console(stderr=stderr, color_system="auto" if color else None, highlight=False, width=width)
 
 
 def signs(of: Console) -> words.Signs:

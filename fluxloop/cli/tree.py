@@ -104,13 +104,15 @@ class _Drawing:
     def _places(self) -> Iterator[tuple[_Place, ObservationData]]:
         """Every observation in the order of the tree, each with the lines to draw before it."""
         walked = list(self.trace.walk())
-        deepest = max(1, self.width // 10)  # guides take at most a third of the width
+        deepest = max(1, (self.width - 36) // 6)  # half of what is left beside the type and a short name is for guides
         open_depths: set[int] = set()
         places = []
         for i in range(len(walked) - 1, -1, -1):  # upwards, as only what follows tells where a line must go on
             depth = walked[i][0]
             open_depths = {d for d in open_depths if d <= depth}
             above = "".join(self._guide(d in open_depths) for d in range(max(1, depth - deepest), depth))
+            if depth > deepest + 1:
+                above = f"{self.signs.cut:{len(self.signs.line)}}" + above[len(self.signs.line) :]
             own = "" if depth == 0 else self.signs.branch if depth in open_depths else self.signs.last
             has_children = i + 1 < len(walked) and walked[i + 1][0] > depth
             below = above + (self._guide(depth in open_depths) if depth else "") + self._guide(has_children)
@@ -139,7 +141,7 @@ class _Drawing:
             yield cut(left, self.width, self.signs)
             facts = Text("  ").join(filter(None, (Text(length), Text(tokens, style="cyan"), ending)))
             if facts:
-                yield self._below(place.below).append_text(facts)
+                yield cut(self._below(place.below).append_text(facts), self.width, self.signs)
             return
         ending.pad_right(max(0, 13 - ending.cell_len))
         right = Text(f"  {length:>8}  ").append(f"{tokens:>11}", style="cyan").append("  ").append_text(ending)
@@ -151,10 +153,7 @@ class _Drawing:
 
     def _details(self, guide: str, observation: ObservationData, reported_by: str | None) -> Iterator[Text]:
         """The lines below a row: what went in, what came out, what went wrong, what is worth a word."""
-        if observation.input is not None and observation.input != {}:
-            yield from self._value(guide, "in   ", observation.input)
-        if observation.output is not None:
-            yield from self._value(guide, "out  ", observation.output)
+        yield from self._in_and_out(guide, observation)
         if remarks := f" {self.signs.dot} ".join(_remarks(observation)):
             yield cut(self._below(guide).append(remarks, style="dim italic"), self.width, self.signs)
         if observation.error:
@@ -166,6 +165,24 @@ class _Drawing:
                 yield from self._wrapped(guide, f"{kind}: {observation.error}" if kind else observation.error, style)
         if self.full:
             yield from self._more(guide, observation)
+
+    def _in_and_out(self, guide: str, observation: ObservationData) -> Iterator[Text]:
+        """What went in and what came out, as ``input → output`` on one line where both fit, else on two."""
+        given = None if observation.input == {} else observation.input
+        made = observation.output
+        if self.full:
+            for label, value in (("in   ", given), ("out  ", made)):
+                if value is not None:
+                    yield from self._value(guide, label, value)
+            return
+        start, arrow = self._below(guide), Text(f"{self.signs.arrow} ", style="dim")
+        most = 4 * self.width  # measuring a megabyte that is cut anyway takes its time
+        left = Text(brief(given)[:most] if given is not None else "")
+        right = Text.assemble(arrow, brief(made)[:most]) if made is not None else Text()
+        both = Text(" ").join(filter(None, (left, right)))
+        for part in [both] if start.cell_len + both.cell_len <= self.width else [left, right]:
+            if part:
+                yield cut(start.copy().append_text(part), self.width, self.signs)
 
     def _more(self, guide: str, observation: ObservationData) -> Iterator[Text]:
         """What only the full view shows."""
@@ -184,7 +201,7 @@ class _Drawing:
         if not self.full:
             yield cut(start.append(label, style="dim").append(brief(value), style=style), self.width, self.signs)
             return
-        room = max(20, self.width - start.cell_len - len(label))
+        room = max(4, self.width - start.cell_len - len(label))
         for line in whole(value, room):
             for piece in _wrap(line, room):
                 yield start.copy().append(label, style="dim").append(piece, style=style)
@@ -193,7 +210,7 @@ class _Drawing:
     def _wrapped(self, guide: str, text: str, style: str) -> Iterator[Text]:
         """Text in full, broken to the width."""
         start = self._below(guide) if guide else Text()
-        room = max(20, self.width - start.cell_len)
+        room = max(4, self.width - start.cell_len)
         for line in text.expandtabs(4).splitlines():
             for piece in _wrap(plain(line), room):
                 yield start.copy().append(piece, style=style)
@@ -208,7 +225,7 @@ def _remarks(observation: ObservationData) -> Iterator[str]:
     first = observation.time_to_first_token_ms
     if isinstance(stream, dict) and isinstance(count := stream.get("count"), int):
         first = stream.get("first_item_ms", first) if first is None else first
-        chunks = f"{count:,} chunk{'' if count == 1 else 's'}"
+        chunks = words.counted(count, "chunk")
         yield f"stream of {chunks}, first after {words.duration(first)}" if first is not None else f"stream of {chunks}"
     elif first is not None:
         yield f"first token after {words.duration(first)}"

@@ -8,6 +8,7 @@ that know ASCII only.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import inf
 from typing import NamedTuple
 
 from ..kinds import ObservationType, Status
@@ -95,7 +96,7 @@ def status_word(status: Status | None, signs: Signs) -> str:
 
 def duration(milliseconds: float | None) -> str:
     """Return a length of time in three significant digits or so: ``212 µs``, ``1.33 s``, ``2m 05s``."""
-    if milliseconds is None or milliseconds != milliseconds:  # NaN, which a foreign line may hold
+    if milliseconds is None or not 0 <= milliseconds < inf:  # a foreign line may hold NaN
         return ""
     if milliseconds < 9.995:
         return f"{milliseconds:.2f} ms"
@@ -107,7 +108,8 @@ def duration(milliseconds: float | None) -> str:
     if seconds < 86_400:
         minutes = round(seconds) // 60
         return f"{minutes}m {round(seconds) % 60:02d}s" if minutes < 60 else f"{minutes // 60}h {minutes % 60:02d}m"
-    return f"{seconds / 86_400:,.1f} d"
+    days = seconds / 86_400
+    return f"{days:,.1f} d" if days < 1e5 else f"{days:.0e} d"
 
 
 def elapsed(item: ObservationData | TraceData, now: datetime | None) -> float | None:
@@ -142,7 +144,12 @@ def tokens_in_words(usage: Usage | None) -> str:
     total = usage.total_tokens
     if total is None:
         total = (usage.input_tokens or 0) + (usage.output_tokens or 0)
-    return f"{total:,} token{'' if total == 1 else 's'}" + (f" ({', '.join(parts)})" if parts else "")
+    return counted(total, "token") + (f" ({', '.join(parts)})" if parts else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return *number* with *noun*, in the plural unless it is 1."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def moment(time: datetime | None) -> str:

@@ -110,11 +110,9 @@ class TraceReader:
 
     def _say(self) -> None:
         if self.skipped_count:
-            places = ", ".join(f"{place.path.name} line {place.line} ({place.reason})" for place in self.skipped[:3])
-            more = ", …" if self.skipped_count > 3 else ""
-            log.warning(
-                "%s: %d places are no records and were left out: %s%s", self.source, self.skipped_count, places, more
-            )
+            places = [f"{place.path.name} line {place.line} ({place.reason})" for place in self.skipped[:3]]
+            places += ["…"] * (self.skipped_count > 3)
+            log.warning("%s: left out what is no record: %s", self.source, ", ".join(places))
         if self._schema > SCHEMA_VERSION:
             log.warning(
                 "%s: written by a newer FluxLoop (schema %d, this one knows %d); what it added is not shown. "

@@ -58,7 +58,7 @@ class Source:
         if self.folder is None:
             return {"": [self.path]}
         days: dict[str, list[Path]] = {}
-        for path in sorted(self.folder.iterdir()):
+        for path in sorted(self.folder.glob("*.jsonl")):  # of a folder that was removed it yields nothing
             name = _NAME.fullmatch(path.name)
             if name and self.day in (None, name[2] or ""):
                 days.setdefault(name[2] or "", []).append(path)

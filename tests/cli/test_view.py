@@ -1,0 +1,352 @@
+"""
+``fluxloop view``: what it chooses, what it prints, how it ends; in this process and as a real command.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import offline
+import pytest
+from cli.commands import completed, process, runner
+from reading_aids import GOLDEN, head, observation, running, trace_line, written
+
+import fluxloop.cli
+
+SCHEMA_1 = GOLDEN / "schema_1"
+
+
+@pytest.fixture
+def fluxloop_(monkeypatch, capsys):
+    return runner(monkeypatch, capsys)
+
+
+def test_the_newest_trace_is_shown_below_a_line_for_each_before_it(fluxloop_):
+    """
+    Without options: what ran last, in full view, and what ran before it at a glance.
+    """
+    done = fluxloop_("view", SCHEMA_1)
+
+    assert (done.code, done.err) == (0, "")
+    assert done.out.split("\n") == [
+        "2026-01-17 14:30:22  ✓ success      WeatherAgent    1.33 s    1,523→129  …00000001",
+        "2026-01-17 14:30:24  ✗ error        TravelAgent     222 ms               …00000002  no such city: P…",
+        "─" * 100,
+        'instrumented "scope" ☂  ✓ success  1.00 ms',
+        "2026-01-17 14:30:25 UTC · trace trace_abc · session any string",
+        "",
+        'SPAN        instrumented "scope" ☂                               1.00 ms               ✓ success',
+        "",
+    ]
+
+
+def test_the_configured_folder_is_the_default(fluxloop_, tmp_path, monkeypatch):
+    """
+    ``fluxloop view`` alone reads where a program started here would write.
+    """
+    written(tmp_path / "elsewhere", observation("found"))
+    (tmp_path / "pyproject.toml").write_text('[tool.fluxloop]\nbase_path = "elsewhere"\n')
+
+    assert "TOOL        found" in fluxloop_("view").out
+
+
+def test_the_last_traces_are_shown_oldest_first(fluxloop_):
+    """
+    ``--last`` shows that many trees, so that the newest stands at the bottom, where the eye is.
+    """
+    out = fluxloop_("view", SCHEMA_1, "--last", 2).out
+
+    assert out.index("TravelAgent  ✗ error") < out.index("instrumented")
+    assert "WeatherAgent" not in out
+
+
+@pytest.mark.parametrize("part", ["5f0cbb9a-3f52-8d1c-9c5e-000000000002", "…00000002", "000002"])
+def test_a_trace_is_found_by_a_part_of_its_id(fluxloop_, part):
+    """
+    The whole id, or its end as it is printed.
+    """
+    out = fluxloop_("view", SCHEMA_1, "--trace", part).out
+
+    assert out.startswith("TravelAgent  ✗ error")
+    assert out.count("trace 5f0c") == 1
+
+
+def test_json_is_one_object_a_line_and_nothing_else(fluxloop_):
+    """
+    What other programs read is pure JSON, in the order the trees would have.
+    """
+    done = fluxloop_("view", SCHEMA_1, "--last", 9, "--json")
+    traces = [json.loads(text) for text in done.out.splitlines()]
+
+    assert [trace["name"] for trace in traces] == ["WeatherAgent", "TravelAgent", 'instrumented "scope" ☂']
+    assert traces[0]["observations"][0]["children"][0]["children"][0]["name"] == "embed"
+    assert done.err == ""
+
+
+def test_full_shows_what_is_shortened_otherwise(fluxloop_):
+    """
+    ``--full`` adds the traceback to an error.
+    """
+    short, full = (fluxloop_("view", SCHEMA_1, "--trace", "2", *more).out for more in ([], ["--full"]))
+
+    assert 'File "agent.py", line 12' in full
+    assert 'File "agent.py", line 12' not in short
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere: there is no such file or folder. Expected a folder with traces_YYYYMMDD.jsonl"),
+        (["empty"], "empty: no traces in there yet. Next step: run a program with @fluxloop.agent"),
+        (["filled", "--trace", "zzz"], "no trace has an id that begins or ends with 'zzz'. Next step: fluxloop view"),
+    ],
+)
+def test_nothing_to_show_is_one_line_with_the_next_step(fluxloop_, tmp_path, arguments, message):
+    """
+    A wrong path, an empty folder, an unknown id: exit code 1, and nothing on stdout.
+    """
+    (tmp_path / "empty").mkdir()
+    written(tmp_path / "filled", observation("a"))
+    done = fluxloop_("view", *arguments)
+
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert message in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["view", "--last", "0"], ["view", "--nonsense"], ["nonsense"], ["view", "a", "b"]]
+)
+def test_wrong_usage_is_the_exit_code_2(fluxloop_, arguments):
+    """
+    A typing error is told apart from a missing trace.
+    """
+    assert fluxloop_(*arguments).code == 2
+
+
+def test_help_teaches_by_examples(fluxloop_):
+    """
+    Each command's help has its options, its exit codes and lines to copy.
+    """
+    general, of_view, of_doctor = (fluxloop_(*words, "--help").out for words in ([], ["view"], ["doctor"]))
+
+    assert all(word in general for word in ("view", "doctor", "--version"))
+    assert "fluxloop view --last 3 --full" in of_view
+    assert all(option in of_view for option in ("--trace", "--last", "--json", "--follow", "--full", "--no-color"))
+    assert all("Exit codes" in text for text in (of_view, of_doctor))
+
+
+def test_the_version_is_that_of_the_package(fluxloop_):
+    """
+    ``fluxloop --version`` says what ``fluxloop.__version__`` says (S1-02).
+    """
+    assert fluxloop_("--version").out == f"fluxloop {fluxloop.__version__}\n"
+
+
+def test_without_its_libraries_the_command_says_how_to_install_them(monkeypatch, capsys):
+    """
+    The core is installed without typer and rich; the command then names the extra.
+    """
+    monkeypatch.setitem(sys.modules, "typer", None)
+    for name in [name for name in sys.modules if name.startswith("fluxloop.cli.")]:
+        monkeypatch.delitem(sys.modules, name)
+
+    assert fluxloop.cli.main() == 1
+    assert "pip install 'fluxloop[cli]'" in capsys.readouterr().err
+
+
+def test_a_module_missing_inside_ours_is_not_blamed_on_the_extra(monkeypatch):
+    """
+    A broken installation of something else shows as what it is.
+    """
+    monkeypatch.setitem(sys.modules, "fluxloop.cli.app", None)
+
+    with pytest.raises(ModuleNotFoundError):
+        fluxloop.cli.main()
+
+
+def test_the_command_runs_as_a_module():
+    """
+    ``python -m fluxloop`` is the same command, with the same exit codes.
+    """
+    assert completed("view", SCHEMA_1).code == 0
+    assert completed("view", "nowhere").code == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_pipe_that_knows_no_unicode_gets_what_it_can_hold(encoding):
+    """
+    Nothing fails for a sign in a recorded text; the tree is drawn in ASCII.
+    """
+    done = completed("view", SCHEMA_1, "--last", "9", PYTHONIOENCODING=encoding, PYTHONUTF8="0")
+
+    assert (done.code, done.err) == (0, "")
+    assert "|- find_pages" in done.out
+    assert r"\u2602" in done.out
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    """
+    ``fluxloop view | head -1`` prints a line and leaves nothing on stderr.
+    """
+    done = subprocess.run(
+        f"'{sys.executable}' -m fluxloop view '{SCHEMA_1}' --last 9 --full | head -1",
+        shell=True,
+        capture_output=True,
+        encoding="utf-8",
+        env=offline.environment(),
+    )
+
+    assert done.stdout.startswith("WeatherAgent")
+    assert done.stderr == ""
+
+
+def test_colours_are_for_terminals_that_want_them(tmp_path):
+    """
+    A terminal gets colours, unless ``--no-color`` or ``NO_COLOR`` is said; a pipe gets none.
+    """
+    assert re.search(r"\x1b\[[\d;]*3\d", in_terminal("view", SCHEMA_1))
+    assert "\x1b[" not in in_terminal("view", SCHEMA_1, "--no-color")
+    assert not re.search(r"\x1b\[[\d;]*3\d", in_terminal("view", SCHEMA_1, NO_COLOR="1"))
+    assert "\x1b[" not in completed("view", SCHEMA_1).out
+
+
+def in_terminal(*arguments: object, **environment: str) -> str:
+    """Run the command in a terminal of its own, and return everything it showed."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "fluxloop", *map(str, arguments)]
+    variables = offline.environment(TERM="xterm-256color", **environment)
+    if "NO_COLOR" not in environment:
+        del variables["NO_COLOR"]
+    subprocess.run(command, stdin=theirs, stdout=theirs, stderr=theirs, env=variables, check=True)
+    os.close(theirs)
+    return _everything(ours)
+
+
+def _everything(terminal: int) -> str:
+    shown = b""
+    try:
+        while piece := os.read(terminal, 65536):
+            shown += piece
+    except OSError:  # the other end is closed
+        pass
+    os.close(terminal)
+    return shown.decode()
+
+
+PROGRAM = """
+import sys, time
+import fluxloop
+
+fluxloop.configure(base_path=sys.argv[1])
+
+@fluxloop.tool
+def search(q):
+    return f"found {q}"
+
+@fluxloop.agent
+def agent(q):
+    found = search(q)
+    print("began", flush=True)
+    sys.stdin.readline()
+    return found
+
+agent("cats")
+"""
+"""A program that waits in the middle of its agent until it gets a line."""
+
+
+@contextmanager
+def program(folder: Path, source: str = PROGRAM) -> Iterator[subprocess.Popen[str]]:
+    """A traced program that runs, and is killed at the end if it still does."""
+    command = [sys.executable, "-c", source, str(folder)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, encoding="utf-8", env=offline.environment()) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+@contextmanager
+def following(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """A ``fluxloop view --follow`` that has begun to watch, interrupted at the end as by Ctrl-C."""
+    with process("view", "--follow", *arguments) as follow:
+        try:
+            assert follow.stderr.readline().endswith(", Ctrl-C ends\n")
+            yield follow
+        finally:
+            follow.send_signal(signal.SIGINT)
+    assert (follow.returncode, follow.stderr.closed) == (0, True)
+
+
+def test_following_prints_a_line_as_each_observation_ends(tmp_path):
+    """
+    While a real program runs, its tool is told as it ends, and its agent when that ends (S1-19).
+    """
+    with following(tmp_path / "traces") as follow, program(tmp_path / "traces") as running:
+        tool = follow.stdout.readline()
+        running.stdin.write("go on\n")
+        running.stdin.flush()
+        agent = follow.stdout.readline()
+
+    assert tool.split("  ")[1] == "TOOL"
+    assert tool.endswith('search  in agent  → "found cats"\n')
+    assert agent.endswith('agent  → "found cats"\n')
+
+
+def test_following_tells_what_a_killed_program_had_open(tmp_path):
+    """
+    A program that is killed in the middle of its agent is told as crashed, at once.
+    """
+    with following(tmp_path / "traces") as follow, program(tmp_path / "traces") as running:
+        follow.stdout.readline()
+        running.kill()
+        crashed = follow.stdout.readline()
+
+    assert "AGENT       ☠ crashed" in crashed
+
+
+def test_following_as_json_prints_records(tmp_path):
+    """
+    ``--follow --json`` is a stream of records, each when its observation ends.
+    """
+    with following(tmp_path / "traces", "--json") as follow, program(tmp_path / "traces"):
+        record = json.loads(follow.stdout.readline())
+
+    assert (record["type"], record["name"], record["output"]) == ("TOOL", "search", "found cats")
+
+
+def test_following_in_a_terminal_draws_what_runs_and_leaves_it_there(tmp_path):
+    """
+    In a terminal the running tree is drawn in place, below what ran last; after Ctrl-C it stays on the screen.
+    """
+    written(tmp_path, observation("before"), trace_line(name="Earlier"))
+    written(tmp_path, observation("child", "root", trace="t2", seq=1), day="20260118")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "fluxloop", "view", "--follow", "--no-color", str(tmp_path)]
+    environment = offline.environment(TERM="xterm-256color", COLUMNS="100", LINES="30")
+    with running(tmp_path, head("root", trace="t2", start_time="2026-01-18T00:00:00.000000Z")):
+        follow = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+        shown = ""
+        while "Ctrl-C ends" not in shown and select.select([ours], [], [], 30)[0]:
+            shown += os.read(ours, 65536).decode()
+        follow.send_signal(signal.SIGINT)
+        code = follow.wait(timeout=30)
+    os.close(theirs)
+    left = _everything(ours)
+
+    assert code == 0
+    assert shown.index("Earlier  ✓ success") < shown.index("Agent  ● running") < shown.index("1 running · Ctrl-C ends")
+    assert "╰─ child" in shown
+    assert "Agent  ● running" in left
+    assert "Traceback" not in shown + left
