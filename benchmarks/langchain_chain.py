@@ -21,7 +21,7 @@ from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
 
 import fluxloop
 from fluxloop_langchain import FluxLoopCallbackHandler
@@ -33,7 +33,7 @@ PROMPT = ChatPromptTemplate.from_messages([("system", "You are a friendly assist
 LONG = " ".join(["word"] * (TOKENS // 2))
 
 
-def chain_that_says(text: str) -> Callable[[], object]:
+def chain_that_says(text: str) -> Runnable[dict[str, str], str]:
     model = GenericFakeChatModel(messages=itertools.repeat(AIMessage(text)))
     return PROMPT | model | StrOutputParser()
 
@@ -49,7 +49,7 @@ def invoke(config: RunnableConfig) -> int:
 
 
 def stream(config: RunnableConfig) -> int:
-    return sum(1 for _ in LONG_CHAIN.stream(QUESTION, config))
+    return len(list(LONG_CHAIN.stream(QUESTION, config)))
 
 
 def ainvoke(config: RunnableConfig) -> int:

@@ -16,28 +16,33 @@ from pathlib import Path
 import fluxloop
 
 DOCUMENTS = Path(__file__).resolve().parent.parent / "docs"
+PAGES = ("concepts.md", "record-format.md", "redaction.md", "storage.md", "streams.md", "threads-and-processes.md")
 attempts = 0
 
 
-def words(text: str) -> list[str]:
-    return re.findall(r"[a-z]{4,}", text.lower())
+def words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z]{4,}", text.lower()))
 
 
 @fluxloop.trace(observation_type="retrieval")
-def read(document: Path, question: str) -> list[dict[str, object]]:
-    """Score each paragraph of one document by the words it shares with the question."""
-    wanted = set(words(question))
-    paragraphs = [p for p in document.read_text(encoding="utf-8").split("\n\n") if p[0:1].isalpha()]
-    scored = [{"text": p, "from": document.name, "score": len(wanted & set(words(p)))} for p in paragraphs]
-    return sorted(scored, key=lambda hit: -int(str(hit["score"])))[:1]
+def read(page: str, question: str) -> dict[str, object]:
+    """Find the paragraph of a page that shares most of its words with the question."""
+    paragraphs = (DOCUMENTS / page).read_text(encoding="utf-8").split("\n\n")
+    scored = [
+        (len(words(question) & words(text)) ** 2 / (len(words(text)) + 1), text)
+        for text in paragraphs
+        if text[:1].isalpha()
+    ]
+    score, best = max(scored)
+    return {"page": page, "score": round(score, 2), "text": best}
 
 
-@fluxloop.tool(description="Searches the documentation, one thread per page.")
+@fluxloop.tool(description="Searches the documentation, a thread for each page.")
 def search(question: str) -> list[dict[str, object]]:
-    pages = sorted(DOCUMENTS.glob("*.md"))[:6]
+    pages = [page for page in PAGES if (DOCUMENTS / page).exists()]
     with fluxloop.ContextThreadPoolExecutor(max_workers=4) as pool:
-        hits = [hit for found in pool.map(read, pages, [question] * len(pages)) for hit in found]
-    return sorted(hits, key=lambda hit: -int(str(hit["score"])))[:2]
+        hits = list(pool.map(read, pages, [question] * len(pages)))
+    return sorted(hits, key=lambda hit: -float(str(hit["score"])))[:2]
 
 
 @fluxloop.tool
@@ -53,8 +58,8 @@ async def opening_hours(of: str) -> str:
 
 @fluxloop.prompt(model="scripted-1", provider="examples")
 async def answer(question: str, sources: list[dict[str, object]]) -> AsyncIterator[str]:
-    """Stand in for a model: quote the best source, a word at a time."""
-    for word in str(sources[0]["text"]).split()[:24]:
+    """Stand in for a model: quote the best source, word by word."""
+    for word in str(sources[0]["text"]).split()[:20]:
         await asyncio.sleep(0.005)
         yield word + " "
 
@@ -75,6 +80,4 @@ async def ask(question: str) -> str:
 
 
 if __name__ == "__main__":
-    print(
-        asyncio.run(ask(" ".join(sys.argv[1:]) or "What happens to finished observations when the process is killed?"))
-    )
+    print(asyncio.run(ask(" ".join(sys.argv[1:]) or "What does a process lose that is killed?")))

@@ -1,5 +1,5 @@
 """
-Observations opened and closed by key, for frameworks that report events.
+The door through which adapters enter: observations opened and closed by key, for frameworks that report events.
 
 An adapter's events name a run and its parent by an id of the framework's. A `Ledger` keeps what is open
 under those ids and never touches the context variable, since events may come from any thread, late, or
@@ -8,23 +8,58 @@ not at all: what is left open under an observation ends with it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Mapping
+from functools import lru_cache
+from typing import Any
 
-from .calls import Muted, Spec
+from .calls import Muted, Spec, spec_of
+from .claims import Claimable
 from .client import FluxLoopClient, default
-from .context import _current, _standing, current
-from .endings import error_details, message_of, status_of
-from .kinds import ObservationType, Status
+from .context import _current, _standing, add_locator, current, current_is, remove_locator
+from .deltas import delta_text
+from .endings import error_details, message_of, register_ending, status_of
+from .frameworks import Instrumenter, Recording, add_instrumenter
+from .ids import session_id as process_session_id
+from .kinds import ObservationLevel, ObservationType, Status
 from .lines import label_of
-from .notes import StreamNotes
-from .observations import OpenObservation
+from .notes import Notes, StreamNotes
+from .observations import OpenObservation, OpenTrace
 from .recorder import NOTHING
+from .scopes import OUTSIDE, Observing, is_outside
+from .usage import read_facts
 
-if TYPE_CHECKING:
-    from .observations import OpenTrace
+__all__ = [
+    "NOTHING",
+    "OUTSIDE",
+    "Claimable",
+    "Entry",
+    "Instrumenter",
+    "Ledger",
+    "Notes",
+    "Observing",
+    "OpenObservation",
+    "Recording",
+    "StreamNotes",
+    "add_instrumenter",
+    "add_locator",
+    "current_is",
+    "deeper",
+    "default",
+    "delta_text",
+    "go_by",
+    "happened",
+    "is_outside",
+    "is_recorded_as",
+    "name_session",
+    "read_facts",
+    "recording",
+    "recording_here",
+    "register_ending",
+    "remove_locator",
+    "status_of",
+]
 
-__all__ = ["NOTHING", "Entry", "Ledger", "deeper"]
+_label_of = lru_cache(maxsize=1_000)(label_of)
 
 
 class Entry:
@@ -82,7 +117,7 @@ class Ledger:
         fields: Mapping[str, Any] | None = None,
         trace: Mapping[str, Any] | None = None,
         is_folded: bool = False,
-        is_claimable: bool = False,
+        claimable: Claimable | None = None,
         about: Any = None,
         started: int | None = None,
     ) -> OpenObservation | None:
@@ -99,10 +134,11 @@ class Ledger:
             input: The value to capture.
             metadata: Put on the observation.
             fields: Top-level fields of the record, such as ``model``.
-            trace: What a new trace is opened with: session_id, user_id, tags, metadata.
+            trace: What a new trace is opened with: session_id, user_id, tags, metadata. One that is open
+                already takes over the session, unless it was given one.
             is_folded: Make no observation; what is below nests under the nearest one that is recorded.
-            is_claimable: A `tool`-decorated function, or a TOOL pushed by hand, inside this run is this
-                very call, and its name, input, output and exception are the record's.
+            claimable: What tells the `tool`-decorated function, or the TOOL pushed by hand, that is this very
+                call: its name, input, output and exception are the record's.
             about: See `Entry.about`.
             started: When it began, by the recorder's `tick`, where that was not just now.
 
@@ -124,8 +160,10 @@ class Ledger:
             entry.observation = observation = self._begin(above, kind, name, input, trace, started)
             if observation is None or type(observation) is Muted:
                 return None
-            if is_claimable:
-                observation.is_claimable = True
+            if claimable is not None:
+                observation.claimable = claimable
+            if trace and above is None and observation.parent is not None:
+                name_session(observation.trace, trace.get("session_id"))
             if metadata:
                 observation.metadata = dict(metadata)
             if fields:
@@ -161,9 +199,9 @@ class Ledger:
         if not recorder.captures_input:
             given = NOTHING
         if started is None:
-            return OpenObservation(trace, parent, label_of(kind, name), given)
+            return OpenObservation(trace, parent, _label_of(kind, name), given)
         start_ns = recorder.now() - (recorder.tick() - started)
-        observation = OpenObservation(trace, parent, label_of(kind, name), given, start_ns=start_ns)
+        observation = OpenObservation(trace, parent, _label_of(kind, name), given, start_ns=start_ns)
         observation.started = started
         return observation
 
@@ -185,6 +223,12 @@ class Ledger:
         entry = self.entries.get(key)
         return entry.observation if entry is not None else None
 
+    def rename(self, key: Hashable, kind: ObservationType, name: str) -> None:
+        """Record the open run *key* as *kind* and *name*, where that shows only when it is under way."""
+        entry = key if type(key) is Entry else self.entries.get(key)
+        if entry is not None and entry.is_recorded and entry.observation is not None:
+            entry.observation.claim(_label_of(kind, name), NOTHING)
+
     def event(
         self,
         name: str,
@@ -196,18 +240,8 @@ class Ledger:
         """Record a point in time in the run *parent*; where that is not recorded nothing happens."""
         entry = self.entries.get(parent)
         here = self._inside(entry.observation) if entry is not None else self._here()
-        if here is None or not here.trace.is_recording:
-            return
-        try:
-            captures = here.trace.recorder.captures_input
-            event = OpenObservation(
-                here.trace, here, label_of(ObservationType.EVENT, name), input if captures else NOTHING
-            )
-            if metadata:
-                event.metadata = dict(metadata)
-            event.happened()
-        except Exception as exc:
-            self.client.broke("noting an event", exc)
+        if here is not None and here.trace.is_recording:
+            happened(here, name, input=input, metadata=metadata)
 
     def saw(self, key: Hashable, item: object) -> None:
         """Note an item that the run *key* streamed."""
@@ -324,3 +358,74 @@ def deeper(here: OpenObservation | None, there: OpenObservation | None) -> OpenO
             return here
         above = above.parent if above.parent is not None else above.trace.outer
     return there
+
+
+def name_session(trace: OpenTrace, session_id: str | None) -> None:
+    """Let *trace* belong to the framework's conversation *session_id*, unless the program named its session."""
+    if session_id is not None and trace.session_id == (trace.recorder.session_id or process_session_id()):
+        trace.adopt(session_id=session_id)
+
+
+def is_recorded_as(kind: ObservationType, func: object) -> bool:
+    """Whether *func*, or what it wraps, records its calls as *kind* already."""
+    spec = spec_of(func)
+    return spec is not None and spec.type is kind
+
+
+def go_by(func: object, called: str) -> None:
+    """Let what *func* records go by *called*, the name a framework gave its tool, unless the user named it."""
+    spec = spec_of(func)
+    if spec is not None and not spec.is_named:
+        spec.name = spec.called = called
+        spec.label = label_of(spec.type, called)
+
+
+def recording(
+    func: Callable[..., Any],
+    kind: ObservationType,
+    name: str,
+    *,
+    client: FluxLoopClient = default,
+    opens_trace: bool = False,
+    bind: Callable[..., Any] | None = None,
+    notes: Callable[[OpenObservation], Notes] | None = None,
+) -> Any:
+    """
+    Return *func* with each call recorded, as the decorators do it.
+
+    Args:
+        func: A function of any shape.
+        kind: The observations' type.
+        name: Their name.
+        client: Whose they are.
+        opens_trace: Whether a call outside a trace opens one.
+        bind: Takes the arguments of a call and returns what to capture of them; by parameter name if None.
+        notes: Makes what keeps notes of the stream a call returns, or is; the items as they are if None.
+    """
+    return client._recorded(func, name=name, kind=kind, opens_trace=opens_trace, bind=bind, notes=notes)
+
+
+def happened(
+    under: OpenObservation,
+    name: str,
+    *,
+    input: object = NOTHING,
+    output: object = NOTHING,
+    metadata: Mapping[str, Any] | None = None,
+    level: ObservationLevel = ObservationLevel.INFO,
+) -> None:
+    """Record a point in time under *under*, as EVENT; never raises."""
+    recorder = under.trace.recorder
+    try:
+        label = _label_of(ObservationType.EVENT, name)
+        event = OpenObservation(under.trace, under, label, input if recorder.captures_input else NOTHING)
+        event.level = level.name
+        if metadata:
+            event.metadata = dict(metadata)
+        event.happened(output if recorder.captures_output else NOTHING)
+    except Exception as exc:
+        recorder.broke("noting an event", exc)
+
+
+recording_here = default.recording_here
+"""Returns what is current here, where something that begins now would be recorded under it."""

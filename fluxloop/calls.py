@@ -12,8 +12,9 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from .arguments import Binder
 from .context import _current, attention, current
@@ -25,8 +26,9 @@ from .report import log
 from .streams import PLAIN, Streaming, adriven, driven, is_stream, relay
 
 if TYPE_CHECKING:
+    from .claims import Claimable
     from .client import FluxLoopClient
-    from .notes import StreamNotes
+    from .notes import Notes
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,6 +50,10 @@ class Spec:
     trace: dict[str, Any] = field(default_factory=dict)
     bind: Binder | None = None
     is_named: bool = True
+    notes: Callable[[Any], Notes] | None = None
+    """Makes what keeps notes of the stream a call returns, or is; `StreamNotes` if None."""
+    called: str = ""
+    """The name of the function, or of the tool that a framework made of it."""
     label: str = ""
 
     def __post_init__(self) -> None:
@@ -60,7 +66,7 @@ class Call(OpenObservation):
     __slots__ = ("inner", "notes", "spec")
 
     spec: Spec
-    notes: StreamNotes | None
+    notes: Notes | None
     inner: OpenObservation | None
 
     def enter(self) -> None:
@@ -112,9 +118,7 @@ class Call(OpenObservation):
         offset_ns = self.trace.recorder.tick() - self.started
         try:
             if self.notes is None:
-                from .notes import StreamNotes  # for streams alone
-
-                self.notes = StreamNotes(self)
+                self.notes = (self.spec.notes or _stream_notes())(self)
             if self._captures_output():
                 self.notes.saw(item, offset_ns)
             else:
@@ -191,6 +195,12 @@ class Call(OpenObservation):
             if observation.id in self.trace.by_hand:
                 observation.end(Status.ABANDONED)
         return True
+
+
+def _stream_notes() -> Callable[[Any], Notes]:
+    from .notes import StreamNotes  # for streams alone
+
+    return StreamNotes
 
 
 class Claim(Call):
@@ -289,7 +299,7 @@ def begin(
                 given = spec.bind(*args, **kwargs)
             except TypeError:  # they do not fit: the function itself will say so
                 given = {"args": args, "kwargs": kwargs}
-        if parent is not None and parent.is_claimable and spec.type is ObservationType.TOOL:
+        if parent is not None and parent.claimable is not None and _is_claimed(parent.claimable, spec):
             call: Call = Claim(parent, spec, given)
         else:
             call = Call(trace, parent, spec.label, given)
@@ -303,6 +313,10 @@ def begin(
     except Exception as exc:
         client.broke("beginning it", exc)
         return None
+
+
+def _is_claimed(claimable: Claimable, spec: Spec) -> bool:
+    return spec.type is ObservationType.TOOL and claimable.admits((spec.called, spec.name))
 
 
 def _wants_its_own(spec: Spec, trace: OpenTrace) -> bool:
@@ -369,12 +383,22 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
     wraps(func)(wrapper)
     if func in _ours:  # frameworks look through one __wrapped__ only
         wrapper.__wrapped__ = inspect.unwrap(func)
-    _ours.add(wrapper)
+    _ours[wrapper] = spec
     return cast("Callable[P, R]", wrapper)
 
 
-_ours: WeakSet[Callable[..., Any]] = WeakSet()
+_ours: WeakKeyDictionary[Callable[..., Any], Spec] = WeakKeyDictionary()
 """The wrappers made here, which `functools.wraps` would let others pass for."""
+
+
+def spec_of(func: object) -> Spec | None:
+    """Return how *func*, or what it wraps, is recorded; None where it is not."""
+    while func is not None:
+        spec = _ours.get(func) if isinstance(func, FunctionType) else None
+        if spec is not None:
+            return spec
+        func = getattr(func, "__wrapped__", None)
+    return None
 
 
 def _stream_opener(func: Callable[..., Any], spec: Spec) -> Callable[..., tuple[Streaming, Any]]:

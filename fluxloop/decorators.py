@@ -12,14 +12,14 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
-from .arguments import binder
+from .arguments import Binder, binder
 from .calls import Spec, recorded
 from .errors import DecorationError, TypeNameError
 from .kinds import ObservationLevel, ObservationType
 from .lines import label_of
 from .observations import OpenObservation
 from .recorder import NOTHING
-from .scopes import Observing, Scope
+from .scopes import OUTSIDE, Observing, Scope, is_outside
 
 if TYPE_CHECKING:
     from .client import FluxLoopClient
@@ -233,7 +233,8 @@ class Instruments:
         Raises:
             TypeNameError: If *type* is no type; the message lists them.
         """
-        return Observing(self._client, name, observation_type_of(type), input, metadata)
+        kind = type if type.__class__ is ObservationType else observation_type_of(type)
+        return OUTSIDE if is_outside() else Observing(self._client, name, kind, input, metadata)
 
     def event(
         self,
@@ -273,11 +274,32 @@ class Instruments:
     def _decorate(self, target: Any, *, name: str | None, kind: ObservationType, **options: Any) -> Any:
         if isinstance(target, staticmethod | classmethod):
             return type(target)(self._decorate(target.__func__, name=name, kind=kind, **options))
-        if not (inspect.isroutine(target) or isinstance(target, functools.partial)):
+        recording: Any = functools.partial(self._recorded, name=name, kind=kind, **options)
+        if inspect.isroutine(target) or isinstance(target, functools.partial):
+            return recording(target)
+        from .frameworks import instrumented  # few programs have such objects
+
+        tool = instrumented(target, recording)
+        if tool is None:
             raise DecorationError(_no_function(target))
+        return tool
+
+    def _recorded(
+        self,
+        func: Any,
+        *,
+        name: str | None,
+        kind: ObservationType,
+        called: str | None = None,
+        bind: Binder | None = None,
+        **options: Any,
+    ) -> Any:
+        """See `fluxloop.frameworks.Recording`."""
         options["metadata"] = dict(options.get("metadata") or {})
-        spec = Spec(self._client, kind, name or name_of(target), is_named=bool(name), bind=binder(target), **options)
-        return recorded(target, spec)
+        called = called or name_of(func)
+        bind = bind or binder(func)
+        spec = Spec(self._client, kind, name or called, is_named=bool(name), called=called, bind=bind, **options)
+        return recorded(func, spec)
 
 
 def _given(value: object) -> object:

@@ -11,6 +11,7 @@ import sys
 from types import CodeType
 from typing import Any
 
+from .claims import Claimable
 from .context import _current as current_variable
 from .context import current, set_current, whereabouts
 from .endings import error_details, message_of, status_of
@@ -144,7 +145,7 @@ def push(trace: OpenTrace, data: ObservationData) -> ManualObservation | None:
     try:
         parent = here if here is not None and here.trace is trace else trace.root
         observation: ManualObservation
-        if parent is not None and parent.is_claimable and data.type is ObservationType.TOOL:
+        if parent is not None and parent.claimable is not None and _is_claimed(parent.claimable, data):
             observation = ManualClaim(parent, data)
         else:
             observation = ManualObservation(trace, parent, data)
@@ -160,6 +161,10 @@ def push(trace: OpenTrace, data: ObservationData) -> ManualObservation | None:
     if data.type is ObservationType.EVENT:
         observation.end()
     return observation
+
+
+def _is_claimed(claimable: Claimable, data: ObservationData) -> bool:
+    return data.type is ObservationType.TOOL and claimable.admits((data.name,), is_body=True)
 
 
 def pop(trace: OpenTrace) -> ObservationData | None:

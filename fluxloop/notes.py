@@ -4,7 +4,7 @@ What a stream said: its items with their offsets, and what a model meant by them
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orjson import loads
 
@@ -13,6 +13,19 @@ from .deltas import StreamFacts
 if TYPE_CHECKING:
     from .observations import OpenObservation
     from .redaction import JSON
+
+
+class Notes(Protocol):
+    """What is kept of a stream; an adapter that knows what it says keeps notes of its own."""
+
+    count: int
+    offsets_ms: list[float]
+
+    def saw(self, item: Any, offset_ns: int) -> None:
+        """Note *item*, which arrived *offset_ns* after the beginning."""
+
+    def output(self, ended: str, returned: object) -> object:
+        """Write what is known on the observation, and return what its output shall be."""
 
 
 class StreamNotes:

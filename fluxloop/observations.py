@@ -22,6 +22,7 @@ from .report import log
 from .storage import Record
 
 if TYPE_CHECKING:
+    from .claims import Claimable
     from .manual import ManualObservation
     from .models import ObservationData, TraceData
 
@@ -168,11 +169,16 @@ _ENDINGS = {status.value: ending_of(status, "ERROR" if status is Status.ERROR el
 """The members that say how an observation ended, by the status."""
 
 
+WITHHELD = "[withheld]"
+"""Stands where an error's text was not to be kept."""
+
+
 class OpenObservation:
     """One observation between its beginning and its end."""
 
     __slots__ = (
         "__weakref__",
+        "claimable",
         "closed",
         "epoch",
         "fields",
@@ -180,7 +186,6 @@ class OpenObservation:
         "head",
         "id",
         "input",
-        "is_claimable",
         "label",
         "level",
         "metadata",
@@ -252,7 +257,7 @@ class OpenObservation:
         self.previous: OpenObservation | None = None
         # A claimable one stands for a framework's tool event, and waits for the instrumented function inside
         # the same call to take it over: one call, one observation.
-        self.is_claimable = False
+        self.claimable: Claimable | None = None
         self.verdict: tuple[Status, object, str | None] | None = None
 
     def _head(self, label: str) -> bytes:
@@ -271,11 +276,24 @@ class OpenObservation:
             self.fields = {**(self.fields or {}), **known}
 
     def claim(self, label: str | None, given: object) -> None:
-        """Let the instrumented function inside say what this is; see `is_claimable`."""
-        self.is_claimable = False
+        """Let the instrumented function inside say what this is; see `fluxloop.claims`."""
+        self.claimable = None
         if given is not NOTHING:
-            self.input = b',"input":' + self.trace.recorder.encode(given, self)
+            self.learn(given)
         self.head = self._head(label or self.label)
+
+    def learn(self, given: object) -> None:
+        """Capture *given* as the input, where it became known only after the beginning."""
+        self.input = b',"input":' + self.trace.recorder.encode(given, self)
+
+    def withhold(self) -> None:
+        """Forget what was captured: input, output, error text and traceback; how it ended stays known."""
+        self.input = b""
+        if self.verdict is not None:
+            status, _, error = self.verdict
+            self.verdict = status, NOTHING, error and WITHHELD
+        if self.metadata is not None:
+            self.metadata.pop("traceback", None)
 
     def describe(self, **metadata: Any) -> None:
         """Add to the record's metadata."""

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .calls import Call, Spec, begin
-from .context import FluxLoopContext, whereabouts
+from .context import FluxLoopContext, _current, attention, whereabouts
 from .observations import OpenTrace
 
 if TYPE_CHECKING:
@@ -124,3 +124,27 @@ class Observing:
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.__exit__(kind, exc, tb)
+
+
+class Outside(Observing):
+    """A block outside a trace: one for all, as it keeps nothing."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        """Nothing was given."""
+
+    def __enter__(self) -> ObservationData:
+        stand_in: ObservationData = _STAND_IN
+        return stand_in
+
+    def __exit__(self, kind: object, exc: object, tb: object) -> None:
+        """Nothing was begun."""
+
+
+OUTSIDE = Outside()
+
+
+def is_outside() -> bool:
+    """Whether no trace is open here, for certain: no adapter could know of one, and nobody wants to hear about it."""
+    return _current.get() is None and not attention

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from fluxloop.bridge import NOTHING
+from fluxloop import Status
+from fluxloop.bridge import NOTHING, Entry
 
 from . import payloads
 from .runs import Run
@@ -18,8 +19,8 @@ Ending: TypeAlias = dict[str, Any]
 """Keyword arguments of `fluxloop.bridge.Ledger.finish`."""
 
 StartReader: TypeAlias = Callable[[Run], object]
-EndReader: TypeAlias = Callable[[Run, Any, dict[str, Any]], Ending]
-"""Takes the run, the event's main value (a result or an exception), and the rest of what the event said."""
+EndReader: TypeAlias = Callable[[Entry, Any, dict[str, Any]], Ending]
+"""Takes the run's entry, the event's main value (a result or an exception), and the rest of what the event said."""
 
 
 def chain_given(run: Run) -> object:
@@ -79,47 +80,57 @@ _STORE = {
 """What LangChain tells about a retriever's store, in our words."""
 
 
-def chain_ended(run: Run, outputs: Any, extra: dict[str, Any]) -> Ending:
-    """A chain's output, and its input if that was still open."""
-    return {"output": payloads.readable(outputs), "input": _late_input(run, extra)}
+def chain_ended(entry: Entry, outputs: Any, extra: dict[str, Any]) -> Ending:
+    """
+    A chain's output, and its input if that was still open.
+
+    A stream that its consumer leaves is told as any other end; but then what feeds it is still open.
+    """
+    told: Ending = {"output": payloads.readable(outputs)}
+    if entry.about.is_streamed:
+        told["input"] = _late_input(extra)
+        if entry.below:
+            told["status"] = Status.ABANDONED
+    return told
 
 
-def model_ended(run: Run, response: Any, extra: dict[str, Any]) -> Ending:
+def model_ended(entry: Entry, response: Any, extra: dict[str, Any]) -> Ending:
     """A model's answer, and all it says about the call."""
     told: Ending = {"output": payloads.answer(response)}
     if fields := payloads.response_fields(response):
         told["fields"], told["metadata"] = fields, {}
         if "usage" not in fields:
             told["metadata"]["cached"] = True
-        if run.model is not None and (answered := fields.pop("model", None)) not in (None, run.model):
+        asked = entry.about.model
+        if asked is not None and (answered := fields.pop("model", None)) not in (None, asked):
             told["metadata"]["response_model"] = answered  # the record has the name it was asked for by
     return told
 
 
-def tool_ended(run: Run, output: Any, extra: dict[str, Any]) -> Ending:
+def tool_ended(entry: Entry, output: Any, extra: dict[str, Any]) -> Ending:
     """What a tool gave back; an error LangChain turned into a message for the model is one."""
     told: Ending = {"output": payloads.tool_output(output), "error": payloads.tool_failure(output)}
-    if run.extra.get("tool_call_id") is None and (call_id := payloads.tool_call_id(output)):
+    if entry.about.extra.get("tool_call_id") is None and (call_id := payloads.tool_call_id(output)):
         told["metadata"] = {"tool_call_id": call_id}
     return told
 
 
-def retriever_ended(run: Run, documents: Any, extra: dict[str, Any]) -> Ending:
+def retriever_ended(entry: Entry, documents: Any, extra: dict[str, Any]) -> Ending:
     """The documents a retriever found."""
     return {"output": payloads.documents(documents)}
 
 
-def failed(run: Run, error: BaseException, extra: dict[str, Any]) -> Ending:
+def failed(entry: Entry, error: BaseException, extra: dict[str, Any]) -> Ending:
     """What ended a run before its time."""
-    return {"error": error, "input": _late_input(run, extra)}
+    return {"error": error, "input": _late_input(extra)} if entry.about.is_streamed else {"error": error}
 
 
-def model_failed(run: Run, error: BaseException, extra: dict[str, Any]) -> Ending:
+def model_failed(entry: Entry, error: BaseException, extra: dict[str, Any]) -> Ending:
     """What ended a model run before its time, and what it had said by then."""
     partial = extra.get("response")
     if partial is None or not any(partial.generations):
         return {"error": error}
-    return {**model_ended(run, partial, extra), "error": error}
+    return {**model_ended(entry, partial, extra), "error": error}
 
 
 def bare(result: object) -> Ending:
@@ -127,5 +138,5 @@ def bare(result: object) -> Ending:
     return {"error": result} if isinstance(result, BaseException) else {}
 
 
-def _late_input(run: Run, extra: dict[str, Any]) -> object:
-    return payloads.readable(extra.get("inputs", {"input": ""})) if run.is_streamed else NOTHING
+def _late_input(extra: dict[str, Any]) -> object:
+    return payloads.readable(extra.get("inputs", {"input": ""}))

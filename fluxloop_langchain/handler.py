@@ -14,13 +14,8 @@ from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 
-from fluxloop.bridge import NOTHING, Entry
-from fluxloop.client import FluxLoopClient, default
-from fluxloop.endings import register_ending, status_of
-from fluxloop.ids import session_id
-from fluxloop.kinds import ObservationType, Status
-from fluxloop.lines import label_of
-from fluxloop.observations import OpenTrace
+from fluxloop import FluxLoopClient, ObservationType, Status
+from fluxloop.bridge import NOTHING, Claimable, Entry, default, register_ending, status_of
 
 from . import events, payloads
 from .in_place import DONE, in_place
@@ -34,6 +29,9 @@ KINDS = {
     "retriever": ObservationType.RETRIEVAL,
 }
 """What a run is by its event; of chains see `FluxLoopCallbackHandler.kind_of`."""
+
+CALLERS = frozenset({"langchain_core"})
+"""What calls the function of a tool; a function that is called by another is a helper of that one's."""
 
 
 def _starts(event: str, read: events.StartReader) -> Any:
@@ -53,7 +51,8 @@ def _starts(event: str, read: events.StartReader) -> Any:
         try:
             above = self.ledger.entries.get(parent_run_id) if parent_run_id is not None else None
             name = extra.get("name") or name_of(serialized, event)
-            self.begin(Run(self, event, run_id, name, given, tags or [], metadata or {}, extra, above), read)
+            run = Run(self, event, run_id, name, given, tags or [], metadata or {}, extra, above)
+            self.begin(run, read)
         except Exception as exc:
             self.client.broke("beginning it", exc)
         return DONE
@@ -72,22 +71,24 @@ def _ends(read: events.EndReader, *, event: str = "") -> Any:
             elif entry is not None and entry.is_folded and isinstance(result, Exception):
                 entry = self.unfold(entry, result)
             if entry is not None and entry.about.handler is self:
-                ending = read(entry.about, result, extra) if entry.is_recorded else events.bare(result)
+                ending = read(entry, result, extra) if entry.is_recorded else events.bare(result)
                 if entry.notes is not None:
                     entry.notes.is_answered = "output" in ending
-                self.end(entry.about, ending)
+                self.end(entry.about, result, ending)
         except Exception as exc:
             self.client.broke("ending it", exc)
-            self.ledger.finish(run_id)
+            self.ledger.finish(run_id, **events.bare(result))
         return DONE
 
     return in_place(on_end)
 
 
-def _happens(name: str, read: Callable[[Any], object]) -> Any:
+def _happens(name: str, read: Callable[[Any], object], *, only_in_agents: bool = False) -> Any:
     """Return the method for something that happens at one point of a run; *read* tells what."""
 
     def on_event(self: FluxLoopCallbackHandler, what: Any, *, run_id: UUID, **extra: Any) -> Any:
+        if only_in_agents:
+            self.is_agent(self.ledger.entries.get(run_id))
         self.happened(run_id, name, read, what)
         return DONE
 
@@ -136,8 +137,8 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
     on_llm_error = _ends(events.model_failed, event="model")
 
     on_retry = _happens("retry", payloads.retry)
-    on_agent_action = _happens("agent_action", payloads.attributes)
-    on_agent_finish = _happens("agent_finish", payloads.attributes)
+    on_agent_action = _happens("agent_action", payloads.attributes, only_in_agents=True)
+    on_agent_finish = _happens("agent_finish", payloads.attributes, only_in_agents=True)
 
     @in_place
     def on_llm_new_token(self, token: Any, *, run_id: UUID, chunk: Any = None, **extra: Any) -> Any:
@@ -181,7 +182,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         if above is None:
             _learn_control_flow()
         elif run.is_agent_edge():
-            _make_agent(above.parent)
+            self.is_agent(above.parent)
         if run.event == "model" and run.id in self.ledger:
             self._left_to_others.add(run.id)
         elif above is not None and not (above.is_recorded or above.is_folded):  # nor will this be
@@ -193,25 +194,33 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             self._record(run, read)
 
     def _record(self, run: Run, read: events.StartReader) -> None:
-        observation = self.ledger.start(
+        try:
+            given = read(run)
+        except Exception as exc:  # a shape we do not know is no reason to lose the run, and what is below it
+            self.client.broke("reading its input", exc)
+            given = NOTHING
+        self.ledger.start(
             run.id,
             self.kind_of(run),
             run.name,
             parent=run.above,
-            input=read(run),
+            input=given,
             metadata=self.metadata_of(run),
             fields=self.fields_of(run),
             trace=run.trace_options() if run.above is None else None,
-            is_claimable=run.event == "tool",
+            claimable=Claimable(frozenset({run.name}), CALLERS) if run.event == "tool" else None,
             about=run,
             started=run.started,
         )
-        if run.above is None and observation is not None and observation.parent is not None:
-            _name_session(observation.trace, run)
 
-    def end(self, run: Run, ending: events.Ending) -> None:
-        """End the observation of *run*, and what is still open below it."""
+    def end(self, run: Run, result: Any, ending: events.Ending) -> None:
+        """End the observation of *run* with *ending*, which was read from its *result*, and what is open below it."""
         self.ledger.finish(run.id, **ending)
+
+    def is_agent(self, entry: Entry | None) -> None:
+        """Record a run as AGENT after all, of which only what happens inside shows that it is one."""
+        if entry is not None:
+            self.ledger.rename(entry, ObservationType.AGENT, entry.about.name)
 
     def unfold(self, entry: Entry, error: Exception) -> Entry | None:
         """Record a folded run after all, if it is what failed: it ended with *error* and nothing ran inside it."""
@@ -253,8 +262,8 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         """
         Begin a model's run of whose start we were not told, and return its entry.
 
-        Handlers that run inline, as those behind ``astream_events`` do, keep langchain-core from telling the
-        others that a completion model started. A run that ended with what was above it is not begun again.
+        Handlers that run inline, as LangGraph's own do, keep langchain-core from telling the others that a
+        completion model started. A run that ended with what was above it is not begun again.
         """
         parent_id = extra.get("parent_run_id")
         above = self.ledger.entries.get(parent_id)
@@ -270,18 +279,6 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             return None
         entry.notes = notes = TokenNotes(entry.observation)
         return notes
-
-
-def _make_agent(graph: Entry | None) -> None:
-    """Record the run of a *graph* that shows what it is only when it is under way as AGENT."""
-    if graph is not None and graph.is_recorded and graph.observation is not None:
-        graph.observation.claim(label_of(ObservationType.AGENT, graph.about.name), NOTHING)
-
-
-def _name_session(trace: OpenTrace, run: Run) -> None:
-    """Let a *run* inside a trace that somebody else opened say which conversation it is, if nobody has."""
-    if trace.session_id == (trace.recorder.session_id or session_id()):
-        trace.adopt(session_id=run.session())
 
 
 def _learn_control_flow() -> None:

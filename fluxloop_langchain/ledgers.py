@@ -12,10 +12,8 @@ from weakref import WeakValueDictionary
 
 from langchain_core.runnables.config import var_child_runnable_config
 
-from fluxloop.bridge import Ledger, deeper
-from fluxloop.client import FluxLoopClient, default
-from fluxloop.context import add_locator
-from fluxloop.observations import OpenObservation
+from fluxloop import FluxLoopClient
+from fluxloop.bridge import Ledger, OpenObservation, add_locator, deeper, default
 
 _running = var_child_runnable_config.get
 

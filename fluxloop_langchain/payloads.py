@@ -14,7 +14,7 @@ from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
 
-from fluxloop.usage import read_facts
+from fluxloop.bridge import read_facts
 
 ROLES = {
     "human": "user",
@@ -161,8 +161,8 @@ def is_cached(response: Any) -> bool:
     """Whether the answer came from LangChain's cache, which marks it by a cost of zero."""
     for row in response.generations:
         for one in row:
-            usage = getattr(getattr(one, "message", None), "usage_metadata", None)
-            return bool(usage) and usage.get("total_cost") == 0
+            usage = getattr(getattr(one, "message", None), "usage_metadata", None) or {}
+            return usage.get("total_cost") == 0
     return False
 
 

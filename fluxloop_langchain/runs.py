@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from fluxloop import ObservationType
 from fluxloop.bridge import Entry
-from fluxloop.kinds import ObservationType
 
 HIDDEN = "langsmith:hidden"
 """The tag by which LangChain and LangGraph mark what nobody wants to see."""
@@ -71,15 +71,17 @@ class Run:
     """The model that was asked for."""
     started: int | None = None
     """When it began, by the recorder's clock, where it is folded and may be recorded only later."""
+    more: Any = None
+    """For whoever overrides the handler."""
 
     def kind(self) -> ObservationType:
         """Return AGENT for the run of an agent made by ``create_agent``, else CHAIN; no name makes an agent."""
         if self.metadata.get(MARK) != AGENT or self.node() is not None:
             return ObservationType.CHAIN
-        above, agent = self.above.about if self.above is not None else None, self.metadata.get("lc_agent_name")
+        agent = self.metadata.get("lc_agent_name")
+        around: dict[str, Any] = self.above.about.metadata if self.above is not None else {}
         # A chain that a tool calls has the agent's marks too, as has an agent inside an agent if both are nameless.
-        is_inside = above is not None and above.metadata.get(MARK) == AGENT
-        is_inside = is_inside and above.metadata.get("lc_agent_name") == agent
+        is_inside = around.get(MARK) == AGENT and around.get("lc_agent_name") == agent
         return ObservationType.CHAIN if is_inside and self.name != (agent or "LangGraph") else ObservationType.AGENT
 
     def is_plumbing(self) -> bool:

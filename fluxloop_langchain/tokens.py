@@ -7,11 +7,7 @@ new objects each time and changed by nobody, so that reading them late tells wha
 
 from __future__ import annotations
 
-from typing import Any
-
-from fluxloop.deltas import delta_text
-from fluxloop.observations import OpenObservation
-from fluxloop.notes import StreamNotes
+from fluxloop.bridge import OpenObservation, StreamNotes, delta_text
 
 
 class TokenNotes(StreamNotes):
@@ -27,7 +23,7 @@ class TokenNotes(StreamNotes):
         """Whether the framework told the whole answer, so that none has to be made of the pieces."""
 
     def note(self, token: object, chunk: object) -> None:
-        """Note a *token*, and the *chunk* or event that brought it."""
+        """Note a *token* and the *chunk* that brought it, or an event of a version 3 stream, which has no token."""
         if len(self.heard) < self.items_left:
             self.heard.append((self.tick(), token, chunk))
         else:
@@ -35,6 +31,9 @@ class TokenNotes(StreamNotes):
 
     def output(self, ended: str, returned: object) -> object:
         """As `StreamNotes.output`."""
+        events = [item for item in self.heard if item[1] is None]
+        if events:  # a model may send its tokens beside them, and says the same twice
+            self.heard = events
         self.count += len(self.heard)
         started = self.observation.started
         for at, token, chunk in self.heard:
@@ -47,4 +46,7 @@ class TokenNotes(StreamNotes):
                 self.items.append(piece)
                 self.pieces.append(piece)
         self.heard = []
-        return super().output(ended, returned)
+        said = super().output(ended, returned)
+        if self.is_answered and said and self.observation.metadata:
+            self.observation.metadata["stream"]["items"] = said
+        return said

@@ -21,7 +21,7 @@ import fluxloop
 ROOT = Path(__file__).parent.parent
 
 FLOORS = {
-    0: "accepts arguments deltas endings errors ids kinds lines models redaction report serialization usage",
+    0: "accepts arguments claims deltas endings errors frameworks ids kinds lines models redaction report serialization usage",
     1: "config env settings storage",
     2: "calls context manual notes observations recorder scopes streams threads",
     3: "bridge client decorators reading recording",
@@ -31,7 +31,7 @@ FLOORS = {
 }
 """Modules of `fluxloop`, and other top-level packages (``/``); what is inside one of them shares its floor."""
 
-DOORS = {"fluxloop", "fluxloop.bridge", "fluxloop.errors", "fluxloop.models", "fluxloop.storage"}
+DOORS = {"fluxloop", "fluxloop.bridge", "fluxloop.errors", "fluxloop.models", "fluxloop.storage", "fluxloop.usage"}
 """Where an adapter may enter the core."""
 
 PARTNERS = {("fluxloop_langgraph", "fluxloop_langchain")}

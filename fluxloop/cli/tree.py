@@ -124,32 +124,36 @@ class _Drawing:
         return self.signs.line if goes_on else " " * len(self.signs.line)
 
     def _row(self, place: _Place, observation: ObservationData) -> Iterator[Text]:
+        """Type, place, name and model, then the facts in columns; or below, where there is no room for these."""
         left = Text().append(f"{observation.type.name:{TYPE_WIDTH}}", style=words.TYPE_STYLES[observation.type])
-        left.append(place.own, style="dim")
-        left.append(
-            plain(observation.name) or "(no name)", style="bold" if observation.type is ObservationType.AGENT else ""
-        )
+        left.append(place.own, style="dim").append(plain(observation.name) or "(no name)", style="bold")
         if observation.model:
             left.append(f" {self.signs.dot} {plain(observation.model)}", style="dim")
-        is_point = observation.type is ObservationType.EVENT and not observation.duration_ms
-        length = "" if is_point else words.duration(words.elapsed(observation, self.now))
-        tokens = words.tokens_in_out(observation.usage, self.signs)
-        ending = Text(words.status_word(observation.status, self.signs), style=words.STATUS_STYLES[observation.status])
-        if is_point and observation.status is Status.SUCCESS:
-            ending = Text()
+        length, tokens, ending = self._facts(observation)
         if self.width < WIDE_ENOUGH:
             yield cut(left, self.width, self.signs)
-            facts = Text("  ").join(filter(None, (Text(length), Text(tokens, style="cyan"), ending)))
-            if facts:
+            if facts := Text("  ").join(filter(None, (length, tokens, ending))):
                 yield cut(self._below(place.below).append_text(facts), self.width, self.signs)
             return
+        length.pad_left(max(0, 8 - length.cell_len))
+        tokens.pad_left(max(0, 11 - tokens.cell_len))
         ending.pad_right(max(0, 13 - ending.cell_len))
-        right = Text(f"  {length:>8}  ").append(f"{tokens:>11}", style="cyan").append("  ").append_text(ending)
+        right = Text("  ").join((Text(), length, tokens, ending))
         cut(left, self.width - right.cell_len, self.signs)
         left.pad_right(max(0, self.width - right.cell_len - left.cell_len))
         row = left.append_text(right)
         row.rstrip()
         yield row
+
+    def _facts(self, observation: ObservationData) -> tuple[Text, Text, Text]:
+        """Duration, tokens and ending; an EVENT that is a point in time has no more than tokens."""
+        tokens = Text(words.tokens_in_out(observation.usage, self.signs), style="cyan")
+        is_success = observation.status is Status.SUCCESS
+        if observation.type is ObservationType.EVENT and is_success and not observation.duration_ms:
+            return Text(), tokens, Text()
+        style = "dim green" if is_success else words.STATUS_STYLES[observation.status]
+        ending = Text(words.status_word(observation.status, self.signs), style=style)
+        return Text(words.duration(words.elapsed(observation, self.now))), tokens, ending
 
     def _details(self, guide: str, observation: ObservationData, reported_by: str | None) -> Iterator[Text]:
         """The lines below a row: what went in, what came out, what went wrong, what is worth a word."""
@@ -160,7 +164,7 @@ class _Drawing:
             style = words.STATUS_STYLES[observation.status]
             kind = observation.metadata.get("error_type")
             if reported_by is not None and not self.full:
-                yield from self._wrapped(guide, f"{kind or 'error'} from {reported_by}, see below", style)
+                yield from self._wrapped(guide, f"{kind or 'error'} from {reported_by}, see below", "red")
             else:
                 yield from self._wrapped(guide, f"{kind}: {observation.error}" if kind else observation.error, style)
         if self.full:
@@ -222,13 +226,13 @@ class _Drawing:
 def _remarks(observation: ObservationData) -> Iterator[str]:
     """What is worth a word beside the values."""
     stream = observation.metadata.get("stream")
-    first = observation.time_to_first_token_ms
+    first = words.duration(observation.time_to_first_token_ms)
     if isinstance(stream, dict) and isinstance(count := stream.get("count"), int):
-        first = stream.get("first_item_ms", first) if first is None else first
-        chunks = words.counted(count, "chunk")
-        yield f"stream of {chunks}, first after {words.duration(first)}" if first is not None else f"stream of {chunks}"
-    elif first is not None:
-        yield f"first token after {words.duration(first)}"
+        if not first and isinstance(offset := stream.get("first_item_ms"), int | float):
+            first = words.duration(offset)
+        yield f"stream of {words.counted(count, 'chunk')}" + (f", first after {first}" if first else "")
+    elif first:
+        yield f"first token after {first}"
     if observation.redacted:
         yield f"{observation.redacted:,} redacted"
     if observation.truncated:

@@ -18,16 +18,22 @@ _QUOTE = r"""\\{0,7}["']"""
 """A quote as it stands in JSON nested up to three times."""
 
 _ANCHOR = re.compile(
-    rf"""(?<![A-Za-z0-9_.\-])(?:(?<=\\)[bfnrt](?=[A-Za-z]))?+  # the letter of an escape in nested JSON is no part of the key
-    (?P<key>(?:[A-Za-z0-9]{{1,24}}+[ ])?[A-Za-z0-9_.\-]{{1,64}}+)
-    (?P<close>{_QUOTE})?+\]?+[ ]{{0,8}}+(?P<sign>:?=(?!=)>?|:)[ ]{{0,8}}+""",
+    rf"""(?<=[A-Za-z0-9_.\-])(?P<close>{_QUOTE})?+\]?+[ ]{{0,8}}+(?P<sign>:?=(?!=)>?|:)[ ]{{0,8}}+""",
     re.VERBOSE,
 )
+_YEK = re.compile(r"[A-Za-z0-9_.\-]+(?: [A-Za-z0-9]{1,24})?")
+"""A key, perhaps of two words, read backwards from its anchor."""
+_LONGEST = 88
+"""Characters of a key that are read; its last words decide."""
+
 _OPENING = re.compile(r"""(?P<escape>\\{0,7})(?P<quote>["'])""")
-_BARE = re.compile(r"""(?:[^\s"'`&<>,;\\]|,(?![\s"'\\]|[\w.\-]+[=:]|$)|\\(?![nrtbfu"'\\/]))+""", re.ASCII)
+_BARE = re.compile(r"""(?!=)(?:[^\s"'`&<>,;\\]|,(?![\s"'\\]|[\w.\-]+[=:]|$)|\\(?![nrtbfu"'\\/]))+""", re.ASCII)
 _NUMBER = re.compile(r"-?[0-9][0-9.eE+\-]*")
-_SCHEME = re.compile(r"(?i:bearer|basic|token|apikey|negotiate) +(?=\S)")
-_OPAQUE_BARE = re.compile(rf"(?=.{{6}})(?:(?=.*[0-9])(?=.*[A-Za-z])|(?=.{{20}}))({OPAQUE}{{5}}).*", re.DOTALL)
+_SCHEME = re.compile(r"(?i:bearer|basic|token|apikey|negotiate) (?=\S)")
+_OPAQUE_BARE = re.compile(rf"(?=.*[0-9]|.{{20}}){OPAQUE}{{5}}.+", re.DOTALL)
+"""A value after a bare colon that is no word of prose; at least six characters."""
+_AFTER_SCHEME = re.compile(rf"(?=.*[^A-Za-z]|.{{20}}){OPAQUE}{{6,}}", re.DOTALL)
+"""The same after ``Authorization: Bearer``, where prose is less likely."""
 _COOKIES = re.compile(rf"""(?={OPAQUE}{{5}})[^\s"'\\=]+=[^\r\n"'\\]+""")
 
 _STAND_IN = re.compile(
@@ -52,7 +58,7 @@ def assignments(keys: Keys) -> Shape:
     are what is dear in it, and so they are there once.
     """
     quote, name = r"\\*[\"']", rf"(?i){keys.phrase}{NUMBER}"
-    quoted = rf'{quote}[^"]'
+    quoted = r"""\\*(?:"[^"]|'[^'])"""
     return Shape(
         anchor=_ANCHOR,
         extent=partial(_value, keys),
@@ -62,8 +68,8 @@ def assignments(keys: Keys) -> Shape:
             rf"{quote}\]? *:?[:=]>? *(?:{quoted}|-?[0-9]|[\[{{])"
             # password: "…", password: 0p4que, password=…
             rf"|\]? *(?:: *(?:{quoted}|{OPAQUE}{{5}})|:?=>? *[^\s=])"
-            # {"name": "password", "value": "…"}, ["password", "…"]
-            r"|\"[,}]" + ")",
+            # {"name": "password", "value": "…"}, {"value": "…", "name": "password"}, ["password", "…"]
+            r'|"(?:,"value"|\}|,(?:[^"]|"(?:[^"\\]|\\.)*"\]))' + ")",
             rf"(?i)token{NUMBER}(?:{quote})?\]? *:?[:=]>? *(?:{quote})?{OPAQUE}{{{LEAST_OPAQUE}}}",
         ),
         reach=200,
@@ -72,9 +78,10 @@ def assignments(keys: Keys) -> Shape:
 
 def _value(keys: Keys, text: str, anchor: re.Match[str]) -> Span | None:
     """The secret after *anchor*, without its quotes and without the scheme of an authorization."""
-    promise = keys.promise(anchor["key"])
+    key = _key_before(text, anchor.start())
+    promise = keys.promise(key)
     start = anchor.end()
-    if promise is None or text.startswith(MASK, start):
+    if promise is None:
         return None
     if opening := _OPENING.match(text, start):
         start = opening.end()
@@ -87,28 +94,36 @@ def _value(keys: Keys, text: str, anchor: re.Match[str]) -> Span | None:
             return None
         end = number.end()
     else:
-        span = _bare(text, start, anchor)
+        span = _bare(text, start, key, anchor["sign"], scheme=promise is Promise.SECRET)
         if span is None:
             return None
         start, end = span
-    return (start, end) if keys.hides(anchor["key"], text[start:end]) else None
+    return (start, end) if keys.hides(key, text[start:end]) else None
 
 
-def _bare(text: str, start: int, anchor: re.Match[str]) -> Span | None:
+def _key_before(text: str, end: int) -> str:
+    start = max(0, end - _LONGEST)
+    backwards = _YEK.match(text[start:end][::-1])
+    key = backwards[0][::-1] if backwards else ""
+    # In nested JSON the letter after a backslash belongs to an escape, not to the key.
+    escaped = key[:1] in tuple("bfnrt") and text[end - len(key) - 1 : end - len(key)] == "\\"
+    return key[1:] if escaped else key
+
+
+def _bare(text: str, start: int, key: str, sign: str, scheme: bool) -> Span | None:
     """The unquoted value at *start*, if it is one and no word of prose or code."""
-    key: str = anchor["key"]
-    if anchor["sign"] == ":" and key.lower().endswith(("cookie", "cookies")):
+    if sign == ":" and key.lower().endswith(("cookie", "cookies")):
         cookies = _COOKIES.match(text, start)
         return cookies.span() if cookies else None
-    if scheme := _SCHEME.match(text, start):
-        start = scheme.end()
+    of_scheme = _SCHEME.match(text, start) if scheme else None
+    start = of_scheme.end() if of_scheme else start
     word = _BARE.match(text, start)
-    if word is None or text.startswith(MASK, start):
+    if word is None or MASK in word[0]:  # what else is in it was looked at when the mask was put there
         return None
     value = word[0].rstrip(")]}.:!?")
     if _STAND_IN.fullmatch(value) or _EXPRESSION.match(value) or _is_reference(value, key):
         return None
-    if anchor["sign"] == ":" and not _OPAQUE_BARE.fullmatch(value):
+    if sign == ":" and not (_AFTER_SCHEME if of_scheme else _OPAQUE_BARE).fullmatch(value):
         return None
     return (start, start + len(value)) if value else None
 
@@ -126,15 +141,14 @@ def _closing(text: str, start: int, escape: int, quote: str) -> int:
     In JSON nested n times an ordinary quote has 2**n - 1 backslashes, one inside the string more.
     Without a closing quote the string ends with its line.
     """
-    line_end = text.find("\n", start)
-    limit = len(text) if line_end < 0 else line_end
-    at = text.find(quote, start, limit)
-    while at >= 0:
+    at = start - 1
+    while (at := text.find(quote, at + 1)) >= 0:
         backslashes = 0
         while at - backslashes > start and text[at - backslashes - 1] == "\\":
             backslashes += 1
-        beyond = backslashes - escape
-        if beyond <= 0 or beyond % (2 * escape + 2) == 0:
-            return at - min(backslashes, escape)
-        at = text.find(quote, at + 1, limit)
-    return limit
+        if backslashes <= escape or (backslashes - escape) % (2 * escape + 2) == 0:
+            at -= min(backslashes, escape)
+            break
+    end = len(text) if at < 0 else at
+    line_end = text.find("\n", start, end)
+    return end if line_end < 0 else line_end

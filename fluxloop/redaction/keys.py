@@ -9,16 +9,18 @@ decide for the keys of mappings, for assignments inside texts and, in a looser r
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import Enum
 from functools import lru_cache
 
 from ..errors import ConfigError
 
 WORDS = (
+    "amz signature",
     "authorization",
     "cookie",
     "credential",
+    "goog signature",
     "jwt",
     "passcode",
     "passphrase",
@@ -27,7 +29,10 @@ WORDS = (
     "pwd",
     "recovery phrase",
     "secret",
+    "secret string",
+    "secret value",
     "seed phrase",
+    "service role key",
 )
 """Phrases that name a secret by themselves."""
 
@@ -39,16 +44,12 @@ BEFORE_KEY = (
     "app",
     "application",
     "auth",
-    "client",
     "decryption",
-    "deploy",
     "encryption",
     "functions",
     "master",
     "private",
-    "role",
     "secret",
-    "session",
     "shared",
     "signing",
     "subscription",
@@ -111,6 +112,9 @@ OPAQUE = r"[A-Za-z0-9_.~+/=:|%@!$*,;-]"
 LEAST_OPAQUE = 16
 """Characters from which on a token looks opaque."""
 
+LONGEST_KEY = 200
+"""Characters of a key that are looked at, from its end: keys can be data, and those seen last are remembered."""
+
 _OPAQUE_TOKEN = re.compile(rf"(?![a-z]+\Z){OPAQUE}{{{LEAST_OPAQUE},}}")
 _WORD_START = r"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]))"
 _FOLDER = re.compile(r"[/~]|[A-Za-z]:\\")
@@ -147,10 +151,13 @@ class Keys:
         self._secret = re.compile(rf"(?:{_WORD_START}(?i:{self.phrase})|(?i:{_any(GLUED)})s?){NUMBER}\Z", re.ASCII)
         self._token = re.compile(rf"{_WORD_START}(?i:token){NUMBER}\Z", re.ASCII)
         self._position = re.compile(rf"{_WORD_START}(?i:{_any(POSITIONS)}{GAP}token){NUMBER}\Z", re.ASCII)
-        self.promise: Callable[[str], Promise | None] = lru_cache(4096)(self._promise)
-        """``promise(key)`` is what *key* promises, or None."""
+        self._known = lru_cache(4096)(self._read)
 
-    def _promise(self, key: str) -> Promise | None:
+    def promise(self, key: str) -> Promise | None:
+        """Return what *key* promises, if anything."""
+        return self._known(key[-LONGEST_KEY:])
+
+    def _read(self, key: str) -> Promise | None:
         if self._secret.search(key):
             return Promise.SECRET
         if self._token.search(key) and not self._position.search(key):

@@ -5,7 +5,9 @@ Apply the rules to values and to texts.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import groupby
 from operator import attrgetter
 
@@ -14,7 +16,7 @@ import orjson
 from .assignments import assignments
 from .keys import Keys
 from .rules import JSON, Rules
-from .shapes import MASK, STANDALONE, Shape, Span
+from .shapes import MASK, Shape, Span, standalone
 from .sieve import Hit, Sieve, open_sieve
 from .values import Masking
 from .widening import widened
@@ -38,21 +40,19 @@ class Redactor:
         self._rules = rules or Rules.default()
         self._say = on_trouble or (lambda message: None)
         self._keys = Keys(self._rules.keys)
-        self._shapes = (assignments(self._keys), *STANDALONE)
+        self._shapes = (assignments(self._keys), *standalone())
         self._sieve, complete = self._open_sieve()
-        self._sees_all = self._sieve is not None and complete and self._rules.hook is None
+        self._prefilter = self._sieve if complete and self._rules.hook is None else None
 
     def _open_sieve(self) -> tuple[Sieve | None, bool]:
         """Return the sieve, if there can be one, and whether it knows the user's patterns too."""
-        looks = [(kind, look) for kind, shape in enumerate(self._shapes) for look in shape.sieve]
+        looks = tuple((kind, look) for kind, shape in enumerate(self._shapes) for look in shape.sieve)
         own = [widened(pattern) for pattern in self._rules.patterns]
         try:
             if None not in own:
-                try:
+                with suppress(ValueError):  # beyond hyperscan: then the user's patterns are searched in every value
                     return open_sieve((*looks, *((_OWN, look) for look in own if look))), True
-                except ValueError:
-                    pass  # one of the user's is beyond hyperscan: then it is searched in every value
-            return open_sieve(tuple(looks)), False
+            return open_sieve(looks), False
         except (ImportError, ValueError) as error:
             self._say(f"redaction is slow, because its prefilter cannot be used: {error}")
             return None, False
@@ -66,7 +66,7 @@ class Redactor:
 
         A hook wants to see every value, so with one the answer is always True.
         """
-        return not self._sees_all or self._sieve.any(encoded)  # type: ignore[union-attr]
+        return self._prefilter is None or self._prefilter.any(encoded)
 
     def redact(self, value: JSON) -> tuple[JSON, int]:
         """
@@ -113,38 +113,41 @@ class Redactor:
     def spans(self, text: str) -> list[Span]:
         """Return the stretches of *text* that are secret, in order, without overlaps. The hook has no part in it."""
         try:
-            found = [span for shape, anchor in self._anchors(text) if (span := shape.extent(text, anchor))]
-            found += self._own_spans(text)
+            found = self._found(text)
             return _merged(text, found) if found else found
         except Exception as error:
             self._say(f"a text could not be examined for secrets ({type(error).__name__}) and was masked as a whole")
             return [(0, len(text))]
 
+    def _found(self, text: str) -> list[Span]:
+        found = [
+            span
+            for shape, start, end in self._places(text)
+            for anchor in shape.anchor.finditer(text, start, end)
+            if (span := shape.extent(text, anchor))
+        ]
+        for pattern in self._rules.patterns:
+            found += [_secret(match) for match in pattern.finditer(text)]
+        return found
+
+    def _places(self, text: str) -> Iterable[tuple[Shape, int, int]]:
+        """Where to look for which shape: near the hits of the sieve, or, without one, everywhere."""
+        if self._sieve is None:
+            return [(shape, 0, len(text)) for shape in self._shapes]
+        # A character outside ASCII becomes one byte, so that offsets are those of the text.
+        hits = self._sieve.hits(text.encode("ascii", "replace"))
+        return self._near(hits) if hits else ()
+
+    def _near(self, hits: Iterable[Hit]) -> Iterator[tuple[Shape, int, int]]:
+        for kind, same in groupby(hits, attrgetter("kind")):
+            if kind < len(self._shapes):
+                shape = self._shapes[kind]
+                for start, end in _windows(same, shape.reach):
+                    yield shape, start, end
+
     def _masked(self, text: str) -> tuple[str, int]:
         spans = self.spans(text)
         return (_replaced(text, spans), len(spans)) if spans else (text, 0)
-
-    def _anchors(self, text: str) -> Iterator[tuple[Shape, re.Match[str]]]:
-        """Where a secret could begin: near the hits of the sieve, or, without one, anywhere."""
-        if self._sieve is None:
-            for shape in self._shapes:
-                for anchor in shape.anchor.finditer(text):
-                    yield shape, anchor
-            return
-        # A character outside ASCII becomes one byte, so that offsets are those of the text.
-        hits = self._sieve.hits(text.encode("ascii", "replace"))
-        for kind, near in groupby(hits, attrgetter("kind")):
-            if kind < len(self._shapes):
-                shape = self._shapes[kind]
-                for start, end in _windows(near, shape.reach):
-                    for anchor in shape.anchor.finditer(text, start, end):
-                        yield shape, anchor
-
-    def _own_spans(self, text: str) -> Iterator[Span]:
-        for pattern in self._rules.patterns:
-            for match in pattern.finditer(text):
-                secret = match.span("secret") if "secret" in pattern.groupindex else match.span()
-                yield secret if secret[0] >= 0 else match.span()
 
     def _last_word(self, clean: JSON, places: int) -> tuple[JSON, int]:
         """Let the hook change what the rules have left over."""
@@ -159,6 +162,13 @@ class Redactor:
             self._say(f"redact_hook failed with {type(error).__name__}; what it was called with was masked as a whole")
             return MASK, places + 1
         return (clean, places) if after == before else (orjson.loads(after), places + 1)
+
+
+def _secret(match: re.Match[str]) -> Span:
+    """What a user's pattern wants masked: its group ``secret``, if it has one that took part, or all of it."""
+    if "secret" in match.re.groupindex and match["secret"] is not None:
+        return match.span("secret")
+    return match.span()
 
 
 def _windows(hits: Iterable[Hit], reach: int) -> Iterator[Span]:
@@ -177,10 +187,11 @@ def _windows(hits: Iterable[Hit], reach: int) -> Iterator[Span]:
 
 def _merged(text: str, spans: Iterable[Span]) -> list[Span]:
     """Return *spans* in order, without overlaps and without what was masked before."""
-    marks = [mark.span() for mark in re.finditer(re.escape(MASK), text)]
+    marks = [mark.start() for mark in re.finditer(re.escape(MASK), text)]
     merged: list[Span] = []
     for start, end in sorted(spans):
-        if start == end or any(first <= start and end <= last for first, last in marks):
+        before = bisect_right(marks, start) - 1
+        if start == end or (before >= 0 and end <= marks[before] + len(MASK)):
             continue
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
@@ -190,7 +201,8 @@ def _merged(text: str, spans: Iterable[Span]) -> list[Span]:
 
 
 def _replaced(text: str, spans: Iterable[Span]) -> str:
-    parts, at = [], 0
+    parts: list[str] = []
+    at = 0
     for start, end in spans:
         parts += (text[at:start], MASK)
         at = end
@@ -205,7 +217,7 @@ def _split(joined: str, pieces: Sequence[str], spans: Sequence[Span]) -> list[st
     start, stop = next(following)
     for piece in pieces:
         end += len(piece)
-        parts = []
+        parts: list[str] = []
         while start < end:
             parts += (joined[at:start], MASK)
             at = stop

@@ -21,7 +21,7 @@ JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | Non
 Hook: TypeAlias = Callable[[JSON], JSON]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Rules:
     """
     Further keys, further patterns, and a last word.
@@ -74,7 +74,7 @@ def _pattern(given: object) -> re.Pattern[str]:
         raise ConfigError(f"redact_patterns must hold regular expressions, got {given!r}")
     try:
         pattern = re.compile(given)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(f"redact_patterns must hold regular expressions, got {given!r} ({error})") from error
     if not isinstance(pattern.pattern, str):
         raise ConfigError(f"redact_patterns must hold regular expressions over text, got one over bytes: {given!r}")

@@ -12,6 +12,7 @@ import binascii
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 MASK = "[redacted]"
@@ -53,6 +54,7 @@ PROVIDERS = (
     Provider("Cerebras", "csk-", _ALNUM, 30),
     Provider("Databricks", "dapi", "[0-9a-f]", 32),
     Provider("DigitalOcean", "do[opr]_v1_", _ALNUM, 40),
+    Provider("Discord, webhook", "discord(?:app)?[.]com/api/webhooks/", "[A-Za-z0-9_/-]", 20),
     Provider("ElevenLabs", "sk_", "[0-9a-f]", 40),
     Provider("Firecrawl", "fc-", "[0-9a-f]", 32),
     Provider("GitHub", "gh[opsur]_", _ALNUM, 20),
@@ -73,6 +75,7 @@ PROVIDERS = (
     Provider("Replicate", "r8_", _ALNUM, 30),
     Provider("Slack", "xox[abeoprs]-", "[A-Za-z0-9-]", 10),
     Provider("Slack, app", "xapp-", "[A-Za-z0-9-]", 20),
+    Provider("Slack, webhook", "hooks[.]slack[.]com/services/", "[A-Za-z0-9/]", 20),
     Provider("Stripe", "[rs]k_(?:live|test)_", _ALNUM, 10),
     Provider("Stripe, webhook", "whsec_", _ALNUM, 20),
     Provider("Tavily", "tvly-", _WORD, 16),
@@ -84,16 +87,19 @@ PROVIDERS = (
 _EDGE = r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=%[0-9A-Fa-f]{2})|(?<=\\u00[0-9A-Fa-f]{2}))"
 """Where a token may begin: not inside a word, unless what looks like one is an escape in nested JSON or a URL."""
 
-_OPENAI = (
-    r"sk-(?:(?:admin|ant|lf|or|proj|svcacct)-[\w-]{8,}+|(?=[A-Za-z_-]*+[0-9])[\w-]{16,}+|[A-Za-z0-9]{20,}+[\w-]*+)"
+_SK = (
+    r"sk-(?:(?:admin|ant|lf|or|proj|svcacct)-[\w-]{8,}+"
+    r"|(?=[A-Za-z_-]*+[0-9])[\w-]{12,}+"  # with a digit, because of class names such as "sk-folding-cube-wrapper"
+    r"|[A-Za-z0-9]{20,}+[\w-]*+)"
 )
+"""OpenAI, Anthropic, OpenRouter, DeepSeek, Langfuse and more."""
 _JWT = r"eyJ[\w-]{10,}+\.(?:eyJ[\w-]*+(?:\.[\w-]++)?+|[\w-]*+\.[\w-]++(?:\.[\w-]++){0,2}+)"
 _SENDGRID = r"SG\.[\w-]{16,}+\.[\w-]{16,}+"
 
 
 def _tokens() -> Shape:
     """Tokens that are known by how they look, with no need of a word beside them."""
-    own = [(_OPENAI, r"sk-"), (_JWT, "eyJ"), (_SENDGRID, r"SG\.")]
+    own = [(_SK, r"sk-"), (_JWT, "eyJ"), (_SENDGRID, r"SG\.")]
     own += [(f"{p.prefix}{p.alphabet}{{{p.least},}}+", p.prefix) for p in PROVIDERS]
     token = re.compile("(?:" + "|".join(full for full, _ in own) + ")(?![A-Za-z0-9])", re.ASCII)
     return Shape(
@@ -121,7 +127,6 @@ def _whole(pattern: re.Pattern[str]) -> Callable[[str, re.Match[str]], Span | No
     return extent
 
 
-_SCHEME = r"(?i:bearer|basic) "
 _BEARER = re.compile(
     r"(?i:bearer) (?P<secret>(?=[A-Za-z_.~+/=-]*+[0-9])[\w.~+/=-]{7,}[\w~+/=-]|[\w.~+/=-]{19,}[\w~+/=-])", re.ASCII
 )
@@ -148,34 +153,37 @@ def _is_user_and_password(encoded: str) -> bool:
 
 
 _PEM_BEGIN = r"-----BEGIN [A-Z0-9 ]{0,24}PRIVATE KEY(?: BLOCK)?-----"
-_PEM = re.compile(
+_PEM = (
     _PEM_BEGIN
     + r"(?:[^-]*+(?:-(?!----)[^-]*+)*+-----END [A-Z0-9 ]{0,40}-----"
     # Cut off before its end: lines of base64, between line breaks that nested JSON may have escaped.
     + r"|(?:(?:\s|\\+[nr])*+[A-Za-z0-9+/=]{16,}+)++(?:(?:\s|\\+[nr])*+[A-Za-z0-9+/=]++\Z)?+)"
 )
 
-_URL = re.compile(r""":(?:\\{0,3}/){2}[^\s/@:?#"'<>\\]{0,64}+:(?P<secret>[^\s/?"'<>\\]{1,128})@""", re.ASCII)
+_URL = r""":(?:\\{0,3}/){2}[^\s/@:?#"'<>\\]{0,64}+:(?P<secret>[^\s/?"'<>\\]{1,128})@"""
 
-STANDALONE = (
-    _tokens(),
-    Shape(
-        anchor=re.compile(rf"{_EDGE}{_SCHEME}"),
-        extent=_credentials,
-        sieve=(r"(?i)bearer [\w.~+/=-]{8}", rf"(?i:basic) {_BASE64_MARK}"),
-        reach=64,
-    ),
-    Shape(
-        anchor=re.compile(_PEM_BEGIN),
-        extent=_whole(_PEM),
-        sieve=("PRIVATE KEY(?: BLOCK)?-----",),
-        reach=64,
-    ),
-    Shape(
-        anchor=re.compile(r"(?<=[A-Za-z0-9+.-]):(?:\\{0,3}/){2}"),
-        extent=_whole(_URL),
-        sieve=(r"""://[^\s/@:?#"]*:[^\s/"]+@""", r"""(?::\\{1,7}/\\{1,7}/)[^\s/@:?#"]*:[^\s/"]+@"""),
-        reach=220,
-    ),
-)
-"""The shapes that need no name beside the secret."""
+
+@cache
+def standalone() -> tuple[Shape, ...]:
+    """Return the shapes that need no name beside the secret; compiled once, when first needed."""
+    return (
+        _tokens(),
+        Shape(
+            anchor=re.compile(rf"{_EDGE}(?i:bearer|basic) "),
+            extent=_credentials,
+            sieve=(r"(?i)bearer [\w.~+/=-]{8}", rf"(?i:basic) {_BASE64_MARK}"),
+            reach=64,
+        ),
+        Shape(
+            anchor=re.compile(_PEM_BEGIN),
+            extent=_whole(re.compile(_PEM)),
+            sieve=("PRIVATE KEY(?: BLOCK)?-----",),
+            reach=64,
+        ),
+        Shape(
+            anchor=re.compile(r"(?<=[A-Za-z0-9+.-]):(?:\\{0,3}/){2}"),
+            extent=_whole(re.compile(_URL, re.ASCII)),
+            sieve=(r"""://[^\s/@:?#"]*:[^\s/"]+@""", r""":\\{1,7}/\\{1,7}/[^\s/@:?#"]*:[^\s/"]+@"""),
+            reach=220,
+        ),
+    )

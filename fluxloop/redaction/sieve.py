@@ -71,7 +71,7 @@ class Sieve:
             self._scan(data, lambda kind, start, end, flags, context: found.append(Hit(kind, end)), 0, None, scratch)
         finally:
             self._idle.append(scratch)
-        return sorted(found)
+        return sorted(found) if len(found) > 1 else found
 
 
 def _enough(*_: object) -> bool:

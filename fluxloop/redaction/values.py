@@ -15,13 +15,14 @@ from .shapes import MASK
 
 _TYPE_NAMES = frozenset(("array", "boolean", "integer", "null", "number", "object", "string"))
 
-_SCHEMA_WORDS = frozenset(
-    """
-    $defs $ref $schema additionalProperties allOf anyOf const default definitions deprecated description enum
-    env_names example examples exclusiveMaximum exclusiveMinimum format items maxItems maxLength maximum minItems
-    minLength minimum not nullable oneOf pattern properties readOnly required title type uniqueItems writeOnly
-    """.split()
-)
+# fmt: off
+_SCHEMA_WORDS = frozenset((
+    "$defs", "$ref", "$schema", "additionalProperties", "allOf", "anyOf", "const", "default", "definitions",
+    "deprecated", "description", "enum", "env_names", "example", "examples", "exclusiveMaximum", "exclusiveMinimum",
+    "format", "items", "maxItems", "maxLength", "maximum", "minItems", "minLength", "minimum", "not", "nullable",
+    "oneOf", "pattern", "properties", "readOnly", "required", "title", "type", "uniqueItems", "writeOnly",
+))
+# fmt: on
 """A mapping with other keys than these is no JSON schema, but data that happen to have a ``type``."""
 
 _SCHEMA_VALUES = frozenset(("const", "default", "example", "examples"))
@@ -72,7 +73,7 @@ class Masking:
 
     def _object(self, given: dict[str, JSON], secret: bool) -> dict[str, JSON]:
         schema = secret and _is_schema(given)
-        named = "value" in given and self._is_secret(given.get("name") or given.get("key"))
+        named = "value" in given and self._is_named_secret(given)
         clean = given
         for key, value in given.items():
             hidden = (
@@ -85,6 +86,14 @@ class Masking:
                 clean = dict(given) if clean is given else clean
                 clean[key] = masked
         return clean
+
+    def _is_named_secret(self, given: dict[str, JSON]) -> bool:
+        """Whether *given* is ``{"name": "authorization", "value": "…"}``, in this order or with the name at the end."""
+        keys = list(given)
+        for label in ("name", "key"):
+            if label in given and keys[keys.index(label) + 1 :][:1] in ([], ["value"]):
+                return self._is_secret(given[label])
+        return False
 
     def _array(self, given: list[JSON], secret: bool) -> list[JSON]:
         pairs = not secret and _are_pairs(given)

@@ -3,7 +3,8 @@ Rewrite a user's regular expression for the sieve.
 
 The sieve sees a text as UTF-8 in JSON. A pattern made of characters that JSON leaves alone can be
 carried over; wherever it may also match beyond ASCII, the copy accepts any such character. What
-looks at anything else (line breaks, quotes, ``.``, anchors, what stands around) cannot.
+looks at anything else (line breaks, quotes, ``.``, anchors, what stands around) cannot, and repeats of
+a hundred and more would take hyperscan minutes to compile.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from __future__ import annotations
 import re
 
 _PLAIN = r"""[A-Za-z0-9 _,:;!#%&@~/=<>'-]"""
+_IN_SET = r"""[A-Za-z0-9 _.,:;!\#%&@~/=<>'$()*+?{|}]"""
 _PUNCTUATION = r"""\\[ !#$%&'()*+,\-./:;<=>?@\[\]^_`{|}~]"""
 
 _PART = re.compile(
     rf"""
       (?P<atom>{_PLAIN}|{_PUNCTUATION}|\\[dw]
-        |\[-?(?:[A-Z]-[A-Z]|[a-z]-[a-z]|[0-9]-[0-9]|\\[dw]|{_PUNCTUATION}|[A-Za-z0-9 _.,:;!\#%&@~/=<>'$()*+?{{|}}])+-?\])
-    | (?P<repeat>(?:[*+?]|\{{[0-9]{{1,3}}(?:,[0-9]{{0,3}})?\}})\??(?![*+?{{]))
+        |\[-?(?:[A-Z]-[A-Z]|[a-z]-[a-z]|[0-9]-[0-9]|\\[dw]|{_PUNCTUATION}|{_IN_SET})+-?\])
+    | (?P<repeat>(?:[*+?]|\{{[0-9]{{1,2}}(?:,[0-9]{{0,2}})?\}})\??(?![*+?{{]))
     | (?P<group>\(\?P<\w+>|\(\?:|\((?!\?))
     | (?P<rest>[)|])
     | (?P<edge>\\b)
@@ -25,7 +27,11 @@ _PART = re.compile(
     re.VERBOSE,
 )
 
+_FLAGS = re.compile(r"\A\(\?[a-zL]+\)")
+"""Flags in front, which the compiled pattern has as its own."""
+
 _BEYOND_ASCII = r"[\x80-\xff]{2,4}"
+"""One character beyond ASCII, in UTF-8."""
 
 
 def widened(pattern: re.Pattern[str]) -> str | None:
@@ -38,7 +44,8 @@ def widened(pattern: re.Pattern[str]) -> str | None:
     if pattern.flags & (re.VERBOSE | re.LOCALE):
         return None
     caseless = bool(pattern.flags & re.IGNORECASE)
-    parts, at, source = ["(?i)" if caseless else ""], 0, pattern.pattern
+    source = _FLAGS.sub("", pattern.pattern)
+    parts, at = ["(?i)" if caseless else ""], 0
     while at < len(source):
         part = _PART.match(source, at)
         if part is None:

@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from reading_aids import GOLDEN, died, drawn, head, line, observation, running, trace_line, written
 
 import fluxloop.reading.index
@@ -136,6 +139,27 @@ def test_every_kind_of_damage_costs_only_what_is_damaged(caplog):
     damage, schema = (record.getMessage() for record in caplog.records)
     assert "left out what is no record: observations_20260117.jsonl line 5 (torn, or no JSON)" in damage
     assert "written by a newer FluxLoop (schema 7, this one knows 1)" in schema
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_no_damage_reaches_beyond_the_lines_it_touches(tmp_path, data):
+    """
+    Whatever bytes are put anywhere in a file, each observation whose line was left alone is read (thread 38).
+    """
+    path = tmp_path / "observations_20260117.jsonl"
+    lines = (GOLDEN / "schema_1" / path.name).read_bytes().splitlines(keepends=True)
+    whole = b"".join(lines)
+    junk = data.draw(st.binary(max_size=8))
+    start = data.draw(st.integers(0, len(whole)))
+    end = data.draw(st.integers(start, min(len(whole), start + 1200)))
+    path.write_bytes(whole[:start] + junk + whole[end:])
+    ends = [*accumulate(map(len, lines))]
+    untouched = {
+        json.loads(text)["id"] for text, to in zip(lines, ends, strict=True) if to <= start or to - len(text) > end
+    }
+
+    assert untouched <= {o.id for trace in read_traces(tmp_path) for o in trace.observations}
 
 
 def test_a_trace_without_its_line_is_told_by_its_observations():

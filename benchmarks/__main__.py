@@ -1,0 +1,78 @@
+"""
+Measure and print: `python -m benchmarks [workload ...]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from . import instructions, registry
+from .measuring import compared
+from .results import Row
+from .table import as_dict, machine, table
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is asked for; 1 if something came out wrong. An aim that is missed is shown, and is no failure."""
+    for name in [name for name in os.environ if name.startswith("FLUXLOOP_")]:
+        del os.environ[name]  # what is measured are the defaults
+    left_out = registry.load()
+    options = _parser().parse_args(arguments)
+    wanted = options.workload or [*registry.CASES, *registry.REPORTS]
+    about = machine()
+    print(", ".join(f"{name} {value}" for name, value in about.items()), *left_out, "", sep="\n")
+    rows = list(_measured(wanted, options.quick))
+    print(table(rows))
+    counts = list(_counted(wanted)) if options.instructions else []
+    if counts:
+        print("\nInstructions a call, outside the kernel:", "", table(counts), sep="\n")
+    if options.json:
+        found = {"machine": about, "rows": [*map(as_dict, rows)], "instructions": [*map(as_dict, counts)]}
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    return 1 if any(row.faults for row in rows) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What recording costs, beside a floor.")
+    known = [*registry.CASES, *registry.REPORTS]
+    parser.add_argument(
+        "workload", nargs="*", choices=[[], *known], metavar="workload", help=f"any of {' '.join(known)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="a few rounds of each: to see that it works")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found to FILE too")
+    parser.add_argument("--instructions", action="store_true", help="count instructions as well (needs valgrind)")
+    return parser
+
+
+def _measured(names: Sequence[str], is_quick: bool) -> Iterator[Row]:
+    for name in names:
+        _say(name)
+        if name in registry.CASES:
+            yield compared(registry.CASES[name], is_quick=is_quick)
+        else:
+            yield registry.REPORTS[name](is_quick)
+
+
+def _counted(names: Sequence[str]) -> Iterator[Row]:
+    if not instructions.is_available():
+        print("\nvalgrind is not installed: no instructions counted")
+        return
+    for name in names:
+        if name in registry.CASES:
+            _say(f"{name}, counting")
+            yield instructions.counted(registry.CASES[name])
+
+
+def _say(name: str) -> None:
+    """Show a person who waits what is being measured; the table itself goes to standard output."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{name} ...", end="\r", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

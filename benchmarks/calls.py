@@ -1,0 +1,194 @@
+"""
+Recorded calls beside calls recorded by hand: small ones, large ones, many at once, streams, and none at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import fluxloop
+
+from . import floor
+from .payloads import ANSWER, QUERY, documents, messages
+from .registry import Ways, case
+from .results import Aim
+
+NOTHING_RECORDED = Aim(150, "ns")
+"""What a decorated call may cost where nothing is to be recorded."""
+
+
+def _repeated(call: Callable[[Any], Any], query: Any) -> Callable[[int], None]:
+    def run(calls: int) -> None:
+        for _ in range(calls):
+            call(query)
+
+    return run
+
+
+def _in_a_trace(run: Callable[[int], None]) -> Callable[[int], None]:
+    return fluxloop.agent(name="run", capture_input=False)(run)
+
+
+def _compared(folder: Path, query: Any, answer: Any, **settings: Any) -> Iterator[Ways]:
+    """Yield the ways of a tool that is called with *query* in an open trace and returns *answer*."""
+
+    def search(query: Any, limit: int = 10) -> Any:
+        return answer
+
+    fluxloop.configure(base_path=folder, **settings)
+    with floor.opened(folder) as fd:
+        yield Ways(
+            bare=_repeated(search, query),
+            floor=_repeated(floor.function(fd, search), query),
+            ours=_in_a_trace(_repeated(fluxloop.tool(search), query)),
+        )
+
+
+@case("small", aim=Aim(2.5, "x"))
+def small(folder: Path) -> Iterator[Ways]:
+    """Tool calls of about 100 bytes each way, with all settings as they are by default."""
+    yield from _compared(folder, QUERY, ANSWER)
+
+
+@case("large", calls=50, aim=Aim(1.5, "x"))
+def large(folder: Path) -> Iterator[Ways]:
+    """Tool calls of 20 kB each way, redaction off."""
+    yield from _compared(folder, messages(1), documents(2), redact=False)
+
+
+@case("large-redacted", calls=50, aim=Aim(2, "x"))
+def large_redacted(folder: Path) -> Iterator[Ways]:
+    """The same with redaction on, and nothing in it to redact."""
+    yield from _compared(folder, messages(1), documents(2))
+
+
+@case("large-secret", calls=20, rounds=20)
+def large_secret(folder: Path) -> Iterator[Ways]:
+    """The same with one key in the answer, which is found and masked."""
+    key = f"sk-proj-{'a1B2c3D4' * 6}"
+    yield from _compared(folder, messages(1), [*documents(2), {"id": "doc-0", "text": f"The key is {key}, keep it."}])
+
+
+TASKS, EACH = 100, 10
+"""Tasks that run at once, and the calls each makes."""
+
+
+@case("tasks", calls=TASKS * EACH, rounds=30, aim=Aim(3, "x"))
+def tasks(folder: Path) -> Iterator[Ways]:
+    """A hundred asyncio tasks, each a recorded call that makes ten more and lets others run in between."""
+
+    async def search(query: Any, limit: int = 10) -> Any:
+        await asyncio.sleep(0)
+        return ANSWER
+
+    made: list[int] = []
+    agent = fluxloop.agent(name="run", capture_input=False)(_crowd(fluxloop.trace(_worker(fluxloop.tool(search)))))
+
+    def ours(calls: int) -> None:
+        made.append(calls)
+        asyncio.run(agent(calls))
+
+    fluxloop.configure(base_path=folder)
+    with floor.opened(folder) as fd:
+        bare = _crowd(_worker(search))
+        by_hand = _crowd(floor.coroutine(fd, _worker(floor.coroutine(fd, search))))
+        yield Ways(
+            bare=lambda calls: asyncio.run(bare(calls)),
+            floor=lambda calls: asyncio.run(by_hand(calls)),
+            ours=ours,
+            check=lambda: _faults(folder, made),
+        )
+
+
+Async = Callable[..., Awaitable[Any]]
+
+
+def _worker(search: Async) -> Async:
+    async def worker(query: Any, limit: int = 10) -> None:
+        for _ in range(limit):
+            await search(query)
+
+    return worker
+
+
+def _crowd(worker: Async) -> Callable[[int], Coroutine[Any, Any, None]]:
+    async def run(calls: int) -> None:
+        await asyncio.gather(*(worker(number, calls // TASKS) for number in range(TASKS)))
+
+    return run
+
+
+def _faults(folder: Path, made: list[int]) -> list[str]:
+    """Read the traces back: is every call there, under the worker that made it?"""
+    lost = sum(1 + TASKS + calls for calls in made)
+    misplaced = 0
+    for trace in fluxloop.read_traces(folder):
+        by_id = {observation.id: observation for observation in trace.observations}
+        lost -= len(by_id)
+        for observation in by_id.values():
+            parent = by_id.get(observation.parent_id or "")
+            if observation.name == "search":
+                right = parent is not None and parent.name == "worker" and _query(parent) == _query(observation)
+            elif observation.name == "worker":
+                right = parent is not None and parent.name == "run"
+            else:
+                right = observation.parent_id is None
+            misplaced += not right
+    return [f"{lost} lost"] * bool(lost) + [f"{misplaced} under a wrong parent"] * bool(misplaced)
+
+
+def _query(observation: fluxloop.ObservationData) -> Any:
+    return observation.input["query"]
+
+
+ITEMS = 200
+"""Items of one stream."""
+
+
+@case("stream", calls=1_000, aim=None)
+def stream(folder: Path) -> Iterator[Ways]:
+    """A generator read to its end; the figures are per item, of which a stream has two hundred."""
+
+    def speak(query: Any, limit: int = 10) -> Iterator[str]:
+        for number in range(limit):
+            yield WORDS[number % len(WORDS)]
+
+    def read(stream: Callable[..., Iterator[str]]) -> Callable[[int], None]:
+        def run(items: int) -> None:
+            for _ in range(items // ITEMS):
+                for _item in stream(QUERY, ITEMS):
+                    pass
+
+        return run
+
+    fluxloop.configure(base_path=folder)
+    with floor.opened(folder) as fd:
+        yield Ways(
+            bare=read(speak),
+            floor=read(floor.generator(fd, speak)),
+            ours=_in_a_trace(read(fluxloop.tool(speak))),
+        )
+
+
+WORDS = ["The ", "train ", "leaves ", "at ", "two ", "minutes ", "to ", "eight, ", "platform ", "five. "]
+
+
+@case("off", calls=10_000, aim=NOTHING_RECORDED)
+def off(folder: Path) -> Iterator[Ways]:
+    """A decorated function with tracing switched off."""
+    fluxloop.configure(base_path=folder, enabled=False)
+    yield Ways(bare=_repeated(_search, QUERY), ours=_in_a_trace(_repeated(fluxloop.tool(_search), QUERY)))
+
+
+@case("no-trace", calls=10_000, aim=NOTHING_RECORDED)
+def no_trace(folder: Path) -> Iterator[Ways]:
+    """A decorated function where no trace is open."""
+    fluxloop.configure(base_path=folder)
+    yield Ways(bare=_repeated(_search, QUERY), ours=_repeated(fluxloop.tool(_search), QUERY))
+
+
+def _search(query: Any, limit: int = 10) -> Any:
+    return ANSWER

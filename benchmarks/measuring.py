@@ -1,0 +1,94 @@
+"""
+Time the ways of a case side by side.
+
+The ways take turns, round after round, each round beginning with another one, and are compared within their round:
+what the machine does meanwhile falls on all of them alike. Time is the thread's own CPU time, in the program and in
+the kernel, so that other programs count little; nothing that is timed here waits.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import thread_time_ns
+
+import fluxloop
+
+from .registry import WAYS, Case, Way, Ways
+from .results import Row, Spread
+
+MOST_KEPT_BYTES = 64_000_000
+"""Records that pile up in a folder before its files are emptied between two rounds."""
+
+
+@contextmanager
+def prepared(case: Case) -> Iterator[tuple[Ways, Path]]:
+    """Set *case* up in a folder of its own with default settings, and put everything back afterwards."""
+    with TemporaryDirectory(prefix="fluxloop-benchmark-") as name:
+        folder = Path(name)
+        fluxloop.reset_config()
+        try:
+            with case.open(folder) as ways:
+                yield ways, folder
+        finally:
+            fluxloop.shutdown()
+            fluxloop.reset_config()
+
+
+def compared(case: Case, *, is_quick: bool = False) -> Row:
+    """Return what the ways of *case* take, per call."""
+    with prepared(case) as (ways, folder):
+        rounds = 3 if is_quick else case.rounds
+        by_name = {name: way for name in WAYS if (way := getattr(ways, name)) is not None}
+        times = _interleaved(by_name, case.calls, rounds, folder)
+        faults = tuple(ways.check()) if ways.check is not None else ()
+    added = {
+        name: [(own - bare) / case.calls for own, bare in zip(times[name], times["bare"], strict=True)]
+        for name in by_name
+    }
+    spreads = {name: Spread.of(values).middle / 1_000 for name, values in added.items()}
+    is_ratio = "floor" in added
+    figures = (
+        [ours / floor for ours, floor in zip(added["ours"], added["floor"], strict=True)] if is_ratio else added["ours"]
+    )
+    return Row(
+        case.name,
+        bare=Spread.of(times["bare"]).middle / case.calls / 1_000,
+        floor=spreads.get("floor"),
+        ours=spreads["ours"],
+        figure=Spread.of(figures),
+        figure_unit="x" if is_ratio else "ns",
+        aim=case.aim,
+        faults=faults,
+        note="0 lost, 0 under a wrong parent" if ways.check is not None and not faults else "",
+    )
+
+
+def _interleaved(ways: Mapping[str, Way], calls: int, rounds: int, folder: Path) -> dict[str, list[int]]:
+    """Return the nanoseconds of each way in each round; a round before the first one warms up and does not count."""
+    times: dict[str, list[int]] = {name: [] for name in ways}
+    order = list(ways)
+    gc.collect()
+    for number in range(rounds + 1):
+        for name in order:
+            way = ways[name]
+            begun = thread_time_ns()
+            way(calls)
+            ended = thread_time_ns()
+            if number:
+                times[name].append(ended - begun)
+        order.append(order.pop(0))
+        _keep_small(folder)
+    return times
+
+
+def _keep_small(folder: Path) -> None:
+    """Empty the files in *folder* where they have grown large; a writer that appends goes on at the beginning."""
+    files = list(folder.glob("*.jsonl"))
+    if sum(file.stat().st_size for file in files) > MOST_KEPT_BYTES:
+        for file in files:
+            os.truncate(file, 0)

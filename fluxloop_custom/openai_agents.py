@@ -1,0 +1,351 @@
+"""
+The OpenAI Agents SDK: every run as a trace, or as part of the one that is open.
+
+`install` is all that is needed. The SDK tells its processors of spans by id; a span becomes an observation, and
+those that only say "the run goes on" - tasks, turns - become none unless they are asked for. How something ended
+is read from the exception that is passing while the SDK closes the span, since its spans rarely say.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from .requirement import require
+
+require("agents", extra="openai-agents", by=__name__)
+
+from agents import tracing  # noqa: E402 - after the requirement, which explains itself
+from agents.tracing import processors as sdk_processors  # noqa: E402
+
+from fluxloop import FluxLoopClient, ObservationType, Status  # noqa: E402
+from fluxloop.bridge import (  # noqa: E402
+    NOTHING,
+    Claimable,
+    Ledger,
+    OpenObservation,
+    add_locator,
+    deeper,
+    name_session,
+    remove_locator,
+)
+from fluxloop.usage import add_usage  # noqa: E402
+
+from . import function_tools  # noqa: E402
+from . import span_payloads as payloads  # noqa: E402
+from .runs import Run, Trouble  # noqa: E402
+
+__all__ = ["FluxLoopTracingProcessor", "install", "uninstall"]
+
+_log = logging.getLogger("fluxloop")
+
+_TYPES = {
+    "agent": ObservationType.AGENT,
+    "task": ObservationType.CHAIN,
+    "turn": ObservationType.CHAIN,
+    "generation": ObservationType.GENERATION,
+    "response": ObservationType.GENERATION,
+    "transcription": ObservationType.GENERATION,
+    "speech": ObservationType.GENERATION,
+    "function": ObservationType.TOOL,
+    "guardrail": ObservationType.EVALUATION,
+}
+"""Our type of each of the SDK's span types; SPAN for all others."""
+
+_READERS: dict[str, Callable[[Any], tuple[object, object, payloads.Fields]]] = {
+    "generation": payloads.model_call,
+    "response": payloads.model_call,
+    "transcription": payloads.voice,
+    "speech": payloads.voice,
+    "handoff": payloads.handoff,
+    "guardrail": payloads.guardrail,
+    "mcp_tools": payloads.mcp_tools,
+    "custom": payloads.custom,
+}
+"""What reads input, output and fields of a span that has ended."""
+
+_STEPS = frozenset({"task", "turn"})
+"""Span types that only say where in a run we are."""
+
+_RUNS = _STEPS | {"agent", "trace"}
+"""What takes its question and its answer from the model calls inside."""
+
+_MODEL_CALLS = frozenset({"generation", "response"})
+
+_PACKAGES = frozenset({"agents"})
+"""Whose code calls a tool's function."""
+
+
+class FluxLoopTracingProcessor(tracing.TracingProcessor):
+    """
+    Records what the SDK reports.
+
+    A run inside a FluxLoop trace becomes part of it; any other opens one, named after the SDK's workflow, whose
+    session is the ``group_id``. User code decorated with FluxLoop nests under the tool, guardrail or agent it
+    runs in. None of the methods raises, and none waits for anything.
+
+    Args:
+        shows_steps: Whether tasks and turns, which every run consists of, become observations too.
+        client: Whose settings and storage to record with.
+    """
+
+    def __init__(self, *, shows_steps: bool = False, client: FluxLoopClient | None = None) -> None:
+        self._shows_steps = shows_steps
+        self._ledger = Ledger(client) if client is not None else Ledger()
+        self._runs: dict[str, Run] = {}
+        add_locator(self._locate)
+
+    def on_trace_start(self, trace: tracing.Trace) -> None:
+        """Open a trace, or take a place in the one that is open."""
+        self._safely(self._trace_starts, trace)
+
+    def on_trace_end(self, trace: tracing.Trace) -> None:
+        """Close what was opened."""
+        self._safely(self._trace_ends, trace)
+
+    def on_span_start(self, span: tracing.Span[Any]) -> None:
+        """Begin an observation."""
+        self._safely(self._span_starts, span)
+
+    def on_span_end(self, span: tracing.Span[Any]) -> None:
+        """End it."""
+        self._safely(self._span_ends, span)
+
+    def shutdown(self) -> None:
+        """End what is still open, and let go; the SDK calls this when the program ends."""
+        remove_locator(self._locate)
+        self._ledger.close_all()
+        self._runs.clear()
+
+    def force_flush(self) -> None:
+        """Wait until what was recorded has left the process."""
+        self._ledger.client.flush(timeout=_FLUSH_S)
+
+    def _safely(self, do: Callable[[Any], None], what: Any) -> None:
+        try:
+            do(what)
+        except Exception as exc:
+            self._ledger.client.broke("following an agent's run", exc)
+
+    def _locate(self, here: OpenObservation | None) -> OpenObservation | None:
+        """Return the observation of the span whose code is running, where it is the inner one."""
+        if not self._runs:
+            return here
+        span = tracing.get_current_span()
+        if span is not None:
+            return deeper(here, self._ledger.get(span.span_id))
+        trace = tracing.get_current_trace()
+        return deeper(here, self._ledger.get(trace.trace_id)) if trace is not None else here
+
+    def _trace_starts(self, trace: Any) -> None:
+        key = trace.trace_id
+        if key in self._runs or _recorded_by.setdefault(key, self) is not self:
+            _say_there_are_two()
+            return
+        here = self._ledger.client.recording_here()
+        is_inside = here is not None and not here.trace.is_closed
+        if here is not None and is_inside:
+            name_session(here.trace, getattr(trace, "group_id", None))
+        run = self._runs[key] = Run("trace", None)
+        run.observation = self._ledger.start(
+            key, ObservationType.CHAIN, trace.name, trace=_about(trace), is_folded=is_inside
+        )
+
+    def _trace_ends(self, trace: Any) -> None:
+        run = self._runs.pop(trace.trace_id, None)
+        if run is not None:
+            _recorded_by.pop(trace.trace_id, None)
+            self._finish(trace.trace_id, run, run.failed(None), asked=run.asked, said=run.said)
+
+    def _span_starts(self, span: Any) -> None:
+        key, data = span.span_id, span.span_data
+        if key in self._runs:
+            return
+        parent = span.parent_id or span.trace_id
+        above = self._runs.get(parent)
+        if above is None and (span.parent_id is not None or span.trace_id in _recorded_by):
+            return  # what it is part of has ended, or is another processor's
+        kind = data.type
+        run = self._runs[key] = Run(kind, above)
+        run.observation = self._ledger.start(
+            key,
+            _TYPES.get(kind, ObservationType.SPAN),
+            payloads.name_of(data, kind),
+            parent=parent if above is not None else None,
+            # A run that is taken up again goes on in the SDK's trace of before, of which nothing is told.
+            trace=_about(tracing.get_current_trace()) if above is None else None,
+            is_folded=kind in _STEPS and above is not None and not self._shows_steps,
+        )
+        if kind == "function" and run.observation is not None:
+            run.tool = function_tools.being_called()
+            run.observation.claimable = Claimable(function_tools.names_of(run.tool) | {data.name}, _PACKAGES)
+
+    def _span_ends(self, span: Any) -> None:
+        key, data = span.span_id, span.span_data
+        run = self._runs.pop(key, None)
+        if run is None:
+            return
+        if run.kind in _RUNS:
+            self._run_ends(key, run, span)
+        elif run.observation is None:
+            self._ledger.finish(key)
+        elif run.kind == "function":
+            self._tool_ends(key, run, span)
+        else:
+            asked, said, fields = _READERS.get(run.kind, payloads.other)(data)
+            trouble = run.failed(span.error)
+            if run.kind in _MODEL_CALLS:
+                run.heard(payloads.question_of(asked), payloads.text_of(said))
+                if said is not NOTHING and trouble is not None and isinstance(trouble[0], GeneratorExit):
+                    trouble = None  # whoever read the stream closed it after the last event
+            if run.kind == "guardrail" and data.triggered:
+                run.observation.level = "WARNING"
+            self._finish(key, run, trouble, asked=asked, said=said, fields=fields)
+
+    def _run_ends(self, key: str, run: Run, span: Any) -> None:
+        """End an agent, a turn or a task: what went wrong is passed on to what it is part of."""
+        data, trouble, above = span.span_data, run.failed(span.error), run.above
+        if run.kind == "turn" and not run.has_model_call and (counts := payloads.usage(data.usage)):
+            run.counts.append(counts)
+        if above is not None:
+            above.trouble, above.awaits = trouble, run.awaits
+        fields: payloads.Fields = {}
+        if run.kind == "agent":
+            fields = {"usage": add_usage(run.counts)}
+        elif above is not None:
+            above.counts += run.counts
+        metadata = payloads.agent(data) if run.kind == "agent" else None
+        self._finish(key, run, trouble, asked=run.asked, said=run.said, fields=fields, metadata=metadata)
+
+    def _tool_ends(self, key: str, run: Run, span: Any) -> None:
+        data, observation = span.span_data, run.observation
+        assert observation is not None
+        is_told_inside = observation.verdict is not None
+        if data.input is None:
+            run.withhold()
+            observation.withhold()
+        trouble = run.failed(span.error)
+        said = NOTHING if data.output is None else data.output
+        may_wait = bool(getattr(run.tool, "needs_approval", False)) and not is_told_inside
+        run.awaits = may_wait and said is NOTHING and data.input is not None and trouble is None
+        run.answered(said)
+        asked = NOTHING if is_told_inside else payloads.arguments(data)
+        mcp = getattr(data, "mcp_data", None)
+        self._finish(key, run, trouble, asked=asked, said=said, metadata={"mcp": mcp} if mcp else None)
+
+    def _finish(
+        self,
+        key: str,
+        run: Run,
+        trouble: Trouble | None,
+        *,
+        asked: object = NOTHING,
+        said: object = NOTHING,
+        fields: payloads.Fields | None = None,
+        metadata: payloads.Fields | None = None,
+    ) -> None:
+        observation = run.observation
+        if observation is None:  # folded: how it ended matters to what it leaves open
+            self._ledger.finish(key, error=trouble and trouble[0])
+            return
+        if asked is not NOTHING and observation.trace.recorder.captures_input:
+            observation.learn(asked)
+        error, details = trouble or (None, {})
+        status = Status.INTERRUPTED if run.awaits and error is None else None
+        if observation.verdict is not None and observation.verdict[0] is not Status.SUCCESS:
+            error, status, details = None, Status.ERROR, {}  # the function inside saw the exception itself
+        if error is not None and run.kind in _RUNS:
+            said = NOTHING
+        self._ledger.finish(
+            key, output=said, error=error, status=status, metadata={**(metadata or {}), **details}, fields=fields
+        )
+
+
+def observation_of(result: Any) -> OpenObservation | None:
+    """Return the observation of the run that *result*, a streamed run's, belongs to; None where none is open."""
+    trace_id = getattr(getattr(result, "trace", None), "trace_id", None)
+    processor = _recorded_by.get(trace_id) if trace_id is not None else None
+    return processor._ledger.get(trace_id) if processor is not None else None
+
+
+_FLUSH_S = 5.0
+"""How long the SDK's own flush waits for records to leave the process, in seconds."""
+
+_recorded_by: dict[str, FluxLoopTracingProcessor] = {}
+"""Who records each of the SDK's traces that is open: the first processor of ours that was told of it."""
+
+_said: set[str] = set()
+
+_installed: FluxLoopTracingProcessor | None = None
+
+
+def _about(trace: Any) -> dict[str, Any]:
+    """Return what a trace of ours is opened with for one of the SDK's."""
+    if trace is None:
+        return {}
+    metadata = {**(getattr(trace, "metadata", None) or {}), "agents_trace_id": trace.trace_id}
+    return {"session_id": getattr(trace, "group_id", None), "metadata": metadata}
+
+
+def _say_there_are_two() -> None:
+    if "two" not in _said:
+        _said.add("two")
+        _log.warning(
+            "a FluxLoopTracingProcessor is registered twice: each run is recorded once, by the first. "
+            "Call fluxloop_custom.openai_agents.install() once, and add no processor of ours beside it"
+        )
+
+
+def install(
+    *, keep_exporter: bool = False, shows_steps: bool = False, client: FluxLoopClient | None = None
+) -> FluxLoopTracingProcessor:
+    """
+    Record every run of the Agents SDK from here on; calling it again changes nothing, and says so once.
+
+    The SDK's own exporter, which sends traces to OpenAI, is taken out; processors added by others stay.
+
+    Args:
+        keep_exporter: Leave the SDK's exporter in, so that traces go over the network too.
+        shows_steps: See `FluxLoopTracingProcessor`.
+        client: See `FluxLoopTracingProcessor`.
+
+    Returns:
+        The processor, also for `uninstall`.
+    """
+    global _installed
+    present = _processors()
+    if _installed is not None and (present is None or _installed in present):
+        _say_there_are_two()
+        return _installed
+    _installed = FluxLoopTracingProcessor(shows_steps=shows_steps, client=client)
+    if keep_exporter:
+        tracing.add_trace_processor(_installed)
+    else:
+        others = [processor for processor in present or () if not _exports(processor)]
+        tracing.set_trace_processors([*others, _installed])
+    return _installed
+
+
+def uninstall() -> None:
+    """Record no more runs; the SDK's exporter stays out, and processors added by others stay in."""
+    global _installed
+    if _installed is None:
+        return
+    others = [processor for processor in _processors() or () if processor is not _installed]
+    tracing.set_trace_processors(others)
+    _installed.shutdown()
+    _installed = None
+
+
+def _processors() -> tuple[Any, ...] | None:
+    """Return the SDK's processors, of which it tells nobody; None where they are not where they used to be."""
+    multi = getattr(tracing.get_trace_provider(), "_multi_processor", None)
+    processors = getattr(multi, "_processors", None)
+    return tuple(processors) if processors is not None else None
+
+
+def _exports(processor: object) -> bool:
+    """Whether *processor* is the SDK's own, which sends what it collects to OpenAI."""
+    exporter = getattr(processor, "_exporter", None)
+    return isinstance(exporter, sdk_processors.BackendSpanExporter)

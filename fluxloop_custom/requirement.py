@@ -1,0 +1,21 @@
+"""What an adapter says where its framework is missing."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+
+def require(module: str, *, extra: str, by: str) -> None:
+    """
+    Return where *module* can be imported, without importing it.
+
+    Args:
+        module: The framework's top-level module.
+        extra: The extra of ours that installs it.
+        by: The module of ours that needs it.
+
+    Raises:
+        ImportError: If it is not installed; the message says how to.
+    """
+    if find_spec(module) is None:
+        raise ImportError(f"{by} needs '{module}', which is not installed.\n    pip install 'fluxloop[{extra}]'")

@@ -1,0 +1,120 @@
+"""
+What is known of a span that is open, and what its inner spans told about it.
+
+The Agents SDK's agents, turns and runs carry neither a question nor an answer, and often no error either. Their
+inner spans do, in time: a run is asked what its first model call was asked, and ends with what its last one said.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+from fluxloop.bridge import NOTHING, OpenObservation
+
+REDACTED: Final = "Error details are redacted."
+"""What the SDK writes instead of an error's text where sensitive data are to stay out of traces."""
+
+Trouble = tuple[BaseException | str, dict[str, Any]]
+"""What went wrong: the exception itself where it was seen, else the SDK's words; and what it says beside them."""
+
+
+class Run:
+    """One open span, or trace, of the SDK's."""
+
+    __slots__ = (
+        "above",
+        "asked",
+        "awaits",
+        "counts",
+        "handled",
+        "has_model_call",
+        "is_withheld",
+        "kind",
+        "observation",
+        "said",
+        "tool",
+        "trouble",
+    )
+
+    def __init__(self, kind: str, above: Run | None) -> None:
+        self.kind = kind
+        self.above = above
+        self.handled = sys.exc_info()[1]
+        """What the program is dealing with already, in an ``except`` block around the run."""
+        self.observation: OpenObservation | None = None
+        """Its own; None where it is folded, or nothing is recorded."""
+        self.tool: Any = None
+        """The tool that is called, where it could be found."""
+        self.asked: object = NOTHING
+        self.said: object = NOTHING
+        self.has_model_call = False
+        """Whether a model was called inside."""
+        self.counts: list[dict[str, int]] = []
+        """Token counts of turns whose model calls made no spans."""
+        self.awaits = False
+        """Whether it is a tool that was not run, as it waits for an approval, or the last thing inside is one."""
+        self.trouble: Trouble | None = None
+        self.is_withheld = False
+        """Whether something inside was kept from the trace as sensitive."""
+        self._dealt_with()
+
+    def raised(self) -> BaseException | None:
+        """Return the exception that is passing right now, and ends this span; None where there is none."""
+        passing = sys.exc_info()[1]
+        return passing if passing is not self.handled else None
+
+    def _dealt_with(self) -> None:
+        """Something begins: what went wrong, or waited, before it in the runs around it was dealt with."""
+        run = self.above
+        while run is not None:
+            run.trouble, run.awaits = None, False
+            run = run.above
+
+    def heard(self, asked: object, said: object) -> None:
+        """A model inside was asked *asked*, and said *said*."""
+        run = self.above
+        while run is not None:
+            run.said, run.has_model_call = said, True
+            if run.asked is NOTHING:
+                run.asked = asked
+            run = run.above
+
+    def answered(self, output: object) -> None:
+        """This tool returned *output*, which is the last word around it unless a model is asked again."""
+        run = self.above
+        while run is not None and run.kind != "function":
+            run.said, run.awaits = output, self.awaits or run.awaits
+            run = run.above
+
+    def withhold(self) -> None:
+        """This was kept from the trace, so that nobody around it is to tell of it either."""
+        run: Run | None = self
+        while run is not None:
+            run.is_withheld = True
+            run = run.above
+
+    def failed(self, span_error: Any) -> Trouble | None:
+        """Return what went wrong, by the exception passing, the span's own error, or what inner ones left behind."""
+        raised = self.raised()
+        message, details = "", {}
+        if span_error:
+            data = span_error.get("data") or {}
+            message, details = _in_words(span_error, data), _beside(data)
+            if data.get("error") == REDACTED and self.kind != "function":
+                self.withhold()
+        if raised is not None and not (self.is_withheld and isinstance(raised, Exception)):
+            return raised, details
+        if raised is not None:
+            return message or type(raised).__name__, {**details, "error_type": type(raised).__name__}
+        return (message, details) if message else self.trouble
+
+
+def _in_words(span_error: Any, data: dict[str, Any]) -> str:
+    message, detail = str(span_error.get("message") or "error"), data.get("error")
+    is_told = detail is None or "redacted" in str(detail) or str(detail) in message
+    return message if is_told else f"{message}: {detail}"
+
+
+def _beside(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name not in ("error", "tool_name")}

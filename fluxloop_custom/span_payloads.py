@@ -1,0 +1,176 @@
+"""
+Small readers of the Agents SDK's span data: its object in, our JSON out.
+
+The objects themselves are read, not their ``export()``, which leaves the input out and calls ``str`` on outputs.
+With the SDK's ``trace_include_sensitive_data`` off they hold neither inputs nor outputs, and so do our records.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from fluxloop.bridge import NOTHING
+from fluxloop.usage import read_usage
+
+Fields = dict[str, Any]
+
+_PARAMETERS = (
+    *("temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty", "tool_choice", "truncation"),
+    *("parallel_tool_calls", "reasoning", "verbosity", "store", "service_tier", "top_logprobs"),
+)
+"""Model settings that are recorded; others may hold headers and keys."""
+
+
+def name_of(data: Any, kind: str) -> str:
+    """Return what the observation of a span is called."""
+    if kind == "turn":
+        return f"turn {data.turn}"
+    if kind == "mcp_tools":
+        return f"list tools of {data.server}" if data.server else "list tools"
+    return str(getattr(data, "name", None) or kind)
+
+
+def model_call(data: Any) -> tuple[object, object, Fields]:
+    """Return input, output and record fields of a generation or response span."""
+    response = getattr(data, "response", None)
+    if response is not None:
+        return _response(data, response)
+    parameters = getattr(data, "model_config", None) or {}
+    fields = {"model": getattr(data, "model", None), "usage": usage(data.usage), "model_parameters": _kept(parameters)}
+    given, output = getattr(data, "input", None), getattr(data, "output", None)
+    return _given(given), _simplified(_plain(output)) if output else NOTHING, fields
+
+
+def _response(data: Any, response: Any) -> tuple[object, object, Fields]:
+    fields = {
+        "model": getattr(response, "model", None),
+        "usage": usage(getattr(response, "usage", None) or data.usage if hasattr(data, "usage") else response.usage),
+        "model_parameters": _kept({name: getattr(response, name, None) for name in _PARAMETERS}),
+        "finish_reasons": _finish(response),
+    }
+    instructions = getattr(response, "instructions", None)
+    given = _given(data.input)
+    if instructions and isinstance(given, list):
+        given = [{"role": "system", "content": _plain(instructions)}, *given]
+    return given, _simplified([_plain(item) for item in response.output]), fields
+
+
+def usage(reported: object) -> dict[str, int] | None:
+    """Return token counts in our words; None where none, or none but zeros, were reported."""
+    counts = read_usage(reported) if reported is not None else None
+    return counts if counts and any(counts.values()) else None
+
+
+def text_of(output: object) -> object:
+    """Return a model's words, where words are all it said: what its agent ends with, unless it goes on."""
+    return output if isinstance(output, str) else NOTHING
+
+
+def question_of(given: object) -> object:
+    """Return what an agent was asked: the words of the only message, or the messages."""
+    if not isinstance(given, list):
+        return given
+    messages = [item for item in given if not (isinstance(item, dict) and item.get("role") == "system")]
+    if len(messages) == 1 and isinstance(messages[0], dict) and isinstance(messages[0].get("content"), str):
+        return messages[0]["content"]
+    return messages
+
+
+def arguments(data: Any) -> object:
+    """Return a function span's arguments, as data where they are JSON."""
+    text = data.input
+    if text is None:
+        return NOTHING
+    try:
+        return json.loads(text) if text else {}
+    except (TypeError, ValueError):
+        return text
+
+
+def agent(data: Any) -> Fields:
+    """Return the metadata of an agent span."""
+    known = {name: getattr(data, name, None) for name in ("tools", "handoffs", "output_type", "metadata")}
+    return {name: value for name, value in known.items() if value}
+
+
+def handoff(data: Any) -> tuple[object, object, Fields]:
+    """Return where a handoff came from, and where it went."""
+    return {"from_agent": data.from_agent}, {"to_agent": data.to_agent}, {}
+
+
+def guardrail(data: Any) -> tuple[object, object, Fields]:
+    """Return whether a guardrail stopped the run."""
+    return NOTHING, {"triggered": data.triggered}, {}
+
+
+def mcp_tools(data: Any) -> tuple[object, object, Fields]:
+    """Return the names of the tools a server offers."""
+    return NOTHING, data.result if data.result is not None else NOTHING, {}
+
+
+def custom(data: Any) -> tuple[object, object, Fields]:
+    """Return what the user put into a custom span."""
+    return NOTHING, data.data or NOTHING, {}
+
+
+def voice(data: Any) -> tuple[object, object, Fields]:
+    """Return a transcription or a synthesis: its words, and of the sound only format and size."""
+    sides = []
+    for side, sound_format in (("input", "input_format"), ("output", "output_format")):
+        value = getattr(data, side, None)
+        if value is not None and hasattr(data, sound_format):
+            value = {"format": getattr(data, sound_format), "base64_characters": len(value)}
+        sides.append(NOTHING if value is None else value)
+    fields = {"model": getattr(data, "model", None), "model_parameters": _kept(getattr(data, "model_config", None))}
+    return sides[0], sides[1], fields
+
+
+def other(data: Any) -> tuple[object, object, Fields]:
+    """Return what a span of a kind we do not know holds as input and output."""
+    sides = (getattr(data, side, None) for side in ("input", "output"))
+    given, output = (NOTHING if side is None else side for side in sides)
+    return given, output, {}
+
+
+def _given(given: Any) -> object:
+    """Return a model's input as a list of messages and items."""
+    if given is None:
+        return NOTHING
+    return [{"role": "user", "content": given}] if isinstance(given, str) else [_plain(item) for item in given]
+
+
+def _plain(value: Any) -> Any:
+    """Return a pydantic object of the SDK's as a dict, without what is not set; anything else as it is."""
+    dump = getattr(value, "model_dump", None)
+    if dump is None:
+        return value
+    kind = getattr(value, "type", None)
+    if kind == "function_call":
+        return {"type": kind, "name": value.name, "arguments": value.arguments, "call_id": value.call_id}
+    if kind == "message" and len(value.content) == 1 and getattr(value.content[0], "type", None) == "output_text":
+        return {"role": value.role, "content": value.content[0].text}
+    return dump(exclude_none=True)
+
+
+def _simplified(items: Any) -> object:
+    """Return a model's output items: the words alone, where it said nothing else."""
+    if isinstance(items, list) and len(items) == 1 and isinstance(items[0], dict):
+        only = items[0]
+        if isinstance(only.get("content"), str) and not only.get("tool_calls"):
+            return only["content"]
+    return items
+
+
+def _finish(response: Any) -> list[str] | None:
+    incomplete = getattr(getattr(response, "incomplete_details", None), "reason", None)
+    status = incomplete or getattr(response, "status", None)
+    return [status] if status else None
+
+
+def _kept(parameters: object) -> Fields | None:
+    if not isinstance(parameters, Mapping):
+        return None
+    kept = {name: parameters[name] for name in _PARAMETERS if parameters.get(name) is not None}
+    return {name: _plain(value) for name, value in kept.items()} or None

@@ -1,0 +1,135 @@
+"""
+What a ChatKit response said: the items it left in the thread, and what it told on the way.
+
+Items are noted as they are when their event passes, since ChatKit goes on changing them. None is looked up by its
+id alone: models behind LiteLLM give every item the same. An item that is taken back - by a guardrail, after the
+user has seen it come in - stays in the notes, marked as removed, and its words do not count as the answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakSet
+
+from fluxloop import ObservationLevel
+from fluxloop.bridge import OpenObservation, happened
+
+_LEFT_OUT = {"thread_id", "created_at"}
+
+_TOLD = {
+    "progress_update": ObservationLevel.INFO,
+    "client_effect": ObservationLevel.INFO,
+    "notice": ObservationLevel.INFO,
+    "error": ObservationLevel.ERROR,
+}
+"""Events that concern no item, and become EVENTs, with their level."""
+
+
+_told_inside: WeakSet[OpenObservation] = WeakSet()
+"""Observations inside which another one takes the notes: a response whose events `stream_agent_response` hands on."""
+
+
+class ThreadNotes:
+    """See `fluxloop.bridge.Notes`."""
+
+    def __init__(self, observation: OpenObservation) -> None:
+        self.observation = observation
+        self.count = 0
+        self.offsets_ms: list[float] = []
+        self.items: list[dict[str, Any]] = []
+        self._items_left = observation.trace.recorder.settings.max_stream_items
+        if observation.parent is not None:
+            _told_inside.add(observation.parent)
+
+    def saw(self, item: Any, offset_ns: int) -> None:
+        """Note the event *item*."""
+        self.count += 1
+        if not self.offsets_ms:
+            self.offsets_ms.append(offset_ns / 1_000_000)
+        kind = getattr(item, "type", "")
+        if kind in _TOLD:
+            self._tell(kind, _told(item), _TOLD[kind])
+        elif kind in ("thread.item.added", "thread.item.done", "thread.item.replaced"):
+            self._came(item.item, is_done=kind != "thread.item.added")
+        elif kind == "thread.item.updated":
+            self._changed(item.item_id, item.update)
+        elif kind == "thread.item.removed":
+            self._removed(item.item_id)
+
+    def output(self, ended: str, returned: object) -> object:
+        """Return the answer's words; the items, in the order in which they came, become metadata."""
+        about: dict[str, Any] = {"count": self.count, "ended": ended}
+        if self.offsets_ms:
+            about["first_event_ms"] = self.offsets_ms[0]
+        self.observation.describe(stream=about)
+        items = [_finished(item) for item in self.items]
+        if items and not self._is_told_inside():
+            self.observation.describe(items=items)
+        if self._items_left < 0:
+            self.observation.truncated += 1
+        said = [item["text"] for item in items if item["type"] == "assistant_message" and not item.get("removed")]
+        return "\n".join(said)
+
+    def _is_told_inside(self) -> bool:
+        return self.observation in _told_inside
+
+    def _came(self, item: Any, *, is_done: bool) -> None:
+        known = next((each for each in self._of(item.id) if not each["is_done"] and each["type"] == item.type), None)
+        noted = {**_noted(item), "is_done": is_done}
+        if known is not None:
+            known.update(noted)
+        else:
+            self._items_left -= 1
+            if self._items_left >= 0:
+                self.items.append(noted)
+        if is_done and item.type == "client_tool_call":
+            told = {"arguments": item.arguments, "status": item.status}
+            self._tell(f"client tool call: {item.name}", told, ObservationLevel.INFO)
+
+    def _changed(self, item_id: str, update: Any) -> None:
+        item = next(self._of(item_id), None)
+        if item is None:
+            return
+        if update.type == "assistant_message.content_part.text_delta":
+            item.setdefault("pieces", []).append(update.delta)
+        elif update.type in ("workflow.task.added", "workflow.task.updated"):
+            tasks = item.setdefault("workflow", {}).setdefault("tasks", [])
+            tasks[update.task_index : update.task_index + 1] = [update.task.model_dump(exclude_none=True)]
+        elif update.type == "widget.root.updated":
+            item["widget"] = update.widget.model_dump(exclude_none=True)
+
+    def _removed(self, item_id: str) -> None:
+        for item in self._of(item_id):
+            item["removed"] = True
+        self._tell("item removed", {"id": item_id}, ObservationLevel.WARNING)
+
+    def _of(self, item_id: str) -> Any:
+        """Return the items of this id, the latest first."""
+        return (item for item in reversed(self.items) if item["id"] == item_id)
+
+    def _tell(self, name: str, output: object, level: ObservationLevel) -> None:
+        if not self._is_told_inside():
+            happened(self.observation, name, output=output, level=level)
+
+
+def _told(event: Any) -> object:
+    told = event.model_dump(exclude_none=True, exclude={"type"})
+    return next(iter(told.values())) if len(told) == 1 else told
+
+
+def _noted(item: Any) -> dict[str, Any]:
+    """Return what is kept of an item, as it is now."""
+    if item.type == "assistant_message":
+        return {"id": item.id, "type": item.type, "text": "".join(part.text for part in item.content)}
+    noted: dict[str, Any] = item.model_dump(exclude_none=True, exclude=_LEFT_OUT)
+    return noted
+
+
+def _finished(item: dict[str, Any]) -> dict[str, Any]:
+    """Return an item as it stands at the end; one that never was done says what it came to."""
+    noted = {name: value for name, value in item.items() if name not in ("is_done", "pieces")}
+    if not item["is_done"]:
+        noted["unfinished"] = True
+        if "pieces" in item:
+            noted["text"] = "".join(item["pieces"])
+    return noted

@@ -1,0 +1,102 @@
+"""
+The benchmarks run and say what they found; what the figures are is not for a test to judge.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import offline
+import pytest
+
+from benchmarks.registry import CASES, REPORTS, load
+from benchmarks.results import Aim, Row, Spread
+from benchmarks.table import HEADINGS, table
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_a_quick_run_prints_a_row_for_each_workload_and_nothing_comes_out_wrong(tmp_path):
+    """
+    `python -m benchmarks --quick` measures every workload, loses nothing, and prints a table.
+    """
+    load()
+    file = tmp_path / "found.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--quick", "--json", str(file)],
+        cwd=ROOT,
+        env=offline.environment(),
+        capture_output=True,
+        text=True,
+    )
+    found = json.loads(file.read_text())
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert printed_rows(done.stdout) == [*CASES, *REPORTS]
+    assert [row["workload"] for row in found["rows"]] == [*CASES, *REPORTS]
+    assert [row["faults"] for row in found["rows"] if row["faults"]] == []
+    assert [row["workload"] for row in found["rows"] if row["aim"] and not row["figure"]["middle"] > 0] == []
+
+
+def test_an_unknown_workload_is_named():
+    """
+    A workload that there is not ends the run, and the message says which there are.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "smal"],
+        cwd=ROOT,
+        env=offline.environment(),
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 2
+    assert "'smal'" in done.stderr
+    assert "small" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("row", "met"),
+    [
+        (Row("w", figure=Spread(1, 2, 3), aim=Aim(2, "x")), True),
+        (Row("w", figure=Spread(1, 2.1, 3), aim=Aim(2, "x")), False),
+        (Row("w", figure=Spread(1, 1, 1), aim=Aim(2, "x"), faults=("1 lost",)), False),
+        (Row("w", faults=("1 lost",)), False),
+        (Row("w", figure=Spread(1, 2, 3)), None),
+    ],
+    ids=["reached", "missed", "reached with a loss", "a loss", "no aim"],
+)
+def test_an_aim_is_met_by_the_median_and_without_a_fault(row, met):
+    """
+    A row meets its aim where the median reaches it and nothing was lost; without an aim there is nothing to meet.
+    """
+    assert row.met is met
+
+
+def test_the_table_shows_what_was_found_and_leaves_the_rest_empty():
+    """
+    A row shows its figures in columns, a miss in capitals, and what came out wrong at its end.
+    """
+    shown = table(
+        [
+            Row("fast", bare=0.5, floor=3, ours=6, figure=Spread(1.9, 2, 2.2), aim=Aim(2.5, "x")),
+            Row("lossy", faults=("3 lost",), note="of 10"),
+        ]
+    )
+
+    assert shown.splitlines() == [
+        "workload     bare  floor adds  ours adds  result  quartiles    aim       met",
+        "fast      0.50 us     3.00 us    6.00 us  2.00 x  1.90 - 2.20  <= 2.5 x  yes",
+        "lossy                                                                    NO   3 lost; of 10",
+    ]
+
+
+def printed_rows(output: str) -> list[str]:
+    """The first words of the table's lines, below its headings."""
+    lines = output.splitlines()
+    begin = next(number for number, line in enumerate(lines) if re.split(r"\s{2,}", line.strip())[0] == HEADINGS[0])
+    return [line.split()[0] for line in lines[begin + 1 :]]
