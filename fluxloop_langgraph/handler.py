@@ -141,31 +141,25 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         entry = self.ledger.entries.get(run_id)  # type: ignore[arg-type]
         return entry.observation if entry is not None and entry.is_recorded else None
 
-    def end(self, run: Run, ending: Ending) -> None:
+    def end(self, run: Run, result: Any, ending: Ending) -> None:
         """As `FluxLoopCallbackHandler.end`, with what a graph's or node's run has besides."""
         if run.event == "chain":
-            ending = {**ending, **self._graph_ending(run, ending)}
-        super().end(run, ending)
+            if isinstance(result, BaseException):
+                self._failed(run, result, ending)
+            elif (state := self.states.pop(run.id, None)) is not None or run.node() is not None:
+                if changed := changes(state, result, self._facts(run).reducers):
+                    ending["metadata"] = {**ending.get("metadata", {}), "changes": changed}
+            if run.id == self.root or run.id in self.paused:
+                self._stops(run, result, ending)
+        super().end(run, result, ending)
 
-    def _graph_ending(self, run: Run, ending: Ending) -> Ending:
-        error, more = ending.get("error"), Ending()
-        state = self.states.pop(run.id, None)
-        if error is None:
-            if run.above is not None and run.node() is not None:
-                changed = changes(state, ending.get("output"), self._facts(run).reducers)
-                if changed:
-                    more["metadata"] = {**ending.get("metadata", {}), "changes": changed}
-        elif isinstance(error, GraphInterrupt):
+    def _failed(self, run: Run, error: BaseException, ending: Ending) -> None:
+        """Complete the *ending* of a run that was left by *error*, which may steer the graph rather than fail it."""
+        self.states.pop(run.id, None)
+        if isinstance(error, GraphInterrupt):
             self._asks(run, error)
         elif isinstance(error, ParentCommand):
-            more["output"] = error.args[0]
-        elif isinstance(error, interrupts.GraphDrained):
-            more["status"] = Status.CANCELLED
-        if self.resuming is run:
-            self._resume()
-        if run.id in self.paused or run.id == self.root:
-            more |= self._ends_waiting(run, error)
-        return more
+            ending["output"] = error.args[0]
 
     def _asks(self, run: Run, error: BaseException) -> None:
         """Note the innermost run that each interrupt came from."""
@@ -174,18 +168,20 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             if observation is not None and one.id not in self.asked:
                 self.asked[one.id] = interrupts.Asked(one, observation, run.metadata.get("langgraph_node"))
 
-    def _ends_waiting(self, run: Run, error: object) -> Ending:
-        """Record what the graph's run, which ends now, waits for, and return that it does."""
-        observation = self._observation(run.id)
-        told = self.paused.pop(run.id, None)
-        if told is None and not interrupts.ARE_TOLD and error is None:
+    def _stops(self, run: Run, result: Any, ending: Ending) -> None:
+        """Complete the *ending* of a graph's own run: it may be one that waits."""
+        if self.resuming is run:
+            self._resume()
+        told, has_ended_well = self.paused.pop(run.id, None), not isinstance(result, BaseException)
+        if told is None and has_ended_well and not interrupts.ARE_TOLD:
             told = interrupts.guessed(self._loop(), self.asked)
-        elif told is None and isinstance(error, GeneratorExit) and self.asked:
+        elif told is None and isinstance(result, GeneratorExit) and self.asked:
             told = interrupts.Told("pending", self._checkpoint_id(), tuple(one.interrupt for one in self.asked.values()))
-        if told is None or observation is None:
-            return {}
-        interrupts.waits(observation, run, told, self.asked, self._loop())
-        return {"status": Status.INTERRUPTED, "error": None} if error is None else {}
+        observation = self._observation(run.id)
+        if told is not None and observation is not None:
+            interrupts.waits(observation, run, told, self.asked, self._loop())
+            if has_ended_well:
+                ending["status"] = Status.INTERRUPTED
 
     @in_place
     def on_interrupt(self, event: Any) -> Any:

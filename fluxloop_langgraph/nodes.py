@@ -98,7 +98,7 @@ def _recording(client: FluxLoopClient, name: str, is_named: bool, state: Any) ->
         opens_trace=True,
         metadata=about,
         trace={"session_id": thread_id},
-        bind=lambda args, kwargs: args[0],
+        bind=lambda state: state,
     )
     call = begin(spec, (state,), {})
     if call is None:
