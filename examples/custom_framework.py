@@ -33,15 +33,12 @@ def distance(a, b):
     return abs(len(a) - len(b)) * 100
 
 
-@fluxloop.agent(name="Planner")
-def plan(city):
-    return f"{weather.run(city)}, {distance.run('Oslo', city)} km away"
-
-
-plan("Bologna")
+with fluxloop.instrument("Planner", observation_type="agent"):
+    weather.run("Bologna")
+    distance.run("Oslo", "Bologna")
 print(outline(next(fluxloop.read_traces("./traces")), inputs=True))
 
 # prints:
-# AGENT Planner({'city': 'Bologna'}) -> 'sunny in Bologna, 300 km away'
+# AGENT Planner
 #   TOOL weather({'city': 'Bologna'}) -> 'sunny in Bologna'
 #   TOOL distance({'a': 'Oslo', 'b': 'Bologna'}) -> 300
