@@ -1,5 +1,5 @@
 """
-Observations opened and closed by key, for frameworks that report events.
+The door through which adapters enter: observations opened and closed by key, for frameworks that report events.
 
 An adapter's events name a run and its parent by an id of the framework's. A `Ledger` keeps what is open
 under those ids and never touches the context variable, since events may come from any thread, late, or
@@ -8,26 +8,25 @@ not at all: what is left open under an observation ends with it.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Hashable, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import Any
 
 from .calls import Muted, Spec, spec_of
 from .claims import Claimable
 from .client import FluxLoopClient, default
-from .context import add_locator, current, current_is, remove_locator
-from .endings import error_details, message_of, status_of
+from .context import _current, _standing, add_locator, current, current_is, remove_locator
+from .deltas import delta_text
+from .endings import error_details, message_of, register_ending, status_of
 from .frameworks import Instrumenter, Recording, add_instrumenter
 from .ids import session_id as process_session_id
 from .kinds import ObservationLevel, ObservationType, Status
 from .lines import label_of
 from .notes import Notes, StreamNotes
-from .observations import OpenObservation
+from .observations import OpenObservation, OpenTrace
 from .recorder import NOTHING
 from .scopes import OUTSIDE, Observing, is_outside
-
-if TYPE_CHECKING:
-    from .observations import OpenTrace
+from .usage import read_facts
 
 __all__ = [
     "NOTHING",
@@ -40,34 +39,50 @@ __all__ = [
     "Observing",
     "OpenObservation",
     "Recording",
+    "StreamNotes",
     "add_instrumenter",
     "add_locator",
     "current_is",
     "deeper",
+    "default",
+    "delta_text",
     "go_by",
     "happened",
     "is_outside",
     "is_recorded_as",
     "name_session",
+    "read_facts",
     "recording",
     "recording_here",
+    "register_ending",
     "remove_locator",
+    "status_of",
 ]
+
+_label_of = lru_cache(maxsize=1_000)(label_of)
 
 
 class Entry:
     """What the ledger keeps of one run of the framework's."""
 
-    __slots__ = ("below", "is_folded", "key", "notes", "observation", "parent")
+    __slots__ = ("about", "below", "is_folded", "key", "notes", "observation", "parent")
 
-    def __init__(self, key: Hashable, parent: Entry | None, observation: OpenObservation | None, is_folded: bool):
+    def __init__(self, key: Hashable, parent: Entry | None, is_folded: bool, about: Any):
         self.key = key
         self.parent = parent
-        self.observation = observation
+        self.observation: OpenObservation | None = None
         """Its own, or the nearest recorded one above where it is folded; None where nothing is recorded."""
         self.is_folded = is_folded
-        self.below: dict[Hashable, Entry] = {}
-        self.notes: StreamNotes | None = None
+        self.below: set[Entry] | None = None
+        self.notes: Any = None
+        """What it streamed so far; an adapter that is told of many small items may put notes of its own here."""
+        self.about = about
+        """Whatever the adapter wants to know of it again when runs below it begin."""
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it has an observation of its own."""
+        return not self.is_folded and self.observation is not None and type(self.observation) is not Muted
 
 
 class Ledger:
@@ -75,19 +90,20 @@ class Ledger:
     The open observations of one adapter, by the framework's own ids.
 
     Every method is harmless for a key it does not know, and none raises into the framework. What has
-    ended is forgotten, so a ledger's size is that of what runs right now.
+    ended is forgotten, so a ledger's size is that of what runs right now. Events may come from many threads
+    at once: each step here is one operation on a dict or a set, hence no lock.
     """
 
     def __init__(self, client: FluxLoopClient = default) -> None:
         self.client = client
-        self._entries: dict[Hashable, Entry] = {}
-        self._lock = threading.RLock()
+        self.entries: dict[Hashable, Entry] = {}
+        """The runs that are open; to be read by the adapter, and changed by the ledger alone."""
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     def __contains__(self, key: Hashable) -> bool:
-        return key in self._entries
+        return key in self.entries
 
     def start(
         self,
@@ -101,43 +117,53 @@ class Ledger:
         fields: Mapping[str, Any] | None = None,
         trace: Mapping[str, Any] | None = None,
         is_folded: bool = False,
-        is_claimable: bool = False,
+        claimable: Claimable | None = None,
+        about: Any = None,
+        started: int | None = None,
     ) -> OpenObservation | None:
         """
-        Begin the observation of the run *key*.
+        Begin the observation of the run *key*, unless that is open already.
 
         Args:
             key: The framework's id of the run.
             kind: Its type.
             name: Its name.
-            parent: The id of the run it is part of; where that is unknown, what is current here is the
-                parent, and where nothing is, a trace is opened, named *name*.
+            parent: The id, or the entry, of the run it is part of; where that is unknown, what is current here
+                is the parent, and where nothing is, a trace is opened, named *name*. What user code inside the
+                parent has made current comes between the two.
             input: The value to capture.
             metadata: Put on the observation.
             fields: Top-level fields of the record, such as ``model``.
-            trace: What a new trace is opened with: session_id, user_id, tags, metadata.
+            trace: What a new trace is opened with: session_id, user_id, tags, metadata. One that is open
+                already takes over the session, unless it was given one.
             is_folded: Make no observation; what is below nests under the nearest one that is recorded.
-            is_claimable: A `tool`-decorated function, or a TOOL pushed by hand, inside this run is this
-                very call, and its name, input, output and exception are the record's.
+            claimable: What tells the `tool`-decorated function, or the TOOL pushed by hand, that is this very
+                call: its name, input, output and exception are the record's.
+            about: See `Entry.about`.
+            started: When it began, by the recorder's `tick`, where that was not just now.
 
         Returns:
             The observation, or None where it is folded or nothing is recorded.
         """
         try:
-            with self._lock:
-                above = self._entries.get(parent) if parent is not None else None
-                entry = Entry(key, above, None, is_folded)
-                self._entries[key] = entry
-                if above is not None:
-                    above.below[key] = entry
+            above = parent if parent is None or type(parent) is Entry else self.entries.get(parent)
+            entry = Entry(key, above, is_folded, about)
+            if self.entries.setdefault(key, entry) is not entry:
+                return None
+            if above is not None:
+                if above.below is None:
+                    above.below = set()
+                above.below.add(entry)
             if is_folded:
-                entry.observation = above.observation if above is not None else current()
+                entry.observation = self._inside(above.observation) if above is not None else self._here()
                 return None
-            entry.observation = observation = self._begin(above, kind, name, input, dict(trace or {}))
-            if observation is None or isinstance(observation, Muted):
+            entry.observation = observation = self._begin(above, kind, name, input, trace, started)
+            if observation is None or type(observation) is Muted:
                 return None
-            if is_claimable:
-                observation.claimable = Claimable(frozenset({name}))
+            if claimable is not None:
+                observation.claimable = claimable
+            if trace and above is None and observation.parent is not None:
+                name_session(observation.trace, trace.get("session_id"))
             if metadata:
                 observation.metadata = dict(metadata)
             if fields:
@@ -148,35 +174,78 @@ class Ledger:
             return None
 
     def _begin(
-        self, above: Entry | None, kind: ObservationType, name: str, given: object, trace_options: dict[str, Any]
+        self,
+        above: Entry | None,
+        kind: ObservationType,
+        name: str,
+        given: object,
+        options: Mapping[str, Any] | None,
+        started: int | None,
     ) -> OpenObservation | None:
-        here = above.observation if above is not None else self._here()
+        here = self._inside(above.observation) if above is not None else self._here()
         if here is None and above is not None and not above.is_folded:
             return None
         trace: OpenTrace | None
         parent: OpenObservation | None
         if here is None or (above is None and here.trace.is_closed):
-            trace, parent = self.client.open_trace(name, outer=here, **trace_options), None
+            trace, parent = self.client.open_trace(name, outer=here, **(options or {})), None
         else:
             trace, parent = here.trace, here
         if trace is None or isinstance(parent, Muted):
             return None
         if not trace.is_recording:
             return Muted(trace, Spec(self.client, kind, name)) if parent is None else None
-        captures = trace.recorder.captures_input
-        return OpenObservation(trace, parent, label_of(kind, name), given if captures else NOTHING)
+        recorder = trace.recorder
+        if not recorder.captures_input:
+            given = NOTHING
+        if started is None:
+            return OpenObservation(trace, parent, _label_of(kind, name), given)
+        start_ns = recorder.now() - (recorder.tick() - started)
+        observation = OpenObservation(trace, parent, _label_of(kind, name), given, start_ns=start_ns)
+        observation.started = started
+        return observation
 
     def _here(self) -> OpenObservation | None:
         return current() if self.client.is_default else self.client.innermost(current())
 
+    def _inside(self, step: OpenObservation | None) -> OpenObservation | None:
+        """Return what user code that runs inside *step* has made current, or else *step*."""
+        here = _current.get()
+        if here is not None and here.closed:
+            here = _standing(here)
+        if here is None or here is step or step is None:
+            return step
+        inner = deeper(here, step)
+        return inner if self.client.is_default else self.client.innermost(inner)
+
     def get(self, key: Hashable) -> OpenObservation | None:
         """Return the observation of the run *key*, or the nearest recorded one above it; None where there is none."""
-        entry = self._entries.get(key)
+        entry = self.entries.get(key)
         return entry.observation if entry is not None else None
+
+    def rename(self, key: Hashable, kind: ObservationType, name: str) -> None:
+        """Record the open run *key* as *kind* and *name*, where that shows only when it is under way."""
+        entry = key if type(key) is Entry else self.entries.get(key)
+        if entry is not None and entry.is_recorded and entry.observation is not None:
+            entry.observation.claim(_label_of(kind, name), NOTHING)
+
+    def event(
+        self,
+        name: str,
+        *,
+        parent: Hashable | None = None,
+        input: object = NOTHING,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record a point in time in the run *parent*; where that is not recorded nothing happens."""
+        entry = self.entries.get(parent)
+        here = self._inside(entry.observation) if entry is not None else self._here()
+        if here is not None and here.trace.is_recording:
+            happened(here, name, input=input, metadata=metadata)
 
     def saw(self, key: Hashable, item: object) -> None:
         """Note an item that the run *key* streamed."""
-        entry = self._entries.get(key)
+        entry = self.entries.get(key)
         if entry is None or entry.is_folded or entry.observation is None or isinstance(entry.observation, Muted):
             return
         observation = entry.observation
@@ -196,6 +265,7 @@ class Ledger:
         output: object = NOTHING,
         error: BaseException | str | None = None,
         status: Status | None = None,
+        input: object = NOTHING,
         metadata: Mapping[str, Any] | None = None,
         fields: Mapping[str, Any] | None = None,
     ) -> None:
@@ -203,49 +273,48 @@ class Ledger:
         End the run *key*, and first what is still open below it.
 
         Args:
-            key: The framework's id of the run.
+            key: The framework's id of the run, or its entry.
             output: What came of it; what it streamed, where nothing is given.
             error: The exception that ended it, which also decides the status, or a text.
             status: How it ended, where that is known better than by *error*.
+            input: The value to capture as its input, where it was not known at the start.
             metadata: Added to the observation's.
-            fields: Added to the record's top-level fields.
+            fields: Added to the record's top-level fields; they win over what was read from its stream.
         """
-        with self._lock:
-            entry = self._entries.pop(key, None)
-            if entry is None:
-                return
-            if entry.parent is not None:
-                entry.parent.below.pop(key, None)
-        ending = status or (status_of(error) if isinstance(error, BaseException) else Status.SUCCESS)
-        for left_open in list(entry.below):
-            self.finish(left_open, status=Status.ABANDONED if ending is Status.SUCCESS else _for_children(ending))
+        entry = self.entries.pop(key.key if type(key) is Entry else key, None)
+        if entry is None:
+            return
+        if entry.parent is not None and entry.parent.below is not None:
+            entry.parent.below.discard(entry)
+        if entry.below:
+            ending = status or (status_of(error) if isinstance(error, BaseException) else Status.SUCCESS)
+            for left_open in list(entry.below):
+                self.finish(left_open, status=_for_children(ending))
         observation = entry.observation
         if entry.is_folded or observation is None:
             return
         try:
-            self._end(entry, observation, output, error, status, metadata, fields)
+            if input is not NOTHING and observation.trace.recorder.captures_input:
+                observation.input = b',"input":' + observation.trace.recorder.encode(input, observation)
+            if metadata:
+                observation.describe(**metadata)
+            if entry.notes is not None:
+                output = self._streamed(entry.notes, observation, output, error is None and status is None)
+            if fields:
+                observation.note(**fields)
+            self._end(observation, output, error, status)
         except Exception as exc:
             observation.trace.recorder.broke("ending it", exc)
 
+    def _streamed(self, notes: StreamNotes, observation: OpenObservation, output: object, exhausted: bool) -> object:
+        streamed = notes.output("exhausted" if exhausted else "closed", None)
+        if notes.offsets_ms and observation.label.startswith('"type":"GENERATION"'):
+            observation.note(time_to_first_token_ms=notes.offsets_ms[0])
+        return streamed if output is NOTHING else output
+
     def _end(
-        self,
-        entry: Entry,
-        observation: OpenObservation,
-        output: object,
-        error: BaseException | str | None,
-        status: Status | None,
-        metadata: Mapping[str, Any] | None,
-        fields: Mapping[str, Any] | None,
+        self, observation: OpenObservation, output: object, error: BaseException | str | None, status: Status | None
     ) -> None:
-        if metadata:
-            observation.describe(**metadata)
-        if fields:
-            observation.note(**fields)
-        if entry.notes is not None:
-            streamed = entry.notes.output("exhausted" if error is None and status is None else "closed", None)
-            if entry.notes.offsets_ms and observation.label.startswith('"type":"GENERATION"'):
-                observation.note(time_to_first_token_ms=entry.notes.offsets_ms[0])
-            output = streamed if output is NOTHING else output
         if not observation.trace.recorder.captures_output:
             output = NOTHING
         if isinstance(error, BaseException):
@@ -262,13 +331,16 @@ class Ledger:
 
     def close_all(self, status: Status = Status.ABANDONED) -> None:
         """End every run that is still open, innermost first."""
-        for key in reversed(list(self._entries)):
+        for key in reversed(list(self.entries)):
             self.finish(key, status=status)
 
 
 def _for_children(ending: Status) -> Status:
     """Return how what was open below something ends, where only that something's own ending was told."""
-    return Status.CANCELLED if ending is Status.ERROR else ending
+    return _BELOW.get(ending, ending)
+
+
+_BELOW = {Status.SUCCESS: Status.ABANDONED, Status.ERROR: Status.CANCELLED}
 
 
 def deeper(here: OpenObservation | None, there: OpenObservation | None) -> OpenObservation | None:
@@ -334,13 +406,22 @@ def recording(
 
 
 def happened(
-    under: OpenObservation, name: str, *, output: object = NOTHING, level: ObservationLevel = ObservationLevel.INFO
+    under: OpenObservation,
+    name: str,
+    *,
+    input: object = NOTHING,
+    output: object = NOTHING,
+    metadata: Mapping[str, Any] | None = None,
+    level: ObservationLevel = ObservationLevel.INFO,
 ) -> None:
     """Record a point in time under *under*, as EVENT; never raises."""
     recorder = under.trace.recorder
     try:
-        event = OpenObservation(under.trace, under, label_of(ObservationType.EVENT, name))
+        label = _label_of(ObservationType.EVENT, name)
+        event = OpenObservation(under.trace, under, label, input if recorder.captures_input else NOTHING)
         event.level = level.name
+        if metadata:
+            event.metadata = dict(metadata)
         event.happened(output if recorder.captures_output else NOTHING)
     except Exception as exc:
         recorder.broke("noting an event", exc)

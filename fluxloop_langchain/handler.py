@@ -1,0 +1,293 @@
+"""
+The handler: a table from LangChain's events to observations.
+
+The start and the end of a run open and close its observation in a ledger, by run id. What a run is and what is
+recorded of it is decided by small methods, for the adapters of what is built on LangChain to override.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+
+from fluxloop import FluxLoopClient, ObservationType, Status
+from fluxloop.bridge import NOTHING, Claimable, Entry, default, register_ending, status_of
+
+from . import events, payloads
+from .in_place import DONE, in_place
+from .ledgers import ledger_of
+from .runs import Run, name_of
+from .tokens import TokenNotes
+
+KINDS = {
+    "model": ObservationType.GENERATION,
+    "tool": ObservationType.TOOL,
+    "retriever": ObservationType.RETRIEVAL,
+}
+"""What a run is by its event; of chains see `FluxLoopCallbackHandler.kind_of`."""
+
+CALLERS = frozenset({"langchain_core"})
+"""What calls the function of a tool; a function that is called by another is a helper of that one's."""
+
+
+def _starts(event: str, read: events.StartReader) -> Any:
+    """Return the method for the start of a run; *read* tells what is to be recorded of what it was given."""
+
+    def on_start(
+        self: FluxLoopCallbackHandler,
+        serialized: Any,
+        given: Any,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        **extra: Any,
+    ) -> Any:
+        try:
+            above = self.ledger.entries.get(parent_run_id) if parent_run_id is not None else None
+            name = extra.get("name") or name_of(serialized, event)
+            run = Run(self, event, run_id, name, given, tags or [], metadata or {}, extra, above)
+            self.begin(run, read)
+        except Exception as exc:
+            self.client.broke("beginning it", exc)
+        return DONE
+
+    return in_place(on_start)
+
+
+def _ends(read: events.EndReader, *, event: str = "") -> Any:
+    """Return the method for the end of a run, good or bad; *read* tells how it ended."""
+
+    def on_end(self: FluxLoopCallbackHandler, result: Any, *, run_id: UUID, **extra: Any) -> Any:
+        try:
+            entry = self.ledger.entries.get(run_id)
+            if entry is None and event == "model":
+                entry = self.missed(run_id, extra)
+            elif entry is not None and entry.is_folded and isinstance(result, Exception):
+                entry = self.unfold(entry, result)
+            if entry is not None and entry.about.handler is self:
+                ending = read(entry, result, extra) if entry.is_recorded else events.bare(result)
+                if entry.notes is not None:
+                    entry.notes.is_answered = "output" in ending
+                self.end(entry.about, result, ending)
+        except Exception as exc:
+            self.client.broke("ending it", exc)
+            self.ledger.finish(run_id, **events.bare(result))
+        return DONE
+
+    return in_place(on_end)
+
+
+def _happens(name: str, read: Callable[[Any], object], *, only_in_agents: bool = False) -> Any:
+    """Return the method for something that happens at one point of a run; *read* tells what."""
+
+    def on_event(self: FluxLoopCallbackHandler, what: Any, *, run_id: UUID, **extra: Any) -> Any:
+        if only_in_agents:
+            self.is_agent(self.ledger.entries.get(run_id))
+        self.happened(run_id, name, read, what)
+        return DONE
+
+    return in_place(on_event)
+
+
+class FluxLoopCallbackHandler(BaseCallbackHandler):
+    """
+    Record LangChain runs as observations. Pass it in ``config={"callbacks": [...]}``, or see `install`.
+
+    One handler serves any number of runs at once, sync and async, in any thread. It opens a trace where none is
+    open, and nests under what is current where one is. It never raises, and forgets a run when that ends.
+
+    Args:
+        show_all: Record also what is folded by default: runs the framework marks hidden, and runnables that
+            only connect others and have no name of their own.
+        client: Whose traces to record into; the package's own by default.
+    """
+
+    raise_error = False
+    run_inline = False  # it would starve other people's handlers, see `in_place`
+    ignore_llm = ignore_retry = ignore_chain = ignore_agent = False
+    ignore_retriever = ignore_chat_model = ignore_custom_event = False
+
+    def __init__(self, *, show_all: bool = False, client: FluxLoopClient = default) -> None:
+        self.show_all = show_all
+        self.client = client
+        self.ledger = ledger_of(client)
+        self._left_to_others: set[UUID] = set()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(show_all={self.show_all})"
+
+    on_chain_start = _starts("chain", events.chain_given)
+    on_chat_model_start = _starts("model", events.chat_given)
+    on_llm_start = _starts("model", events.prompt_given)
+    on_tool_start = _starts("tool", events.tool_given)
+    on_retriever_start = _starts("retriever", events.same)
+
+    on_chain_end = _ends(events.chain_ended)
+    on_llm_end = _ends(events.model_ended, event="model")
+    on_tool_end = _ends(events.tool_ended)
+    on_retriever_end = _ends(events.retriever_ended)
+
+    on_chain_error = on_tool_error = on_retriever_error = _ends(events.failed)
+    on_llm_error = _ends(events.model_failed, event="model")
+
+    on_retry = _happens("retry", payloads.retry)
+    on_agent_action = _happens("agent_action", payloads.attributes, only_in_agents=True)
+    on_agent_finish = _happens("agent_finish", payloads.attributes, only_in_agents=True)
+
+    @in_place
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, chunk: Any = None, **extra: Any) -> Any:
+        """Note a token, or a list of content blocks."""
+        try:
+            entry = self.ledger.entries.get(run_id) or self.missed(run_id, extra)
+            if entry is not None and entry.about.handler is self:
+                notes = entry.notes or self._notes(entry)
+                if notes is not None:
+                    notes.note(token, chunk)
+        except Exception as exc:
+            self.client.broke("noting an item", exc)
+        return DONE
+
+    @in_place
+    def on_stream_event(self, event: Any, *, run_id: UUID, **extra: Any) -> Any:
+        """Note an event of a version 3 stream."""
+        return self.on_llm_new_token(None, chunk=event, run_id=run_id, **extra)
+
+    @in_place
+    def on_custom_event(self, name: str, data: Any, *, run_id: UUID, **extra: Any) -> Any:
+        """Record what user code dispatched as EVENT of the run it came from."""
+        self.happened(run_id, name, payloads.same, data)
+        return DONE
+
+    @in_place
+    def on_text(self, text: str, *, run_id: UUID, **extra: Any) -> Any:
+        """Record a text for the console, which repeats what a model is given, only where all is to be shown."""
+        if self.show_all:
+            self.happened(run_id, "text", payloads.same, text)
+        return DONE
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether runs that begin now would be recorded."""
+        return self.client.switch.on
+
+    def begin(self, run: Run, read: events.StartReader) -> None:
+        """Begin the observation of *run*, unless another handler of ours has; *read* tells what it was given."""
+        above = run.above
+        if above is None:
+            _learn_control_flow()
+        elif run.is_agent_edge():
+            self.is_agent(above.parent)
+        if run.event == "model" and run.id in self.ledger:
+            self._left_to_others.add(run.id)
+        elif above is not None and not (above.is_recorded or above.is_folded):  # nor will this be
+            self.ledger.start(run.id, ObservationType.CHAIN, run.name, parent=above, about=run)
+        elif self.is_folded(run):
+            run.started = self.client.recorder.tick()
+            self.ledger.start(run.id, ObservationType.CHAIN, run.name, parent=above, is_folded=True, about=run)
+        else:
+            self._record(run, read)
+
+    def _record(self, run: Run, read: events.StartReader) -> None:
+        try:
+            given = read(run)
+        except Exception as exc:  # a shape we do not know is no reason to lose the run, and what is below it
+            self.client.broke("reading its input", exc)
+            given = NOTHING
+        self.ledger.start(
+            run.id,
+            self.kind_of(run),
+            run.name,
+            parent=run.above,
+            input=given,
+            metadata=self.metadata_of(run),
+            fields=self.fields_of(run),
+            trace=run.trace_options() if run.above is None else None,
+            claimable=Claimable(frozenset({run.name}), CALLERS) if run.event == "tool" else None,
+            about=run,
+            started=run.started,
+        )
+
+    def end(self, run: Run, result: Any, ending: events.Ending) -> None:
+        """End the observation of *run* with *ending*, which was read from its *result*, and what is open below it."""
+        self.ledger.finish(run.id, **ending)
+
+    def is_agent(self, entry: Entry | None) -> None:
+        """Record a run as AGENT after all, of which only what happens inside shows that it is one."""
+        if entry is not None:
+            self.ledger.rename(entry, ObservationType.AGENT, entry.about.name)
+
+    def unfold(self, entry: Entry, error: Exception) -> Entry | None:
+        """Record a folded run after all, if it is what failed: it ended with *error* and nothing ran inside it."""
+        run = entry.about
+        if run.handler is self and entry.below is None and status_of(error) is Status.ERROR:
+            self.ledger.finish(entry)
+            self._record(run, events.chain_given)
+        return self.ledger.entries.get(run.id)
+
+    def happened(self, run_id: UUID, name: str, read: Callable[[Any], object], what: Any) -> None:
+        """Record a point in time in a run."""
+        try:
+            entry = self.ledger.entries.get(run_id)
+            if entry is None or entry.about.handler is self:
+                self.ledger.event(name, parent=run_id, input=read(what))
+        except Exception as exc:
+            self.client.broke("noting an event", exc)
+
+    def kind_of(self, run: Run) -> ObservationType:
+        """Return what *run* is recorded as."""
+        return run.kind() if run.event == "chain" else KINDS[run.event]
+
+    def is_folded(self, run: Run) -> bool:
+        """Whether *run* makes no observation, so that what is below it nests under what is above it."""
+        return not self.show_all and run.is_plumbing()
+
+    def metadata_of(self, run: Run) -> dict[str, Any]:
+        """Return what is noted about *run* when it begins."""
+        facts = run.facts()
+        if run.event != "chain":
+            events.add_details(run, facts)
+        return facts
+
+    def fields_of(self, run: Run) -> dict[str, Any] | None:
+        """Return the top-level fields of the record of *run*, such as ``model``, as far as its start tells them."""
+        return events.model_fields(run) if run.event == "model" else None
+
+    def missed(self, run_id: UUID, extra: dict[str, Any]) -> Entry | None:
+        """
+        Begin a model's run of whose start we were not told, and return its entry.
+
+        Handlers that run inline, as LangGraph's own do, keep langchain-core from telling the others that a
+        completion model started. A run that ended with what was above it is not begun again.
+        """
+        parent_id = extra.get("parent_run_id")
+        above = self.ledger.entries.get(parent_id)
+        if run_id in self._left_to_others:
+            self._left_to_others.discard(run_id)
+        elif parent_id is None or above is not None:
+            run = Run(self, "model", run_id, "model", NOTHING, extra.get("tags") or [], {}, {}, above)
+            self.begin(run, events.same)
+        return self.ledger.entries.get(run_id)
+
+    def _notes(self, entry: Entry) -> TokenNotes | None:
+        if not entry.is_recorded or entry.observation is None:
+            return None
+        entry.notes = notes = TokenNotes(entry.observation)
+        return notes
+
+
+def _learn_control_flow() -> None:
+    """Let LangGraph's exceptions that steer the graph be no errors, as soon as it is loaded by somebody."""
+    errors = sys.modules.get("langgraph.errors")
+    if errors is not None and errors not in _learned:
+        _learned.append(errors)
+        register_ending(errors.GraphBubbleUp, Status.INTERRUPTED)
+        register_ending(errors.ParentCommand, Status.SUCCESS)
+
+
+_learned: list[object] = []

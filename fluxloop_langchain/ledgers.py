@@ -1,0 +1,44 @@
+"""
+One ledger a client, shared by all its handlers, and the locator that asks them.
+
+Sharing makes two handlers on one run record it once, and a handler passed anew inside a step find that step.
+While a step runs, langchain-core keeps its configuration in a context variable, which goes along into tasks and
+threads; the run id in there names the step's entry, and so the observation that is current.
+"""
+
+from __future__ import annotations
+
+from weakref import WeakValueDictionary
+
+from langchain_core.runnables.config import var_child_runnable_config
+
+from fluxloop import FluxLoopClient
+from fluxloop.bridge import Ledger, OpenObservation, add_locator, deeper, default
+
+_running = var_child_runnable_config.get
+
+_default_ledger = Ledger(default)
+_others: WeakValueDictionary[FluxLoopClient, Ledger] = WeakValueDictionary()
+"""The ledgers of clients users made; they live as long as a handler of theirs does."""
+
+
+def ledger_of(client: FluxLoopClient) -> Ledger:
+    """Return *client*'s ledger, from now on asked which observation is current."""
+    add_locator(locate)
+    if client is default:
+        return _default_ledger
+    return _others.setdefault(client, Ledger(client))
+
+
+def locate(here: OpenObservation | None) -> OpenObservation | None:
+    """Return the observation of the step that runs here, or what user code inside it has made current."""
+    config = _running()
+    if config is None:
+        return here
+    run_id = getattr(config.get("callbacks"), "parent_run_id", None)
+    if run_id is None:
+        return here
+    step = _default_ledger.get(run_id)
+    if step is None and _others:
+        step = next((found for ledger in _others.values() if (found := ledger.get(run_id)) is not None), None)
+    return deeper(here, step)

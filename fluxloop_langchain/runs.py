@@ -1,0 +1,169 @@
+"""
+What a run is, read from the few words its start event says about it.
+
+LangChain tells most things by tags and metadata, of which a run also has those of all runs above it. Here is
+which of them mean what, which say something about a run of its own, and which runs are only plumbing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from fluxloop import ObservationType
+from fluxloop.bridge import Entry
+
+HIDDEN = "langsmith:hidden"
+"""The tag by which LangChain and LangGraph mark what nobody wants to see."""
+
+PLUMBING = frozenset(
+    {
+        *("RunnableSequence", "RunnableParallel", "RunnableAssign", "RunnablePick", "RunnablePassthrough"),
+        *("RunnableWithFallbacks", "RunnableBranch", "RunnableEach", "RunnableBinding", "RunnableConfigurableFields"),
+        *("ChannelWrite", "ChannelRead", "Branch"),
+    }
+)
+"""Runnables that only connect others, under the names they have where nobody gave them one."""
+
+BETWEEN = frozenset({"prompt", "parser"})
+"""Steps whose input is what the step before gave, and whose output what the next was given, or the chain gave."""
+
+MARK, AGENT = "ls_integration", "langchain_create_agent"
+"""The metadata that all runs in an agent made by ``create_agent`` have, since langchain 1.2."""
+
+AGENT_LOOP = frozenset({"model", "tools"})
+"""The nodes every such agent consists of; the model and tool runs in them say all there is."""
+
+AGENT_EDGES = frozenset({"model_to_tools", "model_to_model", "tools_to_model"})
+"""What ``create_agent`` of older langchain runs between its nodes, as no other graph does."""
+
+INTERNAL_TAGS = ("seq:step:", "graph:step:", "map:key:", "retry:attempt:", "condition:", "branch:", "langsmith:")
+INTERNAL_METADATA = ("ls_", "lc_", "langgraph_", "checkpoint_ns", "__")
+"""How those tags and metadata begin that the frameworks add by themselves."""
+
+SESSIONS = ("session_id", "thread_id", "conversation_id")
+"""Metadata that name the conversation a run belongs to, the most telling first."""
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A run, as its start event tells of it; kept in the ledger until it ends."""
+
+    handler: object
+    """Who was told; another handler that is told as well leaves it alone."""
+    event: str
+    """``chain``, ``model``, ``tool`` or ``retriever``."""
+    id: UUID
+    name: str
+    """What it was called by its user, or else its class."""
+    given: Any
+    """What it was given, as the event has it."""
+    tags: list[str]
+    metadata: dict[str, Any]
+    extra: dict[str, Any]
+    """The rest of what the event said, such as ``invocation_params``."""
+    above: Entry | None
+    """Its parent; None where we never saw that begin."""
+    is_streamed: bool = False
+    """Whether its input is still to come."""
+    model: str | None = None
+    """The model that was asked for."""
+    started: int | None = None
+    """When it began, by the recorder's clock, where it is folded and may be recorded only later."""
+    more: Any = None
+    """For whoever overrides the handler."""
+
+    def kind(self) -> ObservationType:
+        """Return AGENT for the run of an agent made by ``create_agent``, else CHAIN; no name makes an agent."""
+        if self.metadata.get(MARK) != AGENT or self.node() is not None:
+            return ObservationType.CHAIN
+        agent = self.metadata.get("lc_agent_name")
+        around: dict[str, Any] = self.above.about.metadata if self.above is not None else {}
+        # A chain that a tool calls has the agent's marks too, as has an agent inside an agent if both are nameless.
+        is_inside = around.get(MARK) == AGENT and around.get("lc_agent_name") == agent
+        return ObservationType.CHAIN if is_inside and self.name != (agent or "LangGraph") else ObservationType.AGENT
+
+    def is_plumbing(self) -> bool:
+        """Whether it is hidden by its framework, or only connects others and nobody gave it a name."""
+        if HIDDEN in self.tags:
+            return True
+        if self.above is None or self.event != "chain":
+            return False
+        if self.extra.get("run_type") in BETWEEN:
+            return True
+        name = self.name
+        if name in AGENT_LOOP:
+            return self.metadata.get(MARK) == AGENT and self.node() == name
+        return name.partition("<")[0] in PLUMBING or self.is_agent_edge()
+
+    def is_agent_edge(self) -> bool:
+        """Whether the graph this runs in is an agent made by an older ``create_agent``."""
+        return self.name in AGENT_EDGES and "langgraph_node" in self.metadata
+
+    def node(self) -> str | None:
+        """Return the name of the LangGraph node this is the run of; None for every other run."""
+        for tag in self.tags:
+            if tag.startswith("graph:step:"):
+                return self.metadata.get("langgraph_node")
+        return None
+
+    def inherited(self) -> Run | None:
+        """Return the nearest run above it that is recorded."""
+        above = self.above
+        while above is not None and above.is_folded:
+            above = above.parent
+        return above.about if above is not None else None
+
+    def own_tags(self) -> list[str]:
+        """Return the user's tags that the run above does not have."""
+        tags = [tag for tag in self.tags if not tag.startswith(INTERNAL_TAGS)]
+        if tags and (above := self.inherited()) is not None:
+            return [tag for tag in tags if tag not in above.tags]
+        return tags
+
+    def own_metadata(self) -> dict[str, Any]:
+        """Return the user's metadata that the run above does not have."""
+        about = {name: item for name, item in self.metadata.items() if not name.startswith(INTERNAL_METADATA)}
+        if about and (above := self.inherited()) is not None:
+            known = above.metadata
+            # What is inherited is the very same object; comparing would run code of the user's.
+            return {name: item for name, item in about.items() if known.get(name, known) is not item}
+        return about
+
+    def facts(self) -> dict[str, Any]:
+        """Return what is noted about it: its id, the user's metadata and tags, its attempt or node if it is one."""
+        facts: dict[str, Any] = {"run_id": self.id}
+        if self.metadata:
+            facts.update(self.own_metadata())
+        for tag in self.tags:
+            if not tag.startswith(INTERNAL_TAGS):
+                facts["tags"] = self.own_tags()
+            elif tag.startswith("retry:attempt:"):
+                facts["attempt"] = int(tag.rpartition(":")[2])
+            elif tag.startswith("graph:step:"):
+                facts.update({name: item for name, item in self.metadata.items() if name.startswith("langgraph_")})
+        if facts.get("tags") == []:
+            del facts["tags"]
+        return facts
+
+    def session(self) -> str | None:
+        """Return the conversation it belongs to."""
+        return next((str(found) for name in SESSIONS if (found := self.metadata.get(name))), None)
+
+    def trace_options(self) -> dict[str, Any]:
+        """Return what a trace that it opens takes over from it."""
+        if not self.metadata and not self.tags:
+            return {}
+        return {
+            "session_id": self.session(),
+            "user_id": self.metadata.get("user_id"),
+            "tags": self.own_tags(),
+            "metadata": self.own_metadata(),
+        }
+
+
+def name_of(serialized: Any, event: str) -> str:
+    """Return what a run is called whose event carries no name: its tool, or its class."""
+    about = serialized or {}
+    return str(about.get("name") or (about.get("id") or (event,))[-1])

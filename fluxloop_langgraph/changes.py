@@ -1,0 +1,86 @@
+"""
+What a node changed: a few words for each key of the state, whatever the size of the state.
+
+    {"count": {"from": 1, "to": 2}, "messages": {"add_messages": "list of 1"}}
+
+A key with a reducer says what the reducer was given, any other what was there before and after. Values a person
+reads at a glance stand as they are, others as what they are and how many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+MAX_KEYS = 40
+"""Keys that are told of one by one; of the others only the number."""
+
+MAX_CHARS = 80
+"""The longest text that stands as it is."""
+
+MAX_ITEMS = 3
+"""The longest list or dict that stands as it is, if what it holds does."""
+
+_SCALARS = (str, int, float, bool, type(None))
+
+
+def changes(before: Mapping[str, Any] | None, output: object, reducers: Mapping[str, str]) -> dict[str, Any]:
+    """
+    Return what *output* changes.
+
+    Args:
+        before: The state the node was given, where it was one.
+        output: What the node returned: an update, a ``Command``, or several of these.
+        reducers: The name of the reducer of each key of the state that has one.
+    """
+    told: dict[str, Any] = {}
+    left_out = 0
+    for key, value in _updates(output):
+        known = before is not None and key in before
+        old = before[key] if before is not None and known else None
+        if known and _is_same(old, value):
+            continue
+        if len(told) >= MAX_KEYS:
+            left_out += 1
+        elif key in reducers:
+            told[key] = {reducers[key]: short(value)}
+        else:
+            told[key] = {"from": short(old), "to": short(value)} if known else {"to": short(value)}
+    if left_out:
+        told["…"] = f"{left_out} more"
+    return told
+
+
+def _updates(output: object) -> Iterator[tuple[str, Any]]:
+    if type(output) is dict:
+        for key, value in output.items():
+            yield str(key), value
+    elif isinstance(output, list | tuple):
+        for one in output:
+            yield from _updates(one)
+    elif type(output).__name__ == "Command":
+        yield from _updates(getattr(output, "update", None))
+
+
+def _is_same(old: object, new: object) -> bool:
+    """Whether nothing changed; only plain values are compared, as comparing others would run code of the user's."""
+    return old is new or (type(old) is type(new) and isinstance(old, _SCALARS) and old == new)
+
+
+def short(value: Any) -> Any:
+    """Return *value* where it is small, else its type and size."""
+    kind = type(value)
+    if kind is str:
+        return value if len(value) <= MAX_CHARS else f"str of {len(value):,} characters"
+    if kind in _SCALARS:
+        return value
+    if kind in (list, tuple, set, frozenset, dict):
+        inner = value.values() if kind is dict else value
+        if len(value) <= MAX_ITEMS and all(type(one) in _SCALARS for one in inner) and not _is_long(inner):
+            return value
+        return f"{kind.__name__} of {len(value):,}"
+    return kind.__name__
+
+
+def _is_long(values: Any) -> bool:
+    return any(type(one) is str and len(one) > MAX_CHARS for one in values)

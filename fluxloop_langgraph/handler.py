@@ -1,0 +1,224 @@
+"""
+The handler a wrapped graph hands to each call: what a graph's run has beyond that of a chain.
+
+Nodes say how often they were tried and what they changed, nodes whose result came from a cache are seen, and a run
+that waits for a human ends as such, with what it asks as an EVENT of the node that asks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+from weakref import ReferenceType
+
+from langchain_core.tracers.base import BaseTracer
+
+from fluxloop.client import FluxLoopClient, default
+from fluxloop.kinds import ObservationType, Status
+from fluxloop.observations import OpenObservation
+from fluxloop_langchain import FluxLoopCallbackHandler
+from fluxloop_langchain.events import Ending, StartReader
+from fluxloop_langchain.in_place import DONE, in_place
+from fluxloop_langchain.runs import Run
+
+from . import interrupts
+from .changes import changes
+from .interrupts import GraphCallbackHandler, GraphInterrupt, ParentCommand
+from .loops import loop_of
+from .topology import facts_of
+
+
+UNNAMED = frozenset({"LangGraph", "RunnableCallable"})
+"""What LangGraph calls graphs and edges that nobody gave a name."""
+
+
+class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
+    """
+    Record one call of a graph.
+
+    Args:
+        graph: The graph that is called.
+        show_all: As for `FluxLoopCallbackHandler`.
+        client: As for `FluxLoopCallbackHandler`.
+    """
+
+    def __init__(self, graph: Any, *, show_all: bool = False, client: FluxLoopClient = default) -> None:
+        super().__init__(show_all=show_all, client=client)
+        self.graph = graph
+        self.running: ReferenceType[Any] | None = None
+        """The generator in which the call runs; held weakly, as dropping it is how a program may end the call."""
+        self.root: UUID | None = None
+        """The run of the graph itself."""
+        self.loop: ReferenceType[Any] | None = None
+        self.states: dict[UUID, dict[str, Any]] = {}
+        """What the nodes that run now were given, as it was when they began."""
+        self.attempts: dict[tuple[object, object], int] = {}
+        self.asked: dict[str, interrupts.Asked] = {}
+        """Who has asked a human during this call, by the id of the interrupt."""
+        self.resuming: Run | None = None
+        """The call's run, where it goes on from a checkpoint and that is not recorded yet."""
+        self.paused: dict[UUID | None, Any] = {}
+        """What LangGraph tells about the runs that wait, by run id."""
+
+    def begin(self, run: Run, read: StartReader) -> None:
+        """As `FluxLoopCallbackHandler.begin`; a run another handler of ours has begun already is taken over."""
+        entry = self.ledger.entries.get(run.id)
+        if entry is None:
+            super().begin(run, read)
+        elif run.event == "chain":
+            entry.about = run
+            if entry.observation is not None and entry.is_recorded:
+                entry.observation.describe(**self._graph_facts(run))
+        if self.root is None and run.event == "chain":
+            self.root = run.id
+            self._begin_graph(run)
+
+    def is_folded(self, run: Run) -> bool:
+        """As `FluxLoopCallbackHandler.is_folded`; and what a node consists of, if that is a graph or edge without a name."""
+        if super().is_folded(run):
+            return True
+        if self.show_all or run.event != "chain" or run.above is None or run.name not in UNNAMED:
+            return False
+        above = run.above.about
+        return run.name != "LangGraph" or self._facts(above).is_graph(above.node())
+
+    def metadata_of(self, run: Run) -> dict[str, Any]:
+        """As `FluxLoopCallbackHandler.metadata_of`, with the attempt and the checkpoint of a node."""
+        return super().metadata_of(run) | self._graph_facts(run)
+
+    def _graph_facts(self, run: Run) -> dict[str, Any]:
+        node = run.node() if run.event == "chain" and run.above is not None else None
+        if node is None or run.above is None:
+            return {}
+        if type(run.given) is dict:
+            self.states[run.id] = run.given.copy()
+        if self.resuming is not None:
+            self._resume()
+        about: dict[str, Any] = {}
+        place = (run.above.key, run.metadata.get("langgraph_checkpoint_ns"))
+        attempt = self.attempts[place] = self.attempts.get(place, 0) + 1
+        limit = self._facts(run).max_attempts.get(node, 1)
+        if attempt > 1 or limit > 1:
+            about["attempt"] = attempt
+            about["max_attempts"] = max(limit, attempt)
+        if run.above.key == self.root and (checkpoint_id := self._checkpoint_id()):
+            about["checkpoint_id"] = checkpoint_id
+        return about
+
+    def _facts(self, run: Run) -> Any:
+        """Return what is known of the graph in which the node *run* is one."""
+        return facts_of(self.graph).inside(run.metadata.get("langgraph_checkpoint_ns", ""))
+
+    def _resume(self) -> None:
+        """Record that the call goes on from a checkpoint, where only the loop can tell from which."""
+        run, self.resuming = self.resuming, None
+        observation = self._observation(run.id) if run is not None else None
+        if run is not None and observation is not None:
+            interrupts.resumed(observation, run, self._checkpoint_id())
+
+    def _checkpoint_id(self) -> str | None:
+        loop = self._loop()
+        return loop.checkpoint["id"] if loop is not None and loop.checkpointer is not None else None
+
+    def _loop(self) -> Any:
+        if self.loop is None and self.running is not None:
+            loop = loop_of(self.running())
+            if loop is None:
+                return None
+            self.loop = ReferenceType(loop)
+        return self.loop() if self.loop is not None else None
+
+    def _begin_graph(self, run: Run) -> None:
+        observation = self._observation(run.id)
+        if observation is None:
+            return
+        mermaid = facts_of(self.graph).mermaid()
+        if mermaid is not None:
+            observation.trace.metadata.setdefault("topology", mermaid)
+        self.resuming = run if not interrupts.ARE_TOLD and interrupts.answers(run.given) else None
+
+    def _observation(self, run_id: object) -> OpenObservation | None:
+        entry = self.ledger.entries.get(run_id)  # type: ignore[arg-type]
+        return entry.observation if entry is not None and entry.is_recorded else None
+
+    def end(self, run: Run, result: Any, ending: Ending) -> None:
+        """As `FluxLoopCallbackHandler.end`, with what a graph's or node's run has besides."""
+        if run.event == "chain":
+            if isinstance(result, BaseException):
+                self._failed(run, result, ending)
+            elif (state := self.states.pop(run.id, None)) is not None or run.node() is not None:
+                if changed := changes(state, result, self._facts(run).reducers):
+                    ending["metadata"] = {**ending.get("metadata", {}), "changes": changed}
+            if run.id == self.root or run.id in self.paused:
+                self._stops(run, result, ending)
+        super().end(run, result, ending)
+
+    def _failed(self, run: Run, error: BaseException, ending: Ending) -> None:
+        """Complete the *ending* of a run that was left by *error*, which may steer the graph rather than fail it."""
+        self.states.pop(run.id, None)
+        if isinstance(error, GraphInterrupt):
+            self._asks(run, error)
+        elif isinstance(error, ParentCommand):
+            ending["output"] = error.args[0]
+
+    def _asks(self, run: Run, error: BaseException) -> None:
+        """Note the innermost run that each interrupt came from."""
+        observation = self._observation(run.id)
+        for one in error.args[0] if error.args else ():
+            if observation is not None and one.id not in self.asked:
+                self.asked[one.id] = interrupts.Asked(one, observation, run.metadata.get("langgraph_node"))
+
+    def _stops(self, run: Run, result: Any, ending: Ending) -> None:
+        """Complete the *ending* of a graph's own run: it may be one that waits."""
+        if self.resuming is run:
+            self._resume()
+        told, has_ended_well = self.paused.pop(run.id, None), not isinstance(result, BaseException)
+        if told is None and has_ended_well and not interrupts.ARE_TOLD:
+            told = interrupts.guessed(self._loop(), self.asked)
+        elif told is None and isinstance(result, GeneratorExit) and self.asked:
+            told = interrupts.Told("pending", self._checkpoint_id(), tuple(one.interrupt for one in self.asked.values()))
+        observation = self._observation(run.id)
+        if told is not None and observation is not None:
+            interrupts.waits(observation, run, told, self.asked, self._loop())
+            if has_ended_well:
+                ending["status"] = Status.INTERRUPTED
+
+    @in_place
+    def on_interrupt(self, event: Any) -> Any:
+        """Note that a run of the graph waits; the run ends after this."""
+        self.paused[event.run_id] = event
+        return DONE
+
+    @in_place
+    def on_resume(self, event: Any) -> Any:
+        """Record that a run goes on from where one waited; its subgraphs tell so too, which says nothing new."""
+        try:
+            observation = self._observation(event.run_id)
+            entry = self.ledger.entries.get(event.run_id)
+            if observation is not None and entry is not None and not event.checkpoint_ns:
+                interrupts.resumed(observation, entry.about, event.checkpoint_id)
+        except Exception as exc:
+            self.client.broke("noting an event", exc)
+        return DONE
+
+    def cached(self, node: str, writes: Any) -> None:
+        """Record a node that did not run, as what it would have written came from the cache."""
+        try:
+            above = self._graph_running()
+            key = object()
+            metadata = {"langgraph_node": node, "cached": True}
+            self.ledger.start(key, ObservationType.CHAIN, node, parent=above, metadata=metadata)
+            self.ledger.finish(key, output=writes)
+        except Exception as exc:
+            self.client.broke("noting an event", exc)
+
+    def _graph_running(self) -> Any:
+        """Return the entry or id of the graph's run that goes on here: the call's own, or a subgraph's in a node."""
+        entry = self.ledger.entries.get(interrupts.running_step())  # type: ignore[arg-type]
+        if entry is None or entry.about.handler is not self:
+            return self.root
+        below = [one for one in tuple(entry.below or ()) if one.about is not None and one.about.event == "chain"]
+        return below[-1] if below else entry
+
+
+BaseTracer.register(FluxLoopCallbackHandler)  # a node's TracePolicy shapes what tracers are told, and nobody else

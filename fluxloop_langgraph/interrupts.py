@@ -1,0 +1,137 @@
+"""
+Runs that wait for a human: what is asked, and what is answered.
+
+An interrupt is an EVENT under the node that asks, an answer one under the run that brings it. Both carry the thread
+and the checkpoint at which the graph waits, and so do the traces, which is how one finds the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.runnables.config import var_child_runnable_config
+from langgraph import errors
+from langgraph.errors import GraphInterrupt, ParentCommand
+from langgraph.types import Command
+
+from fluxloop.bridge import NOTHING
+from fluxloop.endings import register_ending
+from fluxloop.kinds import ObservationType, Status
+from fluxloop.lines import label_of
+from fluxloop.observations import OpenObservation
+from fluxloop_langchain.runs import Run
+
+__all__ = ["ARE_TOLD", "GraphCallbackHandler", "GraphDrained", "GraphInterrupt", "ParentCommand"]
+
+try:
+    from langgraph.callbacks import GraphCallbackHandler
+
+    ARE_TOLD = True
+    """Whether this LangGraph tells handlers of interrupts."""
+except ModuleNotFoundError:
+    GraphCallbackHandler = type("GraphCallbackHandler", (BaseCallbackHandler,), {})  # type: ignore[misc]
+    ARE_TOLD = False
+
+GraphDrained: type[BaseException] = getattr(errors, "GraphDrained", type("GraphDrained", (errors.GraphBubbleUp,), {}))
+"""Ends a run that was asked to stop, at a point from which it can go on."""
+
+# What steers a graph is no error. A drain was asked for from outside, and nobody is waited for.
+register_ending(errors.GraphBubbleUp, Status.INTERRUPTED)
+register_ending(ParentCommand, Status.SUCCESS)
+register_ending(GraphDrained, Status.CANCELLED)
+
+INTERRUPT, RESUME = "interrupt", "resume"
+"""The names of the EVENTs."""
+
+_INTERRUPT_ID = re.compile("[0-9a-f]{32}").fullmatch
+"""What the id of an interrupt looks like; answers to several come by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An interrupt, and where it came from."""
+
+    interrupt: Any
+    observation: OpenObservation
+    node: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What newer releases of LangGraph tell about a run that waits; see its `GraphInterruptEvent`."""
+
+    status: str
+    checkpoint_id: str | None
+    interrupts: tuple[Any, ...]
+
+
+def guessed(loop: Any, asked: Mapping[str, Asked]) -> Told | None:
+    """Return what a LangGraph that tells nothing of interrupts would have to tell of a run that ended well."""
+    status = getattr(loop, "status", None)
+    if not asked and status not in ("interrupt_before", "interrupt_after"):
+        return None
+    return Told(status or "pending", _checkpoint_id(loop), tuple(one.interrupt for one in asked.values()))
+
+
+def _checkpoint_id(loop: Any) -> str | None:
+    return loop.checkpoint["id"] if loop is not None and loop.checkpointer is not None else None
+
+
+def waits(observation: OpenObservation, run: Run, told: Any, asked: Mapping[str, Asked], loop: Any) -> None:
+    """Record what *run* waits for: an EVENT for each interrupt, or one where it was told to stop at a node."""
+    place = _place(run, told.checkpoint_id)
+    for one in told.interrupts:
+        by = asked.get(one.id)
+        about = {**place, "interrupt_id": one.id} | ({"langgraph_node": by.node} if by is not None else {})
+        _happened(by.observation if by is not None else observation, INTERRUPT, one.value, about)
+    if not told.interrupts:
+        about = {**place, "when": told.status} | _next_nodes(told.status, loop)
+        _happened(observation, INTERRUPT, NOTHING, about)
+    asks = {"interrupt_ids": [one.id for one in told.interrupts]} if told.interrupts else {}
+    observation.describe(**place, **asks)
+    observation.trace.metadata["interrupted"] = place | asks
+
+
+def _next_nodes(status: str, loop: Any) -> dict[str, Any]:
+    if status != "interrupt_before" or loop is None:
+        return {}
+    return {"langgraph_node": ", ".join(sorted({task.name for task in loop.tasks.values()}))}
+
+
+def answers(given: object) -> bool:
+    """Whether *given*, a graph's input, makes it go on from where it waited."""
+    return given is None or (isinstance(given, Command) and given.resume is not None)
+
+
+def resumed(observation: OpenObservation, run: Run, checkpoint_id: str | None) -> None:
+    """Record that *run* goes on from a checkpoint, and the answer it was given."""
+    place = _place(run, checkpoint_id)
+    answer = run.given.resume if isinstance(run.given, Command) else NOTHING
+    by_id = type(answer) is dict and bool(answer) and all(map(_INTERRUPT_ID, map(str, answer)))
+    _happened(observation, RESUME, answer, place | ({"interrupt_ids": list(answer)} if by_id else {}))
+    observation.describe(**place)
+    observation.trace.metadata["resumed"] = place
+
+
+def _place(run: Run, checkpoint_id: str | None) -> dict[str, Any]:
+    about = {"thread_id": run.metadata.get("thread_id"), "checkpoint_id": checkpoint_id}
+    return {name: str(item) for name, item in about.items() if item}
+
+
+def _happened(parent: OpenObservation, name: str, given: object, metadata: dict[str, Any]) -> None:
+    captures = parent.trace.recorder.captures_input
+    event = OpenObservation(
+        parent.trace, parent, label_of(ObservationType.EVENT, name), given if captures else NOTHING
+    )
+    event.metadata = metadata
+    event.happened()
+
+
+def running_step() -> object:
+    """Return the id of the run of the node that runs here; None outside of one."""
+    config = var_child_runnable_config.get()
+    return getattr(config.get("callbacks"), "parent_run_id", None) if config else None

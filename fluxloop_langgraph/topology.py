@@ -1,0 +1,94 @@
+"""
+What a graph says about itself: its drawing, the reducers of its state, and how often its nodes may be tried.
+
+Read once for each graph and kept as long as that lives.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+from weakref import ReferenceType, WeakKeyDictionary, ref
+
+from langgraph.pregel import Pregel
+
+from fluxloop.report import log
+
+_known: WeakKeyDictionary[Any, Facts] = WeakKeyDictionary()
+
+
+class Facts:
+    """What is known of one graph."""
+
+    def __init__(self, graph: Any) -> None:
+        self._graph: ReferenceType[Any] = ref(graph)
+
+    @cached_property
+    def _mermaid(self) -> str | None:
+        try:
+            text: str = self._graph().get_graph().draw_mermaid()  # type: ignore[union-attr]
+            return text
+        except Exception as exc:  # drawing runs annotations and functions of the user's, and a run does without it
+            log.debug("a graph could not be drawn: %r", exc)
+            return None
+
+    def mermaid(self) -> str | None:
+        """Return the drawing of the graph, in the language of mermaid; None where it cannot be drawn."""
+        return self._mermaid
+
+    @cached_property
+    def max_attempts(self) -> dict[str, int]:
+        """How often each node that may be tried again may be."""
+        graph = self._graph()
+        found = {}
+        for name, node in getattr(graph, "nodes", {}).items():
+            policies = getattr(node, "retry_policy", None) or getattr(graph, "retry_policy", None) or ()
+            policies = policies if isinstance(policies, list | tuple) else (policies,)
+            most = max((policy.max_attempts for policy in policies), default=1)
+            if most > 1:
+                found[name] = most
+        return found
+
+    @cached_property
+    def reducers(self) -> dict[str, str]:
+        """The name of the reducer of each key of the state that has one."""
+        channels = getattr(self._graph(), "channels", {})
+        found = ((name, getattr(channel, "operator", None)) for name, channel in channels.items())
+        return {name: getattr(made, "__name__", "reduce").strip("_") for name, made in found if made is not None}
+
+    def is_graph(self, node: str | None) -> bool:
+        """Whether the node called *node* is itself a graph."""
+        nodes = getattr(self._graph(), "nodes", {})
+        return node in nodes and isinstance(nodes[node].bound, Pregel)
+
+    @cached_property
+    def _subgraphs(self) -> dict[str, Facts]:
+        graph = self._graph()
+        return {name: facts_of(inner) for name, inner in graph.get_subgraphs()} if graph is not None else {}
+
+    def inside(self, namespace: str) -> Facts:
+        """Return the facts of the graph that the node at *namespace*, such as ``outer:1|inner:2``, is a node of."""
+        facts = self
+        for step in namespace.split("|")[:-1]:
+            name = step.partition(":")[0]
+            if not name.isdigit():
+                facts = facts._subgraphs.get(name, _NOTHING)
+        return facts
+
+
+class _Nothing(Facts):
+    """The facts of a graph that cannot be found, such as one a node makes when it runs."""
+
+    def __init__(self) -> None:
+        self._graph = lambda: None  # type: ignore[assignment]
+
+
+_NOTHING = _Nothing()
+
+
+def facts_of(graph: Any) -> Facts:
+    """Return what is known of *graph*."""
+    facts = _known.get(graph)
+    if facts is None:
+        facts = _known[graph] = Facts(graph)
+    return facts

@@ -1,0 +1,317 @@
+"""
+The user's own observations nest under the step they run in, and runs nest under the user's observations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from importlib.util import find_spec
+
+import pytest
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import RunnableLambda, RunnableParallel
+from langchain_core.tools import StructuredTool, tool
+from scripted_models import ScriptedModel, calls
+
+import fluxloop
+from fluxloop import ObservationData
+from fluxloop_langchain import FluxLoopCallbackHandler
+
+needs_langchain = pytest.mark.skipif(find_spec("langchain") is None, reason="needs langchain")
+
+
+@fluxloop.trace
+def helper(value):
+    return value
+
+
+@fluxloop.trace
+async def ahelper(value):
+    await asyncio.sleep(0)
+    return value
+
+
+def by_hand(value):
+    context = fluxloop.get_current_context()
+    observation = ObservationData(type="span", name="by_hand", input=value)
+    context.push_observation(observation)
+    context.pop_observation()
+    return value
+
+
+def in_a_block(value):
+    with fluxloop.observe("block", input=value) as observation:
+        observation.output = value
+    return value
+
+
+@pytest.mark.parametrize(
+    ("function", "line"), [(helper, "helper -> 7"), (by_hand, "by_hand"), (in_a_block, "block -> 7")]
+)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_decorated_function_in_a_step_is_under_the_step(captured, config, function, line, is_async):
+    """
+    However it is instrumented, and also where LangChain runs the step in a thread (V11, V13).
+    """
+
+    def step(value):
+        return function(value)
+
+    chain = RunnableLambda(step).with_config(run_name="step") | RunnableLambda(abs)
+    asyncio.run(chain.ainvoke(7, config)) if is_async else chain.invoke(7, config)
+
+    assert captured.outline() == (f"CHAIN RunnableSequence -> 7\n  CHAIN step -> 7\n    SPAN {line}\n  CHAIN abs -> 7")
+
+
+async def test_an_async_function_in_an_async_step_is_under_the_step(captured, config):
+    """
+    Awaited, in a task of its own, in a gather of tasks, in a thread (V13, thread 15).
+    """
+
+    async def step(value):
+        await ahelper(value)
+        await asyncio.create_task(ahelper(value))
+        await asyncio.gather(*(ahelper(value) for _ in range(3)))
+        return await asyncio.to_thread(helper, value)
+
+    await RunnableLambda(step).ainvoke(7, config)
+
+    assert captured.outline() == "CHAIN step -> 7\n" + "\n".join(["  SPAN ahelper -> 7"] * 5 + ["  SPAN helper -> 7"])
+
+
+def test_a_thread_that_carries_the_context_finds_the_step(captured, config):
+    """
+    `fluxloop.copy_context` carries LangChain's step along with our own (thread 19).
+    """
+
+    def step(value):
+        thread = threading.Thread(target=fluxloop.copy_context(helper), args=(value,))
+        thread.start()
+        thread.join()
+        return value
+
+    RunnableLambda(step).invoke(7, config)
+
+    assert captured.outline() == "CHAIN step -> 7\n  SPAN helper -> 7"
+
+
+def test_parallel_steps_each_keep_their_own(captured, config):
+    """
+    Fifty branches in threads, each with a decorated function inside: none is under another's step.
+    """
+
+    def branch(number):
+        return RunnableLambda(lambda _: helper(number)).with_config(run_name=f"step{number}")
+
+    RunnableParallel({str(number): branch(number) for number in range(50)}).invoke(None, config)
+    (trace,) = captured.traces()
+    names = {o.id: o.name for o in trace.observations}
+    found = {o.output: names[o.parent_id] for o in trace.observations if o.name == "helper"}
+
+    assert found == {number: f"step{number}" for number in range(50)}
+
+
+def test_a_chain_inside_a_decorated_function_inside_a_step(captured, config):
+    """
+    Outermost to innermost, ours and LangChain's in turn: each is under the one that called it.
+    """
+
+    @fluxloop.trace
+    def middle(value):
+        return RunnableLambda(helper).with_config(run_name="inner").invoke(value)
+
+    @fluxloop.agent
+    def assistant(value):
+        return RunnableLambda(lambda given: middle(given)).with_config(run_name="outer").invoke(value, config)
+
+    assistant(7)
+
+    assert captured.outline() == (
+        "AGENT assistant -> 7\n  CHAIN outer -> 7\n    SPAN middle -> 7\n      CHAIN inner -> 7\n        SPAN helper -> 7"
+    )
+
+
+async def test_a_model_called_by_a_decorated_function_in_a_tool_is_under_the_function(captured, config):
+    """
+    LangChain knows the tool as the model's parent; between them is the user's function.
+    """
+
+    @fluxloop.trace
+    async def ask(question):
+        return (await ScriptedModel(replies=["yes"]).ainvoke(question)).content
+
+    @tool
+    async def consult(question: str) -> str:
+        """Consult a model."""
+        return await ask(question)
+
+    await consult.ainvoke({"question": "Sure?"}, config)
+
+    assert captured.outline() == (
+        "TOOL consult -> 'yes'\n"
+        "  SPAN ask -> 'yes'\n"
+        "    GENERATION ScriptedModel -> {'role': 'assistant', 'content': 'yes'}"
+    )
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_decorated_tool_is_one_tool(captured, config, is_async):
+    """
+    LangChain's event and the decorated function inside are one TOOL, with the function's own arguments and value
+    (S2-03): the framework's decorator stays outermost and gives a tool as ever.
+    """
+
+    @tool
+    @fluxloop.tool
+    def add(a: int, b: int = 2) -> int:
+        """Add."""
+        return a + b
+
+    call = {"name": "add", "args": {"a": 1}, "id": "c", "type": "tool_call"}
+    asyncio.run(add.ainvoke(call, config)) if is_async else add.invoke(call, config)
+
+    assert isinstance(add, StructuredTool)
+    assert captured.outline(inputs=True) == "TOOL add({'a': 1, 'b': 2}) -> 3"
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_the_exception_of_a_decorated_tool_is_the_real_one(captured, config, is_async):
+    """
+    One TOOL, and on it what the function raised, where LangChain would only tell the model a text.
+    """
+
+    async def alook_up(term: str) -> str:
+        """Look up."""
+        raise LookupError(f"no {term}")
+
+    def look_up(term: str) -> str:
+        """Look up."""
+        raise LookupError(f"no {term}")
+
+    made = tool(fluxloop.tool(alook_up if is_async else look_up))
+    with pytest.raises(LookupError):
+        asyncio.run(made.ainvoke({"term": "cat"}, config)) if is_async else made.invoke({"term": "cat"}, config)
+    (observation,) = captured.traces()[0].observations
+
+    assert (observation.type.name, observation.error) == ("TOOL", "no cat")
+    assert observation.metadata["error_type"] == "LookupError"
+
+
+def test_a_tool_pushed_by_hand_inside_a_tool_is_the_same_tool(captured, config):
+    """
+    Pattern A in the body of a framework's tool names and describes the call that the framework told of already.
+    """
+
+    @tool
+    def add(a: int) -> int:
+        """Add."""
+        context = fluxloop.get_current_context()
+        observation = ObservationData(type="tool", name="my_add", input={"a": a}, metadata={"unit": "m"})
+        context.push_observation(observation)
+        observation.output = a + 1
+        context.pop_observation()
+        return a + 1
+
+    add.invoke({"a": 1}, config)
+    (observation,) = captured.traces()[0].observations
+
+    assert captured.outline(inputs=True) == "TOOL my_add({'a': 1}) -> 2"
+    assert observation.metadata["unit"] == "m"
+
+
+def test_a_generator_step_keeps_its_functions(captured, config):
+    """
+    A step that streams calls its functions piece by piece, each still under the step.
+    """
+
+    def pieces(values):
+        for value in values:
+            yield from helper(value)
+
+    chain = RunnableLambda(lambda given: given.split()) | RunnableLambda(pieces)
+    pieces_seen = list(chain.stream("ab cd", config))
+    (trace,) = captured.traces()
+    names = {o.id: o.name for o in trace.observations}
+
+    assert "".join("".join(piece) for piece in pieces_seen) == "abcd"
+    assert [names[o.parent_id] for o in trace.observations if o.name == "helper"] == ["pieces", "pieces"]
+
+
+def test_what_runs_after_a_chain_is_not_inside_it(captured, config):
+    """
+    When a run has ended, what its caller does next belongs to the caller.
+    """
+
+    @fluxloop.agent
+    def assistant(value):
+        RunnableLambda(abs).invoke(value, config)
+        return helper(value)
+
+    assistant(7)
+
+    assert captured.outline() == "AGENT assistant -> 7\n  CHAIN abs -> 7\n  SPAN helper -> 7"
+
+
+def test_decorated_functions_outside_a_run_record_nothing(captured):
+    """
+    A handler that exists does not open traces for what is no run.
+    """
+    FluxLoopCallbackHandler()
+
+    assert helper(7) == 7
+    assert captured.traces() == []
+
+
+def test_a_retriever_inside_a_step_and_a_function_beside_it(captured, config):
+    """
+    A retriever's own code has no step of its own in LangChain; what it calls is in the step around it.
+    """
+
+    class Shelf(BaseRetriever):
+        def _get_relevant_documents(self, query, *, run_manager):
+            helper(query)
+            return []
+
+    RunnableLambda(lambda query: Shelf().invoke(query)).with_config(run_name="step").invoke("x", config)
+
+    assert sorted(captured.outline().splitlines()) == [
+        "  RETRIEVAL Shelf -> []",
+        "  SPAN helper -> 'x'",
+        "CHAIN step -> []",
+    ]
+
+
+@needs_langchain
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_agent_as_a_tool_of_an_agent(captured, config, is_async):
+    """
+    The inner agent's calls are in the tool that called it, in the outer agent.
+    """
+    from langchain.agents import create_agent
+
+    inner = create_agent(GenericFakeChatModel(messages=iter([AIMessage("42")])), [], name="inner")
+
+    @tool
+    def consult(question: str) -> str:
+        """Consult the other one."""
+        return helper(inner.invoke({"messages": [("user", question)]})["messages"][-1].content)
+
+    model = ScriptedModel(replies=[calls("consult", {"question": "?"}), "It is 42."])
+    outer = create_agent(model, [consult], name="outer")
+    given = {"messages": [("user", "What is it?")]}
+    asyncio.run(outer.ainvoke(given, config)) if is_async else outer.invoke(given, config)
+    lines = [line.partition(" ->")[0] for line in captured.outline().splitlines()]
+    told = [line for line in lines if line.split()[1] not in ("model", "tools")]
+
+    assert [line.strip() for line in told] == [
+        "AGENT outer",
+        "GENERATION ScriptedModel",
+        "TOOL consult",
+        "AGENT inner" if "AGENT inner" in captured.outline() else "CHAIN inner",
+        "GENERATION GenericFakeChatModel",
+        "SPAN helper",
+        "GENERATION ScriptedModel",
+    ]
