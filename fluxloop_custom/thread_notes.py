@@ -14,7 +14,7 @@ from weakref import WeakSet
 from fluxloop import ObservationLevel
 from fluxloop.bridge import OpenObservation, happened
 
-_LEFT_OUT = {"thread_id", "created_at"}
+_LEFT_OUT = frozenset({"thread_id", "created_at"})
 
 _TOLD = {
     "progress_update": ObservationLevel.INFO,
@@ -96,11 +96,9 @@ class ThreadNotes:
             item.setdefault("pieces", []).append(update.delta)
         elif update.type in ("workflow.task.added", "workflow.task.updated"):
             tasks = item.setdefault("workflow", {}).setdefault("tasks", [])
-            tasks[update.task_index : update.task_index + 1] = [
-                update.task.model_dump(exclude_none=True, warnings=False)
-            ]
+            tasks[update.task_index : update.task_index + 1] = [_dumped(update.task)]
         elif update.type == "widget.root.updated":
-            item["widget"] = update.widget.model_dump(exclude_none=True, warnings=False)
+            item["widget"] = _dumped(update.widget)
 
     def _removed(self, item_id: str) -> None:
         for item in self._of(item_id):
@@ -116,8 +114,13 @@ class ThreadNotes:
             happened(self.observation, name, output=output, level=level)
 
 
+def _dumped(model: Any, left_out: frozenset[str] = frozenset()) -> dict[str, Any]:
+    dumped: dict[str, Any] = model.model_dump(exclude_none=True, exclude=left_out, warnings=False)
+    return dumped
+
+
 def _told(event: Any) -> object:
-    told = event.model_dump(exclude_none=True, exclude={"type"}, warnings=False)
+    told = _dumped(event, frozenset({"type"}))
     return next(iter(told.values())) if len(told) == 1 else told
 
 
@@ -125,8 +128,7 @@ def _noted(item: Any) -> dict[str, Any]:
     """Return what is kept of an item, as it is now."""
     if item.type == "assistant_message":
         return {"id": item.id, "type": item.type, "text": "".join(part.text for part in item.content)}
-    noted: dict[str, Any] = item.model_dump(exclude_none=True, exclude=_LEFT_OUT, warnings=False)
-    return noted
+    return _dumped(item, _LEFT_OUT)
 
 
 def _finished(item: dict[str, Any]) -> dict[str, Any]:

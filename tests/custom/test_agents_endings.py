@@ -17,7 +17,7 @@ from agents import (
     input_guardrail,
     output_guardrail,
 )
-from custom.agents_aid import Calls, Says, add, agent_of, recorded, run
+from custom.agents_aid import Calls, Says, add, agent_of, recorded, run, until
 
 import fluxloop
 from fluxloop.models import Trace
@@ -35,10 +35,17 @@ async def no_answers(ctx: Any, agent: Any, said: Any) -> GuardrailFunctionOutput
     return GuardrailFunctionOutput(output_info="said", tripwire_triggered=True)
 
 
-@function_tool
-async def slow() -> str:
-    await asyncio.sleep(5)
-    return "late"
+def slow_tool() -> tuple[Any, asyncio.Event]:
+    """Return a tool that takes for ever, and what is set when it has begun."""
+    begun = asyncio.Event()
+
+    @function_tool
+    async def slow() -> str:
+        begun.set()
+        await asyncio.sleep(60)
+        return "late"
+
+    return slow, begun
 
 
 def endings(trace: Trace) -> dict[str, str]:
@@ -114,13 +121,14 @@ async def test_a_failing_tool_that_the_model_hears_of_fails_alone():
 
 async def test_a_cancelled_run_is_cancelled_down_to_its_tool():
     """The SDK closes the tool's span after everything else, or never."""
+    slow, begun = slow_tool()
     with recorded() as captured:
         task = asyncio.create_task(run(agent_of(Calls("slow"), tools=[slow])))
-        await asyncio.sleep(0.05)
+        await begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.sleep(0.01)
+        await until(lambda: captured.traces()[0].status)
 
     assert endings(captured.traces()[0]) == {
         "Agent workflow": "cancelled",
@@ -137,7 +145,7 @@ async def test_a_cancelled_stream_is_no_success():
         async for event in result.stream_events():
             if event.type == "raw_response_event" and "delta" in event.data.type:
                 result.cancel()
-        await asyncio.sleep(0.05)
+        await until(lambda: captured.traces()[0].status)
 
     assert set(endings(captured.traces()[0]).values()) == {"cancelled"}
 
@@ -148,7 +156,7 @@ async def test_a_stream_that_nobody_reads_to_its_end_ends_as_the_run_does():
         result = Runner.run_streamed(agent_of(Says("one two")), "hi")
         async for _ in result.stream_events():
             break
-        await asyncio.sleep(0.1)
+        await until(lambda: captured.traces() and captured.traces()[0].status)
 
     assert captured.traces()[0].status in ("success", "cancelled")
 
@@ -231,9 +239,10 @@ async def test_shutting_down_ends_what_is_open():
     """When the program ends in the middle of a run, what it had begun is written as abandoned."""
     from agents.tracing import get_trace_provider
 
+    slow, begun = slow_tool()
     with recorded() as captured:
         task = asyncio.create_task(run(agent_of(Calls("slow"), tools=[slow])))
-        await asyncio.sleep(0.05)
+        await begun.wait()
         get_trace_provider().shutdown()
         found = captured.traces()[0]
         task.cancel()
