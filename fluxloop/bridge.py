@@ -218,6 +218,13 @@ class Ledger:
         inner = deeper(here, step)
         return inner if self.client.is_default else self.client.innermost(inner)
 
+    def fold(self, entry: Entry) -> None:
+        """Take back the observation of a run that has only just begun, as if that had been folded."""
+        observation = entry.observation
+        if observation is not None and observation.parent is not None and entry.is_recorded:
+            entry.is_folded, entry.observation = True, observation.parent
+            observation.take_back()
+
     def get(self, key: Hashable) -> OpenObservation | None:
         """Return the observation of the run *key*, or the nearest recorded one above it; None where there is none."""
         entry = self.entries.get(key)

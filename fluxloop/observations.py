@@ -308,6 +308,12 @@ class OpenObservation:
         else:
             self.end(status, output)
 
+    def take_back(self) -> None:
+        """Let it never have begun: no record of it is written."""
+        self.closed = True
+        if self.slot >= 0 and self.trace.recorder.journal is not None:
+            self.trace.recorder.journal.free(self.slot)
+
     def happened(self, output: object = NOTHING) -> None:
         """End it where it began: a point in time."""
         self.closed = True

@@ -13,6 +13,7 @@ from weakref import ReferenceType
 
 from langchain_core.tracers.base import BaseTracer
 
+from fluxloop.bridge import Entry
 from fluxloop.client import FluxLoopClient, default
 from fluxloop.kinds import ObservationType, Status
 from fluxloop.observations import OpenObservation
@@ -66,12 +67,19 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         if entry is None:
             super().begin(run, read)
         elif run.event == "chain":
-            entry.about = run
-            if entry.observation is not None and entry.is_recorded:
-                entry.observation.describe(**self._graph_facts(run))
+            self._take_over(entry, run)
         if self.root is None and run.event == "chain":
             self.root = run.id
             self._begin_graph(run)
+
+    def _take_over(self, entry: Entry, run: Run) -> None:
+        entry.about = run
+        if entry.observation is None or not entry.is_recorded:
+            return
+        if run.above is not None and self.is_folded(run):
+            self.ledger.fold(entry)
+        else:
+            entry.observation.describe(**self._graph_facts(run))
 
     def is_folded(self, run: Run) -> bool:
         """As `FluxLoopCallbackHandler.is_folded`; and what a node consists of, if that is a graph or edge without a name."""

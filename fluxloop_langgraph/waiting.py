@@ -65,7 +65,7 @@ def interruptions(traces: str | Path | Iterable[Trace] = "./traces") -> list[Int
             if event.type is not ObservationType.EVENT or not _tells(event):
                 continue
             if event.name == INTERRUPT:
-                found.append(_asked(event))
+                _add(found, _asked(event))
             elif event.name == RESUME:
                 found = [_answered(one, event) for one in found]
     return found
@@ -86,6 +86,16 @@ def _asked(event: ObservationData) -> Interruption:
         asked_at=event.start_time,
         trace_id=event.trace_id,
     )
+
+
+def _add(found: list[Interruption], new: Interruption) -> None:
+    """Add *new*, unless it repeats a question that is open still: asked again after only others were answered."""
+    for index, one in enumerate(found):
+        if one.is_waiting and one.interrupt_id is not None and one.thread_id == new.thread_id:
+            if one.interrupt_id == new.interrupt_id:
+                found[index] = replace(one, checkpoint_id=new.checkpoint_id)
+                return
+    found.append(new)
 
 
 def _abandoned(one: Interruption, thread_id: str) -> Interruption:
