@@ -51,7 +51,9 @@ def wrap_graph(graph: G, *, show_all: bool = False, client: FluxLoopClient = def
         return graph
     if not isinstance(graph, Pregel | RemoteGraph):
         hint = "; compile it first" if hasattr(graph, "compile") else ""
-        raise TypeError(f"wrap_graph takes a compiled graph, an @entrypoint or a RemoteGraph, got {kind.__name__}{hint}")
+        raise TypeError(
+            f"wrap_graph takes a compiled graph, an @entrypoint or a RemoteGraph, got {kind.__name__}{hint}"
+        )
     graph.__class__ = _wrapped(kind, show_all, client)
     return graph
 

@@ -28,7 +28,6 @@ from .interrupts import GraphCallbackHandler, GraphInterrupt, ParentCommand
 from .loops import loop_of
 from .topology import facts_of
 
-
 UNNAMED = frozenset({"LangGraph", "RunnableCallable"})
 """What LangGraph calls graphs and edges that nobody gave a name."""
 
@@ -184,7 +183,9 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         if told is None and has_ended_well and not interrupts.ARE_TOLD:
             told = interrupts.guessed(self._loop(), self.asked)
         elif told is None and isinstance(result, GeneratorExit) and self.asked:
-            told = interrupts.Told("pending", self._checkpoint_id(), tuple(one.interrupt for one in self.asked.values()))
+            told = interrupts.Told(
+                "pending", self._checkpoint_id(), tuple(one.interrupt for one in self.asked.values())
+            )
         observation = self._observation(run.id)
         if told is not None and observation is not None:
             interrupts.waits(observation, run, told, self.asked, self._loop())

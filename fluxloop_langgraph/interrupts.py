@@ -124,9 +124,7 @@ def _place(run: Run, checkpoint_id: str | None) -> dict[str, Any]:
 
 def _happened(parent: OpenObservation, name: str, given: object, metadata: dict[str, Any]) -> None:
     captures = parent.trace.recorder.captures_input
-    event = OpenObservation(
-        parent.trace, parent, label_of(ObservationType.EVENT, name), given if captures else NOTHING
-    )
+    event = OpenObservation(parent.trace, parent, label_of(ObservationType.EVENT, name), given if captures else NOTHING)
     event.metadata = metadata
     event.happened()
 

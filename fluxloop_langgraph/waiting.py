@@ -114,6 +114,4 @@ def _answered(one: Interruption, event: ObservationData) -> Interruption:
         if one.interrupt_id not in by_id:
             return one
         answer = answer.get(one.interrupt_id) if isinstance(answer, dict) else answer
-    return replace(
-        one, answer=answer, answered_at=event.start_time, answered_in=event.trace_id, is_waiting=False
-    )
+    return replace(one, answer=answer, answered_at=event.start_time, answered_in=event.trace_id, is_waiting=False)

@@ -500,9 +500,7 @@ def test_a_traced_node_in_a_wrapped_graph_is_one_observation(recorded):
     with pytest.raises(KeyError):
         wrap_graph(builder.compile()).invoke({"seen": []})
 
-    assert recorded.outline() == (
-        "CHAIN node [error: 'n']\nCHAIN LangGraph [error: 'n']\n  CHAIN node [error: 'n']"
-    )
+    assert recorded.outline() == ("CHAIN node [error: 'n']\nCHAIN LangGraph [error: 'n']\n  CHAIN node [error: 'n']")
 
 
 def test_a_traced_node_still_shows_the_subgraph_it_uses():

@@ -186,7 +186,12 @@ def test_a_resumed_graph_goes_on_as_the_bare_one(name):
 
     def run(graph):
         first = graph.invoke(given, THREAD)
-        return first, graph.get_state(THREAD, subgraphs=True), graph.invoke(Command(resume="yes"), THREAD), history(graph)
+        return (
+            first,
+            graph.get_state(THREAD, subgraphs=True),
+            graph.invoke(Command(resume="yes"), THREAD),
+            history(graph),
+        )
 
     assert story(run(wrapped)) == story(run(bare))
 
