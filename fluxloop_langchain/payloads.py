@@ -27,6 +27,11 @@ ROLES = {
 }
 """LangChain's message types in the words of the field; the others are called the same."""
 
+_ANSWER = ("tool_calls", "invalid_tool_calls")
+_RESULT = ("tool_call_id", "artifact", "status")
+SAYS = {"ai": _ANSWER, "AIMessageChunk": _ANSWER, "tool": _RESULT, "ToolMessageChunk": _RESULT}
+"""What messages of a type say beside role, content and name."""
+
 PARAMETERS = frozenset(
     {
         *("temperature", "top_p", "top_k", "seed", "n", "stop", "stop_sequences", "logprobs", "service_tier"),
@@ -89,13 +94,15 @@ def message(value: Any) -> object:
         return value
     kind = held.get("type")
     said: dict[str, Any] = {"role": held.get("role") or ROLES.get(kind, kind), "content": held["content"]}
-    if calls := held.get("tool_calls"):
-        said["tool_calls"] = [{name: item for name, item in call.items() if name != "type"} for call in calls]
-    for name in ("invalid_tool_calls", "tool_call_id", "name", "artifact"):
+    for name in SAYS.get(kind, ()):
         if item := held.get(name):
             said[name] = item
-    if held.get("status") == "error":
-        said["status"] = "error"
+    if calls := said.get("tool_calls"):
+        said["tool_calls"] = [{name: item for name, item in call.items() if name != "type"} for call in calls]
+    if said.get("status") == "success":
+        del said["status"]
+    if name := held.get("name"):
+        said["name"] = name
     if extra := held.get("additional_kwargs"):
         _add_extra(said, extra)
     return said

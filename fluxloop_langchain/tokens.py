@@ -1,13 +1,16 @@
 """
 Notes on a streamed answer, taken within a microsecond a token.
 
-While the model speaks, token, chunk and time are put on a list; they are read when it has ended. Chunks are
-new objects each time and changed by nobody, so that reading them late tells what was said.
+While the model speaks, what it says and when is put on lists; they are read when it has ended. Of a piece that
+is text the text is kept, of any other - a tool call, counts - the chunk: a new object each time, and changed by nobody,
+so that reading it late tells what was said.
 """
 
 from __future__ import annotations
 
-from itertools import accumulate
+from collections.abc import Callable
+from itertools import accumulate, count
+from typing import Any
 
 from fluxloop.bridge import OpenObservation, StreamNotes, delta_text
 
@@ -18,42 +21,55 @@ class TokenNotes(StreamNotes):
     def __init__(self, observation: OpenObservation) -> None:
         super().__init__(observation)
         recorder = observation.trace.recorder
-        self.tick = recorder.tick
         self.captures = recorder.captures_output
-        self.heard: list[tuple[int, object, object]] = []
+        self.times: list[int] = []
+        self.said: list[Any] = []
         self.is_answered = False
         """Whether the framework told the whole answer, so that none has to be made of the pieces."""
-
-    def note(self, token: object, chunk: object) -> None:
-        """Note a *token* and the *chunk* that brought it, or an event of a version 3 stream, which has no token."""
-        if len(self.heard) < self.items_left:
-            self.heard.append((self.tick(), token, chunk))
-        else:
-            self.count += 1
+        self.more = count()
+        """Steps on for each piece beyond those kept."""
+        self.note = _noter(self.times, self.said, self.more, self.items_left, recorder.tick)
+        """Notes a token and the chunk that brought it, or an event of a version 3 stream, which has no token."""
 
     def output(self, ended: str, returned: object) -> object:
         """As `StreamNotes.output`."""
-        heard, self.heard = self.heard, []
-        if any(token is None for _, token, _ in heard):  # a model may send tokens beside them, which say the same
-            heard = [item for item in heard if item[1] is None]
-        self.count += len(heard)
+        said, times = self._heard()
+        self.count += len(said) + next(self.more)
         if not self.is_answered:
-            for _, token, chunk in heard:
-                self.facts.saw(token if chunk is None else chunk)
+            for item in said:
+                self.facts.saw(item)
         if self.captures:
             started = self.observation.started
-            pieces = [token if type(token) is str else _text(token, chunk) for _, token, chunk in heard]
+            pieces = [item if type(item) is str else delta_text(item) or "" for item in said]
             if sum(map(len, pieces)) > self.bytes_left:
                 ends = accumulate(map(len, pieces))
                 pieces = [piece for piece, end in zip(pieces, ends, strict=True) if end <= self.bytes_left]
-            self.offsets_ms = [(at - started) / 1_000_000 for at, _, _ in heard[: len(pieces)]]
+            self.offsets_ms = [(at - started) / 1_000_000 for at in times[: len(pieces)]]
             self.items, self.pieces = [*pieces], pieces
-        said = super().output(ended, returned)
-        if self.is_answered and said and self.observation.metadata:
-            self.observation.metadata["stream"]["items"] = said
-        return said
+        items = super().output(ended, returned)
+        if self.is_answered and items and self.observation.metadata:
+            self.observation.metadata["stream"]["items"] = items
+        return items
+
+    def _heard(self) -> tuple[list[Any], list[int]]:
+        """Return what was said and when; of a model that sends tokens beside its events, the events."""
+        said, times = self.said, self.times
+        if not any(type(item) is dict for item in said):
+            return said, times
+        events = [(item, at) for item, at in zip(said, times, strict=True) if type(item) is dict]
+        return [item for item, _ in events], [at for _, at in events]
 
 
-def _text(token: object, chunk: object) -> str:
-    """Return the text of a piece that is no text itself: a list of content blocks, or an event."""
-    return delta_text(token if chunk is None else chunk) or ""
+def _noter(
+    times: list[int], said: list[Any], more: count[int], most: int, tick: Callable[[], int]
+) -> Callable[[object, object], None]:
+    """Return what runs for every token; a closure, as names in it cost half of what attributes do."""
+
+    def note(token: object, chunk: object) -> None:
+        if len(times) < most:
+            times.append(tick())
+            said.append(token if chunk is None or (token and type(token) is str) else chunk)
+        else:
+            next(more)
+
+    return note

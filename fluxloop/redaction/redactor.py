@@ -213,6 +213,8 @@ def _replaced(text: str, spans: Iterable[Span]) -> str:
 
 def _split(joined: str, pieces: Sequence[str], spans: Sequence[Span]) -> list[str]:
     """Cut the masked *joined* where *pieces* were cut."""
+    if not spans:
+        return [*pieces]
     clean: list[str] = []
     at = end = 0
     following = iter((*spans, (len(joined) + 1, len(joined) + 1)))
