@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -29,6 +29,9 @@ KINDS = {
     "retriever": ObservationType.RETRIEVAL,
 }
 """What a run is by its event; of chains see `FluxLoopCallbackHandler.kind_of`."""
+
+Speaking: TypeAlias = tuple[UUID, Callable[[object, object], None]]
+"""A run that streams, and what notes its tokens."""
 
 CALLERS = frozenset({"langchain_core"})
 """What calls the function of a tool; a function that is called by another is a helper of that one's."""
@@ -74,6 +77,7 @@ def _ends(read: events.EndReader, *, event: str = "") -> Any:
                 ending = read(entry, result, extra) if entry.is_recorded else events.bare(result)
                 if entry.notes is not None:
                     entry.notes.is_answered = "output" in ending
+                    self._speaking = None
                 self.end(entry.about, result, ending)
         except Exception as exc:
             self.client.broke("ending it", exc)
@@ -118,6 +122,8 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         self.client = client
         self.ledger = ledger_of(client)
         self._left_to_others: set[UUID] = set()
+        self._speaking: Speaking | None = None
+        """The run whose token came last, as the next one is most likely its."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(show_all={self.show_all})"
@@ -153,11 +159,10 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
     ) -> Any:
         """Note a token, or a list of content blocks."""
         try:
-            entry = self.ledger.entries.get(run_id)
-            if entry is None or entry.notes is None:
-                entry = self._first_token(entry, run_id, parent_run_id, tags)
-            if entry is not None and entry.about.handler is self:
-                entry.notes.note(token, chunk)
+            speaking = self._speaking
+            if speaking is None or speaking[0] is not run_id:
+                speaking = self._speaker(run_id, parent_run_id, tags)
+            speaking[1](token, chunk)
         except Exception as exc:
             self.client.broke("noting an item", exc)
         return DONE
@@ -189,6 +194,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         """Begin the observation of *run*, unless another handler of ours has; *read* tells what it was given."""
         above = run.above
         if above is None:
+            self._speaking = None
             _learn_control_flow()
         elif run.name in AGENT_EDGES and run.is_agent_edge():
             self.is_agent(above.parent)
@@ -281,16 +287,20 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             self.begin(Run(self, "model", run_id, "model", NOTHING, tags or [], {}, {}, above), events.same)
         return self.ledger.entries.get(run_id)
 
-    def _first_token(
-        self, entry: Entry | None, run_id: UUID, parent_id: UUID | None, tags: list[str] | None
-    ) -> Entry | None:
-        """Return the entry of a run that begins to stream, with notes; None where it is not recorded."""
-        entry = entry or self.missed(run_id, parent_id, tags)
-        if entry is None or not entry.is_recorded or entry.observation is None:
-            return None
-        if entry.about.handler is self:
-            entry.notes = TokenNotes(entry.observation)
-        return entry
+    def _speaker(self, run_id: UUID, parent_id: UUID | None, tags: list[str] | None) -> Speaking:
+        """Return who speaks now, and what notes it: nothing, where that is not recorded, or by another handler."""
+        entry = self.ledger.entries.get(run_id) or self.missed(run_id, parent_id, tags)
+        note: Callable[[object, object], None] = _unheard
+        if entry is not None and entry.about.handler is self and entry.observation is not None and entry.is_recorded:
+            if entry.notes is None:
+                entry.notes = TokenNotes(entry.observation)
+            note = entry.notes.note
+        self._speaking = run_id, note
+        return self._speaking
+
+
+def _unheard(token: object, chunk: object) -> None:
+    """Note nothing."""
 
 
 def _learn_control_flow() -> None:
