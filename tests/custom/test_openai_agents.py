@@ -527,10 +527,10 @@ async def test_our_own_failure_never_reaches_the_run(monkeypatch):
     assert client.report().dropped == 1
 
 
-def test_capture_alone_sees_nothing_of_the_sdk():
+async def test_capture_alone_sees_nothing_of_the_sdk():
     """Without a processor of ours the SDK's runs leave no trace here."""
     set_trace_processors([])
     with capture() as captured:
-        asyncio.run(run(one_call()))
+        await run(one_call())
 
     assert captured.traces() == []
