@@ -51,7 +51,9 @@ def wrap_graph(graph: G, *, show_all: bool = False, client: FluxLoopClient = def
         return graph
     if not isinstance(graph, Pregel | RemoteGraph):
         hint = "; compile it first" if hasattr(graph, "compile") else ""
-        raise TypeError(f"wrap_graph takes a compiled graph, an @entrypoint or a RemoteGraph, got {kind.__name__}{hint}")
+        raise TypeError(
+            f"wrap_graph takes a compiled graph, an @entrypoint or a RemoteGraph, got {kind.__name__}{hint}"
+        )
     graph.__class__ = _wrapped(kind, show_all, client)
     return graph
 
@@ -109,7 +111,8 @@ def _remote_members(kind: Any, client: FluxLoopClient) -> dict[str, Any]:
 def _reduced(self: Any, protocol: Any) -> Any:
     """Pickle and copy it as the graph it was, to be wrapped again."""
     show_all, client = _options[type(self)]
-    bare = object.__new__(type(self).__base__)
+    (kind,) = type(self).__bases__
+    bare: Any = object.__new__(kind)
     bare.__dict__.update(self.__dict__)
     again = wrap_graph if client is default else functools.partial(wrap_graph, client=client)
     return functools.partial(again, show_all=show_all) if show_all else again, (bare,)

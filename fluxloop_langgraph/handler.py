@@ -28,7 +28,6 @@ from .interrupts import GraphCallbackHandler, GraphInterrupt, ParentCommand
 from .loops import loop_of
 from .topology import facts_of
 
-
 UNNAMED = frozenset({"LangGraph", "RunnableCallable"})
 """What LangGraph calls graphs and edges that nobody gave a name."""
 
@@ -51,8 +50,8 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         self.root: UUID | None = None
         """The run of the graph itself."""
         self.loop: ReferenceType[Any] | None = None
-        self.states: dict[UUID, dict[str, Any]] = {}
-        """What the nodes that run now were given, as it was when they began."""
+        self.states: dict[UUID, dict[str, Any] | None] = {}
+        """The nodes that run now, each with the state it was given, as that was when it began."""
         self.attempts: dict[tuple[object, object], int] = {}
         self.asked: dict[str, interrupts.Asked] = {}
         """Who has asked a human during this call, by the id of the interrupt."""
@@ -82,7 +81,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             entry.observation.describe(**self._graph_facts(run))
 
     def is_folded(self, run: Run) -> bool:
-        """As `FluxLoopCallbackHandler.is_folded`; and what a node consists of, if that is a graph or edge without a name."""
+        """As `FluxLoopCallbackHandler.is_folded`; and the graph that a node is, and edges, if nobody named them."""
         if super().is_folded(run):
             return True
         if self.show_all or run.event != "chain" or run.above is None or run.name not in UNNAMED:
@@ -98,8 +97,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         node = run.node() if run.event == "chain" and run.above is not None else None
         if node is None or run.above is None:
             return {}
-        if type(run.given) is dict:
-            self.states[run.id] = run.given.copy()
+        self.states[run.id] = run.given.copy() if type(run.given) is dict else None
         if self.resuming is not None:
             self._resume()
         about: dict[str, Any] = {}
@@ -146,7 +144,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         self.resuming = run if not interrupts.ARE_TOLD and interrupts.answers(run.given) else None
 
     def _observation(self, run_id: object) -> OpenObservation | None:
-        entry = self.ledger.entries.get(run_id)  # type: ignore[arg-type]
+        entry = self.ledger.entries.get(run_id)
         return entry.observation if entry is not None and entry.is_recorded else None
 
     def end(self, run: Run, result: Any, ending: Ending) -> None:
@@ -154,8 +152,9 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         if run.event == "chain":
             if isinstance(result, BaseException):
                 self._failed(run, result, ending)
-            elif (state := self.states.pop(run.id, None)) is not None or run.node() is not None:
-                if changed := changes(state, result, self._facts(run).reducers):
+            elif run.id in self.states:
+                changed = changes(self.states.pop(run.id), result, self._facts(run).reducers)
+                if changed:
                     ending["metadata"] = {**ending.get("metadata", {}), "changes": changed}
             if run.id == self.root or run.id in self.paused:
                 self._stops(run, result, ending)
@@ -184,7 +183,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         if told is None and has_ended_well and not interrupts.ARE_TOLD:
             told = interrupts.guessed(self._loop(), self.asked)
         elif told is None and isinstance(result, GeneratorExit) and self.asked:
-            told = interrupts.Told("pending", self._checkpoint_id(), tuple(one.interrupt for one in self.asked.values()))
+            told = interrupts.left(self._loop(), self.asked)
         observation = self._observation(run.id)
         if told is not None and observation is not None:
             interrupts.waits(observation, run, told, self.asked, self._loop())
@@ -222,7 +221,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def _graph_running(self) -> Any:
         """Return the entry or id of the graph's run that goes on here: the call's own, or a subgraph's in a node."""
-        entry = self.ledger.entries.get(interrupts.running_step())  # type: ignore[arg-type]
+        entry = self.ledger.entries.get(interrupts.running_step())
         if entry is None or entry.about.handler is not self:
             return self.root
         below = [one for one in tuple(entry.below or ()) if one.about is not None and one.about.event == "chain"]

@@ -33,7 +33,7 @@ try:
     ARE_TOLD = True
     """Whether this LangGraph tells handlers of interrupts."""
 except ModuleNotFoundError:
-    GraphCallbackHandler = type("GraphCallbackHandler", (BaseCallbackHandler,), {})  # type: ignore[misc]
+    GraphCallbackHandler = BaseCallbackHandler  # type: ignore[misc, assignment]
     ARE_TOLD = False
 
 GraphDrained: type[BaseException] = getattr(errors, "GraphDrained", type("GraphDrained", (errors.GraphBubbleUp,), {}))
@@ -74,7 +74,13 @@ def guessed(loop: Any, asked: Mapping[str, Asked]) -> Told | None:
     status = getattr(loop, "status", None)
     if not asked and status not in ("interrupt_before", "interrupt_after"):
         return None
-    return Told(status or "pending", _checkpoint_id(loop), tuple(one.interrupt for one in asked.values()))
+    return left(loop, asked)
+
+
+def left(loop: Any, asked: Mapping[str, Asked]) -> Told:
+    """Return what there is to tell of a run that stopped with nobody told why."""
+    status = getattr(loop, "status", "pending")
+    return Told(status, _checkpoint_id(loop), tuple(one.interrupt for one in asked.values()))
 
 
 def _checkpoint_id(loop: Any) -> str | None:
@@ -110,7 +116,7 @@ def answers(given: object) -> bool:
 def resumed(observation: OpenObservation, run: Run, checkpoint_id: str | None) -> None:
     """Record that *run* goes on from a checkpoint, and the answer it was given."""
     place = _place(run, checkpoint_id)
-    answer = run.given.resume if isinstance(run.given, Command) else NOTHING
+    answer: Any = run.given.resume if isinstance(run.given, Command) else NOTHING
     by_id = type(answer) is dict and bool(answer) and all(map(_INTERRUPT_ID, map(str, answer)))
     _happened(observation, RESUME, answer, place | ({"interrupt_ids": list(answer)} if by_id else {}))
     observation.describe(**place)
@@ -124,9 +130,7 @@ def _place(run: Run, checkpoint_id: str | None) -> dict[str, Any]:
 
 def _happened(parent: OpenObservation, name: str, given: object, metadata: dict[str, Any]) -> None:
     captures = parent.trace.recorder.captures_input
-    event = OpenObservation(
-        parent.trace, parent, label_of(ObservationType.EVENT, name), given if captures else NOTHING
-    )
+    event = OpenObservation(parent.trace, parent, label_of(ObservationType.EVENT, name), given if captures else NOTHING)
     event.metadata = metadata
     event.happened()
 

@@ -51,13 +51,13 @@ def trace_node(func: Any = None, /, *, name: str | None = None, client: FluxLoop
 def _traced(func: Any, *, name: str | None, client: FluxLoopClient) -> Any:
     if isinstance(func, Runnable) or not callable(func):
         raise TypeError(f"trace_node takes a node's function, got {type(func).__name__}; see wrap_graph for graphs")
-    called = name or getattr(func, "__name__", type(func).__name__)
+    called = str(name or getattr(func, "__name__", type(func).__name__))
     is_named = name is not None
 
     def recording(state: Any) -> Any:
         return _recording(client, called, is_named, state)
 
-    if inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(getattr(func, "__call__", None)):
+    if inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(type(func).__call__):
 
         async def node(*args: Any, **kwargs: Any) -> Any:
             with recording(_state(args, kwargs)) as call:

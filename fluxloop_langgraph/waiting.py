@@ -91,10 +91,10 @@ def _asked(event: ObservationData) -> Interruption:
 def _add(found: list[Interruption], new: Interruption) -> None:
     """Add *new*, unless it repeats a question that is open still: asked again after only others were answered."""
     for index, one in enumerate(found):
-        if one.is_waiting and one.interrupt_id is not None and one.thread_id == new.thread_id:
-            if one.interrupt_id == new.interrupt_id:
-                found[index] = replace(one, checkpoint_id=new.checkpoint_id)
-                return
+        is_same = (one.thread_id, one.interrupt_id) == (new.thread_id, new.interrupt_id)
+        if one.is_waiting and is_same and new.interrupt_id is not None:
+            found[index] = replace(one, checkpoint_id=new.checkpoint_id)
+            return
     found.append(new)
 
 
@@ -114,6 +114,4 @@ def _answered(one: Interruption, event: ObservationData) -> Interruption:
         if one.interrupt_id not in by_id:
             return one
         answer = answer.get(one.interrupt_id) if isinstance(answer, dict) else answer
-    return replace(
-        one, answer=answer, answered_at=event.start_time, answered_in=event.trace_id, is_waiting=False
-    )
+    return replace(one, answer=answer, answered_at=event.start_time, answered_in=event.trace_id, is_waiting=False)
