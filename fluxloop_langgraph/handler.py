@@ -20,7 +20,7 @@ from fluxloop.observations import OpenObservation
 from fluxloop_langchain import FluxLoopCallbackHandler
 from fluxloop_langchain.events import Ending, StartReader
 from fluxloop_langchain.in_place import DONE, in_place
-from fluxloop_langchain.runs import Run
+from fluxloop_langchain.runs import AGENT_LOOP, Run
 
 from . import interrupts
 from .changes import changes
@@ -30,6 +30,9 @@ from .topology import facts_of
 
 UNNAMED = frozenset({"LangGraph", "RunnableCallable"})
 """What LangGraph calls graphs and edges that nobody gave a name."""
+
+
+UNIMPORTANT = UNNAMED | AGENT_LOOP
 
 
 class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
@@ -84,8 +87,10 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         """As `FluxLoopCallbackHandler.is_folded`; and the graph that a node is, and edges, if nobody named them."""
         if super().is_folded(run):
             return True
-        if self.show_all or run.event != "chain" or run.above is None or run.name not in UNNAMED:
+        if self.show_all or run.event != "chain" or run.above is None or run.name not in UNIMPORTANT:
             return False
+        if run.name in AGENT_LOOP:
+            return run.node() == run.name and self._facts(run).is_agent
         above = run.above.about
         return run.name != "LangGraph" or self._facts(above).is_graph(above.node())
 
@@ -138,6 +143,8 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         observation = self._observation(run.id)
         if observation is None:
             return
+        if facts_of(self.graph).is_agent:
+            self.is_agent(self.ledger.entries.get(run.id))
         mermaid = facts_of(self.graph).mermaid()
         if mermaid is not None:
             observation.trace.metadata.setdefault("topology", mermaid)
