@@ -63,7 +63,7 @@ class Facts:
     def is_agent(self) -> bool:
         """Whether ``create_agent`` made it; older releases of langchain say so by nothing but its nodes and state."""
         graph = self._graph()
-        return "model" in getattr(graph, "nodes", ()) and AGENT_STATE <= set(getattr(graph, "channels", ()))
+        return "model" in getattr(graph, "nodes", ()) and set(getattr(graph, "channels", ())) >= AGENT_STATE
 
     def is_graph(self, node: str | None) -> bool:
         """Whether the node called *node* is itself a graph."""
