@@ -13,10 +13,8 @@ from weakref import ReferenceType
 
 from langchain_core.tracers.base import BaseTracer
 
-from fluxloop.bridge import Entry
-from fluxloop.client import FluxLoopClient, default
-from fluxloop.kinds import ObservationType, Status
-from fluxloop.observations import OpenObservation
+from fluxloop import FluxLoopClient, ObservationType, Status
+from fluxloop.bridge import Entry, OpenObservation, default
 from fluxloop_langchain import FluxLoopCallbackHandler
 from fluxloop_langchain.events import Ending, StartReader
 from fluxloop_langchain.in_place import DONE, in_place
@@ -81,7 +79,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             entry.observation.describe(**self._graph_facts(run))
 
     def is_folded(self, run: Run) -> bool:
-        """As `FluxLoopCallbackHandler.is_folded`; and what a node consists of, if that is a graph or edge without a name."""
+        """As `FluxLoopCallbackHandler.is_folded`; and what a node consists of, if a graph or edge without a name."""
         if super().is_folded(run):
             return True
         if self.show_all or run.event != "chain" or run.above is None or run.name not in UNNAMED:
@@ -145,7 +143,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         self.resuming = run if not interrupts.ARE_TOLD and interrupts.answers(run.given) else None
 
     def _observation(self, run_id: object) -> OpenObservation | None:
-        entry = self.ledger.entries.get(run_id)  # type: ignore[arg-type]
+        entry = self.ledger.entries.get(run_id)
         return entry.observation if entry is not None and entry.is_recorded else None
 
     def end(self, run: Run, result: Any, ending: Ending) -> None:
@@ -153,12 +151,19 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         if run.event == "chain":
             if isinstance(result, BaseException):
                 self._failed(run, result, ending)
-            elif (state := self.states.pop(run.id, None)) is not None or run.node() is not None:
-                if changed := changes(state, result, self._facts(run).reducers):
-                    ending["metadata"] = {**ending.get("metadata", {}), "changes": changed}
+            else:
+                self._changed(run, result, ending)
             if run.id == self.root or run.id in self.paused:
                 self._stops(run, result, ending)
         super().end(run, result, ending)
+
+    def _changed(self, run: Run, result: Any, ending: Ending) -> None:
+        """Note in the *ending* of a node's run what the node changed in the state."""
+        state = self.states.pop(run.id, None)
+        if state is None and run.node() is None:
+            return
+        if changed := changes(state, result, self._facts(run).reducers):
+            ending["metadata"] = {**ending.get("metadata", {}), "changes": changed}
 
     def _failed(self, run: Run, error: BaseException, ending: Ending) -> None:
         """Complete the *ending* of a run that was left by *error*, which may steer the graph rather than fail it."""
@@ -223,7 +228,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def _graph_running(self) -> Any:
         """Return the entry or id of the graph's run that goes on here: the call's own, or a subgraph's in a node."""
-        entry = self.ledger.entries.get(interrupts.running_step())  # type: ignore[arg-type]
+        entry = self.ledger.entries.get(interrupts.running_step())
         if entry is None or entry.about.handler is not self:
             return self.root
         below = [one for one in tuple(entry.below or ()) if one.about is not None and one.about.event == "chain"]

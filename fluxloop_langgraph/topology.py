@@ -12,7 +12,7 @@ from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from langgraph.pregel import Pregel
 
-from fluxloop.report import log
+from fluxloop.bridge import log
 
 _known: WeakKeyDictionary[Any, Facts] = WeakKeyDictionary()
 
