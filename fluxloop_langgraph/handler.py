@@ -48,8 +48,8 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         self.root: UUID | None = None
         """The run of the graph itself."""
         self.loop: ReferenceType[Any] | None = None
-        self.states: dict[UUID, dict[str, Any]] = {}
-        """What the nodes that run now were given, as it was when they began."""
+        self.states: dict[UUID, dict[str, Any] | None] = {}
+        """The nodes that run now, each with the state it was given, as that was when it began."""
         self.attempts: dict[tuple[object, object], int] = {}
         self.asked: dict[str, interrupts.Asked] = {}
         """Who has asked a human during this call, by the id of the interrupt."""
@@ -95,8 +95,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         node = run.node() if run.event == "chain" and run.above is not None else None
         if node is None or run.above is None:
             return {}
-        if type(run.given) is dict:
-            self.states[run.id] = run.given.copy()
+        self.states[run.id] = run.given.copy() if type(run.given) is dict else None
         if self.resuming is not None:
             self._resume()
         about: dict[str, Any] = {}

@@ -71,7 +71,13 @@ def guessed(loop: Any, asked: Mapping[str, Asked]) -> Told | None:
     status = getattr(loop, "status", None)
     if not asked and status not in ("interrupt_before", "interrupt_after"):
         return None
-    return Told(status or "pending", _checkpoint_id(loop), tuple(one.interrupt for one in asked.values()))
+    return left(loop, asked)
+
+
+def left(loop: Any, asked: Mapping[str, Asked]) -> Told:
+    """Return what there is to tell of a run that stopped with nobody told why."""
+    status = getattr(loop, "status", "pending")
+    return Told(status, _checkpoint_id(loop), tuple(one.interrupt for one in asked.values()))
 
 
 def _checkpoint_id(loop: Any) -> str | None:
