@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from .calls import Muted, Spec, spec_of
+from .calls import Call, Muted, Spec, begin, spec_of
 from .claims import Claimable
 from .client import FluxLoopClient, default
 from .context import _current, _standing, add_locator, current, current_is, remove_locator
@@ -25,12 +25,14 @@ from .lines import label_of
 from .notes import Notes, StreamNotes
 from .observations import OpenObservation, OpenTrace
 from .recorder import NOTHING
+from .report import log
 from .scopes import OUTSIDE, Observing, is_outside
 from .usage import read_facts
 
 __all__ = [
     "NOTHING",
     "OUTSIDE",
+    "Call",
     "Claimable",
     "Entry",
     "Instrumenter",
@@ -39,9 +41,11 @@ __all__ = [
     "Observing",
     "OpenObservation",
     "Recording",
+    "Spec",
     "StreamNotes",
     "add_instrumenter",
     "add_locator",
+    "begin",
     "current_is",
     "deeper",
     "default",
@@ -50,6 +54,7 @@ __all__ = [
     "happened",
     "is_outside",
     "is_recorded_as",
+    "log",
     "name_session",
     "read_facts",
     "recording",

@@ -19,6 +19,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _second: tuple[int, str] = (0, "1970-01-01T00:00:00.")
 """The second formatted last, in nanoseconds and as text: time stamps come in bursts, only the microseconds differ."""
 
+_THREE_DIGITS = tuple(f"{number:03d}" for number in range(1_000))
+"""Looking three digits up takes a quarter of the time of formatting them, and every record has six such triples."""
+
 
 def quoted(text: str) -> str:
     """Return *text* as a JSON string, quotes included; what UTF-8 cannot hold becomes ``?``."""
@@ -47,7 +50,16 @@ def utc_text(ns: int) -> str:
         rest = ns % 1_000_000_000
         text = strftime("%Y-%m-%dT%H:%M:%S.", gmtime(ns // 1_000_000_000))
         _second = (ns - rest, text)  # one assignment: other threads see both or neither
-    return f"{text}{rest // 1000:06d}Z"
+    us = rest // 1000
+    return f"{text}{_THREE_DIGITS[us // 1000]}{_THREE_DIGITS[us % 1000]}Z"
+
+
+def ms_text(ns: int) -> str:
+    """Return nanoseconds as milliseconds with three decimals, the rest cut off."""
+    if ns < 0:
+        return f"-{ms_text(-ns)}"
+    us = ns // 1000
+    return f"{us // 1000}.{_THREE_DIGITS[us % 1000]}"
 
 
 def datetime_of(ns: int) -> datetime:

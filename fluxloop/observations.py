@@ -16,7 +16,7 @@ from . import ids
 from .context import FluxLoopContext, whereabouts
 from .endings import error_details, message_of, status_of
 from .kinds import SCHEMA_VERSION, Status
-from .lines import datetime_of, members, quoted, utc_text
+from .lines import datetime_of, members, ms_text, quoted, utc_text
 from .recorder import NOTHING, Recorder
 from .report import log
 from .storage import Record
@@ -136,7 +136,7 @@ class OpenTrace:
                 f'{{"trace_id":{self.quoted_id}'.encode(),
                 members(self.recorder.encode(summary, root)),
                 f',"start_time":"{utc_text(root.start_ns)}","end_time":"{utc_text(end_ns)}",'
-                f'"duration_ms":{(end_ns - root.start_ns) / 1_000_000:.3f},"status":"{status.value}"'.encode(),
+                f'"duration_ms":{ms_text(end_ns - root.start_ns)},"status":"{status.value}"'.encode(),
                 root.input,
                 result,
                 f',"schema":{SCHEMA_VERSION}}}\n'.encode(),
@@ -359,9 +359,7 @@ class OpenObservation:
         """Return the pieces of the line but for its end, and of these what the trace shares: output and error."""
         encode = recorder.encode
         ending = _ENDINGS[status._value_] if self.level is None else ending_of(status, self.level)
-        span = (
-            f',"end_time":"{utc_text(end_ns)}","duration_ms":{(end_ns - self.start_ns) / 1_000_000:.3f}{ending}'
-        ).encode()
+        span = f',"end_time":"{utc_text(end_ns)}","duration_ms":{ms_text(end_ns - self.start_ns)}{ending}'.encode()
         result = b',"output":' + encode(output, self) if output is not NOTHING else b""
         if error is not None:
             result += b',"error":' + encode(error, self)

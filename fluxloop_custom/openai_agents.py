@@ -116,6 +116,8 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         """End what is still open, and let go; the SDK calls this when the program ends."""
         remove_locator(self._locate)
         self._ledger.close_all()
+        for key in self._runs:
+            _recorded_by.pop(key, None)
         self._runs.clear()
 
     def force_flush(self) -> None:
@@ -127,6 +129,8 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             do(what)
         except Exception as exc:
             self._ledger.client.broke("following an agent's run", exc)
+            if do == self._span_ends:
+                self._ledger.finish(what.span_id)  # what could not be read has ended all the same
 
     def _locate(self, here: OpenObservation | None) -> OpenObservation | None:
         """Return the observation of the span whose code is running, where it is the inner one."""

@@ -100,9 +100,9 @@ class Run:
         message, details = "", {}
         if span_error:
             data = span_error.get("data") or {}
-            message, details = _in_words(span_error, data), _beside(data)
             if data.get("error") == REDACTED and self.kind != "function":
                 self.withhold()
+            message, details = _in_words(span_error, {} if self.is_withheld else data), _beside(data)
         if raised is not None and not (self.is_withheld and isinstance(raised, Exception)):
             return raised, details
         if raised is not None:

@@ -110,7 +110,7 @@ class ScriptedModel(Model):
         self.asked.append(input)
         if isinstance(turn, BaseException):
             raise turn
-        number = len(self.asked)
+        number = 0 if isinstance(input, str) else len(input)  # ids are to be new in each turn of a conversation
         output = [_item(part, f"{number}_{i}") for i, part in enumerate(turn if isinstance(turn, list) else [turn])]
         usage = ResponseUsage.model_validate(_USAGE) if self.usage else None
         return Response(

@@ -37,8 +37,8 @@ def model_call(data: Any) -> tuple[object, object, Fields]:
     response = getattr(data, "response", None)
     if response is not None:
         return _response(data, response)
-    parameters = getattr(data, "model_config", None) or {}
-    fields = {"model": getattr(data, "model", None), "usage": usage(data.usage), "model_parameters": _kept(parameters)}
+    parameters, reported = getattr(data, "model_config", None), getattr(data, "usage", None)
+    fields = {"model": getattr(data, "model", None), "usage": usage(reported), "model_parameters": _kept(parameters)}
     given, output = getattr(data, "input", None), getattr(data, "output", None)
     return _given(given), _simplified(_plain(output)) if output else NOTHING, fields
 
@@ -46,7 +46,7 @@ def model_call(data: Any) -> tuple[object, object, Fields]:
 def _response(data: Any, response: Any) -> tuple[object, object, Fields]:
     fields = {
         "model": getattr(response, "model", None),
-        "usage": usage(getattr(response, "usage", None) or data.usage if hasattr(data, "usage") else response.usage),
+        "usage": usage(getattr(response, "usage", None) or getattr(data, "usage", None)),
         "model_parameters": _kept({name: getattr(response, name, None) for name in _PARAMETERS}),
         "finish_reasons": _finish(response),
     }
@@ -151,7 +151,7 @@ def _plain(value: Any) -> Any:
         return {"type": kind, "name": value.name, "arguments": value.arguments, "call_id": value.call_id}
     if kind == "message" and len(value.content) == 1 and getattr(value.content[0], "type", None) == "output_text":
         return {"role": value.role, "content": value.content[0].text}
-    return dump(exclude_none=True)
+    return dump(exclude_none=True, warnings=False)
 
 
 def _simplified(items: Any) -> object:

@@ -14,7 +14,7 @@ from weakref import WeakSet
 from fluxloop import ObservationLevel
 from fluxloop.bridge import OpenObservation, happened
 
-_LEFT_OUT = {"thread_id", "created_at"}
+_LEFT_OUT = frozenset({"thread_id", "created_at"})
 
 _TOLD = {
     "progress_update": ObservationLevel.INFO,
@@ -74,7 +74,9 @@ class ThreadNotes:
         return self.observation in _told_inside
 
     def _came(self, item: Any, *, is_done: bool) -> None:
-        known = next((each for each in self._of(item.id) if not each["is_done"] and each["type"] == item.type), None)
+        # What is added is new, whatever its id; what is done came before, and may be done again.
+        same = (each for each in self._of(item.id) if each["type"] == item.type)
+        known = next(same, None) if is_done else None
         noted = {**_noted(item), "is_done": is_done}
         if known is not None:
             known.update(noted)
@@ -94,9 +96,9 @@ class ThreadNotes:
             item.setdefault("pieces", []).append(update.delta)
         elif update.type in ("workflow.task.added", "workflow.task.updated"):
             tasks = item.setdefault("workflow", {}).setdefault("tasks", [])
-            tasks[update.task_index : update.task_index + 1] = [update.task.model_dump(exclude_none=True)]
+            tasks[update.task_index : update.task_index + 1] = [_dumped(update.task)]
         elif update.type == "widget.root.updated":
-            item["widget"] = update.widget.model_dump(exclude_none=True)
+            item["widget"] = _dumped(update.widget)
 
     def _removed(self, item_id: str) -> None:
         for item in self._of(item_id):
@@ -112,8 +114,13 @@ class ThreadNotes:
             happened(self.observation, name, output=output, level=level)
 
 
+def _dumped(model: Any, left_out: frozenset[str] = frozenset()) -> dict[str, Any]:
+    dumped: dict[str, Any] = model.model_dump(exclude_none=True, exclude=left_out, warnings=False)
+    return dumped
+
+
 def _told(event: Any) -> object:
-    told = event.model_dump(exclude_none=True, exclude={"type"})
+    told = _dumped(event, frozenset({"type"}))
     return next(iter(told.values())) if len(told) == 1 else told
 
 
@@ -121,8 +128,7 @@ def _noted(item: Any) -> dict[str, Any]:
     """Return what is kept of an item, as it is now."""
     if item.type == "assistant_message":
         return {"id": item.id, "type": item.type, "text": "".join(part.text for part in item.content)}
-    noted: dict[str, Any] = item.model_dump(exclude_none=True, exclude=_LEFT_OUT)
-    return noted
+    return _dumped(item, _LEFT_OUT)
 
 
 def _finished(item: dict[str, Any]) -> dict[str, Any]:

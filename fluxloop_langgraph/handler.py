@@ -13,10 +13,8 @@ from weakref import ReferenceType
 
 from langchain_core.tracers.base import BaseTracer
 
-from fluxloop.bridge import Entry
-from fluxloop.client import FluxLoopClient, default
-from fluxloop.kinds import ObservationType, Status
-from fluxloop.observations import OpenObservation
+from fluxloop import FluxLoopClient, ObservationType, Status
+from fluxloop.bridge import Entry, OpenObservation, default
 from fluxloop_langchain import FluxLoopCallbackHandler
 from fluxloop_langchain.events import Ending, StartReader
 from fluxloop_langchain.in_place import DONE, in_place
@@ -84,7 +82,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             entry.observation.describe(**self._graph_facts(run))
 
     def is_folded(self, run: Run) -> bool:
-        """As `FluxLoopCallbackHandler.is_folded`; and the graph that a node is, and edges, if nobody named them."""
+        """As `FluxLoopCallbackHandler.is_folded`; and what a node consists of, if a graph or edge without a name."""
         if super().is_folded(run):
             return True
         if self.show_all or run.event != "chain" or run.above is None or run.name not in UNIMPORTANT:
@@ -159,13 +157,19 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         if run.event == "chain":
             if isinstance(result, BaseException):
                 self._failed(run, result, ending)
-            elif run.id in self.states:
-                changed = changes(self.states.pop(run.id), result, self._facts(run).reducers)
-                if changed:
-                    ending["metadata"] = {**ending.get("metadata", {}), "changes": changed}
+            else:
+                self._changed(run, result, ending)
             if run.id == self.root or run.id in self.paused:
                 self._stops(run, result, ending)
         super().end(run, result, ending)
+
+    def _changed(self, run: Run, result: Any, ending: Ending) -> None:
+        """Note in the *ending* of a node's run what the node changed in the state."""
+        state = self.states.pop(run.id, None)
+        if state is None and run.node() is None:
+            return
+        if changed := changes(state, result, self._facts(run).reducers):
+            ending["metadata"] = {**ending.get("metadata", {}), "changes": changed}
 
     def _failed(self, run: Run, error: BaseException, ending: Ending) -> None:
         """Complete the *ending* of a run that was left by *error*, which may steer the graph rather than fail it."""
@@ -190,7 +194,9 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         if told is None and has_ended_well and not interrupts.ARE_TOLD:
             told = interrupts.guessed(self._loop(), self.asked)
         elif told is None and isinstance(result, GeneratorExit) and self.asked:
-            told = interrupts.left(self._loop(), self.asked)
+            told = interrupts.Told(
+                "pending", self._checkpoint_id(), tuple(one.interrupt for one in self.asked.values())
+            )
         observation = self._observation(run.id)
         if told is not None and observation is not None:
             interrupts.waits(observation, run, told, self.asked, self._loop())

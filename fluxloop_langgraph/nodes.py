@@ -13,9 +13,8 @@ from typing import Any, TypeVar, overload
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import var_child_runnable_config
 
-from fluxloop.calls import Call, Spec, begin
-from fluxloop.client import FluxLoopClient, default
-from fluxloop.kinds import ObservationType
+from fluxloop import FluxLoopClient, ObservationType
+from fluxloop.bridge import Call, Spec, begin, default
 from fluxloop_langchain.ledgers import ledger_of
 
 from . import interrupts  # lets what steers a graph be no error

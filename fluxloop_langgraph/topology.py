@@ -12,7 +12,7 @@ from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from langgraph.pregel import Pregel
 
-from fluxloop.report import log
+from fluxloop.bridge import log
 
 AGENT_STATE = frozenset({"messages", "jump_to", "structured_response"})
 """The keys that the state of every agent made by ``create_agent`` has."""

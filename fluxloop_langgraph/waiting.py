@@ -91,8 +91,8 @@ def _asked(event: ObservationData) -> Interruption:
 def _add(found: list[Interruption], new: Interruption) -> None:
     """Add *new*, unless it repeats a question that is open still: asked again after only others were answered."""
     for index, one in enumerate(found):
-        is_same = (one.thread_id, one.interrupt_id) == (new.thread_id, new.interrupt_id)
-        if one.is_waiting and is_same and new.interrupt_id is not None:
+        asked_before = one.is_waiting and one.interrupt_id is not None and one.thread_id == new.thread_id
+        if asked_before and one.interrupt_id == new.interrupt_id:
             found[index] = replace(one, checkpoint_id=new.checkpoint_id)
             return
     found.append(new)

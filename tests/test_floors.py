@@ -21,7 +21,8 @@ import fluxloop
 ROOT = Path(__file__).parent.parent
 
 FLOORS = {
-    0: "accepts arguments claims deltas endings errors frameworks ids kinds lines models redaction report serialization usage",
+    0: "accepts arguments claims deltas endings errors frameworks ids kinds lines models redaction report "
+    "serialization usage",
     1: "config env settings storage",
     2: "calls context manual notes observations recorder scopes streams threads",
     3: "bridge client decorators reading recording",

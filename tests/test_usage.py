@@ -290,7 +290,7 @@ class ByProperty:
 
 
 class ByDefault:
-    class usage:  # noqa: N801 - it stands for an attribute
+    class usage:
         prompt_tokens = 3
         completion_tokens = 2
 

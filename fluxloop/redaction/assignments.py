@@ -27,27 +27,35 @@ _LONGEST = 88
 """Characters of a key that are read; its last words decide."""
 
 _OPENING = re.compile(r"""(?P<escape>\\{0,7})(?P<quote>["'])""")
-_BARE = re.compile(r"""(?!=)(?:[^\s"'`&<>,;\\]|,(?![\s"'\\]|[\w.\-]+[=:]|$)|\\(?![nrtbfu"'\\/]))+""", re.ASCII)
-_NUMBER = re.compile(r"-?[0-9][0-9.eE+\-]*")
-_SCHEME = re.compile(r"(?i:bearer|basic|token|apikey|negotiate) (?=\S)")
-_OPAQUE_BARE = re.compile(rf"(?=.*[0-9]|.{{20}}){OPAQUE}{{5}}.+", re.DOTALL)
-"""A value after a bare colon that is no word of prose; at least six characters."""
+_BARE = re.compile(
+    r"""(?!=)(?:[^\s"'`&<>,;\\\[]|(?!MASK)\[|,(?![\s"'\\]|[\w.\-]{1,64}[=:]|$)|\\(?![nrtbfu"'\\/]))+""".replace(
+        "MASK", re.escape(MASK)
+    ),
+    re.ASCII,
+)
+"""An unquoted value: it ends with white space, a quote, a separator, a mask."""
+_OPAQUE_START = re.compile(f"{OPAQUE}{{5}}")
+_OPAQUE_RUN = re.compile(f"{OPAQUE}+")
+_OPAQUE_WORD = re.compile(r"(?=.*[0-9]|.{20}).{6,}", re.DOTALL)
+"""A value after a bare colon that is no word of prose."""
 _AFTER_SCHEME = re.compile(rf"(?=.*[^A-Za-z]|.{{20}}){OPAQUE}{{6,}}", re.DOTALL)
 """The same after ``Authorization: Bearer``, where prose is less likely."""
-_COOKIES = re.compile(rf"""(?={OPAQUE}{{5}})[^\s"'\\=]+=[^\r\n"'\\]+""")
+_NUMBER = re.compile(r"-?[0-9][0-9.eE+\-]*")
+_SCHEME = re.compile(r"(?i:bearer|basic|token|apikey|negotiate) (?=\S)")
+_COOKIES = re.compile(rf"""(?={OPAQUE}{{5}})[^\s"'\\=]{{1,64}}=[^\r\n"'\\]+""")
 
 _STAND_IN = re.compile(
-    r"""\$?\{.*|\$\(.*|<.*>|%\(?\w*\)?s|\$[A-Z_][A-Z0-9_]*|\?|:\w+|\*+|\.{2,}|[xX]{3,}|[-_]+
+    r"""<.*>|\$?\{.*\}|\$\(.*\)|%\(?\w*\)?s|\$[A-Z_][A-Z0-9_]*|\?|:\w+|\*+|\.{2,}|[xX]{3,}|[-_]+
     |(?i:none|null|nil|true|false|undefined)""",
     re.VERBOSE | re.DOTALL,
 )
 """What stands for a value in templates, documentation and other people's redaction."""
 
 _EXPRESSION = re.compile(
-    r"[A-Za-z_$][\w$.]*[\[(]"
+    r"\$?\{|\$\(|[A-Za-z_$][\w$.]*[\[(]"
     r"|(?:self|this|os|sys|config|settings|args|env|process|cfg|opts|options|kwargs|request|secrets)\.[A-Za-z_]"
 )
-"""How source code computes a value: a call, a subscript, an attribute."""
+"""How a value begins that is filled in or computed: a placeholder, a call, a subscript, an attribute."""
 
 
 def assignments(keys: Keys) -> Shape:
@@ -88,20 +96,19 @@ def _value(keys: Keys, text: str, anchor: re.Match[str]) -> Span | None:
         end = _closing(text, start, len(opening["escape"]), opening["quote"])
         if text[start:end] == MASK or _STAND_IN.fullmatch(text, start, end):
             return None
+    elif promise is Promise.TOKEN:
+        run = None if anchor["close"] else _OPAQUE_RUN.match(text, start)
+        end = run.end() if run else start
     elif anchor["close"]:
         number = _NUMBER.match(text, start)
-        if number is None or promise is not Promise.SECRET:
-            return None
-        end = number.end()
+        end = number.end() if number else start
     else:
-        span = _bare(text, start, key, anchor["sign"], scheme=promise is Promise.SECRET)
-        if span is None:
-            return None
-        start, end = span
+        start, end = _bare(text, start, key, anchor["sign"])
     return (start, end) if keys.hides(key, text[start:end]) else None
 
 
 def _key_before(text: str, end: int) -> str:
+    """The key that ends at *end*; empty if there is none."""
     start = max(0, end - _LONGEST)
     backwards = _YEK.match(text[start:end][::-1])
     key = backwards[0][::-1] if backwards else ""
@@ -110,22 +117,25 @@ def _key_before(text: str, end: int) -> str:
     return key[1:] if escaped else key
 
 
-def _bare(text: str, start: int, key: str, sign: str, scheme: bool) -> Span | None:
-    """The unquoted value at *start*, if it is one and no word of prose or code."""
+def _bare(text: str, start: int, key: str, sign: str) -> Span:
+    """The unquoted value at *start*; empty if there is none, or a word of prose or code."""
+    nothing = (start, start)
     if sign == ":" and key.lower().endswith(("cookie", "cookies")):
         cookies = _COOKIES.match(text, start)
-        return cookies.span() if cookies else None
-    of_scheme = _SCHEME.match(text, start) if scheme else None
-    start = of_scheme.end() if of_scheme else start
+        return cookies.span() if cookies else nothing
+    scheme = _SCHEME.match(text, start)
+    start = scheme.end() if scheme else start
+    if _EXPRESSION.match(text, start) or (sign == ":" and not _OPAQUE_START.match(text, start)):
+        return nothing
     word = _BARE.match(text, start)
-    if word is None or MASK in word[0]:  # what else is in it was looked at when the mask was put there
-        return None
+    if word is None or text.startswith(MASK, word.end()):  # its other part was looked at when the mask was put there
+        return nothing
     value = word[0].rstrip(")]}.:!?")
-    if _STAND_IN.fullmatch(value) or _EXPRESSION.match(value) or _is_reference(value, key):
-        return None
-    if sign == ":" and not (_AFTER_SCHEME if of_scheme else _OPAQUE_BARE).fullmatch(value):
-        return None
-    return (start, start + len(value)) if value else None
+    if _STAND_IN.fullmatch(value) or _is_reference(value, key):
+        return nothing
+    if sign == ":" and not (_AFTER_SCHEME if scheme else _OPAQUE_WORD).fullmatch(value):
+        return nothing
+    return start, start + len(value)
 
 
 def _is_reference(value: str, key: str) -> bool:

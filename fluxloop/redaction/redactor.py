@@ -120,30 +120,32 @@ class Redactor:
             return [(0, len(text))]
 
     def _found(self, text: str) -> list[Span]:
-        found = [
-            span
-            for shape, start, end in self._places(text)
-            for anchor in shape.anchor.finditer(text, start, end)
-            if (span := shape.extent(text, anchor))
-        ]
+        found: list[Span] = []
+        for shape, windows in self._places(text):
+            done = 0
+            for start, end in windows:
+                for anchor in shape.anchor.finditer(text, start, end):
+                    # What begins inside a secret is part of it; looking again and again would take quadratic time.
+                    if anchor.start() >= done and (span := shape.extent(text, anchor)):
+                        found.append(span)
+                        done = span[1]
         for pattern in self._rules.patterns:
             found += [_secret(match) for match in pattern.finditer(text)]
         return found
 
-    def _places(self, text: str) -> Iterable[tuple[Shape, int, int]]:
+    def _places(self, text: str) -> Iterable[tuple[Shape, Iterable[Span]]]:
         """Where to look for which shape: near the hits of the sieve, or, without one, everywhere."""
         if self._sieve is None:
-            return [(shape, 0, len(text)) for shape in self._shapes]
+            return [(shape, [(0, len(text))]) for shape in self._shapes]
         # A character outside ASCII becomes one byte, so that offsets are those of the text.
         hits = self._sieve.hits(text.encode("ascii", "replace"))
         return self._near(hits) if hits else ()
 
-    def _near(self, hits: Iterable[Hit]) -> Iterator[tuple[Shape, int, int]]:
+    def _near(self, hits: Iterable[Hit]) -> Iterator[tuple[Shape, Iterable[Span]]]:
         for kind, same in groupby(hits, attrgetter("kind")):
             if kind < len(self._shapes):
                 shape = self._shapes[kind]
-                for start, end in _windows(same, shape.reach):
-                    yield shape, start, end
+                yield shape, _windows(same, shape.reach)
 
     def _masked(self, text: str) -> tuple[str, int]:
         spans = self.spans(text)

@@ -89,11 +89,11 @@ _EDGE = r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=%[0-9A-Fa-f]{2})|(?<=\\u00[0-9A
 
 _SK = (
     r"sk-(?:(?:admin|ant|lf|or|proj|svcacct)-[\w-]{8,}+"
-    r"|(?=[A-Za-z_-]*+[0-9])[\w-]{12,}+"  # with a digit, because of class names such as "sk-folding-cube-wrapper"
+    r"|(?=[A-Za-z_-]{0,60}+[0-9])[\w-]{12,}+"  # with a digit, because of class names such as "sk-folding-cube-wrapper"
     r"|[A-Za-z0-9]{20,}+[\w-]*+)"
 )
 """OpenAI, Anthropic, OpenRouter, DeepSeek, Langfuse and more."""
-_JWT = r"eyJ[\w-]{10,}+\.(?:eyJ[\w-]*+(?:\.[\w-]++)?+|[\w-]*+\.[\w-]++(?:\.[\w-]++){0,2}+)"
+_JWT = r"eyJ[\w-]{10,2000}+\.(?:eyJ[\w-]*+(?:\.[\w-]++)?+|[\w-]*+\.[\w-]++(?:\.[\w-]++){0,2}+)"
 _SENDGRID = r"SG\.[\w-]{16,}+\.[\w-]{16,}+"
 
 

@@ -70,11 +70,11 @@ class Journal:
         Returns:
             The slot, for `free`; -1 if there is none. Never raises an Exception.
         """
-        text = head + rest
-        if len(text) >= SLOT_BYTES:
-            if len(head) >= SLOT_BYTES:
+        size = len(head) + len(rest)  # told before they are joined: the rest may be large
+        if size >= SLOT_BYTES:
+            size, rest = len(head), b""
+            if size >= SLOT_BYTES:
                 return -1
-            text = head
         live = self._live
         try:
             slot = live.free.pop()  # one step under the GIL, like the append in `free`: no slot has two owners
@@ -83,7 +83,7 @@ class Journal:
             if slot < 0:
                 return -1
         slots, start = live.map, slot * SLOT_BYTES
-        slots[start + 1 : start + 1 + len(text)] = text[1:] + b"\n"
+        slots[start + 1 : start + 1 + size] = head[1:] + rest + b"\n"
         slots[start] = _BRACE  # last, for until now the slot is free and what it holds may be half written
         return live.base + slot
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +24,7 @@ __all__ = [
     "run",
     "tool_of",
     "tools_in",
+    "until",
     "without_models",
 ]
 
@@ -59,7 +61,7 @@ async def run(agent: Agent[Any], *, streamed: bool = False, question: str = "hi"
 @contextmanager
 def recorded(**options: Any) -> Iterator[Captured]:
     """Record the SDK's runs for a block, with our processor alone."""
-    settings = {key: options.pop(key) for key in list(options) if key not in ("shows_steps",)}
+    settings = {key: options.pop(key) for key in list(options) if key != "shows_steps"}
     set_trace_processors([])
     openai_agents.install(**options)
     try:
@@ -67,6 +69,14 @@ def recorded(**options: Any) -> Iterator[Captured]:
             yield captured
     finally:
         openai_agents.uninstall()
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Let others run until *holds*, or ten seconds have passed."""
+    for _ in range(1_000):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
 
 
 def without_models(trace: Trace) -> str:

@@ -131,8 +131,7 @@ async def test_an_async_stream_yields_what_the_bare_graph_yields(name):
         items = []
 
         async def read():
-            stream = graph.astream(given, THREAD, stream_mode=MODES)
-            async for item in stream:
+            async for item in graph.astream(given, THREAD, stream_mode=MODES):
                 items.append(item)  # noqa: PERF401 - what came before an error counts
 
         return await atell(read), items
@@ -187,8 +186,12 @@ def test_a_resumed_graph_goes_on_as_the_bare_one(name):
 
     def run(graph):
         first = graph.invoke(given, THREAD)
-        pending = graph.get_state(THREAD, subgraphs=True)
-        return first, pending, graph.invoke(Command(resume="yes"), THREAD), history(graph)
+        return (
+            first,
+            graph.get_state(THREAD, subgraphs=True),
+            graph.invoke(Command(resume="yes"), THREAD),
+            history(graph),
+        )
 
     assert story(run(wrapped)) == story(run(bare))
 

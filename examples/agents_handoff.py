@@ -1,0 +1,47 @@
+"""The OpenAI Agents SDK: two tools at once, a handoff, and a tool that fails. Only the model is scripted."""
+
+import asyncio
+
+from agents import Agent, Runner, function_tool
+
+import fluxloop
+from fluxloop.testing import outline
+from fluxloop_custom.openai_agents import install
+from fluxloop_custom.scripted import Calls, Says, ScriptedModel
+
+install()  # from here on every run is recorded; nothing goes over the network
+
+
+@function_tool
+def weather(city: str) -> str:
+    return f"sunny in {city}"
+
+
+@fluxloop.tool  # recorded inside: the real exception is seen, where the SDK says "redacted"
+@function_tool
+async def book(city: str) -> str:
+    raise LookupError(f"no flights to {city}")
+
+
+booking = Agent(name="Booking", model=ScriptedModel(Calls("book", {"city": "Rome"}), Says("Sold out.")), tools=[book])
+both = [Calls("weather", {"city": "Rome"}), Calls("weather", {"city": "Oslo"})]
+desk = Agent(name="Desk", model=ScriptedModel(both, Calls("transfer_to_booking")), tools=[weather], handoffs=[booking])
+
+asyncio.run(Runner.run(desk, "Where is it warm?"))
+for trace in fluxloop.read_traces("./traces"):
+    print(outline(trace))
+    print(trace.usage.total_tokens, "tokens")
+
+# prints:
+# CHAIN Agent workflow -> 'Sold out.'
+#   AGENT Desk
+#     GENERATION response -> [{'type': 'function_call', 'name': 'weather', 'arguments': …
+#     TOOL weather -> 'sunny in Rome'
+#     TOOL weather -> 'sunny in Oslo'
+#     GENERATION response -> [{'type': 'function_call', 'name': 'transfer_to_booking', '…
+#     SPAN handoff -> {'to_agent': 'Booking'}
+#   AGENT Booking -> 'Sold out.'
+#     GENERATION response -> [{'type': 'function_call', 'name': 'book', 'arguments': '{"…
+#     TOOL book [error: no flights to Rome] -> 'An error occurred while running the tool. Please try again…
+#     GENERATION response -> 'Sold out.'
+# 60 tokens

@@ -1,0 +1,311 @@
+"""ChatKit: the same events with us as without, and what came of them, under the thread's session."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+from agents import GuardrailFunctionOutput, RunContextWrapper, StopAtTools, function_tool, output_guardrail
+from chatkit import agents as theirs
+from chatkit import types
+from chatkit.agents import AgentContext, ClientToolCall
+from chatkit.types import (
+    AssistantMessageContent,
+    AssistantMessageContentPartTextDelta,
+    AssistantMessageItem,
+    CustomTask,
+    ProgressUpdateEvent,
+    ThreadItemAddedEvent,
+    ThreadItemDoneEvent,
+    Workflow,
+)
+from chatkit.widgets import Card, Text
+from custom.agents_aid import Calls, Says, recorded, run, tool_of, tools_in
+from custom.airline import Airline, MemoryStore, TracedAirline, ask, desk, state_manager, thread_of
+
+import fluxloop
+from fluxloop.models import ObservationData, Trace
+from fluxloop.testing import capture
+from fluxloop_custom import chatkit, instrument_tool
+
+ThreadItemUpdatedEvent = getattr(types, "ThreadItemUpdatedEvent", None) or types.ThreadItemUpdated
+"""What 1.6 and 1.0 call the same event."""
+
+
+def named(trace: Trace, name: str) -> ObservationData:
+    """Return the only observation of that name."""
+    (found,) = (o for o in trace.observations if o.name == name)
+    return found
+
+
+def without_ids(events: list[Any]) -> list[Any]:
+    """Return events without what differs from one request to the next."""
+    left_out = ("id", "thread_id", "created_at", "item_id", "call_id")
+    if isinstance(events, list):
+        return [without_ids(each) for each in events]
+    if isinstance(events, dict):
+        return {name: without_ids(each) for name, each in events.items() if name not in left_out}  # type: ignore[return-value]
+    return events
+
+
+# The seed's airline
+
+
+async def test_cancel_trip_runs_plain():
+    """The seed's tool under a plain run: one TOOL, exactly as its body says (S2-34, S2-35)."""
+    context = AgentContext(thread=thread_of("thr_1"), store=MemoryStore(), request_context={})
+    with recorded() as captured:
+        await run(desk(), context=context)
+
+    record = tool_of(captured.traces()[0])
+    assert (record.name, record.input) == ("tool.cancel_trip", {"args": {}})
+    assert record.output == {"result": "The trip of thr_1 is cancelled."}
+
+
+async def test_cancel_trip_runs_streamed_under_a_chatkit_server():
+    """One trace a response, with the thread as its session; agent and tool are in it (S2-36, S2-16)."""
+    server = TracedAirline(desk())
+    with recorded() as captured:
+        await ask(server)
+
+    (found,) = captured.traces()
+    (thread_id,) = server.store.threads  # type: ignore[attr-defined]
+    assert found.session_id == thread_id
+    assert captured.outline() == (
+        "AGENT respond -> 'Your trip is cancelled'\n"
+        "  SPAN stream_agent_response -> 'Your trip is cancelled'\n"
+        "  AGENT Desk -> 'Your trip is cancelled'\n"
+        "    GENERATION response -> [{'type': 'function_call', 'name': 'cancel_trip', 'argument…\n"
+        f"    TOOL tool.cancel_trip -> {{'result': 'The trip of {thread_id} is cancelled.'}}\n"
+        "    GENERATION response -> 'Your trip is cancelled'"
+    )
+    assert named(found, "respond").input == {"thread_id": thread_id, "message": "Cancel my trip, please"}
+
+
+async def test_a_failing_tool_is_recorded_and_the_conversation_goes_on(monkeypatch):
+    """`obs.error` holds the exception's text, and the user gets the agent's answer (S2-37)."""
+
+    def broken(thread_id: str) -> str:
+        raise RuntimeError("booking system down")
+
+    monkeypatch.setattr(state_manager, "cancel_trip", broken)
+    with recorded() as captured:
+        events = await ask(TracedAirline(desk()))
+
+    record = tool_of(captured.traces()[0])
+    assert (record.status, record.error, record.metadata["error_type"]) == (
+        "error",
+        "booking system down",
+        "RuntimeError",
+    )
+    assert events[-1]["type"] == "thread.item.done"
+
+
+async def test_outside_a_trace_the_server_runs_as_it_would_without_us():
+    """With nothing installed and nothing open there are no records (S2-38)."""
+    with capture() as captured:
+        events = await ask(Airline(desk()))
+
+    assert events[-1]["item"]["content"][0]["text"] == "Your trip is cancelled"
+    assert list(captured.storage.read()) == []
+
+
+# Transparent
+
+
+@pytest.mark.parametrize("installed", [False, True], ids=["outside", "recorded"])
+async def test_the_events_are_the_same_with_us_and_without(installed):
+    """Same events, same types, same order (thread 52)."""
+    plain = await ask(Airline(desk(), stream=theirs.stream_agent_response))
+    if installed:
+        with recorded():
+            ours = await ask(TracedAirline(desk()))
+    else:
+        ours = await ask(Airline(desk()))
+
+    assert without_ids(ours) == without_ids(plain)
+
+
+def test_our_functions_have_the_signatures_of_theirs():
+    """What is hidden behind stays what it was to tools that look (S2-07)."""
+    assert inspect.signature(chatkit.stream_agent_response) == inspect.signature(theirs.stream_agent_response)
+    assert inspect.signature(TracedAirline.respond) == inspect.signature(Airline.respond)
+    assert inspect.isasyncgenfunction(TracedAirline.respond)
+
+
+async def test_without_a_trace_around_it_the_stream_belongs_to_the_run():
+    """The run's own trace gets the thread as its session, and the response's items."""
+    server = Airline(desk())
+    with recorded() as captured:
+        await ask(server)
+
+    (found,) = captured.traces()
+    assert found.session_id in server.store.threads  # type: ignore[attr-defined]
+    assert named(found, "stream_agent_response").parent_id == found.roots[0].id
+
+
+async def test_the_time_to_the_first_event_is_known():
+    """How long the user looked at nothing, and how many events came."""
+    with recorded() as captured:
+        await ask(TracedAirline(desk()))
+
+    stream = named(captured.traces()[0], "stream_agent_response").metadata["stream"]
+    assert stream["count"] == 8 - (stream["count"] == 7)
+    assert stream["first_event_ms"] > 0
+
+
+async def test_contexts_do_not_leak_between_steps_or_requests():
+    """ChatKit runs each step of its streams in a task of its own; two requests at once stay apart (V27, S2-33)."""
+    with recorded() as captured:
+        answers = [TracedAirline(desk(Says(f"answer {n}"))) for n in range(8)]
+        await asyncio.gather(*(ask(server) for server in answers))
+
+    assert sorted(str(trace.output) for trace in captured.traces()) == [f"answer {n}" for n in range(8)]
+    assert len({trace.session_id for trace in captured.traces()}) == 8
+    assert fluxloop.get_current_context() is None
+
+
+async def test_a_client_that_goes_away_abandons_the_response():
+    """Closing the server's stream early ends every observation, and raises nothing (S2-32)."""
+    with recorded() as captured:
+        events = TracedAirline(desk()).respond(thread_of("thr_1"), None, {})
+        await anext(events)
+        await events.aclose()  # type: ignore[attr-defined]
+        await asyncio.sleep(0.05)
+
+    (found,) = captured.traces()
+    assert named(found, "respond").status == "abandoned"
+    assert named(found, "stream_agent_response").status == "abandoned"
+    assert named(found, "respond").metadata["stream"]["ended"] == "closed"
+
+
+# What is noted
+
+
+@output_guardrail
+async def tripped(ctx: Any, agent: Any, said: Any) -> GuardrailFunctionOutput:
+    return GuardrailFunctionOutput(output_info=None, tripwire_triggered=True)
+
+
+async def test_what_a_guardrail_takes_back_is_marked_and_is_no_answer():
+    """The words were streamed, then removed: they stay as a removed item, and the answer is empty (V28)."""
+    with recorded() as captured:
+        events = await ask(TracedAirline(desk(Says("forbidden words"), output_guardrails=[tripped])))
+
+    (found,) = captured.traces()
+    stream = named(found, "stream_agent_response")
+    (item,) = stream.metadata["items"]
+    assert [event["type"] for event in events][-2:] == ["thread.item.removed", "error"]
+    assert (item["text"].strip(), item["removed"]) == ("forbidden words", True)
+    assert (stream.output, found.output) == ("", "")
+    assert (named(found, "item removed").level.value, found.status) == ("warning", "error")
+
+
+@function_tool
+async def show_everything(ctx: RunContextWrapper[AgentContext[Any]]) -> str:
+    """Progress, a workflow with two tasks, and a widget."""
+    context = ctx.context
+    await context.stream(ProgressUpdateEvent(text="Looking"))
+    await context.start_workflow(Workflow(type="custom", tasks=[]))
+    await context.add_workflow_task(CustomTask(title="search"))
+    await context.add_workflow_task(CustomTask(title="compare"))
+    await context.update_workflow_task(CustomTask(title="compare all"), 1)
+    await context.end_workflow()
+    await context.stream_widget(Card(children=[Text(value="Rome")]))
+    return "shown"
+
+
+@pytest.mark.filterwarnings("ignore:Direct usage of named widget classes")
+async def test_progress_workflow_and_widget_are_in_the_record():
+    """What the user saw beside the words is there, each as it was in the end."""
+    agent = desk(Calls("show_everything"), Says("that is all"), tools=[show_everything])
+    with recorded() as captured:
+        await ask(TracedAirline(agent))
+
+    (found,) = captured.traces()
+    items = named(found, "stream_agent_response").metadata["items"]
+    assert named(found, "progress_update").output == "Looking"
+    assert [item["type"] for item in items] == ["workflow", "widget", "assistant_message"]
+    assert [task["title"] for task in items[0]["workflow"]["tasks"]] == ["search", "compare all"]
+    assert items[1]["widget"]["children"][0]["value"] == "Rome"
+
+
+@instrument_tool
+@function_tool
+async def open_map(ctx: RunContextWrapper[AgentContext[Any]], city: str) -> str:
+    """Ask the client to open a map."""
+    ctx.context.client_tool_call = ClientToolCall(name="open_map", arguments={"city": city})
+    return "asked"
+
+
+async def test_a_client_tool_call_is_recorded_and_instrumented():
+    """The tool that asks for it is one TOOL; the call itself is an event, and an item that is pending (thread 53)."""
+    agent = desk(
+        Calls("open_map", {"city": "Rome"}),
+        Says("never said"),
+        tools=[open_map],
+        tool_use_behavior=StopAtTools(stop_at_tool_names=["open_map"]),
+    )
+    with recorded() as captured:
+        events = await ask(TracedAirline(agent))
+
+    (found,) = captured.traces()
+    assert events[-1]["item"]["type"] == "client_tool_call"
+    assert [(tool.name, tool.input) for tool in tools_in(found)] == [("open_map", {"city": "Rome"})]
+    assert named(found, "client tool call: open_map").output == {"arguments": {"city": "Rome"}, "status": "pending"}
+    assert named(found, "stream_agent_response").metadata["items"][-1]["status"] == "pending"
+
+
+def message(text: str = "") -> AssistantMessageItem:
+    """Return a message as models behind LiteLLM give it: always the same id."""
+    content = [AssistantMessageContent(text=text)] if text else []
+    return AssistantMessageItem(id="__fake_id__", thread_id="t", created_at=datetime(2026, 1, 17), content=content)
+
+
+async def test_items_of_the_same_id_stay_apart():
+    """Two messages with one id are two items, each with its own words (thread 53)."""
+
+    class Fake(Airline):
+        @chatkit.traced_respond(name="answer")
+        async def respond(self, thread: Any, item: Any, context: Any) -> AsyncIterator[Any]:
+            for text in ("first", "second"):
+                yield ThreadItemAddedEvent(item=message())
+                delta = AssistantMessageContentPartTextDelta(content_index=0, delta=text)
+                yield ThreadItemUpdatedEvent(item_id="__fake_id__", update=delta)
+                yield ThreadItemDoneEvent(item=message(text))
+            yield ThreadItemAddedEvent(item=message())
+            delta = AssistantMessageContentPartTextDelta(content_index=0, delta="third, cut sh")
+            yield ThreadItemUpdatedEvent(item_id="__fake_id__", update=delta)
+
+    with recorded() as captured:
+        await ask(Fake(desk()))
+
+    answer = named(captured.traces()[0], "answer")
+    assert answer.output == "first\nsecond\nthird, cut sh"
+    assert [item.get("unfinished", False) for item in answer.metadata["items"]] == [False, False, True]
+
+
+async def test_what_the_program_records_while_responding_nests_in_the_response():
+    """User code in `respond`, before and between events, is part of it at every step (V27)."""
+
+    @fluxloop.tool
+    def noted(when: str) -> str:
+        return when
+
+    class Noting(Airline):
+        @chatkit.traced_respond
+        async def respond(self, thread: Any, item: Any, context: Any) -> AsyncIterator[Any]:
+            noted("before")
+            yield ProgressUpdateEvent(text="working")
+            noted("after")
+
+    with recorded() as captured:
+        await ask(Noting(desk()))
+
+    (found,) = captured.traces()
+    assert [tool.output for tool in tools_in(found)] == ["before", "after"]
+    assert {tool.parent_id for tool in tools_in(found)} == {found.roots[0].id}

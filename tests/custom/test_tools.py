@@ -1,0 +1,342 @@
+"""Tools of any framework: the framework outermost, ours inside, in either order of writing."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from agents import Agent, Runner, WebSearchTool, function_tool
+from langchain_core.tools import BaseTool, StructuredTool, tool
+
+import fluxloop
+from fluxloop.errors import DecorationError
+from fluxloop.testing import capture
+from fluxloop_custom import instrument_tool, observe_tool, register_framework, tools, traced_tool
+
+
+@dataclass(frozen=True)
+class HomeTool:
+    """What a home-made framework makes of a function."""
+
+    run: Callable[..., Any]
+    name: str
+
+
+def home_tool(func: Any = None, *, title: str | None = None) -> Any:
+    """The home-made framework's decorator, bare and called."""
+    if func is None:
+        return lambda func: home_tool(func, title=title)
+    return HomeTool(func, title or func.__name__)
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget afterwards which frameworks a test has registered."""
+    monkeypatch.setattr(tools, "_frameworks", list(tools._frameworks))
+
+
+class Odd:
+    """Something FluxLoop has never heard of."""
+
+
+# observe_tool
+
+
+def test_observe_tool_is_pattern_a_in_one_line():
+    """Name and arguments as the seed writes them, the output as set (S2-05, S2-08, S2-09, S2-10)."""
+
+    def my_tool(param: str) -> dict[str, str]:
+        with observe_tool("tool.my_tool", {"param": param}) as obs:
+            obs.output = {"result": param.upper()}
+            return obs.output
+
+    with capture() as captured, fluxloop.instrument("run"):
+        my_tool("x")
+
+    assert captured.outline(inputs=True).splitlines()[1] == (
+        "  TOOL tool.my_tool({'args': {'param': 'x'}}) -> {'result': 'X'}"
+    )
+
+
+async def test_observe_tool_stands_in_coroutine_functions_too():
+    """Two at once are siblings, each with its own output (S2-16, S2-18)."""
+
+    async def one(number: int) -> int:
+        async with observe_tool(f"tool.{number}", {"number": number}) as obs:
+            await asyncio.sleep(0)
+            obs.output = number * 10
+            return obs.output
+
+    with capture() as captured, fluxloop.instrument("run"):
+        await asyncio.gather(one(1), one(2))
+
+    assert captured.outline() == "SPAN run\n  TOOL tool.1 -> 10\n  TOOL tool.2 -> 20"
+
+
+def test_observe_tool_records_the_exception_that_leaves_it():
+    """Message and class are kept, and the exception goes on (S2-11, S2-50)."""
+    with capture() as captured, fluxloop.instrument("run"), pytest.raises(KeyError), observe_tool("tool.x"):
+        raise KeyError("gone")
+
+    tool_record = captured.traces()[0].observations[1]
+    assert (tool_record.error, tool_record.metadata["error_type"]) == ("'gone'", "KeyError")
+
+
+def test_observe_tool_outside_a_trace_takes_everything_and_keeps_nothing():
+    """No context, no record, no error, whatever is set on the stand-in (S2-13, S2-43)."""
+    with capture() as captured:
+        with observe_tool("tool.x", {"a": 1}, metadata={"b": 2}) as obs:
+            obs.output = 1
+            obs.metadata["c"] = 3
+
+        assert list(captured.storage.read()) == []
+
+
+def test_observe_tool_is_harmless_where_tracing_is_off():
+    """Nothing is written when FluxLoop is disabled (S2-14)."""
+    with capture(enabled=False) as captured, fluxloop.instrument("run") as ctx:
+        with observe_tool("tool.x") as obs:
+            obs.output = 1
+
+        assert not ctx.is_enabled()
+    assert list(captured.storage.read()) == []
+
+
+# traced_tool
+
+
+def test_traced_tool_keeps_the_framework_outermost():
+    """What comes back is the framework's object; its function is recorded, by the framework's name (S1-72, S2-02)."""
+
+    @traced_tool(home_tool, title="Shouter")
+    def shout(word: str) -> str:
+        return word.upper()
+
+    with capture() as captured, fluxloop.instrument("run"):
+        assert shout.run("hi") == "HI"
+
+    assert isinstance(shout, HomeTool)
+    assert captured.outline(inputs=True).splitlines()[1] == "  TOOL Shouter({'word': 'hi'}) -> 'HI'"
+
+
+def test_traced_tool_applies_a_bare_decorator_as_it_is():
+    """Without options the framework's decorator gets the function itself."""
+
+    @traced_tool(home_tool)
+    def shout(word: str) -> str:
+        return word.upper()
+
+    with capture() as captured, fluxloop.instrument("run"):
+        shout.run("hi")
+
+    assert captured.outline().splitlines()[1] == "  TOOL shout -> 'HI'"
+
+
+@pytest.mark.parametrize(("decorate", "kind"), [(tool, StructuredTool), (function_tool, type(function_tool(print)))])
+def test_traced_tool_gives_the_framework_a_function_it_takes(decorate, kind):
+    """LangChain and the Agents SDK make of it what they make of a plain function (S2-03, S2-47)."""
+
+    @traced_tool(decorate)
+    def shout(word: str) -> str:
+        """Say it loud."""
+        return word.upper()
+
+    assert type(shout) is kind
+    assert shout.description == "Say it loud."
+
+
+# instrument_tool, and decorators above the framework's
+
+
+def test_an_unknown_object_is_refused_with_the_way_out():
+    """The message names the type, and says which decorator goes outermost (S2-25, S2-64, A20)."""
+    with pytest.raises(DecorationError) as caught:
+        fluxloop.tool(name="x")(Odd())
+
+    message = str(caught.value)
+    assert isinstance(caught.value, TypeError)
+    assert "Odd" in message
+    assert "framework's decorator outermost" in message
+    assert "Unknown tool type" in message
+
+
+def test_instrument_tool_records_a_plain_function_too():
+    """It does what `fluxloop.tool` does."""
+    with capture() as captured, fluxloop.instrument("run"):
+        instrument_tool(len, name="tool.len")([1, 2])
+
+    assert captured.outline().splitlines()[1] == "  TOOL tool.len -> 2"
+
+
+def test_a_registered_framework_is_reached_into_in_either_order():
+    """Two functions teach FluxLoop a framework: how to know its tools, and how to put a function in (S2-01)."""
+    register_framework(
+        lambda target: type(target) is HomeTool,
+        lambda home, recording: replace(home, run=recording(home.run, called=home.name)),
+    )
+
+    @fluxloop.tool
+    @home_tool(title="Shouter")
+    def shout(word: str) -> str:
+        return word.upper()
+
+    with capture() as captured, fluxloop.instrument("run"):
+        shout.run("hi")
+
+    assert isinstance(shout, HomeTool)
+    assert captured.outline().splitlines()[1] == "  TOOL Shouter -> 'HI'"
+
+
+def test_a_registered_class_is_known_by_its_name():
+    """No import of the framework is needed to say which objects are its tools; subclasses count."""
+
+    class Special(HomeTool):
+        pass
+
+    name = f"{HomeTool.__module__}.{HomeTool.__qualname__}"
+    register_framework(name, lambda home, recording: replace(home, run=recording(home.run, called="by name")))
+
+    with capture() as captured, fluxloop.instrument("run"):
+        instrument_tool(Special(len, "special")).run("four")
+
+    assert captured.outline().splitlines()[1] == "  TOOL by name -> 4"
+
+
+def test_hosted_tools_and_agents_as_tools_come_back_as_they_are():
+    """What runs at the provider's has no function here; an agent's run is recorded as a run."""
+    hosted = WebSearchTool()
+    agent = Agent(name="Sub").as_tool("ask_sub", "Asks.")
+
+    assert instrument_tool(hosted) is hosted
+    assert fluxloop.tool(agent) is agent
+
+
+def test_the_package_loads_no_framework():
+    """Recognising a tool by its class's name needs no import of the framework."""
+    code = (
+        "import sys, fluxloop_custom; print([m for m in ('agents', 'chatkit', 'langchain_core') if m in sys.modules])"
+    )
+
+    assert _output_of(code) == "[]"
+
+
+def test_the_core_finds_the_tools_by_itself():
+    """`fluxloop.tool` above `function_tool` works where nobody has imported fluxloop_custom (S2-23)."""
+    code = (
+        "import fluxloop, agents\n"
+        "@fluxloop.tool\n@agents.function_tool\n"
+        "def add(a: int) -> int: return a\n"
+        "print(type(add).__name__)"
+    )
+
+    assert _output_of(code) == "FunctionTool"
+
+
+def _output_of(code: str) -> str:
+    import subprocess
+    import sys
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+# LangChain
+
+
+def test_a_langchain_tool_can_have_our_decorator_on_top():
+    """The same type, schema and description; sync and async are recorded, by the tool's name (S2-26)."""
+
+    @tool
+    def plain(a: int, b: int = 2) -> int:
+        """Add two numbers."""
+        return a + b
+
+    ours = fluxloop.tool(plain)
+
+    with capture() as captured, fluxloop.instrument("run"):
+        assert (ours.invoke({"a": 1}), asyncio.run(ours.ainvoke({"a": 2, "b": 3}))) == (3, 5)
+
+    assert type(ours) is StructuredTool
+    assert ours.tool_call_schema.model_json_schema() == plain.tool_call_schema.model_json_schema()
+    assert [o.name for o in captured.traces()[0].observations[1:]] == ["plain", "plain"]
+    assert plain.func is not None
+    assert not hasattr(plain.func, "__wrapped__")
+
+
+def test_a_langchain_tool_over_ours_keeps_schema_and_signature():
+    """Pattern B leaves nothing to see: not in the schema, not in the signature (S2-03, S2-06, S2-07)."""
+
+    def add(a: int, b: int = 2) -> int:
+        """Add two numbers."""
+        return a + b
+
+    plain, ours = tool(add), tool(fluxloop.tool(name="tool.add")(add))
+
+    assert ours.tool_call_schema.model_json_schema() == plain.tool_call_schema.model_json_schema()
+    assert inspect.signature(ours.func) == inspect.signature(add)
+
+
+def test_a_subclass_of_langchains_base_tool_is_recorded_inside():
+    """What runs is a method; its class, and the tool it was made from, stay as they were."""
+
+    class Doubler(BaseTool):
+        name: str = "doubler"
+        description: str = "Doubles."
+
+        def _run(self, word: str, run_manager: Any = None) -> str:
+            if not word:
+                raise ValueError("nothing to double")
+            return word * 2
+
+    plain = Doubler(handle_tool_error=True)
+    ours = instrument_tool(plain)
+
+    with capture() as captured, fluxloop.instrument("run"):
+        assert ours.invoke({"word": "ab"}) == plain.invoke({"word": "ab"}) == "abab"
+        with pytest.raises(ValueError, match="nothing"):
+            ours.invoke({"word": ""})
+
+    assert type(ours) is Doubler
+    assert ours == plain
+    assert captured.outline(inputs=True).splitlines()[1:] == [
+        "  TOOL doubler({'word': 'ab'}) -> 'abab'",
+        "  TOOL doubler({'word': ''}) [error: nothing to double]",
+    ]
+
+
+def test_a_tool_is_recorded_once_however_often_it_is_instrumented():
+    """Twice by us, or by us over Pattern B, is one TOOL a call."""
+
+    @fluxloop.tool
+    @tool
+    @fluxloop.tool(name="tool.add")
+    def add(a: int) -> int:
+        """Add."""
+        return a + 1
+
+    with capture() as captured, fluxloop.instrument("run"):
+        instrument_tool(add).invoke({"a": 1})
+
+    assert captured.outline() == "SPAN run\n  TOOL tool.add -> 2"
+
+
+async def test_an_agents_tool_runs_the_same_whether_or_not_a_trace_is_open():
+    """Outside a trace the instrumented tool is the plain one (S2-43)."""
+
+    @fluxloop.tool
+    @function_tool
+    def shout(word: str) -> str:
+        return word.upper()
+
+    from fluxloop_custom.scripted import Calls, Says, ScriptedModel
+
+    model = ScriptedModel(Calls("shout", {"word": "hi"}), Says("done"))
+    with capture() as captured:
+        result = await Runner.run(Agent(name="A", model=model, tools=[shout]), "hi")
+
+    assert [item.output for item in result.new_items if item.type == "tool_call_output_item"] == ["HI"]
+    assert list(captured.storage.read()) == []

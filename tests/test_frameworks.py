@@ -1,0 +1,92 @@
+"""Objects that a framework made of a function: who is asked to reach inside, and what happens if nobody can."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import fluxloop
+from fluxloop import frameworks
+from fluxloop.testing import capture
+
+
+class Tool:
+    """What a framework made of a function."""
+
+    def __init__(self, run: Any) -> None:
+        self.run = run
+
+
+def instrumenter(target: Any, recording: Any, /) -> Any:
+    return Tool(recording(target.run, called="its name")) if isinstance(target, Tool) else None
+
+
+@pytest.fixture(autouse=True)
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin without any instrumenter, as if none had been looked for."""
+    monkeypatch.setattr(frameworks, "_instrumenters", [])
+    monkeypatch.setattr(frameworks, "_has_looked", False)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [])
+
+
+@pytest.mark.parametrize("decorator", ["tool", "trace", "prompt", "agent"])
+def test_every_decorator_reaches_inside(decorator):
+    """The object that comes back is the instrumenter's, recorded as the decorator's type, by the tool's name (A20)."""
+    frameworks.add_instrumenter(instrumenter)
+    tool = getattr(fluxloop, decorator)(Tool(lambda x: x + 1))
+
+    with capture() as captured, fluxloop.instrument("run"):
+        assert tool.run(1) == 2
+
+    record = captured.traces()[0].observations[1]
+    assert type(tool) is Tool
+    assert (record.name, record.input, record.output) == ("its name", {"x": 1}, 2)
+
+
+def test_a_name_that_was_given_comes_first():
+    """The user's name for the observation is kept over the tool's."""
+    frameworks.add_instrumenter(instrumenter)
+    tool = fluxloop.tool(name="mine")(Tool(lambda x: x))
+
+    with capture() as captured, fluxloop.instrument("run"):
+        tool.run(1)
+
+    assert captured.traces()[0].observations[1].name == "mine"
+
+
+def test_entry_points_are_looked_up_once_and_late(monkeypatch):
+    """A package offers its instrumenter by an entry point; no program pays for it that has no such objects."""
+    asked = []
+
+    def entry_points(group: str) -> list[Any]:
+        asked.append(group)
+        return [SimpleNamespace(value="some:thing", load=lambda: instrumenter)]
+
+    monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
+    fluxloop.tool(lambda: None)
+    assert asked == []
+    for _ in range(2):
+        fluxloop.tool(Tool(len))
+
+    assert asked == ["fluxloop.instrumenters"]
+
+
+def test_a_broken_entry_point_costs_a_warning(monkeypatch, caplog):
+    """The others are asked all the same, and an object nobody knows is refused as ever."""
+
+    def load() -> Any:
+        raise ImportError("half installed")
+
+    broken = SimpleNamespace(value="broken:thing", load=load)
+    fine = SimpleNamespace(value="some:thing", load=lambda: instrumenter)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [broken, fine])
+
+    with caplog.at_level(logging.WARNING, logger="fluxloop"):
+        assert type(fluxloop.tool(Tool(len))) is Tool
+    with pytest.raises(TypeError, match="Unknown tool type"):
+        fluxloop.tool(object())
+
+    assert "broken:thing" in caplog.text
