@@ -362,3 +362,27 @@ def test_no_warning_is_added():
         wrap_graph(graphs.nested()).invoke({"seen": []})
 
     assert caught == []
+
+
+@pytest.mark.parametrize("name", ["nested", "chat", "asking", "failing"])
+@pytest.mark.filterwarnings("ignore:.*v3.*")
+def test_stream_events_tells_what_the_bare_graph_tells(name, recorded):
+    """
+    The sync event stream of the version 3 protocol is the same, and recorded like any run.
+    """
+    bare, wrapped, given = both(name)
+    if not hasattr(bare, "stream_events"):
+        pytest.skip("this LangGraph has no version 3 of it")
+
+    def run(graph):
+        seen = []
+
+        def read():
+            stream = graph.stream_events(given, THREAD, version="v3")
+            for event in stream:
+                seen.append(event)  # noqa: PERF402 - what came before an error counts
+
+        return tell(read), seen
+
+    assert story(run(wrapped)) == story(run(bare))
+    assert len(recorded.traces()) == 1
