@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .calls import Call, Muted, Spec, begin, spec_of
+from .calls import Call, Spec, begin, spec_of
 from .claims import Claimable
 from .client import FluxLoopClient, default
 from .context import add_locator, current_is, remove_locator
