@@ -1,20 +1,15 @@
 """
-What recording a LangChain chain costs, beside a handler that does nothing.
+A LangChain chain of prompt, chat model and parser: bare, with a handler that does nothing, and with ours.
 
-Three programs take turns in small batches: bare, with a `BaseCallbackHandler` that ignores every event, and with
-ours writing to a file. Printed is what each handler adds to the bare program, and the ratio of the two. The aims:
-at most 4 for a chain that is invoked, at most 2 for a token of a streamed one.
+The floor is what langchain-core itself spends on telling a `BaseCallbackHandler` that ignores every event. A check
+reads back what was recorded.
 """
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import statistics
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import GenericFakeChatModel
@@ -26,80 +21,64 @@ from langchain_core.runnables import Runnable, RunnableConfig
 import fluxloop
 from fluxloop_langchain import FluxLoopCallbackHandler
 
-TOKENS = 200
-ROUNDS = 60
+from .registry import Ways, case
+from .results import Aim
 
 PROMPT = ChatPromptTemplate.from_messages([("system", "You are a friendly assistant."), ("user", "{question}")])
-LONG = " ".join(["word"] * (TOKENS // 2))
+QUESTION = {"question": "How do I get from the station to the museum?"}
+TOKENS = 200
+"""Of a streamed answer: words and the spaces between them."""
+
+Chain = Runnable[dict[str, str], str]
+Run = Callable[[Chain, RunnableConfig, int], object]
 
 
-def chain_that_says(text: str) -> Runnable[dict[str, str], str]:
+def _chain_that_says(text: str) -> Chain:
     model = GenericFakeChatModel(messages=itertools.repeat(AIMessage(text)))
     return PROMPT | model | StrOutputParser()
 
 
-SHORT_CHAIN, LONG_CHAIN = chain_that_says("Hello you there!"), chain_that_says(LONG)
-QUESTION = {"question": "How do I get from the station to the museum?"}
+def _compared(folder: Path, text: str, run: Run) -> Iterator[Ways]:
+    """Yield the ways of *run*, which is given a chain that says *text*, a configuration, and how often."""
+    fluxloop.configure(base_path=folder)
+    chain = _chain_that_says(text)
+    nothing: RunnableConfig = {"callbacks": [BaseCallbackHandler()]}
+    ours: RunnableConfig = {"callbacks": [FluxLoopCallbackHandler()]}
+
+    def check() -> list[str]:
+        traces = list(fluxloop.read_traces(folder))
+        wrong = [trace for trace in traces if trace.output != text or [o.type.name for o in trace.observations] != TREE]
+        return [f"{len(wrong)} of {len(traces)} traces are wrong"] if wrong or not traces else []
+
+    yield Ways(
+        bare=lambda calls: run(chain, {}, calls),
+        floor=lambda calls: run(chain, nothing, calls),
+        ours=lambda calls: run(chain, ours, calls),
+        check=check,
+    )
 
 
-def invoke(config: RunnableConfig) -> int:
-    for _ in range(10):
-        SHORT_CHAIN.invoke(QUESTION, config)
-    return 10
+TREE = ["CHAIN", "GENERATION"]
 
 
-def stream(config: RunnableConfig) -> int:
-    return len(list(LONG_CHAIN.stream(QUESTION, config)))
+@case("langchain-chain", calls=20, rounds=100, aim=Aim(4, "x"))
+def chain(folder: Path) -> Iterator[Ways]:
+    """Invoked, with an answer of a few words."""
+
+    def run(chain: Chain, config: RunnableConfig, calls: int) -> None:
+        for _ in range(calls):
+            chain.invoke(QUESTION, config)
+
+    yield from _compared(folder, "Take the tram.", run)
 
 
-def ainvoke(config: RunnableConfig) -> int:
-    async def several() -> None:
-        for _ in range(5):
-            await SHORT_CHAIN.ainvoke(QUESTION, config)
+@case("langchain-tokens", calls=2 * TOKENS, rounds=100, aim=Aim(2, "x"))
+def tokens(folder: Path) -> Iterator[Ways]:
+    """Streamed, with an answer of 200 tokens; a call is a token."""
 
-    LOOP.run_until_complete(several())
-    return 5
+    def run(chain: Chain, config: RunnableConfig, calls: int) -> None:
+        for _ in range(calls // TOKENS):
+            for _ in chain.stream(QUESTION, config):
+                pass
 
-
-LOOP = asyncio.new_event_loop()
-WORKLOADS = {"invoke": invoke, "stream, a token": stream, "ainvoke": ainvoke}
-
-
-def microseconds(workload: Callable[[RunnableConfig], int], config: RunnableConfig) -> float:
-    """Return how long one piece of *workload* takes."""
-    begun = time.perf_counter()
-    pieces = workload(config)
-    return (time.perf_counter() - begun) / pieces * 1e6
-
-
-def compare(workload: Callable[[RunnableConfig], int], configs: dict[str, RunnableConfig]) -> dict[str, float]:
-    """Return the time of a piece of *workload* by configuration: the fastest tenth of the rounds, without the noise."""
-    times: dict[str, list[float]] = {name: [] for name in configs}
-    for _ in range(ROUNDS):
-        for name, config in configs.items():
-            times[name].append(microseconds(workload, config))
-    return {name: statistics.quantiles(each, n=10)[0] for name, each in times.items()}
-
-
-def table() -> Iterator[str]:
-    """Yield the lines of the result."""
-    configs: dict[str, RunnableConfig] = {
-        "bare": {},
-        "nothing": {"callbacks": [BaseCallbackHandler()]},
-        "fluxloop": {"callbacks": [FluxLoopCallbackHandler()]},
-    }
-    yield f"{'us':16} {'bare':>8} {'nothing adds':>13} {'fluxloop adds':>14} {'ratio':>6}"
-    for name, workload in WORKLOADS.items():
-        for config in configs.values():
-            workload(config)
-        took = compare(workload, configs)
-        nothing, ours = took["nothing"] - took["bare"], took["fluxloop"] - took["bare"]
-        yield f"{name:16} {took['bare']:8.1f} {nothing:13.1f} {ours:14.1f} {ours / nothing:6.1f}"
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        fluxloop.configure(storage=sys.argv[1] if len(sys.argv) > 1 else "file", base_path=folder)
-        for line in table():
-            print(line, flush=True)
-        LOOP.close()
+    yield from _compared(folder, " ".join(["tram"] * (TOKENS // 2)) + " ", run)

@@ -1,36 +1,36 @@
 """
-The door through which adapters enter: observations opened and closed by key, for frameworks that report events.
+The door to the core: what frameworks are connected with, and all that an adapter may use of it.
 
-An adapter's events name a run and its parent by an id of the framework's. A `Ledger` keeps what is open
-under those ids and never touches the context variable, since events may come from any thread, late, or
-not at all: what is left open under an observation ends with it.
+Frameworks that report events by id have a `Ledger`; functions that can be wrapped are recorded as the decorators
+do it, with `recording`. A locator tells which observation is current inside a framework's step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any
 
-from .calls import Muted, Spec, spec_of
+from .calls import Call, Spec, begin, spec_of
 from .claims import Claimable
 from .client import FluxLoopClient, default
-from .context import _current, _standing, add_locator, current, current_is, remove_locator
+from .context import add_locator, current_is, remove_locator
 from .deltas import delta_text
-from .endings import error_details, message_of, register_ending, status_of
+from .endings import register_ending, status_of
 from .frameworks import Instrumenter, Recording, add_instrumenter
-from .ids import session_id as process_session_id
-from .kinds import ObservationLevel, ObservationType, Status
+from .kinds import ObservationType
+from .ledger import Entry, Ledger, deeper, happened, name_session
 from .lines import label_of
 from .notes import Notes, StreamNotes
-from .observations import OpenObservation, OpenTrace
+from .observations import OpenObservation
 from .recorder import NOTHING
+from .report import log
 from .scopes import OUTSIDE, Observing, is_outside
 from .usage import read_facts
 
 __all__ = [
     "NOTHING",
     "OUTSIDE",
+    "Call",
     "Claimable",
     "Entry",
     "Instrumenter",
@@ -39,9 +39,11 @@ __all__ = [
     "Observing",
     "OpenObservation",
     "Recording",
+    "Spec",
     "StreamNotes",
     "add_instrumenter",
     "add_locator",
+    "begin",
     "current_is",
     "deeper",
     "default",
@@ -50,6 +52,7 @@ __all__ = [
     "happened",
     "is_outside",
     "is_recorded_as",
+    "log",
     "name_session",
     "read_facts",
     "recording",
@@ -58,312 +61,6 @@ __all__ = [
     "remove_locator",
     "status_of",
 ]
-
-_label_of = lru_cache(maxsize=1_000)(label_of)
-
-
-class Entry:
-    """What the ledger keeps of one run of the framework's."""
-
-    __slots__ = ("about", "below", "is_folded", "key", "notes", "observation", "parent")
-
-    def __init__(self, key: Hashable, parent: Entry | None, is_folded: bool, about: Any):
-        self.key = key
-        self.parent = parent
-        self.observation: OpenObservation | None = None
-        """Its own, or the nearest recorded one above where it is folded; None where nothing is recorded."""
-        self.is_folded = is_folded
-        self.below: set[Entry] | None = None
-        self.notes: Any = None
-        """What it streamed so far; an adapter that is told of many small items may put notes of its own here."""
-        self.about = about
-        """Whatever the adapter wants to know of it again when runs below it begin."""
-
-    @property
-    def is_recorded(self) -> bool:
-        """Whether it has an observation of its own."""
-        return not self.is_folded and self.observation is not None and type(self.observation) is not Muted
-
-
-class Ledger:
-    """
-    The open observations of one adapter, by the framework's own ids.
-
-    Every method is harmless for a key it does not know, and none raises into the framework. What has
-    ended is forgotten, so a ledger's size is that of what runs right now. Events may come from many threads
-    at once: each step here is one operation on a dict or a set, hence no lock.
-    """
-
-    def __init__(self, client: FluxLoopClient = default) -> None:
-        self.client = client
-        self.entries: dict[Hashable, Entry] = {}
-        """The runs that are open; to be read by the adapter, and changed by the ledger alone."""
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self.entries
-
-    def start(
-        self,
-        key: Hashable,
-        kind: ObservationType,
-        name: str,
-        *,
-        parent: Hashable | None = None,
-        input: object = NOTHING,
-        metadata: Mapping[str, Any] | None = None,
-        fields: Mapping[str, Any] | None = None,
-        trace: Mapping[str, Any] | None = None,
-        is_folded: bool = False,
-        claimable: Claimable | None = None,
-        about: Any = None,
-        started: int | None = None,
-    ) -> OpenObservation | None:
-        """
-        Begin the observation of the run *key*, unless that is open already.
-
-        Args:
-            key: The framework's id of the run.
-            kind: Its type.
-            name: Its name.
-            parent: The id, or the entry, of the run it is part of; where that is unknown, what is current here
-                is the parent, and where nothing is, a trace is opened, named *name*. What user code inside the
-                parent has made current comes between the two.
-            input: The value to capture.
-            metadata: Put on the observation.
-            fields: Top-level fields of the record, such as ``model``.
-            trace: What a new trace is opened with: session_id, user_id, tags, metadata. One that is open
-                already takes over the session, unless it was given one.
-            is_folded: Make no observation; what is below nests under the nearest one that is recorded.
-            claimable: What tells the `tool`-decorated function, or the TOOL pushed by hand, that is this very
-                call: its name, input, output and exception are the record's.
-            about: See `Entry.about`.
-            started: When it began, by the recorder's `tick`, where that was not just now.
-
-        Returns:
-            The observation, or None where it is folded or nothing is recorded.
-        """
-        try:
-            above = parent if parent is None or type(parent) is Entry else self.entries.get(parent)
-            entry = Entry(key, above, is_folded, about)
-            if self.entries.setdefault(key, entry) is not entry:
-                return None
-            if above is not None:
-                if above.below is None:
-                    above.below = set()
-                above.below.add(entry)
-            if is_folded:
-                entry.observation = self._inside(above.observation) if above is not None else self._here()
-                return None
-            entry.observation = observation = self._begin(above, kind, name, input, trace, started)
-            if observation is None or type(observation) is Muted:
-                return None
-            if claimable is not None:
-                observation.claimable = claimable
-            if trace and above is None and observation.parent is not None:
-                name_session(observation.trace, trace.get("session_id"))
-            if metadata:
-                observation.metadata = dict(metadata)
-            if fields:
-                observation.note(**fields)
-            return observation
-        except Exception as exc:
-            self.client.broke("beginning it", exc)
-            return None
-
-    def _begin(
-        self,
-        above: Entry | None,
-        kind: ObservationType,
-        name: str,
-        given: object,
-        options: Mapping[str, Any] | None,
-        started: int | None,
-    ) -> OpenObservation | None:
-        here = self._inside(above.observation) if above is not None else self._here()
-        if here is None and above is not None and not above.is_folded:
-            return None
-        trace: OpenTrace | None
-        parent: OpenObservation | None
-        if here is None or (above is None and here.trace.is_closed):
-            trace, parent = self.client.open_trace(name, outer=here, **(options or {})), None
-        else:
-            trace, parent = here.trace, here
-        if trace is None or isinstance(parent, Muted):
-            return None
-        if not trace.is_recording:
-            return Muted(trace, Spec(self.client, kind, name)) if parent is None else None
-        recorder = trace.recorder
-        if not recorder.captures_input:
-            given = NOTHING
-        if started is None:
-            return OpenObservation(trace, parent, _label_of(kind, name), given)
-        start_ns = recorder.now() - (recorder.tick() - started)
-        observation = OpenObservation(trace, parent, _label_of(kind, name), given, start_ns=start_ns)
-        observation.started = started
-        return observation
-
-    def _here(self) -> OpenObservation | None:
-        return current() if self.client.is_default else self.client.innermost(current())
-
-    def _inside(self, step: OpenObservation | None) -> OpenObservation | None:
-        """Return what user code that runs inside *step* has made current, or else *step*."""
-        here = _current.get()
-        if here is not None and here.closed:
-            here = _standing(here)
-        if here is None or here is step or step is None:
-            return step
-        inner = deeper(here, step)
-        return inner if self.client.is_default else self.client.innermost(inner)
-
-    def get(self, key: Hashable) -> OpenObservation | None:
-        """Return the observation of the run *key*, or the nearest recorded one above it; None where there is none."""
-        entry = self.entries.get(key)
-        return entry.observation if entry is not None else None
-
-    def rename(self, key: Hashable, kind: ObservationType, name: str) -> None:
-        """Record the open run *key* as *kind* and *name*, where that shows only when it is under way."""
-        entry = key if type(key) is Entry else self.entries.get(key)
-        if entry is not None and entry.is_recorded and entry.observation is not None:
-            entry.observation.claim(_label_of(kind, name), NOTHING)
-
-    def event(
-        self,
-        name: str,
-        *,
-        parent: Hashable | None = None,
-        input: object = NOTHING,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Record a point in time in the run *parent*; where that is not recorded nothing happens."""
-        entry = self.entries.get(parent)
-        here = self._inside(entry.observation) if entry is not None else self._here()
-        if here is not None and here.trace.is_recording:
-            happened(here, name, input=input, metadata=metadata)
-
-    def saw(self, key: Hashable, item: object) -> None:
-        """Note an item that the run *key* streamed."""
-        entry = self.entries.get(key)
-        if entry is None or entry.is_folded or entry.observation is None or isinstance(entry.observation, Muted):
-            return
-        observation = entry.observation
-        recorder = observation.trace.recorder
-        try:
-            if entry.notes is None:
-                entry.notes = StreamNotes(observation)
-            if recorder.captures_output:
-                entry.notes.saw(item, recorder.tick() - observation.started)
-        except Exception as exc:
-            recorder.broke("noting an item", exc)
-
-    def finish(
-        self,
-        key: Hashable,
-        *,
-        output: object = NOTHING,
-        error: BaseException | str | None = None,
-        status: Status | None = None,
-        input: object = NOTHING,
-        metadata: Mapping[str, Any] | None = None,
-        fields: Mapping[str, Any] | None = None,
-    ) -> None:
-        """
-        End the run *key*, and first what is still open below it.
-
-        Args:
-            key: The framework's id of the run, or its entry.
-            output: What came of it; what it streamed, where nothing is given.
-            error: The exception that ended it, which also decides the status, or a text.
-            status: How it ended, where that is known better than by *error*.
-            input: The value to capture as its input, where it was not known at the start.
-            metadata: Added to the observation's.
-            fields: Added to the record's top-level fields; they win over what was read from its stream.
-        """
-        entry = self.entries.pop(key.key if type(key) is Entry else key, None)
-        if entry is None:
-            return
-        if entry.parent is not None and entry.parent.below is not None:
-            entry.parent.below.discard(entry)
-        if entry.below:
-            ending = status or (status_of(error) if isinstance(error, BaseException) else Status.SUCCESS)
-            for left_open in list(entry.below):
-                self.finish(left_open, status=_for_children(ending))
-        observation = entry.observation
-        if entry.is_folded or observation is None:
-            return
-        try:
-            if input is not NOTHING and observation.trace.recorder.captures_input:
-                observation.input = b',"input":' + observation.trace.recorder.encode(input, observation)
-            if metadata:
-                observation.describe(**metadata)
-            if entry.notes is not None:
-                output = self._streamed(entry.notes, observation, output, error is None and status is None)
-            if fields:
-                observation.note(**fields)
-            self._end(observation, output, error, status)
-        except Exception as exc:
-            observation.trace.recorder.broke("ending it", exc)
-
-    def _streamed(self, notes: StreamNotes, observation: OpenObservation, output: object, exhausted: bool) -> object:
-        streamed = notes.output("exhausted" if exhausted else "closed", None)
-        if notes.offsets_ms and observation.label.startswith('"type":"GENERATION"'):
-            observation.note(time_to_first_token_ms=notes.offsets_ms[0])
-        return streamed if output is NOTHING else output
-
-    def _end(
-        self, observation: OpenObservation, output: object, error: BaseException | str | None, status: Status | None
-    ) -> None:
-        if not observation.trace.recorder.captures_output:
-            output = NOTHING
-        if isinstance(error, BaseException):
-            ending = status or status_of(error)
-            if ending is Status.ERROR:
-                observation.describe(**error_details(error))
-                observation.end(ending, output, message_of(error))
-            else:
-                observation.end(ending, output)
-        elif error is not None:
-            observation.end(status or Status.ERROR, output, error)
-        else:
-            observation.end(status or Status.SUCCESS, output)
-
-    def close_all(self, status: Status = Status.ABANDONED) -> None:
-        """End every run that is still open, innermost first."""
-        for key in reversed(list(self.entries)):
-            self.finish(key, status=status)
-
-
-def _for_children(ending: Status) -> Status:
-    """Return how what was open below something ends, where only that something's own ending was told."""
-    return _BELOW.get(ending, ending)
-
-
-_BELOW = {Status.SUCCESS: Status.ABANDONED, Status.ERROR: Status.CANCELLED}
-
-
-def deeper(here: OpenObservation | None, there: OpenObservation | None) -> OpenObservation | None:
-    """
-    Return which of two current observations is the inner one, for a locator.
-
-    *here* is what the context variable says, *there* the framework's step that runs. Where *here* began
-    inside *there* it stays current; else the step does.
-    """
-    if there is None:
-        return here
-    above = here
-    while above is not None:
-        if above is there or above.id == there.id:
-            return here
-        above = above.parent if above.parent is not None else above.trace.outer
-    return there
-
-
-def name_session(trace: OpenTrace, session_id: str | None) -> None:
-    """Let *trace* belong to the framework's conversation *session_id*, unless the program named its session."""
-    if session_id is not None and trace.session_id == (trace.recorder.session_id or process_session_id()):
-        trace.adopt(session_id=session_id)
 
 
 def is_recorded_as(kind: ObservationType, func: object) -> bool:
@@ -403,28 +100,6 @@ def recording(
         notes: Makes what keeps notes of the stream a call returns, or is; the items as they are if None.
     """
     return client._recorded(func, name=name, kind=kind, opens_trace=opens_trace, bind=bind, notes=notes)
-
-
-def happened(
-    under: OpenObservation,
-    name: str,
-    *,
-    input: object = NOTHING,
-    output: object = NOTHING,
-    metadata: Mapping[str, Any] | None = None,
-    level: ObservationLevel = ObservationLevel.INFO,
-) -> None:
-    """Record a point in time under *under*, as EVENT; never raises."""
-    recorder = under.trace.recorder
-    try:
-        label = _label_of(ObservationType.EVENT, name)
-        event = OpenObservation(under.trace, under, label, input if recorder.captures_input else NOTHING)
-        event.level = level.name
-        if metadata:
-            event.metadata = dict(metadata)
-        event.happened(output if recorder.captures_output else NOTHING)
-    except Exception as exc:
-        recorder.broke("noting an event", exc)
 
 
 recording_here = default.recording_here

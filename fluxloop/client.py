@@ -129,7 +129,7 @@ class FluxLoopClient(Instruments):
         redactor = None
         if settings.redact:
             rules = Rules(settings.redact_keys, settings.redact_patterns, settings.redact_hook)
-            redactor = Redactor(rules, on_trouble=lambda message: self._counts.troubles.say("redact_hook", message))
+            redactor = Redactor(rules, on_trouble=lambda message: self._counts.troubles.say(message, message))
         limits = Limits(settings.max_leaf_bytes, settings.max_value_bytes, settings.max_depth)
         return Recorder(
             settings,

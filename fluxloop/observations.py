@@ -295,6 +295,12 @@ class OpenObservation:
         if self.metadata is not None:
             self.metadata.pop("traceback", None)
 
+    def backdate(self, started: int) -> None:
+        """Let it have begun at *started*, by the recorder's `tick`, which was before it was made."""
+        self.start_ns -= self.started - started
+        self.started = started
+        self.head = self._head(self.label)
+
     def describe(self, **metadata: Any) -> None:
         """Add to the record's metadata."""
         self.metadata = {**(self.metadata or {}), **metadata}
@@ -307,6 +313,12 @@ class OpenObservation:
             self.end(status, output, message_of(exc))
         else:
             self.end(status, output)
+
+    def take_back(self) -> None:
+        """Let it never have begun: no record of it is written."""
+        self.closed = True
+        if self.slot >= 0 and self.trace.recorder.journal is not None:
+            self.trace.recorder.journal.free(self.slot)
 
     def happened(self, output: object = NOTHING) -> None:
         """End it where it began: a point in time."""
@@ -358,12 +370,14 @@ class OpenObservation:
         if error is not None:
             result += b',"error":' + encode(error, self)
         parts = [self.head, self.input, span, result]
-        if self.metadata:
-            parts += (b',"metadata":', encode(self.metadata, self))
         if self.fields:
-            parts.append(members(encode(self.fields, self)))
+            # Together, as looking twice for what is to be masked costs more than the dict.
+            rest = {**self.fields, "metadata": self.metadata} if self.metadata else self.fields
+            parts.append(members(encode(rest, self)))
             if "usage" in self.fields:
                 self.trace.count_usage(self, self.fields["usage"])
+        elif self.metadata:
+            parts += (b',"metadata":', encode(self.metadata, self))
         return parts, result
 
     def _marks(self, recorder: Recorder) -> bytes:

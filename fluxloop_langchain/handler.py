@@ -20,7 +20,7 @@ from fluxloop.bridge import NOTHING, Claimable, Entry, default, register_ending,
 from . import events, payloads
 from .in_place import DONE, in_place
 from .ledgers import ledger_of
-from .runs import Run, name_of
+from .runs import AGENT_EDGES, Run, name_of
 from .tokens import TokenNotes
 
 KINDS = {
@@ -67,7 +67,7 @@ def _ends(read: events.EndReader, *, event: str = "") -> Any:
         try:
             entry = self.ledger.entries.get(run_id)
             if entry is None and event == "model":
-                entry = self.missed(run_id, extra)
+                entry = self.missed(run_id, extra.get("parent_run_id"), extra.get("tags"))
             elif entry is not None and entry.is_folded and isinstance(result, Exception):
                 entry = self.unfold(entry, result)
             if entry is not None and entry.about.handler is self:
@@ -141,14 +141,23 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
     on_agent_finish = _happens("agent_finish", payloads.attributes, only_in_agents=True)
 
     @in_place
-    def on_llm_new_token(self, token: Any, *, run_id: UUID, chunk: Any = None, **extra: Any) -> Any:
+    def on_llm_new_token(
+        self,
+        token: Any,
+        *,
+        run_id: UUID,
+        chunk: Any = None,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        **extra: Any,
+    ) -> Any:
         """Note a token, or a list of content blocks."""
         try:
-            entry = self.ledger.entries.get(run_id) or self.missed(run_id, extra)
+            entry = self.ledger.entries.get(run_id)
+            if entry is None or entry.notes is None:
+                entry = self._first_token(entry, run_id, parent_run_id, tags)
             if entry is not None and entry.about.handler is self:
-                notes = entry.notes or self._notes(entry)
-                if notes is not None:
-                    notes.note(token, chunk)
+                entry.notes.note(token, chunk)
         except Exception as exc:
             self.client.broke("noting an item", exc)
         return DONE
@@ -181,7 +190,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         above = run.above
         if above is None:
             _learn_control_flow()
-        elif run.is_agent_edge():
+        elif run.name in AGENT_EDGES and run.is_agent_edge():
             self.is_agent(above.parent)
         if run.event == "model" and run.id in self.ledger:
             self._left_to_others.add(run.id)
@@ -258,27 +267,30 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         """Return the top-level fields of the record of *run*, such as ``model``, as far as its start tells them."""
         return events.model_fields(run) if run.event == "model" else None
 
-    def missed(self, run_id: UUID, extra: dict[str, Any]) -> Entry | None:
+    def missed(self, run_id: UUID, parent_id: UUID | None, tags: list[str] | None) -> Entry | None:
         """
         Begin a model's run of whose start we were not told, and return its entry.
 
         Handlers that run inline, as LangGraph's own do, keep langchain-core from telling the others that a
         completion model started. A run that ended with what was above it is not begun again.
         """
-        parent_id = extra.get("parent_run_id")
         above = self.ledger.entries.get(parent_id)
         if run_id in self._left_to_others:
             self._left_to_others.discard(run_id)
         elif parent_id is None or above is not None:
-            run = Run(self, "model", run_id, "model", NOTHING, extra.get("tags") or [], {}, {}, above)
-            self.begin(run, events.same)
+            self.begin(Run(self, "model", run_id, "model", NOTHING, tags or [], {}, {}, above), events.same)
         return self.ledger.entries.get(run_id)
 
-    def _notes(self, entry: Entry) -> TokenNotes | None:
-        if not entry.is_recorded or entry.observation is None:
+    def _first_token(
+        self, entry: Entry | None, run_id: UUID, parent_id: UUID | None, tags: list[str] | None
+    ) -> Entry | None:
+        """Return the entry of a run that begins to stream, with notes; None where it is not recorded."""
+        entry = entry or self.missed(run_id, parent_id, tags)
+        if entry is None or not entry.is_recorded or entry.observation is None:
             return None
-        entry.notes = notes = TokenNotes(entry.observation)
-        return notes
+        if entry.about.handler is self:
+            entry.notes = TokenNotes(entry.observation)
+        return entry
 
 
 def _learn_control_flow() -> None:

@@ -90,12 +90,12 @@ class Run:
             return True
         if self.above is None or self.event != "chain":
             return False
-        if self.extra.get("run_type") in BETWEEN:
-            return True
         name = self.name
+        if self.extra.get("run_type") in BETWEEN or name.partition("<")[0] in PLUMBING:
+            return True
         if name in AGENT_LOOP:
             return self.metadata.get(MARK) == AGENT and self.node() == name
-        return name.partition("<")[0] in PLUMBING or self.is_agent_edge()
+        return name in AGENT_EDGES and self.is_agent_edge()
 
     def is_agent_edge(self) -> bool:
         """Whether the graph this runs in is an agent made by an older ``create_agent``."""

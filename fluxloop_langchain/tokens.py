@@ -7,6 +7,8 @@ new objects each time and changed by nobody, so that reading them late tells wha
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from fluxloop.bridge import OpenObservation, StreamNotes, delta_text
 
 
@@ -31,22 +33,27 @@ class TokenNotes(StreamNotes):
 
     def output(self, ended: str, returned: object) -> object:
         """As `StreamNotes.output`."""
-        events = [item for item in self.heard if item[1] is None]
-        if events:  # a model may send its tokens beside them, and says the same twice
-            self.heard = events
-        self.count += len(self.heard)
-        started = self.observation.started
-        for at, token, chunk in self.heard:
-            piece = token if type(token) is str else delta_text(chunk if chunk is not None else token) or ""
-            if not self.is_answered:
+        heard, self.heard = self.heard, []
+        if any(token is None for _, token, _ in heard):  # a model may send tokens beside them, which say the same
+            heard = [item for item in heard if item[1] is None]
+        self.count += len(heard)
+        if not self.is_answered:
+            for _, token, chunk in heard:
                 self.facts.saw(token if chunk is None else chunk)
-            if self.bytes_left > 0 and self.captures:
-                self.bytes_left -= len(piece)
-                self.offsets_ms.append((at - started) / 1_000_000)
-                self.items.append(piece)
-                self.pieces.append(piece)
-        self.heard = []
+        if self.captures:
+            started = self.observation.started
+            pieces = [token if type(token) is str else _text(token, chunk) for _, token, chunk in heard]
+            if sum(map(len, pieces)) > self.bytes_left:
+                ends = accumulate(map(len, pieces))
+                pieces = [piece for piece, end in zip(pieces, ends, strict=True) if end <= self.bytes_left]
+            self.offsets_ms = [(at - started) / 1_000_000 for at, _, _ in heard[: len(pieces)]]
+            self.items, self.pieces = [*pieces], pieces
         said = super().output(ended, returned)
         if self.is_answered and said and self.observation.metadata:
             self.observation.metadata["stream"]["items"] = said
         return said
+
+
+def _text(token: object, chunk: object) -> str:
+    """Return the text of a piece that is no text itself: a list of content blocks, or an event."""
+    return delta_text(token if chunk is None else chunk) or ""

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 from langgraph.pregel import Pregel
 
-from fluxloop.client import FluxLoopClient, default
+from fluxloop import FluxLoopClient
+from fluxloop.bridge import default
 
 from .attaching import attached, in_force
 from .cache import watched
@@ -51,7 +52,9 @@ def wrap_graph(graph: G, *, show_all: bool = False, client: FluxLoopClient = def
         return graph
     if not isinstance(graph, Pregel | RemoteGraph):
         hint = "; compile it first" if hasattr(graph, "compile") else ""
-        raise TypeError(f"wrap_graph takes a compiled graph, an @entrypoint or a RemoteGraph, got {kind.__name__}{hint}")
+        raise TypeError(
+            f"wrap_graph takes a compiled graph, an @entrypoint or a RemoteGraph, got {kind.__name__}{hint}"
+        )
     graph.__class__ = _wrapped(kind, show_all, client)
     return graph
 
@@ -109,7 +112,7 @@ def _remote_members(kind: Any, client: FluxLoopClient) -> dict[str, Any]:
 def _reduced(self: Any, protocol: Any) -> Any:
     """Pickle and copy it as the graph it was, to be wrapped again."""
     show_all, client = _options[type(self)]
-    bare = object.__new__(type(self).__base__)
+    bare: Any = object.__new__(type(self).__mro__[1])
     bare.__dict__.update(self.__dict__)
     again = wrap_graph if client is default else functools.partial(wrap_graph, client=client)
     return functools.partial(again, show_all=show_all) if show_all else again, (bare,)

@@ -65,7 +65,7 @@ def interruptions(traces: str | Path | Iterable[Trace] = "./traces") -> list[Int
             if event.type is not ObservationType.EVENT or not _tells(event):
                 continue
             if event.name == INTERRUPT:
-                found.append(_asked(event))
+                _add(found, _asked(event))
             elif event.name == RESUME:
                 found = [_answered(one, event) for one in found]
     return found
@@ -88,6 +88,16 @@ def _asked(event: ObservationData) -> Interruption:
     )
 
 
+def _add(found: list[Interruption], new: Interruption) -> None:
+    """Add *new*, unless it repeats a question that is open still: asked again after only others were answered."""
+    for index, one in enumerate(found):
+        asked_before = one.is_waiting and one.interrupt_id is not None and one.thread_id == new.thread_id
+        if asked_before and one.interrupt_id == new.interrupt_id:
+            found[index] = replace(one, checkpoint_id=new.checkpoint_id)
+            return
+    found.append(new)
+
+
 def _abandoned(one: Interruption, thread_id: str) -> Interruption:
     return replace(one, is_waiting=False) if one.is_waiting and one.thread_id == thread_id else one
 
@@ -104,6 +114,4 @@ def _answered(one: Interruption, event: ObservationData) -> Interruption:
         if one.interrupt_id not in by_id:
             return one
         answer = answer.get(one.interrupt_id) if isinstance(answer, dict) else answer
-    return replace(
-        one, answer=answer, answered_at=event.start_time, answered_in=event.trace_id, is_waiting=False
-    )
+    return replace(one, answer=answer, answered_at=event.start_time, answered_in=event.trace_id, is_waiting=False)

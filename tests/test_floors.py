@@ -25,7 +25,7 @@ FLOORS = {
     "serialization usage",
     1: "config env settings storage",
     2: "calls context manual notes observations recorder scopes streams threads",
-    3: "bridge client decorators reading recording",
+    3: "bridge client decorators ledger reading recording",
     4: "__main__ cli pytest_plugin testing",
     5: "/fluxloop_custom /fluxloop_langchain /fluxloop_langgraph",
     6: "/benchmarks /examples",

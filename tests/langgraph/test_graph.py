@@ -359,7 +359,7 @@ def test_other_peoples_handlers_hear_all_they_did(recorded):
     configured.invoke({"seen": []})
 
     assert ours[1].heard == bare[1].heard
-    assert ours[0].heard == bare[0].heard + ["LangGraph", "step_0", "step_1"]
+    assert ours[0].heard == [*bare[0].heard, "LangGraph", "step_0", "step_1"]
     assert len(recorded.traces()) == 2
 
 
@@ -500,9 +500,7 @@ def test_a_traced_node_in_a_wrapped_graph_is_one_observation(recorded):
     with pytest.raises(KeyError):
         wrap_graph(builder.compile()).invoke({"seen": []})
 
-    assert recorded.outline() == (
-        "CHAIN node [error: 'n']\nCHAIN LangGraph [error: 'n']\n  CHAIN node [error: 'n']"
-    )
+    assert recorded.outline() == ("CHAIN node [error: 'n']\nCHAIN LangGraph [error: 'n']\n  CHAIN node [error: 'n']")
 
 
 def test_a_traced_node_still_shows_the_subgraph_it_uses():

@@ -1,0 +1,351 @@
+"""
+Observations opened and closed by key, for frameworks that report events.
+
+An adapter's events name a run and its parent by an id of the framework's. A `Ledger` keeps what is open
+under those ids and never touches the context variable, since events may come from any thread, late, or
+not at all: what is left open under an observation ends with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from .calls import Muted, Spec
+from .claims import Claimable
+from .client import FluxLoopClient, default
+from .context import _current, _standing, current
+from .endings import error_details, message_of, status_of
+from .ids import session_id as process_session_id
+from .kinds import ObservationLevel, ObservationType, Status
+from .lines import label_of
+from .notes import StreamNotes
+from .observations import OpenObservation, OpenTrace
+from .recorder import NOTHING
+
+_label_of = lru_cache(maxsize=1_000)(label_of)
+
+
+class Entry:
+    """What the ledger keeps of one run of the framework's."""
+
+    __slots__ = ("about", "below", "is_folded", "is_recorded", "key", "notes", "observation", "parent")
+
+    def __init__(self, key: Hashable, parent: Entry | None, is_folded: bool, about: Any):
+        self.key = key
+        self.parent = parent
+        self.observation: OpenObservation | None = None
+        """Its own, or the nearest recorded one above where it is folded; None where nothing is recorded."""
+        self.is_folded = is_folded
+        self.is_recorded = False
+        """Whether it has an observation of its own."""
+        self.below: dict[Entry, None] | None = None
+        """What is open below it, in the order it began."""
+        self.notes: Any = None
+        """What it streamed so far; an adapter that is told of many small items may put notes of its own here."""
+        self.about = about
+        """Whatever the adapter wants to know of it again when runs below it begin."""
+
+
+class Ledger:
+    """
+    The open observations of one adapter, by the framework's own ids.
+
+    Every method is harmless for a key it does not know, and none raises into the framework. What has
+    ended is forgotten, so a ledger's size is that of what runs right now. Events may come from many threads
+    at once: each step here is one operation on a dict, hence no lock.
+    """
+
+    def __init__(self, client: FluxLoopClient = default) -> None:
+        self.client = client
+        self.entries: dict[Hashable, Entry] = {}
+        """The runs that are open; to be read by the adapter, and changed by the ledger alone."""
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self.entries
+
+    def start(
+        self,
+        key: Hashable,
+        kind: ObservationType,
+        name: str,
+        *,
+        parent: Hashable | None = None,
+        input: object = NOTHING,
+        metadata: Mapping[str, Any] | None = None,
+        fields: Mapping[str, Any] | None = None,
+        trace: Mapping[str, Any] | None = None,
+        is_folded: bool = False,
+        claimable: Claimable | None = None,
+        about: Any = None,
+        started: int | None = None,
+    ) -> OpenObservation | None:
+        """
+        Begin the observation of the run *key*, unless that is open already.
+
+        Args:
+            key: The framework's id of the run.
+            kind: Its type.
+            name: Its name.
+            parent: The id, or the entry, of the run it is part of; where that is unknown, what is current here
+                is the parent, and where nothing is, a trace is opened, named *name*. What user code inside the
+                parent has made current comes between the two.
+            input: The value to capture.
+            metadata: Put on the observation.
+            fields: Top-level fields of the record, such as ``model``.
+            trace: What a new trace is opened with: session_id, user_id, tags, metadata. One that is open
+                already takes over the session, unless it was given one.
+            is_folded: Make no observation; what is below nests under the nearest one that is recorded.
+            claimable: What tells the `tool`-decorated function, or the TOOL pushed by hand, that is this very
+                call: its name, input, output and exception are the record's.
+            about: See `Entry.about`.
+            started: When it began, by the recorder's `tick`, where that was not just now.
+
+        Returns:
+            The observation, or None where it is folded or nothing is recorded.
+        """
+        try:
+            above = parent if parent is None or type(parent) is Entry else self.entries.get(parent)
+            entry = Entry(key, above, is_folded, about)
+            if self.entries.setdefault(key, entry) is not entry:
+                return None
+            if above is None:
+                here = self._here()
+            else:
+                if above.below is None:
+                    above.below = {}
+                above.below[entry] = None
+                here = self._inside(above.observation)
+            if is_folded:
+                entry.observation = here
+                return None
+            entry.observation = observation = self._begin(above, here, kind, name, input, trace)
+            if observation is None or type(observation) is Muted:
+                return None
+            entry.is_recorded = True
+            if started is not None:
+                observation.backdate(started)
+            observation.claimable = claimable
+            if metadata:
+                observation.metadata = dict(metadata)
+            if fields:
+                observation.note(**fields)
+            return observation
+        except Exception as exc:
+            self.client.broke("beginning it", exc)
+            return None
+
+    def _begin(
+        self,
+        above: Entry | None,
+        here: OpenObservation | None,
+        kind: ObservationType,
+        name: str,
+        given: object,
+        options: Mapping[str, Any] | None,
+    ) -> OpenObservation | None:
+        if here is not None and not (above is None and here.trace.is_closed):
+            trace: OpenTrace | None = here.trace
+            parent: OpenObservation | None = here
+            if above is None and options:
+                name_session(here.trace, options.get("session_id"))
+        elif above is not None and not above.is_folded:
+            return None
+        else:
+            trace, parent = self.client.open_trace(name, outer=here, **(options or {})), None
+        if trace is None or type(parent) is Muted:
+            return None
+        if not trace.is_recording:
+            return Muted(trace, Spec(self.client, kind, name)) if parent is None else None
+        return OpenObservation(
+            trace, parent, _label_of(kind, name), given if trace.recorder.captures_input else NOTHING
+        )
+
+    def _here(self) -> OpenObservation | None:
+        return current() if self.client.is_default else self.client.innermost(current())
+
+    def _inside(self, step: OpenObservation | None) -> OpenObservation | None:
+        """Return what user code that runs inside *step* has made current, or else *step*."""
+        here = _current.get()
+        if here is None or step is None:
+            return step
+        if here.closed:
+            here = _standing(here)
+        inner = deeper(here, step)
+        return inner if self.client.is_default else self.client.innermost(inner)
+
+    def fold(self, entry: Entry) -> None:
+        """Take back the observation of a run that has only just begun, as if that had been folded."""
+        observation = entry.observation
+        if observation is not None and observation.parent is not None and entry.is_recorded:
+            entry.is_folded, entry.is_recorded, entry.observation = True, False, observation.parent
+            observation.take_back()
+
+    def get(self, key: Hashable) -> OpenObservation | None:
+        """Return the observation of the run *key*, or the nearest recorded one above it; None where there is none."""
+        entry = self.entries.get(key)
+        return entry.observation if entry is not None else None
+
+    def rename(self, key: Hashable, kind: ObservationType, name: str) -> None:
+        """Record the open run *key* as *kind* and *name*, where that shows only when it is under way."""
+        entry = key if type(key) is Entry else self.entries.get(key)
+        if entry is not None and entry.is_recorded and entry.observation is not None:
+            entry.observation.claim(_label_of(kind, name), NOTHING)
+
+    def event(
+        self,
+        name: str,
+        *,
+        parent: Hashable | None = None,
+        input: object = NOTHING,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record a point in time in the run *parent*; where that is not recorded nothing happens."""
+        entry = self.entries.get(parent)
+        here = self._inside(entry.observation) if entry is not None else self._here()
+        if here is not None and here.trace.is_recording:
+            happened(here, name, input=input, metadata=metadata)
+
+    def saw(self, key: Hashable, item: object) -> None:
+        """Note an item that the run *key* streamed."""
+        entry = self.entries.get(key)
+        if entry is None or not entry.is_recorded or entry.observation is None:
+            return
+        observation = entry.observation
+        recorder = observation.trace.recorder
+        try:
+            if entry.notes is None:
+                entry.notes = StreamNotes(observation)
+            if recorder.captures_output:
+                entry.notes.saw(item, recorder.tick() - observation.started)
+        except Exception as exc:
+            recorder.broke("noting an item", exc)
+
+    def finish(
+        self,
+        key: Hashable,
+        *,
+        output: object = NOTHING,
+        error: BaseException | str | None = None,
+        status: Status | None = None,
+        input: object = NOTHING,
+        metadata: Mapping[str, Any] | None = None,
+        fields: Mapping[str, Any] | None = None,
+    ) -> None:
+        """
+        End the run *key*, and first what is still open below it.
+
+        Args:
+            key: The framework's id of the run, or its entry.
+            output: What came of it; what it streamed, where nothing is given.
+            error: The exception that ended it, which also decides the status, or a text.
+            status: How it ended, where that is known better than by *error*.
+            input: The value to capture as its input, where it was not known at the start.
+            metadata: Added to the observation's.
+            fields: Added to the record's top-level fields; they win over what was read from its stream.
+        """
+        entry = self.entries.pop(key.key if type(key) is Entry else key, None)
+        if entry is None:
+            return
+        if entry.parent is not None and entry.parent.below is not None:
+            entry.parent.below.pop(entry, None)
+        if entry.below:
+            ending = status or (status_of(error) if isinstance(error, BaseException) else Status.SUCCESS)
+            for left_open in list(entry.below):
+                self.finish(left_open, status=_BELOW.get(ending, ending))
+        observation = entry.observation
+        if not entry.is_recorded or observation is None:
+            return
+        try:
+            if input is not NOTHING and observation.trace.recorder.captures_input:
+                observation.learn(input)
+            if metadata:
+                observation.describe(**metadata)
+            if entry.notes is not None:
+                output = _streamed(entry.notes, observation, output, error is None and status is None)
+            if fields:
+                observation.note(**fields)
+            _end(observation, output, error, status)
+        except Exception as exc:
+            observation.trace.recorder.broke("ending it", exc)
+
+    def close_all(self, status: Status = Status.ABANDONED) -> None:
+        """End every run that is still open, innermost first."""
+        for key in reversed(list(self.entries)):
+            self.finish(key, status=status)
+
+
+_BELOW = {Status.SUCCESS: Status.ABANDONED, Status.ERROR: Status.CANCELLED}
+"""How what was open below something ends, where only that something's own ending was told; other endings are shared."""
+
+
+def _streamed(notes: Any, observation: OpenObservation, output: object, is_exhausted: bool) -> object:
+    streamed = notes.output("exhausted" if is_exhausted else "closed", None)
+    if notes.offsets_ms and observation.label.startswith('"type":"GENERATION"'):
+        observation.note(time_to_first_token_ms=notes.offsets_ms[0])
+    return streamed if output is NOTHING else output
+
+
+def _end(
+    observation: OpenObservation, output: object, error: BaseException | str | None, status: Status | None
+) -> None:
+    if not observation.trace.recorder.captures_output:
+        output = NOTHING
+    if error is None:
+        observation.end(status or Status.SUCCESS, output)
+    elif isinstance(error, BaseException):
+        ending = status or status_of(error)
+        if ending is Status.ERROR:
+            observation.describe(**error_details(error))
+        observation.end(ending, output, message_of(error) if ending is Status.ERROR else None)
+    else:
+        observation.end(status or Status.ERROR, output, error)
+
+
+def deeper(here: OpenObservation | None, there: OpenObservation | None) -> OpenObservation | None:
+    """
+    Return which of two current observations is the inner one, for a locator.
+
+    *here* is what the context variable says, *there* the framework's step that runs. Where *here* began
+    inside *there* it stays current; else the step does.
+    """
+    if there is None:
+        return here
+    above = here
+    while above is not None:
+        if above is there or above.id == there.id:
+            return here
+        above = above.parent if above.parent is not None else above.trace.outer
+    return there
+
+
+def name_session(trace: OpenTrace, session_id: str | None) -> None:
+    """Let *trace* belong to the framework's conversation *session_id*, unless the program named its session."""
+    if session_id is not None and trace.session_id == (trace.recorder.session_id or process_session_id()):
+        trace.adopt(session_id=session_id)
+
+
+def happened(
+    under: OpenObservation,
+    name: str,
+    *,
+    input: object = NOTHING,
+    output: object = NOTHING,
+    metadata: Mapping[str, Any] | None = None,
+    level: ObservationLevel = ObservationLevel.INFO,
+) -> None:
+    """Record a point in time under *under*, as EVENT; never raises."""
+    recorder = under.trace.recorder
+    try:
+        label = _label_of(ObservationType.EVENT, name)
+        event = OpenObservation(under.trace, under, label, input if recorder.captures_input else NOTHING)
+        event.level = level.name
+        if metadata:
+            event.metadata = dict(metadata)
+        event.happened(output if recorder.captures_output else NOTHING)
+    except Exception as exc:
+        recorder.broke("noting an event", exc)

@@ -1,0 +1,203 @@
+"""
+However a run ends, all of it is closed, and nothing of it is left for the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+
+import graphs
+import pytest
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
+from langgraph.graph import START, MessagesState, StateGraph
+
+import fluxloop
+from fluxloop.testing import capture
+from fluxloop_langchain import FluxLoopCallbackHandler
+from fluxloop_langgraph import wrap_graph
+
+
+@pytest.fixture(autouse=True)
+def recorded():
+    """Record into memory; afterwards no run is open, and no failure of ours passed unseen."""
+    before = fluxloop.report().dropped
+    with capture() as captured:
+        yield captured
+        assert fluxloop.report().dropped == before
+        assert len(FluxLoopCallbackHandler().ledger) == 0
+
+
+def statuses(recorded):
+    return {one.name: one.status for trace in recorded.traces() for one in trace.observations}
+
+
+def slow_graph(seconds=30):
+    async def wait(state):
+        await asyncio.sleep(seconds)
+
+    builder = StateGraph(graphs.State)
+    builder.add_node("first", lambda state: {"n": 1})
+    builder.add_node("wait", wait)
+    builder.add_edge(START, "first")
+    builder.add_edge("first", "wait")
+    return wrap_graph(builder.compile())
+
+
+async def test_leaving_a_stream_of_messages_closes_model_node_and_graph(recorded):
+    """
+    V1: LangGraph tells nothing of the chat model that still speaks; it ends with its node, and nothing is an error.
+    """
+
+    async def talk(state):
+        model = GenericFakeChatModel(messages=iter([AIMessage(content="one two three four five six")]))
+        return {"messages": [await model.ainvoke(state["messages"])]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("talk", talk)
+    builder.add_edge(START, "talk")
+    stream = wrap_graph(builder.compile()).astream({"messages": [("user", "hi")]}, stream_mode="messages")
+    async for _ in stream:
+        break
+    await stream.aclose()
+
+    found = statuses(recorded)
+    assert found["LangGraph"] == "abandoned"
+    assert set(found.values()) <= {"abandoned", "cancelled", "success"}
+    assert len(found) == 3
+
+
+def test_leaving_a_sync_stream_abandons_the_run(recorded):
+    """
+    After a `break` the run is abandoned as soon as the stream is dropped, as the bare graph's would be.
+    """
+    for _ in wrap_graph(graphs.steps()).stream({"seen": []}):
+        break
+
+    assert statuses(recorded) == {"LangGraph": "abandoned", "step_0": "success"}
+
+
+@pytest.mark.parametrize("how", ["timeout", "cancel"])
+async def test_a_timeout_or_a_client_that_left_cancels_the_run(recorded, how):
+    """
+    Cancelled from outside, the node that ran and the graph are cancelled, and what was done before is a success.
+    """
+    task = asyncio.ensure_future(slow_graph().ainvoke({"seen": []}))
+    if how == "timeout":
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(task, 0.1)
+    else:
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    assert statuses(recorded) == {"LangGraph": "cancelled", "first": "success", "wait": "cancelled"}
+
+
+async def test_a_step_that_takes_too_long_is_a_failure(recorded):
+    """
+    The graph's own `step_timeout` is an error of the run; the node it cut off was cancelled.
+    """
+    graph = slow_graph()
+    graph.step_timeout = 0.1
+    with pytest.raises(TimeoutError):
+        await graph.ainvoke({"seen": []})
+
+    assert statuses(recorded) == {"LangGraph": "error", "first": "success", "wait": "cancelled"}
+
+
+async def test_a_node_that_takes_too_long_is_a_failure(recorded):
+    """
+    V29: `NodeTimeoutError` and `NodeCancelledError` are failures, not control flow.
+    """
+    errors = pytest.importorskip("langgraph.errors")
+    if not hasattr(errors, "NodeTimeoutError"):
+        pytest.skip("this LangGraph has no timeouts of nodes")
+
+    async def wait(state):
+        await asyncio.sleep(30)
+
+    def give_up(state):
+        raise asyncio.CancelledError
+
+    for node, options, error in ((wait, {"timeout": 0.05}, "NodeTimeoutError"), (give_up, {}, "NodeCancelledError")):
+        builder = StateGraph(graphs.State)
+        builder.add_node("node", node, **options)
+        builder.add_edge(START, "node")
+        with pytest.raises(getattr(errors, error)):
+            await wrap_graph(builder.compile()).ainvoke({"seen": []})
+
+        assert recorded.traces()[-1].status == "error"
+        assert recorded.traces()[-1].observations[0].metadata["error_type"] == error
+
+
+def test_an_error_is_told_once_where_it_happened_and_above(recorded):
+    """
+    Node and graph are errors with the exception's own text.
+    """
+    with pytest.raises(ValueError, match="no such page"):
+        wrap_graph(graphs.nested(graphs.failing())).invoke({"seen": []})
+
+    assert [line for line in recorded.outline().splitlines() if "error" in line] == [
+        "CHAIN LangGraph [error: no such page]",
+        "  CHAIN inner [error: no such page]",
+        "    CHAIN fail [error: no such page]",
+    ]
+
+
+async def test_nothing_leaks_into_the_next_run(recorded):
+    """
+    After a stream that was left open and forgotten, the next run is a whole trace of its own (thread 26).
+    """
+    graph = wrap_graph(graphs.steps())
+    stream = graph.astream({"seen": []})
+    await anext(stream)
+    assert fluxloop.get_current_context() is None
+    await graph.ainvoke({"seen": ["next"]})
+    await stream.aclose()
+    first, second = recorded.traces()
+
+    assert (first.status, second.status) == ("abandoned", "success")
+    assert [one.name for one in second.observations] == ["LangGraph", "step_0", "step_1"]
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_many_runs():
+    """
+    2,000 runs through one wrapped graph leave no object behind (threads 27, 28; V15).
+    """
+    graph = wrap_graph(graphs.asking_inside(checkpointer=None))
+    steps = wrap_graph(graphs.steps())
+
+    def runs(count):
+        with capture():
+            for _ in range(count):
+                steps.invoke({"seen": []})
+                graph.invoke({"seen": []})
+        gc.collect()
+        return len(gc.get_objects())
+
+    runs(50)
+    before = runs(50)
+    after = runs(1000)
+
+    assert after - before < 500
+
+
+def test_a_dropped_stream_is_closed_at_once(recorded):
+    """
+    Our look at the run does not keep it alive: without a reference left, it ends without the collector's help.
+    """
+    gc.disable()
+    try:
+        stream = wrap_graph(graphs.steps()).stream({"seen": []})
+        next(stream)
+        del stream
+        time.sleep(0)
+
+        assert recorded.traces()[0].status == "abandoned"
+    finally:
+        gc.enable()

@@ -1,0 +1,235 @@
+"""
+Runs that wait for a human, and the runs that bring the answer.
+"""
+
+from __future__ import annotations
+
+import graphs
+import pytest
+from graphs import THREAD
+from langchain_core.runnables import RunnableLambda
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import GraphInterrupt
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command, Send, interrupt
+
+import fluxloop
+from fluxloop.models import ObservationLevel
+from fluxloop.testing import capture
+from fluxloop_langgraph import interruptions, waiting, wrap_graph
+
+
+@pytest.fixture(autouse=True)
+def recorded():
+    """Record into memory, and let no failure of ours pass unseen."""
+    before = fluxloop.report().dropped
+    with capture() as captured:
+        yield captured
+        assert fluxloop.report().dropped == before
+
+
+def events(recorded, name):
+    return [one for trace in recorded.traces() for one in trace.observations if one.name == name]
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_an_interrupt_is_a_status_and_an_event_and_its_answer_is_one(recorded, is_async):
+    """
+    V2, V5, threads 1-3: the run ends as interrupted, what is asked is an EVENT, so is the answer; nothing is an error.
+    """
+    graph = wrap_graph(graphs.asking())
+    for given in ({"seen": []}, Command(resume="yes")):
+        await graph.ainvoke(given, THREAD) if is_async else graph.invoke(given, THREAD)
+
+    assert recorded.outline(inputs=True) == (
+        "CHAIN LangGraph({'seen': []}) [interrupted] -> {'seen': []}\n"
+        "  CHAIN ask({'seen': []}) [interrupted]\n"
+        "    EVENT interrupt({'question': 'go on?'})\n"
+        "CHAIN LangGraph({'__class__': 'Command', 'resume': 'yes'}) -> {'seen': ['yes', 'step_1'], 'n': 1}\n"
+        "  EVENT resume('yes')\n"
+        "  CHAIN ask({'seen': []}) -> {'seen': ['yes']}\n"
+        "  CHAIN after({'seen': ['yes']}) -> {'seen': ['step_1'], 'n': 1}"
+    )
+    assert {one.level for trace in recorded.traces() for one in trace.observations} == {ObservationLevel.INFO}
+
+
+def test_the_traces_of_question_and_answer_name_the_same_checkpoint(recorded):
+    """
+    V5, thread 6: thread id and checkpoint id, on both traces and both EVENTs, are those LangGraph saved.
+    """
+    graph = wrap_graph(graphs.asking())
+    graph.invoke({"seen": []}, THREAD)
+    state = graph.get_state(THREAD)
+    graph.invoke(Command(resume="yes"), THREAD)
+    place = {"thread_id": "t-1", "checkpoint_id": state.config["configurable"]["checkpoint_id"]}
+    (pending,) = state.tasks[0].interrupts
+    first, second = recorded.traces()
+
+    assert first.metadata["interrupted"] == {**place, "interrupt_ids": [pending.id]}
+    assert second.metadata["resumed"] == place
+    assert events(recorded, "interrupt")[0].metadata == {
+        **place,
+        "interrupt_id": pending.id,
+        "langgraph_node": "ask",
+    }
+    assert events(recorded, "resume")[0].metadata == place
+    assert (first.session_id, second.session_id) == ("t-1", "t-1")
+
+
+def test_an_interrupt_inside_a_subgraph_belongs_to_the_node_that_asks(recorded):
+    """
+    V2, V6: it passes through every graph around it; it is one EVENT, where it came from, and one resume.
+    """
+    graph = wrap_graph(graphs.asking_inside())
+    graph.invoke({"seen": []}, THREAD)
+    graph.invoke(Command(resume="yes"), THREAD)
+
+    assert [line.partition(" ->")[0] for line in recorded.outline().splitlines()] == [
+        "CHAIN LangGraph [interrupted]",
+        "  CHAIN before",
+        "  CHAIN inner [interrupted]",
+        "    CHAIN ask [interrupted]",
+        "      EVENT interrupt",
+        "CHAIN LangGraph",
+        "  EVENT resume",
+        "  CHAIN inner",
+        "    CHAIN ask",
+        "    CHAIN after",
+    ]
+
+
+@pytest.mark.parametrize("when", ["interrupt_before", "interrupt_after"])
+def test_a_graph_that_was_told_to_stop_at_a_node_is_interrupted(recorded, when):
+    """
+    V3: static interrupts raise nothing and call nobody but `on_interrupt`; still the run is one that waits.
+    """
+    graph = wrap_graph(graphs.steps(checkpointer=InMemorySaver(), **{when: ["step_0"]}))
+    graph.invoke({"seen": []}, THREAD)
+    stopped_at = graph.get_state(THREAD).config["configurable"]["checkpoint_id"]
+    graph.invoke(None, THREAD)
+    first, second = recorded.traces()
+    (event,) = events(recorded, "interrupt")
+
+    assert (first.status, second.status) == ("interrupted", "success")
+    assert event.metadata["when"] == when
+    assert event.metadata["checkpoint_id"] == second.metadata["resumed"]["checkpoint_id"] == stopped_at
+    assert event.metadata.get("langgraph_node") == ("step_0" if when == "interrupt_before" else None)
+
+
+def test_nodes_that_ask_at_once_are_answered_by_id(recorded):
+    """
+    Two interrupts of one step are two EVENTs under their nodes; answers given by id find theirs.
+    """
+    builder = StateGraph(graphs.State)
+    builder.add_node("plan", lambda state: {})
+    builder.add_node("ask", lambda state: {"seen": [interrupt(state["n"])]})
+    builder.add_edge(START, "plan")
+    builder.add_conditional_edges("plan", lambda state: [Send("ask", {"n": n}) for n in (1, 2)], ["ask"])
+    graph = wrap_graph(builder.compile(checkpointer=InMemorySaver()))
+    asked = {one.value: one.id for one in graph.invoke({"seen": []}, THREAD)["__interrupt__"]}
+    graph.invoke(Command(resume={asked[1]: "one"}), THREAD)
+    half = waiting(recorded.traces())
+    graph.invoke(Command(resume={asked[2]: "two"}), THREAD)
+
+    assert [one.asked for one in half] == [2]
+    assert waiting(recorded.traces()) == []
+    answered = {(one.asked, one.answer) for one in interruptions(recorded.traces()) if one.answer is not None}
+    assert answered == {(1, "one"), (2, "two")}
+
+
+def test_who_waits_for_a_human_can_be_read_from_the_records(recorded):
+    """
+    One function lists what is asked, by whom, since when, and the answer once there is one (thread 3).
+    """
+    graph = wrap_graph(graphs.asking())
+    for thread in "ab":
+        graph.invoke({"seen": []}, {"configurable": {"thread_id": thread}})
+    graph.invoke(Command(resume="no"), {"configurable": {"thread_id": "a"}})
+    answered, pending = interruptions(recorded.traces())
+
+    assert waiting(recorded.traces()) == [pending]
+    assert (pending.thread_id, pending.node, pending.asked) == ("b", "ask", {"question": "go on?"})
+    assert (answered.answer, answered.is_waiting) == ("no", False)
+    assert (answered.trace_id, answered.answered_in) == tuple(
+        trace.trace_id for trace in (recorded.traces()[0], recorded.traces()[2])
+    )
+
+
+def test_a_thread_that_got_new_input_waits_no_longer(recorded):
+    """
+    Input that is no answer begins anew, and what was asked before is off the table.
+    """
+    graph = wrap_graph(graphs.asking())
+    graph.invoke({"seen": []}, THREAD)
+    graph.invoke({"seen": ["something else"]}, THREAD)
+    first, second = interruptions(recorded.traces())
+
+    assert (first.is_waiting, first.answer, second.is_waiting) == (False, None, True)
+
+
+def test_who_waits_is_found_in_files(tmp_path):
+    """
+    The records of a folder tell it as well as those in memory.
+    """
+    fluxloop.configure(storage="file", base_path=tmp_path / "traces")
+    wrap_graph(graphs.asking()).invoke({"seen": []}, THREAD)
+    fluxloop.flush()
+
+    assert [one.asked for one in waiting(tmp_path / "traces")] == [{"question": "go on?"}]
+
+
+def test_handing_over_to_the_graph_around_is_no_error(recorded):
+    """
+    `Command.PARENT` steers by an exception; the node that raised it succeeded, and its command is its output.
+    """
+    wrap_graph(graphs.handing_over()).invoke({"seen": []})
+    (node,) = events(recorded, "hand_over")
+
+    assert {one.status for one in recorded.traces()[0].observations} == {"success"}
+    assert (node.output["__class__"], node.output["goto"]) == ("Command", "after")
+
+
+def test_control_flow_is_told_by_class_and_not_by_name(recorded):
+    """
+    Thread 4: an exception of the user's that is called GraphInterrupt is an error, a subclass of the real one is not.
+    """
+    fake = type("GraphInterrupt", (Exception,), {})("mine")
+    real = type("Mine", (GraphInterrupt,), {})(())
+    with pytest.raises(type(fake)):
+        wrap_graph(graphs.failing(fake)).invoke({"seen": []})
+    wrap_graph(graphs.failing(real)).invoke({"seen": []})
+
+    assert [one.status for one in events(recorded, "fail")] == ["error", "interrupted"]
+
+
+def test_an_interrupt_in_a_tool_or_runnable_is_no_error(recorded):
+    """
+    Thread 1: whatever runs inside the node that asks is interrupted as well.
+    """
+    builder = StateGraph(graphs.State)
+    builder.add_node("ask", lambda state: {"seen": [RunnableLambda(lambda n: interrupt(n)).invoke(1)]})
+    builder.add_edge(START, "ask")
+    wrap_graph(builder.compile(checkpointer=InMemorySaver())).invoke({"seen": []}, THREAD)
+
+    assert {one.status for one in recorded.traces()[0].observations if one.name != "interrupt"} == {"interrupted"}
+
+
+def test_a_drained_run_is_cancelled_and_waits_for_nobody(recorded):
+    """
+    V29: a run that was asked to stop can go on later; that is neither an error nor a question.
+    """
+    runtime = pytest.importorskip("langgraph.runtime")
+    if not hasattr(runtime, "RunControl"):
+        pytest.skip("this LangGraph cannot be drained")
+    control = runtime.RunControl()
+    builder = StateGraph(graphs.State)
+    builder.add_node("first", lambda state: control.request_drain("shutdown"))
+    builder.add_node("second", lambda state: {"n": 1})
+    builder.add_edge(START, "first")
+    builder.add_edge("first", "second")
+    graph = wrap_graph(builder.compile(checkpointer=InMemorySaver()))
+    with pytest.raises(Exception, match="shutdown"):
+        graph.invoke({"seen": []}, THREAD, control=control)
+
+    assert recorded.traces()[0].status == "cancelled"
+    assert waiting(recorded.traces()) == []
