@@ -9,7 +9,6 @@ is read from the exception that is passing while the SDK closes the span, since 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from .requirement import require
@@ -39,31 +38,6 @@ from .runs import Run, Trouble  # noqa: E402
 __all__ = ["FluxLoopTracingProcessor", "install", "uninstall"]
 
 _log = logging.getLogger("fluxloop")
-
-_TYPES = {
-    "agent": ObservationType.AGENT,
-    "task": ObservationType.CHAIN,
-    "turn": ObservationType.CHAIN,
-    "generation": ObservationType.GENERATION,
-    "response": ObservationType.GENERATION,
-    "transcription": ObservationType.GENERATION,
-    "speech": ObservationType.GENERATION,
-    "function": ObservationType.TOOL,
-    "guardrail": ObservationType.EVALUATION,
-}
-"""Our type of each of the SDK's span types; SPAN for all others."""
-
-_READERS: dict[str, Callable[[Any], tuple[object, object, payloads.Fields]]] = {
-    "generation": payloads.model_call,
-    "response": payloads.model_call,
-    "transcription": payloads.voice,
-    "speech": payloads.voice,
-    "handoff": payloads.handoff,
-    "guardrail": payloads.guardrail,
-    "mcp_tools": payloads.mcp_tools,
-    "custom": payloads.custom,
-}
-"""What reads input, output and fields of a span that has ended."""
 
 _STEPS = frozenset({"task", "turn"})
 """Span types that only say where in a run we are."""
@@ -183,7 +157,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             return
         run.observation = self._ledger.start(
             key,
-            _TYPES.get(kind, ObservationType.SPAN),
+            payloads.TYPES.get(kind, ObservationType.SPAN),
             payloads.name_of(data, kind),
             parent=above.key if above is not None else None,
             # A run that is taken up again goes on in the SDK's trace of before, of which nothing is told.
@@ -205,7 +179,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         elif run.kind == "function":
             self._tool_ends(key, run, span)
         else:
-            asked, said, fields = _READERS.get(run.kind, payloads.other)(data)
+            asked, said, fields = payloads.READERS.get(run.kind, payloads.other)(data)
             trouble = run.failed(span.error)
             if run.kind in _MODEL_CALLS:
                 run.heard(payloads.question_of(asked), payloads.text_of(said))
