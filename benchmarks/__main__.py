@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from . import instructions, registry
+from . import instructions, peers, registry
 from .measuring import compared
 from .results import Row
 from .table import as_dict, machine, table
@@ -31,8 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     counts = list(_counted(wanted)) if options.instructions else []
     if counts:
         print("\nInstructions a call, outside the kernel:", "", table(counts), sep="\n")
+    others = list(peers.measured(options.peers, is_quick=options.quick)) if options.peers is not None else []
+    if others:
+        print("\nOne span, beside other libraries whose server cannot be reached:", "", table(others), sep="\n")
     if options.json:
-        found = {"machine": about, "rows": [*map(as_dict, rows)], "instructions": [*map(as_dict, counts)]}
+        tables = {"rows": rows, "instructions": counts, "peers": others}
+        found = {"machine": about, **{name: [*map(as_dict, each)] for name, each in tables.items()}}
         options.json.write_text(json.dumps(found, indent=1) + "\n")
     return 1 if any(row.faults for row in rows) else 0
 
@@ -46,6 +50,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="a few rounds of each: to see that it works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found to FILE too")
     parser.add_argument("--instructions", action="store_true", help="count instructions as well (needs valgrind)")
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        metavar="PYTHON",
+        help="other tracing libraries too, installed here or for these interpreters",
+    )
     return parser
 
 

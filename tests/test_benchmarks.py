@@ -13,6 +13,7 @@ from pathlib import Path
 import offline
 import pytest
 
+import fluxloop
 from benchmarks.registry import CASES, REPORTS, load
 from benchmarks.results import Aim, Row, Spread
 from benchmarks.table import HEADINGS, table
@@ -57,6 +58,19 @@ def test_an_unknown_workload_is_named():
     assert done.returncode == 2
     assert "'smal'" in done.stderr
     assert "small" in done.stderr
+
+
+def test_the_program_that_peers_run_too_records_every_call(tmp_path):
+    """
+    What is measured of FluxLoop beside other libraries is the recording of each call, in their program.
+    """
+    program = ROOT / "benchmarks" / "peer_program.py"
+    command = [sys.executable, "-P", program, "fluxloop", tmp_path, "20"]
+    done = subprocess.run(command, env=offline.environment(), capture_output=True, text=True)
+    agents = [len(trace.children(trace.roots[0])) for trace in fluxloop.read_traces(tmp_path)]
+
+    assert json.loads(done.stdout)["us"] > 0
+    assert agents == [2] * 11
 
 
 @pytest.mark.parametrize(
