@@ -11,8 +11,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from . import instructions, registry
+from . import instructions, peers, registry
 from .measuring import compared
+from .registry import Case
 from .results import Row
 from .table import as_dict, machine, table
 
@@ -21,51 +22,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for; 1 if something came out wrong. An aim that is missed is shown, and is no failure."""
     for name in [name for name in os.environ if name.startswith("FLUXLOOP_")]:
         del os.environ[name]  # what is measured are the defaults
-    left_out = registry.load()
-    options = _parser().parse_args(arguments)
-    wanted = options.workload or [*registry.CASES, *registry.REPORTS]
+    known = list(registry.modules_of_workloads())
+    parser = _parser(known)
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.workload if name not in known]:
+        parser.error(f"there is no workload {unknown[0]!r}; there are {', '.join(known)}")
+    wanted = options.workload or known
     about = machine()
-    print(", ".join(f"{name} {value}" for name, value in about.items()), *left_out, "", sep="\n")
+    print(", ".join(f"{name} {value}" for name, value in about.items()), "", sep="\n")
     rows = list(_measured(wanted, options.quick))
     print(table(rows))
     counts = list(_counted(wanted)) if options.instructions else []
     if counts:
         print("\nInstructions a call, outside the kernel:", "", table(counts), sep="\n")
+    others = list(peers.measured(options.peers, is_quick=options.quick)) if options.peers is not None else []
+    if others:
+        print("\nOne span, beside other libraries whose server cannot be reached:", "", table(others), sep="\n")
     if options.json:
-        found = {"machine": about, "rows": [*map(as_dict, rows)], "instructions": [*map(as_dict, counts)]}
+        tables = {"rows": rows, "instructions": counts, "peers": others}
+        found = {"machine": about, **{name: [*map(as_dict, each)] for name, each in tables.items()}}
         options.json.write_text(json.dumps(found, indent=1) + "\n")
     return 1 if any(row.faults for row in rows) else 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(known: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What recording costs, beside a floor.")
-    known = [*registry.CASES, *registry.REPORTS]
-    parser.add_argument(
-        "workload", nargs="*", choices=[[], *known], metavar="workload", help=f"any of {' '.join(known)}"
-    )
+    parser.add_argument("workload", nargs="*", help=f"any of {', '.join(known)}; all without one")
     parser.add_argument("--quick", action="store_true", help="a few rounds of each: to see that it works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found to FILE too")
     parser.add_argument("--instructions", action="store_true", help="count instructions as well (needs valgrind)")
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        metavar="PYTHON",
+        help="other tracing libraries too, installed here or for these interpreters",
+    )
     return parser
 
 
 def _measured(names: Sequence[str], is_quick: bool) -> Iterator[Row]:
     for name in names:
         _say(name)
-        if name in registry.CASES:
-            yield compared(registry.CASES[name], is_quick=is_quick)
-        else:
-            yield registry.REPORTS[name](is_quick)
+        try:
+            workload = registry.found(name)
+        except ModuleNotFoundError as exc:
+            yield Row(name, note=f"left out: {exc.name} is not installed")
+            continue
+        yield compared(workload, is_quick=is_quick) if isinstance(workload, Case) else workload(is_quick)
 
 
 def _counted(names: Sequence[str]) -> Iterator[Row]:
     if not instructions.is_available():
         print("\nvalgrind is not installed: no instructions counted")
         return
-    for name in names:
-        if name in registry.CASES:
-            _say(f"{name}, counting")
-            yield instructions.counted(registry.CASES[name])
+    for case in [registry.CASES[name] for name in names if name in registry.CASES]:
+        _say(f"{case.name}, counting")
+        yield instructions.counted(case)
 
 
 def _say(name: str) -> None:

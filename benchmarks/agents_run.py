@@ -1,24 +1,21 @@
 """
 What recording adds to a run of the Agents SDK with one function call: two turns, two model calls, one tool.
 
-The same run three times over, taken in turns so that a busy machine is busy for all: with the SDK's tracing off,
-with a processor that does nothing, and with ours writing to files. Prints microseconds, and ratios to the bare run.
+Three set-ups take turns, so that a busy machine is busy for all: the SDK's tracing off, a processor that does
+nothing, and ours writing to files.
 
-    python benchmarks/agents_run.py [runs]
+    python -m benchmarks.agents_run [--quick]
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import sys
 import tempfile
 import time
 from statistics import median
 from typing import Any
-
-os.environ.setdefault("OPENAI_AGENTS_DISABLE_TRACING", "false")
 
 from agents import Agent, Model, ModelResponse, Runner, Usage, function_tool, set_tracing_disabled, tracing
 from agents.tracing import generation_span
@@ -26,6 +23,9 @@ from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessa
 
 import fluxloop
 from fluxloop_custom.openai_agents import FluxLoopTracingProcessor
+
+from .registry import report
+from .results import Aim, Row, Spread
 
 CALL = ResponseFunctionToolCall(id="fc", call_id="call", name="add", arguments='{"a": 1, "b": 2}', type="function_call")
 TEXT = ResponseOutputText(text="three", type="output_text", annotations=[], logprobs=[])
@@ -75,34 +75,47 @@ async def run_us() -> float:
     return (time.perf_counter() - began) * 1_000_000
 
 
-async def measure(runs: int) -> dict[str, float]:
-    """Return the median of each set-up, in microseconds."""
-    ours, idle = FluxLoopTracingProcessor(), Idle()
-    set_ups: dict[str, list[Any] | None] = {"tracing off": None, "idle processor": [idle], "fluxloop": [ours]}
+async def measure(runs: int) -> dict[str, list[float]]:
+    """Return how long each run took with each set-up, in microseconds."""
+    set_ups: dict[str, list[Any] | None] = {"off": None, "idle": [Idle()], "ours": [FluxLoopTracingProcessor()]}
     times: dict[str, list[float]] = {name: [] for name in set_ups}
+    gc.disable()
     for number in range(runs + 20):
         for name, processors in set_ups.items():
             set_tracing_disabled(processors is None)
             tracing.set_trace_processors(processors or [])
-            gc.disable()
             taken = await run_us()
-            gc.enable()
             if number >= 20:  # the first ones fill caches
                 times[name].append(taken)
-    return {name: median(each) for name, each in times.items()}
+        gc.collect(0)
+    gc.enable()
+    return times
 
 
-def main(runs: int = 300) -> None:
-    """Measure and print."""
+@report("agents-run")
+def agents_run(quick: bool) -> Row:
+    """What our processor adds to a run, beside the SDK's tracing with a processor that does nothing."""
     with tempfile.TemporaryDirectory() as folder:
         fluxloop.configure(storage="file", base_path=folder)
-        times = asyncio.run(measure(runs))
+        times = asyncio.run(measure(60 if quick else 400))
         fluxloop.shutdown()
-    bare = times["tracing off"]
-    for name, taken in times.items():
-        print(f"{name:<16}{taken:9.0f} us   {taken / bare:5.2f} x   + {taken - bare:.0f} us")
-    print(f"FluxLoop adds {times['fluxloop'] - times['idle processor']:.0f} us to what the SDK's tracing costs")
+        fluxloop.reset_config()
+    added = [ours - idle for ours, idle in zip(times["ours"], times["idle"], strict=True)]
+    bare, idle = median(times["off"]), median(times["idle"])
+    return Row(
+        "agents-run",
+        bare=bare,
+        floor=idle - bare,
+        ours=median(added),
+        figure=Spread.of(added),
+        figure_unit="us",
+        aim=Aim(250, "us"),
+        note=f"floor: a processor that does nothing; ours: {median(added) / bare:.2f} of the bare run on top of it",
+    )
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    row = agents_run("--quick" in sys.argv)
+    print(
+        f"bare {row.bare:.0f} us, the SDK's tracing + {row.floor:.0f} us, FluxLoop + {row.ours:.0f} us ({row.figure})"
+    )

@@ -70,8 +70,9 @@ def _total(name: str, way: str, calls: int) -> int:
 
 
 def _run(name: str, way: str, calls: int) -> None:
-    registry.load()
-    with prepared(registry.CASES[name]) as (ways, _):
+    case = registry.found(name)
+    assert isinstance(case, Case)
+    with prepared(case) as (ways, _):
         getattr(ways, way)(calls)
 
 

@@ -2,8 +2,8 @@
 Time the ways of a case side by side.
 
 The ways take turns, round after round, each round beginning with another one, and are compared within their round:
-what the machine does meanwhile falls on all of them alike. Time is the thread's own CPU time, in the program and in
-the kernel, so that other programs count little; nothing that is timed here waits.
+what the machine does meanwhile falls on all of them alike. Time is the process's own CPU time, in all its threads and
+in the kernel, so that other programs count little; nothing that is timed here waits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import thread_time_ns
+from time import process_time_ns
 
 import fluxloop
 
@@ -46,25 +46,28 @@ def compared(case: Case, *, is_quick: bool = False) -> Row:
         by_name = {name: way for name in WAYS if (way := getattr(ways, name)) is not None}
         times = _interleaved(by_name, case.calls, rounds, folder)
         faults = tuple(ways.check()) if ways.check is not None else ()
+    bare = times["bare"]
     added = {
-        name: [(own - bare) / case.calls for own, bare in zip(times[name], times["bare"], strict=True)]
-        for name in by_name
+        name: [(own - base) / case.calls for own, base in zip(times[name], bare, strict=True)]
+        for name in ("floor", "ours")
+        if name in times
     }
-    spreads = {name: Spread.of(values).middle / 1_000 for name, values in added.items()}
-    is_ratio = "floor" in added
-    figures = (
-        [ours / floor for ours, floor in zip(added["ours"], added["floor"], strict=True)] if is_ratio else added["ours"]
-    )
+    unit = case.aim.unit if case.aim is not None else "x" if "floor" in added else "ns"
+    figures = added["ours"]
+    if unit != "ns":
+        per_call = added["floor"] if unit == "x" else [base / case.calls for base in bare]
+        figures = [ours / other for ours, other in zip(figures, per_call, strict=True)]
+    us = {name: Spread.of(values).middle / 1_000 for name, values in added.items()}
     return Row(
         case.name,
-        bare=Spread.of(times["bare"]).middle / case.calls / 1_000,
-        floor=spreads.get("floor"),
-        ours=spreads["ours"],
+        bare=Spread.of(bare).middle / case.calls / 1_000,
+        floor=us.get("floor"),
+        ours=us["ours"],
         figure=Spread.of(figures),
-        figure_unit="x" if is_ratio else "ns",
+        figure_unit=unit,
         aim=case.aim,
         faults=faults,
-        note="0 lost, 0 under a wrong parent" if ways.check is not None and not faults else "",
+        note="all read back, nothing lost or misplaced" if ways.check is not None and not faults else "",
     )
 
 
@@ -76,9 +79,9 @@ def _interleaved(ways: Mapping[str, Way], calls: int, rounds: int, folder: Path)
     for number in range(rounds + 1):
         for name in order:
             way = ways[name]
-            begun = thread_time_ns()
+            begun = process_time_ns()
             way(calls)
-            ended = thread_time_ns()
+            ended = process_time_ns()
             if number:
                 times[name].append(ended - begun)
         order.append(order.pop(0))

@@ -2,17 +2,17 @@
 The workloads there are, each under its name.
 
 A module of this package adds its own by decorating a function with `case`, for what is compared call by call, or
-with `report`, for what is measured in another way. A module whose framework is not installed is left out.
+with `report`, for what is measured in another way; it is imported when its turn comes.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 
 from .results import Aim, Row
 
@@ -79,14 +79,32 @@ def report(name: str) -> Callable[[Report], Report]:
     return add
 
 
-def load() -> list[str]:
-    """Import every module of this package, so that it adds its workloads; return what was left out, and why."""
-    left_out = []
-    for module in iter_modules([str(Path(__file__).parent)]):
-        if module.name.startswith("_"):
-            continue
-        try:
-            import_module(f"{__package__}.{module.name}")
-        except ModuleNotFoundError as exc:
-            left_out.append(f"{module.name}: {exc.name} is not installed")
-    return left_out
+def modules_of_workloads() -> dict[str, str]:
+    """
+    Return the module of each workload, by name: our own workloads first, then those of the adapters.
+
+    The names are read from the sources, so that no framework is imported before its turn: what it leaves in memory
+    would be in the figures of all that follows.
+    """
+    folder = Path(__file__).parent
+    others = sorted({path.stem for path in folder.glob("*.py")} - {*_OURS, __name__.rpartition(".")[2]})
+    return {
+        name: module for module in (*_OURS, *others) for name in _NAME.findall((folder / f"{module}.py").read_text())
+    }
+
+
+def found(name: str) -> Case | Report:
+    """
+    Return the workload *name*.
+
+    Raises:
+        ModuleNotFoundError: If the framework that it measures is not installed.
+    """
+    import_module(f"{__package__}.{modules_of_workloads()[name]}")
+    return CASES.get(name) or REPORTS[name]
+
+
+_OURS = ("calls", "starting", "endurance")
+"""The modules whose workloads need no framework."""
+
+_NAME = re.compile(r'^@(?:case|report)\(\s*"([^"]+)"', re.MULTILINE)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import quantiles
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,11 @@ class Aim:
     """The most a figure may come to."""
 
     most: float
-    unit: str
-    """``x`` for a ratio, ``ns`` for time added to a call."""
+    unit: Literal["x", "of bare", "ns"] = "x"
+    """What is limited: what we add over what the floor adds, what we add over the bare call, or just what we add."""
 
     def __str__(self) -> str:
-        return f"<= {self.most:g} {self.unit}"
+        return f"<= {self.most:,.10g} {self.unit}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from .results import Row
@@ -26,8 +26,18 @@ def machine() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "python": sys.version.split()[0],
-        **{name: version(name) for name in ("fluxloop", "orjson", "pydantic")},
+        **{name: found for name in _PARTS if (found := _version(name)) is not None},
     }
+
+
+_PARTS = ("fluxloop", "orjson", "pydantic", "langchain-core", "langgraph", "openai-agents")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -69,4 +79,4 @@ def _amount(value: float | None, unit: str) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 20 else f"{value:.2f}"
+    return f"{value:,.0f}" if abs(value) >= 20 else f"{value:.2f}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .calls import spec_of
+from .calls import Call, Spec, begin, spec_of
 from .claims import Claimable
 from .client import FluxLoopClient, default
 from .context import add_locator, current_is, remove_locator
@@ -23,12 +23,14 @@ from .lines import label_of
 from .notes import Notes, StreamNotes
 from .observations import OpenObservation
 from .recorder import NOTHING
+from .report import log
 from .scopes import OUTSIDE, Observing, is_outside
 from .usage import read_facts
 
 __all__ = [
     "NOTHING",
     "OUTSIDE",
+    "Call",
     "Claimable",
     "Entry",
     "Instrumenter",
@@ -37,9 +39,11 @@ __all__ = [
     "Observing",
     "OpenObservation",
     "Recording",
+    "Spec",
     "StreamNotes",
     "add_instrumenter",
     "add_locator",
+    "begin",
     "current_is",
     "deeper",
     "default",
@@ -48,6 +52,7 @@ __all__ = [
     "happened",
     "is_outside",
     "is_recorded_as",
+    "log",
     "name_session",
     "read_facts",
     "recording",

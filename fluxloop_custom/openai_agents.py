@@ -9,7 +9,6 @@ is read from the exception that is passing while the SDK closes the span, since 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from .requirement import require
@@ -39,31 +38,6 @@ from .runs import Run, Trouble  # noqa: E402
 __all__ = ["FluxLoopTracingProcessor", "install", "uninstall"]
 
 _log = logging.getLogger("fluxloop")
-
-_TYPES = {
-    "agent": ObservationType.AGENT,
-    "task": ObservationType.CHAIN,
-    "turn": ObservationType.CHAIN,
-    "generation": ObservationType.GENERATION,
-    "response": ObservationType.GENERATION,
-    "transcription": ObservationType.GENERATION,
-    "speech": ObservationType.GENERATION,
-    "function": ObservationType.TOOL,
-    "guardrail": ObservationType.EVALUATION,
-}
-"""Our type of each of the SDK's span types; SPAN for all others."""
-
-_READERS: dict[str, Callable[[Any], tuple[object, object, payloads.Fields]]] = {
-    "generation": payloads.model_call,
-    "response": payloads.model_call,
-    "transcription": payloads.voice,
-    "speech": payloads.voice,
-    "handoff": payloads.handoff,
-    "guardrail": payloads.guardrail,
-    "mcp_tools": payloads.mcp_tools,
-    "custom": payloads.custom,
-}
-"""What reads input, output and fields of a span that has ended."""
 
 _STEPS = frozenset({"task", "turn"})
 """Span types that only say where in a run we are."""
@@ -98,19 +72,32 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
 
     def on_trace_start(self, trace: tracing.Trace) -> None:
         """Open a trace, or take a place in the one that is open."""
-        self._safely(self._trace_starts, trace)
+        try:
+            self._trace_starts(trace)
+        except Exception as exc:
+            self._broke(exc)
 
     def on_trace_end(self, trace: tracing.Trace) -> None:
         """Close what was opened."""
-        self._safely(self._trace_ends, trace)
+        try:
+            self._trace_ends(trace)
+        except Exception as exc:
+            self._broke(exc)
 
     def on_span_start(self, span: tracing.Span[Any]) -> None:
         """Begin an observation."""
-        self._safely(self._span_starts, span)
+        try:
+            self._span_starts(span)
+        except Exception as exc:
+            self._broke(exc)
 
     def on_span_end(self, span: tracing.Span[Any]) -> None:
         """End it."""
-        self._safely(self._span_ends, span)
+        try:
+            self._span_ends(span)
+        except Exception as exc:
+            self._broke(exc)
+            self._ledger.finish(span.span_id)  # what could not be read has ended all the same
 
     def shutdown(self) -> None:
         """End what is still open, and let go; the SDK calls this when the program ends."""
@@ -124,23 +111,17 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         """Wait until what was recorded has left the process."""
         self._ledger.client.flush(timeout=_FLUSH_S)
 
-    def _safely(self, do: Callable[[Any], None], what: Any) -> None:
-        try:
-            do(what)
-        except Exception as exc:
-            self._ledger.client.broke("following an agent's run", exc)
-            if do == self._span_ends:
-                self._ledger.finish(what.span_id)  # what could not be read has ended all the same
+    def _broke(self, exc: Exception) -> None:
+        self._ledger.client.broke("following an agent's run", exc)
 
     def _locate(self, here: OpenObservation | None) -> OpenObservation | None:
         """Return the observation of the span whose code is running, where it is the inner one."""
         if not self._runs:
             return here
         span = tracing.get_current_span()
-        if span is not None:
-            return deeper(here, self._ledger.get(span.span_id))
-        trace = tracing.get_current_trace()
-        return deeper(here, self._ledger.get(trace.trace_id)) if trace is not None else here
+        running = span.span_id if span is not None else getattr(tracing.get_current_trace(), "trace_id", None)
+        run = self._runs.get(running) if running is not None else None
+        return deeper(here, self._ledger.get(run.key)) if run is not None else here
 
     def _trace_starts(self, trace: Any) -> None:
         key = trace.trace_id
@@ -151,7 +132,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         is_inside = here is not None and not here.trace.is_closed
         if here is not None and is_inside:
             name_session(here.trace, getattr(trace, "group_id", None))
-        run = self._runs[key] = Run("trace", None)
+        run = self._runs[key] = Run("trace", None, key)
         run.observation = self._ledger.start(
             key, ObservationType.CHAIN, trace.name, trace=_about(trace), is_folded=is_inside
         )
@@ -166,20 +147,21 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         key, data = span.span_id, span.span_data
         if key in self._runs:
             return
-        parent = span.parent_id or span.trace_id
-        above = self._runs.get(parent)
+        above = self._runs.get(span.parent_id or span.trace_id)
         if above is None and (span.parent_id is not None or span.trace_id in _recorded_by):
             return  # what it is part of has ended, or is another processor's
         kind = data.type
-        run = self._runs[key] = Run(kind, above)
+        run = self._runs[key] = Run(kind, above, key)
+        if above is not None and kind in _STEPS and not self._shows_steps:
+            run.key = above.key  # what begins inside belongs to what is around
+            return
         run.observation = self._ledger.start(
             key,
-            _TYPES.get(kind, ObservationType.SPAN),
+            payloads.TYPES.get(kind, ObservationType.SPAN),
             payloads.name_of(data, kind),
-            parent=parent if above is not None else None,
+            parent=above.key if above is not None else None,
             # A run that is taken up again goes on in the SDK's trace of before, of which nothing is told.
             trace=_about(tracing.get_current_trace()) if above is None else None,
-            is_folded=kind in _STEPS and above is not None and not self._shows_steps,
         )
         if kind == "function" and run.observation is not None:
             run.tool = function_tools.being_called()
@@ -197,7 +179,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         elif run.kind == "function":
             self._tool_ends(key, run, span)
         else:
-            asked, said, fields = _READERS.get(run.kind, payloads.other)(data)
+            asked, said, fields = payloads.READERS.get(run.kind, payloads.other)(data)
             trouble = run.failed(span.error)
             if run.kind in _MODEL_CALLS:
                 run.heard(payloads.question_of(asked), payloads.text_of(said))
@@ -250,8 +232,9 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         metadata: payloads.Fields | None = None,
     ) -> None:
         observation = run.observation
-        if observation is None:  # folded: how it ended matters to what it leaves open
-            self._ledger.finish(key, error=trouble and trouble[0])
+        if observation is None:
+            if run.key == key:  # how it ended matters to what it leaves open
+                self._ledger.finish(key, error=trouble and trouble[0])
             return
         if asked is not NOTHING and observation.trace.recorder.captures_input:
             observation.learn(asked)

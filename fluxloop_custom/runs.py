@@ -30,6 +30,7 @@ class Run:
         "handled",
         "has_model_call",
         "is_withheld",
+        "key",
         "kind",
         "observation",
         "said",
@@ -37,9 +38,11 @@ class Run:
         "trouble",
     )
 
-    def __init__(self, kind: str, above: Run | None) -> None:
+    def __init__(self, kind: str, above: Run | None, key: str) -> None:
         self.kind = kind
         self.above = above
+        self.key = key
+        """What the ledger has it under: its id, or that of what is around it, where it makes no observation."""
         self.handled = sys.exc_info()[1]
         """What the program is dealing with already, in an ``except`` block around the run."""
         self.observation: OpenObservation | None = None

@@ -8,9 +8,10 @@ With the SDK's ``trace_include_sensitive_data`` off they hold neither inputs nor
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from fluxloop import ObservationType
 from fluxloop.bridge import NOTHING
 from fluxloop.usage import read_usage
 
@@ -174,3 +175,29 @@ def _kept(parameters: object) -> Fields | None:
         return None
     kept = {name: parameters[name] for name in _PARAMETERS if parameters.get(name) is not None}
     return {name: _plain(value) for name, value in kept.items()} or None
+
+
+TYPES = {
+    "agent": ObservationType.AGENT,
+    "task": ObservationType.CHAIN,
+    "turn": ObservationType.CHAIN,
+    "generation": ObservationType.GENERATION,
+    "response": ObservationType.GENERATION,
+    "transcription": ObservationType.GENERATION,
+    "speech": ObservationType.GENERATION,
+    "function": ObservationType.TOOL,
+    "guardrail": ObservationType.EVALUATION,
+}
+"""Our type of each of the SDK's span types; SPAN for all others."""
+
+READERS: dict[str, Callable[[Any], tuple[object, object, Fields]]] = {
+    "generation": model_call,
+    "response": model_call,
+    "transcription": voice,
+    "speech": voice,
+    "handoff": handoff,
+    "guardrail": guardrail,
+    "mcp_tools": mcp_tools,
+    "custom": custom,
+}
+"""What reads input, output and fields of a span that has ended."""

@@ -22,6 +22,8 @@ MAX_ITEMS = 3
 """The longest list or dict that stands as it is, if what it holds does."""
 
 _SCALARS = (str, int, float, bool, type(None))
+_MISSING: Any = object()
+"""Stands where a key was not in the state, since None may be."""
 
 
 def changes(before: Mapping[str, Any] | None, output: object, reducers: Mapping[str, str]) -> dict[str, Any]:
@@ -35,17 +37,17 @@ def changes(before: Mapping[str, Any] | None, output: object, reducers: Mapping[
     """
     told: dict[str, Any] = {}
     left_out = 0
-    for key, value in _updates(output):
-        known = before is not None and key in before
-        old = before[key] if before is not None and known else None
-        if known and _is_same(old, value):
+    state: Mapping[str, Any] = before or {}
+    for key, value in output.items() if type(output) is dict else _updates(output):
+        old = state.get(key, _MISSING)
+        if key not in reducers and (old is value or _is_same(old, value)):
             continue
         if len(told) >= MAX_KEYS:
             left_out += 1
-        elif key in reducers:
+        elif key in reducers:  # which may change it even with the value that it has
             told[key] = {reducers[key]: short(value)}
         else:
-            told[key] = {"from": short(old), "to": short(value)} if known else {"to": short(value)}
+            told[key] = {"to": short(value)} if old is _MISSING else {"from": short(old), "to": short(value)}
     if left_out:
         told["…"] = f"{left_out} more"
     return told
@@ -53,8 +55,9 @@ def changes(before: Mapping[str, Any] | None, output: object, reducers: Mapping[
 
 def _updates(output: object) -> Iterator[tuple[str, Any]]:
     if type(output) is dict:
-        for key, value in output.items():
-            yield str(key), value
+        yield from output.items()
+    elif type(output) is tuple and len(output) == 2 and type(output[0]) is str:
+        yield output
     elif isinstance(output, list | tuple):
         for one in output:
             yield from _updates(one)
@@ -64,14 +67,14 @@ def _updates(output: object) -> Iterator[tuple[str, Any]]:
 
 def _is_same(old: object, new: object) -> bool:
     """Whether nothing changed; only plain values are compared, as comparing others would run code of the user's."""
-    return old is new or (type(old) is type(new) and isinstance(old, _SCALARS) and old == new)
+    return type(old) is type(new) and type(old) in _SCALARS and bool(old == new)
 
 
 def short(value: Any) -> Any:
     """Return *value* where it is small, else its type and size."""
     kind = type(value)
-    if kind is str:
-        return value if len(value) <= MAX_CHARS else f"str of {len(value):,} characters"
+    if kind is str and len(value) > MAX_CHARS:
+        return f"str of {len(value):,} characters"
     if kind in _SCALARS:
         return value
     if kind in (list, tuple, set, frozenset, dict):

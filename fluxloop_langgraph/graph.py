@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 from langgraph.pregel import Pregel
 
-from fluxloop.client import FluxLoopClient, default
+from fluxloop import FluxLoopClient
+from fluxloop.bridge import default
 
 from .attaching import attached, in_force
 from .cache import watched
@@ -111,7 +112,7 @@ def _remote_members(kind: Any, client: FluxLoopClient) -> dict[str, Any]:
 def _reduced(self: Any, protocol: Any) -> Any:
     """Pickle and copy it as the graph it was, to be wrapped again."""
     show_all, client = _options[type(self)]
-    bare = object.__new__(type(self).__base__)
+    bare: Any = object.__new__(type(self).__mro__[1])
     bare.__dict__.update(self.__dict__)
     again = wrap_graph if client is default else functools.partial(wrap_graph, client=client)
     return functools.partial(again, show_all=show_all) if show_all else again, (bare,)

@@ -13,14 +13,12 @@ from weakref import ReferenceType
 
 from langchain_core.tracers.base import BaseTracer
 
-from fluxloop.bridge import Entry
-from fluxloop.client import FluxLoopClient, default
-from fluxloop.kinds import ObservationType, Status
-from fluxloop.observations import OpenObservation
+from fluxloop import FluxLoopClient, ObservationType, Status
+from fluxloop.bridge import Entry, OpenObservation, default
 from fluxloop_langchain import FluxLoopCallbackHandler
 from fluxloop_langchain.events import Ending, StartReader
 from fluxloop_langchain.in_place import DONE, in_place
-from fluxloop_langchain.runs import Run
+from fluxloop_langchain.runs import AGENT_LOOP, Run
 
 from . import interrupts
 from .changes import changes
@@ -30,6 +28,9 @@ from .topology import facts_of
 
 UNNAMED = frozenset({"LangGraph", "RunnableCallable"})
 """What LangGraph calls graphs and edges that nobody gave a name."""
+
+
+UNIMPORTANT = UNNAMED | AGENT_LOOP
 
 
 class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
@@ -50,8 +51,8 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         self.root: UUID | None = None
         """The run of the graph itself."""
         self.loop: ReferenceType[Any] | None = None
-        self.states: dict[UUID, dict[str, Any]] = {}
-        """What the nodes that run now were given, as it was when they began."""
+        self.states: dict[UUID, dict[str, Any] | None] = {}
+        """The nodes that run now, each with the state it was given, as that was when it began."""
         self.attempts: dict[tuple[object, object], int] = {}
         self.asked: dict[str, interrupts.Asked] = {}
         """Who has asked a human during this call, by the id of the interrupt."""
@@ -81,11 +82,13 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             entry.observation.describe(**self._graph_facts(run))
 
     def is_folded(self, run: Run) -> bool:
-        """As `FluxLoopCallbackHandler.is_folded`; and what a node consists of, if that is a graph or edge without a name."""
+        """As `FluxLoopCallbackHandler.is_folded`; and what a node consists of, if a graph or edge without a name."""
         if super().is_folded(run):
             return True
-        if self.show_all or run.event != "chain" or run.above is None or run.name not in UNNAMED:
+        if self.show_all or run.event != "chain" or run.above is None or run.name not in UNIMPORTANT:
             return False
+        if run.name in AGENT_LOOP:
+            return run.node() == run.name and self._facts(run).is_agent
         above = run.above.about
         return run.name != "LangGraph" or self._facts(above).is_graph(above.node())
 
@@ -97,8 +100,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         node = run.node() if run.event == "chain" and run.above is not None else None
         if node is None or run.above is None:
             return {}
-        if type(run.given) is dict:
-            self.states[run.id] = run.given.copy()
+        self.states[run.id] = run.given.copy() if type(run.given) is dict else None
         if self.resuming is not None:
             self._resume()
         about: dict[str, Any] = {}
@@ -139,13 +141,15 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         observation = self._observation(run.id)
         if observation is None:
             return
+        if facts_of(self.graph).is_agent:
+            self.is_agent(self.ledger.entries.get(run.id))
         mermaid = facts_of(self.graph).mermaid()
         if mermaid is not None:
             observation.trace.metadata.setdefault("topology", mermaid)
         self.resuming = run if not interrupts.ARE_TOLD and interrupts.answers(run.given) else None
 
     def _observation(self, run_id: object) -> OpenObservation | None:
-        entry = self.ledger.entries.get(run_id)  # type: ignore[arg-type]
+        entry = self.ledger.entries.get(run_id)
         return entry.observation if entry is not None and entry.is_recorded else None
 
     def end(self, run: Run, result: Any, ending: Ending) -> None:
@@ -153,12 +157,19 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         if run.event == "chain":
             if isinstance(result, BaseException):
                 self._failed(run, result, ending)
-            elif (state := self.states.pop(run.id, None)) is not None or run.node() is not None:
-                if changed := changes(state, result, self._facts(run).reducers):
-                    ending["metadata"] = {**ending.get("metadata", {}), "changes": changed}
+            else:
+                self._changed(run, result, ending)
             if run.id == self.root or run.id in self.paused:
                 self._stops(run, result, ending)
         super().end(run, result, ending)
+
+    def _changed(self, run: Run, result: Any, ending: Ending) -> None:
+        """Note in the *ending* of a node's run what the node changed in the state."""
+        state = self.states.pop(run.id, None)
+        if state is None and run.node() is None:
+            return
+        if changed := changes(state, result, self._facts(run).reducers):
+            ending["metadata"] = {**ending.get("metadata", {}), "changes": changed}
 
     def _failed(self, run: Run, error: BaseException, ending: Ending) -> None:
         """Complete the *ending* of a run that was left by *error*, which may steer the graph rather than fail it."""
@@ -223,7 +234,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def _graph_running(self) -> Any:
         """Return the entry or id of the graph's run that goes on here: the call's own, or a subgraph's in a node."""
-        entry = self.ledger.entries.get(interrupts.running_step())  # type: ignore[arg-type]
+        entry = self.ledger.entries.get(interrupts.running_step())
         if entry is None or entry.about.handler is not self:
             return self.root
         below = [one for one in tuple(entry.below or ()) if one.about is not None and one.about.event == "chain"]

@@ -18,11 +18,8 @@ from langgraph import errors
 from langgraph.errors import GraphInterrupt, ParentCommand
 from langgraph.types import Command
 
-from fluxloop.bridge import NOTHING
-from fluxloop.endings import register_ending
-from fluxloop.kinds import ObservationType, Status
-from fluxloop.lines import label_of
-from fluxloop.observations import OpenObservation
+from fluxloop import Status
+from fluxloop.bridge import NOTHING, OpenObservation, happened, register_ending
 from fluxloop_langchain.runs import Run
 
 __all__ = ["ARE_TOLD", "GraphCallbackHandler", "GraphDrained", "GraphInterrupt", "ParentCommand"]
@@ -33,7 +30,7 @@ try:
     ARE_TOLD = True
     """Whether this LangGraph tells handlers of interrupts."""
 except ModuleNotFoundError:
-    GraphCallbackHandler = type("GraphCallbackHandler", (BaseCallbackHandler,), {})  # type: ignore[misc]
+    GraphCallbackHandler = type("GraphCallbackHandler", (BaseCallbackHandler,), {})  # type: ignore[assignment,misc]
     ARE_TOLD = False
 
 GraphDrained: type[BaseException] = getattr(errors, "GraphDrained", type("GraphDrained", (errors.GraphBubbleUp,), {}))
@@ -74,7 +71,13 @@ def guessed(loop: Any, asked: Mapping[str, Asked]) -> Told | None:
     status = getattr(loop, "status", None)
     if not asked and status not in ("interrupt_before", "interrupt_after"):
         return None
-    return Told(status or "pending", _checkpoint_id(loop), tuple(one.interrupt for one in asked.values()))
+    return left(loop, asked)
+
+
+def left(loop: Any, asked: Mapping[str, Asked]) -> Told:
+    """Return what there is to tell of a run that stopped with nobody told why."""
+    status = getattr(loop, "status", "pending")
+    return Told(status, _checkpoint_id(loop), tuple(one.interrupt for one in asked.values()))
 
 
 def _checkpoint_id(loop: Any) -> str | None:
@@ -87,10 +90,10 @@ def waits(observation: OpenObservation, run: Run, told: Any, asked: Mapping[str,
     for one in told.interrupts:
         by = asked.get(one.id)
         about = {**place, "interrupt_id": one.id} | ({"langgraph_node": by.node} if by is not None else {})
-        _happened(by.observation if by is not None else observation, INTERRUPT, one.value, about)
+        happened(by.observation if by is not None else observation, INTERRUPT, input=one.value, metadata=about)
     if not told.interrupts:
         about = {**place, "when": told.status} | _next_nodes(told.status, loop)
-        _happened(observation, INTERRUPT, NOTHING, about)
+        happened(observation, INTERRUPT, input=NOTHING, metadata=about)
     asks = {"interrupt_ids": [one.id for one in told.interrupts]} if told.interrupts else {}
     observation.describe(**place, **asks)
     observation.trace.metadata["interrupted"] = place | asks
@@ -111,8 +114,9 @@ def resumed(observation: OpenObservation, run: Run, checkpoint_id: str | None) -
     """Record that *run* goes on from a checkpoint, and the answer it was given."""
     place = _place(run, checkpoint_id)
     answer = run.given.resume if isinstance(run.given, Command) else NOTHING
-    by_id = type(answer) is dict and bool(answer) and all(map(_INTERRUPT_ID, map(str, answer)))
-    _happened(observation, RESUME, answer, place | ({"interrupt_ids": list(answer)} if by_id else {}))
+    by_id = list(answer) if isinstance(answer, dict) and answer and all(map(_INTERRUPT_ID, map(str, answer))) else []
+    about = {**place, "interrupt_ids": by_id} if by_id else place
+    happened(observation, RESUME, input=answer, metadata=about)
     observation.describe(**place)
     observation.trace.metadata["resumed"] = place
 
@@ -120,13 +124,6 @@ def resumed(observation: OpenObservation, run: Run, checkpoint_id: str | None) -
 def _place(run: Run, checkpoint_id: str | None) -> dict[str, Any]:
     about = {"thread_id": run.metadata.get("thread_id"), "checkpoint_id": checkpoint_id}
     return {name: str(item) for name, item in about.items() if item}
-
-
-def _happened(parent: OpenObservation, name: str, given: object, metadata: dict[str, Any]) -> None:
-    captures = parent.trace.recorder.captures_input
-    event = OpenObservation(parent.trace, parent, label_of(ObservationType.EVENT, name), given if captures else NOTHING)
-    event.metadata = metadata
-    event.happened()
 
 
 def running_step() -> object:

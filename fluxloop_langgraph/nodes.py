@@ -13,9 +13,8 @@ from typing import Any, TypeVar, overload
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import var_child_runnable_config
 
-from fluxloop.calls import Call, Spec, begin
-from fluxloop.client import FluxLoopClient, default
-from fluxloop.kinds import ObservationType
+from fluxloop import FluxLoopClient, ObservationType
+from fluxloop.bridge import Call, Spec, begin, default
 from fluxloop_langchain.ledgers import ledger_of
 
 from . import interrupts  # lets what steers a graph be no error
@@ -51,13 +50,13 @@ def trace_node(func: Any = None, /, *, name: str | None = None, client: FluxLoop
 def _traced(func: Any, *, name: str | None, client: FluxLoopClient) -> Any:
     if isinstance(func, Runnable) or not callable(func):
         raise TypeError(f"trace_node takes a node's function, got {type(func).__name__}; see wrap_graph for graphs")
-    called = name or getattr(func, "__name__", type(func).__name__)
+    called = str(name or getattr(func, "__name__", type(func).__name__))
     is_named = name is not None
 
     def recording(state: Any) -> Any:
         return _recording(client, called, is_named, state)
 
-    if inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(getattr(func, "__call__", None)):
+    if inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(type(func).__call__):
 
         async def node(*args: Any, **kwargs: Any) -> Any:
             with recording(_state(args, kwargs)) as call:

@@ -10,7 +10,7 @@ from typing import Any
 
 from langgraph.pregel.remote import RemoteGraph
 
-from fluxloop.client import FluxLoopClient
+from fluxloop import FluxLoopClient
 
 __all__ = ["RemoteGraph", "recorded_remote"]
 

@@ -12,7 +12,10 @@ from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from langgraph.pregel import Pregel
 
-from fluxloop.report import log
+from fluxloop.bridge import log
+
+AGENT_STATE = frozenset({"messages", "jump_to", "structured_response"})
+"""The keys that the state of every agent made by ``create_agent`` has."""
 
 _known: WeakKeyDictionary[Any, Facts] = WeakKeyDictionary()
 
@@ -55,6 +58,12 @@ class Facts:
         channels = getattr(self._graph(), "channels", {})
         found = ((name, getattr(channel, "operator", None)) for name, channel in channels.items())
         return {name: getattr(made, "__name__", "reduce").strip("_") for name, made in found if made is not None}
+
+    @cached_property
+    def is_agent(self) -> bool:
+        """Whether ``create_agent`` made it; older releases of langchain say so by nothing but its nodes and state."""
+        graph = self._graph()
+        return "model" in getattr(graph, "nodes", ()) and set(getattr(graph, "channels", ())) >= AGENT_STATE
 
     def is_graph(self, node: str | None) -> bool:
         """Whether the node called *node* is itself a graph."""

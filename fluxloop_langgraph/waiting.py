@@ -91,10 +91,10 @@ def _asked(event: ObservationData) -> Interruption:
 def _add(found: list[Interruption], new: Interruption) -> None:
     """Add *new*, unless it repeats a question that is open still: asked again after only others were answered."""
     for index, one in enumerate(found):
-        if one.is_waiting and one.interrupt_id is not None and one.thread_id == new.thread_id:
-            if one.interrupt_id == new.interrupt_id:
-                found[index] = replace(one, checkpoint_id=new.checkpoint_id)
-                return
+        asked_before = one.is_waiting and one.interrupt_id is not None and one.thread_id == new.thread_id
+        if asked_before and one.interrupt_id == new.interrupt_id:
+            found[index] = replace(one, checkpoint_id=new.checkpoint_id)
+            return
     found.append(new)
 
 

@@ -13,33 +13,59 @@ from pathlib import Path
 import offline
 import pytest
 
-from benchmarks.registry import CASES, REPORTS, load
+import fluxloop
+from benchmarks.registry import CASES, REPORTS, Case, found, modules_of_workloads
 from benchmarks.results import Aim, Row, Spread
 from benchmarks.table import HEADINGS, table
 
 ROOT = Path(__file__).parent.parent
 
 
-def test_a_quick_run_prints_a_row_for_each_workload_and_nothing_comes_out_wrong(tmp_path):
+OURS = [name for name, module in modules_of_workloads().items() if "_" not in module]
+"""The workloads that need no framework."""
+
+
+@pytest.mark.parametrize("names", [OURS, pytest.param([], marks=pytest.mark.slow)], ids=["ours", "all"])
+def test_a_quick_run_prints_a_row_for_each_workload_and_nothing_comes_out_wrong(tmp_path, names):
     """
     `python -m benchmarks --quick` measures every workload, loses nothing, and prints a table.
     """
-    load()
     file = tmp_path / "found.json"
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--quick", "--json", str(file)],
+        [sys.executable, "-m", "benchmarks", *names, "--quick", "--json", str(file)],
         cwd=ROOT,
         env=offline.environment(),
         capture_output=True,
         text=True,
     )
-    found = json.loads(file.read_text())
+    rows = json.loads(file.read_text())["rows"]
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert printed_rows(done.stdout) == [*CASES, *REPORTS]
-    assert [row["workload"] for row in found["rows"]] == [*CASES, *REPORTS]
-    assert [row["faults"] for row in found["rows"] if row["faults"]] == []
-    assert [row["workload"] for row in found["rows"] if row["aim"] and not row["figure"]["middle"] > 0] == []
+    assert printed_rows(done.stdout) == (names or [*modules_of_workloads()])
+    assert [row["workload"] for row in rows] == printed_rows(done.stdout)
+    assert [row["faults"] for row in rows if row["faults"]] == []
+    assert [row["workload"] for row in rows if row["aim"] and not row["figure"]["middle"] > 0] == []
+
+
+def test_every_workload_is_known_by_the_name_it_registers():
+    """
+    Names are read from the sources of the modules, and each leads to the workload of that name.
+    """
+    assert {"small", "large-redacted", "import", "kill"} <= set(OURS)
+    for name in OURS:
+        workload = found(name)
+
+        assert isinstance(workload, Case) is (name in CASES)
+        assert workload is (CASES.get(name) or REPORTS[name])
+
+
+def test_every_workload_is_explained():
+    """
+    Each workload has its line in the table of `docs/benchmarks.md`.
+    """
+    explained = re.findall(r"^\| `([\w-]+)` ", (ROOT / "docs/benchmarks.md").read_text(), re.MULTILINE)
+
+    assert explained == [*modules_of_workloads()]
 
 
 def test_an_unknown_workload_is_named():
@@ -55,8 +81,20 @@ def test_an_unknown_workload_is_named():
     )
 
     assert done.returncode == 2
-    assert "'smal'" in done.stderr
-    assert "small" in done.stderr
+    assert "there is no workload 'smal'; there are small, large," in " ".join(done.stderr.split())
+
+
+def test_the_program_that_peers_run_too_records_every_call(tmp_path):
+    """
+    What is measured of FluxLoop beside other libraries is the recording of each call, in their program.
+    """
+    program = ROOT / "benchmarks" / "peer_program.py"
+    command = [sys.executable, "-P", program, "fluxloop", tmp_path, "20"]
+    done = subprocess.run(command, env=offline.environment(), capture_output=True, text=True)
+    agents = [len(trace.children(trace.roots[0])) for trace in fluxloop.read_traces(tmp_path)]
+
+    assert json.loads(done.stdout)["us"] > 0
+    assert agents == [2] * 11
 
 
 @pytest.mark.parametrize(

@@ -150,15 +150,15 @@ async def test_a_cancelled_stream_is_no_success():
     assert set(endings(captured.traces()[0]).values()) == {"cancelled"}
 
 
-async def test_a_stream_that_nobody_reads_to_its_end_ends_as_the_run_does():
-    """Whoever stops reading does not stop the SDK's run, which ends well."""
+async def test_a_stream_that_is_closed_early_is_abandoned_or_runs_to_its_end():
+    """Some releases close the run's trace with the stream, others let the run finish; neither is an error (S2-32)."""
     with recorded() as captured:
-        result = Runner.run_streamed(agent_of(Says("one two")), "hi")
-        async for _ in result.stream_events():
-            break
+        events = Runner.run_streamed(agent_of(Says("one two")), "hi").stream_events()
+        await anext(events)
+        await events.aclose()  # type: ignore[attr-defined]
         await until(lambda: captured.traces() and captured.traces()[0].status)
 
-    assert captured.traces()[0].status in ("success", "cancelled")
+    assert captured.traces()[0].status in ("abandoned", "success", "cancelled")
 
 
 async def test_an_exception_the_program_deals_with_is_not_the_runs():

@@ -67,7 +67,7 @@ async def test_cancel_trip_runs_plain():
 
 
 async def test_cancel_trip_runs_streamed_under_a_chatkit_server():
-    """One trace a response, with the thread as its session; agent and tool are in it (S2-36, S2-16)."""
+    """One trace a response; its session is the thread's id, opaque as it is (S2-36, S2-16, V26)."""
     server = TracedAirline(desk())
     with recorded() as captured:
         await ask(server)

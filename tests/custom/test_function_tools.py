@@ -329,11 +329,11 @@ async def test_a_broken_store_leaves_the_run_alone():
 
         def close(self) -> None: ...
 
-    openai_agents.install()
-    fluxloop.configure(storage=Broken())
+    client = fluxloop.FluxLoopClient(storage=Broken())
+    openai_agents.install(client=client)
     agent = agent_of(Calls("search", {"query": "q", "limit": 1, "tags": None}), Says("ok"), tools=[above(search)])
     answer = await run(agent)
     openai_agents.uninstall()
 
     assert answer == "ok"
-    assert fluxloop.report().failed >= 5
+    assert client.report().failed >= 5

@@ -29,7 +29,7 @@ from custom.agents_aid import (
 )
 
 import fluxloop
-from fluxloop import get_current_context
+from fluxloop import FluxLoopClient, get_current_context
 from fluxloop.models import ObservationData, ObservationType
 from fluxloop.testing import capture
 from fluxloop_custom import observe_tool, openai_agents
@@ -442,8 +442,6 @@ async def test_two_processors_record_once_and_say_so(monkeypatch, caplog):
 
 async def test_a_processor_of_a_client_records_into_that_client():
     """An isolated set-up keeps its runs to itself (X6)."""
-    from fluxloop import FluxLoopClient
-
     client = FluxLoopClient(storage="memory")
     set_trace_processors([])
     openai_agents.install(client=client)
@@ -517,19 +515,22 @@ def test_without_the_sdk_the_message_says_how_to_get_it():
 async def test_our_own_failure_never_reaches_the_run(monkeypatch):
     """A reader that breaks costs an observation, which is counted; the run is unaffected (X1)."""
     monkeypatch.setattr(openai_agents.payloads, "arguments", lambda data: 1 / 0)
-    before = fluxloop.report().dropped
-    with recorded() as captured:
+    client = FluxLoopClient()
+    set_trace_processors([])
+    openai_agents.install(client=client)
+    with capture(client) as captured:
         answer = await run(one_call())
+    openai_agents.uninstall()
 
-    assert answer == "three"
-    assert fluxloop.report().dropped > before
-    assert captured.traces()[0].status == "success"
+    (found,) = captured.traces()
+    assert (answer, found.status, tool_of(found).status) == ("three", "success", "success")
+    assert client.report().dropped == 1
 
 
-def test_capture_alone_sees_nothing_of_the_sdk():
+async def test_capture_alone_sees_nothing_of_the_sdk():
     """Without a processor of ours the SDK's runs leave no trace here."""
     set_trace_processors([])
     with capture() as captured:
-        asyncio.run(run(one_call()))
+        await run(one_call())
 
     assert captured.traces() == []

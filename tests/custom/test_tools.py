@@ -247,7 +247,7 @@ def _output_of(code: str) -> str:
 # LangChain
 
 
-def test_a_langchain_tool_can_have_our_decorator_on_top():
+async def test_a_langchain_tool_can_have_our_decorator_on_top():
     """The same type, schema and description; sync and async are recorded, by the tool's name (S2-26)."""
 
     @tool
@@ -258,7 +258,7 @@ def test_a_langchain_tool_can_have_our_decorator_on_top():
     ours = fluxloop.tool(plain)
 
     with capture() as captured, fluxloop.instrument("run"):
-        assert (ours.invoke({"a": 1}), asyncio.run(ours.ainvoke({"a": 2, "b": 3}))) == (3, 5)
+        assert (ours.invoke({"a": 1}), await ours.ainvoke({"a": 2, "b": 3})) == (3, 5)
 
     assert type(ours) is StructuredTool
     assert ours.tool_call_schema.model_json_schema() == plain.tool_call_schema.model_json_schema()
@@ -309,7 +309,7 @@ def test_a_subclass_of_langchains_base_tool_is_recorded_inside():
 
 
 def test_a_tool_is_recorded_once_however_often_it_is_instrumented():
-    """Twice by us, or by us over Pattern B, is one TOOL a call."""
+    """Twice by us, or by us over Pattern B, is one TOOL a call (thread 51)."""
 
     @fluxloop.tool
     @tool

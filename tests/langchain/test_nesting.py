@@ -130,7 +130,8 @@ def test_a_chain_inside_a_decorated_function_inside_a_step(captured, config):
     assistant(7)
 
     assert captured.outline() == (
-        "AGENT assistant -> 7\n  CHAIN outer -> 7\n    SPAN middle -> 7\n      CHAIN inner -> 7\n        SPAN helper -> 7"
+        "AGENT assistant -> 7\n  CHAIN outer -> 7\n    SPAN middle -> 7\n"
+        "      CHAIN inner -> 7\n        SPAN helper -> 7"
     )
 
 

@@ -45,7 +45,8 @@ def test_a_chain_is_a_chain_with_its_generation(captured, config):
     assert answer == "Tigers."
     assert captured.outline(inputs=True) == (
         "CHAIN RunnableSequence({'question': 'Who?'}) -> 'Tigers.'\n"
-        "  GENERATION ScriptedModel([{'role': 'user', 'content': 'Who?'}]) -> {'role': 'assistant', 'content': 'Tigers.'}"
+        "  GENERATION ScriptedModel([{'role': 'user', 'content': 'Who?'}])"
+        " -> {'role': 'assistant', 'content': 'Tigers.'}"
     )
 
 

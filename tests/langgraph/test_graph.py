@@ -359,7 +359,7 @@ def test_other_peoples_handlers_hear_all_they_did(recorded):
     configured.invoke({"seen": []})
 
     assert ours[1].heard == bare[1].heard
-    assert ours[0].heard == bare[0].heard + ["LangGraph", "step_0", "step_1"]
+    assert ours[0].heard == [*bare[0].heard, "LangGraph", "step_0", "step_1"]
     assert len(recorded.traces()) == 2
 
 

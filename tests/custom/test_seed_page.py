@@ -1,0 +1,188 @@
+"""The second seed's page, pattern by pattern, as it is written there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from agents import RunConfig, Runner, function_tool
+from custom.agents_aid import Calls, Says, agent_of, recorded, tool_of
+
+import fluxloop
+from fluxloop import get_current_context
+from fluxloop.kinds import Status
+from fluxloop.models import ObservationData, ObservationType
+from fluxloop.testing import capture
+
+
+def do_work(param: str) -> str:
+    """What the page leaves to the reader."""
+    return param.upper()
+
+
+async def my_tool(param: str) -> dict:  # type: ignore[type-arg]
+    """Tool function with manual FluxLoop instrumentation."""
+    fl_ctx = get_current_context()
+    obs = None
+    if fl_ctx and fl_ctx.is_enabled():
+        obs = ObservationData(
+            type=ObservationType.TOOL,
+            name="tool.my_tool",
+            input={"args": {"param": param}},
+        )
+        fl_ctx.push_observation(obs)
+    try:
+        result = {"result": do_work(param)}
+        if obs:
+            obs.output = result
+        return result
+    except Exception as e:
+        if obs:
+            obs.error = str(e)
+        raise
+    finally:
+        if fl_ctx and obs:
+            fl_ctx.pop_observation()
+
+
+class Model:
+    """The page's agent: generates a stream of words."""
+
+    async def generate(self, prompt: str, context: Any = None) -> AsyncIterator[str]:
+        return self._words(prompt)
+
+    async def _words(self, prompt: str) -> AsyncIterator[str]:
+        for word in ("You", "said", prompt):
+            await asyncio.sleep(0)
+            yield word
+
+
+my_agent, agent, ctx = Model(), Model(), None
+
+
+@fluxloop.prompt(name="prompt.agent", model="gpt-4")
+async def _run_llm_prompt(agent, prompt, context):  # type: ignore[no-untyped-def]
+    """Instrumented LLM call."""
+    return await agent.generate(prompt, context=context)
+
+
+async def approach_1(request: str) -> AsyncIterator[str]:
+    """Approach 1: a decorated helper."""
+    result = await _run_llm_prompt(my_agent, request, ctx)
+    async for chunk in result:
+        yield chunk
+
+
+async def approach_2(request: str) -> AsyncIterator[str]:
+    """Approach 2: a block."""
+    with fluxloop.instrument("prompt.agent"):
+        result = await agent.generate(request)
+        async for chunk in result:
+            yield chunk
+
+
+async def read(stream: AsyncIterator[str]) -> list[str]:
+    return [chunk async for chunk in stream]
+
+
+async def test_pattern_a_under_the_pages_harness():
+    """``with fluxloop.instrument("my_agent_run")``: tools inside are captured (S2-44, S2-46, S2-56, S2-65)."""
+    assert get_current_context() is None
+    with capture() as captured, fluxloop.instrument("my_agent_run"):
+        assert get_current_context() is not None
+        await my_tool("x")
+
+    assert captured.outline(inputs=True).splitlines()[1:] == [
+        "  TOOL tool.my_tool({'args': {'param': 'x'}}) -> {'result': 'X'}"
+    ]
+
+
+async def test_pattern_a_pops_in_the_error_path_too(monkeypatch):
+    """After an exception nothing is left open, and what follows is a sibling (S2-12, S2-49)."""
+    monkeypatch.setitem(globals(), "do_work", lambda param: 1 / 0 if param == "bad" else param)
+    with capture() as captured, fluxloop.instrument("run"):
+        with pytest.raises(ZeroDivisionError):
+            await my_tool("bad")
+        await my_tool("good")
+
+    bad, good = captured.traces()[0].observations[1:]
+    assert (bad.status, bad.error, good.status) == (Status.ERROR, "division by zero", Status.SUCCESS)
+    assert bad.parent_id == good.parent_id
+
+
+async def test_without_the_check_a_missing_context_is_the_users_error():
+    """Outside a trace there is no context to push to (S2-48)."""
+    with pytest.raises(AttributeError, match="NoneType"):
+        get_current_context().push_observation(ObservationData(type="tool", name="x"))  # type: ignore[union-attr]
+
+
+async def test_approach_1_in_an_async_generator():
+    """Chunks come unchanged, and the helper's GENERATION ends with the stream it returned (S2-27, S2-28, S2-29)."""
+    with capture() as captured, fluxloop.instrument("run"):
+        assert await read(approach_1("hello")) == ["You", "said", "hello"]
+
+    record = captured.traces()[0].observations[1]
+    assert (record.type, record.name, record.model) == (ObservationType.GENERATION, "prompt.agent", "gpt-4")
+    assert (record.output, record.input["prompt"]) == ("Yousaidhello", "hello")
+
+
+async def test_approach_2_opens_a_trace_of_its_own():
+    """Standalone it is a trace named prompt.agent; inside another it is a child (S2-30, S2-31)."""
+    with capture() as captured:
+        assert await read(approach_2("hello")) == ["You", "said", "hello"]
+        with fluxloop.instrument("outer"):
+            await read(approach_2("again"))
+
+    assert captured.outline() == "SPAN prompt.agent\nSPAN outer\n  SPAN prompt.agent"
+
+
+async def test_approach_2_survives_a_consumer_that_leaves():
+    """Closing it early raises nothing, and leaves no context behind (S2-32)."""
+    with capture() as captured:
+        stream = approach_2("hello")
+        async for _ in stream:
+            break
+        await stream.aclose()  # type: ignore[attr-defined]
+
+        assert get_current_context() is None
+    assert captured.traces()[0].status == "abandoned"
+
+
+async def test_approach_2_keeps_concurrent_requests_apart():
+    """Two handlers at once are two traces (S2-33)."""
+    with capture() as captured:
+        await asyncio.gather(read(approach_2("one")), read(approach_2("two")))
+
+    assert [trace.name for trace in captured.traces()] == ["prompt.agent", "prompt.agent"]
+
+
+async def test_pattern_a_below_the_sdks_decorator():
+    """The page's "also correct (safest)": the framework's decorator, and manual instrumentation (S2-15, S2-42)."""
+    with recorded() as captured:
+        agent = agent_of(Calls("my_tool", {"param": "x"}), Says("ok"), tools=[function_tool(my_tool)])
+        await Runner.run(agent, "hi")
+
+    record = tool_of(captured.traces()[0])
+    assert (record.name, record.output) == ("tool.my_tool", {"result": "X"})
+
+
+async def test_tools_are_captured_where_the_sdk_traces_nothing():
+    """Realtime agents report no spans, and tracing may be off: the tool records itself (thread 45)."""
+    with recorded() as captured, fluxloop.instrument("my_agent_run"):
+        agent = agent_of(Calls("my_tool", {"param": "x"}), Says("ok"), tools=[function_tool(my_tool)])
+        await Runner.run(agent, "hi", run_config=RunConfig(tracing_disabled=True))
+
+    assert captured.outline() == "SPAN my_agent_run\n  TOOL tool.my_tool -> {'result': 'X'}"
+
+
+async def test_debug_mode_says_what_was_captured(caplog):
+    """A line for each observation, captured or ignored (S2-66, S2-67)."""
+    with caplog.at_level("DEBUG", logger="fluxloop"), capture(debug=True):
+        with fluxloop.instrument("run"):
+            await my_tool("x")
+        fluxloop.tool(do_work)("y")
+
+    assert "tool.my_tool" in caplog.text
+    assert "ignored" in caplog.text

@@ -1,0 +1,101 @@
+"""
+What else can be wrapped: agents made by ``create_agent``, and graphs that run elsewhere.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from langchain_core.language_models.fake_chat_models import FakeMessagesListChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.tools import tool
+from langgraph.pregel.remote import RemoteGraph
+
+from fluxloop.testing import capture
+from fluxloop_langgraph import wrap_graph
+
+
+@pytest.fixture(autouse=True)
+def recorded():
+    """Record into memory."""
+    with capture() as captured:
+        yield captured
+
+
+class Model(FakeMessagesListChatModel):
+    """A scripted model that takes tools."""
+
+    def bind_tools(self, tools, **kwargs):
+        return self
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_an_agent_is_its_model_calls_and_its_tools(recorded, is_async):
+    """
+    S2-01, thread 11: what ``create_agent`` returns reads as AGENT, GENERATION, TOOL, and not as thirty runnables.
+    """
+    agents = pytest.importorskip("langchain.agents")
+
+    @tool
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    call = {"name": "add", "args": {"a": 1, "b": 2}, "id": "call-1"}
+    model = Model(responses=[AIMessage("", tool_calls=[call]), AIMessage("three")])
+    agent = wrap_graph(agents.create_agent(model, [add]))
+    given = {"messages": [("user", "1 + 2?")]}
+    result = await agent.ainvoke(given) if is_async else agent.invoke(given)
+
+    assert result["messages"][-1].content == "three"
+    assert [line.partition(" ->")[0] for line in recorded.outline().splitlines()] == [
+        "AGENT LangGraph",
+        "  GENERATION Model",
+        "  TOOL add",
+        "  GENERATION Model",
+    ]
+
+
+class Server:
+    """Stands in for the client of a LangGraph server: streams what it is told to."""
+
+    def __init__(self, *values, error=None):
+        self.values, self.error, self.configs = values, error, []
+        self.runs = SimpleNamespace(stream=self.stream)
+
+    def stream(self, *, config, **options):
+        self.configs.append(config)
+        for value in self.values:
+            yield SimpleNamespace(event="values", data=value)
+        if self.error is not None:
+            raise self.error
+
+
+def remote(*values, error=None):
+    return RemoteGraph("assistant", sync_client=Server(*values, error=error), client=Server())
+
+
+def test_a_remote_graph_is_the_call_alone(recorded):
+    """
+    Of a graph that runs elsewhere the call is recorded, with what came back, and it behaves as before.
+    """
+    config = {"configurable": {"thread_id": "t-1"}}
+    bare, wrapped = remote({"n": 1}, {"n": 2}), wrap_graph(remote({"n": 1}, {"n": 2}))
+
+    assert wrapped.invoke({"n": 0}, config) == bare.invoke({"n": 0}, config) == {"n": 2}
+    assert wrapped.sync_client.configs == bare.sync_client.configs
+    assert isinstance(wrapped, RemoteGraph)
+    (trace,) = recorded.traces()
+    assert (trace.session_id, trace.name, trace.status) == ("t-1", "assistant", "success")
+    assert [one.type.name for one in trace.observations] == ["CHAIN"]
+
+
+def test_a_remote_graph_that_fails_is_an_error(recorded):
+    """
+    The exception is the user's, and the record names it.
+    """
+    with pytest.raises(ConnectionError, match="gone"):
+        wrap_graph(remote(error=ConnectionError("gone"))).invoke({"n": 0})
+
+    assert recorded.outline() == "CHAIN assistant [error: gone]"
