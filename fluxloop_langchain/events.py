@@ -91,6 +91,8 @@ def chain_ended(entry: Entry, outputs: Any, extra: dict[str, Any]) -> Ending:
         told["input"] = _late_input(extra)
         if entry.below:
             told["status"] = Status.ABANDONED
+            if outputs is None:  # it was left at the first piece, which LangChain does not count
+                del told["output"]
     return told
 
 

@@ -51,13 +51,15 @@ def _starts(event: str, read: events.StartReader) -> Any:
         metadata: dict[str, Any] | None = None,
         **extra: Any,
     ) -> Any:
+        above = self.ledger.entries.get(parent_run_id) if parent_run_id is not None else None
         try:
-            above = self.ledger.entries.get(parent_run_id) if parent_run_id is not None else None
             name = extra.get("name") or name_of(serialized, event)
             run = Run(self, event, run_id, name, given, tags or [], metadata or {}, extra, above)
             self.begin(run, read)
-        except Exception as exc:
+        except Exception as exc:  # what we cannot read must not cost what is below its place in the tree
             self.client.broke("beginning it", exc)
+            unread = Run(self, event, run_id, event, None, [], {}, {}, above)
+            self.ledger.start(run_id, KINDS.get(event, ObservationType.CHAIN), event, parent=above, about=unread)
         return DONE
 
     return in_place(on_start)

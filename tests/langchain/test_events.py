@@ -1,0 +1,185 @@
+"""
+The events that come seldom, and the odd ones: retries, agents of old, texts, and shapes nobody expects.
+"""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+from uuid import uuid4
+
+import pytest
+from langchain_core.agents import AgentAction, AgentFinish
+from langchain_core.documents import Document
+from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, Generation, LLMResult
+from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
+from langchain_core.runnables import RunnableLambda
+from tenacity import Retrying, stop_after_attempt, wait_none
+
+import fluxloop
+from fluxloop.testing import capture
+from fluxloop_langchain import FluxLoopCallbackHandler, payloads
+
+
+def running(handler, name="work"):
+    """Begin a chain's run and return its id."""
+    run_id = uuid4()
+    handler.on_chain_start(None, {"x": 1}, run_id=run_id, name=name)
+    return run_id
+
+
+def test_a_retry_is_an_event_with_the_attempt_that_failed(captured):
+    """
+    A provider's client that tries again tells so: which attempt it was, what went wrong.
+    """
+    handler = FluxLoopCallbackHandler()
+    run_id = running(handler)
+    outcomes = iter([OSError("busy"), "fine"])
+
+    def call():
+        outcome = next(outcomes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def told(state):
+        handler.on_retry(state, run_id=run_id)
+
+    Retrying(stop=stop_after_attempt(3), wait=wait_none(), before_sleep=told)(call)
+    handler.on_chain_end("fine", run_id=run_id)
+    event = captured.traces()[0].observations[1]
+
+    assert (event.type.name, event.name, event.input["attempt"]) == ("EVENT", "retry", 1)
+    assert event.input["error"]["message"] == "busy"
+
+
+def test_the_actions_of_an_agent_executor_make_it_an_agent(captured):
+    """
+    Agents of the older kind tell what they decide; only then is it known that the run is an agent's.
+    """
+    handler = FluxLoopCallbackHandler()
+    run_id = running(handler, "AgentExecutor")
+    handler.on_agent_action(AgentAction("search", {"query": "x"}, "Let me search."), run_id=run_id)
+    handler.on_agent_finish(AgentFinish({"output": "found"}, "Done."), run_id=run_id)
+    handler.on_chain_end({"output": "found"}, run_id=run_id)
+
+    assert captured.outline(inputs=True) == (
+        "AGENT AgentExecutor({'x': 1}) -> {'output': 'found'}\n"
+        "  EVENT agent_action({'tool': 'search', 'tool_input': {'query': 'x'}, 'log': 'Le…)\n"
+        "  EVENT agent_finish({'return_values': {'output': 'found'}, 'log': 'Done.'})"
+    )
+
+
+@pytest.mark.parametrize("show_all", [False, True])
+def test_texts_for_the_console_are_shown_where_all_is(captured, show_all):
+    """
+    They repeat what a model is given, and are noise but for who wants everything.
+    """
+    handler = FluxLoopCallbackHandler(show_all=show_all)
+    run_id = running(handler)
+    handler.on_text("Prompt after formatting: …", run_id=run_id)
+    handler.on_chain_end("done", run_id=run_id)
+
+    assert ("EVENT text" in captured.outline()) is show_all
+
+
+def test_events_of_runs_nobody_knows_are_harmless(captured):
+    """
+    Ends without a start, children of strangers, tokens after the end: nothing is raised, nothing invented.
+    """
+    handler = FluxLoopCallbackHandler()
+    known = running(handler)
+    handler.on_chain_end("done", run_id=known)
+    for end in (handler.on_chain_end, handler.on_tool_end, handler.on_retriever_end):
+        end("late", run_id=known)
+        end("late", run_id=uuid4())
+    handler.on_chain_error(ValueError("late"), run_id=known)
+    handler.on_llm_new_token("late", run_id=uuid4(), parent_run_id=known)
+    handler.on_llm_end(LLMResult(generations=[]), run_id=uuid4(), parent_run_id=known)
+    handler.on_custom_event("late", {}, run_id=uuid4())
+
+    assert captured.outline() == "CHAIN work -> 'done'"
+
+
+def test_what_cannot_be_read_costs_itself_and_not_what_is_below(caplog):
+    """
+    An event of an unexpected shape is counted and logged once; its run still has its place in the tree.
+    """
+    mine = fluxloop.FluxLoopClient()
+    with capture(mine) as captured, caplog.at_level(logging.WARNING, "fluxloop"):
+        handler = FluxLoopCallbackHandler(client=mine)
+        root, child = uuid4(), uuid4()
+        handler.on_chain_start(["no dict"], {"x": 1}, run_id=root, tags=[7], metadata="none")
+        handler.on_chain_start(None, {"x": 1}, run_id=child, parent_run_id=root, name="child")
+        handler.on_chain_end("ok", run_id=child)
+        handler.on_llm_end(SimpleNamespace(), run_id=root)
+
+    assert captured.outline() == "CHAIN chain\n  CHAIN child -> 'ok'"
+    assert mine.report().dropped == 2
+    assert len(caplog.records) == 2
+
+
+def test_prompts_and_messages_in_any_place_are_plain_data(captured, config):
+    """
+    At the top, in a list, in a dict: LangChain's own objects read in the words of the field.
+    """
+    state = {"messages": [HumanMessage("hi"), ChatMessage("aye", role="pirate")], "page": Document("text"), "n": 1}
+    RunnableLambda(lambda given: given["messages"]).invoke(state, config)
+    (trace,) = captured.traces()
+
+    assert trace.input == {
+        "messages": [{"role": "user", "content": "hi"}, {"role": "pirate", "content": "aye"}],
+        "page": {"page_content": "text", "metadata": {}},
+        "n": 1,
+    }
+    assert trace.output == trace.input["messages"]
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        pytest.param(StringPromptValue(text="Tell"), "Tell", id="prompt"),
+        pytest.param(
+            ChatPromptValue(messages=[HumanMessage("hi")]), {"messages": [{"role": "user", "content": "hi"}]}, id="chat"
+        ),
+        pytest.param(
+            ToolMessage("no", tool_call_id="c", status="error"),
+            {"role": "tool", "content": "no", "tool_call_id": "c", "status": "error"},
+            id="failed tool",
+        ),
+        pytest.param(
+            AIMessage("", additional_kwargs={"tool_calls": [1], "refusal": "no"}),
+            {"role": "assistant", "content": "", "additional_kwargs": {"refusal": "no"}},
+            id="extras",
+        ),
+        pytest.param(b"bytes", b"bytes", id="other"),
+    ],
+)
+def test_each_kind_of_object_has_its_reader(value, plain):
+    """
+    What is empty, and what is said elsewhere in the record, is left out.
+    """
+    assert payloads.readable(value) == plain
+
+
+def test_several_answers_of_one_run_are_a_list():
+    """
+    A model asked for several choices gives all of them.
+    """
+    choices = [[ChatGeneration(message=AIMessage("a")), Generation(text="b")]]
+
+    assert payloads.answer(LLMResult(generations=choices)) == [{"role": "assistant", "content": "a"}, "b"]
+
+
+def test_only_settings_are_read_from_a_models_parameters():
+    """
+    An endpoint, a key or a header beside them never reaches a record (thread 55).
+    """
+    given = {"temperature": 0.2, "openai_api_key": "sk-1", "base_url": "https://x", "headers": {"a": "b"}, "seed": None}
+
+    assert payloads.model_fields({"ls_model_name": "m", "ls_max_tokens": 5}, given) == {
+        "model": "m",
+        "provider": None,
+        "model_parameters": {"temperature": 0.2, "max_tokens": 5},
+    }
