@@ -295,6 +295,8 @@ def test_files_cursors_and_collections_come_back_as_they_are(make):
 
     with capture():
         returned = fluxloop.agent(lambda: value)()
+    if isinstance(value, sqlite3.Cursor):
+        value.connection.close()
 
     assert returned is value
 
