@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,7 +45,11 @@ def compared(case: Case, *, is_quick: bool = False) -> Row:
         rounds = 3 if is_quick else case.rounds
         by_name = {name: way for name in WAYS if (way := getattr(ways, name)) is not None}
         times = _interleaved(by_name, case.calls, rounds, folder)
-        faults = tuple(ways.check()) if ways.check is not None else ()
+        faults = ways.check() if ways.check is not None else None
+    return _row(case, times, faults)
+
+
+def _row(case: Case, times: Mapping[str, list[int]], faults: Sequence[str] | None) -> Row:
     bare = times["bare"]
     added = {
         name: [(own - base) / case.calls for own, base in zip(times[name], bare, strict=True)]
@@ -53,10 +57,13 @@ def compared(case: Case, *, is_quick: bool = False) -> Row:
         if name in times
     }
     unit = case.aim.unit if case.aim is not None else "x" if "floor" in added else "ns"
-    figures = added["ours"]
-    if unit != "ns":
-        per_call = added["floor"] if unit == "x" else [base / case.calls for base in bare]
-        figures = [ours / other for ours, other in zip(figures, per_call, strict=True)]
+    per = {
+        "x": added.get("floor", []),
+        "of bare": [base / case.calls for base in bare],
+        "us": [1_000.0] * len(bare),
+        "ns": [1.0] * len(bare),
+    }
+    figures = [ours / other for ours, other in zip(added["ours"], per[unit], strict=True)]
     us = {name: Spread.of(values).middle / 1_000 for name, values in added.items()}
     return Row(
         case.name,
@@ -66,8 +73,8 @@ def compared(case: Case, *, is_quick: bool = False) -> Row:
         figure=Spread.of(figures),
         figure_unit=unit,
         aim=case.aim,
-        faults=faults,
-        note="all read back, nothing lost or misplaced" if ways.check is not None and not faults else "",
+        faults=tuple(faults or ()),
+        note="all read back, nothing lost or misplaced" if faults == [] else "",
     )
 
 

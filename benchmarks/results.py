@@ -31,7 +31,7 @@ class Aim:
     """The most a figure may come to."""
 
     most: float
-    unit: Literal["x", "of bare", "ns"] = "x"
+    unit: Literal["x", "of bare", "us", "ns"] = "x"
     """What is limited: what we add over what the floor adds, what we add over the bare call, or just what we add."""
 
     def __str__(self) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from .results import Row
 
 HEADINGS = ("workload", "bare", "floor adds", "ours adds", "result", "quartiles", "aim", "met", "")
+_NUMBERS = HEADINGS[1:5]
 
 
 def machine() -> dict[str, Any]:
@@ -41,10 +42,10 @@ def _version(name: str) -> str | None:
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Return *rows* as lines of text, in columns."""
+    """Return *rows* as lines of text, in columns; a column in which no row has anything is left out."""
     cells = [HEADINGS, *map(_cells, rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(HEADINGS))]
-    return "\n".join("  ".join(_placed(row, widths)).rstrip() for row in cells)
+    columns = [column for column in zip(*cells, strict=True) if any(column[1:])]
+    return "\n".join("  ".join(line).rstrip() for line in zip(*map(_aligned, columns), strict=True))
 
 
 def as_dict(row: Row) -> dict[str, Any]:
@@ -52,9 +53,9 @@ def as_dict(row: Row) -> dict[str, Any]:
     return {**asdict(row), "met": row.met}
 
 
-def _placed(row: Sequence[str], widths: Sequence[int]) -> Iterable[str]:
-    for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
-        yield cell.rjust(width) if 1 <= column <= 4 else cell.ljust(width)
+def _aligned(column: Sequence[str]) -> list[str]:
+    width = max(map(len, column))
+    return [cell.rjust(width) if column[0] in _NUMBERS else cell.ljust(width) for cell in column]
 
 
 def _cells(row: Row) -> tuple[str, ...]:
