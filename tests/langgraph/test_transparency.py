@@ -160,7 +160,10 @@ async def test_astream_events_tells_what_the_bare_graph_tells(name, version):
 
     if version == "v3" and not hasattr(bare, "stream_events"):
         pytest.skip("this LangGraph has no version 3 of it")
-    assert story(await run(wrapped)) == story(await run(bare))
+    ours, theirs = story(await run(wrapped)), story(await run(bare))
+    if name == "functional":  # its tasks run at once, and tell in the order in which they come to it
+        ours, theirs = sorted(map(repr, ours[1])), sorted(map(repr, theirs[1]))
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
