@@ -161,9 +161,8 @@ class Ledger:
             return None
         if not trace.is_recording:
             return Muted(trace, Spec(self.client, kind, name)) if parent is None else None
-        return OpenObservation(
-            trace, parent, _label_of(kind, name), given if trace.recorder.captures_input else NOTHING
-        )
+        captures = trace.recorder.captures_input
+        return OpenObservation(trace, parent, _label_of(kind, name), given if captures else NOTHING)
 
     def _here(self) -> OpenObservation | None:
         return current() if self.client.is_default else self.client.innermost(current())

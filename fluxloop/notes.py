@@ -86,6 +86,8 @@ class StreamNotes:
         if message is not None and redactor.redact(message)[1] > redactor.text("".join(self.pieces))[1]:
             return []  # a secret in the arguments of a tool call: no telling which pieces make it up
         masked, places = redactor.split(self.pieces)
+        if masked == self.items:  # all of them text, and nothing to mask
+            return list(masked)
         self.observation.redacted += places
         return [
             now if isinstance(item, str) or now != was else loads(item)

@@ -94,7 +94,7 @@ def _happens(name: str, read: Callable[[Any], object], *, only_in_agents: bool =
 
     def on_event(self: FluxLoopCallbackHandler, what: Any, *, run_id: UUID, **extra: Any) -> Any:
         if only_in_agents:
-            self.is_agent(self.ledger.entries.get(run_id))
+            self.make_agent(self.ledger.entries.get(run_id))
         self.happened(run_id, name, read, what)
         return DONE
 
@@ -109,8 +109,8 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
     open, and nests under what is current where one is. It never raises, and forgets a run when that ends.
 
     Args:
-        show_all: Record also what is folded by default: runs the framework marks hidden, and runnables that
-            only connect others and have no name of their own.
+        show_all: Record also what is folded by default: runs the framework marks hidden, runnables that only
+            connect others and have no name of their own, prompts and parsers, the nodes an agent consists of.
         client: Whose traces to record into; the package's own by default.
     """
 
@@ -198,8 +198,10 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         if above is None:
             self._speaking = None
             _learn_control_flow()
+            if not self.ledger.entries:
+                self._left_to_others.clear()
         elif run.name in AGENT_EDGES and run.is_agent_edge():
-            self.is_agent(above.parent)
+            self.make_agent(above.parent)
         if run.event == "model" and run.id in self.ledger:
             self._left_to_others.add(run.id)
         elif above is not None and not (above.is_recorded or above.is_folded):  # nor will this be
@@ -234,7 +236,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         """End the observation of *run* with *ending*, which was read from its *result*, and what is open below it."""
         self.ledger.finish(run.id, **ending)
 
-    def is_agent(self, entry: Entry | None) -> None:
+    def make_agent(self, entry: Entry | None) -> None:
         """Record a run as AGENT after all, of which only what happens inside shows that it is one."""
         if entry is not None:
             self.ledger.rename(entry, ObservationType.AGENT, entry.about.name)

@@ -54,7 +54,7 @@ class TokenNotes(StreamNotes):
     def _heard(self) -> tuple[list[Any], list[int]]:
         """Return what was said and when; of a model that sends tokens beside its events, the events."""
         said, times = self.said, self.times
-        if not any(type(item) is dict for item in said):
+        if not said or dict not in (type(said[0]), type(said[-1])):
             return said, times
         events = [(item, at) for item, at in zip(said, times, strict=True) if type(item) is dict]
         return [item for item, _ in events], [at for _, at in events]

@@ -142,7 +142,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         if observation is None:
             return
         if facts_of(self.graph).is_agent:
-            self.is_agent(self.ledger.entries.get(run.id))
+            self.make_agent(self.ledger.entries.get(run.id))
         mermaid = facts_of(self.graph).mermaid()
         if mermaid is not None:
             observation.trace.metadata.setdefault("topology", mermaid)
