@@ -51,6 +51,15 @@ def test_an_example_is_short_and_says_what_it_shows(example):
     assert program.count("\n") < 40
 
 
+def test_the_examples_are_numbered_in_the_order_to_read_them():
+    """
+    The core's examples count from 01 without a gap; a framework's begin with its name.
+    """
+    numbers = [path.name[:2] for path in EXAMPLES if path.name[0].isdigit()]
+
+    assert numbers == [f"{n:02}" for n in range(1, len(numbers) + 1)] != []
+
+
 def frameworks(example: Path) -> set[str]:
     """The agent frameworks *example* imports."""
     nodes = list(ast.walk(ast.parse(example.read_text())))
