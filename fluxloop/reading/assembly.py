@@ -8,12 +8,12 @@ out, such as a status or a duration, is worked out from the rest.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar
 
-import orjson
 from pydantic import BaseModel, ValidationError
 
 from ..kinds import ObservationLevel, Status
@@ -124,7 +124,8 @@ def read_observation(record: Mapping[str, Any]) -> ObservationData:
     observation = _lenient(ObservationData, record, {"type": "span", "name": ""})
     noted = observation.metadata.get("as_recorded")
     if isinstance(noted, dict) and "error" in noted:
-        observation.error = orjson.dumps(noted["error"], default=str).decode()
+        # json, since what was read back may hold integers that orjson refuses to write.
+        observation.error = json.dumps(noted["error"], ensure_ascii=False, separators=(",", ":"), default=str)
     _set_times(observation, unknown="start_time" not in observation.model_fields_set)
     return observation
 

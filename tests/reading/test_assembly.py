@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from reading_aids import drawn, head, observation, trace_line
 
@@ -81,6 +81,7 @@ def test_what_is_not_understood_gets_a_stand_in_and_stays_readable(field, record
 
 
 @given(odd_fields, odd_fields)
+@example({"error": [-(2**63) - 1]}, {})
 def test_no_record_is_too_odd_to_be_shown(of_observation, of_trace):
     """
     Whatever values the fields hold, the observation comes back, with aware times (trap 37).
