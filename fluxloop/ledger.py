@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .calls import Muted, Spec
 from .claims import Claimable
@@ -23,6 +23,9 @@ from .lines import label_of
 from .notes import StreamNotes
 from .observations import OpenObservation, OpenTrace
 from .recorder import NOTHING
+
+if TYPE_CHECKING:
+    from .serialization import Reader
 
 _label_of = lru_cache(maxsize=1_000)(label_of)
 
@@ -76,7 +79,8 @@ class Ledger:
         *,
         parent: Hashable | None = None,
         input: object = NOTHING,
-        metadata: Mapping[str, Any] | None = None,
+        read: Reader | None = None,
+        metadata: dict[str, Any] | None = None,
         fields: Mapping[str, Any] | None = None,
         trace: Mapping[str, Any] | None = None,
         is_folded: bool = False,
@@ -95,7 +99,9 @@ class Ledger:
                 is the parent, and where nothing is, a trace is opened, named *name*. What user code inside the
                 parent has made current comes between the two.
             input: The value to capture.
-            metadata: Put on the observation.
+            read: Is given the input, and later the output, where that is not JSON as it is, and returns what is
+                to be recorded of it.
+            metadata: Put on the observation, whose it is from now on.
             fields: Top-level fields of the record, such as ``model``.
             trace: What a new trace is opened with: session_id, user_id, tags, metadata. One that is open
                 already takes over the session, unless it was given one.
@@ -119,11 +125,11 @@ class Ledger:
                 if above.below is None:
                     above.below = {}
                 above.below[entry] = None
-                here = self._inside(above.observation)
+                here = above.observation if _current.get() is None else self._inside(above.observation)
             if is_folded:
                 entry.observation = here
                 return None
-            entry.observation = observation = self._begin(above, here, kind, name, input, trace)
+            entry.observation = observation = self._begin(above, here, kind, name, input, read, trace)
             if observation is None or type(observation) is Muted:
                 return None
             entry.is_recorded = True
@@ -131,7 +137,7 @@ class Ledger:
                 observation.backdate(started)
             observation.claimable = claimable
             if metadata:
-                observation.metadata = dict(metadata)
+                observation.metadata = metadata
             if fields:
                 observation.note(**fields)
             return observation
@@ -146,6 +152,7 @@ class Ledger:
         kind: ObservationType,
         name: str,
         given: object,
+        read: Reader | None,
         options: Mapping[str, Any] | None,
     ) -> OpenObservation | None:
         if here is not None and not (above is None and here.trace.is_closed):
@@ -162,7 +169,7 @@ class Ledger:
         if not trace.is_recording:
             return Muted(trace, Spec(self.client, kind, name)) if parent is None else None
         captures = trace.recorder.captures_input
-        return OpenObservation(trace, parent, _label_of(kind, name), given if captures else NOTHING)
+        return OpenObservation(trace, parent, _label_of(kind, name), given if captures else NOTHING, read=read)
 
     def _here(self) -> OpenObservation | None:
         return current() if self.client.is_default else self.client.innermost(current())
@@ -268,7 +275,12 @@ class Ledger:
                 output = _streamed(entry.notes, observation, output, error is None and status is None)
             if fields:
                 observation.note(**fields)
-            _end(observation, output, error, status)
+            if not observation.trace.recorder.captures_output:
+                output = NOTHING
+            if error is None:
+                observation.end(status or Status.SUCCESS, output)
+            else:
+                _fail(observation, output, error, status)
         except Exception as exc:
             observation.trace.recorder.broke("ending it", exc)
 
@@ -289,14 +301,8 @@ def _streamed(notes: Any, observation: OpenObservation, output: object, is_exhau
     return streamed if output is NOTHING else output
 
 
-def _end(
-    observation: OpenObservation, output: object, error: BaseException | str | None, status: Status | None
-) -> None:
-    if not observation.trace.recorder.captures_output:
-        output = NOTHING
-    if error is None:
-        observation.end(status or Status.SUCCESS, output)
-    elif isinstance(error, BaseException):
+def _fail(observation: OpenObservation, output: object, error: BaseException | str, status: Status | None) -> None:
+    if isinstance(error, BaseException):
         ending = status or status_of(error)
         if ending is Status.ERROR:
             observation.describe(**error_details(error))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .claims import Claimable
     from .manual import ManualObservation
     from .models import ObservationData, TraceData
+    from .serialization import Reader
 
 
 class OpenTrace:
@@ -193,6 +194,7 @@ class OpenObservation:
         "owner",
         "parent",
         "previous",
+        "read",
         "redacted",
         "slot",
         "start_ns",
@@ -209,6 +211,7 @@ class OpenObservation:
         label: str,
         given: object = NOTHING,
         *,
+        read: Reader | None = None,
         own_id: str | None = None,
         start_ns: int | None = None,
     ) -> None:
@@ -220,17 +223,20 @@ class OpenObservation:
             parent: Under which it nests; None for the root.
             label: Its type and name as JSON members, see `label_of`.
             given: The value to capture as its input.
+            read: Reads what is given and what comes of it, see `Encoder.encode`.
             own_id: Its id, where it has one already, as the inside of a JSON string.
             start_ns: When it began, where that was not just now; nanoseconds since 1970.
         """
         recorder = trace.recorder
         self._stand(trace, parent, own_id or recorder.new_id())
+        if read is not None:
+            self.read = read
         self.number = next(trace.numbers)
         if start_ns is None:
             start_ns = recorder.now() if parent is not None else trace.start_ns
         self.start_ns = start_ns
         self.head = self._head(label)
-        self.input = b',"input":' + recorder.encode(given, self) if given is not NOTHING else b""
+        self.input = b',"input":' + recorder.encode(given, self, read) if given is not NOTHING else b""
         if parent is None:
             trace.root = self
         if recorder.journal is not None:
@@ -244,6 +250,7 @@ class OpenObservation:
         self.parent = parent
         self.id = own_id
         self.epoch = ids.epoch
+        self.read: Reader | None = None
         self.closed = False
         self.slot = -1
         self.redacted = 0
@@ -284,7 +291,7 @@ class OpenObservation:
 
     def learn(self, given: object) -> None:
         """Capture *given* as the input, where it became known only after the beginning."""
-        self.input = b',"input":' + self.trace.recorder.encode(given, self)
+        self.input = b',"input":' + self.trace.recorder.encode(given, self, self.read)
 
     def withhold(self) -> None:
         """Forget what was captured: input, output, error text and traceback; how it ended stays known."""
@@ -366,17 +373,26 @@ class OpenObservation:
         encode = recorder.encode
         ending = _ENDINGS[status._value_] if self.level is None else ending_of(status, self.level)
         span = f',"end_time":"{utc_text(end_ns)}","duration_ms":{ms_text(end_ns - self.start_ns)}{ending}'.encode()
-        result = b',"output":' + encode(output, self) if output is not NOTHING else b""
+        parts = [self.head, self.input, span]
+        # Fields and metadata together, as looking twice for what is to be masked costs more than the dict.
+        rest = self.fields or {}
+        if self.metadata:
+            rest = {**rest, "metadata": self.metadata}
+        if rest and self.fields and "usage" in self.fields:
+            self.trace.count_usage(self, self.fields["usage"])
+        if rest and output is not NOTHING and error is None and self.parent is not None:
+            # And, for the same reason, with the output: each value is measured by itself only where they are large.
+            all_of_it = recorder.quick({"output": output, **rest})
+            if all_of_it is not None:
+                parts.append(members(all_of_it))
+                return parts, b""
+        result = b',"output":' + encode(output, self, self.read) if output is not NOTHING else b""
         if error is not None:
             result += b',"error":' + encode(error, self)
-        parts = [self.head, self.input, span, result]
+        parts.append(result)
         if self.fields:
-            # Together, as looking twice for what is to be masked costs more than the dict.
-            rest = {**self.fields, "metadata": self.metadata} if self.metadata else self.fields
             parts.append(members(encode(rest, self)))
-            if "usage" in self.fields:
-                self.trace.count_usage(self, self.fields["usage"])
-        elif self.metadata:
+        elif rest:
             parts += (b',"metadata":', encode(self.metadata, self))
         return parts, result
 

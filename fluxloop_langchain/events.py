@@ -29,7 +29,7 @@ def chain_given(run: Run) -> object:
     if type(given) is dict and len(given) == 1 and type(text := given.get("input")) is str and not text:
         run.is_streamed = True
         return NOTHING
-    return payloads.readable(given)
+    return given
 
 
 def chat_given(run: Run) -> object:
@@ -86,7 +86,7 @@ def chain_ended(entry: Entry, outputs: Any, extra: dict[str, Any]) -> Ending:
 
     A stream that its consumer leaves is told as any other end; but then what feeds it is still open.
     """
-    told: Ending = {"output": payloads.readable(outputs)}
+    told: Ending = {"output": outputs}
     if entry.about.is_streamed:
         told["input"] = _late_input(extra)
         if entry.below:
@@ -141,4 +141,4 @@ def bare(result: object) -> Ending:
 
 
 def _late_input(extra: dict[str, Any]) -> object:
-    return payloads.readable(extra.get("inputs", {"input": ""}))
+    return extra.get("inputs", {"input": ""})

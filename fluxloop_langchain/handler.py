@@ -20,7 +20,7 @@ from fluxloop.bridge import NOTHING, Claimable, Entry, default, register_ending,
 from . import events, payloads
 from .in_place import DONE, in_place
 from .ledgers import ledger_of
-from .runs import AGENT_EDGES, Run, name_of
+from .runs import AGENT_EDGES, NO_MARKS, Run, marks_of, name_of
 from .tokens import TokenNotes
 
 KINDS = {
@@ -54,11 +54,12 @@ def _starts(event: str, read: events.StartReader) -> Any:
         above = self.ledger.entries.get(parent_run_id) if parent_run_id is not None else None
         try:
             name = extra.get("name") or name_of(serialized, event)
-            run = Run(self, event, run_id, name, given, tags or [], metadata or {}, extra, above)
+            marks = marks_of(tuple(tags)) if tags else NO_MARKS
+            run = Run(self, event, run_id, name, given, marks, metadata or {}, extra, above)
             self.begin(run, read)
         except Exception as exc:  # what we cannot read must not cost what is below its place in the tree
             self.client.broke("beginning it", exc)
-            unread = Run(self, event, run_id, event, None, [], {}, {}, above)
+            unread = Run(self, event, run_id, event, None, NO_MARKS, {}, {}, above)
             self.ledger.start(run_id, KINDS.get(event, ObservationType.CHAIN), event, parent=above, about=unread)
         return DONE
 
@@ -202,7 +203,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
                 self._left_to_others.clear()
         elif run.name in AGENT_EDGES and run.is_agent_edge():
             self.make_agent(above.parent)
-        if run.event == "model" and run.id in self.ledger:
+        if run.event == "model" and run.id in self.ledger.entries:
             self._left_to_others.add(run.id)
         elif above is not None and not (above.is_recorded or above.is_folded):  # nor will this be
             self.ledger.start(run.id, ObservationType.CHAIN, run.name, parent=above, about=run)
@@ -224,6 +225,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             run.name,
             parent=run.above,
             input=given,
+            read=payloads.readable,
             metadata=self.metadata_of(run),
             fields=self.fields_of(run),
             trace=run.trace_options() if run.above is None else None,
@@ -288,7 +290,8 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         if run_id in self._left_to_others:
             self._left_to_others.discard(run_id)
         elif parent_id is None or above is not None:
-            self.begin(Run(self, "model", run_id, "model", NOTHING, tags or [], {}, {}, above), events.same)
+            marks = marks_of(tuple(tags)) if tags else NO_MARKS
+            self.begin(Run(self, "model", run_id, "model", NOTHING, marks, {}, {}, above), events.same)
         return self.ledger.entries.get(run_id)
 
     def _speaker(self, run_id: UUID, parent_id: UUID | None, tags: list[str] | None) -> Speaking:

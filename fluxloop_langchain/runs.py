@@ -7,8 +7,10 @@ which of them mean what, which say something about a run of its own, and which r
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from fluxloop import ObservationType
@@ -46,6 +48,39 @@ SESSIONS = ("session_id", "thread_id", "conversation_id")
 """Metadata that name the conversation a run belongs to, the most telling first."""
 
 
+class Marks(NamedTuple):
+    """What the tags of a run say."""
+
+    is_hidden: bool
+    is_node: bool
+    """Whether it is the run of a LangGraph node."""
+    attempt: int | None
+    own: tuple[str, ...]
+    """The user's tags."""
+
+
+@lru_cache(maxsize=1_000)
+def marks_of(tags: tuple[str, ...]) -> Marks:
+    """Return what *tags* say; they are few, and the same in every run of a program."""
+    attempts = (int(tag.rpartition(":")[2]) for tag in tags if tag.startswith("retry:attempt:"))
+    return Marks(
+        HIDDEN in tags,
+        any(tag.startswith("graph:step:") for tag in tags),
+        next(attempts, None),
+        tuple(tag for tag in tags if not tag.startswith(INTERNAL_TAGS)),
+    )
+
+
+@lru_cache(maxsize=1_000)
+def names_in(metadata: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return which names of a run's metadata are the user's, and which say where in a graph it is."""
+    own = tuple(name for name in metadata if not name.startswith(INTERNAL_METADATA))
+    return own, tuple(name for name in metadata if name.startswith("langgraph_"))
+
+
+NO_MARKS = Marks(is_hidden=False, is_node=False, attempt=None, own=())
+
+
 @dataclass(slots=True, eq=False)
 class Run:
     """A run, as its start event tells of it; kept in the ledger until it ends."""
@@ -59,7 +94,7 @@ class Run:
     """What it was called by its user, or else its class."""
     given: Any
     """What it was given, as the event has it."""
-    tags: list[str]
+    marks: Marks
     metadata: dict[str, Any]
     extra: dict[str, Any]
     """The rest of what the event said, such as ``invocation_params``."""
@@ -86,12 +121,12 @@ class Run:
 
     def is_plumbing(self) -> bool:
         """Whether it is hidden by its framework, or only connects others and nobody gave it a name."""
-        if HIDDEN in self.tags:
+        if self.marks.is_hidden:
             return True
         if self.above is None or self.event != "chain":
             return False
         name = self.name
-        if self.extra.get("run_type") in BETWEEN or name.partition("<")[0] in PLUMBING:
+        if name in PLUMBING or self.extra.get("run_type") in BETWEEN or name.partition("<")[0] in PLUMBING:
             return True
         if name in AGENT_LOOP:
             return self.metadata.get(MARK) == AGENT and self.node() == name
@@ -103,10 +138,7 @@ class Run:
 
     def node(self) -> str | None:
         """Return the name of the LangGraph node this is the run of; None for every other run."""
-        for tag in self.tags:
-            if tag.startswith("graph:step:"):
-                return self.metadata.get("langgraph_node")
-        return None
+        return self.metadata.get("langgraph_node") if self.marks.is_node else None
 
     def inherited(self) -> Run | None:
         """Return the nearest run above it that is recorded."""
@@ -117,34 +149,35 @@ class Run:
 
     def own_tags(self) -> list[str]:
         """Return the user's tags that the run above does not have."""
-        tags = [tag for tag in self.tags if not tag.startswith(INTERNAL_TAGS)]
+        tags = self.marks.own
+        known: Iterable[str] = ()
         if tags and (above := self.inherited()) is not None:
-            return [tag for tag in tags if tag not in above.tags]
-        return tags
+            known = above.marks.own
+        return [tag for tag in tags if tag not in known]
 
     def own_metadata(self) -> dict[str, Any]:
         """Return the user's metadata that the run above does not have."""
-        about = {name: item for name, item in self.metadata.items() if not name.startswith(INTERNAL_METADATA)}
-        if about and (above := self.inherited()) is not None:
-            known = above.metadata
-            # What is inherited is the very same object; comparing would run code of the user's.
-            return {name: item for name, item in about.items() if known.get(name, known) is not item}
-        return about
+        own, _ = names_in(tuple(self.metadata))
+        known = above.metadata if own and (above := self.inherited()) is not None else {}
+        # What is inherited is the very same object; comparing would run code of the user's.
+        return {name: item for name in own if known.get(name, known) is not (item := self.metadata[name])}
 
     def facts(self) -> dict[str, Any]:
         """Return what is noted about it: its id, the user's metadata and tags, its attempt or node if it is one."""
         facts: dict[str, Any] = {"run_id": self.id}
-        if self.metadata:
-            facts.update(self.own_metadata())
-        for tag in self.tags:
-            if not tag.startswith(INTERNAL_TAGS):
-                facts["tags"] = self.own_tags()
-            elif tag.startswith("retry:attempt:"):
-                facts["attempt"] = int(tag.rpartition(":")[2])
-            elif tag.startswith("graph:step:"):
-                facts.update({name: item for name, item in self.metadata.items() if name.startswith("langgraph_")})
-        if facts.get("tags") == []:
-            del facts["tags"]
+        metadata, marks = self.metadata, self.marks
+        if metadata:
+            own, of_node = names_in(tuple(metadata))
+            if own:
+                facts.update(self.own_metadata())
+            if marks.is_node:
+                for name in of_node:
+                    facts[name] = metadata[name]
+        if marks is not NO_MARKS:
+            if marks.own and (tags := self.own_tags()):
+                facts["tags"] = tags
+            if marks.attempt is not None:
+                facts["attempt"] = marks.attempt
         return facts
 
     def session(self) -> str | None:
@@ -153,7 +186,7 @@ class Run:
 
     def trace_options(self) -> dict[str, Any]:
         """Return what a trace that it opens takes over from it."""
-        if not self.metadata and not self.tags:
+        if not self.metadata and not self.marks.own:
             return {}
         return {
             "session_id": self.session(),

@@ -42,7 +42,8 @@ class Redactor:
         self._keys = Keys(self._rules.keys)
         self._shapes = (assignments(self._keys), *standalone())
         self._sieve, complete = self._open_sieve()
-        self._prefilter = self._sieve if complete and self._rules.hook is None else None
+        if self._sieve is not None and complete and self._rules.hook is None:
+            self.suspects = self._sieve.any  # type: ignore[method-assign]  # one call less, for every value
 
     def _open_sieve(self) -> tuple[Sieve | None, bool]:
         """Return the sieve, if there can be one, and whether it knows the user's patterns too."""
@@ -66,7 +67,7 @@ class Redactor:
 
         A hook wants to see every value, so with one the answer is always True.
         """
-        return self._prefilter is None or self._prefilter.any(encoded)
+        return True
 
     def redact(self, value: JSON) -> tuple[JSON, int]:
         """

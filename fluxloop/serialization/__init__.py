@@ -9,7 +9,8 @@ as it is, nearly every value, costs one call of orjson and one look for secrets.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
 
 import orjson
 
@@ -18,7 +19,7 @@ from .converters import register
 from .fastjson import AS_IT_IS, dumps
 from .introspection import name_of
 
-__all__ = ["JSON", "Encoder", "Limits", "Marks", "Redacting", "register"]
+__all__ = ["JSON", "Encoder", "Limits", "Marks", "Reader", "Redacting", "register"]
 
 
 class Marks(Protocol):
@@ -26,6 +27,10 @@ class Marks(Protocol):
 
     redacted: int
     truncated: int
+
+
+Reader: TypeAlias = Callable[[Any], object]
+"""Turns objects an adapter knows into plain data; what it does not know it returns as it is."""
 
 
 class Encoder:
@@ -37,16 +42,23 @@ class Encoder:
         self._redactor = redactor or _Trusting()
         self._suspects = self._redactor.suspects
 
-    def encode(self, value: object, marks: Marks) -> bytes:
+    def encode(self, value: object, marks: Marks, read: Reader | None = None) -> bytes:
         """
         Return *value* as JSON; what was masked and what was cut is added to *marks*.
 
         Never raises an `Exception`: if all else fails, the JSON is a string which says so.
+
+        Args:
+            value: Anything.
+            marks: The record it is for.
+            read: Is given a value that is not JSON as it is, and returns what is to be recorded of it.
         """
         try:
             try:
                 encoded = dumps(value, None, AS_IT_IS)
             except Exception:  # JSON cannot say it as it is
+                if read is not None:
+                    return self.encode(read(value), marks)
                 encoded = self._cleaned(value, marks)
             else:
                 if len(encoded) > self._short and not self._fits(encoded):
@@ -55,6 +67,14 @@ class Encoder:
         except Exception:  # nothing that can go wrong here may reach the program; the loss is counted
             marks.truncated += 1
             return orjson.dumps(_unrecorded(value))
+
+    def quick(self, value: object) -> bytes | None:
+        """Return what `encode` would, if *value* is JSON as it is, short, and holds no secret; else None."""
+        try:
+            encoded = dumps(value, None, AS_IT_IS)
+            return None if len(encoded) > self._short or self._suspects(encoded) else encoded
+        except Exception:  # then `encode` says what is to be done
+            return None
 
     def plain(self, value: object) -> JSON:
         """Return *value* as JSON-safe data within the limits, not masked: for readers that go on building."""
