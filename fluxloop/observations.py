@@ -228,9 +228,7 @@ class OpenObservation:
             start_ns: When it began, where that was not just now; nanoseconds since 1970.
         """
         recorder = trace.recorder
-        self._stand(trace, parent, own_id or recorder.new_id())
-        if read is not None:
-            self.read = read
+        self._stand(trace, parent, own_id or recorder.new_id(), read)
         self.number = next(trace.numbers)
         if start_ns is None:
             start_ns = recorder.now() if parent is not None else trace.start_ns
@@ -244,13 +242,13 @@ class OpenObservation:
             self.slot = recorder.journal.put(head, self.input)
         self.started = recorder.tick()
 
-    def _stand(self, trace: OpenTrace, parent: OpenObservation | None, own_id: str) -> None:
+    def _stand(self, trace: OpenTrace, parent: OpenObservation | None, own_id: str, read: Reader | None = None) -> None:
         """Take a place in the tree; nothing has begun, and nothing is said about it yet."""
         self.trace = trace
         self.parent = parent
         self.id = own_id
         self.epoch = ids.epoch
-        self.read: Reader | None = None
+        self.read = read
         self.closed = False
         self.slot = -1
         self.redacted = 0

@@ -8,7 +8,7 @@ recorded of it is decided by small methods, for the adapters of what is built on
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from fluxloop.bridge import NOTHING, Claimable, Entry, default, register_ending,
 from . import events, payloads
 from .in_place import DONE, in_place
 from .ledgers import ledger_of
-from .runs import AGENT_EDGES, NO_MARKS, Run, marks_of, name_of
+from .runs import AGENT_EDGES, CHAIN, NO_MARKS, Run, key_of, marks_of, name_of
 from .tokens import TokenNotes
 
 KINDS = {
@@ -51,16 +51,16 @@ def _starts(event: str, read: events.StartReader) -> Any:
         metadata: dict[str, Any] | None = None,
         **extra: Any,
     ) -> Any:
-        above = self.ledger.entries.get(parent_run_id) if parent_run_id is not None else None
+        key = key_of(run_id)
+        above = self.ledger.entries.get(key_of(parent_run_id)) if parent_run_id is not None else None
         try:
             name = extra.get("name") or name_of(serialized, event)
             marks = marks_of(tuple(tags)) if tags else NO_MARKS
-            run = Run(self, event, run_id, name, given, marks, metadata or {}, extra, above)
-            self.begin(run, read)
+            self.begin(Run(self, event, run_id, key, name, given, marks, metadata or {}, extra, above), read)
         except Exception as exc:  # what we cannot read must not cost what is below its place in the tree
             self.client.broke("beginning it", exc)
-            unread = Run(self, event, run_id, event, None, NO_MARKS, {}, {}, above)
-            self.ledger.start(run_id, KINDS.get(event, ObservationType.CHAIN), event, parent=above, about=unread)
+            unread = Run(self, event, run_id, key, event, None, NO_MARKS, {}, {}, above)
+            self.ledger.start(key, KINDS.get(event, CHAIN), event, parent=above, about=unread)
         return DONE
 
     return in_place(on_start)
@@ -71,7 +71,7 @@ def _ends(read: events.EndReader, *, event: str = "") -> Any:
 
     def on_end(self: FluxLoopCallbackHandler, result: Any, *, run_id: UUID, **extra: Any) -> Any:
         try:
-            entry = self.ledger.entries.get(run_id)
+            entry = self.ledger.entries.get(key_of(run_id))
             if entry is None and event == "model":
                 entry = self.missed(run_id, extra.get("parent_run_id"), extra.get("tags"))
             elif entry is not None and entry.is_folded and isinstance(result, Exception):
@@ -84,7 +84,7 @@ def _ends(read: events.EndReader, *, event: str = "") -> Any:
                 self.end(entry.about, result, ending)
         except Exception as exc:
             self.client.broke("ending it", exc)
-            self.ledger.finish(run_id, **events.bare(result))
+            self.ledger.finish(key_of(run_id), **events.bare(result))
         return DONE
 
     return in_place(on_end)
@@ -95,7 +95,7 @@ def _happens(name: str, read: Callable[[Any], object], *, only_in_agents: bool =
 
     def on_event(self: FluxLoopCallbackHandler, what: Any, *, run_id: UUID, **extra: Any) -> Any:
         if only_in_agents:
-            self.make_agent(self.ledger.entries.get(run_id))
+            self.make_agent(self.ledger.entries.get(key_of(run_id)))
         self.happened(run_id, name, read, what)
         return DONE
 
@@ -124,7 +124,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         self.show_all = show_all
         self.client = client
         self.ledger = ledger_of(client)
-        self._left_to_others: set[UUID] = set()
+        self._left_to_others: set[Hashable] = set()
         self._speaking: Speaking | None = None
         """The run whose token came last, as the next one is most likely its."""
 
@@ -203,13 +203,13 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
                 self._left_to_others.clear()
         elif run.name in AGENT_EDGES and run.is_agent_edge():
             self.make_agent(above.parent)
-        if run.event == "model" and run.id in self.ledger.entries:
-            self._left_to_others.add(run.id)
+        if run.event == "model" and run.key in self.ledger.entries:
+            self._left_to_others.add(run.key)
         elif above is not None and not (above.is_recorded or above.is_folded):  # nor will this be
-            self.ledger.start(run.id, ObservationType.CHAIN, run.name, parent=above, about=run)
+            self.ledger.start(run.key, CHAIN, run.name, parent=above, about=run)
         elif self.is_folded(run):
             run.started = self.client.recorder.tick()
-            self.ledger.start(run.id, ObservationType.CHAIN, run.name, parent=above, is_folded=True, about=run)
+            self.ledger.start(run.key, CHAIN, run.name, parent=above, is_folded=True, about=run)
         else:
             self._record(run, read)
 
@@ -220,7 +220,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             self.client.broke("reading its input", exc)
             given = NOTHING
         self.ledger.start(
-            run.id,
+            run.key,
             self.kind_of(run),
             run.name,
             parent=run.above,
@@ -236,7 +236,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
 
     def end(self, run: Run, result: Any, ending: events.Ending) -> None:
         """End the observation of *run* with *ending*, which was read from its *result*, and what is open below it."""
-        self.ledger.finish(run.id, **ending)
+        self.ledger.finish(run.key, **ending)
 
     def make_agent(self, entry: Entry | None) -> None:
         """Record a run as AGENT after all, of which only what happens inside shows that it is one."""
@@ -249,14 +249,14 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         if run.handler is self and entry.below is None and status_of(error) is Status.ERROR:
             self.ledger.finish(entry)
             self._record(run, events.chain_given)
-        return self.ledger.entries.get(run.id)
+        return self.ledger.entries.get(run.key)
 
     def happened(self, run_id: UUID, name: str, read: Callable[[Any], object], what: Any) -> None:
         """Record a point in time in a run."""
         try:
-            entry = self.ledger.entries.get(run_id)
+            entry = self.ledger.entries.get(key_of(run_id))
             if entry is None or entry.about.handler is self:
-                self.ledger.event(name, parent=run_id, input=read(what))
+                self.ledger.event(name, parent=key_of(run_id), input=read(what))
         except Exception as exc:
             self.client.broke("noting an event", exc)
 
@@ -286,17 +286,17 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         Handlers that run inline, as LangGraph's own do, keep langchain-core from telling the others that a
         completion model started. A run that ended with what was above it is not begun again.
         """
-        above = self.ledger.entries.get(parent_id)
-        if run_id in self._left_to_others:
-            self._left_to_others.discard(run_id)
+        key, above = key_of(run_id), self.ledger.entries.get(key_of(parent_id)) if parent_id is not None else None
+        if key in self._left_to_others:
+            self._left_to_others.discard(key)
         elif parent_id is None or above is not None:
             marks = marks_of(tuple(tags)) if tags else NO_MARKS
-            self.begin(Run(self, "model", run_id, "model", NOTHING, marks, {}, {}, above), events.same)
-        return self.ledger.entries.get(run_id)
+            self.begin(Run(self, "model", run_id, key, "model", NOTHING, marks, {}, {}, above), events.same)
+        return self.ledger.entries.get(key)
 
     def _speaker(self, run_id: UUID, parent_id: UUID | None, tags: list[str] | None) -> Speaking:
         """Return who speaks now, and what notes it: nothing, where that is not recorded, or by another handler."""
-        entry = self.ledger.entries.get(run_id) or self.missed(run_id, parent_id, tags)
+        entry = self.ledger.entries.get(key_of(run_id)) or self.missed(run_id, parent_id, tags)
         note: Callable[[object, object], None] = _unheard
         if entry is not None and entry.about.handler is self and entry.observation is not None and entry.is_recorded:
             if entry.notes is None:

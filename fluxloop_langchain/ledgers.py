@@ -8,12 +8,16 @@ threads; the run id in there names the step's entry, and so the observation that
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from typing import Any
 from weakref import WeakValueDictionary
 
 from langchain_core.runnables.config import var_child_runnable_config
 
 from fluxloop import FluxLoopClient
 from fluxloop.bridge import Ledger, OpenObservation, add_locator, deeper, default
+
+from .runs import key_of
 
 _running = var_child_runnable_config.get
 
@@ -30,15 +34,21 @@ def ledger_of(client: FluxLoopClient) -> Ledger:
     return _others.setdefault(client, Ledger(client))
 
 
+def running(config: Any) -> Hashable | None:
+    """Return by which key a ledger has the run that goes on under *config*; None where none does."""
+    run_id = getattr(config.get("callbacks"), "parent_run_id", None)
+    return key_of(run_id) if run_id is not None else None
+
+
 def locate(here: OpenObservation | None) -> OpenObservation | None:
     """Return the observation of the step that runs here, or what user code inside it has made current."""
     config = _running()
     if config is None:
         return here
-    run_id = getattr(config.get("callbacks"), "parent_run_id", None)
-    if run_id is None:
+    key = running(config)
+    if key is None:
         return here
-    step = _default_ledger.get(run_id)
+    step = _default_ledger.get(key)
     if step is None and _others:
-        step = next((found for ledger in _others.values() if (found := ledger.get(run_id)) is not None), None)
+        step = next((found for ledger in _others.values() if (found := ledger.get(key)) is not None), None)
     return deeper(here, step)

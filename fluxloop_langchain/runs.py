@@ -7,7 +7,7 @@ which of them mean what, which say something about a run of its own, and which r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -15,6 +15,8 @@ from uuid import UUID
 
 from fluxloop import ObservationType
 from fluxloop.bridge import Entry
+
+CHAIN, AGENT = ObservationType.CHAIN, ObservationType.AGENT  # looking a member up runs Python code before 3.12
 
 HIDDEN = "langsmith:hidden"
 """The tag by which LangChain and LangGraph mark what nobody wants to see."""
@@ -31,7 +33,7 @@ PLUMBING = frozenset(
 BETWEEN = frozenset({"prompt", "parser"})
 """Steps whose input is what the step before gave, and whose output what the next was given, or the chain gave."""
 
-MARK, AGENT = "ls_integration", "langchain_create_agent"
+MARK, OF_AGENT = "ls_integration", "langchain_create_agent"
 """The metadata that all runs in an agent made by ``create_agent`` have, since langchain 1.2."""
 
 AGENT_LOOP = frozenset({"model", "tools"})
@@ -90,6 +92,8 @@ class Run:
     event: str
     """``chain``, ``model``, ``tool`` or ``retriever``."""
     id: UUID
+    key: Hashable
+    """By which the ledger has it, see `key_of`."""
     name: str
     """What it was called by its user, or else its class."""
     given: Any
@@ -111,13 +115,13 @@ class Run:
 
     def kind(self) -> ObservationType:
         """Return AGENT for the run of an agent made by ``create_agent``, else CHAIN; no name makes an agent."""
-        if self.metadata.get(MARK) != AGENT or self.node() is not None:
-            return ObservationType.CHAIN
+        if self.metadata.get(MARK) != OF_AGENT or self.node() is not None:
+            return CHAIN
         agent = self.metadata.get("lc_agent_name")
         around: dict[str, Any] = self.above.about.metadata if self.above is not None else {}
         # A chain that a tool calls has the agent's marks too, as has an agent inside an agent if both are nameless.
-        is_inside = around.get(MARK) == AGENT and around.get("lc_agent_name") == agent
-        return ObservationType.CHAIN if is_inside and self.name != (agent or "LangGraph") else ObservationType.AGENT
+        is_inside = around.get(MARK) == OF_AGENT and around.get("lc_agent_name") == agent
+        return CHAIN if is_inside and self.name != (agent or "LangGraph") else AGENT
 
     def is_plumbing(self) -> bool:
         """Whether it is hidden by its framework, or only connects others and nobody gave it a name."""
@@ -129,7 +133,7 @@ class Run:
         if name in PLUMBING or self.extra.get("run_type") in BETWEEN or name.partition("<")[0] in PLUMBING:
             return True
         if name in AGENT_LOOP:
-            return self.metadata.get(MARK) == AGENT and self.node() == name
+            return self.metadata.get(MARK) == OF_AGENT and self.node() == name
         return name in AGENT_EDGES and self.is_agent_edge()
 
     def is_agent_edge(self) -> bool:
@@ -194,6 +198,11 @@ class Run:
             "tags": self.own_tags(),
             "metadata": self.own_metadata(),
         }
+
+
+def key_of(run_id: Any) -> Hashable:
+    """Return the number of a run's id, as looking a UUID up runs Python code; an id of another kind as it is."""
+    return getattr(run_id, "int", run_id)  # type: ignore[no-any-return]
 
 
 def name_of(serialized: Any, event: str) -> str:

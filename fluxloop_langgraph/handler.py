@@ -7,24 +7,24 @@ that waits for a human ends as such, with what it asks as an EVENT of the node t
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
-from uuid import UUID
 from weakref import ReferenceType
 
 from langchain_core.tracers.base import BaseTracer
 
-from fluxloop import FluxLoopClient, ObservationType, Status
+from fluxloop import FluxLoopClient, Status
 from fluxloop.bridge import Entry, OpenObservation, default
 from fluxloop_langchain import FluxLoopCallbackHandler
 from fluxloop_langchain.events import Ending, StartReader
 from fluxloop_langchain.in_place import DONE, in_place
-from fluxloop_langchain.runs import AGENT_LOOP, Run
+from fluxloop_langchain.runs import AGENT_LOOP, CHAIN, Run, key_of
 
 from . import interrupts
 from .changes import changes
 from .interrupts import GraphCallbackHandler, GraphInterrupt, ParentCommand
 from .loops import loop_of
-from .topology import facts_of
+from .topology import Facts, facts_of
 
 UNNAMED = frozenset({"LangGraph", "RunnableCallable"})
 """What LangGraph calls graphs and edges that nobody gave a name."""
@@ -45,31 +45,29 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def __init__(self, graph: Any, *, show_all: bool = False, client: FluxLoopClient = default) -> None:
         super().__init__(show_all=show_all, client=client)
-        self.graph = graph
         self.running: ReferenceType[Any] | None = None
         """The generator in which the call runs; held weakly, as dropping it is how a program may end the call."""
-        self.root: UUID | None = None
-        """The run of the graph itself."""
+        self.root: Hashable | None = None
+        """The key of the run of the graph itself."""
         self.loop: ReferenceType[Any] | None = None
-        self.states: dict[UUID, dict[str, Any] | None] = {}
-        """The nodes that run now, each with the state it was given, as that was when it began."""
         self.attempts: dict[tuple[object, object], int] = {}
         self.asked: dict[str, interrupts.Asked] = {}
         """Who has asked a human during this call, by the id of the interrupt."""
         self.resuming: Run | None = None
         """The call's run, where it goes on from a checkpoint and that is not recorded yet."""
-        self.paused: dict[UUID | None, Any] = {}
-        """What LangGraph tells about the runs that wait, by run id."""
+        self.paused: dict[Hashable, Any] = {}
+        """What LangGraph tells about the runs that wait, by their keys."""
+        self.facts = facts_of(graph)
 
     def begin(self, run: Run, read: StartReader) -> None:
         """As `FluxLoopCallbackHandler.begin`; a run another handler of ours has begun already is taken over."""
-        entry = self.ledger.entries.get(run.id)
+        entry = self.ledger.entries.get(run.key)
         if entry is None:
             super().begin(run, read)
         elif run.event == "chain":
             self._take_over(entry, run)
         if self.root is None and run.event == "chain":
-            self.root = run.id
+            self.root = run.key
             self._begin_graph(run)
 
     def _take_over(self, entry: Entry, run: Run) -> None:
@@ -97,31 +95,34 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         return super().metadata_of(run) | self._graph_facts(run)
 
     def _graph_facts(self, run: Run) -> dict[str, Any]:
-        node = run.node() if run.event == "chain" and run.above is not None else None
-        if node is None or run.above is None:
+        above, given, metadata = run.above, run.given, run.metadata
+        if above is None or not run.marks.is_node or run.event != "chain":
             return {}
-        self.states[run.id] = run.given.copy() if type(run.given) is dict else None
+        run.more = given.copy() if type(given) is dict else None  # for what it changes
         if self.resuming is not None:
             self._resume()
         about: dict[str, Any] = {}
-        place = (run.above.key, run.metadata.get("langgraph_checkpoint_ns"))
+        place = (above.key, metadata.get("langgraph_checkpoint_ns"))
         attempt = self.attempts[place] = self.attempts.get(place, 0) + 1
-        limit = self._facts(run).max_attempts.get(node, 1)
-        if attempt > 1 or limit > 1:
-            about["attempt"] = attempt
-            about["max_attempts"] = max(limit, attempt)
-        if run.above.key == self.root and (checkpoint_id := self._checkpoint_id()):
+        limits = self._facts(run).max_attempts
+        if attempt > 1 or limits:
+            limit = limits.get(metadata.get("langgraph_node", ""), 1)
+            if attempt > 1 or limit > 1:
+                about["attempt"] = attempt
+                about["max_attempts"] = max(limit, attempt)
+        if above.key == self.root and (checkpoint_id := self._checkpoint_id()):
             about["checkpoint_id"] = checkpoint_id
         return about
 
-    def _facts(self, run: Run) -> Any:
+    def _facts(self, run: Run) -> Facts:
         """Return what is known of the graph in which the node *run* is one."""
-        return facts_of(self.graph).inside(run.metadata.get("langgraph_checkpoint_ns", ""))
+        namespace = run.metadata.get("langgraph_checkpoint_ns", "")
+        return self.facts.inside(namespace) if "|" in namespace else self.facts
 
     def _resume(self) -> None:
         """Record that the call goes on from a checkpoint, where only the loop can tell from which."""
         run, self.resuming = self.resuming, None
-        observation = self._observation(run.id) if run is not None else None
+        observation = self._observation(run.key) if run is not None else None
         if run is not None and observation is not None:
             interrupts.resumed(observation, run, self._checkpoint_id())
 
@@ -138,18 +139,18 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         return self.loop() if self.loop is not None else None
 
     def _begin_graph(self, run: Run) -> None:
-        observation = self._observation(run.id)
+        observation = self._observation(run.key)
         if observation is None:
             return
-        if facts_of(self.graph).is_agent:
-            self.make_agent(self.ledger.entries.get(run.id))
-        mermaid = facts_of(self.graph).mermaid()
+        if self.facts.is_agent:
+            self.make_agent(self.ledger.entries.get(run.key))
+        mermaid = self.facts.mermaid()
         if mermaid is not None:
             observation.trace.metadata.setdefault("topology", mermaid)
         self.resuming = run if not interrupts.ARE_TOLD and interrupts.answers(run.given) else None
 
-    def _observation(self, run_id: object) -> OpenObservation | None:
-        entry = self.ledger.entries.get(run_id)
+    def _observation(self, key: Hashable) -> OpenObservation | None:
+        entry = self.ledger.entries.get(key)
         return entry.observation if entry is not None and entry.is_recorded else None
 
     def end(self, run: Run, result: Any, ending: Ending) -> None:
@@ -159,21 +160,17 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
                 self._failed(run, result, ending)
             else:
                 self._changed(run, result, ending)
-            if run.id == self.root or run.id in self.paused:
+            if run.key == self.root or run.key in self.paused:
                 self._stops(run, result, ending)
         super().end(run, result, ending)
 
     def _changed(self, run: Run, result: Any, ending: Ending) -> None:
         """Note in the *ending* of a node's run what the node changed in the state."""
-        state = self.states.pop(run.id, None)
-        if state is None and run.node() is None:
-            return
-        if changed := changes(state, result, self._facts(run).reducers):
+        if run.marks.is_node and (changed := changes(run.more, result, self._facts(run).reducers)):
             ending["metadata"] = {**ending.get("metadata", {}), "changes": changed}
 
     def _failed(self, run: Run, error: BaseException, ending: Ending) -> None:
         """Complete the *ending* of a run that was left by *error*, which may steer the graph rather than fail it."""
-        self.states.pop(run.id, None)
         if isinstance(error, GraphInterrupt):
             self._asks(run, error)
         elif isinstance(error, ParentCommand):
@@ -181,7 +178,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def _asks(self, run: Run, error: BaseException) -> None:
         """Note the innermost run that each interrupt came from."""
-        observation = self._observation(run.id)
+        observation = self._observation(run.key)
         for one in error.args[0] if error.args else ():
             if observation is not None and one.id not in self.asked:
                 self.asked[one.id] = interrupts.Asked(one, observation, run.metadata.get("langgraph_node"))
@@ -190,14 +187,14 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         """Complete the *ending* of a graph's own run: it may be one that waits."""
         if self.resuming is run:
             self._resume()
-        told, has_ended_well = self.paused.pop(run.id, None), not isinstance(result, BaseException)
+        told, has_ended_well = self.paused.pop(run.key, None), not isinstance(result, BaseException)
         if told is None and has_ended_well and not interrupts.ARE_TOLD:
             told = interrupts.guessed(self._loop(), self.asked)
         elif told is None and isinstance(result, GeneratorExit) and self.asked:
             told = interrupts.Told(
                 "pending", self._checkpoint_id(), tuple(one.interrupt for one in self.asked.values())
             )
-        observation = self._observation(run.id)
+        observation = self._observation(run.key)
         if told is not None and observation is not None:
             interrupts.waits(observation, run, told, self.asked, self._loop())
             if has_ended_well:
@@ -206,17 +203,17 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
     @in_place
     def on_interrupt(self, event: Any) -> Any:
         """Note that a run of the graph waits; the run ends after this."""
-        self.paused[event.run_id] = event
+        if event.run_id is not None:
+            self.paused[key_of(event.run_id)] = event
         return DONE
 
     @in_place
     def on_resume(self, event: Any) -> Any:
         """Record that a run goes on from where one waited; its subgraphs tell so too, which says nothing new."""
         try:
-            observation = self._observation(event.run_id)
-            entry = self.ledger.entries.get(event.run_id)
-            if observation is not None and entry is not None and not event.checkpoint_ns:
-                interrupts.resumed(observation, entry.about, event.checkpoint_id)
+            entry = self.ledger.entries.get(key_of(event.run_id)) if event.run_id is not None else None
+            if entry is not None and entry.is_recorded and entry.observation and not event.checkpoint_ns:
+                interrupts.resumed(entry.observation, entry.about, event.checkpoint_id)
         except Exception as exc:
             self.client.broke("noting an event", exc)
         return DONE
@@ -227,7 +224,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             above = self._graph_running()
             key = object()
             metadata = {"langgraph_node": node, "cached": True}
-            self.ledger.start(key, ObservationType.CHAIN, node, parent=above, metadata=metadata)
+            self.ledger.start(key, CHAIN, node, parent=above, metadata=metadata)
             self.ledger.finish(key, output=writes)
         except Exception as exc:
             self.client.broke("noting an event", exc)

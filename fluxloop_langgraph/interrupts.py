@@ -8,7 +8,7 @@ and the checkpoint at which the graph waits, and so do the traces, which is how 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from langgraph.types import Command
 
 from fluxloop import Status
 from fluxloop.bridge import NOTHING, OpenObservation, happened, register_ending
+from fluxloop_langchain.ledgers import running
 from fluxloop_langchain.runs import Run
 
 __all__ = ["ARE_TOLD", "GraphCallbackHandler", "GraphDrained", "GraphInterrupt", "ParentCommand"]
@@ -126,7 +127,7 @@ def _place(run: Run, checkpoint_id: str | None) -> dict[str, Any]:
     return {name: str(item) for name, item in about.items() if item}
 
 
-def running_step() -> object:
-    """Return the id of the run of the node that runs here; None outside of one."""
+def running_step() -> Hashable | None:
+    """Return the key of the run of the node that runs here; None outside of one."""
     config = var_child_runnable_config.get()
-    return getattr(config.get("callbacks"), "parent_run_id", None) if config else None
+    return running(config) if config else None

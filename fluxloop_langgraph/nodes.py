@@ -15,7 +15,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 
 from fluxloop import FluxLoopClient, ObservationType
 from fluxloop.bridge import Call, Spec, begin, default
-from fluxloop_langchain.ledgers import ledger_of
+from fluxloop_langchain.ledgers import ledger_of, running
 
 from . import interrupts  # lets what steers a graph be no error
 
@@ -83,8 +83,7 @@ def _state(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 def _recording(client: FluxLoopClient, name: str, is_named: bool, state: Any) -> Iterator[Call | None]:
     """Record a block as the run of a node, unless that is recorded already."""
     config = var_child_runnable_config.get() or {}
-    run_id = getattr(config.get("callbacks"), "parent_run_id", None)
-    entry = ledger_of(client).entries.get(run_id)
+    entry = ledger_of(client).entries.get(running(config))
     if entry is not None and entry.about.event == "chain" and entry.about.node() is not None:
         yield None
         return
