@@ -8,7 +8,9 @@ They are plain string enumerations, apart from `fluxloop.models`, so that the re
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Self
+from typing import Self, TypeVar
+
+W = TypeVar("W", bound=StrEnum)
 
 SCHEMA_VERSION = 1
 """Written as ``schema`` on every trace line; goes up when a reader would have to change."""
@@ -17,11 +19,21 @@ SCHEMA_VERSION = 1
 class _Word(StrEnum):
     """A string enumeration whose members are found whatever their case."""
 
+    __hash__ = str.__hash__  # that of enumerations is a function in Python, and these are looked up at each record
+
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
         return cls.__members__.get(value.upper()) if isinstance(value, str) else None
 
 
+def _direct(words: type[W]) -> type[W]:
+    """Let members be plain attributes, as they are since Python 3.12; before, an access calls a function in Python."""
+    for name, member in words.__members__.items():
+        type.__setattr__(words, name, member)
+    return words
+
+
+@_direct
 class ObservationType(_Word):
     """What an observation is. Values are lower case; records spell the name, as in ``"TOOL"``."""
 
@@ -36,6 +48,7 @@ class ObservationType(_Word):
     EVALUATION = "evaluation"
 
 
+@_direct
 class ObservationLevel(_Word):
     """How loud an observation is; ``ERROR`` goes with the status ``error`` and no other."""
 
@@ -45,6 +58,7 @@ class ObservationLevel(_Word):
     ERROR = "error"
 
 
+@_direct
 class Status(_Word):
     """
     How an observation, or the trace of which it is the root, ended.

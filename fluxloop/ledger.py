@@ -129,10 +129,16 @@ class Ledger:
             if is_folded:
                 entry.observation = here
                 return None
-            entry.observation = observation = self._begin(above, here, kind, name, input, read, trace)
-            if observation is None or type(observation) is Muted:
+            if above is None or here is None:
+                here, its_trace = self._outermost(above, here, kind, name, trace or {})
+            else:
+                its_trace = here.trace
+            if its_trace is None or type(here) is Muted or not (its_trace.is_sampled and its_trace.recorder.switch.on):
+                entry.observation = here if type(here) is Muted else None
                 return None
-            entry.is_recorded = True
+            given = input if its_trace.recorder.captures_input else NOTHING
+            observation = OpenObservation(its_trace, here, _label_of(kind, name), given, read=read)
+            entry.observation, entry.is_recorded = observation, True
             if started is not None:
                 observation.backdate(started)
             observation.claimable = claimable
@@ -145,31 +151,25 @@ class Ledger:
             self.client.broke("beginning it", exc)
             return None
 
-    def _begin(
+    def _outermost(
         self,
         above: Entry | None,
         here: OpenObservation | None,
         kind: ObservationType,
         name: str,
-        given: object,
-        read: Reader | None,
-        options: Mapping[str, Any] | None,
-    ) -> OpenObservation | None:
+        options: Mapping[str, Any],
+    ) -> tuple[OpenObservation | None, OpenTrace | None]:
+        """Return parent and trace of a run with no recorded run around it; no trace where nothing is recorded."""
         if here is not None and not (above is None and here.trace.is_closed):
-            trace: OpenTrace | None = here.trace
-            parent: OpenObservation | None = here
-            if above is None and options:
+            if above is None:
                 name_session(here.trace, options.get("session_id"))
-        elif above is not None and not above.is_folded:
-            return None
-        else:
-            trace, parent = self.client.open_trace(name, outer=here, **(options or {})), None
-        if trace is None or type(parent) is Muted:
-            return None
-        if not trace.is_recording:
-            return Muted(trace, Spec(self.client, kind, name)) if parent is None else None
-        captures = trace.recorder.captures_input
-        return OpenObservation(trace, parent, _label_of(kind, name), given if captures else NOTHING, read=read)
+            return here, here.trace
+        if above is not None and not above.is_folded:
+            return None, None
+        trace = self.client.open_trace(name, outer=here, **options)
+        if trace is not None and not trace.is_recording:
+            return Muted(trace, Spec(self.client, kind, name)), trace
+        return None, trace
 
     def _here(self) -> OpenObservation | None:
         return current() if self.client.is_default else self.client.innermost(current())
@@ -257,8 +257,8 @@ class Ledger:
         entry = self.entries.pop(key.key if type(key) is Entry else key, None)
         if entry is None:
             return
-        if entry.parent is not None and entry.parent.below is not None:
-            entry.parent.below.pop(entry, None)
+        if (above := entry.parent) is not None and above.below is not None:
+            above.below.pop(entry, None)
         if entry.below:
             ending = status or (status_of(error) if isinstance(error, BaseException) else Status.SUCCESS)
             for left_open in list(entry.below):
@@ -266,8 +266,9 @@ class Ledger:
         observation = entry.observation
         if not entry.is_recorded or observation is None:
             return
+        recorder = observation.trace.recorder
         try:
-            if input is not NOTHING and observation.trace.recorder.captures_input:
+            if input is not NOTHING and recorder.captures_input:
                 observation.learn(input)
             if metadata:
                 observation.describe(**metadata)
@@ -275,14 +276,14 @@ class Ledger:
                 output = _streamed(entry.notes, observation, output, error is None and status is None)
             if fields:
                 observation.note(**fields)
-            if not observation.trace.recorder.captures_output:
+            if not recorder.captures_output:
                 output = NOTHING
             if error is None:
                 observation.end(status or Status.SUCCESS, output)
             else:
                 _fail(observation, output, error, status)
         except Exception as exc:
-            observation.trace.recorder.broke("ending it", exc)
+            recorder.broke("ending it", exc)
 
     def close_all(self, status: Status = Status.ABANDONED) -> None:
         """End every run that is still open, innermost first."""

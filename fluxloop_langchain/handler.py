@@ -227,7 +227,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             input=given,
             read=payloads.readable,
             metadata=self.metadata_of(run),
-            fields=self.fields_of(run),
+            fields=events.model_fields(run) if run.event == "model" else None,
             trace=run.trace_options() if run.above is None else None,
             claimable=Claimable(frozenset({run.name}), CALLERS) if run.event == "tool" else None,
             about=run,
@@ -274,10 +274,6 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         if run.event != "chain":
             events.add_details(run, facts)
         return facts
-
-    def fields_of(self, run: Run) -> dict[str, Any] | None:
-        """Return the top-level fields of the record of *run*, such as ``model``, as far as its start tells them."""
-        return events.model_fields(run) if run.event == "model" else None
 
     def missed(self, run_id: UUID, parent_id: UUID | None, tags: list[str] | None) -> Entry | None:
         """

@@ -130,11 +130,13 @@ class Run:
         if self.above is None or self.event != "chain":
             return False
         name = self.name
-        if name in PLUMBING or self.extra.get("run_type") in BETWEEN or name.partition("<")[0] in PLUMBING:
-            return True
         if name in AGENT_LOOP:
             return self.metadata.get(MARK) == OF_AGENT and self.node() == name
-        return name in AGENT_EDGES and self.is_agent_edge()
+        if self.extra.get("run_type") in BETWEEN or name in PLUMBING:
+            return True
+        if name in AGENT_EDGES:
+            return self.is_agent_edge()
+        return "<" in name and name[: name.index("<")] in PLUMBING
 
     def is_agent_edge(self) -> bool:
         """Whether the graph this runs in is an agent made by an older ``create_agent``."""

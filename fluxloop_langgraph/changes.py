@@ -21,7 +21,8 @@ MAX_CHARS = 80
 MAX_ITEMS = 3
 """The longest list or dict that stands as it is, if what it holds does."""
 
-_SCALARS = (str, int, float, bool, type(None))
+SCALARS = frozenset({str, int, float, bool, type(None)})
+CONTAINERS = frozenset({list, tuple, set, frozenset, dict})
 _MISSING: Any = object()
 """Stands where a key was not in the state, since None may be."""
 
@@ -40,12 +41,14 @@ def changes(before: Mapping[str, Any] | None, output: object, reducers: Mapping[
     state: Mapping[str, Any] = before or {}
     for key, value in output.items() if type(output) is dict else _updates(output):
         old = state.get(key, _MISSING)
-        if key not in reducers and (old is value or _is_same(old, value)):
+        reducer = reducers.get(key)
+        # Only plain values are compared, as comparing others would run code of the user's.
+        if reducer is None and (old is value or (type(old) is type(value) and type(old) in SCALARS and old == value)):
             continue
         if len(told) >= MAX_KEYS:
             left_out += 1
-        elif key in reducers:  # which may change it even with the value that it has
-            told[key] = {reducers[key]: short(value)}
+        elif reducer is not None:  # which may change it even with the value that it has
+            told[key] = {reducer: short(value)}
         else:
             told[key] = {"to": short(value)} if old is _MISSING else {"from": short(old), "to": short(value)}
     if left_out:
@@ -65,25 +68,18 @@ def _updates(output: object) -> Iterator[tuple[str, Any]]:
         yield from _updates(getattr(output, "update", None))
 
 
-def _is_same(old: object, new: object) -> bool:
-    """Whether nothing changed; only plain values are compared, as comparing others would run code of the user's."""
-    return type(old) is type(new) and type(old) in _SCALARS and bool(old == new)
-
-
 def short(value: Any) -> Any:
     """Return *value* where it is small, else its type and size."""
     kind = type(value)
-    if kind is str and len(value) > MAX_CHARS:
-        return f"str of {len(value):,} characters"
-    if kind in _SCALARS:
-        return value
-    if kind in (list, tuple, set, frozenset, dict):
+    if kind in SCALARS:
+        return value if kind is not str or len(value) <= MAX_CHARS else f"str of {len(value):,} characters"
+    if kind in CONTAINERS:
         inner = value.values() if kind is dict else value
-        if len(value) <= MAX_ITEMS and all(type(one) in _SCALARS for one in inner) and not _is_long(inner):
+        if len(value) <= MAX_ITEMS and SCALARS.issuperset(map(type, inner)) and not any(map(_is_long, inner)):
             return value
         return f"{kind.__name__} of {len(value):,}"
     return kind.__name__
 
 
-def _is_long(values: Any) -> bool:
-    return any(type(one) is str and len(one) > MAX_CHARS for one in values)
+def _is_long(value: object) -> bool:
+    return type(value) is str and len(value) > MAX_CHARS

@@ -77,7 +77,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         if run.above is not None and self.is_folded(run):
             self.ledger.fold(entry)
         else:
-            entry.observation.describe(**self._graph_facts(run))
+            entry.observation.describe(**self.metadata_of(run))
 
     def is_folded(self, run: Run) -> bool:
         """As `FluxLoopCallbackHandler.is_folded`; and what a node consists of, if a graph or edge without a name."""
@@ -92,12 +92,14 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def metadata_of(self, run: Run) -> dict[str, Any]:
         """As `FluxLoopCallbackHandler.metadata_of`, with the attempt and the checkpoint of a node."""
-        return super().metadata_of(run) | self._graph_facts(run)
+        facts = super().metadata_of(run)
+        if run.marks.is_node and run.above is not None and run.event == "chain":
+            facts |= self._graph_facts(run, run.above)
+        return facts
 
-    def _graph_facts(self, run: Run) -> dict[str, Any]:
-        above, given, metadata = run.above, run.given, run.metadata
-        if above is None or not run.marks.is_node or run.event != "chain":
-            return {}
+    def _graph_facts(self, run: Run, above: Entry) -> dict[str, Any]:
+        """Return what is noted about *run*, of a node of the graph that runs *above*."""
+        given, metadata = run.given, run.metadata
         run.more = given.copy() if type(given) is dict else None  # for what it changes
         if self.resuming is not None:
             self._resume()
