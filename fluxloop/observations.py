@@ -368,30 +368,28 @@ class OpenObservation:
         self, recorder: Recorder, end_ns: int, status: Status, output: object, error: str | None
     ) -> tuple[list[bytes], bytes]:
         """Return the pieces of the line but for its end, and of these what the trace shares: output and error."""
-        encode = recorder.encode
         ending = _ENDINGS[status._value_] if self.level is None else ending_of(status, self.level)
         span = f',"end_time":"{utc_text(end_ns)}","duration_ms":{ms_text(end_ns - self.start_ns)}{ending}'.encode()
-        parts = [self.head, self.input, span]
-        # Fields and metadata together, as looking twice for what is to be masked costs more than the dict.
-        rest = self.fields or {}
-        if self.metadata:
-            rest = {**rest, "metadata": self.metadata}
-        if rest and self.fields and "usage" in self.fields:
-            self.trace.count_usage(self, self.fields["usage"])
-        if rest and output is not NOTHING and error is None and self.parent is not None:
-            # And, for the same reason, with the output: each value is measured by itself only where they are large.
-            all_of_it = recorder.quick({"output": output, **rest})
-            if all_of_it is not None:
-                parts.append(members(all_of_it))
-                return parts, b""
+        fields, metadata = self.fields, self.metadata
+        if fields and "usage" in fields:
+            self.trace.count_usage(self, fields["usage"])
+        if error is None and output is not NOTHING and (metadata or fields) and self.parent is not None:
+            # Looking for what is to be masked is cheapest once; each value is measured by itself where they are large.
+            all_of_it = {"output": output} if fields is None else {"output": output, **fields}
+            if metadata:
+                all_of_it["metadata"] = metadata
+            quick = recorder.quick(all_of_it)
+            if quick is not None:
+                return [self.head, self.input, span, b",", quick[1:-1]], b""
+        encode = recorder.encode
         result = b',"output":' + encode(output, self, self.read) if output is not NOTHING else b""
         if error is not None:
             result += b',"error":' + encode(error, self)
-        parts.append(result)
-        if self.fields:
-            parts.append(members(encode(rest, self)))
-        elif rest:
-            parts += (b',"metadata":', encode(self.metadata, self))
+        parts = [self.head, self.input, span, result]
+        if fields:
+            parts.append(members(encode({**fields, "metadata": metadata} if metadata else fields, self)))
+        elif metadata:
+            parts += (b',"metadata":', encode(metadata, self))
         return parts, result
 
     def _marks(self, recorder: Recorder) -> bytes:

@@ -84,7 +84,7 @@ class FileStorage:
                 failure = failure or explained(exc, f"keep a record in {self.path(*key)}")
                 if file is not None:
                     file.look_at = 0.0  # the next record finds out whether the file is to blame
-            if kind == "trace" and (file := self._files.get(("observation", key[1]))):
+            if kind == "trace" and (file := self._files.get(("observation", key[1]))) is not None:
                 file.look_at = 0.0
         if failure is not None:
             raise failure
