@@ -269,7 +269,7 @@ class Ledger:
         recorder = observation.trace.recorder
         try:
             if input is not NOTHING and recorder.captures_input:
-                observation.learn(input)
+                observation.late = input
             if metadata:
                 observation.describe(**metadata)
             if entry.notes is not None:

@@ -188,6 +188,7 @@ class OpenObservation:
         "id",
         "input",
         "label",
+        "late",
         "level",
         "metadata",
         "number",
@@ -264,6 +265,8 @@ class OpenObservation:
         # the same call to take it over: one call, one observation.
         self.claimable: Claimable | None = None
         self.verdict: tuple[Status, object, str | None] | None = None
+        # An input that came to be known only at the end; until then it is not encoded.
+        self.late: object = NOTHING
 
     def _head(self, label: str) -> bytes:
         self.label = label
@@ -373,14 +376,19 @@ class OpenObservation:
         fields, metadata = self.fields, self.metadata
         if fields and "usage" in fields:
             self.trace.count_usage(self, fields["usage"])
+        late = self.late
         if error is None and output is not NOTHING and (metadata or fields) and self.parent is not None:
             # Looking for what is to be masked is cheapest once; each value is measured by itself where they are large.
-            all_of_it = {"output": output} if fields is None else {"output": output, **fields}
+            all_of_it = {"output": output} if late is NOTHING else {"input": late, "output": output}
+            if fields:
+                all_of_it |= fields
             if metadata:
                 all_of_it["metadata"] = metadata
             quick = recorder.quick(all_of_it)
             if quick is not None:
-                return [self.head, self.input, span, b",", quick[1:-1]], b""
+                return [self.head, self.input if late is NOTHING else b"", span, b",", quick[1:-1]], b""
+        if late is not NOTHING:
+            self.learn(late)
         encode = recorder.encode
         result = b',"output":' + encode(output, self, self.read) if output is not NOTHING else b""
         if error is not None:

@@ -236,17 +236,15 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             if run.key == key:  # how it ended matters to what it leaves open
                 self._ledger.finish(key, error=trouble and trouble[0])
             return
-        if asked is not NOTHING and observation.trace.recorder.captures_input:
-            observation.learn(asked)
-        error, details = trouble or (None, {})
+        error, details = trouble or (None, None)
         status = Status.INTERRUPTED if run.awaits and error is None else None
         if observation.verdict is not None and observation.verdict[0] is not Status.SUCCESS:
-            error, status, details = None, Status.ERROR, {}  # the function inside saw the exception itself
+            error, status, details = None, Status.ERROR, None  # the function inside saw the exception itself
         if error is not None and run.kind in _RUNS:
             said = NOTHING
-        self._ledger.finish(
-            key, output=said, error=error, status=status, metadata={**(metadata or {}), **details}, fields=fields
-        )
+        if details:
+            metadata = {**(metadata or {}), **details}
+        self._ledger.finish(key, input=asked, output=said, error=error, status=status, metadata=metadata, fields=fields)
 
 
 def observation_of(result: Any) -> OpenObservation | None:

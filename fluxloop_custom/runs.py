@@ -43,7 +43,7 @@ class Run:
         self.above = above
         self.key = key
         """What the ledger has it under: its id, or that of what is around it, where it makes no observation."""
-        self.handled = sys.exc_info()[1]
+        self.handled = sys.exception()
         """What the program is dealing with already, in an ``except`` block around the run."""
         self.observation: OpenObservation | None = None
         """Its own; None where it is folded, or nothing is recorded."""
@@ -64,7 +64,7 @@ class Run:
 
     def raised(self) -> BaseException | None:
         """Return the exception that is passing right now, and ends this span; None where there is none."""
-        passing = sys.exc_info()[1]
+        passing = sys.exception()
         return passing if passing is not self.handled else None
 
     def _dealt_with(self) -> None:

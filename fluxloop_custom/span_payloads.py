@@ -17,9 +17,11 @@ from fluxloop.usage import read_usage
 
 Fields = dict[str, Any]
 
-_PARAMETERS = (
-    *("temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty", "tool_choice", "truncation"),
-    *("parallel_tool_calls", "reasoning", "verbosity", "store", "service_tier", "top_logprobs"),
+_PARAMETERS = frozenset(
+    {
+        *("temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty", "tool_choice", "truncation"),
+        *("parallel_tool_calls", "reasoning", "verbosity", "store", "service_tier", "top_logprobs"),
+    }
 )
 """Model settings that are recorded; others may hold headers and keys."""
 
@@ -173,8 +175,8 @@ def _finish(response: Any) -> list[str] | None:
 def _kept(parameters: object) -> Fields | None:
     if not isinstance(parameters, Mapping):
         return None
-    kept = {name: parameters[name] for name in _PARAMETERS if parameters.get(name) is not None}
-    return {name: _plain(value) for name, value in kept.items()} or None
+    known = ((name, value) for name, value in parameters.items() if name in _PARAMETERS and value is not None)
+    return {name: _plain(value) for name, value in known} or None
 
 
 TYPES = {

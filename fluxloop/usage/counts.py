@@ -9,7 +9,7 @@ ones and `output_tokens` the reasoning ones.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from .shapes import Fields, fields, get
 
@@ -40,12 +40,18 @@ def add_usage(counts: Iterable[dict[str, int] | None]) -> dict[str, int] | None:
     return total or None
 
 
-_Paths: TypeAlias = tuple[tuple[str, str], ...]
+class _Paths(NamedTuple):
+    """Where one count may be: the first of these places that has one."""
+
+    heads: frozenset[str] = frozenset()
+    """The names of which one has to be there, told at once, as nearly all are missing."""
+    alternatives: tuple[tuple[str, str], ...] = ()
 
 
 def _any(alternatives: str) -> _Paths:
     """Parse ``"a.b c"``: the count ``b`` in ``a``, or else ``c``."""
-    return tuple((head, tail) for head, _, tail in (path.partition(".") for path in alternatives.split()))
+    paths = tuple((head, tail) for head, _, tail in (path.partition(".") for path in alternatives.split()))
+    return _Paths(frozenset(head for head, _ in paths), paths)
 
 
 def _each(names: str) -> tuple[_Paths, ...]:
@@ -60,10 +66,10 @@ class _Convention(NamedTuple):
     """Their sum is the whole input: counts that lie beside it are listed here."""
     output: tuple[_Paths, ...]
     """Likewise for the whole output."""
-    total: _Paths = ()
-    cache_read: _Paths = ()
-    cache_write: _Paths = ()
-    reasoning: _Paths = ()
+    total: _Paths = _Paths()
+    cache_read: _Paths = _Paths()
+    cache_write: _Paths = _Paths()
+    reasoning: _Paths = _Paths()
     cache_write_parts: tuple[_Paths, ...] = ()
     """Their sum stands for `cache_write` where it is more."""
     shown_by: frozenset[str] = frozenset()
@@ -226,9 +232,11 @@ def _sum(held: Fields, parts: tuple[_Paths, ...]) -> int | None:
     return total
 
 
-def _first(held: Fields, alternatives: _Paths) -> int | None:
-    """Return the first of *alternatives* that is a count."""
-    for head, tail in alternatives:
+def _first(held: Fields, paths: _Paths) -> int | None:
+    """Return the first of the alternatives that is a count."""
+    if dict.keys(held).isdisjoint(paths.heads):
+        return None
+    for head, tail in paths.alternatives:
         found = get(held, head)
         if found is None:
             continue
@@ -249,7 +257,7 @@ def _count(number: object) -> int | None:
 
 
 _RECOGNISED = tuple(
-    (frozenset(head for paths in ((*spelled.input, *spelled.output) or (spelled.total,)) for head, _ in paths), spelled)
+    (frozenset().union(*(paths.heads for paths in (*spelled.input, *spelled.output) or (spelled.total,))), spelled)
     for spelled in _CONVENTIONS
 )
 """Each convention with the names it is recognised by."""
