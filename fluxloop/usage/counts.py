@@ -8,8 +8,9 @@ ones and `output_tokens` the reasoning ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Set
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
 
 from .shapes import Fields, fields, get
 
@@ -40,18 +41,12 @@ def add_usage(counts: Iterable[dict[str, int] | None]) -> dict[str, int] | None:
     return total or None
 
 
-class _Paths(NamedTuple):
-    """Where one count may be: the first of these places that has one."""
-
-    heads: frozenset[str] = frozenset()
-    """The names of which one has to be there, told at once, as nearly all are missing."""
-    alternatives: tuple[tuple[str, str], ...] = ()
+_Paths: TypeAlias = tuple[tuple[str, str], ...]
 
 
 def _any(alternatives: str) -> _Paths:
     """Parse ``"a.b c"``: the count ``b`` in ``a``, or else ``c``."""
-    paths = tuple((head, tail) for head, _, tail in (path.partition(".") for path in alternatives.split()))
-    return _Paths(frozenset(head for head, _ in paths), paths)
+    return tuple((head, tail) for head, _, tail in (path.partition(".") for path in alternatives.split()))
 
 
 def _each(names: str) -> tuple[_Paths, ...]:
@@ -66,10 +61,10 @@ class _Convention(NamedTuple):
     """Their sum is the whole input: counts that lie beside it are listed here."""
     output: tuple[_Paths, ...]
     """Likewise for the whole output."""
-    total: _Paths = _Paths()
-    cache_read: _Paths = _Paths()
-    cache_write: _Paths = _Paths()
-    reasoning: _Paths = _Paths()
+    total: _Paths = ()
+    cache_read: _Paths = ()
+    cache_write: _Paths = ()
+    reasoning: _Paths = ()
     cache_write_parts: tuple[_Paths, ...] = ()
     """Their sum stands for `cache_write` where it is more."""
     shown_by: frozenset[str] = frozenset()
@@ -180,6 +175,9 @@ _CARRIERS = (
 _DEPTH = 3
 """How many carriers deep counts are looked for, as in Cohere's ``meta.tokens.input_tokens``."""
 
+_FEW = 32
+"""Names that a usage object has at most; of one with more, what it may be read by is not remembered."""
+
 _MOST_TOKENS = 2**53
 """Beyond it a number is no count, and JSON readers begin to lose digits."""
 
@@ -192,16 +190,39 @@ def _usage(held: Fields, depth: int) -> dict[str, int] | None:
         for name in _CARRIERS:
             if (inner := get(held, name)) is not None and (found := _usage(fields(inner), depth - 1)):
                 return found
-    for main_names, spelled in _RECOGNISED:
-        if not names.isdisjoint(main_names) and (found := _counts(held, spelled)):
+    for spelled in _spelled_with(tuple(held)) if len(held) <= _FEW else _possible(names):
+        if found := _counts(held, spelled):
             return found
     return None
 
 
+@lru_cache(maxsize=256)
+def _spelled_with(names: tuple[object, ...]) -> tuple[_Convention, ...]:
+    """Return the conventions by which *names* can be read; they are the same in all answers of a provider."""
+    return _possible(frozenset(names))
+
+
+def _possible(names: Set[object]) -> tuple[_Convention, ...]:
+    """Return the conventions that know one of *names*, each reduced to the places there can be a count in."""
+
+    def known(paths: _Paths) -> _Paths:
+        return tuple(path for path in paths if path[0] in names)
+
+    return tuple(
+        spelled._replace(
+            total=known(spelled.total),
+            cache_read=known(spelled.cache_read),
+            cache_write=known(spelled.cache_write),
+            reasoning=known(spelled.reasoning),
+            cache_write_parts=tuple(filter(None, map(known, spelled.cache_write_parts))),
+        )
+        for main_names, spelled in _RECOGNISED
+        if not main_names.isdisjoint(names) and not (spelled.shown_by and spelled.shown_by.isdisjoint(names))
+    )
+
+
 def _counts(held: Fields, spelled: _Convention) -> dict[str, int] | None:
     """Return the counts *held* spells this way, by our names and rule."""
-    if spelled.shown_by and dict.keys(held).isdisjoint(spelled.shown_by):
-        return None
     given = _first(held, spelled.total)
     input_, output = _sum(held, spelled.input), _sum(held, spelled.output)
     if spelled.input and _first(held, spelled.input[0]) is None:
@@ -232,11 +253,9 @@ def _sum(held: Fields, parts: tuple[_Paths, ...]) -> int | None:
     return total
 
 
-def _first(held: Fields, paths: _Paths) -> int | None:
-    """Return the first of the alternatives that is a count."""
-    if dict.keys(held).isdisjoint(paths.heads):
-        return None
-    for head, tail in paths.alternatives:
+def _first(held: Fields, alternatives: _Paths) -> int | None:
+    """Return the first of *alternatives* that is a count."""
+    for head, tail in alternatives:
         found = get(held, head)
         if found is None:
             continue
@@ -257,7 +276,7 @@ def _count(number: object) -> int | None:
 
 
 _RECOGNISED = tuple(
-    (frozenset().union(*(paths.heads for paths in (*spelled.input, *spelled.output) or (spelled.total,))), spelled)
+    (frozenset(head for paths in ((*spelled.input, *spelled.output) or (spelled.total,)) for head, _ in paths), spelled)
     for spelled in _CONVENTIONS
 )
 """Each convention with the names it is recognised by."""
