@@ -50,7 +50,7 @@ class StreamNotes:
             kept = item if type(item) is str else self.observation.trace.recorder.encode(item, self.observation)
             self.items_left -= 1
             self.bytes_left -= len(kept)
-            self.offsets_ms.append(offset_ns / 1_000_000)
+            self.offsets_ms.append(offset_ns // 1_000 / 1_000)
             self.items.append(kept)
             self.pieces.append(piece)
 

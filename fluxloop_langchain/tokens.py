@@ -40,11 +40,11 @@ class TokenNotes(StreamNotes):
                 self.facts.saw(item)
         if self.captures:
             started = self.observation.started
-            pieces = [item if type(item) is str else delta_text(item) or "" for item in said]
+            pieces = _texts(said)
             if sum(map(len, pieces)) > self.bytes_left:
                 ends = accumulate(map(len, pieces))
                 pieces = [piece for piece, end in zip(pieces, ends, strict=True) if end <= self.bytes_left]
-            self.offsets_ms = [(at - started) / 1_000_000 for at in times[: len(pieces)]]
+            self.offsets_ms = [(at - started) // 1_000 / 1_000 for at in times[: len(pieces)]]
             self.items, self.pieces = [*pieces], pieces
         items = super().output(ended, returned)
         if self.is_answered and items and self.observation.metadata:
@@ -60,15 +60,33 @@ class TokenNotes(StreamNotes):
         return [item for item, _ in events], [at for _, at in events]
 
 
+def _texts(said: list[Any]) -> list[str]:
+    """Return the text of each item; most are texts but for the last, which brings the counts."""
+    end = len(said)
+    while end and type(said[end - 1]) is not str:
+        end -= 1
+    texts = said[:end]
+    if not {str}.issuperset(map(type, texts)):
+        texts = [item if type(item) is str else _text(item) for item in texts]
+    return texts + [_text(item) for item in said[end:]]
+
+
+def _text(item: Any) -> str:
+    content = getattr(getattr(item, "message", None), "content", None)
+    return content if type(content) is str else delta_text(item) or ""
+
+
 def _noter(
     times: list[int], said: list[Any], more: count[int], most: int, tick: Callable[[], int]
 ) -> Callable[[object, object], None]:
     """Return what runs for every token; a closure, as names in it cost half of what attributes do."""
 
+    mark, say = times.append, said.append
+
     def note(token: object, chunk: object) -> None:
         if len(times) < most:
-            times.append(tick())
-            said.append(token if chunk is None or (token and type(token) is str) else chunk)
+            mark(tick())
+            say(token if type(token) is str and (token or chunk is None) else token if chunk is None else chunk)
         else:
             next(more)
 

@@ -83,7 +83,8 @@ class Journal:
             if slot < 0:
                 return -1
         slots, start = live.map, slot * SLOT_BYTES
-        slots[start + 1 : start + 1 + size] = head[1:] + rest + b"\n"
+        after = start + 1
+        slots[after : after + size] = head[1:] + rest + b"\n"
         slots[start] = _BRACE  # last, for until now the slot is free and what it holds may be half written
         return live.base + slot
 
@@ -91,8 +92,9 @@ class Journal:
         """Note that the observation of *slot* has ended; -1 and slots from before a fork are ignored."""
         live = self._live
         slot -= live.base
-        if 0 <= slot < live.count and live.map[slot * SLOT_BYTES]:
-            live.map[slot * SLOT_BYTES] = 0
+        start = slot * SLOT_BYTES
+        if 0 <= slot < live.count and (slots := live.map)[start]:
+            slots[start] = 0
             live.free.append(slot)
 
     def close(self) -> None:
