@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .calls import Call, Spec, begin, spec_of
+from .calls import Call, Spec, begin
 from .claims import Claimable
 from .client import FluxLoopClient, default
 from .context import add_locator, current_is, remove_locator
@@ -26,6 +26,7 @@ from .recorder import NOTHING
 from .report import log
 from .scopes import OUTSIDE, Observing, is_outside
 from .usage import read_facts
+from .wrapping import spec_of
 
 __all__ = [
     "NOTHING",

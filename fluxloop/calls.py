@@ -1,37 +1,29 @@
 """
-One recording path, four call shapes.
+One call, or one scope: how its recording begins and ends, whatever its shape.
 
-`recorded` wraps a function so that each call is recorded; what happens at the beginning and the end of
-a call is the same for all shapes and stands in `begin` and `Call`. A shape says only when the
-function's own code runs.
+`begin` decides where it belongs, and whether it is recorded at all; a `Call` is its life as the current observation.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import wraps
-from types import FunctionType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any
 
 from .arguments import Binder
 from .context import _current, attention, current
 from .kinds import ObservationType, Status
 from .lines import label_of
-from .observations import OpenObservation, OpenTrace
+from .observations import OpenObservation
 from .recorder import NOTHING
 from .report import log
-from .streams import PLAIN, Streaming, adriven, driven, is_stream, relay
+from .streams import PLAIN, is_stream, relay
+from .traces import OpenTrace
 
 if TYPE_CHECKING:
     from .claims import Claimable
     from .client import FluxLoopClient
     from .notes import Notes
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 @dataclass(slots=True)
@@ -242,30 +234,6 @@ class Muted(Call):
         return item
 
 
-class Silent:
-    """A stream that is not recorded, see `fluxloop.streams.Streaming`."""
-
-    def resume(self) -> None:
-        """Nothing is current on its account."""
-
-    def pause(self) -> None:
-        """Nothing was current on its account."""
-
-    def saw(self, item: Any) -> Any:
-        """Return *item*."""
-        return item
-
-    def exhausted(self, value: Any, closed: bool = False) -> Any:
-        """Return *value*."""
-        return value
-
-    def failed(self, exc: BaseException) -> None:
-        """Nothing to end."""
-
-
-_SILENT = Silent()
-
-
 def begin(
     spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], before: OpenObservation | None = None
 ) -> Call | None:
@@ -331,79 +299,3 @@ def _opened(spec: Spec, here: OpenObservation | None) -> OpenTrace | None:
     if spec.client.is_debugging:
         log.debug("ignored {%s}: no trace is open here; wrap the caller in agent or instrument", spec.label)
     return None
-
-
-def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
-    """Return *func* with every call recorded: same shape, same signature, same behaviour."""
-    wrapper: Any
-    # What the commonest call of all needs, the one of which nothing is recorded.
-    get, put, opens_trace, switch = _current.get, _current.set, spec.opens_trace, spec.client.switch
-    if inspect.isasyncgenfunction(func):
-        wrapper = adriven(_stream_opener(func, spec))
-
-    elif inspect.isgeneratorfunction(func):
-        wrapper = driven(_stream_opener(func, spec))
-
-    elif inspect.iscoroutinefunction(func):
-
-        async def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
-            before = get()
-            if before is None and not (attention or (opens_trace and switch.on)):
-                return await func(*args, **kwargs)
-            call = begin(spec, args, kwargs, before)
-            if call is None:
-                return await func(*args, **kwargs)
-            call.previous = before
-            put(call)
-            try:
-                value = await func(*args, **kwargs)
-            except BaseException as exc:
-                call.raised(exc)
-                raise
-            return call.returned(value)
-
-    else:
-
-        def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
-            before = get()
-            if before is None and not (attention or (opens_trace and switch.on)):
-                return func(*args, **kwargs)
-            call = begin(spec, args, kwargs, before)
-            if call is None:
-                return func(*args, **kwargs)
-            call.previous = before
-            put(call)
-            try:
-                value = func(*args, **kwargs)
-            except BaseException as exc:
-                call.raised(exc)
-                raise
-            return call.returned(value)
-
-    wraps(func)(wrapper)
-    if func in _ours:  # frameworks look through one __wrapped__ only
-        wrapper.__wrapped__ = inspect.unwrap(func)
-    _ours[wrapper] = spec
-    return cast("Callable[P, R]", wrapper)
-
-
-_ours: WeakKeyDictionary[Callable[..., Any], Spec] = WeakKeyDictionary()
-"""The wrappers made here, which `functools.wraps` would let others pass for."""
-
-
-def spec_of(func: object) -> Spec | None:
-    """Return how *func*, or what it wraps, is recorded; None where it is not."""
-    while func is not None:
-        spec = _ours.get(func) if isinstance(func, FunctionType) else None
-        if spec is not None:
-            return spec
-        func = getattr(func, "__wrapped__", None)
-    return None
-
-
-def _stream_opener(func: Callable[..., Any], spec: Spec) -> Callable[..., tuple[Streaming, Any]]:
-    def open_(*args: Any, **kwargs: Any) -> tuple[Streaming, Any]:
-        body = func(*args, **kwargs)
-        return begin(spec, args, kwargs) or _SILENT, body
-
-    return open_

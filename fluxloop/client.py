@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any, Self
 from . import ids
 from .context import attention, current
 from .decorators import Instruments
-from .observations import OpenObservation, OpenTrace
+from .observations import OpenObservation
 from .recorder import Counts, Recorder, Switch
 from .report import Report, log
+from .traces import OpenTrace
 
 if TYPE_CHECKING:
     from .config import Configuration, Settings

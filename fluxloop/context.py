@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from .models import ObservationData, TraceData
-    from .observations import OpenObservation, OpenTrace
+    from .observations import OpenObservation
+    from .traces import OpenTrace
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -1,7 +1,7 @@
 """
 What users put on their code: `agent`, `trace`, `tool`, `prompt`, `instrument`, `observe`, `event`.
 
-Each states a type and its options; the recording itself is `fluxloop.calls`. They are methods of a
+Each states a type and its options; the recording itself is `fluxloop.wrapping`. They are methods of a
 client; the functions of the package are those of the default client.
 """
 
@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from .arguments import Binder, binder
-from .calls import Spec, recorded
+from .calls import Spec
 from .errors import DecorationError, TypeNameError
 from .kinds import ObservationLevel, ObservationType
 from .lines import label_of
 from .observations import OpenObservation
 from .recorder import NOTHING
 from .scopes import OUTSIDE, Observing, Scope, is_outside
+from .wrapping import recorded
 
 if TYPE_CHECKING:
     from .client import FluxLoopClient

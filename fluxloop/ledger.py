@@ -21,8 +21,9 @@ from .ids import session_id as process_session_id
 from .kinds import ObservationLevel, ObservationType, Status
 from .lines import label_of
 from .notes import StreamNotes
-from .observations import OpenObservation, OpenTrace
+from .observations import OpenObservation
 from .recorder import NOTHING
+from .traces import OpenTrace
 
 if TYPE_CHECKING:
     from .serialization import Reader

@@ -18,8 +18,9 @@ from .endings import error_details, message_of, status_of
 from .kinds import ObservationLevel, ObservationType, Status
 from .lines import datetime_of, label_of, members, ns_of, quoted, utc_text
 from .models import ObservationData
-from .observations import OpenObservation, OpenTrace, ending_of
+from .observations import OpenObservation, ending_of
 from .recorder import NOTHING, Recorder
+from .traces import OpenTrace
 
 _FIELDS = ("status_message", "model", "provider", "model_parameters", "time_to_first_token_ms", "finish_reasons")
 """Top-level fields of a record that are written from the object as they are, where set."""

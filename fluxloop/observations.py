@@ -1,5 +1,5 @@
 """
-What is open: a trace, and in it the observations between their beginning and their end.
+Observations between their beginning and their end.
 
 The first half of a record is encoded when an observation begins - that is the snapshot of its input, and what
 the in-flight journal keeps - the second half when it ends. Nothing here raises into the program.
@@ -7,158 +7,19 @@ the in-flight journal keeps - the second half when it ends. Nothing here raises 
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from . import ids
-from .context import FluxLoopContext, whereabouts
 from .endings import error_details, message_of, status_of
-from .kinds import SCHEMA_VERSION, Status
-from .lines import datetime_of, members, ms_text, quoted, utc_text
+from .kinds import Status
+from .lines import members, ms_text, utc_text
 from .recorder import NOTHING, Recorder
 from .report import log
-from .storage import Record
 
 if TYPE_CHECKING:
     from .claims import Claimable
-    from .manual import ManualObservation
-    from .models import ObservationData, TraceData
     from .serialization import Reader
-
-
-class OpenTrace:
-    """One run being recorded: what all its observations share, until its root ends."""
-
-    def __init__(
-        self,
-        recorder: Recorder,
-        name: str,
-        *,
-        trace_id: str | None = None,
-        session_id: str | None = None,
-        user_id: str | None = None,
-        tags: Iterable[str] = (),
-        metadata: dict[str, Any] | None = None,
-        is_sampled: bool = True,
-        outer: OpenObservation | None = None,
-    ) -> None:
-        self.recorder = recorder
-        self.id = str(trace_id) if trace_id is not None else recorder.new_id()
-        self.quoted_id = quoted(self.id)
-        self.name = name
-        self.session_id = str(session_id or recorder.session_id or ids.session_id())
-        self.user_id = user_id
-        self.tags: list[str] = []
-        self.add_tags(tags)
-        self.metadata = {**recorder.trace_metadata, **(metadata or {})}
-        self.is_sampled = is_sampled
-        self.is_closed = False
-        self.outer = outer
-        self.root: OpenObservation | None = None
-        self.start_ns = recorder.now()
-        self.day = utc_text(self.start_ns)[:10].replace("-", "")
-        self.numbers = count()
-        self.usage: dict[str, int] = {}
-        self.lock = threading.Lock()
-        self.by_hand: dict[str, ManualObservation] = {}
-        self.context = FluxLoopContext(self)
-
-    @classmethod
-    def unrecorded(cls, recorder: Recorder, name: str) -> OpenTrace:
-        """Return a trace that takes everything and keeps nothing."""
-        return cls(recorder, name, is_sampled=False)
-
-    @property
-    def is_recording(self) -> bool:
-        """Whether an observation that begins now would be recorded."""
-        return self.is_sampled and self.recorder.switch.on
-
-    def add_tags(self, tags: Iterable[str]) -> None:
-        """Add *tags* in their order, each once."""
-        self.tags += [tag for tag in dict.fromkeys(map(str, tags)) if tag not in self.tags]
-
-    def adopt(
-        self,
-        *,
-        session_id: str | None = None,
-        user_id: str | None = None,
-        tags: Iterable[str] = (),
-        trace_id: str | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        """Take over what a scope inside the trace says about it; its metadata is its own observation's."""
-        if session_id is not None:
-            self.session_id = str(session_id)
-        if user_id is not None:
-            self.user_id = user_id
-        self.add_tags(tags)
-
-    def push(self, observation: ObservationData) -> None:
-        """Begin *observation*, built by hand, under what is current here."""
-        from .manual import push
-
-        push(self, observation)
-
-    def pop(self) -> ObservationData | None:
-        """End the observation pushed last from here."""
-        from .manual import pop
-
-        return pop(self)
-
-    def count_usage(self, observation: OpenObservation, usage: dict[str, int]) -> None:
-        """Add *usage* to the trace's, unless something inside *observation* was counted already."""
-        with self.lock:
-            if not observation.has_counted_inside:
-                for field, tokens in usage.items():
-                    self.usage[field] = self.usage.get(field, 0) + tokens
-            above = observation.parent
-            while above is not None:
-                above.has_counted_inside = True
-                above = above.parent
-
-    def close(self, root: OpenObservation, end_ns: int, status: Status, result: bytes) -> Record:
-        """Close what was left open by hand in this strand, and return the trace's own record."""
-        strand = whereabouts() if self.by_hand else None
-        for forgotten in [o for o in self.by_hand.values() if o.owner == strand]:
-            forgotten.end(Status.ABANDONED)
-        self.is_closed = True
-        summary = {
-            "name": self.name,
-            "session_id": self.session_id,
-            "user_id": self.user_id,
-            "metadata": self.metadata,
-            "tags": self.tags,
-            "usage": self.usage or None,
-        }
-        line = b"".join(
-            (
-                f'{{"trace_id":{self.quoted_id}'.encode(),
-                members(self.recorder.encode(summary, root)),
-                f',"start_time":"{utc_text(root.start_ns)}","end_time":"{utc_text(end_ns)}",'
-                f'"duration_ms":{ms_text(end_ns - root.start_ns)},"status":"{status.value}"'.encode(),
-                root.input,
-                result,
-                f',"schema":{SCHEMA_VERSION}}}\n'.encode(),
-            )
-        )
-        return Record("trace", self.day, line)
-
-    def data(self) -> TraceData:
-        """Return what is known so far, with the live metadata and tags."""
-        from .models import TraceData, Usage
-
-        data = TraceData(
-            trace_id=self.id,
-            name=self.name,
-            session_id=self.session_id,
-            user_id=self.user_id,
-            start_time=datetime_of(self.start_ns),
-            usage=Usage(**self.usage) if self.usage else None,
-        )
-        data.metadata, data.tags = self.metadata, self.tags
-        return data
+    from .traces import OpenTrace
 
 
 def ending_of(status: Status, level: str) -> str:
@@ -239,7 +100,7 @@ class OpenObservation:
         if parent is None:
             trace.root = self
         if recorder.journal is not None:
-            head = self.head if parent is not None else self.head + _trace_note(trace)
+            head = self.head if parent is not None else self.head + trace.note()
             self.slot = recorder.journal.put(head, self.input)
         self.started = recorder.tick()
 
@@ -426,17 +287,3 @@ def _judged(
     if inner_status is Status.SUCCESS and status is not Status.SUCCESS:
         return status, result, error
     return inner_status, result, inner_error
-
-
-def _trace_note(trace: OpenTrace) -> bytes:
-    """Return what the journal keeps of a trace, so that a crashed one is more than its observations."""
-    known = {"name": trace.name, "session_id": trace.session_id, "user_id": trace.user_id}
-    note = {**known, "metadata": trace.metadata, "tags": trace.tags}
-    return b',"trace":' + trace.recorder.encode(note, Unmarked())
-
-
-class Unmarked:
-    """Takes the marks of what is encoded a second time, and would be counted twice."""
-
-    redacted = 0
-    truncated = 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .calls import Call, Spec, begin
 from .context import FluxLoopContext, _current, attention, whereabouts
-from .observations import OpenTrace
+from .traces import OpenTrace
 
 if TYPE_CHECKING:
     from .client import FluxLoopClient

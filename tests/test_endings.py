@@ -35,7 +35,7 @@ def test_an_exception_is_an_error_with_its_class_and_traceback():
     assert (root.status, root.level.name, root.error) == (Status.ERROR, "ERROR", "boom")
     assert root.metadata["error_type"] == "ValueError"
     assert 'raise ValueError("boom")' in root.metadata["traceback"]
-    assert "calls.py" not in root.metadata["traceback"]
+    assert "wrapping.py" not in root.metadata["traceback"]
 
 
 @pytest.mark.parametrize("exc", [KeyboardInterrupt(), SystemExit(3), asyncio.CancelledError()])
