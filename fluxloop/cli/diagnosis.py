@@ -20,8 +20,8 @@ from ..config import Configuration, Described, describe
 from ..env import nearest
 from ..errors import ReadError
 from ..reading import Source
-from ..reading.lines import records_in
 from ..reading.source import open_records
+from ..storage.decoding import records_in
 from ..storage.file import FileStorage
 from .words import counted
 

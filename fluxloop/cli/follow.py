@@ -17,9 +17,9 @@ from ..errors import ReadError
 from ..kinds import Status
 from ..models import ObservationData, Trace
 from ..reading import Assembly, Source, TraceReader
-from ..reading.assembly import Json, trace_id_of
-from ..reading.lines import records_in
+from ..reading.assembly import trace_id_of
 from ..reading.source import Heads, open_records
+from ..storage.decoding import Json, records_in
 
 MOST_REMEMBERED = 10_000
 """Traces that ended and are remembered, so that a late observation does not open them anew; and traces held open."""

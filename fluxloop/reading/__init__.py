@@ -15,7 +15,8 @@ from pathlib import Path
 from ..kinds import SCHEMA_VERSION
 from ..models import Trace
 from ..report import log
-from .assembly import Assembly, Json, traces_of
+from ..storage.decoding import Json
+from .assembly import Assembly, traces_of
 from .index import MOST_SKIPPED, DayIndex, Skipped
 from .source import Heads, Source, open_records, start_of
 

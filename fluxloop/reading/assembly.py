@@ -12,32 +12,16 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from ..kinds import ObservationLevel, Status
 from ..models import ObservationData, Trace, TraceData
-
-Json = dict[str, Any]
-"""One decoded record."""
+from ..storage.decoding import Json, kind_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """The start of an observation that recorded no time at all."""
-
-
-def kind_of(value: object) -> Literal["observation", "trace"] | None:
-    """Say what a decoded line is, going by its fields; None if it is no record of ours or upstream's."""
-    if not isinstance(value, dict):
-        return None
-    own, trace_id = value.get("id"), value.get("trace_id")
-    if _OBSERVATION_FIELDS & value.keys() or (own and trace_id and own != trace_id):
-        return "observation" if own and trace_id else None
-    return "trace" if (trace_id or own) and "start_time" in value else None
-
-
-_OBSERVATION_FIELDS = {"type", "parent_id", "parent_observation_id"}
-"""Fields that no trace line has."""
 
 
 NO_TIME = "~"

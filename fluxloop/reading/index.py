@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from .assembly import NO_TIME, Json, start_text, trace_id_of
-from .lines import TORN, records_in
+from ..storage.decoding import TORN, Json, records_in
+from .assembly import NO_TIME, start_text, trace_id_of
 
 MOST_SKIPPED = 1000
 """Places remembered a day; a file that holds no records at all must not fill the memory."""

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import ReadError
+from ..storage.decoding import Json
 from ..storage.journal import read_journals
-from .assembly import Json, start_text, trace_id_of
+from .assembly import start_text, trace_id_of
 
 Heads = list[tuple[bool, Json]]
 """What a trace has open: the beginning of each observation, and whether its process lives."""

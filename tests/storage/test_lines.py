@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reading_aids import head, line, observation, trace_line
 
-from fluxloop.reading.lines import NOT_A_RECORD, TORN, decode, records_in
+from fluxloop.storage.decoding import NOT_A_RECORD, TORN, decode, records_in
 
 RECORD = observation("a", input={"q": 1})
 
