@@ -13,12 +13,12 @@ from typing import Any
 from .calls import Call, Spec, begin
 from .claims import Claimable
 from .client import FluxLoopClient, default
-from .context import add_locator, current_is, remove_locator
+from .context import add_locator, current_is, deeper, remove_locator
 from .deltas import delta_text
 from .endings import register_ending, status_of
 from .frameworks import Instrumenter, Recording, add_instrumenter
 from .kinds import ObservationType
-from .ledger import Entry, Ledger, deeper, happened, name_session
+from .ledger import Entry, Ledger, happened, name_session
 from .lines import label_of
 from .notes import Notes, StreamNotes
 from .observations import OpenObservation

@@ -58,6 +58,23 @@ def current() -> OpenObservation | None:
     return here
 
 
+def deeper(here: OpenObservation | None, there: OpenObservation | None) -> OpenObservation | None:
+    """
+    Return which of two current observations is the inner one, for a locator.
+
+    *here* is what the context variable says, *there* the framework's step that runs. Where *here* began
+    inside *there* it stays current; else the step does.
+    """
+    if there is None:
+        return here
+    above = here
+    while above is not None:
+        if above is there or above.id == there.id:
+            return here
+        above = above.parent if above.parent is not None else above.trace.outer
+    return there
+
+
 def set_current(observation: OpenObservation | None) -> None:
     """Make *observation* the current one of this context."""
     _current.set(observation)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .calls import Muted, Spec
 from .claims import Claimable
 from .client import FluxLoopClient, default
-from .context import _current, _standing, current
+from .context import _current, _standing, current, deeper
 from .endings import error_details, message_of, status_of
 from .ids import session_id as process_session_id
 from .kinds import ObservationLevel, ObservationType, Status
@@ -311,23 +311,6 @@ def _fail(observation: OpenObservation, output: object, error: BaseException | s
         observation.end(ending, output, message_of(error) if ending is Status.ERROR else None)
     else:
         observation.end(status or Status.ERROR, output, error)
-
-
-def deeper(here: OpenObservation | None, there: OpenObservation | None) -> OpenObservation | None:
-    """
-    Return which of two current observations is the inner one, for a locator.
-
-    *here* is what the context variable says, *there* the framework's step that runs. Where *here* began
-    inside *there* it stays current; else the step does.
-    """
-    if there is None:
-        return here
-    above = here
-    while above is not None:
-        if above is there or above.id == there.id:
-            return here
-        above = above.parent if above.parent is not None else above.trace.outer
-    return there
 
 
 def name_session(trace: OpenTrace, session_id: str | None) -> None:
