@@ -62,7 +62,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
     def begin(self, run: Run, read: StartReader) -> None:
         """As `FluxLoopCallbackHandler.begin`; a run another handler of ours has begun already is taken over."""
         entry = self.ledger.entries.get(run.key)
-        if entry is None:
+        if entry is None or run.event == "model":  # whose end is not to be taken for one without a start
             super().begin(run, read)
         elif run.event == "chain":
             self._take_over(entry, run)

@@ -17,6 +17,7 @@ from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import CachePolicy
+from scripted_models import USAGE, ScriptedModel
 
 import fluxloop
 from fluxloop.models import ObservationType
@@ -338,6 +339,31 @@ def test_a_handler_besides_takes_nothing_away(recorded):
 
     assert [one.metadata["attempt"] for one in only(recorded, "fetch")] == [1, 2]
     assert only(recorded, "fetch")[1].metadata["changes"] == {"n": {"to": 2}}
+
+
+@pytest.mark.parametrize("way", ["invoke", "stream", "ainvoke", "astream"])
+async def test_tokens_are_counted_once_with_a_handler_besides(recorded, way):
+    """
+    Thread 42: a model run that two handlers of ours hear of, the graph's and the user's own, is one GENERATION.
+    """
+    graph = wrap_graph(graphs.chat(model=ScriptedModel(replies=["good morning"])))
+    config = {"callbacks": [FluxLoopCallbackHandler()]}
+    given = {"messages": [("user", "hi")]}
+    if way == "invoke":
+        graph.invoke(given, config)
+    elif way == "stream":
+        list(graph.stream(given, config, stream_mode="messages"))
+    elif way == "ainvoke":
+        await graph.ainvoke(given, config)
+    else:
+        assert [item async for item in graph.astream(given, config, stream_mode="messages")]
+    (trace,) = recorded.traces()
+
+    assert [(one.type, one.name) for one in trace.observations[1:]] == [
+        (ObservationType.CHAIN, "talk"),
+        (ObservationType.GENERATION, "ScriptedModel"),
+    ]
+    assert trace.usage.total_tokens == USAGE["total_tokens"]
 
 
 def test_other_peoples_handlers_hear_all_they_did(recorded):
