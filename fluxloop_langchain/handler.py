@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.tracers.base import BaseTracer
 
 from fluxloop import FluxLoopClient, ObservationType, Status
 from fluxloop.bridge import NOTHING, Claimable, Entry, default, register_ending, status_of
@@ -300,6 +301,9 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             note = entry.notes.note
         self._speaking = run_id, note
         return self._speaking
+
+
+BaseTracer.register(FluxLoopCallbackHandler)  # what a LangGraph node's TracePolicy shapes, it shapes for tracers only
 
 
 def _unheard(token: object, chunk: object) -> None:

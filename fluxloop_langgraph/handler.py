@@ -11,8 +11,6 @@ from collections.abc import Hashable
 from typing import Any
 from weakref import ReferenceType
 
-from langchain_core.tracers.base import BaseTracer
-
 from fluxloop import FluxLoopClient, Status
 from fluxloop.bridge import Entry, OpenObservation, default
 from fluxloop_langchain import FluxLoopCallbackHandler
@@ -238,6 +236,3 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             return self.root
         below = [one for one in tuple(entry.below or ()) if one.about is not None and one.about.event == "chain"]
         return below[-1] if below else entry
-
-
-BaseTracer.register(FluxLoopCallbackHandler)  # a node's TracePolicy shapes what tracers are told, and nobody else
