@@ -366,6 +366,32 @@ async def test_tokens_are_counted_once_with_a_handler_besides(recorded, way):
     assert trace.usage.total_tokens == USAGE["total_tokens"]
 
 
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_a_handler_passed_anew_inside_a_node_finds_the_node(recorded, is_async):
+    """
+    Thread 10: a node that calls a model with callbacks of its own loses LangChain's parent, and not ours.
+    """
+    model = ScriptedModel(replies=["good morning"])
+
+    def talk(state):
+        return {"seen": [model.invoke("hi", config={"callbacks": [FluxLoopCallbackHandler()]}).content]}
+
+    async def atalk(state):
+        return {"seen": [(await model.ainvoke("hi", config={"callbacks": [FluxLoopCallbackHandler()]})).content]}
+
+    builder = StateGraph(graphs.State)
+    builder.add_node("talk", atalk if is_async else talk)
+    builder.add_edge(START, "talk")
+    graph = wrap_graph(builder.compile())
+    await graph.ainvoke({"seen": []}) if is_async else graph.invoke({"seen": []})
+
+    assert recorded.outline() == (
+        "CHAIN LangGraph -> {'seen': ['good morning']}\n"
+        "  CHAIN talk -> {'seen': ['good morning']}\n"
+        "    GENERATION ScriptedModel -> {'role': 'assistant', 'content': 'good morning'}"
+    )
+
+
 def test_other_peoples_handlers_hear_all_they_did(recorded):
     """
     Handlers of the graph's and of the call's configuration are told of the run, as without us (V12).
