@@ -155,13 +155,12 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def end(self, run: Run, result: Any, ending: Ending) -> None:
         """As `FluxLoopCallbackHandler.end`, with what a graph's or node's run has besides."""
-        if run.event == "chain":
-            if isinstance(result, BaseException):
-                self._failed(run, result, ending)
-            else:
-                self._changed(run, result, ending)
-            if run.key == self.root or run.key in self.paused:
-                self._stops(run, result, ending)
+        if isinstance(result, BaseException):
+            self._failed(run, result, ending)
+        elif run.event == "chain":
+            self._changed(run, result, ending)
+        if run.event == "chain" and (run.key == self.root or run.key in self.paused):
+            self._stops(run, result, ending)
         super().end(run, result, ending)
 
     def _changed(self, run: Run, result: Any, ending: Ending) -> None:
@@ -177,8 +176,9 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             ending["output"] = error.args[0]
 
     def _asks(self, run: Run, error: BaseException) -> None:
-        """Note the innermost run that each interrupt came from."""
-        observation = self._observation(run.key)
+        """Note the innermost run that each interrupt came from, or what that is folded into."""
+        entry = self.ledger.entries.get(run.key)
+        observation = entry.observation if entry is not None else None
         for one in error.args[0] if error.args else ():
             if observation is not None and one.id not in self.asked:
                 self.asked[one.id] = interrupts.Asked(one, observation, run.metadata.get("langgraph_node"))

@@ -7,11 +7,14 @@ from __future__ import annotations
 import graphs
 import pytest
 from graphs import THREAD
+from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphInterrupt
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, Send, interrupt
+from scripted_models import ScriptedModel
 
 import fluxloop
 from fluxloop.models import ObservationLevel
@@ -212,6 +215,33 @@ def test_an_interrupt_in_a_tool_or_runnable_is_no_error(recorded):
     wrap_graph(builder.compile(checkpointer=InMemorySaver())).invoke({"seen": []}, THREAD)
 
     assert {one.status for one in recorded.traces()[0].observations if one.name != "interrupt"} == {"interrupted"}
+
+
+def test_tools_of_an_agent_that_ask_at_once_are_each_told_apart(recorded):
+    """
+    Thread 3: what a tool asks is an EVENT under that tool, and names the node, although an agent's nodes are folded.
+    """
+    agents = pytest.importorskip("langchain.agents")
+
+    @tool
+    def ask(question: str) -> str:
+        """Ask a human."""
+        return interrupt(question)
+
+    calls = [{"name": "ask", "args": {"question": f"{n}?"}, "id": f"call-{n}"} for n in (1, 2)]
+    model = ScriptedModel(replies=[AIMessage("", tool_calls=calls), AIMessage("done")])
+    agent = wrap_graph(agents.create_agent(model, [ask], checkpointer=InMemorySaver()))
+    asked = agent.invoke({"messages": [("user", "go")]}, THREAD)["__interrupt__"]
+    (trace,) = recorded.traces()
+
+    assert [(one.name, trace.children(one)[0].input) for one in events(recorded, "ask")] == [
+        ("ask", one.input["question"]) for one in events(recorded, "ask")
+    ]
+    assert {(one.node, one.asked) for one in waiting(recorded.traces())} == {("tools", "1?"), ("tools", "2?")}
+
+    agent.invoke(Command(resume={one.id: one.value.upper() for one in asked}), THREAD)
+
+    assert waiting(recorded.traces()) == []
 
 
 def test_a_drained_run_is_cancelled_and_waits_for_nobody(recorded):
