@@ -170,6 +170,19 @@ def test_a_thread_that_got_new_input_waits_no_longer(recorded):
     assert (first.is_waiting, first.answer, second.is_waiting) == (False, None, True)
 
 
+def test_a_thread_whose_state_was_changed_by_hand_waits_no_longer(recorded):
+    """
+    Who writes what the node would have, and lets the graph go on, has answered nothing, and nobody waits.
+    """
+    graph = wrap_graph(graphs.asking())
+    graph.invoke({"seen": []}, THREAD)
+    graph.update_state(THREAD, {"seen": ["by hand"]}, as_node="ask")
+    graph.invoke(None, THREAD)
+    (only,) = interruptions(recorded.traces())
+
+    assert (only.is_waiting, only.answer, graph.get_state(THREAD).next) == (False, None, ())
+
+
 def test_who_waits_is_found_in_files(tmp_path):
     """
     The records of a folder tell it as well as those in memory.
