@@ -24,9 +24,8 @@ from .interrupts import GraphCallbackHandler, GraphInterrupt, ParentCommand
 from .loops import loop_of
 from .topology import Facts, facts_of
 
-UNNAMED = frozenset({"LangGraph", "RunnableCallable"})
-"""What LangGraph calls graphs and edges that nobody gave a name."""
-
+UNNAMED = frozenset({"LangGraph", "RunnableCallable", "chain"})
+"""What graphs and edges are called that nobody gave a name; LangGraph names an edge it awaits not at all."""
 
 UNIMPORTANT = UNNAMED | AGENT_LOOP
 
@@ -85,6 +84,8 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             return False
         if run.name in AGENT_LOOP:
             return run.node() == run.name and self._facts(run).is_agent
+        if run.name == "chain":
+            return not run.extra.get("name")
         above = run.above.about
         return run.name != "LangGraph" or self._facts(above).is_graph(above.node())
 

@@ -15,6 +15,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableLambda
 from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph
 from langgraph.types import CachePolicy
 from scripted_models import USAGE, ScriptedModel
@@ -231,6 +232,52 @@ def test_a_cached_node_of_a_subgraph_is_under_that(recorded):
     (inner,) = [one for one in second.observations if one.name == "inner"]
 
     assert [one.name for one in second.children(inner)] == ["slow"]
+
+
+def test_a_task_that_came_from_the_cache_goes_by_its_name(recorded):
+    """
+    V8: a cached `@task` is called as it is when it runs.
+    """
+
+    @task(cache_policy=CachePolicy())
+    def slow(n):
+        return 10 * n
+
+    @entrypoint(cache=InMemoryCache())
+    def workflow(n):
+        return slow(n).result()
+
+    graph = wrap_graph(workflow)
+    assert [graph.invoke(1), graph.invoke(1)] == [10, 10]
+    first, second = only(recorded, "slow")
+
+    assert (first.output, second.output, second.metadata["cached"]) == (10, 10, True)
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_an_edge_without_a_name_is_no_step(recorded, is_async):
+    """
+    A lambda that says where to go on is folded, in sync and async runs alike; a function that has a name is shown.
+    """
+
+    def chain(state):
+        return "__end__"
+
+    builder = StateGraph(graphs.State)
+    builder.add_node("first", lambda state: {"n": 1})
+    builder.add_node("chain", lambda state: {"n": 2})
+    builder.add_edge(START, "first")
+    builder.add_conditional_edges("first", lambda state: "chain", ["chain"])
+    builder.add_conditional_edges("chain", chain, ["__end__"])
+    graph = wrap_graph(builder.compile())
+    await graph.ainvoke({"seen": []}) if is_async else graph.invoke({"seen": []})
+
+    assert recorded.outline() == (
+        "CHAIN LangGraph -> {'seen': [], 'n': 2}\n"
+        "  CHAIN first -> {'n': 1}\n"
+        "  CHAIN chain -> {'n': 2}\n"
+        "    CHAIN chain -> '__end__'"
+    )
 
 
 def test_a_node_says_what_it_changed(recorded):
