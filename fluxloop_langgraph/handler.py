@@ -27,6 +27,9 @@ from .topology import Facts, facts_of
 UNNAMED = frozenset({"LangGraph", "RunnableCallable", "chain"})
 """What graphs and edges are called that nobody gave a name; LangGraph names an edge it awaits not at all."""
 
+_PLACE = "langgraph_checkpoint_ns"
+"""The metadata that says where in the graph, and in which of its steps, a run is."""
+
 UNIMPORTANT = UNNAMED | AGENT_LOOP
 
 
@@ -92,8 +95,12 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
     def metadata_of(self, run: Run) -> dict[str, Any]:
         """As `FluxLoopCallbackHandler.metadata_of`, with the attempt and the checkpoint of a node."""
         facts = super().metadata_of(run)
-        if run.marks.is_node and run.above is not None and run.event == "chain":
-            facts |= self._graph_facts(run, run.above)
+        above = run.above
+        if above is not None and run.event == "chain":
+            if run.marks.is_node:
+                facts |= self._graph_facts(run, above)
+            elif _is_task(run, above) and (attempt := self._attempt(run, above)) > 1:
+                facts["attempt"] = attempt
         return facts
 
     def _graph_facts(self, run: Run, above: Entry) -> dict[str, Any]:
@@ -103,8 +110,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         if self.resuming is not None:
             self._resume()
         about: dict[str, Any] = {}
-        place = (above.key, metadata.get("langgraph_checkpoint_ns"))
-        attempt = self.attempts[place] = self.attempts.get(place, 0) + 1
+        attempt = self._attempt(run, above)
         limits = self._facts(run).max_attempts
         if attempt > 1 or limits:
             limit = limits.get(metadata.get("langgraph_node", ""), 1)
@@ -115,9 +121,15 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             about["checkpoint_id"] = checkpoint_id
         return about
 
+    def _attempt(self, run: Run, above: Entry) -> int:
+        """Count *run* as a try of its node or task, and return which it is."""
+        place = (above.key, run.metadata.get(_PLACE))
+        self.attempts[place] = count = self.attempts.get(place, 0) + 1
+        return count
+
     def _facts(self, run: Run) -> Facts:
         """Return what is known of the graph in which the node *run* is one."""
-        namespace = run.metadata.get("langgraph_checkpoint_ns", "")
+        namespace = run.metadata.get(_PLACE, "")
         return self.facts.inside(namespace) if "|" in namespace else self.facts
 
     def _resume(self) -> None:
@@ -237,3 +249,9 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             return self.root
         below = [one for one in tuple(entry.below or ()) if one.about is not None and one.about.event == "chain"]
         return below[-1] if below else entry
+
+
+def _is_task(run: Run, above: Entry) -> bool:
+    """Whether *run* is that of a ``@task``, which has the metadata of a node, as all below it do, but no tag."""
+    path = run.metadata.get("langgraph_path") or (False,)
+    return path[-1] is True and run.metadata.get(_PLACE) != above.about.metadata.get(_PLACE)

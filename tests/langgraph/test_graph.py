@@ -17,7 +17,7 @@ from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph
-from langgraph.types import CachePolicy
+from langgraph.types import CachePolicy, RetryPolicy
 from scripted_models import USAGE, ScriptedModel
 
 import fluxloop
@@ -197,6 +197,28 @@ def test_attempts_of_a_node_in_a_subgraph_are_counted_too(recorded):
         (1, 4),
         (2, 4),
     ]
+
+
+def test_attempts_of_a_task_are_counted(recorded):
+    """
+    V7: a `@task` that is tried again says so, each call of it for itself; how often it may be is not told anywhere.
+    """
+    tries = []
+
+    @task(retry_policy=RetryPolicy(initial_interval=0.0, jitter=False))
+    def fetch(n):
+        tries.append(n)
+        if len(tries) == 1:
+            raise ConnectionError("busy")
+        return RunnableLambda(abs).invoke(n)
+
+    @entrypoint()
+    def workflow(n):
+        return [fetch(n).result(), fetch(n).result()]
+
+    assert wrap_graph(workflow).invoke(1) == [1, 1]
+    assert [one.metadata.get("attempt") for one in only(recorded, "fetch")] == [None, 2, None]
+    assert [one.metadata.get("attempt") for one in only(recorded, "abs")] == [None, None]
 
 
 def cached_graph():
