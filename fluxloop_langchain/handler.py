@@ -8,11 +8,13 @@ recorded of it is decided by small methods, for the adapters of what is built on
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any, TypeAlias
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.tracers.base import BaseTracer
 
 from fluxloop import FluxLoopClient, ObservationType, Status
 from fluxloop.bridge import NOTHING, Claimable, Entry, default, register_ending, status_of
@@ -285,7 +287,8 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         key, above = key_of(run_id), self.ledger.entries.get(key_of(parent_id)) if parent_id is not None else None
         if key in self._left_to_others:
             self._left_to_others.discard(key)
-        elif parent_id is None or above is not None:
+        elif (parent_id is None or above is not None) and (id(self.ledger), key) not in _missed:
+            _missed.append((id(self.ledger), key))
             marks = marks_of(tuple(tags)) if tags else NO_MARKS
             self.begin(Run(self, "model", run_id, key, "model", NOTHING, marks, {}, {}, above), events.same)
         return self.ledger.entries.get(key)
@@ -300,6 +303,13 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             note = entry.notes.note
         self._speaking = run_id, note
         return self._speaking
+
+
+BaseTracer.register(FluxLoopCallbackHandler)  # what a LangGraph node's TracePolicy shapes, it shapes for tracers only
+
+
+_missed: deque[tuple[int, Hashable]] = deque(maxlen=200)
+"""The latest runs of whose start nobody was told, by ledger: the next handler that hears of one leaves it alone."""
 
 
 def _unheard(token: object, chunk: object) -> None:

@@ -52,8 +52,14 @@ class WatchedCache(BaseCache[Any]):
 
     def _tell(self, found: dict[Any, Any]) -> dict[Any, Any]:
         for (namespace, _), writes in found.items():
-            self.handler.cached(str(namespace[-1]), _written(writes))
+            self.handler.cached(_node(namespace), _written(writes))
         return found
+
+
+def _node(namespace: Sequence[str]) -> str:
+    """Return which node's cache *namespace* is; that of a task has only the path of its function."""
+    name = str(namespace[-1])
+    return name if len(namespace) > 2 else name.rpartition(".")[2]
 
 
 def _written(writes: Any) -> object:

@@ -11,8 +11,6 @@ from collections.abc import Hashable
 from typing import Any
 from weakref import ReferenceType
 
-from langchain_core.tracers.base import BaseTracer
-
 from fluxloop import FluxLoopClient, Status
 from fluxloop.bridge import Entry, OpenObservation, default
 from fluxloop_langchain import FluxLoopCallbackHandler
@@ -26,9 +24,11 @@ from .interrupts import GraphCallbackHandler, GraphInterrupt, ParentCommand
 from .loops import loop_of
 from .topology import Facts, facts_of
 
-UNNAMED = frozenset({"LangGraph", "RunnableCallable"})
-"""What LangGraph calls graphs and edges that nobody gave a name."""
+UNNAMED = frozenset({"LangGraph", "RunnableCallable", "chain"})
+"""What graphs and edges are called that nobody gave a name; LangGraph names an edge it awaits not at all."""
 
+_PLACE = "langgraph_checkpoint_ns"
+"""The metadata that says where in the graph, and in which of its steps, a run is."""
 
 UNIMPORTANT = UNNAMED | AGENT_LOOP
 
@@ -62,7 +62,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
     def begin(self, run: Run, read: StartReader) -> None:
         """As `FluxLoopCallbackHandler.begin`; a run another handler of ours has begun already is taken over."""
         entry = self.ledger.entries.get(run.key)
-        if entry is None:
+        if entry is None or run.event == "model":  # whose end is not to be taken for one without a start
             super().begin(run, read)
         elif run.event == "chain":
             self._take_over(entry, run)
@@ -87,14 +87,20 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             return False
         if run.name in AGENT_LOOP:
             return run.node() == run.name and self._facts(run).is_agent
+        if run.name == "chain":
+            return not run.extra.get("name")
         above = run.above.about
         return run.name != "LangGraph" or self._facts(above).is_graph(above.node())
 
     def metadata_of(self, run: Run) -> dict[str, Any]:
         """As `FluxLoopCallbackHandler.metadata_of`, with the attempt and the checkpoint of a node."""
         facts = super().metadata_of(run)
-        if run.marks.is_node and run.above is not None and run.event == "chain":
-            facts |= self._graph_facts(run, run.above)
+        above = run.above
+        if above is not None and run.event == "chain":
+            if run.marks.is_node:
+                facts |= self._graph_facts(run, above)
+            elif _is_task(run, above) and (attempt := self._attempt(run, above)) > 1:
+                facts["attempt"] = attempt
         return facts
 
     def _graph_facts(self, run: Run, above: Entry) -> dict[str, Any]:
@@ -104,8 +110,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         if self.resuming is not None:
             self._resume()
         about: dict[str, Any] = {}
-        place = (above.key, metadata.get("langgraph_checkpoint_ns"))
-        attempt = self.attempts[place] = self.attempts.get(place, 0) + 1
+        attempt = self._attempt(run, above)
         limits = self._facts(run).max_attempts
         if attempt > 1 or limits:
             limit = limits.get(metadata.get("langgraph_node", ""), 1)
@@ -116,9 +121,15 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             about["checkpoint_id"] = checkpoint_id
         return about
 
+    def _attempt(self, run: Run, above: Entry) -> int:
+        """Count *run* as a try of its node or task, and return which it is."""
+        place = (above.key, run.metadata.get(_PLACE))
+        self.attempts[place] = count = self.attempts.get(place, 0) + 1
+        return count
+
     def _facts(self, run: Run) -> Facts:
         """Return what is known of the graph in which the node *run* is one."""
-        namespace = run.metadata.get("langgraph_checkpoint_ns", "")
+        namespace = run.metadata.get(_PLACE, "")
         return self.facts.inside(namespace) if "|" in namespace else self.facts
 
     def _resume(self) -> None:
@@ -157,13 +168,12 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def end(self, run: Run, result: Any, ending: Ending) -> None:
         """As `FluxLoopCallbackHandler.end`, with what a graph's or node's run has besides."""
-        if run.event == "chain":
-            if isinstance(result, BaseException):
-                self._failed(run, result, ending)
-            else:
-                self._changed(run, result, ending)
-            if run.key == self.root or run.key in self.paused:
-                self._stops(run, result, ending)
+        if isinstance(result, BaseException):
+            self._failed(run, result, ending)
+        elif run.event == "chain":
+            self._changed(run, result, ending)
+        if run.event == "chain" and (run.key == self.root or run.key in self.paused):
+            self._stops(run, result, ending)
         super().end(run, result, ending)
 
     def _changed(self, run: Run, result: Any, ending: Ending) -> None:
@@ -179,8 +189,9 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             ending["output"] = error.args[0]
 
     def _asks(self, run: Run, error: BaseException) -> None:
-        """Note the innermost run that each interrupt came from."""
-        observation = self._observation(run.key)
+        """Note the innermost run that each interrupt came from, or what that is folded into."""
+        entry = self.ledger.entries.get(run.key)
+        observation = entry.observation if entry is not None else None
         for one in error.args[0] if error.args else ():
             if observation is not None and one.id not in self.asked:
                 self.asked[one.id] = interrupts.Asked(one, observation, run.metadata.get("langgraph_node"))
@@ -240,4 +251,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         return below[-1] if below else entry
 
 
-BaseTracer.register(FluxLoopCallbackHandler)  # a node's TracePolicy shapes what tracers are told, and nobody else
+def _is_task(run: Run, above: Entry) -> bool:
+    """Whether *run* is that of a ``@task``, which has the metadata of a node, as all below it do, but no tag."""
+    path = run.metadata.get("langgraph_path") or (False,)
+    return path[-1] is True and run.metadata.get(_PLACE) != above.about.metadata.get(_PLACE)

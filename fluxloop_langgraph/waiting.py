@@ -39,7 +39,7 @@ class Interruption:
     answered_in: str | None = None
     """The trace of the run that brought the answer."""
     is_waiting: bool = True
-    """False once it was answered, or the thread was given new input instead."""
+    """False once it was answered, or the thread was given new input or went on from another checkpoint instead."""
 
 
 def waiting(traces: str | Path | Iterable[Trace] = "./traces") -> list[Interruption]:
@@ -108,7 +108,7 @@ def _answered(one: Interruption, event: ObservationData) -> Interruption:
     if not one.is_waiting or one.thread_id != about.get("thread_id"):
         return one
     if (at := about.get("checkpoint_id")) and one.checkpoint_id and at != one.checkpoint_id:
-        return one
+        return replace(one, is_waiting=False)  # the thread went on from elsewhere: its state was changed, or it forked
     by_id = about.get("interrupt_ids")
     if by_id is not None:
         if one.interrupt_id not in by_id:

@@ -151,10 +151,11 @@ def handing_over(**options: Any) -> Any:
     return outer.compile(**options)
 
 
-def chat(**options: Any) -> Any:
+def chat(model: Any = None, **options: Any) -> Any:
     """A node that asks a chat model, which answers in pieces."""
     builder = StateGraph(MessagesState)
-    model = GenericFakeChatModel(messages=iter([AIMessage(content="good morning", id=f"m-{n}") for n in range(50)]))
+    replies = iter([AIMessage(content="good morning", id=f"m-{n}") for n in range(50)])
+    model = model or GenericFakeChatModel(messages=replies)
 
     def talk(state: MessagesState) -> dict[str, Any]:
         return {"messages": [model.invoke(state["messages"])]}

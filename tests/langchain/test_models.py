@@ -18,6 +18,7 @@ from scripted_models import ScriptedCompletion, ScriptedModel, calls
 
 import fluxloop
 from fluxloop.testing import capture
+from fluxloop_langchain import FluxLoopCallbackHandler
 
 TOKENS = {"input_tokens": 20, "output_tokens": 5, "total_tokens": 25, "cache_read_tokens": 8, "reasoning_tokens": 2}
 IS_OLD = VERSION.startswith("1.0.")
@@ -204,12 +205,14 @@ class Inline(BaseCallbackHandler):
     run_inline = True
 
 
+@pytest.mark.parametrize("handlers", [1, 3])
 @pytest.mark.parametrize("way", ["ainvoke", "astream"])
-async def test_a_model_whose_start_we_were_not_told_is_recorded_all_the_same(captured, config, way):
+async def test_a_model_whose_start_we_were_not_told_is_recorded_all_the_same(captured, way, handlers):
     """
-    An inline handler keeps on_llm_start from all others; what the model says and how it ends is told (V12).
+    An inline handler keeps on_llm_start from all others; what the model says and how it ends is told (V12), and
+    recorded once by however many handlers of ours (thread 42).
     """
-    config["callbacks"].append(Inline())
+    config = {"callbacks": [*(FluxLoopCallbackHandler() for _ in range(handlers)), Inline()]}
     chain = ScriptedCompletion(reply="once upon") | StrOutputParser()
     if way == "astream":
         [piece async for piece in chain.astream("Tell", config)]

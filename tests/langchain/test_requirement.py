@@ -7,6 +7,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -51,3 +53,26 @@ def test_importing_it_attaches_nothing():
     )
 
     assert done.stdout == "0\n", done.stderr
+
+
+def test_a_trace_policy_of_langgraph_is_respected_without_the_other_adapter():
+    """
+    V30: the handler alone, on a graph that is not wrapped, is told what a node's policy tells tracers.
+    """
+    types = pytest.importorskip("langgraph.types")
+    if not hasattr(types, "TracePolicy"):
+        pytest.skip("this LangGraph has no TracePolicy")
+    done = run(
+        "import fluxloop, fluxloop_langchain\n"
+        "from langgraph.graph import START, StateGraph\n"
+        "from langgraph.types import TracePolicy, omit_payload\n"
+        "policy = TracePolicy(process_inputs=omit_payload, process_outputs=lambda output: {'n': 'hidden'})\n"
+        "builder = StateGraph(dict).add_node('node', lambda state: {'n': 5}, trace_policy=policy)\n"
+        "graph = builder.add_edge(START, 'node').compile()\n"
+        "with fluxloop.testing.capture() as captured:\n"
+        "    graph.invoke({'n': 'secret'}, {'callbacks': [fluxloop_langchain.FluxLoopCallbackHandler()]})\n"
+        "node = captured.traces()[0].observations[1]\n"
+        "print(node.name, node.input, node.output)"
+    )
+
+    assert done.stdout == "node {} {'n': 'hidden'}\n", done.stderr

@@ -15,8 +15,10 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableLambda
 from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph
-from langgraph.types import CachePolicy
+from langgraph.types import CachePolicy, RetryPolicy
+from scripted_models import USAGE, ScriptedModel
 
 import fluxloop
 from fluxloop.models import ObservationType
@@ -197,6 +199,28 @@ def test_attempts_of_a_node_in_a_subgraph_are_counted_too(recorded):
     ]
 
 
+def test_attempts_of_a_task_are_counted(recorded):
+    """
+    V7: a `@task` that is tried again says so, each call of it for itself; how often it may be is not told anywhere.
+    """
+    tries = []
+
+    @task(retry_policy=RetryPolicy(initial_interval=0.0, jitter=False))
+    def fetch(n):
+        tries.append(n)
+        if len(tries) == 1:
+            raise ConnectionError("busy")
+        return RunnableLambda(abs).invoke(n)
+
+    @entrypoint()
+    def workflow(n):
+        return [fetch(n).result(), fetch(n).result()]
+
+    assert wrap_graph(workflow).invoke(1) == [1, 1]
+    assert [one.metadata.get("attempt") for one in only(recorded, "fetch")] == [None, 2, None]
+    assert [one.metadata.get("attempt") for one in only(recorded, "abs")] == [None, None]
+
+
 def cached_graph():
     builder = StateGraph(graphs.State)
     builder.add_node("slow", lambda state: {"n": 1}, cache_policy=CachePolicy())
@@ -230,6 +254,52 @@ def test_a_cached_node_of_a_subgraph_is_under_that(recorded):
     (inner,) = [one for one in second.observations if one.name == "inner"]
 
     assert [one.name for one in second.children(inner)] == ["slow"]
+
+
+def test_a_task_that_came_from_the_cache_goes_by_its_name(recorded):
+    """
+    V8: a cached `@task` is called as it is when it runs.
+    """
+
+    @task(cache_policy=CachePolicy())
+    def slow(n):
+        return 10 * n
+
+    @entrypoint(cache=InMemoryCache())
+    def workflow(n):
+        return slow(n).result()
+
+    graph = wrap_graph(workflow)
+    assert [graph.invoke(1), graph.invoke(1)] == [10, 10]
+    first, second = only(recorded, "slow")
+
+    assert (first.output, second.output, second.metadata["cached"]) == (10, 10, True)
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_an_edge_without_a_name_is_no_step(recorded, is_async):
+    """
+    A lambda that says where to go on is folded, in sync and async runs alike; a function that has a name is shown.
+    """
+
+    def chain(state):
+        return "__end__"
+
+    builder = StateGraph(graphs.State)
+    builder.add_node("first", lambda state: {"n": 1})
+    builder.add_node("chain", lambda state: {"n": 2})
+    builder.add_edge(START, "first")
+    builder.add_conditional_edges("first", lambda state: "chain", ["chain"])
+    builder.add_conditional_edges("chain", chain, ["__end__"])
+    graph = wrap_graph(builder.compile())
+    await graph.ainvoke({"seen": []}) if is_async else graph.invoke({"seen": []})
+
+    assert recorded.outline() == (
+        "CHAIN LangGraph -> {'seen': [], 'n': 2}\n"
+        "  CHAIN first -> {'n': 1}\n"
+        "  CHAIN chain -> {'n': 2}\n"
+        "    CHAIN chain -> '__end__'"
+    )
 
 
 def test_a_node_says_what_it_changed(recorded):
@@ -338,6 +408,57 @@ def test_a_handler_besides_takes_nothing_away(recorded):
 
     assert [one.metadata["attempt"] for one in only(recorded, "fetch")] == [1, 2]
     assert only(recorded, "fetch")[1].metadata["changes"] == {"n": {"to": 2}}
+
+
+@pytest.mark.parametrize("way", ["invoke", "stream", "ainvoke", "astream"])
+async def test_tokens_are_counted_once_with_a_handler_besides(recorded, way):
+    """
+    Thread 42: a model run that two handlers of ours hear of, the graph's and the user's own, is one GENERATION.
+    """
+    graph = wrap_graph(graphs.chat(model=ScriptedModel(replies=["good morning"])))
+    config = {"callbacks": [FluxLoopCallbackHandler()]}
+    given = {"messages": [("user", "hi")]}
+    if way == "invoke":
+        graph.invoke(given, config)
+    elif way == "stream":
+        list(graph.stream(given, config, stream_mode="messages"))
+    elif way == "ainvoke":
+        await graph.ainvoke(given, config)
+    else:
+        assert [item async for item in graph.astream(given, config, stream_mode="messages")]
+    (trace,) = recorded.traces()
+
+    assert [(one.type, one.name) for one in trace.observations[1:]] == [
+        (ObservationType.CHAIN, "talk"),
+        (ObservationType.GENERATION, "ScriptedModel"),
+    ]
+    assert trace.usage.total_tokens == USAGE["total_tokens"]
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_a_handler_passed_anew_inside_a_node_finds_the_node(recorded, is_async):
+    """
+    Thread 10: a node that calls a model with callbacks of its own loses LangChain's parent, and not ours.
+    """
+    model = ScriptedModel(replies=["good morning"])
+
+    def talk(state):
+        return {"seen": [model.invoke("hi", config={"callbacks": [FluxLoopCallbackHandler()]}).content]}
+
+    async def atalk(state):
+        return {"seen": [(await model.ainvoke("hi", config={"callbacks": [FluxLoopCallbackHandler()]})).content]}
+
+    builder = StateGraph(graphs.State)
+    builder.add_node("talk", atalk if is_async else talk)
+    builder.add_edge(START, "talk")
+    graph = wrap_graph(builder.compile())
+    await graph.ainvoke({"seen": []}) if is_async else graph.invoke({"seen": []})
+
+    assert recorded.outline() == (
+        "CHAIN LangGraph -> {'seen': ['good morning']}\n"
+        "  CHAIN talk -> {'seen': ['good morning']}\n"
+        "    GENERATION ScriptedModel -> {'role': 'assistant', 'content': 'good morning'}"
+    )
 
 
 def test_other_peoples_handlers_hear_all_they_did(recorded):

@@ -7,11 +7,14 @@ from __future__ import annotations
 import graphs
 import pytest
 from graphs import THREAD
+from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphInterrupt
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, Send, interrupt
+from scripted_models import ScriptedModel
 
 import fluxloop
 from fluxloop.models import ObservationLevel
@@ -167,6 +170,19 @@ def test_a_thread_that_got_new_input_waits_no_longer(recorded):
     assert (first.is_waiting, first.answer, second.is_waiting) == (False, None, True)
 
 
+def test_a_thread_whose_state_was_changed_by_hand_waits_no_longer(recorded):
+    """
+    Who writes what the node would have, and lets the graph go on, has answered nothing, and nobody waits.
+    """
+    graph = wrap_graph(graphs.asking())
+    graph.invoke({"seen": []}, THREAD)
+    graph.update_state(THREAD, {"seen": ["by hand"]}, as_node="ask")
+    graph.invoke(None, THREAD)
+    (only,) = interruptions(recorded.traces())
+
+    assert (only.is_waiting, only.answer, graph.get_state(THREAD).next) == (False, None, ())
+
+
 def test_who_waits_is_found_in_files(tmp_path):
     """
     The records of a folder tell it as well as those in memory.
@@ -212,6 +228,33 @@ def test_an_interrupt_in_a_tool_or_runnable_is_no_error(recorded):
     wrap_graph(builder.compile(checkpointer=InMemorySaver())).invoke({"seen": []}, THREAD)
 
     assert {one.status for one in recorded.traces()[0].observations if one.name != "interrupt"} == {"interrupted"}
+
+
+def test_tools_of_an_agent_that_ask_at_once_are_each_told_apart(recorded):
+    """
+    Thread 3: what a tool asks is an EVENT under that tool, and names the node, although an agent's nodes are folded.
+    """
+    agents = pytest.importorskip("langchain.agents")
+
+    @tool
+    def ask(question: str) -> str:
+        """Ask a human."""
+        return interrupt(question)
+
+    calls = [{"name": "ask", "args": {"question": f"{n}?"}, "id": f"call-{n}"} for n in (1, 2)]
+    model = ScriptedModel(replies=[AIMessage("", tool_calls=calls), AIMessage("done")])
+    agent = wrap_graph(agents.create_agent(model, [ask], checkpointer=InMemorySaver()))
+    asked = agent.invoke({"messages": [("user", "go")]}, THREAD)["__interrupt__"]
+    (trace,) = recorded.traces()
+
+    assert [(one.name, trace.children(one)[0].input) for one in events(recorded, "ask")] == [
+        ("ask", one.input["question"]) for one in events(recorded, "ask")
+    ]
+    assert {(one.node, one.asked) for one in waiting(recorded.traces())} == {("tools", "1?"), ("tools", "2?")}
+
+    agent.invoke(Command(resume={one.id: one.value.upper() for one in asked}), THREAD)
+
+    assert waiting(recorded.traces()) == []
 
 
 def test_a_drained_run_is_cancelled_and_waits_for_nobody(recorded):
