@@ -24,6 +24,9 @@ _THE_FUNCTION = "the_func"
 _THE_TOOL = "func_tool"
 """What the SDK calls a tool where it runs one; in 0.3 as in 0.24."""
 
+_THE_RESULT = "result"
+"""What it calls, in the same place, what came of it."""
+
 _FRAMES = 12
 """Frames to look through for it; it lies six above the processor's."""
 
@@ -62,12 +65,27 @@ def instrument(tool: Any, recording: Recording) -> Any:
 
 def being_called() -> Any:
     """Return the tool whose span the SDK begins right now, which its own frame holds; None where it is not found."""
-    frame: FrameType | None = sys._getframe(1)
+    frame = _calling(sys._getframe(1))
+    return frame.f_locals.get(_THE_TOOL) if frame is not None else None
+
+
+def is_waiting() -> bool:
+    """Whether the tool whose span the SDK ends right now was not run, as it waits for an approval."""
+    frame = _calling(sys._getframe(1))
+    if frame is None:
+        return False
+    result = frame.f_locals.get(_THE_RESULT, frame)
+    # Releases before 0.9 leave the frame at once, later ones put what they ask for in the result's place.
+    return result is frame or type(getattr(result, "run_item", None)).__name__ == "ToolApprovalItem"
+
+
+def _calling(frame: FrameType | None) -> FrameType | None:
+    """Return the frame of the SDK's that runs a tool, *frame* or one it was called from; None where it is not found."""
     for _ in range(_FRAMES):
         if frame is None:
             return None
         if _THE_TOOL in frame.f_code.co_varnames or _THE_TOOL in frame.f_code.co_cellvars:
-            return frame.f_locals.get(_THE_TOOL)
+            return frame
         frame = frame.f_back
     return None
 

@@ -213,8 +213,11 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             observation.withhold()
         trouble = run.failed(span.error)
         said = NOTHING if data.output is None else data.output
-        may_wait = bool(getattr(run.tool, "needs_approval", False)) and not is_told_inside
-        run.awaits = may_wait and said is NOTHING and data.input is not None and trouble is None
+        if said is NOTHING and trouble is None and not is_told_inside:
+            may_wait = getattr(run.tool, "needs_approval", False)
+            run.awaits = run.awaits or (bool(may_wait) and function_tools.is_waiting())
+        else:
+            run.awaits = False
         run.answered(said)
         asked = NOTHING if is_told_inside else payloads.arguments(data)
         mcp = getattr(data, "mcp_data", None)
@@ -240,7 +243,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         status = Status.INTERRUPTED if run.awaits and error is None else None
         if observation.verdict is not None and observation.verdict[0] is not Status.SUCCESS:
             error, status, details = None, Status.ERROR, None  # the function inside saw the exception itself
-        if error is not None and run.kind in _RUNS:
+        if run.kind in _RUNS and (error is not None or run.awaits):
             said = NOTHING
         if details:
             metadata = {**(metadata or {}), **details}

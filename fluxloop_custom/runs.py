@@ -62,17 +62,13 @@ class Run:
         """Whether something inside was kept from the trace as sensitive."""
         self._dealt_with()
 
-    def raised(self) -> BaseException | None:
-        """Return the exception that is passing right now, and ends this span; None where there is none."""
-        passing = sys.exception()
-        return passing if passing is not self.handled else None
-
     def _dealt_with(self) -> None:
         """Something begins: what went wrong, or waited, before it in the runs around it was dealt with."""
         run = self.above
+        is_beside = self.kind == "function"  # the tools of one answer: that another one begins says nothing of a wait
         while run is not None:
-            run.trouble, run.awaits = None, False
-            run = run.above
+            run.trouble, run.awaits = None, is_beside and run.awaits
+            run = run.above if run.kind != "function" else None
 
     def heard(self, asked: object, said: object) -> None:
         """A model inside was asked *asked*, and said *said*."""
@@ -99,7 +95,8 @@ class Run:
 
     def failed(self, span_error: Any) -> Trouble | None:
         """Return what went wrong, by the exception passing, the span's own error, or what inner ones left behind."""
-        raised = self.raised()
+        passing = sys.exception()
+        raised = passing if passing is not self.handled else None
         message, details = "", {}
         if span_error:
             data = span_error.get("data") or {}
