@@ -33,7 +33,7 @@ from fluxloop.usage import add_usage  # noqa: E402
 
 from . import function_tools  # noqa: E402
 from . import span_payloads as payloads  # noqa: E402
-from .runs import Run, Trouble  # noqa: E402
+from .runs import Run, Trouble, is_cancellation  # noqa: E402
 
 __all__ = ["FluxLoopTracingProcessor", "install", "uninstall"]
 
@@ -128,14 +128,18 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         if key in self._runs or _recorded_by.setdefault(key, self) is not self:
             _say_there_are_two()
             return
-        here = self._ledger.client.recording_here()
-        is_inside = here is not None and not here.trace.is_closed
-        if here is not None and is_inside:
-            name_session(here.trace, getattr(trace, "group_id", None))
         run = self._runs[key] = Run("trace", None, key)
         run.observation = self._ledger.start(
-            key, ObservationType.CHAIN, trace.name, trace=_about(trace), is_folded=is_inside
+            key, ObservationType.CHAIN, trace.name, trace=_about(trace), is_folded=self._is_inside(trace)
         )
+
+    def _is_inside(self, trace: Any) -> bool:
+        """Whether a trace is open here of which the SDK's is to be a part, without a level of its own."""
+        here = self._ledger.client.recording_here()
+        if here is None or here.trace.is_closed:
+            return False
+        name_session(here.trace, getattr(trace, "group_id", None))
+        return True
 
     def _trace_ends(self, trace: Any) -> None:
         run = self._runs.pop(trace.trace_id, None)
@@ -155,13 +159,15 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         if above is not None and kind in _STEPS and not self._shows_steps:
             run.key = above.key  # what begins inside belongs to what is around
             return
+        its_trace = tracing.get_current_trace() if above is None else None
         run.observation = self._ledger.start(
             key,
             payloads.TYPES.get(kind, ObservationType.SPAN),
             payloads.name_of(data, kind),
             parent=above.key if above is not None else None,
             # A run that is taken up again goes on in the SDK's trace of before, of which nothing is told.
-            trace=_about(tracing.get_current_trace()) if above is None else None,
+            trace=_about(its_trace) if above is None else None,
+            is_folded=above is None and kind in _STEPS and not self._shows_steps and self._is_inside(its_trace),
         )
         if kind == "function" and run.observation is not None:
             run.tool = function_tools.being_called()
@@ -185,8 +191,13 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
                 run.heard(payloads.question_of(asked), payloads.text_of(said))
                 if said is not NOTHING and trouble is not None and isinstance(trouble[0], GeneratorExit):
                     trouble = None  # whoever read the stream closed it after the last event
-            if run.kind == "guardrail" and data.triggered:
-                run.observation.level = "WARNING"
+            elif run.kind == "handoff":
+                run.answered(NOTHING)
+            elif run.kind == "guardrail":
+                if data.triggered:
+                    run.observation.level = "WARNING"
+                if trouble is not None and run.above is not None:
+                    run.above.trouble = trouble
             self._finish(key, run, trouble, asked=asked, said=said, fields=fields)
 
     def _run_ends(self, key: str, run: Run, span: Any) -> None:
@@ -195,7 +206,9 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         if run.kind == "turn" and not run.has_model_call and (counts := payloads.usage(data.usage)):
             run.counts.append(counts)
         if above is not None:
-            above.trouble, above.awaits = trouble, run.awaits
+            if above.trouble is None or not is_cancellation(trouble):
+                above.trouble = trouble
+            above.awaits = run.awaits
         fields: payloads.Fields = {}
         if run.kind == "agent":
             fields = {"usage": add_usage(run.counts)}

@@ -8,6 +8,7 @@ inner spans do, in time: a run is asked what its first model call was asked, and
 from __future__ import annotations
 
 import sys
+from asyncio import CancelledError
 from typing import Any, Final
 
 from fluxloop.bridge import NOTHING, OpenObservation
@@ -97,6 +98,8 @@ class Run:
         """Return what went wrong, by the exception passing, the span's own error, or what inner ones left behind."""
         passing = sys.exception()
         raised = passing if passing is not self.handled else None
+        if self.trouble is not None and isinstance(raised, CancelledError):
+            return self.trouble  # the SDK cancels what goes on beside the guardrail that failed
         message, details = "", {}
         if span_error:
             data = span_error.get("data") or {}
@@ -108,6 +111,11 @@ class Run:
         if raised is not None:
             return message or type(raised).__name__, {**details, "error_type": type(raised).__name__}
         return (message, details) if message else self.trouble
+
+
+def is_cancellation(trouble: Trouble | None) -> bool:
+    """Whether *trouble* is that somebody cancelled it, which may have a reason elsewhere."""
+    return trouble is not None and isinstance(trouble[0], CancelledError)
 
 
 def _in_words(span_error: Any, data: dict[str, Any]) -> str:
