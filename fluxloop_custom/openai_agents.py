@@ -9,6 +9,7 @@ is read from the exception that is passing while the SDK closes the span, since 
 from __future__ import annotations
 
 import logging
+from asyncio import CancelledError
 from typing import Any
 
 from .requirement import require
@@ -231,6 +232,8 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             run.awaits = run.awaits or (bool(may_wait) and function_tools.is_waiting())
         else:
             run.awaits = False
+            if trouble is None and function_tools.has_timed_out(run.tool, said):
+                trouble = CancelledError(), {}
         run.answered(said)
         asked = NOTHING if is_told_inside else payloads.arguments(data)
         mcp = getattr(data, "mcp_data", None)
