@@ -160,19 +160,19 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         if above is not None and kind in _STEPS and not self._shows_steps:
             run.key = above.key  # what begins inside belongs to what is around
             return
-        its_trace = tracing.get_current_trace() if above is None else None
+        where = {"parent": above.key} if above is not None else self._goes_on(kind)
         run.observation = self._ledger.start(
-            key,
-            payloads.TYPES.get(kind, ObservationType.SPAN),
-            payloads.name_of(data, kind),
-            parent=above.key if above is not None else None,
-            # A run that is taken up again goes on in the SDK's trace of before, of which nothing is told.
-            trace=_about(its_trace) if above is None else None,
-            is_folded=above is None and kind in _STEPS and not self._shows_steps and self._is_inside(its_trace),
+            key, payloads.TYPES.get(kind, ObservationType.SPAN), payloads.name_of(data, kind), **where
         )
         if kind == "function" and run.observation is not None:
             run.tool = function_tools.being_called()
             run.observation.claimable = Claimable(function_tools.names_of(run.tool) | {data.name}, _PACKAGES)
+
+    def _goes_on(self, kind: str) -> dict[str, Any]:
+        """Return where a span begins that is in none: a run taken up again goes on in a trace of which none is told."""
+        trace = tracing.get_current_trace()
+        is_folded = kind in _STEPS and not self._shows_steps and self._is_inside(trace)
+        return {"trace": _about(trace), "is_folded": is_folded}
 
     def _span_ends(self, span: Any) -> None:
         key, data = span.span_id, span.span_data
@@ -259,7 +259,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         status = Status.INTERRUPTED if run.awaits and error is None else None
         if observation.verdict is not None and observation.verdict[0] is not Status.SUCCESS:
             error, status, details = None, Status.ERROR, None  # the function inside saw the exception itself
-        if run.kind in _RUNS and (error is not None or run.awaits):
+        if (error is not None or run.awaits) and run.kind in _RUNS:
             said = NOTHING
         if details:
             metadata = {**(metadata or {}), **details}

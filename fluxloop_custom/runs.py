@@ -57,19 +57,14 @@ class Run:
         self.counts: list[dict[str, int]] = []
         """Token counts of turns whose model calls made no spans."""
         self.awaits = False
-        """Whether it is a tool that was not run, as it waits for an approval, or the last thing inside is one."""
+        """Whether it is a tool that was not run, as it waits for an approval, or holds one."""
         self.trouble: Trouble | None = None
         self.is_withheld = False
         """Whether something inside was kept from the trace as sensitive."""
-        self._dealt_with()
-
-    def _dealt_with(self) -> None:
-        """Something begins: what went wrong, or waited, before it in the runs around it was dealt with."""
-        run = self.above
-        is_beside = self.kind == "function"  # the tools of one answer: that another one begins says nothing of a wait
-        while run is not None:
-            run.trouble, run.awaits = None, is_beside and run.awaits
-            run = run.above if run.kind != "function" else None
+        if above is not None:  # something begins there: what went wrong before it, or waited, was dealt with
+            above.trouble = None
+            if kind != "function":  # but of the tools of one answer some may wait, and others begin
+                above.awaits = False
 
     def heard(self, asked: object, said: object) -> None:
         """A model inside was asked *asked*, and said *said*."""
@@ -83,8 +78,10 @@ class Run:
     def answered(self, output: object) -> None:
         """This tool returned *output*, which is the last word around it unless a model is asked again."""
         run = self.above
+        if run is not None and self.awaits:
+            run.awaits = True
         while run is not None and run.kind != "function":
-            run.said, run.awaits = output, self.awaits or run.awaits
+            run.said = output
             run = run.above
 
     def withhold(self) -> None:
@@ -98,6 +95,8 @@ class Run:
         """Return what went wrong, by the exception passing, the span's own error, or what inner ones left behind."""
         passing = sys.exception()
         raised = passing if passing is not self.handled else None
+        if raised is None and not span_error:
+            return self.trouble
         if self.trouble is not None and isinstance(raised, CancelledError):
             return self.trouble  # the SDK cancels what goes on beside the guardrail that failed
         message, details = "", {}
