@@ -102,7 +102,8 @@ class Run:
         message, details = "", {}
         if span_error:
             data = span_error.get("data") or {}
-            if data.get("error") == REDACTED and self.kind != "function":
+            # Early releases name the exception's class where later ones say "redacted".
+            if data.get("error") in (REDACTED, type(raised).__name__) and self.kind != "function":
                 self.withhold()
             message, details = _in_words(span_error, {} if self.is_withheld else data), _beside(data)
         if raised is not None and not (self.is_withheld and isinstance(raised, Exception)):
