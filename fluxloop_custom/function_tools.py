@@ -24,6 +24,9 @@ _THE_FUNCTION = "the_func"
 _THE_TOOL = "func_tool"
 """What the SDK calls a tool where it runs one; in 0.3 as in 0.24."""
 
+_THE_RESULT = "result"
+"""What it calls, in the same place, what came of it."""
+
 _FRAMES = 12
 """Frames to look through for it; it lies six above the processor's."""
 
@@ -38,6 +41,9 @@ def is_hosted(target: object) -> bool:
 
 def instrument(tool: Any, recording: Recording) -> Any:
     """Return a copy of the `FunctionTool` *tool*, recorded inside; see `fluxloop_custom.register_framework`."""
+    if not callable(getattr(tool, "on_invoke_tool", None)):
+        _say_once("its tools", "openai-agents %s has tools of a kind that is not known; they are not recorded inside")
+        return tool
     if _is_agent(tool):
         return tool
     ours = copy.copy(tool)
@@ -62,12 +68,33 @@ def instrument(tool: Any, recording: Recording) -> Any:
 
 def being_called() -> Any:
     """Return the tool whose span the SDK begins right now, which its own frame holds; None where it is not found."""
-    frame: FrameType | None = sys._getframe(1)
+    frame = _calling(sys._getframe(1))
+    return frame.f_locals.get(_THE_TOOL) if frame is not None else None
+
+
+def is_waiting() -> bool:
+    """Whether the tool whose span the SDK ends right now was not run, as it waits for an approval."""
+    frame = _calling(sys._getframe(1))
+    if frame is None:
+        return False
+    result = frame.f_locals.get(_THE_RESULT, frame)
+    # Releases before 0.9 leave the frame at once, later ones put what they ask for in the result's place.
+    return result is frame or type(getattr(result, "run_item", None)).__name__ == "ToolApprovalItem"
+
+
+def has_timed_out(tool: Any, said: object) -> bool:
+    """Whether *said*, in the place of what *tool* returns, is the SDK's own notice that it took too long."""
+    limit_s = getattr(tool, "timeout_seconds", None)
+    return limit_s is not None and said == f"Tool '{tool.name}' timed out after {limit_s:g} seconds."
+
+
+def _calling(frame: FrameType | None) -> FrameType | None:
+    """Return the frame of the SDK's that runs a tool, *frame* or one it was called from; None where it is not found."""
     for _ in range(_FRAMES):
         if frame is None:
             return None
         if _THE_TOOL in frame.f_code.co_varnames or _THE_TOOL in frame.f_code.co_cellvars:
-            return frame.f_locals.get(_THE_TOOL)
+            return frame
         frame = frame.f_back
     return None
 
@@ -140,12 +167,17 @@ def _arguments(_context: Any, arguments: str, *_: Any) -> Any:
 def _say_where_it_is_not_found(invoked: object) -> None:
     """Warn once, where a tool was made by `function_tool` and yet its function is not where it used to be."""
     made_by = str(getattr(invoked, "__qualname__", ""))
-    if made_by.startswith("function_tool.") and made_by not in _said:
-        from importlib.metadata import version
-
-        _said.add(made_by)
-        _log.warning(
+    if made_by.startswith("function_tool."):
+        _say_once(
+            made_by,
             "openai-agents %s keeps a tool's function where it is not looked for; tools are recorded from outside, "
             "and errors that the SDK turns into texts look like results",
-            version("openai-agents"),
         )
+
+
+def _say_once(cause: str, message: str) -> None:
+    if cause not in _said:
+        from importlib.metadata import version
+
+        _said.add(cause)
+        _log.warning(message, version("openai-agents"))

@@ -9,6 +9,7 @@ is read from the exception that is passing while the SDK closes the span, since 
 from __future__ import annotations
 
 import logging
+from asyncio import CancelledError
 from typing import Any
 
 from .requirement import require
@@ -33,7 +34,7 @@ from fluxloop.usage import add_usage  # noqa: E402
 
 from . import function_tools  # noqa: E402
 from . import span_payloads as payloads  # noqa: E402
-from .runs import Run, Trouble  # noqa: E402
+from .runs import Run, Trouble, is_cancellation  # noqa: E402
 
 __all__ = ["FluxLoopTracingProcessor", "install", "uninstall"]
 
@@ -128,14 +129,18 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         if key in self._runs or _recorded_by.setdefault(key, self) is not self:
             _say_there_are_two()
             return
-        here = self._ledger.client.recording_here()
-        is_inside = here is not None and not here.trace.is_closed
-        if here is not None and is_inside:
-            name_session(here.trace, getattr(trace, "group_id", None))
         run = self._runs[key] = Run("trace", None, key)
         run.observation = self._ledger.start(
-            key, ObservationType.CHAIN, trace.name, trace=_about(trace), is_folded=is_inside
+            key, ObservationType.CHAIN, trace.name, trace=_about(trace), is_folded=self._is_inside(trace)
         )
+
+    def _is_inside(self, trace: Any) -> bool:
+        """Whether a trace is open here of which the SDK's is to be a part, without a level of its own."""
+        here = self._ledger.client.recording_here()
+        if here is None or here.trace.is_closed:
+            return False
+        name_session(here.trace, getattr(trace, "group_id", None))
+        return True
 
     def _trace_ends(self, trace: Any) -> None:
         run = self._runs.pop(trace.trace_id, None)
@@ -155,17 +160,19 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         if above is not None and kind in _STEPS and not self._shows_steps:
             run.key = above.key  # what begins inside belongs to what is around
             return
+        where = {"parent": above.key} if above is not None else self._goes_on(kind)
         run.observation = self._ledger.start(
-            key,
-            payloads.TYPES.get(kind, ObservationType.SPAN),
-            payloads.name_of(data, kind),
-            parent=above.key if above is not None else None,
-            # A run that is taken up again goes on in the SDK's trace of before, of which nothing is told.
-            trace=_about(tracing.get_current_trace()) if above is None else None,
+            key, payloads.TYPES.get(kind, ObservationType.SPAN), payloads.name_of(data, kind), **where
         )
         if kind == "function" and run.observation is not None:
             run.tool = function_tools.being_called()
             run.observation.claimable = Claimable(function_tools.names_of(run.tool) | {data.name}, _PACKAGES)
+
+    def _goes_on(self, kind: str) -> dict[str, Any]:
+        """Return where a span begins that is in none: a run taken up again goes on in a trace of which none is told."""
+        trace = tracing.get_current_trace()
+        is_folded = kind in _STEPS and not self._shows_steps and self._is_inside(trace)
+        return {"trace": _about(trace), "is_folded": is_folded}
 
     def _span_ends(self, span: Any) -> None:
         key, data = span.span_id, span.span_data
@@ -185,8 +192,13 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
                 run.heard(payloads.question_of(asked), payloads.text_of(said))
                 if said is not NOTHING and trouble is not None and isinstance(trouble[0], GeneratorExit):
                     trouble = None  # whoever read the stream closed it after the last event
-            if run.kind == "guardrail" and data.triggered:
-                run.observation.level = "WARNING"
+            elif run.kind == "handoff":
+                run.answered(NOTHING)
+            elif run.kind == "guardrail":
+                if data.triggered:
+                    run.observation.level = "WARNING"
+                if trouble is not None and run.above is not None:
+                    run.above.trouble = trouble
             self._finish(key, run, trouble, asked=asked, said=said, fields=fields)
 
     def _run_ends(self, key: str, run: Run, span: Any) -> None:
@@ -195,7 +207,9 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         if run.kind == "turn" and not run.has_model_call and (counts := payloads.usage(data.usage)):
             run.counts.append(counts)
         if above is not None:
-            above.trouble, above.awaits = trouble, run.awaits
+            if above.trouble is None or not is_cancellation(trouble):
+                above.trouble = trouble
+            above.awaits = run.awaits
         fields: payloads.Fields = {}
         if run.kind == "agent":
             fields = {"usage": add_usage(run.counts)}
@@ -213,8 +227,13 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             observation.withhold()
         trouble = run.failed(span.error)
         said = NOTHING if data.output is None else data.output
-        may_wait = bool(getattr(run.tool, "needs_approval", False)) and not is_told_inside
-        run.awaits = may_wait and said is NOTHING and data.input is not None and trouble is None
+        if said is NOTHING and trouble is None and not is_told_inside:
+            may_wait = getattr(run.tool, "needs_approval", False)
+            run.awaits = run.awaits or (bool(may_wait) and function_tools.is_waiting())
+        else:
+            run.awaits = False
+            if trouble is None and function_tools.has_timed_out(run.tool, said):
+                trouble = CancelledError(), {}
         run.answered(said)
         asked = NOTHING if is_told_inside else payloads.arguments(data)
         mcp = getattr(data, "mcp_data", None)
@@ -240,7 +259,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         status = Status.INTERRUPTED if run.awaits and error is None else None
         if observation.verdict is not None and observation.verdict[0] is not Status.SUCCESS:
             error, status, details = None, Status.ERROR, None  # the function inside saw the exception itself
-        if error is not None and run.kind in _RUNS:
+        if (error is not None or run.awaits) and run.kind in _RUNS:
             said = NOTHING
         if details:
             metadata = {**(metadata or {}), **details}

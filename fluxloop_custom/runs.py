@@ -8,6 +8,7 @@ inner spans do, in time: a run is asked what its first model call was asked, and
 from __future__ import annotations
 
 import sys
+from asyncio import CancelledError
 from typing import Any, Final
 
 from fluxloop.bridge import NOTHING, OpenObservation
@@ -56,23 +57,14 @@ class Run:
         self.counts: list[dict[str, int]] = []
         """Token counts of turns whose model calls made no spans."""
         self.awaits = False
-        """Whether it is a tool that was not run, as it waits for an approval, or the last thing inside is one."""
+        """Whether it is a tool that was not run, as it waits for an approval, or holds one."""
         self.trouble: Trouble | None = None
         self.is_withheld = False
         """Whether something inside was kept from the trace as sensitive."""
-        self._dealt_with()
-
-    def raised(self) -> BaseException | None:
-        """Return the exception that is passing right now, and ends this span; None where there is none."""
-        passing = sys.exception()
-        return passing if passing is not self.handled else None
-
-    def _dealt_with(self) -> None:
-        """Something begins: what went wrong, or waited, before it in the runs around it was dealt with."""
-        run = self.above
-        while run is not None:
-            run.trouble, run.awaits = None, False
-            run = run.above
+        if above is not None:  # something begins there: what went wrong before it, or waited, was dealt with
+            above.trouble = None
+            if kind != "function":  # but of the tools of one answer some may wait, and others begin
+                above.awaits = False
 
     def heard(self, asked: object, said: object) -> None:
         """A model inside was asked *asked*, and said *said*."""
@@ -86,8 +78,10 @@ class Run:
     def answered(self, output: object) -> None:
         """This tool returned *output*, which is the last word around it unless a model is asked again."""
         run = self.above
+        if run is not None and self.awaits:
+            run.awaits = True
         while run is not None and run.kind != "function":
-            run.said, run.awaits = output, self.awaits or run.awaits
+            run.said = output
             run = run.above
 
     def withhold(self) -> None:
@@ -99,11 +93,17 @@ class Run:
 
     def failed(self, span_error: Any) -> Trouble | None:
         """Return what went wrong, by the exception passing, the span's own error, or what inner ones left behind."""
-        raised = self.raised()
+        passing = sys.exception()
+        raised = passing if passing is not self.handled else None
+        if raised is None and not span_error:
+            return self.trouble
+        if self.trouble is not None and isinstance(raised, CancelledError):
+            return self.trouble  # the SDK cancels what goes on beside the guardrail that failed
         message, details = "", {}
         if span_error:
             data = span_error.get("data") or {}
-            if data.get("error") == REDACTED and self.kind != "function":
+            # Early releases name the exception's class where later ones say "redacted".
+            if data.get("error") in (REDACTED, type(raised).__name__) and self.kind != "function":
                 self.withhold()
             message, details = _in_words(span_error, {} if self.is_withheld else data), _beside(data)
         if raised is not None and not (self.is_withheld and isinstance(raised, Exception)):
@@ -111,6 +111,11 @@ class Run:
         if raised is not None:
             return message or type(raised).__name__, {**details, "error_type": type(raised).__name__}
         return (message, details) if message else self.trouble
+
+
+def is_cancellation(trouble: Trouble | None) -> bool:
+    """Whether *trouble* is that somebody cancelled it, which may have a reason elsewhere."""
+    return trouble is not None and isinstance(trouble[0], CancelledError)
 
 
 def _in_words(span_error: Any, data: dict[str, Any]) -> str:

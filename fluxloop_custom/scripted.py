@@ -80,7 +80,7 @@ class ScriptedModel(Model):
     async def get_response(self, system_instructions: Any, input: Any, *args: Any, **kwargs: Any) -> ModelResponse:
         tracing = self._tracing(args, kwargs)
         with response_span(disabled=tracing.is_disabled()) as span:
-            response = self._answer(input)
+            response = self._answer(input, span, tracing)
             self._note(span, tracing, response, input)
         usage = Usage(requests=1, input_tokens=10, output_tokens=5, total_tokens=15) if self.usage else Usage()
         return ModelResponse(output=list(response.output), usage=usage, response_id=response.id)
@@ -88,7 +88,7 @@ class ScriptedModel(Model):
     async def stream_response(self, system_instructions: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
         tracing = self._tracing(args, kwargs)
         with response_span(disabled=tracing.is_disabled()) as span:
-            response = self._answer(input)
+            response = self._answer(input, span, tracing)
             async for event in self._events(response):
                 if isinstance(event, ResponseCompletedEvent):
                     self._note(span, tracing, response, input)
@@ -105,10 +105,12 @@ class ScriptedModel(Model):
         if hasattr(span.span_data, "usage") and self.usage:
             span.span_data.usage = {"requests": 1, "input_tokens": 10, "output_tokens": 5, "total_tokens": 15}
 
-    def _answer(self, input: Any) -> Response:
+    def _answer(self, input: Any, span: Any, tracing: Any) -> Response:
         turn = self.turns[len(self.asked) % len(self.turns)]
         self.asked.append(input)
         if isinstance(turn, BaseException):
+            told = str(turn) if tracing.include_data() else "Error details are redacted."
+            span.set_error({"message": "Error getting response", "data": {"error": told}})
             raise turn
         number = 0 if isinstance(input, str) else len(input)  # ids are to be new in each turn of a conversation
         output = [_item(part, f"{number}_{i}") for i, part in enumerate(turn if isinstance(turn, list) else [turn])]

@@ -80,6 +80,29 @@ async def test_a_tripped_output_guardrail_takes_the_answer_back(streamed):
 
 
 @streamed_or_not
+async def test_a_guardrail_that_fails_is_what_ends_the_run(streamed):
+    """The SDK cancels a streamed run beside it, and raises the guardrail's exception: nobody cancelled anything."""
+
+    @input_guardrail
+    async def broken(ctx: Any, agent: Any, asked: Any) -> GuardrailFunctionOutput:
+        await asyncio.sleep(0.01)
+        raise LookupError("no rules")
+
+    with recorded() as captured, pytest.raises(LookupError):
+        await run(agent_of(Says("x y z"), delay_s=0.02, input_guardrails=[broken]), streamed=streamed)
+    await until(lambda: captured.traces()[0].status)
+
+    found = captured.traces()[0]
+    assert endings(found) | {"response": None} == {
+        "Agent workflow": "error",
+        "A": "error",
+        "broken": "error",
+        "response": None,
+    }
+    assert found.error == "no rules"
+
+
+@streamed_or_not
 async def test_too_many_turns_are_an_error_of_the_agent(streamed):
     """Its tools succeeded, and it did not."""
     with recorded() as captured, pytest.raises(MaxTurnsExceeded):
@@ -184,12 +207,19 @@ async def test_a_run_that_failed_and_was_tried_again_ends_well():
     assert captured.traces()[0].status == "success"
 
 
-def needing_approval() -> Any:
+def needing_approval(answer: str | None = "done") -> Any:
     """Return a tool that waits for a human, where the installed SDK knows such tools."""
     try:
-        return function_tool(lambda: "done", name_override="transfer", needs_approval=True)  # type: ignore[call-overload]
+        return function_tool(lambda: answer, name_override="transfer", needs_approval=True)  # type: ignore[call-overload]
     except TypeError:
         pytest.skip("this SDK's tools need no approval")
+
+
+async def approved(result: Any, **options: Any) -> Any:
+    """Approve the first thing that *result* waits for, and go on with the run."""
+    state = result.to_state()
+    state.approve(result.interruptions[0])
+    return await Runner.run(result.last_agent, state, **options)
 
 
 async def test_a_run_that_waits_for_an_approval_is_interrupted_and_can_go_on():
@@ -197,9 +227,7 @@ async def test_a_run_that_waits_for_an_approval_is_interrupted_and_can_go_on():
     agent = agent_of(Calls("transfer"), Says("ok"), tools=[needing_approval()])
     with recorded() as captured:
         result = await Runner.run(agent, "hi", run_config=RunConfig(group_id="thread-1"))
-        state = result.to_state()
-        state.approve(result.interruptions[0])
-        await Runner.run(agent, state, run_config=RunConfig(group_id="thread-1"))
+        await approved(result, run_config=RunConfig(group_id="thread-1"))
 
     first, second = captured.traces()
     assert endings(first) == {
@@ -213,6 +241,64 @@ async def test_a_run_that_waits_for_an_approval_is_interrupted_and_can_go_on():
     assert first.session_id == second.session_id == "thread-1"
 
 
+async def test_a_run_that_goes_on_inside_a_trace_adds_no_level_either():
+    """Its workflow is folded as that of the run that waited, of which it is the second half."""
+    with recorded() as captured, fluxloop.instrument("outer"):
+        await approved(await Runner.run(agent_of(Calls("transfer"), Says("ok"), tools=[needing_approval()]), "hi"))
+
+    assert [o.name for o in captured.traces()[0].observations if o.type.name in ("SPAN", "CHAIN", "AGENT")] == [
+        "outer",
+        "A",
+        "A",
+    ]
+
+
+@streamed_or_not
+async def test_a_tool_beside_one_that_waits_does_not_end_the_wait(streamed):
+    """Of two calls in one answer one is done and one waits: so do agent and run, which have no answer yet."""
+    turn = [Calls("transfer"), Calls("add", {"a": 1, "b": 1})]
+    with recorded() as captured:
+        await run(agent_of(turn, Says("ok"), tools=[needing_approval(), add]), streamed=streamed)
+
+    found = captured.traces()[0]
+    assert endings(found) == {
+        "Agent workflow": "interrupted",
+        "A": "interrupted",
+        "response": "success",
+        "transfer": "interrupted",
+        "add": "success",
+    }
+    assert found.output is None
+
+
+async def test_a_wait_inside_an_agent_used_as_a_tool_is_everyones():
+    """The inner agent's tool waits, hence the tool that is the agent, and the run around it."""
+    inner = agent_of(Calls("transfer"), Says("inner"), name="Inner", tools=[needing_approval()])
+    agent = agent_of(Calls("ask", {"input": "q"}), Says("ok"), tools=[inner.as_tool("ask", "Asks.")])
+    with recorded() as captured:
+        result = await Runner.run(agent, "hi")
+        if not result.interruptions:
+            pytest.skip("this SDK does not hand an inner agent's requests on")
+        await approved(result)
+
+    first, second = captured.traces()
+    assert endings(first) == {"response": "success"} | dict.fromkeys(
+        ["Agent workflow", "A", "ask", "Inner", "transfer"], "interrupted"
+    )
+    assert set(endings(second).values()) == {"success"}
+
+
+@pytest.mark.parametrize("includes_data", [True, False], ids=["told", "withheld"])
+async def test_an_approved_tool_that_returns_nothing_was_run(includes_data):
+    """It waits before the approval and not afterwards, whether or not the trace may hold what it returns."""
+    agent = agent_of(Calls("transfer"), Says("ok"), tools=[needing_approval(None)])
+    config = RunConfig(trace_include_sensitive_data=includes_data)
+    with recorded() as captured:
+        await approved(await Runner.run(agent, "hi", run_config=config), run_config=config)
+
+    assert [endings(trace)["transfer"] for trace in captured.traces()] == ["interrupted", "success"]
+
+
 @streamed_or_not
 async def test_a_tool_that_returns_nothing_is_no_interruption(streamed):
     """None is an answer like any other."""
@@ -224,6 +310,17 @@ async def test_a_tool_that_returns_nothing_is_no_interruption(streamed):
         await run(agent_of(Calls("quiet"), Says("ok"), tools=[quiet]), streamed=streamed)
 
     assert set(endings(captured.traces()[0]).values()) == {"success"}
+
+
+async def test_a_tools_answer_is_not_that_of_an_agent_that_hands_over():
+    """The one the run is handed to has the last word, and the first one none."""
+    writer = agent_of(Says("written"), name="Writer")
+    turn = [Calls("transfer_to_writer"), Calls("add", {"a": 1, "b": 1})]
+    with recorded() as captured:
+        await run(agent_of(turn, tools=[add], handoffs=[writer]))
+
+    answers = {o.name: o.output for o in captured.traces()[0].observations if o.type.name == "AGENT"}
+    assert answers == {"A": None, "Writer": "written"}
 
 
 async def test_a_tools_answer_is_the_agents_where_the_sdk_stops_at_it():

@@ -201,7 +201,7 @@ async def test_plain_functions_run_where_they_would_run_without_us(made):
 
 
 @pytest.mark.skipif("timeout_seconds" not in HAS, reason="this SDK's tools have no timeouts")
-@each_way
+@pytest.mark.parametrize("made", [function_tool, below, above, finished, traced])
 async def test_a_timeout_ends_the_tool_and_is_not_called_a_success(made):
     """The model gets the SDK's message; the record says the tool was cancelled."""
 
@@ -318,6 +318,18 @@ async def test_a_tool_of_an_sdk_that_hides_the_function_is_recorded_from_outside
 
     assert tool_of(captured.traces()[0]).output == "q:1:None"
     assert [record.message.split(" keeps")[0][:13] for record in caplog.records] == ["openai-agents"]
+
+
+def test_a_tool_of_an_unknown_kind_comes_back_as_it_is(monkeypatch, caplog):
+    """A release whose tools have no invoker: one warning, and the framework gets its tool (bad input)."""
+    monkeypatch.setattr(function_tools, "_said", set())
+    tool: Any = dataclasses.replace(function_tool(search))
+    del tool.on_invoke_tool
+
+    with caplog.at_level(logging.WARNING, logger="fluxloop"):
+        assert (fluxloop.tool(tool), instrument_tool(tool)) == (tool, tool)
+
+    assert ["not known" in record.message for record in caplog.records] == [True]
 
 
 async def test_a_broken_store_leaves_the_run_alone():

@@ -386,6 +386,35 @@ async def test_an_exception_that_ends_a_run_without_sensitive_data_is_told_by_it
     assert captured.traces()[0].status == "error"
 
 
+@streamed_or_not
+async def test_what_a_model_raises_is_withheld_with_the_rest(streamed):
+    """The model call, the agent and the run tell the exception's class, and not its text (thread 43)."""
+    with recorded() as captured, pytest.raises(ValueError, match="hunter2"):
+        await run(
+            agent_of(ValueError("hunter2")),
+            streamed=streamed,
+            run_config=RunConfig(trace_include_sensitive_data=False),
+        )
+
+    assert "hunter2" not in str(list(captured.storage.read()))
+    assert {o.metadata["error_type"] for o in captured.traces()[0].observations} == {"ValueError"}
+
+
+async def test_an_error_told_by_its_class_alone_is_withheld():
+    """As early releases do, where sensitive data are to stay out of traces."""
+
+    def ask() -> None:
+        with generation_span(model="m") as span:
+            span.set_error({"message": "Error getting response", "data": {"error": "ValueError"}})
+            raise ValueError("hunter2")
+
+    with recorded() as captured, trace("t"), pytest.raises(ValueError, match="hunter2"):
+        ask()
+
+    (call,) = (o for o in captured.traces()[0].observations if o.type is ObservationType.GENERATION)
+    assert (call.error, call.metadata["error_type"]) == ("Error getting response", "ValueError")
+
+
 # Being there once
 
 
