@@ -19,7 +19,7 @@ from langchain_core.tracers.base import BaseTracer
 from fluxloop import FluxLoopClient, ObservationType, Status
 from fluxloop.bridge import NOTHING, Claimable, Entry, default, register_ending, status_of
 
-from . import events, payloads
+from . import events, interrupts, payloads
 from .in_place import DONE, in_place
 from .ledgers import ledger_of
 from .runs import AGENT_EDGES, CHAIN, NO_MARKS, Run, key_of, marks_of, name_of
@@ -203,8 +203,11 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             _learn_control_flow()
             if not self.ledger.entries:
                 self._left_to_others.clear()
-        elif run.name in AGENT_EDGES and run.is_agent_edge():
-            self.make_agent(above.parent)
+        else:
+            if above.about.is_answer:
+                self._answers(above.about)
+            if run.name in AGENT_EDGES and run.is_agent_edge():
+                self.make_agent(above.parent)
         if run.event == "model" and run.key in self.ledger.entries:
             self._left_to_others.add(run.key)
         elif above is not None and not (above.is_recorded or above.is_folded):  # nor will this be
@@ -214,6 +217,8 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             self.ledger.start(run.key, CHAIN, run.name, parent=above, is_folded=True, about=run)
         else:
             self._record(run, read)
+            if type(run.given) is not dict and interrupts.is_answer(run.given):
+                self.resumes(run)
 
     def _record(self, run: Run, read: events.StartReader) -> None:
         try:
@@ -238,7 +243,33 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
 
     def end(self, run: Run, result: Any, ending: events.Ending) -> None:
         """End the observation of *run* with *ending*, which was read from its *result*, and what is open below it."""
+        if run.is_answer:
+            self._answers(run)
+        if isinstance(result, BaseException):
+            if status_of(result) is Status.INTERRUPTED:
+                self.asks(run, result)
+        elif run.asked is not None and (observation := self.ledger.get(run.key)) is not None:
+            interrupts.waits(observation, run)
+            ending["status"] = Status.INTERRUPTED
         self.ledger.finish(run.key, **ending)
+
+    def asks(self, run: Run, error: BaseException) -> None:
+        """Record what *error*, by which LangGraph left *run*, asks a human; unless another handler sees to it."""
+        above = run.above.about.handler if run.above is not None else self
+        if above is not self:
+            above.asks(run, error)
+        else:
+            interrupts.asks(self.ledger.get(run.key), run, error)
+
+    def resumes(self, run: Run) -> None:
+        """See that it is recorded that *run*, which has just begun, brings an answer."""
+        run.is_answer = True  # another handler may be told of the run, and know more
+
+    def _answers(self, run: Run) -> None:
+        run.is_answer = False
+        observation = self.ledger.get(run.key)
+        if observation is not None:
+            interrupts.resumed(observation, run)
 
     def make_agent(self, entry: Entry | None) -> None:
         """Record a run as AGENT after all, of which only what happens inside shows that it is one."""

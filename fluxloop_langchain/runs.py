@@ -87,7 +87,7 @@ NO_MARKS = Marks(is_hidden=False, is_node=False, attempt=None, own=())
 class Run:
     """A run, as its start event tells of it; kept in the ledger until it ends."""
 
-    handler: object
+    handler: Any
     """Who was told; another handler that is told as well leaves it alone."""
     event: str
     """``chain``, ``model``, ``tool`` or ``retriever``."""
@@ -110,6 +110,10 @@ class Run:
     """The model that was asked for."""
     started: int | None = None
     """When it began, by the recorder's clock, where it is folded and may be recorded only later."""
+    asked: dict[str, None] | None = None
+    """The ids of what runs inside it ask a human; None where none does."""
+    is_answer: bool = False
+    """Whether it brings an answer, and that is not recorded yet."""
     more: Any = None
     """For whoever overrides the handler."""
 

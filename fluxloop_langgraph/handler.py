@@ -174,7 +174,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             self._changed(run, result, ending)
         if run.event == "chain" and (run.key == self.root or run.key in self.paused):
             self._stops(run, result, ending)
-        super().end(run, result, ending)
+        self.ledger.finish(run.key, **ending)
 
     def _changed(self, run: Run, result: Any, ending: Ending) -> None:
         """Note in the *ending* of a node's run what the node changed in the state."""
@@ -184,17 +184,20 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
     def _failed(self, run: Run, error: BaseException, ending: Ending) -> None:
         """Complete the *ending* of a run that was left by *error*, which may steer the graph rather than fail it."""
         if isinstance(error, GraphInterrupt):
-            self._asks(run, error)
+            self.asks(run, error)
         elif isinstance(error, ParentCommand):
             ending["output"] = error.args[0]
 
-    def _asks(self, run: Run, error: BaseException) -> None:
-        """Note the innermost run that each interrupt came from, or what that is folded into."""
+    def asks(self, run: Run, error: BaseException) -> None:
+        """Note the innermost run that each interrupt came from, or what that is folded into; the graph's end tells."""
         entry = self.ledger.entries.get(run.key)
         observation = entry.observation if entry is not None else None
         for one in error.args[0] if error.args else ():
             if observation is not None and one.id not in self.asked:
                 self.asked[one.id] = interrupts.Asked(one, observation, run.metadata.get("langgraph_node"))
+
+    def resumes(self, run: Run) -> None:
+        """Wait for what the graph tells: from which checkpoint it goes on."""
 
     def _stops(self, run: Run, result: Any, ending: Ending) -> None:
         """Complete the *ending* of a graph's own run: it may be one that waits."""

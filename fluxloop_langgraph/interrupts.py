@@ -7,7 +7,6 @@ and the checkpoint at which the graph waits, and so do the traces, which is how 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +15,14 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables.config import var_child_runnable_config
 from langgraph import errors
 from langgraph.errors import GraphInterrupt, ParentCommand
-from langgraph.types import Command
 
 from fluxloop import Status
 from fluxloop.bridge import NOTHING, OpenObservation, happened, register_ending
+from fluxloop_langchain.interrupts import INTERRUPT, is_answer, place_of, resumed
 from fluxloop_langchain.ledgers import running
 from fluxloop_langchain.runs import Run
 
-__all__ = ["ARE_TOLD", "GraphCallbackHandler", "GraphDrained", "GraphInterrupt", "ParentCommand"]
+__all__ = ["ARE_TOLD", "GraphCallbackHandler", "GraphDrained", "GraphInterrupt", "ParentCommand", "resumed"]
 
 try:
     from langgraph.callbacks import GraphCallbackHandler
@@ -41,12 +40,6 @@ GraphDrained: type[BaseException] = getattr(errors, "GraphDrained", type("GraphD
 register_ending(errors.GraphBubbleUp, Status.INTERRUPTED)
 register_ending(ParentCommand, Status.SUCCESS)
 register_ending(GraphDrained, Status.CANCELLED)
-
-INTERRUPT, RESUME = "interrupt", "resume"
-"""The names of the EVENTs."""
-
-_INTERRUPT_ID = re.compile("[0-9a-f]{32}").fullmatch
-"""What the id of an interrupt looks like; answers to several come by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +80,7 @@ def _checkpoint_id(loop: Any) -> str | None:
 
 def waits(observation: OpenObservation, run: Run, told: Any, asked: Mapping[str, Asked], loop: Any) -> None:
     """Record what *run* waits for: an EVENT for each interrupt, or one where it was told to stop at a node."""
-    place = _place(run, told.checkpoint_id)
+    place = place_of(run, told.checkpoint_id)
     for one in told.interrupts:
         by = asked.get(one.id)
         about = {**place, "interrupt_id": one.id} | ({"langgraph_node": by.node} if by is not None else {})
@@ -108,23 +101,7 @@ def _next_nodes(status: str, loop: Any) -> dict[str, Any]:
 
 def answers(given: object) -> bool:
     """Whether *given*, a graph's input, makes it go on from where it waited."""
-    return given is None or (isinstance(given, Command) and given.resume is not None)
-
-
-def resumed(observation: OpenObservation, run: Run, checkpoint_id: str | None) -> None:
-    """Record that *run* goes on from a checkpoint, and the answer it was given."""
-    place = _place(run, checkpoint_id)
-    answer = run.given.resume if isinstance(run.given, Command) else NOTHING
-    by_id = list(answer) if isinstance(answer, dict) and answer and all(map(_INTERRUPT_ID, map(str, answer))) else []
-    about = {**place, "interrupt_ids": by_id} if by_id else place
-    happened(observation, RESUME, input=answer, metadata=about)
-    observation.describe(**place)
-    observation.trace.metadata["resumed"] = place
-
-
-def _place(run: Run, checkpoint_id: str | None) -> dict[str, Any]:
-    about = {"thread_id": run.metadata.get("thread_id"), "checkpoint_id": checkpoint_id}
-    return {name: str(item) for name, item in about.items() if item}
+    return given is None or is_answer(given)
 
 
 def running_step() -> Hashable | None:

@@ -15,9 +15,7 @@ from typing import Any
 
 from fluxloop import read_traces
 from fluxloop.models import ObservationData, ObservationType, Trace
-
-INTERRUPT, RESUME = "interrupt", "resume"
-"""The names of the EVENTs that tell of it."""
+from fluxloop_langchain.interrupts import INTERRUPT, RESUME
 
 
 @dataclass(frozen=True, slots=True)

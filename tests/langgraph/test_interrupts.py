@@ -19,6 +19,7 @@ from scripted_models import ScriptedModel
 import fluxloop
 from fluxloop.models import ObservationLevel
 from fluxloop.testing import capture
+from fluxloop_langchain import FluxLoopCallbackHandler
 from fluxloop_langgraph import interruptions, waiting, wrap_graph
 
 
@@ -276,3 +277,52 @@ def test_a_drained_run_is_cancelled_and_waits_for_nobody(recorded):
 
     assert recorded.traces()[0].status == "cancelled"
     assert waiting(recorded.traces()) == []
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_a_handler_alone_tells_of_an_interrupt_and_its_answer(recorded, is_async):
+    """
+    Without a wrapper too, a graph that waits is no success, what it asks is told once, and its answer is found.
+    """
+    graph = graphs.asking()
+    config = {**THREAD, "callbacks": [FluxLoopCallbackHandler()]}
+    for given in ({"seen": []}, Command(resume="yes")):
+        await graph.ainvoke(given, config) if is_async else graph.invoke(given, config)
+
+    assert recorded.outline(inputs=True) == (
+        "CHAIN LangGraph({'seen': []}) [interrupted] -> {'seen': []}\n"
+        "  CHAIN ask({'seen': []}) [interrupted]\n"
+        "    EVENT interrupt({'question': 'go on?'})\n"
+        "CHAIN LangGraph({'__class__': 'Command', 'resume': 'yes'}) -> {'seen': ['yes', 'step_1'], 'n': 1}\n"
+        "  EVENT resume('yes')\n"
+        "  CHAIN ask({'seen': []}) -> {'seen': ['yes']}\n"
+        "  CHAIN after({'seen': ['yes']}) -> {'seen': ['step_1'], 'n': 1}"
+    )
+    (told,) = interruptions(recorded.traces())
+    assert (told.node, told.answer, told.is_waiting) == ("ask", "yes", False)
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["bare", "wrapped"])
+def test_an_interrupt_in_a_subgraph_is_told_once(recorded, wrapped):
+    """
+    It rises through the subgraph's node and graph, each of which waits; with handler and wrapper it is one EVENT too.
+    """
+    graph = wrap_graph(_asking_inside()) if wrapped else _asking_inside()
+    config = {**THREAD, "callbacks": [FluxLoopCallbackHandler()]}
+    graph.invoke({"seen": []}, config)
+    (trace,) = recorded.traces()
+    graph.invoke(Command(resume="yes"), config)
+
+    (event,) = events(recorded, "interrupt")
+    assert event.metadata["langgraph_node"] == "ask"
+    assert {one.status.value for one in trace.observations if one.name != "interrupt"} == {"interrupted"}
+    (answer,) = events(recorded, "resume")
+    assert answer.input == "yes"
+
+
+def _asking_inside():
+    inner = (
+        StateGraph(graphs.State).add_node("ask", lambda state: {"seen": [interrupt("sure?")]}).add_edge(START, "ask")
+    )
+    outer = StateGraph(graphs.State).add_node("inside", inner.compile()).add_edge(START, "inside")
+    return outer.compile(checkpointer=InMemorySaver())

@@ -1,0 +1,69 @@
+"""
+Runs that wait for a human: what is asked, and what is answered, as far as LangGraph's exceptions tell.
+
+An interrupt is an EVENT under what asks, an answer one under the run that brings it, and both name the thread. Handlers
+of a wrapped graph are told more, such as the checkpoint, and record the same events with it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fluxloop.bridge import NOTHING, OpenObservation, happened
+
+from .runs import Run
+
+INTERRUPT, RESUME = "interrupt", "resume"
+"""The names of the EVENTs."""
+
+_INTERRUPT_ID = re.compile("[0-9a-f]{32}").fullmatch
+"""What the id of an interrupt looks like; answers to several come by it."""
+
+
+def asks(observation: OpenObservation | None, run: Run, error: BaseException) -> None:
+    """Record what *error*, which left *run*, asks, unless a run inside it has; the run above waits as well."""
+    asked = {str(one.id): one for one in error.args[0] if hasattr(one, "value")} if _is_told_in(error) else {}
+    known = run.asked or {}
+    place = place_of(run) | {"langgraph_node": run.metadata.get("langgraph_node")}
+    if observation is not None:
+        for interrupt_id, one in asked.items():
+            if interrupt_id not in known:
+                about = place | {"interrupt_id": interrupt_id}
+                happened(observation, INTERRUPT, input=one.value, metadata=about)
+    if run.above is not None:
+        above: Run = run.above.about
+        above.asked = (above.asked or {}) | dict.fromkeys(asked)
+
+
+def _is_told_in(error: BaseException) -> bool:
+    return bool(error.args) and isinstance(error.args[0], list | tuple)
+
+
+def waits(observation: OpenObservation, run: Run) -> None:
+    """Note that *run* ended well because something inside it waits."""
+    about = place_of(run) | {"interrupt_ids": list(run.asked or ())}
+    observation.describe(**about)
+    observation.trace.metadata["interrupted"] = about
+
+
+def is_answer(given: object) -> bool:
+    """Whether *given*, a graph's input, is a command that brings an answer."""
+    return type(given).__name__ == "Command" and getattr(given, "resume", None) is not None
+
+
+def resumed(observation: OpenObservation, run: Run, checkpoint_id: str | None = None) -> None:
+    """Record that *run* goes on from a checkpoint, and the answer it was given."""
+    place = place_of(run, checkpoint_id)
+    answer = run.given.resume if is_answer(run.given) else NOTHING
+    by_id = list(answer) if isinstance(answer, dict) and answer and all(map(_INTERRUPT_ID, map(str, answer))) else []
+    about = {**place, "interrupt_ids": by_id} if by_id else place
+    happened(observation, RESUME, input=answer, metadata=about)
+    observation.describe(**place)
+    observation.trace.metadata["resumed"] = place
+
+
+def place_of(run: Run, checkpoint_id: str | None = None) -> dict[str, Any]:
+    """Return where *run* waits or goes on."""
+    about = {"thread_id": run.metadata.get("thread_id"), "checkpoint_id": checkpoint_id}
+    return {name: str(item) for name, item in about.items() if item}
