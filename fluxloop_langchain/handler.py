@@ -7,7 +7,6 @@ recorded of it is decided by small methods, for the adapters of what is built on
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any, TypeAlias
@@ -17,7 +16,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.tracers.base import BaseTracer
 
 from fluxloop import FluxLoopClient, ObservationType, Status
-from fluxloop.bridge import NOTHING, Claimable, Entry, default, register_ending, status_of
+from fluxloop.bridge import NOTHING, Claimable, Entry, default, status_of
 
 from . import events, interrupts, payloads
 from .in_place import DONE, in_place
@@ -200,7 +199,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         above = run.above
         if above is None:
             self._speaking = None
-            _learn_control_flow()
+            interrupts.learn_control_flow()
             if not self.ledger.entries:
                 self._left_to_others.clear()
         else:
@@ -345,15 +344,3 @@ _missed: deque[tuple[int, Hashable]] = deque(maxlen=200)
 
 def _unheard(token: object, chunk: object) -> None:
     """Note nothing."""
-
-
-def _learn_control_flow() -> None:
-    """Let LangGraph's exceptions that steer the graph be no errors, as soon as it is loaded by somebody."""
-    errors = sys.modules.get("langgraph.errors")
-    if errors is not None and errors not in _learned:
-        _learned.append(errors)
-        register_ending(errors.GraphBubbleUp, Status.INTERRUPTED)
-        register_ending(errors.ParentCommand, Status.SUCCESS)
-
-
-_learned: list[object] = []

@@ -8,9 +8,12 @@ of a wrapped graph are told more, such as the checkpoint, and record the same ev
 from __future__ import annotations
 
 import re
+import sys
+import threading
 from typing import Any
 
-from fluxloop.bridge import NOTHING, OpenObservation, happened
+from fluxloop import Status
+from fluxloop.bridge import NOTHING, OpenObservation, happened, register_ending
 
 from .runs import Run
 
@@ -21,19 +24,32 @@ _INTERRUPT_ID = re.compile("[0-9a-f]{32}").fullmatch
 """What the id of an interrupt looks like; answers to several come by it."""
 
 
+def learn_control_flow() -> None:
+    """Let LangGraph's exceptions that steer the graph be no errors, as soon as it is loaded by somebody."""
+    errors = sys.modules.get("langgraph.errors")
+    if errors is not None and errors not in _learned:
+        _learned.append(errors)
+        register_ending(errors.GraphBubbleUp, Status.INTERRUPTED)
+        register_ending(errors.ParentCommand, Status.SUCCESS)
+
+
+_learned: list[object] = []
+_asking = threading.Lock()
+
+
 def asks(observation: OpenObservation | None, run: Run, error: BaseException) -> None:
     """Record what *error*, which left *run*, asks, unless a run inside it has; the run above waits as well."""
-    asked = {str(one.id): one for one in error.args[0] if hasattr(one, "value")} if _is_told_in(error) else {}
-    known = run.asked or {}
-    place = place_of(run) | {"langgraph_node": run.metadata.get("langgraph_node")}
-    if observation is not None:
-        for interrupt_id, one in asked.items():
-            if interrupt_id not in known:
-                about = place | {"interrupt_id": interrupt_id}
-                happened(observation, INTERRUPT, input=one.value, metadata=about)
+    asked = {str(one.id): one for one in error.args[0] if hasattr(one, "id")} if _is_told_in(error) else {}
+    new = asked.keys() - (run.asked or {}).keys()
+    node = run.metadata.get("langgraph_node")
+    place = place_of(run) | ({"langgraph_node": node} if node is not None else {})
+    for interrupt_id, one in asked.items():
+        if observation is not None and interrupt_id in new:
+            happened(observation, INTERRUPT, input=one.value, metadata=place | {"interrupt_id": interrupt_id})
     if run.above is not None:
         above: Run = run.above.about
-        above.asked = (above.asked or {}) | dict.fromkeys(asked)
+        with _asking:  # nodes that ask at once do so in threads of their own
+            above.asked = (above.asked or {}) | dict.fromkeys(asked)
 
 
 def _is_told_in(error: BaseException) -> bool:

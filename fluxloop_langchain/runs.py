@@ -16,7 +16,7 @@ from uuid import UUID
 from fluxloop import ObservationType
 from fluxloop.bridge import Entry
 
-CHAIN, AGENT = ObservationType.CHAIN, ObservationType.AGENT  # looking a member up runs Python code before 3.12
+CHAIN, AGENT = ObservationType.CHAIN, ObservationType.AGENT
 
 HIDDEN = "langsmith:hidden"
 """The tag by which LangChain and LangGraph mark what nobody wants to see."""

@@ -27,10 +27,11 @@ from .topology import Facts, facts_of
 UNNAMED = frozenset({"LangGraph", "RunnableCallable", "chain"})
 """What graphs and edges are called that nobody gave a name; LangGraph names an edge it awaits not at all."""
 
+UNIMPORTANT = UNNAMED | AGENT_LOOP
+"""What is looked at closely before it is recorded."""
+
 _PLACE = "langgraph_checkpoint_ns"
 """The metadata that says where in the graph, and in which of its steps, a run is."""
-
-UNIMPORTANT = UNNAMED | AGENT_LOOP
 
 
 class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
