@@ -98,7 +98,7 @@ def outline(trace: Trace, *, inputs: bool = False) -> str:
     Return *trace* as text, a line per observation, children indented by two spaces.
 
     A line reads ``TYPE name -> output``. An ending other than success stands in brackets, with the error's
-    text; values longer than 60 characters are cut.
+    text, of several lines the first; values longer than 60 characters are cut.
 
     Args:
         trace: As `fluxloop.read_traces` and `Captured.traces` give it.
@@ -113,10 +113,15 @@ def _line(observation: ObservationData, inputs: bool) -> str:
         line += f"({_short(observation.input)})"
     if observation.status is not Status.SUCCESS:
         status = observation.status.value if observation.status else "running"
-        line += f" [{status}: {observation.error}]" if observation.error else f" [{status}]"
+        line += f" [{status}: {_first_line(observation.error)}]" if observation.error else f" [{status}]"
     if observation.output is not None:
         line += f" -> {_short(observation.output)}"
     return line
+
+
+def _first_line(text: str) -> str:
+    first, *more = text.splitlines() or [text]
+    return f"{first} …" if more else first
 
 
 def _short(value: object) -> str:

@@ -151,3 +151,16 @@ def test_an_unawaited_coroutine_records_nothing_and_a_closed_one_is_abandoned():
         gc.collect()
 
     assert captured.outline() == "AGENT agent [abandoned]"
+
+
+def test_an_outline_has_a_line_per_observation_also_where_an_error_has_several():
+    """Of a message of several lines the outline shows the first, and that there is more."""
+
+    @fluxloop.agent
+    def fails() -> None:
+        raise ValueError("one\ntwo")
+
+    with capture() as captured, pytest.raises(ValueError, match="one"):
+        fails()
+
+    assert captured.outline() == "AGENT fails [error: one …]"
