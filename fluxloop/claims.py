@@ -7,20 +7,20 @@ tool, and the tool calls its helpers, so the frame that called tells one from th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from sys import _getframe
 from types import FrameType
+from typing import NamedTuple
 
 _STRANDS = frozenset({"anyio", "asyncio", "concurrent", "threading"})
 """Packages that begin a thread's or a task's stack, where who started it cannot be seen, and names have to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claimable:
+class Claimable(NamedTuple):
     """What is known of a framework's tool event, and lets the tool's own function be told from others."""
 
-    names: frozenset[str]
-    """The tool's name, as the framework has it, and its function's, where that is known to be another."""
+    names: Callable[[], Collection[str]]
+    """Tells the tool's name, as the framework has it, and its function's, where that is known to be another."""
     packages: frozenset[str] = frozenset()
     """The framework's top-level packages, which call the tool; where none is given, the first TOOL inside is it."""
 
@@ -41,7 +41,10 @@ class Claimable:
         package = _package(caller) if caller is not None else "threading"
         if package in self.packages:
             return True
-        return package in _STRANDS and any(name.rpartition(".")[2] in self.names for name in names)
+        if package not in _STRANDS:
+            return False
+        known = self.names()
+        return any(name.rpartition(".")[2] in known for name in names)
 
 
 def _outside(frame: FrameType | None) -> FrameType | None:

@@ -40,12 +40,13 @@ class OpenTrace:
     ) -> None:
         self.recorder = recorder
         self.id = str(trace_id) if trace_id is not None else recorder.new_id()
-        self.quoted_id = quoted(self.id)
+        self.quoted_id = quoted(self.id) if trace_id is not None else f'"{self.id}"'
         self.name = name
         self.session_id = str(session_id or recorder.session_id or ids.session_id())
         self.user_id = user_id
         self.tags: list[str] = []
-        self.add_tags(tags)
+        if tags:
+            self.add_tags(tags)
         self.metadata = {**recorder.trace_metadata, **(metadata or {})}
         self.is_sampled = is_sampled
         self.is_closed = False
@@ -108,7 +109,7 @@ class OpenTrace:
                 for field, tokens in usage.items():
                     self.usage[field] = self.usage.get(field, 0) + tokens
             above = observation.parent
-            while above is not None:
+            while above is not None and not above.has_counted_inside:  # what is further up was told with it
                 above.has_counted_inside = True
                 above = above.parent
 

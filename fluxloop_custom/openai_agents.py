@@ -165,8 +165,8 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             key, payloads.TYPES.get(kind, ObservationType.SPAN), payloads.name_of(data, kind), **where
         )
         if kind == "function" and run.observation is not None:
-            run.tool = function_tools.being_called()
-            run.observation.claimable = Claimable(function_tools.names_of(run.tool) | {data.name}, _PACKAGES)
+            run.tool = tool = function_tools.being_called()
+            run.observation.claimable = Claimable(lambda: function_tools.names_of(tool) | {data.name}, _PACKAGES)
 
     def _goes_on(self, kind: str) -> dict[str, Any]:
         """Return where a span begins that is in none: a run taken up again goes on in a trace of which none is told."""

@@ -235,7 +235,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             metadata=self.metadata_of(run),
             fields=events.model_fields(run) if run.event == "model" else None,
             trace=run.trace_options() if run.above is None else None,
-            claimable=Claimable(frozenset({run.name}), CALLERS) if run.event == "tool" else None,
+            claimable=Claimable(lambda: (run.name,), CALLERS) if run.event == "tool" else None,
             about=run,
             started=run.started,
         )

@@ -62,7 +62,7 @@ def outlined(tool_name: str, call: Any, *, packages: frozenset[str] = frozenset(
     with capture() as captured, fluxloop.instrument("run"):
         event = ledger.start("1", fluxloop.ObservationType.TOOL, tool_name)
         assert event is not None
-        event.claimable = Claimable(frozenset({tool_name}), packages)
+        event.claimable = Claimable(lambda: {tool_name}, packages)
         with current_is(event):
             call()
         ledger.finish("1", output="from the framework")

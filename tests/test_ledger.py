@@ -230,7 +230,7 @@ def test_a_tool_decorated_function_can_be_the_very_run(captured):
     def add(a, b):
         return a + b
 
-    ledger.start("a", TOOL, "add", input="1, 2", claimable=Claimable(frozenset({"add"})))
+    ledger.start("a", TOOL, "add", input="1, 2", claimable=Claimable(lambda: {"add"}))
     with fluxloop.bridge.current_is(ledger.get("a")):
         add(1, 2)
     ledger.finish("a", output="3")
