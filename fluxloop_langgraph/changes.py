@@ -21,6 +21,7 @@ MAX_CHARS = 80
 MAX_ITEMS = 3
 """The longest list or dict that stands as it is, if what it holds does."""
 
+NUMBERS = frozenset({int, float, bool, type(None)})
 SCALARS = frozenset({str, int, float, bool, type(None)})
 CONTAINERS = frozenset({list, tuple, set, frozenset, dict})
 _MISSING: Any = object()
@@ -50,7 +51,10 @@ def changes(before: Mapping[str, Any] | None, output: object, reducers: Mapping[
         elif reducer is not None:  # which may change it even with the value that it has
             told[key] = {reducer: short(value)}
         else:
-            told[key] = {"to": short(value)} if old is _MISSING else {"from": short(old), "to": short(value)}
+            new = value if type(value) in NUMBERS else short(value)
+            told[key] = (
+                {"to": new} if old is _MISSING else {"from": old if type(old) in NUMBERS else short(old), "to": new}
+            )
     if left_out:
         told["…"] = f"{left_out} more"
     return told
