@@ -272,7 +272,8 @@ class Ledger:
             if input is not NOTHING and recorder.captures_input:
                 observation.late = input
             if metadata:
-                observation.describe(**metadata)
+                known = observation.metadata
+                observation.metadata = {**known, **metadata} if known else dict(metadata)
             if entry.notes is not None:
                 output = _streamed(entry.notes, observation, output, error is None and status is None)
             if fields:

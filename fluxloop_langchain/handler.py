@@ -52,8 +52,8 @@ def _starts(event: str, read: events.StartReader) -> Any:
         metadata: dict[str, Any] | None = None,
         **extra: Any,
     ) -> Any:
-        key = key_of(run_id)
-        above = self.ledger.entries.get(key_of(parent_run_id)) if parent_run_id is not None else None
+        key = getattr(run_id, "int", run_id)  # `key_of`, without the calls
+        above = self.ledger.entries.get(getattr(parent_run_id, "int", parent_run_id)) if parent_run_id else None
         try:
             name = extra.get("name") or name_of(serialized, event)
             marks = marks_of(tuple(tags)) if tags else NO_MARKS
@@ -72,7 +72,7 @@ def _ends(read: events.EndReader, *, event: str = "") -> Any:
 
     def on_end(self: FluxLoopCallbackHandler, result: Any, *, run_id: UUID, **extra: Any) -> Any:
         try:
-            entry = self.ledger.entries.get(key_of(run_id))
+            entry = self.ledger.entries.get(getattr(run_id, "int", run_id))
             if entry is None and event == "model":
                 entry = self.missed(run_id, extra.get("parent_run_id"), extra.get("tags"))
             elif entry is not None and entry.is_folded and isinstance(result, Exception):

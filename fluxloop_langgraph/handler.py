@@ -82,9 +82,11 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def is_folded(self, run: Run) -> bool:
         """As `FluxLoopCallbackHandler.is_folded`; and what a node consists of, if a graph or edge without a name."""
-        if super().is_folded(run):
+        if self.show_all:
+            return False
+        if run.is_plumbing():
             return True
-        if self.show_all or run.event != "chain" or run.above is None or run.name not in UNIMPORTANT:
+        if run.name not in UNIMPORTANT or run.event != "chain" or run.above is None:
             return False
         if run.name in AGENT_LOOP:
             return run.node() == run.name and self._facts(run).is_agent
@@ -95,9 +97,10 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def metadata_of(self, run: Run) -> dict[str, Any]:
         """As `FluxLoopCallbackHandler.metadata_of`, with the attempt and the checkpoint of a node."""
-        facts = super().metadata_of(run)
-        above = run.above
-        if above is not None and run.event == "chain":
+        if run.event != "chain":
+            return super().metadata_of(run)
+        facts, above = run.facts(), run.above
+        if above is not None:
             if run.marks.is_node:
                 facts |= self._graph_facts(run, above)
             elif _is_task(run, above) and (attempt := self._attempt(run, above)) > 1:
