@@ -131,7 +131,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             return
         run = self._runs[key] = Run("trace", None, key)
         run.observation = self._ledger.start(
-            key, ObservationType.CHAIN, trace.name, trace=_about(trace), is_folded=self._is_inside(trace)
+            key, ObservationType.CHAIN, trace.name, trace=payloads.about(trace), is_folded=self._is_inside(trace)
         )
 
     def _is_inside(self, trace: Any) -> bool:
@@ -172,7 +172,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         """Return where a span begins that is in none: a run taken up again goes on in a trace of which none is told."""
         trace = tracing.get_current_trace()
         is_folded = kind in _STEPS and not self._shows_steps and self._is_inside(trace)
-        return {"trace": _about(trace), "is_folded": is_folded}
+        return {"trace": payloads.about(trace), "is_folded": is_folded}
 
     def _span_ends(self, span: Any) -> None:
         key, data = span.span_id, span.span_data
@@ -282,14 +282,6 @@ _recorded_by: dict[str, FluxLoopTracingProcessor] = {}
 _said: set[str] = set()
 
 _installed: FluxLoopTracingProcessor | None = None
-
-
-def _about(trace: Any) -> dict[str, Any]:
-    """Return what a trace of ours is opened with for one of the SDK's."""
-    if trace is None:
-        return {}
-    metadata = {**(getattr(trace, "metadata", None) or {}), "agents_trace_id": trace.trace_id}
-    return {"session_id": getattr(trace, "group_id", None), "metadata": metadata}
 
 
 def _say_there_are_two() -> None:

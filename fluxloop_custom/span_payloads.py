@@ -26,6 +26,14 @@ _PARAMETERS = frozenset(
 """Model settings that are recorded; others may hold headers and keys."""
 
 
+def about(trace: Any) -> Fields:
+    """Return what a trace of ours is opened with for one of the SDK's."""
+    if trace is None:
+        return {}
+    metadata = {**(getattr(trace, "metadata", None) or {}), "agents_trace_id": trace.trace_id}
+    return {"session_id": getattr(trace, "group_id", None), "metadata": metadata}
+
+
 def name_of(data: Any, kind: str) -> str:
     """Return what the observation of a span is called."""
     if kind == "turn":

@@ -37,13 +37,16 @@ def events(recorded, name):
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-async def test_an_interrupt_is_a_status_and_an_event_and_its_answer_is_one(recorded, is_async):
+@pytest.mark.parametrize("is_wrapped", [False, True], ids=["handler", "wrapped"])
+async def test_an_interrupt_is_a_status_and_an_event_and_its_answer_is_one(recorded, is_async, is_wrapped):
     """
     V2, V5, threads 1-3: the run ends as interrupted, what is asked is an EVENT, so is the answer; nothing is an error.
+    A handler alone tells so too.
     """
-    graph = wrap_graph(graphs.asking())
+    graph = wrap_graph(graphs.asking()) if is_wrapped else graphs.asking()
+    config = THREAD if is_wrapped else {**THREAD, "callbacks": [FluxLoopCallbackHandler()]}
     for given in ({"seen": []}, Command(resume="yes")):
-        await graph.ainvoke(given, THREAD) if is_async else graph.invoke(given, THREAD)
+        await graph.ainvoke(given, config) if is_async else graph.invoke(given, config)
 
     assert recorded.outline(inputs=True) == (
         "CHAIN LangGraph({'seen': []}) [interrupted] -> {'seen': []}\n"
@@ -55,6 +58,8 @@ async def test_an_interrupt_is_a_status_and_an_event_and_its_answer_is_one(recor
         "  CHAIN after({'seen': ['yes']}) -> {'seen': ['step_1'], 'n': 1}"
     )
     assert {one.level for trace in recorded.traces() for one in trace.observations} == {ObservationLevel.INFO}
+    (told,) = interruptions(recorded.traces())
+    assert (told.node, told.answer, told.is_waiting) == ("ask", "yes", False)
 
 
 def test_the_traces_of_question_and_answer_name_the_same_checkpoint(recorded):
@@ -277,29 +282,6 @@ def test_a_drained_run_is_cancelled_and_waits_for_nobody(recorded):
 
     assert recorded.traces()[0].status == "cancelled"
     assert waiting(recorded.traces()) == []
-
-
-@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-async def test_a_handler_alone_tells_of_an_interrupt_and_its_answer(recorded, is_async):
-    """
-    Without a wrapper too, a graph that waits is no success, what it asks is told once, and its answer is found.
-    """
-    graph = graphs.asking()
-    config = {**THREAD, "callbacks": [FluxLoopCallbackHandler()]}
-    for given in ({"seen": []}, Command(resume="yes")):
-        await graph.ainvoke(given, config) if is_async else graph.invoke(given, config)
-
-    assert recorded.outline(inputs=True) == (
-        "CHAIN LangGraph({'seen': []}) [interrupted] -> {'seen': []}\n"
-        "  CHAIN ask({'seen': []}) [interrupted]\n"
-        "    EVENT interrupt({'question': 'go on?'})\n"
-        "CHAIN LangGraph({'__class__': 'Command', 'resume': 'yes'}) -> {'seen': ['yes', 'step_1'], 'n': 1}\n"
-        "  EVENT resume('yes')\n"
-        "  CHAIN ask({'seen': []}) -> {'seen': ['yes']}\n"
-        "  CHAIN after({'seen': ['yes']}) -> {'seen': ['step_1'], 'n': 1}"
-    )
-    (told,) = interruptions(recorded.traces())
-    assert (told.node, told.answer, told.is_waiting) == ("ask", "yes", False)
 
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["bare", "wrapped"])
