@@ -214,7 +214,7 @@ class Ledger:
         """Record a point in time in the run *parent*; where that is not recorded nothing happens."""
         entry = self.entries.get(parent)
         here = self._inside(entry.observation) if entry is not None else self._here()
-        if here is not None and here.trace.is_recording:
+        if here is not None:
             happened(here, name, input=input, metadata=metadata)
 
     def saw(self, key: Hashable, item: object) -> None:
@@ -329,8 +329,10 @@ def happened(
     metadata: Mapping[str, Any] | None = None,
     level: ObservationLevel = ObservationLevel.INFO,
 ) -> None:
-    """Record a point in time under *under*, as EVENT; never raises."""
+    """Record a point in time under *under*, as EVENT, where that is recorded; never raises."""
     recorder = under.trace.recorder
+    if not under.trace.is_recording:
+        return
     try:
         label = _label_of(ObservationType.EVENT, name)
         event = OpenObservation(under.trace, under, label, input if recorder.captures_input else NOTHING)

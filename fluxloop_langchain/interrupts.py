@@ -65,7 +65,8 @@ def waits(observation: OpenObservation, run: Run) -> None:
 
 def is_answer(given: object) -> bool:
     """Whether *given*, a graph's input, is a command that brings an answer."""
-    return type(given).__name__ == "Command" and getattr(given, "resume", None) is not None
+    kind = type(given)
+    return kind.__name__ == "Command" and kind.__module__ == "langgraph.types" and given.resume is not None  # type: ignore[attr-defined]
 
 
 def resumed(observation: OpenObservation, run: Run, checkpoint_id: str | None = None) -> None:

@@ -12,15 +12,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langgraph.pregel.remote import RemoteGraph
 
-from fluxloop.testing import capture
 from fluxloop_langgraph import wrap_graph
-
-
-@pytest.fixture(autouse=True)
-def recorded():
-    """Record into memory."""
-    with capture() as captured:
-        yield captured
 
 
 class Model(FakeMessagesListChatModel):

@@ -27,15 +27,6 @@ from fluxloop_langchain import FluxLoopCallbackHandler, install, uninstall
 from fluxloop_langgraph import trace_node, wrap_graph
 
 
-@pytest.fixture(autouse=True)
-def recorded():
-    """Record into memory, and let no failure of ours pass unseen."""
-    before = fluxloop.report().dropped
-    with capture() as captured:
-        yield captured
-        assert fluxloop.report().dropped == before
-
-
 def only(recorded, name):
     """Return the observations called *name*, in order."""
     return [one for trace in recorded.traces() for one in trace.observations if one.name == name]

@@ -23,15 +23,6 @@ from fluxloop_langchain import FluxLoopCallbackHandler
 from fluxloop_langgraph import interruptions, waiting, wrap_graph
 
 
-@pytest.fixture(autouse=True)
-def recorded():
-    """Record into memory, and let no failure of ours pass unseen."""
-    before = fluxloop.report().dropped
-    with capture() as captured:
-        yield captured
-        assert fluxloop.report().dropped == before
-
-
 def events(recorded, name):
     return [one for trace in recorded.traces() for one in trace.observations if one.name == name]
 
@@ -308,3 +299,30 @@ def _asking_inside():
     )
     outer = StateGraph(graphs.State).add_node("inside", inner.compile()).add_edge(START, "inside")
     return outer.compile(checkpointer=InMemorySaver())
+
+
+def test_of_a_trace_left_out_by_sampling_no_interrupt_is_recorded():
+    """
+    Neither what is asked nor what is answered is written for a trace that is not.
+    """
+    graph, config = graphs.asking(), {**THREAD, "callbacks": [FluxLoopCallbackHandler()]}
+    with capture(sample_rate=0) as captured:
+        graph.invoke({"seen": []}, config)
+        graph.invoke(Command(resume="yes"), config)
+
+    assert list(captured.storage.read()) == []
+
+
+def test_an_input_that_is_only_called_command_brings_no_answer(recorded):
+    """
+    A class of the user's with that name is data, and none of its code runs.
+    """
+
+    class Command:
+        @property
+        def resume(self):
+            raise AssertionError("looked into")
+
+    RunnableLambda(lambda given: 1).invoke(Command(), {"callbacks": [FluxLoopCallbackHandler()]})
+
+    assert events(recorded, "resume") == []
