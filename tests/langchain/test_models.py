@@ -76,7 +76,9 @@ def test_credentials_among_the_parameters_stay_out(captured, config):
     """
     Invocation parameters and the serialized model hold keys and endpoints; none of them is read (thread 55).
     """
-    ScriptedModel(replies=["yes"]).bind(authorization="Bearer sesame", extra_headers={"x": "hush"}).invoke("Who?", config)
+    ScriptedModel(replies=["yes"]).bind(authorization="Bearer sesame", extra_headers={"x": "hush"}).invoke(
+        "Who?", config
+    )
     everything = repr(list(captured.storage.read()))
 
     assert "sesame" not in everything
