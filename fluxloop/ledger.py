@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .calls import Muted, Spec
 from .claims import Claimable
 from .client import FluxLoopClient, default
-from .context import _current, _standing, current, deeper
+from .context import Locator, _current, _locators, current, deeper
 from .endings import error_details, message_of, status_of
 from .ids import session_id as process_session_id
 from .kinds import ObservationLevel, ObservationType, Status
@@ -59,10 +59,16 @@ class Ledger:
     Every method is harmless for a key it does not know, and none raises into the framework. What has
     ended is forgotten, so a ledger's size is that of what runs right now. Events may come from many threads
     at once: each step here is one operation on a dict, hence no lock.
+
+    Args:
+        client: Whose observations they are.
+        locate: The adapter's own locator, if it has one: told what a run is part of, the ledger asks only the others'.
     """
 
-    def __init__(self, client: FluxLoopClient = default) -> None:
+    def __init__(self, client: FluxLoopClient = default, locate: Locator | None = None) -> None:
         self.client = client
+        self._locate = locate
+        self._locators = 0 if locate is None else 1
         self.entries: dict[Hashable, Entry] = {}
         """The runs that are open; to be read by the adapter, and changed by the ledger alone."""
 
@@ -97,8 +103,8 @@ class Ledger:
             kind: Its type.
             name: Its name.
             parent: The id, or the entry, of the run it is part of; where that is unknown, what is current here
-                is the parent, and where nothing is, a trace is opened, named *name*. What user code inside the
-                parent has made current comes between the two.
+                is the parent, and where nothing is, a trace is opened, named *name*. What user code or another
+                framework inside the parent has made current comes between the two.
             input: The value to capture.
             read: Is given the input, and later the output, where that is not JSON as it is, and returns what is
                 to be recorded of it.
@@ -126,7 +132,8 @@ class Ledger:
                 if above.below is None:
                     above.below = {}
                 above.below[entry] = None
-                here = above.observation if _current.get() is None else self._inside(above.observation)
+                is_alone = len(_locators) == self._locators and _current.get() is None
+                here = above.observation if is_alone else self._inside(above.observation)
             if is_folded:
                 entry.observation = here
                 return None
@@ -176,13 +183,10 @@ class Ledger:
         return current() if self.client.is_default else self.client.innermost(current())
 
     def _inside(self, step: OpenObservation | None) -> OpenObservation | None:
-        """Return what user code that runs inside *step* has made current, or else *step*."""
-        here = _current.get()
-        if here is None or step is None:
-            return step
-        if here.closed:
-            here = _standing(here)
-        inner = deeper(here, step)
+        """Return what user code or another framework that runs inside *step* has made current, or else *step*."""
+        if step is None:
+            return None
+        inner = deeper(current(but=self._locate), step)
         return inner if self.client.is_default else self.client.innermost(inner)
 
     def fold(self, entry: Entry) -> None:

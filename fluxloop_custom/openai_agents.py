@@ -27,6 +27,7 @@ from fluxloop.bridge import (  # noqa: E402
     OpenObservation,
     add_locator,
     deeper,
+    default,
     name_session,
     remove_locator,
 )
@@ -67,7 +68,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
 
     def __init__(self, *, shows_steps: bool = False, client: FluxLoopClient | None = None) -> None:
         self._shows_steps = shows_steps
-        self._ledger = Ledger(client) if client is not None else Ledger()
+        self._ledger = Ledger(client or default, self._locate)
         self._runs: dict[str, Run] = {}
         add_locator(self._locate)
 

@@ -21,17 +21,13 @@ from .runs import key_of
 
 _running = var_child_runnable_config.get
 
-_default_ledger = Ledger(default)
-_others: WeakValueDictionary[FluxLoopClient, Ledger] = WeakValueDictionary()
-"""The ledgers of clients users made; they live as long as a handler of theirs does."""
-
 
 def ledger_of(client: FluxLoopClient) -> Ledger:
     """Return *client*'s ledger, from now on asked which observation is current."""
     add_locator(locate)
     if client is default:
         return _default_ledger
-    return _others.setdefault(client, Ledger(client))
+    return _others.setdefault(client, Ledger(client, locate))
 
 
 def running(config: Any) -> Hashable | None:
@@ -52,3 +48,8 @@ def locate(here: OpenObservation | None) -> OpenObservation | None:
     if step is None and _others:
         step = next((found for ledger in _others.values() if (found := ledger.get(key)) is not None), None)
     return deeper(here, step)
+
+
+_default_ledger = Ledger(default, locate)
+_others: WeakValueDictionary[FluxLoopClient, Ledger] = WeakValueDictionary()
+"""The ledgers of clients users made; they live as long as a handler of theirs does."""
