@@ -16,15 +16,17 @@ from .client import FluxLoopClient, default
 from .context import add_locator, current_is, deeper, remove_locator
 from .deltas import delta_text
 from .endings import register_ending, status_of
+from .events import happened
 from .frameworks import Instrumenter, Recording, add_instrumenter
 from .kinds import ObservationType
-from .ledger import Entry, Ledger, happened, name_session
+from .ledger import Entry, Ledger
 from .lines import label_of
 from .notes import Notes, StreamNotes
 from .observations import OpenObservation
 from .recorder import NOTHING
 from .report import log
 from .scopes import OUTSIDE, Observing, is_outside
+from .traces import name_session
 from .usage import read_facts
 from .wrapping import spec_of
 

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 from .arguments import Binder, binder
 from .calls import Spec
 from .errors import DecorationError, TypeNameError
+from .events import happened
 from .kinds import ObservationLevel, ObservationType
-from .lines import label_of
-from .observations import OpenObservation
 from .recorder import NOTHING
 from .scopes import OUTSIDE, Observing, Scope, is_outside
 from .wrapping import recorded
@@ -257,15 +256,8 @@ class Instruments:
             level: How loud it is; debug, info, warning or error.
         """
         here = self._client.recording_here()
-        if here is None:
-            return
-        try:
-            event = OpenObservation(here.trace, here, label_of(ObservationType.EVENT, name), _given(input))
-            event.level = ObservationLevel(level).name
-            event.metadata = dict(metadata or {})
-            event.happened(_given(output))
-        except Exception as exc:
-            self._client.broke("noting an event", exc)
+        if here is not None:
+            happened(here, name, input=_given(input), output=_given(output), metadata=metadata, level=level)
 
     def _decorator(self, name: Any, kind: ObservationType, **options: Any) -> Any:
         if name is None or isinstance(name, str):

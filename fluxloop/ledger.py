@@ -9,7 +9,6 @@ not at all: what is left open under an observation ends with it.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .calls import Muted, Spec
@@ -17,18 +16,15 @@ from .claims import Claimable
 from .client import FluxLoopClient, default
 from .context import Locator, _current, _locators, current, deeper
 from .endings import error_details, message_of, status_of
-from .ids import session_id as process_session_id
-from .kinds import ObservationLevel, ObservationType, Status
-from .lines import label_of
+from .events import happened, label_known
+from .kinds import ObservationType, Status
 from .notes import StreamNotes
 from .observations import OpenObservation
 from .recorder import NOTHING
-from .traces import OpenTrace
+from .traces import OpenTrace, name_session
 
 if TYPE_CHECKING:
     from .serialization import Reader
-
-_label_of = lru_cache(maxsize=1_000)(label_of)
 
 
 class Entry:
@@ -145,8 +141,10 @@ class Ledger:
                 entry.observation = here if type(here) is Muted else None
                 return None
             given = input if its_trace.recorder.captures_input else NOTHING
-            observation = OpenObservation(its_trace, here, _label_of(kind, name), given, read=read)
+            observation = OpenObservation(its_trace, here, label_known(kind, name), given, read=read)
             entry.observation, entry.is_recorded = observation, True
+            if key not in self.entries:  # another thread has just ended what is above it
+                self.entries[key] = entry
             if started is not None:
                 observation.backdate(started)
             observation.claimable = claimable
@@ -205,7 +203,7 @@ class Ledger:
         """Record the open run *key* as *kind* and *name*, where that shows only when it is under way."""
         entry = key if type(key) is Entry else self.entries.get(key)
         if entry is not None and entry.is_recorded and entry.observation is not None:
-            entry.observation.claim(_label_of(kind, name), NOTHING)
+            entry.observation.claim(label_known(kind, name), NOTHING)
 
     def event(
         self,
@@ -259,7 +257,11 @@ class Ledger:
             metadata: Added to the observation's.
             fields: Added to the record's top-level fields; they win over what was read from its stream.
         """
-        entry = self.entries.pop(key.key if type(key) is Entry else key, None)
+        if type(key) is Entry:
+            key = key.key
+        if isinstance(error, BaseException) and status_of(error) is Status.CANCELLED and key in self.entries:
+            self.outlives(self.entries[key])
+        entry = self.entries.pop(key, None)
         if entry is None:
             return
         if (above := entry.parent) is not None and above.below is not None:
@@ -267,6 +269,7 @@ class Ledger:
         if entry.below:
             ending = status or (status_of(error) if isinstance(error, BaseException) else Status.SUCCESS)
             for left_open in list(entry.below):
+                self.outlives(left_open)
                 self.finish(left_open, status=_BELOW.get(ending, ending))
         observation = entry.observation
         if not entry.is_recorded or observation is None:
@@ -290,6 +293,9 @@ class Ledger:
                 _fail(observation, output, error, status)
         except Exception as exc:
             recorder.broke("ending it", exc)
+
+    def outlives(self, entry: Entry) -> None:
+        """Is called with a run that is to be ended from outside and may go on; for adapters that can tell how long."""
 
     def close_all(self, status: Status = Status.ABANDONED) -> None:
         """End every run that is still open, innermost first."""
@@ -316,33 +322,3 @@ def _fail(observation: OpenObservation, output: object, error: BaseException | s
         observation.end(ending, output, message_of(error) if ending is Status.ERROR else None)
     else:
         observation.end(status or Status.ERROR, output, error)
-
-
-def name_session(trace: OpenTrace, session_id: str | None) -> None:
-    """Let *trace* belong to the framework's conversation *session_id*, unless the program named its session."""
-    if session_id is not None and trace.session_id == (trace.recorder.session_id or process_session_id()):
-        trace.adopt(session_id=session_id)
-
-
-def happened(
-    under: OpenObservation,
-    name: str,
-    *,
-    input: object = NOTHING,
-    output: object = NOTHING,
-    metadata: Mapping[str, Any] | None = None,
-    level: ObservationLevel = ObservationLevel.INFO,
-) -> None:
-    """Record a point in time under *under*, as EVENT, where that is recorded; never raises."""
-    recorder = under.trace.recorder
-    if not under.trace.is_recording:
-        return
-    try:
-        label = _label_of(ObservationType.EVENT, name)
-        event = OpenObservation(under.trace, under, label, input if recorder.captures_input else NOTHING)
-        event.level = level.name
-        if metadata:
-            event.metadata = dict(metadata)
-        event.happened(output if recorder.captures_output else NOTHING)
-    except Exception as exc:
-        recorder.broke("noting an event", exc)

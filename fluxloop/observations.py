@@ -213,6 +213,7 @@ class OpenObservation:
             self._write(recorder, self.start_ns + ended - self.started, status, output, error)
         except Exception as exc:
             recorder.broke("ending it", exc)
+        self.metadata = None  # what is below may outlive it, and what it was told need not
 
     def _write(self, recorder: Recorder, end_ns: int, status: Status, output: object, error: str | None) -> None:
         """Write the line - and the trace's after it where this is the root - and free the slot."""

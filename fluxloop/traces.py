@@ -167,3 +167,9 @@ class Unmarked:
 
     redacted = 0
     truncated = 0
+
+
+def name_session(trace: OpenTrace, session_id: str | None) -> None:
+    """Let *trace* belong to the framework's conversation *session_id*, unless the program named its session."""
+    if session_id is not None and trace.session_id == (trace.recorder.session_id or ids.session_id()):
+        trace.adopt(session_id=session_id)

@@ -24,7 +24,7 @@ FLOORS = {
     0: "accepts arguments claims deltas endings errors frameworks ids kinds lines models redaction report "
     "serialization usage",
     1: "config env settings storage",
-    2: "calls context manual notes observations recorder scopes streams threads traces wrapping",
+    2: "calls context events manual notes observations recorder scopes streams threads traces wrapping",
     3: "bridge client decorators ledger reading recording",
     4: "__main__ cli pytest_plugin testing",
     5: "/fluxloop_custom /fluxloop_langchain /fluxloop_langgraph",

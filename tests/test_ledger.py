@@ -97,6 +97,38 @@ def test_what_is_left_open_ends_with_what_is_above(captured):
     assert len(ledger) == 0
 
 
+def test_a_run_that_begins_while_another_thread_ends_what_is_above_it(captured):
+    """
+    It is not lost between the two: its own end ends it.
+    """
+    ledger = Ledger()
+    ledger.start("above", CHAIN, "above")
+    ledger.start("run", TOOL, "run", parent="above", input=object(), read=lambda given: ledger.finish("above"))
+    ledger.finish("run", output=1)
+
+    assert captured.outline() == "CHAIN above\n  TOOL run -> 1"
+    assert len(ledger) == 0
+
+
+def test_what_is_ended_from_outside_may_go_on(captured):
+    """
+    With what is above it, or cancelled: an adapter is told, as long as the run is still open.
+    """
+
+    class Told(Ledger):
+        def outlives(self, entry):
+            told.append((entry.key, entry.key in self))
+
+    told: list[object] = []
+    ledger = Told()
+    for key, above in ("a", None), ("b", "a"), ("c", "b"), ("d", "a"):
+        ledger.start(key, CHAIN, key, parent=above)
+    ledger.finish("d")
+    ledger.finish("a", error=KeyboardInterrupt())
+
+    assert told == [("a", True), ("b", True), ("c", True)]
+
+
 def test_close_all_ends_everything_innermost_first(captured):
     """
     When a framework is torn down, nothing stays open.
