@@ -15,6 +15,7 @@ from custom.agents_aid import Says, recorded, run, tool_of, tools_in
 from custom.airline import Airline, MemoryStore, TracedAirline, ask, desk, named, state_manager, thread_of
 
 import fluxloop
+from fluxloop.errors import DecorationError
 from fluxloop.testing import capture
 from fluxloop_custom import chatkit
 
@@ -183,3 +184,12 @@ async def test_what_the_program_records_while_responding_nests_in_the_response()
     (found,) = captured.traces()
     assert [tool.output for tool in tools_in(found)] == ["before", "after"]
     assert {tool.parent_id for tool in tools_in(found)} == {found.roots[0].id}
+
+
+def test_what_streams_no_events_is_refused_where_it_is_decorated():
+    """`sync_action` is awaited, and would be broken by what expects a stream."""
+
+    async def sync_action(self: Any, thread: Any, action: Any, sender: Any, context: Any) -> None: ...
+
+    with pytest.raises(DecorationError, match=r"take @fluxloop\.agent"):
+        chatkit.traced_respond(sync_action)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
@@ -16,15 +17,18 @@ from chatkit.types import (
     AssistantMessageContentPartTextDelta,
     AssistantMessageItem,
     CustomTask,
+    FileAttachment,
     ProgressUpdateEvent,
     ThreadItemAddedEvent,
     ThreadItemDoneEvent,
     ThreadItemRemovedEvent,
+    UserMessageItem,
+    UserMessageTextContent,
     Workflow,
 )
 from chatkit.widgets import Card, Text
 from custom.agents_aid import Calls, Says, recorded, tools_in
-from custom.airline import Airline, TracedAirline, ask, desk, named
+from custom.airline import Airline, TracedAirline, ask, desk, named, thread_of
 
 from fluxloop_custom import chatkit, instrument_tool
 
@@ -117,7 +121,7 @@ async def test_items_of_the_same_id_stay_apart():
     """Two messages with one id are two items, each with its own words (thread 53)."""
 
     class Fake(Airline):
-        @chatkit.traced_respond(name="answer")
+        @chatkit.traced_respond("answer")
         async def respond(self, thread: Any, item: Any, context: Any) -> AsyncIterator[Any]:
             for text in ("first", "second"):
                 yield ThreadItemAddedEvent(item=message())
@@ -199,3 +203,50 @@ async def test_a_widget_cut_short_is_recorded_as_the_user_saw_it_last():
 
     (item,) = named(captured.traces()[0], "respond").metadata["items"]
     assert (item["unfinished"], item["widget"]["children"][0]["value"]) == (True, "Rom")
+
+
+async def test_what_the_user_did_with_a_widget_is_the_input_of_an_action():
+    """`action` is recorded as `respond` is, by its own name, with the action and its payload."""
+
+    class Acting(Airline):
+        @chatkit.traced_respond
+        async def action(self, thread: Any, action: Any, sender: Any, context: Any) -> AsyncIterator[Any]:
+            yield ProgressUpdateEvent(text="booking")
+
+    server = Acting(desk())
+    await server.store.save_thread(thread_of("thr_1"), {})
+    action = {"type": "book", "payload": {"seat": "1A"}}
+    request = {"type": "threads.custom_action", "params": {"thread_id": "thr_1", "action": action}}
+    with recorded() as captured:
+        async for _ in await server.process(json.dumps(request), {}):  # type: ignore[union-attr]
+            pass
+
+    (found,) = captured.traces()
+    assert (found.name, found.session_id) == ("action", "thr_1")
+    assert found.input == {"thread_id": "thr_1", "action": "book", "payload": {"seat": "1A"}}
+    assert named(found, "progress_update").parent_id == found.roots[0].id
+
+
+async def test_what_came_with_the_users_words_is_told():
+    """Attachments by name, and what the user quoted."""
+    attached = FileAttachment(id="a", name="ticket.pdf", mime_type="application/pdf")
+    words = UserMessageTextContent(text="and this?")
+    message = UserMessageItem(
+        id="m",
+        thread_id="thr_1",
+        created_at=datetime(2026, 1, 17),
+        content=[words],
+        attachments=[attached],
+        quoted_text="Gate 4",
+        inference_options={},
+    )
+    with recorded() as captured:
+        async for _ in TracedAirline(desk(Says("yes"))).respond(thread_of("thr_1"), message, {}):
+            pass
+
+    assert captured.traces()[0].input == {
+        "thread_id": "thr_1",
+        "message": "and this?",
+        "quoted_text": "Gate 4",
+        "attachments": [{"name": "ticket.pdf", "mime_type": "application/pdf"}],
+    }
