@@ -331,8 +331,8 @@ def name_of(func: Any) -> str:
 def _no_function(target: object) -> str:
     return (
         f"cannot record {target!r:.200}: a {type(target).__module__}.{type(target).__qualname__} is not a function. "
-        "Put the framework's decorator outermost and FluxLoop's below it, on the function itself; frameworks meet "
-        '"Unknown tool type" otherwise.'
+        "Put the framework's decorator outermost and FluxLoop's below it, on the function itself - frameworks answer "
+        '"Unknown tool type" otherwise - or say what it is: fluxloop_custom.register_framework.'
     )
 
 

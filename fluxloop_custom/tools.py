@@ -33,7 +33,7 @@ def traced_tool(
     """
     Return a decorator: the framework's outermost, ours below it, on the function itself.
 
-    The observation goes by the name the framework gave its tool.
+    The observation goes by the name the framework gave its tool: its ``name``, else the one among the options.
 
     Args:
         framework_decorator: What makes a tool of a function. With arguments or options it is called with
@@ -47,7 +47,8 @@ def traced_tool(
     def traced(func: Callable[..., Any]) -> Any:
         recorded = fluxloop.tool(func)
         tool = decorate(recorded)
-        called = getattr(tool, "name", None)
+        # A framework that registers the function, and hands it back, keeps the name to itself.
+        called = getattr(tool, "name", its_options.get("name"))
         if isinstance(called, str):
             go_by(recorded, called)
         return tool
