@@ -8,7 +8,6 @@ client; the functions of the package are those of the default client.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
@@ -20,7 +19,7 @@ from .lines import label_of
 from .observations import OpenObservation
 from .recorder import NOTHING
 from .scopes import OUTSIDE, Observing, Scope, is_outside
-from .wrapping import recorded
+from .wrapping import is_function, recorded
 
 if TYPE_CHECKING:
     from .client import FluxLoopClient
@@ -276,7 +275,7 @@ class Instruments:
         if isinstance(target, staticmethod | classmethod):
             return type(target)(self._decorate(target.__func__, name=name, kind=kind, **options))
         recording: Any = functools.partial(self._recorded, name=name, kind=kind, **options)
-        if inspect.isroutine(target) or isinstance(target, functools.partial):
+        if is_function(target):
             return recording(target)
         from .frameworks import instrumented  # few programs have such objects
 
