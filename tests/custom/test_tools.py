@@ -222,6 +222,16 @@ def test_a_registered_class_is_known_by_its_name():
     assert captured.outline().splitlines()[1] == "  TOOL by name -> 4"
 
 
+def test_what_cannot_be_registered_is_refused_at_once():
+    """A slip is told where it was made, and not when some other framework's tool is met."""
+    with pytest.raises(DecorationError, match="two functions"):
+        register_framework(HomeTool, None)  # type: ignore[arg-type]
+
+    register_framework(lambda target: isinstance(target, HomeTool), lambda target, recording: None)
+    with pytest.raises(DecorationError, match="registered for HomeTool returned no tool"):
+        instrument_tool(home_tool(len))
+
+
 def test_hosted_tools_and_agents_as_tools_come_back_as_they_are():
     """What runs at the provider's has no function here; an agent's run is recorded as a run."""
     hosted = WebSearchTool()
