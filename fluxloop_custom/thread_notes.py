@@ -48,7 +48,7 @@ class ThreadNotes:
         """Note the event *item*."""
         self.count += 1
         if not self.offsets_ms:
-            self.offsets_ms.append(offset_ns / 1_000_000)
+            self.offsets_ms.append(offset_ns // 1_000 / 1_000)
         self._is_told_inside = _on_their_way.get(self.observation, {}).pop(id(item), None) is not None
         if self._around is not None:
             _on_their_way.setdefault(self._around, {})[id(item)] = item
@@ -66,7 +66,7 @@ class ThreadNotes:
         """Return the answer's words; the items, in the order in which they came, become metadata."""
         about: dict[str, Any] = {"count": self.count, "ended": ended}
         if self.offsets_ms:
-            about["first_event_ms"] = self.offsets_ms[0]
+            about["first_item_ms"] = self.offsets_ms[0]
         self.observation.describe(stream=about)
         items = [_finished(item) for item in self.items]
         own = [item for item, noted in zip(items, self.items, strict=True) if not noted["is_told_inside"]]

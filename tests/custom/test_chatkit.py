@@ -133,7 +133,7 @@ async def test_the_time_to_the_first_event_is_known():
 
     stream = named(captured.traces()[0], "stream_agent_response").metadata["stream"]
     assert stream["count"] == 8 - (stream["count"] == 7)
-    assert stream["first_event_ms"] > 0
+    assert stream["first_item_ms"] > 0
 
 
 async def test_contexts_do_not_leak_between_steps_or_requests():
