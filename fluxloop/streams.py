@@ -99,6 +99,10 @@ def adriven(open_: Callable[..., Opened]) -> Callable[..., AsyncGenerator[Any, A
                 call.failed(exc)
                 raise
             call.pause()
+            if item is None and body.ag_frame is None:
+                # Somebody else has closed it, as a loop does that shuts down; a throw into it returns None then.
+                call.exhausted(None, closed)
+                return
             try:
                 sent = yield call.saw(item)
             except BaseException as exc:

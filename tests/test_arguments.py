@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from agents import RunContextWrapper
+from langchain.agents import create_agent
+from langchain.tools import InjectedState
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import InjectedToolArg, InjectedToolCallId, tool
-from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.prebuilt import InjectedState, ToolNode
+from scripted_models import ScriptedModel, calls
 
 import fluxloop
 from fluxloop.arguments import binder
@@ -66,11 +67,8 @@ def test_a_tool_below_the_framework_decorator_does_not_record_the_state_it_is_gi
         """Look."""
         return f"{city} {call} {len(state['messages'])}"
 
-    called = {"name": "look", "args": {"city": "Rome"}, "id": "call_1", "type": "tool_call"}
-    asked = {"role": "assistant", "content": "", "tool_calls": [called]}
+    model = ScriptedModel(replies=[calls("look", {"city": "Rome"}), "done"])
     with capture() as captured, fluxloop.instrument("run"):
-        graph = StateGraph(MessagesState).add_node("tools", ToolNode([look]))
-        graph.add_edge(START, "tools").add_edge("tools", END)
-        graph.compile().invoke({"messages": [asked]})
+        create_agent(model, [look]).invoke({"messages": "hi"})
 
-    assert captured.outline(inputs=True) == "SPAN run\n  TOOL look({'city': 'Rome'}) -> 'Rome call_1 1'"
+    assert captured.outline(inputs=True) == "SPAN run\n  TOOL look({'city': 'Rome'}) -> 'Rome call-1 2'"
