@@ -12,10 +12,7 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from functools import partial
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    pass
+from typing import Any, Protocol
 
 PLAIN = frozenset({str, int, float, bool, type(None), dict, list, tuple, bytes, set, frozenset})
 """Types that are no streams; what nearly every function returns."""
