@@ -41,7 +41,9 @@ class ThreadNotes:
         self.offsets_ms: list[float] = []
         self.items: list[dict[str, Any]] = []
         self._items_left = observation.trace.recorder.settings.max_stream_items
-        self._around = _response_around(observation)
+        self._coming = _on_their_way.setdefault(observation, {})
+        around = _response_around(observation)
+        self._handed_on = _on_their_way.setdefault(around, {}) if around is not None else None
         self._is_told_inside = False
 
     def saw(self, item: Any, offset_ns: int) -> None:
@@ -49,9 +51,9 @@ class ThreadNotes:
         self.count += 1
         if not self.offsets_ms:
             self.offsets_ms.append(offset_ns // 1_000 / 1_000)
-        self._is_told_inside = _on_their_way.get(self.observation, {}).pop(id(item), None) is not None
-        if self._around is not None:
-            _on_their_way.setdefault(self._around, {})[id(item)] = item
+        self._is_told_inside = self._coming.pop(id(item), None) is not None
+        if self._handed_on is not None:
+            self._handed_on[id(item)] = item
         kind = getattr(item, "type", "")
         if kind in _TOLD:
             self._tell(kind, _told(item), _TOLD[kind])
