@@ -8,9 +8,10 @@ its arguments as a dict: the interpreter does the binding, ten times faster than
 from __future__ import annotations
 
 import inspect
-import re
+import typing
 from collections.abc import Callable
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 Binder = Callable[..., dict[str, Any]]
 
@@ -20,6 +21,8 @@ CONTEXT_TYPES = frozenset(
         "AgentHookContext",
         "CallbackManager",
         "AsyncCallbackManager",
+        "CancellationToken",
+        "RunContext",
         "RunContextWrapper",
         "RunnableConfig",
         "Runtime",
@@ -29,12 +32,15 @@ CONTEXT_TYPES = frozenset(
 )
 """Annotations of parameters that a framework fills with its own running state; they are no input of the tool."""
 
+_INJECTED = "InjectedToolArg"
+"""LangChain's mark, in an ``Annotated``, of an argument that is not the model's: the graph's state, a store, an id."""
+
 
 def binder(func: Callable[..., Any]) -> Binder:
     """
     Return a function that takes the arguments of a call of *func* and returns them by name.
 
-    ``self``, ``cls`` and parameters annotated with a framework's context are accepted and left out.
+    ``self``, ``cls`` and parameters that a framework fills in are accepted and left out.
     Called with arguments that do not fit it raises TypeError, as *func* would.
     """
     try:
@@ -43,6 +49,7 @@ def binder(func: Callable[..., Any]) -> Binder:
         return _unnamed
     namespace: dict[str, Any] = {}
     source, shown = [], []
+    hints = _resolved(func, parameters)
     previous = None
     for index, parameter in enumerate(parameters):
         kind = parameter.kind
@@ -52,7 +59,8 @@ def binder(func: Callable[..., Any]) -> Binder:
             source.append("*")
         previous = kind
         source.append(_declared(parameter, index, namespace))
-        if not _is_left_out(parameter, index):
+        is_own = index == 0 and parameter.name in ("self", "cls")
+        if not is_own and not _is_filled_in(hints.get(parameter.name, parameter.annotation)):
             shown.append(f"{parameter.name!r}: {parameter.name}")
     if previous is inspect.Parameter.POSITIONAL_ONLY:
         source.append("/")
@@ -72,13 +80,31 @@ def _declared(parameter: inspect.Parameter, index: int, namespace: dict[str, Any
     return f"{parameter.name}=_default_{index}"
 
 
-def _is_left_out(parameter: inspect.Parameter, index: int) -> bool:
-    if index == 0 and parameter.name in ("self", "cls"):
-        return True
-    annotation = parameter.annotation
-    annotation = getattr(annotation, "__origin__", annotation)
-    name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
-    return re.split(r"\[", name)[0].rpartition(".")[2].strip() in CONTEXT_TYPES
+def _resolved(func: Callable[..., Any], parameters: list[inspect.Parameter]) -> dict[str, Any]:
+    """Return what annotations given as texts stand for, where there are any and all of them can be told."""
+    if not any(isinstance(parameter.annotation, str) for parameter in parameters):
+        return {}
+    try:
+        return typing.get_type_hints(func, include_extras=True)
+    except Exception:  # a name that type checkers alone see; or whatever an annotation that is evaluated does
+        return {}
+
+
+def _is_filled_in(annotation: Any) -> bool:
+    """Whether a framework gives the value of a parameter that is annotated so."""
+    if isinstance(annotation, str):
+        return annotation.partition("[")[0].rpartition(".")[2].strip() in CONTEXT_TYPES
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return any(map(_is_injected, annotation.__metadata__)) or _is_filled_in(annotation.__origin__)
+    if origin is Union or origin is UnionType:
+        return any(map(_is_filled_in, get_args(annotation)))
+    return getattr(origin or annotation, "__name__", "") in CONTEXT_TYPES
+
+
+def _is_injected(mark: object) -> bool:
+    kind = mark if isinstance(mark, type) else type(mark)
+    return any(base.__name__ == _INJECTED for base in kind.__mro__)
 
 
 def _unnamed(*args: Any, **kwargs: Any) -> dict[str, Any]:

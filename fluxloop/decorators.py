@@ -8,7 +8,6 @@ client; the functions of the package are those of the default client.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
@@ -19,7 +18,7 @@ from .events import happened
 from .kinds import ObservationLevel, ObservationType
 from .recorder import NOTHING
 from .scopes import OUTSIDE, Observing, Scope, is_outside
-from .wrapping import recorded
+from .wrapping import is_function, recorded
 
 if TYPE_CHECKING:
     from .client import FluxLoopClient
@@ -268,7 +267,7 @@ class Instruments:
         if isinstance(target, staticmethod | classmethod):
             return type(target)(self._decorate(target.__func__, name=name, kind=kind, **options))
         recording: Any = functools.partial(self._recorded, name=name, kind=kind, **options)
-        if inspect.isroutine(target) or isinstance(target, functools.partial):
+        if is_function(target):
             return recording(target)
         from .frameworks import instrumented  # few programs have such objects
 
@@ -323,8 +322,8 @@ def name_of(func: Any) -> str:
 def _no_function(target: object) -> str:
     return (
         f"cannot record {target!r:.200}: a {type(target).__module__}.{type(target).__qualname__} is not a function. "
-        "Put the framework's decorator outermost and FluxLoop's below it, on the function itself; frameworks meet "
-        '"Unknown tool type" otherwise.'
+        "Put the framework's decorator outermost and FluxLoop's below it, on the function itself - frameworks answer "
+        '"Unknown tool type" otherwise - or say what it is: fluxloop_custom.register_framework.'
     )
 
 

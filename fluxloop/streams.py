@@ -12,10 +12,7 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from functools import partial
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    pass
+from typing import Any, Protocol
 
 PLAIN = frozenset({str, int, float, bool, type(None), dict, list, tuple, bytes, set, frozenset})
 """Types that are no streams; what nearly every function returns."""
@@ -99,6 +96,10 @@ def adriven(open_: Callable[..., Opened]) -> Callable[..., AsyncGenerator[Any, A
                 call.failed(exc)
                 raise
             call.pause()
+            if item is None and body.ag_frame is None:
+                # Somebody else has closed it, as a loop does that shuts down; a throw into it returns None then.
+                call.exhausted(None, closed)
+                return
             try:
                 sent = yield call.saw(item)
             except BaseException as exc:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from types import FunctionType
 from typing import Any, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -74,6 +74,15 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
         wrapper.__wrapped__ = inspect.unwrap(func)
     _ours[wrapper] = spec
     return cast("Callable[P, R]", wrapper)
+
+
+def is_function(target: object) -> bool:
+    """Whether *target* is a function of any kind, and no object that a class of a framework's made of one."""
+    if isinstance(target, partial):
+        return True
+    # An object made to stand in a class binds as a function does, and is a routine in the eyes of inspect.
+    binds = getattr(type(target), "__get__", None)
+    return inspect.isroutine(target) and not isinstance(binds, FunctionType)
 
 
 _ours: WeakKeyDictionary[Callable[..., Any], Spec] = WeakKeyDictionary()

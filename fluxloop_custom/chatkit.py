@@ -1,19 +1,20 @@
 """
 ChatKit: what a server's response put into the thread, under the thread's id as the session.
 
-`traced_respond` goes on the server's ``respond``, `stream_agent_response` takes the place of ChatKit's function of
-that name. Both hand every event on as it is, and record what came of them: see `fluxloop_custom.thread_notes`. For
-what the agent did, `fluxloop_custom.openai_agents.install` is needed too.
+`traced_respond` goes on the server's ``respond`` and ``action``, `stream_agent_response` takes the place of ChatKit's
+function of that name. Both hand every event on as it is, and record what came of them: see
+`fluxloop_custom.thread_notes`. For what the agent did, `fluxloop_custom.openai_agents.install` is needed too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, nullcontext
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from .requirement import require
 
@@ -23,6 +24,7 @@ from chatkit import agents as chatkit_agents  # noqa: E402 - after the requireme
 
 from fluxloop import FluxLoopClient, ObservationType, get_current_context  # noqa: E402
 from fluxloop.bridge import OpenObservation, current_is, name_session, recording, recording_here  # noqa: E402
+from fluxloop.errors import DecorationError  # noqa: E402
 
 from .thread_notes import ThreadNotes  # noqa: E402
 
@@ -85,25 +87,35 @@ _recorded_stream = recording(
 )
 
 
-def traced_respond(
-    respond: F | None = None, *, name: str = "respond", client: FluxLoopClient | None = None
-) -> F | Callable[[F], F]:
+@overload
+def traced_respond(name: F, /) -> F: ...
+@overload
+def traced_respond(name: str | None = None, *, client: FluxLoopClient | None = None) -> Callable[[F], F]: ...
+def traced_respond(name: Any = None, *, client: FluxLoopClient | None = None) -> Any:
     """
-    Record each call of a `ChatKitServer`'s ``respond`` as AGENT; opens a trace where none is open.
+    Record each call of a `ChatKitServer`'s ``respond``, or ``action``, as AGENT; opens a trace where none is open.
 
     Goes on the method, bare or called. Its agent runs and tools nest inside; the session is the thread's id.
 
     Args:
-        respond: The method.
-        name: The observation's name.
+        name: The observation's name; the method's by default.
         client: Whose settings and storage to record with.
+
+    Raises:
+        DecorationError: If it is put on something that streams no events, such as ``sync_action``.
     """
-    if respond is None:
+    if name is None or isinstance(name, str):
         return lambda respond: _traced(respond, name, client)
-    return _traced(respond, name, client)
+    return _traced(name, None, client)
 
 
-def _traced(respond: F, name: str, client: FluxLoopClient | None) -> F:
+def _traced(respond: F, name: str | None, client: FluxLoopClient | None) -> F:
+    if not inspect.isroutine(respond) or inspect.iscoroutinefunction(respond):
+        raise DecorationError(
+            f"traced_respond takes a method that streams events, as respond and action do, got {respond!r}: "
+            "for one that is awaited, such as sync_action, take @fluxloop.agent"
+        )
+
     @wraps(respond)
     async def responding(self: Any, thread: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
         _belongs_to(thread)
@@ -113,8 +125,9 @@ def _traced(respond: F, name: str, client: FluxLoopClient | None) -> F:
                 yield event
 
     given = {"client": client} if client is not None else {}
+    name = name or respond.__name__
     traced: F = recording(
-        responding, ObservationType.AGENT, name, opens_trace=True, bind=_question, notes=ThreadNotes, **given
+        responding, ObservationType.AGENT, name, opens_trace=True, bind=_asked, notes=ThreadNotes, **given
     )
     return traced
 
@@ -126,8 +139,16 @@ def _belongs_to(thread: Any) -> None:
         name_session(here.trace, str(thread.id))
 
 
-def _question(_server: Any, thread: Any, message: Any = None, *_: Any, **__: Any) -> dict[str, Any]:
-    """Return what is captured of a call: the thread, and the user's words."""
-    content = getattr(message, "content", None) or ()
-    words = [part.text for part in content if isinstance(getattr(part, "text", None), str)]
-    return {"thread_id": thread.id, "message": "\n".join(words) if message is not None else None}
+def _asked(_server: Any, thread: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Return what is captured of a call: the thread, and what the user wrote, or did with a widget."""
+    given: Any = next(iter((*args, *kwargs.values())), None)
+    if hasattr(given, "payload"):
+        return {"thread_id": thread.id, "action": given.type, "payload": given.payload}
+    content = getattr(given, "content", None)
+    words = [part.text for part in content or () if isinstance(getattr(part, "text", None), str)]
+    asked = {"thread_id": thread.id, "message": "\n".join(words) if content is not None else None}
+    if quoted := getattr(given, "quoted_text", None):
+        asked["quoted_text"] = quoted
+    if attached := getattr(given, "attachments", None):
+        asked["attachments"] = [{"name": each.name, "mime_type": each.mime_type} for each in attached]
+    return asked

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import fluxloop
 from fluxloop import ObservationType
 from fluxloop.bridge import OUTSIDE, Recording, add_instrumenter, go_by, is_outside
+from fluxloop.errors import DecorationError
 
 from . import function_tools, langchain_tools
 
@@ -33,7 +34,7 @@ def traced_tool(
     """
     Return a decorator: the framework's outermost, ours below it, on the function itself.
 
-    The observation goes by the name the framework gave its tool.
+    The observation goes by the name the framework gave its tool: its ``name``, else the one among the options.
 
     Args:
         framework_decorator: What makes a tool of a function. With arguments or options it is called with
@@ -47,7 +48,8 @@ def traced_tool(
     def traced(func: Callable[..., Any]) -> Any:
         recorded = fluxloop.tool(func)
         tool = decorate(recorded)
-        called = getattr(tool, "name", None)
+        # A framework that registers the function, and hands it back, keeps the name to itself.
+        called = getattr(tool, "name", its_options.get("name"))
         if isinstance(called, str):
             go_by(recorded, called)
         return tool
@@ -151,8 +153,16 @@ def register_framework(recognise: Recognise | str, instrument: Instrument) -> No
         recognise: Whether an object is a tool of the framework's, or the qualified name of its class.
         instrument: Takes a tool and *recording*, and returns a tool of the same type in which the user's function
             is replaced by ``recording(function, called=tool_name)``. It should leave the given tool as it was.
+
+    Raises:
+        DecorationError: If one of them is no function.
     """
     recognise = of_class(recognise) if isinstance(recognise, str) else recognise
+    for given in (recognise, instrument):
+        if not callable(given):
+            raise DecorationError(
+                f"register_framework takes two functions, or a class's name and a function, got {given!r}"
+            )
     _frameworks.insert(0, Framework(recognise, instrument))
 
 
@@ -160,7 +170,10 @@ def instrumenter(target: Any, recording: Recording, /) -> Any:
     """Return *target* recorded inside; None for an object of no known framework. See `fluxloop.bridge.Instrumenter`."""
     for framework in _frameworks:
         if framework.recognise(target):
-            return framework.instrument(target, recording)
+            made = framework.instrument(target, recording)
+            if made is None:
+                raise DecorationError(f"what is registered for {type(target).__qualname__} returned no tool, but None")
+            return made
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -164,3 +165,25 @@ def test_an_outline_has_a_line_per_observation_also_where_an_error_has_several()
         fails()
 
     assert captured.outline() == "AGENT fails [error: one …]"
+
+
+async def test_a_stream_whose_source_was_closed_first_is_abandoned_all_the_same():
+    """A loop that shuts down closes every generator there is, in any order; what is closed twice says nothing."""
+
+    async def words() -> AsyncGenerator[str]:
+        for word in ("Hel", "lo"):
+            yield word
+
+    source = words()
+
+    @fluxloop.agent
+    def answer() -> AsyncGenerator[str]:
+        return source
+
+    with capture() as captured:
+        stream = answer()
+        await anext(stream)
+        await source.aclose()
+        await stream.aclose()
+
+    assert captured.outline() == "AGENT answer [abandoned] -> 'Hel'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import fluxloop
 from fluxloop import frameworks
+from fluxloop.errors import DecorationError
 from fluxloop.testing import capture
 
 
@@ -21,7 +23,7 @@ class Tool:
 
 
 def instrumenter(target: Any, recording: Any, /) -> Any:
-    return Tool(recording(target.run, called="its name")) if isinstance(target, Tool) else None
+    return type(target)(recording(target.run, called="its name")) if isinstance(target, Tool) else None
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +57,28 @@ def test_a_name_that_was_given_comes_first():
         tool.run(1)
 
     assert captured.traces()[0].observations[1].name == "mine"
+
+
+class MethodTool(Tool):
+    """A tool that may be made of a method: it binds, as functions do."""
+
+    def __get__(self, instance: object, owner: type | None = None) -> MethodTool:
+        return self
+
+
+def test_a_tool_that_binds_as_methods_do_is_a_tool_and_no_function():
+    """It is reached into where its framework is known, and refused where it is not."""
+    with pytest.raises(DecorationError, match="MethodTool is not a function"):
+        fluxloop.tool(MethodTool(len))
+
+    frameworks.add_instrumenter(instrumenter)
+    assert type(fluxloop.tool(MethodTool(len))) is MethodTool
+
+
+@pytest.mark.parametrize("func", [str.upper, lru_cache(str.upper), "".join, len, partial(len)])
+def test_functions_of_every_make_are_functions(func):
+    """Those written in C bind, too."""
+    assert fluxloop.tool(func)("a") == func("a")
 
 
 def test_entry_points_are_looked_up_once_and_late(monkeypatch):

@@ -14,7 +14,7 @@ from chatkit.store import NotFoundError, Store
 from chatkit.types import Page, ThreadMetadata
 
 from fluxloop import get_current_context
-from fluxloop.models import ObservationData, ObservationType
+from fluxloop.models import ObservationData, ObservationType, Trace
 from fluxloop_custom import chatkit
 from fluxloop_custom.scripted import Calls, Says, ScriptedModel
 
@@ -149,3 +149,9 @@ async def ask(server: ChatKitServer[Any], text: str = "Cancel my trip, please", 
 def thread_of(name: str) -> ThreadMetadata:
     """Return a thread's metadata."""
     return ThreadMetadata(id=name, created_at=datetime(2026, 1, 17))
+
+
+def named(trace: Trace, name: str) -> ObservationData:
+    """Return the only observation of that name."""
+    (found,) = (o for o in trace.observations if o.name == name)
+    return found

@@ -5,41 +5,19 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator
-from datetime import datetime
 from typing import Any
 
 import pytest
-from agents import GuardrailFunctionOutput, RunContextWrapper, StopAtTools, function_tool, output_guardrail
 from chatkit import agents as theirs
-from chatkit import types
-from chatkit.agents import AgentContext, ClientToolCall
-from chatkit.types import (
-    AssistantMessageContent,
-    AssistantMessageContentPartTextDelta,
-    AssistantMessageItem,
-    CustomTask,
-    ProgressUpdateEvent,
-    ThreadItemAddedEvent,
-    ThreadItemDoneEvent,
-    Workflow,
-)
-from chatkit.widgets import Card, Text
-from custom.agents_aid import Calls, Says, recorded, run, tool_of, tools_in
-from custom.airline import Airline, MemoryStore, TracedAirline, ask, desk, state_manager, thread_of
+from chatkit.agents import AgentContext
+from chatkit.types import ProgressUpdateEvent
+from custom.agents_aid import Says, recorded, run, tool_of, tools_in
+from custom.airline import Airline, MemoryStore, TracedAirline, ask, desk, named, state_manager, thread_of
 
 import fluxloop
-from fluxloop.models import ObservationData, Trace
+from fluxloop.errors import DecorationError
 from fluxloop.testing import capture
-from fluxloop_custom import chatkit, instrument_tool
-
-ThreadItemUpdatedEvent = getattr(types, "ThreadItemUpdatedEvent", None) or types.ThreadItemUpdated
-"""What 1.6 and 1.0 call the same event."""
-
-
-def named(trace: Trace, name: str) -> ObservationData:
-    """Return the only observation of that name."""
-    (found,) = (o for o in trace.observations if o.name == name)
-    return found
+from fluxloop_custom import chatkit
 
 
 def without_ids(events: list[Any]) -> list[Any]:
@@ -155,7 +133,7 @@ async def test_the_time_to_the_first_event_is_known():
 
     stream = named(captured.traces()[0], "stream_agent_response").metadata["stream"]
     assert stream["count"] == 8 - (stream["count"] == 7)
-    assert stream["first_event_ms"] > 0
+    assert stream["first_item_ms"] > 0
 
 
 async def test_contexts_do_not_leak_between_steps_or_requests():
@@ -183,110 +161,7 @@ async def test_a_client_that_goes_away_abandons_the_response():
     assert named(found, "respond").metadata["stream"]["ended"] == "closed"
 
 
-# What is noted
-
-
-@output_guardrail
-async def tripped(ctx: Any, agent: Any, said: Any) -> GuardrailFunctionOutput:
-    return GuardrailFunctionOutput(output_info=None, tripwire_triggered=True)
-
-
-async def test_what_a_guardrail_takes_back_is_marked_and_is_no_answer():
-    """The words were streamed, then removed: they stay as a removed item, and the answer is empty (V28)."""
-    with recorded() as captured:
-        events = await ask(TracedAirline(desk(Says("forbidden words"), output_guardrails=[tripped])))
-
-    (found,) = captured.traces()
-    stream = named(found, "stream_agent_response")
-    (item,) = stream.metadata["items"]
-    assert [event["type"] for event in events][-2:] == ["thread.item.removed", "error"]
-    assert (item["text"].strip(), item["removed"]) == ("forbidden words", True)
-    assert (stream.output, found.output) == ("", "")
-    assert (named(found, "item removed").level.value, found.status) == ("warning", "error")
-
-
-@function_tool
-async def show_everything(ctx: RunContextWrapper[AgentContext[Any]]) -> str:
-    """Progress, a workflow with two tasks, and a widget."""
-    context = ctx.context
-    await context.stream(ProgressUpdateEvent(text="Looking"))
-    await context.start_workflow(Workflow(type="custom", tasks=[]))
-    await context.add_workflow_task(CustomTask(title="search"))
-    await context.add_workflow_task(CustomTask(title="compare"))
-    await context.update_workflow_task(CustomTask(title="compare all"), 1)
-    await context.end_workflow()
-    await context.stream_widget(Card(children=[Text(value="Rome")]))
-    return "shown"
-
-
-@pytest.mark.filterwarnings("ignore:Direct usage of named widget classes")
-async def test_progress_workflow_and_widget_are_in_the_record():
-    """What the user saw beside the words is there, each as it was in the end."""
-    agent = desk(Calls("show_everything"), Says("that is all"), tools=[show_everything])
-    with recorded() as captured:
-        await ask(TracedAirline(agent))
-
-    (found,) = captured.traces()
-    items = named(found, "stream_agent_response").metadata["items"]
-    assert named(found, "progress_update").output == "Looking"
-    assert [item["type"] for item in items] == ["workflow", "widget", "assistant_message"]
-    assert [task["title"] for task in items[0]["workflow"]["tasks"]] == ["search", "compare all"]
-    assert items[1]["widget"]["children"][0]["value"] == "Rome"
-
-
-@instrument_tool
-@function_tool
-async def open_map(ctx: RunContextWrapper[AgentContext[Any]], city: str) -> str:
-    """Ask the client to open a map."""
-    ctx.context.client_tool_call = ClientToolCall(name="open_map", arguments={"city": city})
-    return "asked"
-
-
-async def test_a_client_tool_call_is_recorded_and_instrumented():
-    """The tool that asks for it is one TOOL; the call itself is an event, and an item that is pending (thread 53)."""
-    agent = desk(
-        Calls("open_map", {"city": "Rome"}),
-        Says("never said"),
-        tools=[open_map],
-        tool_use_behavior=StopAtTools(stop_at_tool_names=["open_map"]),
-    )
-    with recorded() as captured:
-        events = await ask(TracedAirline(agent))
-
-    (found,) = captured.traces()
-    assert events[-1]["item"]["type"] == "client_tool_call"
-    assert [(tool.name, tool.input) for tool in tools_in(found)] == [("open_map", {"city": "Rome"})]
-    assert named(found, "client tool call: open_map").output == {"arguments": {"city": "Rome"}, "status": "pending"}
-    assert named(found, "stream_agent_response").metadata["items"][-1]["status"] == "pending"
-
-
-def message(text: str = "") -> AssistantMessageItem:
-    """Return a message as models behind LiteLLM give it: always the same id."""
-    content = [AssistantMessageContent(text=text)] if text else []
-    return AssistantMessageItem(id="__fake_id__", thread_id="t", created_at=datetime(2026, 1, 17), content=content)
-
-
-async def test_items_of_the_same_id_stay_apart():
-    """Two messages with one id are two items, each with its own words (thread 53)."""
-
-    class Fake(Airline):
-        @chatkit.traced_respond(name="answer")
-        async def respond(self, thread: Any, item: Any, context: Any) -> AsyncIterator[Any]:
-            for text in ("first", "second"):
-                yield ThreadItemAddedEvent(item=message())
-                delta = AssistantMessageContentPartTextDelta(content_index=0, delta=text)
-                yield ThreadItemUpdatedEvent(item_id="__fake_id__", update=delta)
-                yield ThreadItemDoneEvent(item=message(text))
-            yield ThreadItemAddedEvent(item=message())
-            delta = AssistantMessageContentPartTextDelta(content_index=0, delta="third, cut sh")
-            yield ThreadItemUpdatedEvent(item_id="__fake_id__", update=delta)
-
-    with recorded() as captured:
-        await ask(Fake(desk()))
-
-    answer = named(captured.traces()[0], "answer")
-    assert answer.output == "first\nsecond\nthird, cut sh"
-    assert [item.get("unfinished", False) for item in answer.metadata["items"]] == [False, False, True]
+# Nesting and misuse
 
 
 async def test_what_the_program_records_while_responding_nests_in_the_response():
@@ -309,3 +184,12 @@ async def test_what_the_program_records_while_responding_nests_in_the_response()
     (found,) = captured.traces()
     assert [tool.output for tool in tools_in(found)] == ["before", "after"]
     assert {tool.parent_id for tool in tools_in(found)} == {found.roots[0].id}
+
+
+def test_what_streams_no_events_is_refused_where_it_is_decorated():
+    """`sync_action` is awaited, and would be broken by what expects a stream."""
+
+    async def sync_action(self: Any, thread: Any, action: Any, sender: Any, context: Any) -> None: ...
+
+    with pytest.raises(DecorationError, match=r"take @fluxloop\.agent"):
+        chatkit.traced_respond(sync_action)

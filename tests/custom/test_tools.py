@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from agents import Agent, Runner, WebSearchTool, function_tool
-from langchain_core.tools import BaseTool, StructuredTool, tool
+from langchain_core.tools import StructuredTool, tool
 
 import fluxloop
 from fluxloop.errors import DecorationError
@@ -152,6 +151,23 @@ def test_traced_tool_gives_the_framework_a_function_it_takes(decorate, kind):
 # instrument_tool, and decorators above the framework's
 
 
+def test_a_tool_that_is_registered_and_handed_back_goes_by_the_name_among_the_options():
+    """The framework keeps the name to itself, so the option that says it is asked."""
+    registry: dict[str, Callable[..., Any]] = {}
+
+    def command(*, name: str) -> Callable[..., Any]:
+        return lambda func: registry.setdefault(name, func)
+
+    @traced_tool(command, name="look-up")
+    def look_up(city: str) -> str:
+        return city
+
+    with capture() as captured, fluxloop.instrument("run"):
+        registry["look-up"]("Rome")
+
+    assert captured.outline() == "SPAN run\n  TOOL look-up -> 'Rome'"
+
+
 def test_an_unknown_object_is_refused_with_the_way_out():
     """The message names the type, and says which decorator goes outermost (S2-25, S2-64, A20)."""
     with pytest.raises(DecorationError) as caught:
@@ -206,6 +222,16 @@ def test_a_registered_class_is_known_by_its_name():
     assert captured.outline().splitlines()[1] == "  TOOL by name -> 4"
 
 
+def test_what_cannot_be_registered_is_refused_at_once():
+    """A slip is told where it was made, and not when some other framework's tool is met."""
+    with pytest.raises(DecorationError, match="two functions"):
+        register_framework(HomeTool, None)  # type: ignore[arg-type]
+
+    register_framework(lambda target: isinstance(target, HomeTool), lambda target, recording: None)
+    with pytest.raises(DecorationError, match="registered for HomeTool returned no tool"):
+        instrument_tool(home_tool(len))
+
+
 def test_hosted_tools_and_agents_as_tools_come_back_as_they_are():
     """What runs at the provider's has no function here; an agent's run is recorded as a run."""
     hosted = WebSearchTool()
@@ -242,86 +268,6 @@ def _output_of(code: str) -> str:
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return done.stdout.strip()
-
-
-# LangChain
-
-
-async def test_a_langchain_tool_can_have_our_decorator_on_top():
-    """The same type, schema and description; sync and async are recorded, by the tool's name (S2-26)."""
-
-    @tool
-    def plain(a: int, b: int = 2) -> int:
-        """Add two numbers."""
-        return a + b
-
-    ours = fluxloop.tool(plain)
-
-    with capture() as captured, fluxloop.instrument("run"):
-        assert (ours.invoke({"a": 1}), await ours.ainvoke({"a": 2, "b": 3})) == (3, 5)
-
-    assert type(ours) is StructuredTool
-    assert ours.tool_call_schema.model_json_schema() == plain.tool_call_schema.model_json_schema()
-    assert [o.name for o in captured.traces()[0].observations[1:]] == ["plain", "plain"]
-    assert plain.func is not None
-    assert not hasattr(plain.func, "__wrapped__")
-
-
-def test_a_langchain_tool_over_ours_keeps_schema_and_signature():
-    """Pattern B leaves nothing to see: not in the schema, not in the signature (S2-03, S2-06, S2-07)."""
-
-    def add(a: int, b: int = 2) -> int:
-        """Add two numbers."""
-        return a + b
-
-    plain, ours = tool(add), tool(fluxloop.tool(name="tool.add")(add))
-
-    assert ours.tool_call_schema.model_json_schema() == plain.tool_call_schema.model_json_schema()
-    assert inspect.signature(ours.func) == inspect.signature(add)
-
-
-def test_a_subclass_of_langchains_base_tool_is_recorded_inside():
-    """What runs is a method; its class, and the tool it was made from, stay as they were."""
-
-    class Doubler(BaseTool):
-        name: str = "doubler"
-        description: str = "Doubles."
-
-        def _run(self, word: str, run_manager: Any = None) -> str:
-            if not word:
-                raise ValueError("nothing to double")
-            return word * 2
-
-    plain = Doubler(handle_tool_error=True)
-    ours = instrument_tool(plain)
-
-    with capture() as captured, fluxloop.instrument("run"):
-        assert ours.invoke({"word": "ab"}) == plain.invoke({"word": "ab"}) == "abab"
-        with pytest.raises(ValueError, match="nothing"):
-            ours.invoke({"word": ""})
-
-    assert type(ours) is Doubler
-    assert ours == plain
-    assert captured.outline(inputs=True).splitlines()[1:] == [
-        "  TOOL doubler({'word': 'ab'}) -> 'abab'",
-        "  TOOL doubler({'word': ''}) [error: nothing to double]",
-    ]
-
-
-def test_a_tool_is_recorded_once_however_often_it_is_instrumented():
-    """Twice by us, or by us over Pattern B, is one TOOL a call (thread 51)."""
-
-    @fluxloop.tool
-    @tool
-    @fluxloop.tool(name="tool.add")
-    def add(a: int) -> int:
-        """Add."""
-        return a + 1
-
-    with capture() as captured, fluxloop.instrument("run"):
-        instrument_tool(add).invoke({"a": 1})
-
-    assert captured.outline() == "SPAN run\n  TOOL tool.add -> 2"
 
 
 async def test_an_agents_tool_runs_the_same_whether_or_not_a_trace_is_open():

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import assert_type
+from collections.abc import AsyncIterator
+from typing import Any, assert_type
 
 from agents import FunctionTool, function_tool
+from chatkit.actions import Action
+from chatkit.server import ChatKitServer
+from chatkit.types import ProgressUpdateEvent, ThreadMetadata, ThreadStreamEvent, UserMessageItem, WidgetItem
 
 import fluxloop
 from fluxloop_custom import instrument_tool, observe_tool
+from fluxloop_custom.chatkit import traced_respond
 
 
 def add(a: int, b: int) -> int:
@@ -21,3 +26,19 @@ tool = function_tool(add)
 assert_type(tool, FunctionTool)
 assert_type(instrument_tool(tool), FunctionTool)
 assert_type(function_tool(fluxloop.tool(add)), FunctionTool)
+
+
+class Server(ChatKitServer[dict[str, str]]):
+    """Its methods still are what the framework's class declares."""
+
+    @traced_respond
+    async def respond(
+        self, thread: ThreadMetadata, input_user_message: UserMessageItem | None, context: dict[str, str]
+    ) -> AsyncIterator[ThreadStreamEvent]:
+        yield ProgressUpdateEvent(text="working")
+
+    @traced_respond("used")
+    async def action(
+        self, thread: ThreadMetadata, action: Action[str, Any], sender: WidgetItem | None, context: dict[str, str]
+    ) -> AsyncIterator[ThreadStreamEvent]:
+        yield ProgressUpdateEvent(text="acting")
