@@ -16,8 +16,7 @@ from .requirement import require
 
 require("agents", extra="openai-agents", by=__name__)
 
-from agents import tracing  # noqa: E402 - after the requirement, which explains itself
-from agents.tracing import processors as sdk_processors  # noqa: E402
+from agents import OpenAIResponsesModel, tracing  # noqa: E402 - after the requirement, which explains itself
 
 from fluxloop import FluxLoopClient, ObservationType, Status  # noqa: E402
 from fluxloop.bridge import (  # noqa: E402
@@ -32,9 +31,9 @@ from fluxloop.bridge import (  # noqa: E402
 )
 from fluxloop.usage import add_usage  # noqa: E402
 
-from . import function_tools  # noqa: E402
+from . import function_tools, sdk_internals  # noqa: E402
 from . import span_payloads as payloads  # noqa: E402
-from .runs import Run, Trouble, is_cancellation  # noqa: E402
+from .runs import MODEL_CALLS, Run, Trouble, is_cancellation  # noqa: E402
 
 __all__ = ["FluxLoopTracingProcessor", "install", "uninstall"]
 
@@ -45,8 +44,6 @@ _STEPS = frozenset({"task", "turn"})
 
 _RUNS = _STEPS | {"agent", "trace"}
 """What takes its question and its answer from the model calls inside."""
-
-_MODEL_CALLS = frozenset({"generation", "response"})
 
 _PACKAGES = frozenset({"agents"})
 """Whose code calls a tool's function."""
@@ -126,13 +123,17 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
 
     def _trace_starts(self, trace: Any) -> None:
         key = trace.trace_id
-        if key in self._runs or _recorded_by.setdefault(key, self) is not self:
+        run = self._runs.get(key)
+        if _recorded_by.setdefault(key, self) is not self or (run is not None and run.is_told(trace)):
             _say_there_are_two()
-            return
-        run = self._runs[key] = Run("trace", None, key)
-        run.observation = self._ledger.start(
-            key, ObservationType.CHAIN, trace.name, trace=payloads.about(trace), is_folded=self._is_inside(trace)
-        )
+        elif run is not None:
+            run.told += (trace,)  # runs beside each other may be given the same id, and are one trace then
+        else:
+            run = self._runs[key] = Run("trace", None, key)
+            run.told = (trace,)
+            run.observation = self._ledger.start(
+                key, ObservationType.CHAIN, trace.name, trace=payloads.about(trace), is_folded=self._is_inside(trace)
+            )
 
     def _is_inside(self, trace: Any) -> bool:
         """Whether a trace is open here of which the SDK's is to be a part, without a level of its own."""
@@ -143,10 +144,16 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         return True
 
     def _trace_ends(self, trace: Any) -> None:
-        run = self._runs.pop(trace.trace_id, None)
-        if run is not None:
-            _recorded_by.pop(trace.trace_id, None)
-            self._finish(trace.trace_id, run, run.failed(None), asked=run.asked, said=run.said)
+        key = trace.trace_id
+        run = self._runs.get(key)
+        if run is None or not run.is_over(trace):
+            return
+        del self._runs[key]
+        _recorded_by.pop(key, None)
+        trouble = run.failed(None)
+        if trouble is not None and trouble is run.trouble and not sdk_internals.ends_by_itself():
+            trouble = None  # the program caught what the run inside raised, and went on
+        self._finish(key, run, trouble, asked=run.asked, said=run.said)
 
     def _span_starts(self, span: Any) -> None:
         key, data = span.span_id, span.span_data
@@ -165,7 +172,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             key, payloads.TYPES.get(kind, ObservationType.SPAN), payloads.name_of(data, kind), **where
         )
         if kind == "function" and run.observation is not None:
-            run.tool = tool = function_tools.being_called()
+            run.tool = tool = sdk_internals.tool_called()
             run.observation.claimable = Claimable(lambda: function_tools.names_of(tool) | {data.name}, _PACKAGES)
 
     def _goes_on(self, kind: str) -> dict[str, Any]:
@@ -185,14 +192,12 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             self._ledger.finish(key)
         elif run.kind == "function":
             self._tool_ends(key, run, span)
+        elif run.kind in MODEL_CALLS:
+            self._model_ends(key, run, span)
         else:
             asked, said, fields = payloads.READERS.get(run.kind, payloads.other)(data)
             trouble = run.failed(span.error)
-            if run.kind in _MODEL_CALLS:
-                run.heard(payloads.question_of(asked), payloads.text_of(said))
-                if said is not NOTHING and trouble is not None and isinstance(trouble[0], GeneratorExit):
-                    trouble = None  # whoever read the stream closed it after the last event
-            elif run.kind == "handoff":
+            if run.kind == "handoff":
                 run.answered(NOTHING)
             elif run.kind == "guardrail":
                 if data.triggered:
@@ -201,21 +206,33 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
                     run.above.trouble = trouble
             self._finish(key, run, trouble, asked=asked, said=said, fields=fields)
 
+    def _model_ends(self, key: str, run: Run, span: Any) -> None:
+        asked, said, fields = payloads.model_call(span.span_data)
+        trouble = run.failed(span.error)
+        if said is not NOTHING:
+            if trouble is not None and isinstance(trouble[0], GeneratorExit):
+                trouble = None  # whoever read the stream closed it after the last event
+        elif asked is NOTHING and (call := sdk_internals.model_asked()):
+            asked, fields = payloads.unanswered(*call)
+            if trouble is None and isinstance(call[0], OpenAIResponsesModel):
+                trouble = "no final response came", {}  # a stream broke off, of which the span says nothing
+        run.heard(payloads.question_of(asked), payloads.text_of(said))
+        self._finish(key, run, trouble, asked=asked, said=said, fields=fields)
+
     def _run_ends(self, key: str, run: Run, span: Any) -> None:
-        """End an agent, a turn or a task: what went wrong is passed on to what it is part of."""
-        data, trouble, above = span.span_data, run.failed(span.error), run.above
+        """End an agent, a turn or a task: what went wrong is passed on to the run it is part of."""
+        data, trouble, above = span.span_data, run.failed(span.error), run.reports_to
         if run.kind == "turn" and not run.has_model_call and (counts := payloads.usage(data.usage)):
-            run.counts.append(counts)
-        if above is not None:
-            if above.trouble is None or not is_cancellation(trouble):
-                above.trouble = trouble
-            above.awaits = run.awaits
-        fields: payloads.Fields = {}
-        if run.kind == "agent":
-            fields = {"usage": add_usage(run.counts)}
-        elif above is not None:
+            run.counts += (counts,)
+        if run.above is not None:
+            run.above.awaits = run.awaits
+        if above is not None and above.kind in _RUNS and (above.trouble is None or not is_cancellation(trouble)):
+            above.trouble = trouble
+        is_agent = run.kind == "agent"
+        if above is not None and not is_agent:
             above.counts += run.counts
-        metadata = payloads.agent(data) if run.kind == "agent" else None
+        fields = {"usage": add_usage(run.counts)} if is_agent else None
+        metadata = payloads.agent(data) if is_agent else None
         self._finish(key, run, trouble, asked=run.asked, said=run.said, fields=fields, metadata=metadata)
 
     def _tool_ends(self, key: str, run: Run, span: Any) -> None:
@@ -228,8 +245,8 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         trouble = run.failed(span.error)
         said = NOTHING if data.output is None else data.output
         if said is NOTHING and trouble is None and not is_told_inside:
-            may_wait = getattr(run.tool, "needs_approval", False)
-            run.awaits = run.awaits or (bool(may_wait) and function_tools.is_waiting())
+            may_wait = data.input is not None if run.tool is None else getattr(run.tool, "needs_approval", False)
+            run.awaits = run.awaits or (bool(may_wait) and sdk_internals.is_waiting())
         else:
             run.awaits = False
             if trouble is None and function_tools.has_timed_out(run.tool, said):
@@ -310,7 +327,7 @@ def install(
         The processor, also for `uninstall`.
     """
     global _installed
-    present = _processors()
+    present = sdk_internals.processors()
     if _installed is not None and (present is None or _installed in present):
         _say_there_are_two()
         return _installed
@@ -318,7 +335,7 @@ def install(
     if keep_exporter:
         tracing.add_trace_processor(_installed)
     else:
-        others = [processor for processor in present or () if not _exports(processor)]
+        others = [processor for processor in present or () if not sdk_internals.exports(processor)]
         tracing.set_trace_processors([*others, _installed])
     return _installed
 
@@ -328,20 +345,6 @@ def uninstall() -> None:
     global _installed
     if _installed is None:
         return
-    others = [processor for processor in _processors() or () if processor is not _installed]
-    tracing.set_trace_processors(others)
+    tracing.set_trace_processors([each for each in sdk_internals.processors() or () if each is not _installed])
     _installed.shutdown()
     _installed = None
-
-
-def _processors() -> tuple[Any, ...] | None:
-    """Return the SDK's processors, of which it tells nobody; None where they are not where they used to be."""
-    multi = getattr(tracing.get_trace_provider(), "_multi_processor", None)
-    processors = getattr(multi, "_processors", None)
-    return tuple(processors) if processors is not None else None
-
-
-def _exports(processor: object) -> bool:
-    """Whether *processor* is the SDK's own, which sends what it collects to OpenAI."""
-    exporter = getattr(processor, "_exporter", None)
-    return isinstance(exporter, sdk_processors.BackendSpanExporter)
