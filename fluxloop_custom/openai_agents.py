@@ -33,17 +33,11 @@ from fluxloop.usage import add_usage  # noqa: E402
 
 from . import function_tools, sdk_internals  # noqa: E402
 from . import span_payloads as payloads  # noqa: E402
-from .runs import MODEL_CALLS, Run, Trouble, is_cancellation  # noqa: E402
+from .runs import MODEL_CALLS, RUNS, STEPS, Run, Trouble, is_cancellation  # noqa: E402
 
 __all__ = ["FluxLoopTracingProcessor", "install", "uninstall"]
 
 _log = logging.getLogger("fluxloop")
-
-_STEPS = frozenset({"task", "turn"})
-"""Span types that only say where in a run we are."""
-
-_RUNS = _STEPS | {"agent", "trace"}
-"""What takes its question and its answer from the model calls inside."""
 
 _PACKAGES = frozenset({"agents"})
 """Whose code calls a tool's function."""
@@ -164,7 +158,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             return  # what it is part of has ended, or is another processor's
         kind = data.type
         run = self._runs[key] = Run(kind, above, key)
-        if above is not None and kind in _STEPS and not self._shows_steps:
+        if above is not None and kind in STEPS and not self._shows_steps:
             run.key = above.key  # what begins inside belongs to what is around
             return
         where = {"parent": above.key} if above is not None else self._goes_on(kind)
@@ -178,7 +172,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
     def _goes_on(self, kind: str) -> dict[str, Any]:
         """Return where a span begins that is in none: a run taken up again goes on in a trace of which none is told."""
         trace = tracing.get_current_trace()
-        is_folded = kind in _STEPS and not self._shows_steps and self._is_inside(trace)
+        is_folded = kind in STEPS and not self._shows_steps and self._is_inside(trace)
         return {"trace": payloads.about(trace), "is_folded": is_folded}
 
     def _span_ends(self, span: Any) -> None:
@@ -186,7 +180,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         run = self._runs.pop(key, None)
         if run is None:
             return
-        if run.kind in _RUNS:
+        if run.kind in RUNS:
             self._run_ends(key, run, span)
         elif run.observation is None:
             self._ledger.finish(key)
@@ -208,13 +202,15 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
 
     def _model_ends(self, key: str, run: Run, span: Any) -> None:
         asked, said, fields = payloads.model_call(span.span_data)
+        call = sdk_internals.model_called() if said is NOTHING else None
+        if call is not None and not call.includes_data:
+            run.withhold()
         trouble = run.failed(span.error)
-        if said is not NOTHING:
-            if trouble is not None and isinstance(trouble[0], GeneratorExit):
-                trouble = None  # whoever read the stream closed it after the last event
-        elif asked is NOTHING and (call := sdk_internals.model_asked()):
-            asked, fields = payloads.unanswered(*call)
-            if trouble is None and isinstance(call[0], OpenAIResponsesModel):
+        if said is not NOTHING and trouble is not None and isinstance(trouble[0], GeneratorExit):
+            trouble = None  # whoever read the stream closed it after the last event
+        if asked is NOTHING and call is not None and call.includes_data:
+            asked, fields = payloads.unanswered(call.model, call.instructions, call.given)
+            if trouble is None and isinstance(call.model, OpenAIResponsesModel):
                 trouble = "no final response came", {}  # a stream broke off, of which the span says nothing
         run.heard(payloads.question_of(asked), payloads.text_of(said))
         self._finish(key, run, trouble, asked=asked, said=said, fields=fields)
@@ -226,7 +222,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             run.counts += (counts,)
         if run.above is not None:
             run.above.awaits = run.awaits
-        if above is not None and above.kind in _RUNS and (above.trouble is None or not is_cancellation(trouble)):
+        if above is not None and above.kind in RUNS and (above.trouble is None or not is_cancellation(trouble)):
             above.trouble = trouble
         is_agent = run.kind == "agent"
         if above is not None and not is_agent:
@@ -276,7 +272,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         status = Status.INTERRUPTED if run.awaits and error is None else None
         if observation.verdict is not None and observation.verdict[0] is not Status.SUCCESS:
             error, status, details = None, Status.ERROR, None  # the function inside saw the exception itself
-        if (error is not None or run.awaits) and run.kind in _RUNS:
+        if (error is not None or run.awaits) and run.kind in RUNS:
             said = NOTHING
         if details:
             metadata = {**(metadata or {}), **details}

@@ -16,6 +16,12 @@ from fluxloop.bridge import NOTHING, OpenObservation
 REDACTED: Final = "Error details are redacted."
 """What the SDK writes instead of an error's text where sensitive data are to stay out of traces."""
 
+STEPS: Final = frozenset({"task", "turn"})
+"""Span types that only say where in a run we are."""
+
+RUNS: Final = STEPS | {"agent", "trace"}
+"""What takes its question and its answer from the model calls inside."""
+
 MODEL_CALLS: Final = frozenset({"generation", "response"})
 
 _CALLED = frozenset({"function", "guardrail", "handoff"})
@@ -79,6 +85,8 @@ class Run:
             above.trouble = None
             if kind != "function":  # but of the tools of one answer some may wait, and others begin
                 above.awaits = False
+        if kind == "turn":
+            self.answered(NOTHING)  # a model is asked again, of which nothing may be told
 
     def is_told(self, trace: object) -> bool:
         """Whether *trace*, one of the SDK's, is known to be open."""
@@ -115,6 +123,13 @@ class Run:
             run.is_withheld = True
             run = run.above
 
+    def _is_withheld_here(self) -> bool:
+        """Whether something in here, or before it in what is around it, was kept from the trace."""
+        run: Run | None = self
+        while run is not None and not run.is_withheld:
+            run = run.above
+        return run is not None
+
     def failed(self, span_error: Any) -> Trouble | None:
         """Return what went wrong, by the exception passing, the span's own error, or what inner ones left behind."""
         passing = sys.exception()
@@ -131,8 +146,8 @@ class Run:
             # Early releases name the exception's class where later ones say "redacted".
             if data.get("error") in (REDACTED, type(raised).__name__) and self.kind != "function":
                 self.withhold()
-            message, details = _in_words(span_error, {} if self.is_withheld else data), _beside(data)
-        if raised is not None and not (self.is_withheld and isinstance(raised, Exception)):
+            message, details = _in_words(span_error, {} if self._is_withheld_here() else data), _beside(data)
+        if raised is not None and not (isinstance(raised, Exception) and self._is_withheld_here()):
             return raised, details
         if raised is not None:
             return message or type(raised).__name__, {**details, "error_type": type(raised).__name__}

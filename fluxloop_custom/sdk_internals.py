@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -45,20 +46,27 @@ def is_waiting() -> bool:
     return result is frame or type(getattr(result, "run_item", None)).__name__ == "ToolApprovalItem"
 
 
-def model_asked() -> tuple[Any, Any, Any] | None:
-    """
-    Return what a model was asked whose span ends right now: the model, its instructions and its input.
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """A model's call, by the arguments that the SDK's interface for models gives it."""
 
-    The names are those of the SDK's interface for models. None where they are not found, or not to be told.
-    """
+    model: Any
+    instructions: Any
+    given: Any
+    includes_data: bool
+    """Whether what is asked and said, and why it failed, may be told."""
+
+
+def model_called() -> ModelCall | None:
+    """Return the call of a model whose span ends right now; None where it is not found."""
     frame = _around()
     if frame is None or frame.f_code.co_name not in ("get_response", "stream_response"):
         return None
     known = frame.f_locals
     includes_data = getattr(known.get("tracing"), "include_data", None)
-    if includes_data is None or includes_data() is not True:
+    if includes_data is None:
         return None
-    return known.get("self"), known.get("system_instructions"), known.get("input")
+    return ModelCall(known.get("self"), known.get("system_instructions"), known.get("input"), bool(includes_data()))
 
 
 def ends_by_itself() -> bool:

@@ -9,9 +9,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from agents import Agent, OpenAIChatCompletionsModel, OpenAIResponsesModel, RunConfig
-from custom.agents_aid import add, recorded, run
+from agents import (
+    Agent,
+    Model,
+    ModelResponse,
+    OpenAIChatCompletionsModel,
+    OpenAIResponsesModel,
+    RunConfig,
+    Usage,
+    generation_span,
+    output_guardrail,
+    tracing,
+)
+from custom.agents_aid import Says, add, agent_of, recorded, run
 from openai import AsyncOpenAI
+from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage
 
 from fluxloop.models import ObservationData, ObservationType, Trace
 
@@ -194,3 +206,71 @@ async def test_a_stream_without_a_final_response_is_an_error(serving, event):
     (trace,) = captured.traces()
     assert [o.status for o in trace.observations] == ["error"] * 3
     assert generations(trace)[0].input == [{"role": "user", "content": "hi"}]
+
+
+class Own(Model):
+    """A model of the user's own, with a span that it says no error on, or with none."""
+
+    def __init__(self, *answers: Any, has_span: bool = True) -> None:
+        self.answers = list(answers)
+        self.has_span = has_span
+
+    async def get_response(
+        self,
+        system_instructions: str | None,
+        input: Any,
+        model_settings: Any,
+        tools: Any,
+        output_schema: Any,
+        handoffs: Any,
+        tracing: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> ModelResponse:
+        with generation_span(model="own", disabled=not self.has_span or tracing.is_disabled()):
+            answer = self.answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return ModelResponse(output=[answer], usage=Usage(), response_id=None)
+
+    def stream_response(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+
+CALL = ResponseFunctionToolCall(call_id="c", name="add", arguments='{"a": 1}', type="function_call")
+
+
+async def test_a_models_own_error_is_withheld_where_its_span_does_not_say():
+    """The setting is among the arguments of the call (thread 43)."""
+    config = RunConfig(trace_include_sensitive_data=False)
+    with recorded() as captured, pytest.raises(ValueError, match="hunter2"):
+        await run(Agent(name="A", model=Own(ValueError("hunter2"))), run_config=config)
+
+    assert "hunter2" not in str(list(captured.storage.read()))
+    assert {o.metadata["error_type"] for o in captured.traces()[0].observations} == {"ValueError"}
+
+
+async def test_what_a_guardrail_raises_after_a_model_call_is_withheld():
+    """By then it is known that texts are to be left out (thread 43)."""
+
+    @output_guardrail
+    async def broken(ctx: Any, agent: Any, said: Any) -> Any:
+        raise ValueError("hunter2")
+
+    config = RunConfig(trace_include_sensitive_data=False)
+    with recorded() as captured, pytest.raises(ValueError, match="hunter2"):
+        await run(agent_of(Says("hunter2"), output_guardrails=[broken]), run_config=config)
+
+    assert "hunter2" not in str(list(captured.storage.read()))
+
+
+async def test_a_tools_answer_is_not_the_agents_where_a_model_is_asked_again_in_silence():
+    """What a model without spans says is not known, and nothing else stands in its place."""
+    if not hasattr(tracing, "turn_span"):
+        pytest.skip("this SDK does not tell of turns")
+    told = ResponseOutputMessage.model_validate(says("It is 3."))
+    with recorded() as captured:
+        answer = await run(Agent(name="A", model=Own(CALL, told, has_span=False), tools=[add]))
+
+    (trace,) = captured.traces()
+    assert (answer, trace.output, trace.observations[1].output) == ("It is 3.", None, None)
