@@ -119,7 +119,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         key = trace.trace_id
         run = self._runs.get(key)
         if _recorded_by.setdefault(key, self) is not self or (run is not None and run.is_told(trace)):
-            _say_there_are_two()
+            _say_once("two")
         elif run is not None:
             run.told += (trace,)  # runs beside each other may be given the same id, and are one trace then
         else:
@@ -147,7 +147,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         trouble = run.failed(None)
         if trouble is not None and trouble is run.trouble and not sdk_internals.ends_by_itself():
             trouble = None  # the program caught what the run inside raised, and went on
-        self._finish(key, run, trouble, asked=run.asked, said=run.said)
+        self._finish(key, run, trouble, (run.asked, run.said, None))
 
     def _span_starts(self, span: Any) -> None:
         key, data = span.span_id, span.span_data
@@ -198,7 +198,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
                     run.observation.level = "WARNING"
                 if trouble is not None and run.above is not None:
                     run.above.trouble = trouble
-            self._finish(key, run, trouble, asked=asked, said=said, fields=fields)
+            self._finish(key, run, trouble, (asked, said, fields))
 
     def _model_ends(self, key: str, run: Run, span: Any) -> None:
         asked, said, fields = payloads.model_call(span.span_data)
@@ -213,7 +213,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             if trouble is None and isinstance(call.model, OpenAIResponsesModel):
                 trouble = "no final response came", {}  # a stream broke off, of which the span says nothing
         run.heard(payloads.question_of(asked), payloads.text_of(said))
-        self._finish(key, run, trouble, asked=asked, said=said, fields=fields)
+        self._finish(key, run, trouble, (asked, said, fields))
 
     def _run_ends(self, key: str, run: Run, span: Any) -> None:
         """End an agent, a turn or a task: what went wrong is passed on to the run it is part of."""
@@ -229,7 +229,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             above.counts += run.counts
         fields = {"usage": add_usage(run.counts)} if is_agent else None
         metadata = payloads.agent(data) if is_agent else None
-        self._finish(key, run, trouble, asked=run.asked, said=run.said, fields=fields, metadata=metadata)
+        self._finish(key, run, trouble, (run.asked, run.said, fields), metadata)
 
     def _tool_ends(self, key: str, run: Run, span: Any) -> None:
         data, observation = span.span_data, run.observation
@@ -250,19 +250,12 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         run.answered(said)
         asked = NOTHING if is_told_inside else payloads.arguments(data)
         mcp = getattr(data, "mcp_data", None)
-        self._finish(key, run, trouble, asked=asked, said=said, metadata={"mcp": mcp} if mcp else None)
+        self._finish(key, run, trouble, (asked, said, None), {"mcp": mcp} if mcp else None)
 
     def _finish(
-        self,
-        key: str,
-        run: Run,
-        trouble: Trouble | None,
-        *,
-        asked: object = NOTHING,
-        said: object = NOTHING,
-        fields: payloads.Fields | None = None,
-        metadata: payloads.Fields | None = None,
+        self, key: str, run: Run, trouble: Trouble | None, told: payloads.Told, metadata: payloads.Fields | None = None
     ) -> None:
+        asked, said, fields = told
         observation = run.observation
         if observation is None:
             if run.key == key:  # how it ended matters to what it leaves open
@@ -271,7 +264,10 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         error, details = trouble or (None, None)
         status = Status.INTERRUPTED if run.awaits and error is None else None
         if observation.verdict is not None and observation.verdict[0] is not Status.SUCCESS:
-            error, status, details = None, Status.ERROR, None  # the function inside saw the exception itself
+            if observation.verdict[0] is Status.CANCELLED and isinstance(error, Exception):
+                observation.verdict = None  # it took too long, and the SDK makes an exception of that
+            else:
+                error, status, details = None, Status.ERROR, None  # the function inside saw the exception itself
         if (error is not None or run.awaits) and run.kind in RUNS:
             said = NOTHING
         if details:
@@ -297,13 +293,18 @@ _said: set[str] = set()
 _installed: FluxLoopTracingProcessor | None = None
 
 
-def _say_there_are_two() -> None:
-    if "two" not in _said:
-        _said.add("two")
-        _log.warning(
-            "a FluxLoopTracingProcessor is registered twice: each run is recorded once, by the first. "
-            "Call fluxloop_custom.openai_agents.install() once, and add no processor of ours beside it"
-        )
+_TROUBLES = {
+    "two": "a FluxLoopTracingProcessor is registered twice: each run is recorded once, by the first. "
+    "Call fluxloop_custom.openai_agents.install() once, and add no processor of ours beside it",
+    "off": "the Agents SDK's tracing is switched off, by set_tracing_disabled() or OPENAI_AGENTS_DISABLE_TRACING, so "
+    "that no run is recorded. Leave it on: install() keeps traces off the network by itself",
+}
+
+
+def _say_once(cause: str) -> None:
+    if cause not in _said:
+        _said.add(cause)
+        _log.warning(_TROUBLES[cause])
 
 
 def install(
@@ -325,9 +326,11 @@ def install(
     global _installed
     present = sdk_internals.processors()
     if _installed is not None and (present is None or _installed in present):
-        _say_there_are_two()
+        _say_once("two")
         return _installed
     _installed = FluxLoopTracingProcessor(shows_steps=shows_steps, client=client)
+    if sdk_internals.is_off():
+        _say_once("off")
     if keep_exporter:
         tracing.add_trace_processor(_installed)
     else:

@@ -114,3 +114,8 @@ def processors() -> tuple[Any, ...] | None:
 def exports(processor: object) -> bool:
     """Whether *processor* is the SDK's own, which sends what it collects to OpenAI."""
     return isinstance(getattr(processor, "_exporter", None), BackendSpanExporter)
+
+
+def is_off() -> bool:
+    """Whether the SDK's tracing is switched off for the whole program: then it makes traces that tell nothing."""
+    return type(tracing.get_trace_provider().create_trace("is it on?")).__name__ == "NoOpTrace"

@@ -17,6 +17,9 @@ from fluxloop.usage import read_usage
 
 Fields = dict[str, Any]
 
+Told = tuple[object, object, Fields | None]
+"""What a span tells: its input, its output, and fields of the record."""
+
 _AROUND_WORDS = frozenset({"role", "content", "id", "type", "status"})
 """What a message has that says nothing but its words."""
 
@@ -121,27 +124,27 @@ def agent(data: Any) -> Fields:
     return {name: value for name, value in known.items() if value}
 
 
-def handoff(data: Any) -> tuple[object, object, Fields]:
-    """Return where a handoff came from, and where it went."""
-    return {"from_agent": data.from_agent}, {"to_agent": data.to_agent}, {}
+def handoff(data: Any) -> Told:
+    """Return where a handoff came from, and where it went, if it went anywhere."""
+    return {"from_agent": data.from_agent}, {"to_agent": data.to_agent} if data.to_agent else NOTHING, {}
 
 
-def guardrail(data: Any) -> tuple[object, object, Fields]:
+def guardrail(data: Any) -> Told:
     """Return whether a guardrail stopped the run."""
     return NOTHING, {"triggered": data.triggered}, {}
 
 
-def mcp_tools(data: Any) -> tuple[object, object, Fields]:
+def mcp_tools(data: Any) -> Told:
     """Return the names of the tools a server offers."""
     return NOTHING, data.result if data.result is not None else NOTHING, {}
 
 
-def custom(data: Any) -> tuple[object, object, Fields]:
+def custom(data: Any) -> Told:
     """Return what the user put into a custom span."""
     return NOTHING, data.data or NOTHING, {}
 
 
-def voice(data: Any) -> tuple[object, object, Fields]:
+def voice(data: Any) -> Told:
     """Return a transcription or a synthesis: its words, and of the sound only format and size."""
     sides = []
     for side, sound_format in (("input", "input_format"), ("output", "output_format")):
@@ -153,7 +156,7 @@ def voice(data: Any) -> tuple[object, object, Fields]:
     return sides[0], sides[1], fields
 
 
-def other(data: Any) -> tuple[object, object, Fields]:
+def other(data: Any) -> Told:
     """Return what a span of a kind we do not know holds as input and output."""
     sides = (getattr(data, side, None) for side in ("input", "output"))
     given, output = (NOTHING if side is None else side for side in sides)
@@ -235,7 +238,7 @@ TYPES = {
 }
 """Our type of each of the SDK's span types; SPAN for all others."""
 
-READERS: dict[str, Callable[[Any], tuple[object, object, Fields]]] = {
+READERS: dict[str, Callable[[Any], Told]] = {
     "transcription": voice,
     "speech": voice,
     "handoff": handoff,

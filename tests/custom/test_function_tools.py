@@ -217,6 +217,23 @@ async def test_a_timeout_ends_the_tool_and_is_not_called_a_success(made):
     assert "timed out" in record.output
 
 
+@pytest.mark.skipif("timeout_seconds" not in HAS, reason="this SDK's tools have no timeouts")
+@pytest.mark.parametrize("made", [function_tool, below, above, finished, traced])
+async def test_a_timeout_that_ends_the_run_is_the_tools_error(made):
+    """The function inside was only cancelled; the exception is the SDK's own."""
+
+    async def slow() -> str:
+        await asyncio.sleep(5)
+        return "late"
+
+    tool = made(slow, timeout=0.02, timeout_behavior="raise_exception")
+    with recorded() as captured, pytest.raises(Exception, match="timed out"):
+        await run(agent_of(Calls("slow"), tools=[tool]))
+
+    record = tool_of(captured.traces()[0])
+    assert (record.status, record.metadata["error_type"]) == ("error", "ToolTimeoutError")
+
+
 @pytest.mark.skipif("tool_input_guardrails" not in HAS, reason="this SDK's tools have no guardrails")
 @each_way
 async def test_a_tools_own_guardrails_still_decide(made):
