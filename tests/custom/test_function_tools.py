@@ -183,6 +183,16 @@ async def test_an_exception_that_ends_the_run_ends_it_as_before(made):
     assert captured.traces()[0].status == "error"
 
 
+async def test_what_a_tool_is_not_to_capture_is_not_taken_from_the_sdk():
+    """Its span of the same call knows arguments and value as well."""
+    quiet = instrument_tool(function_tool(search), capture_input=False, capture_output=False)
+    with recorded() as captured:
+        await run(agent_of(Calls("search", {"query": "q", "limit": 1, "tags": None}), Says("ok"), tools=[quiet]))
+
+    record = tool_of(captured.traces()[0])
+    assert (record.status, record.input, record.output) == ("success", None, None)
+
+
 @each_way
 async def test_plain_functions_run_where_they_would_run_without_us(made):
     """A function that is no coroutine runs in the thread, or not, that the installed SDK gives it (V25)."""
