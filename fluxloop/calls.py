@@ -14,7 +14,7 @@ from .arguments import Binder
 from .context import _current, attention, current
 from .kinds import ObservationType, Status
 from .lines import label_of
-from .observations import OpenObservation
+from .observations import KEPT_BACK, OpenObservation
 from .recorder import NOTHING
 from .report import log
 from .streams import PLAIN, is_stream, relay
@@ -204,11 +204,13 @@ class Claim(Call):
         self._stand(outer.trace, outer.parent, outer.id)
         self.outer, self.started = outer, outer.started
         outer.claim(spec.label if spec.is_named else None, given)
+        if not spec.capture_input:
+            outer.input = b""  # the framework may have told it already
 
     def end(self, status: Status = Status.SUCCESS, output: object = NOTHING, error: str | None = None) -> None:
         """Tell the framework's observation how the call went; the framework ends it."""
         self.closed = True
-        self.outer.verdict = (status, output, error)
+        self.outer.verdict = (status, output if self.spec.capture_output else KEPT_BACK, error)
         self.outer.describe(**(self.metadata or {}))
         self.outer.note(**(self.fields or {}))
         self.outer.redacted += self.redacted

@@ -34,6 +34,9 @@ _ENDINGS = {status.value: ending_of(status, "ERROR" if status is Status.ERROR el
 WITHHELD = "[withheld]"
 """Stands where an error's text was not to be kept."""
 
+KEPT_BACK = object()
+"""Stands in a verdict for an output that is not to be captured, not from the framework either."""
+
 
 class OpenObservation:
     """One observation between its beginning and its end."""
@@ -285,6 +288,8 @@ def _judged(
     """
     inner_status, inner_output, inner_error = verdict
     result = inner_output if inner_output is not NOTHING else output
+    if result is KEPT_BACK:
+        result = NOTHING
     if inner_status is Status.SUCCESS and status is not Status.SUCCESS:
         return status, result, error
     return inner_status, result, inner_error

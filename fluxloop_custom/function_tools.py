@@ -11,8 +11,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import sys
-from types import CellType, FrameType, FunctionType
+from types import CellType, FunctionType
 from typing import Any
 
 from fluxloop import ObservationType
@@ -20,15 +19,6 @@ from fluxloop.bridge import Recording, is_recorded_as
 
 _THE_FUNCTION = "the_func"
 """What `function_tool` calls the user's function; unchanged from its first release to 0.24."""
-
-_THE_TOOL = "func_tool"
-"""What the SDK calls a tool where it runs one; in 0.3 as in 0.24."""
-
-_THE_RESULT = "result"
-"""What it calls, in the same place, what came of it."""
-
-_FRAMES = 12
-"""Frames to look through for it; it lies six above the processor's."""
 
 _log = logging.getLogger("fluxloop")
 _said: set[str] = set()
@@ -66,37 +56,10 @@ def instrument(tool: Any, recording: Recording) -> Any:
     return ours
 
 
-def being_called() -> Any:
-    """Return the tool whose span the SDK begins right now, which its own frame holds; None where it is not found."""
-    frame = _calling(sys._getframe(1))
-    return frame.f_locals.get(_THE_TOOL) if frame is not None else None
-
-
-def is_waiting() -> bool:
-    """Whether the tool whose span the SDK ends right now was not run, as it waits for an approval."""
-    frame = _calling(sys._getframe(1))
-    if frame is None:
-        return False
-    result = frame.f_locals.get(_THE_RESULT, frame)
-    # Releases before 0.9 leave the frame at once, later ones put what they ask for in the result's place.
-    return result is frame or type(getattr(result, "run_item", None)).__name__ == "ToolApprovalItem"
-
-
 def has_timed_out(tool: Any, said: object) -> bool:
     """Whether *said*, in the place of what *tool* returns, is the SDK's own notice that it took too long."""
     limit_s = getattr(tool, "timeout_seconds", None)
     return limit_s is not None and said == f"Tool '{tool.name}' timed out after {limit_s:g} seconds."
-
-
-def _calling(frame: FrameType | None) -> FrameType | None:
-    """Return the frame of the SDK's that runs a tool, *frame* or one it was called from; None where it is not found."""
-    for _ in range(_FRAMES):
-        if frame is None:
-            return None
-        if _THE_TOOL in frame.f_code.co_varnames or _THE_TOOL in frame.f_code.co_cellvars:
-            return frame
-        frame = frame.f_back
-    return None
 
 
 def names_of(tool: Any) -> frozenset[str]:

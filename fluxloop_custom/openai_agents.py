@@ -16,8 +16,7 @@ from .requirement import require
 
 require("agents", extra="openai-agents", by=__name__)
 
-from agents import tracing  # noqa: E402 - after the requirement, which explains itself
-from agents.tracing import processors as sdk_processors  # noqa: E402
+from agents import OpenAIResponsesModel, tracing  # noqa: E402 - after the requirement, which explains itself
 
 from fluxloop import FluxLoopClient, ObservationType, Status  # noqa: E402
 from fluxloop.bridge import (  # noqa: E402
@@ -33,21 +32,13 @@ from fluxloop.bridge import (  # noqa: E402
 )
 from fluxloop.usage import add_usage  # noqa: E402
 
-from . import function_tools  # noqa: E402
+from . import function_tools, sdk_internals  # noqa: E402
 from . import span_payloads as payloads  # noqa: E402
-from .runs import Run, Trouble, is_cancellation  # noqa: E402
+from .runs import MODEL_CALLS, RUNS, STEPS, Run, Trouble, is_cancellation  # noqa: E402
 
 __all__ = ["FluxLoopTracingProcessor", "install", "uninstall"]
 
 _log = logging.getLogger("fluxloop")
-
-_STEPS = frozenset({"task", "turn"})
-"""Span types that only say where in a run we are."""
-
-_RUNS = _STEPS | {"agent", "trace"}
-"""What takes its question and its answer from the model calls inside."""
-
-_MODEL_CALLS = frozenset({"generation", "response"})
 
 _PACKAGES = frozenset({"agents"})
 """Whose code calls a tool's function."""
@@ -127,13 +118,17 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
 
     def _trace_starts(self, trace: Any) -> None:
         key = trace.trace_id
-        if key in self._runs or _recorded_by.setdefault(key, self) is not self:
-            _say_there_are_two()
-            return
-        run = self._runs[key] = Run("trace", None, key)
-        run.observation = self._ledger.start(
-            key, ObservationType.CHAIN, trace.name, trace=payloads.about(trace), is_folded=self._is_inside(trace)
-        )
+        run = self._runs.get(key)
+        if _recorded_by.setdefault(key, self) is not self or (run is not None and run.is_told(trace)):
+            _say_once("two")
+        elif run is not None:
+            run.told += (trace,)  # runs beside each other may be given the same id, and are one trace then
+        else:
+            run = self._runs[key] = Run("trace", None, key)
+            run.told = (trace,)
+            run.observation = self._ledger.start(
+                key, ObservationType.CHAIN, trace.name, trace=payloads.about(trace), is_folded=self._is_inside(trace)
+            )
 
     def _is_inside(self, trace: Any) -> bool:
         """Whether a trace is open here of which the SDK's is to be a part, without a level of its own."""
@@ -144,10 +139,16 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         return True
 
     def _trace_ends(self, trace: Any) -> None:
-        run = self._runs.pop(trace.trace_id, None)
-        if run is not None:
-            _recorded_by.pop(trace.trace_id, None)
-            self._finish(trace.trace_id, run, run.failed(None), asked=run.asked, said=run.said)
+        key = trace.trace_id
+        run = self._runs.get(key)
+        if run is None or not run.is_over(trace):
+            return
+        del self._runs[key]
+        _recorded_by.pop(key, None)
+        trouble = run.failed(None)
+        if trouble is not None and trouble is run.trouble and not sdk_internals.ends_by_itself():
+            trouble = None  # the program caught what the run inside raised, and went on
+        self._finish(key, run, trouble, (run.asked, run.said, None))
 
     def _span_starts(self, span: Any) -> None:
         key, data = span.span_id, span.span_data
@@ -158,7 +159,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             return  # what it is part of has ended, or is another processor's
         kind = data.type
         run = self._runs[key] = Run(kind, above, key)
-        if above is not None and kind in _STEPS and not self._shows_steps:
+        if above is not None and kind in STEPS and not self._shows_steps:
             run.key = above.key  # what begins inside belongs to what is around
             return
         where = {"parent": above.key} if above is not None else self._goes_on(kind)
@@ -166,13 +167,13 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             key, payloads.TYPES.get(kind, ObservationType.SPAN), payloads.name_of(data, kind), **where
         )
         if kind == "function" and run.observation is not None:
-            run.tool = tool = function_tools.being_called()
+            run.tool = tool = sdk_internals.tool_called()
             run.observation.claimable = Claimable(lambda: function_tools.names_of(tool) | {data.name}, _PACKAGES)
 
     def _goes_on(self, kind: str) -> dict[str, Any]:
         """Return where a span begins that is in none: a run taken up again goes on in a trace of which none is told."""
         trace = tracing.get_current_trace()
-        is_folded = kind in _STEPS and not self._shows_steps and self._is_inside(trace)
+        is_folded = kind in STEPS and not self._shows_steps and self._is_inside(trace)
         return {"trace": payloads.about(trace), "is_folded": is_folded}
 
     def _span_ends(self, span: Any) -> None:
@@ -180,44 +181,56 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         run = self._runs.pop(key, None)
         if run is None:
             return
-        if run.kind in _RUNS:
+        if run.kind in RUNS:
             self._run_ends(key, run, span)
         elif run.observation is None:
             self._ledger.finish(key)
         elif run.kind == "function":
             self._tool_ends(key, run, span)
+        elif run.kind in MODEL_CALLS:
+            self._model_ends(key, run, span)
         else:
             asked, said, fields = payloads.READERS.get(run.kind, payloads.other)(data)
             trouble = run.failed(span.error)
-            if run.kind in _MODEL_CALLS:
-                run.heard(payloads.question_of(asked), payloads.text_of(said))
-                if said is not NOTHING and trouble is not None and isinstance(trouble[0], GeneratorExit):
-                    trouble = None  # whoever read the stream closed it after the last event
-            elif run.kind == "handoff":
+            if run.kind == "handoff":
                 run.answered(NOTHING)
             elif run.kind == "guardrail":
                 if data.triggered:
                     run.observation.level = "WARNING"
                 if trouble is not None and run.above is not None:
                     run.above.trouble = trouble
-            self._finish(key, run, trouble, asked=asked, said=said, fields=fields)
+            self._finish(key, run, trouble, (asked, said, fields))
+
+    def _model_ends(self, key: str, run: Run, span: Any) -> None:
+        asked, said, fields = payloads.model_call(span.span_data)
+        call = sdk_internals.model_called() if said is NOTHING else None
+        if call is not None and not call.includes_data:
+            run.withhold()
+        trouble = run.failed(span.error)
+        if said is not NOTHING and trouble is not None and isinstance(trouble[0], GeneratorExit):
+            trouble = None  # whoever read the stream closed it after the last event
+        if asked is NOTHING and call is not None and call.includes_data:
+            asked, fields = payloads.unanswered(call.model, call.instructions, call.given)
+            if trouble is None and isinstance(call.model, OpenAIResponsesModel):
+                trouble = "no final response came", {}  # a stream broke off, of which the span says nothing
+        run.heard(payloads.question_of(asked), payloads.text_of(said))
+        self._finish(key, run, trouble, (asked, said, fields))
 
     def _run_ends(self, key: str, run: Run, span: Any) -> None:
-        """End an agent, a turn or a task: what went wrong is passed on to what it is part of."""
-        data, trouble, above = span.span_data, run.failed(span.error), run.above
+        """End an agent, a turn or a task: what went wrong is passed on to the run it is part of."""
+        data, trouble, above = span.span_data, run.failed(span.error), run.reports_to
         if run.kind == "turn" and not run.has_model_call and (counts := payloads.usage(data.usage)):
-            run.counts.append(counts)
-        if above is not None:
-            if above.trouble is None or not is_cancellation(trouble):
-                above.trouble = trouble
-            above.awaits = run.awaits
-        fields: payloads.Fields = {}
-        if run.kind == "agent":
-            fields = {"usage": add_usage(run.counts)}
-        elif above is not None:
+            run.counts += (counts,)
+        if run.above is not None:
+            run.above.awaits = run.awaits
+        if above is not None and above.kind in RUNS and (above.trouble is None or not is_cancellation(trouble)):
+            above.trouble = trouble
+        is_agent = run.kind == "agent"
+        if above is not None and not is_agent:
             above.counts += run.counts
-        metadata = payloads.agent(data) if run.kind == "agent" else None
-        self._finish(key, run, trouble, asked=run.asked, said=run.said, fields=fields, metadata=metadata)
+        fields = {"usage": add_usage(run.counts)} if is_agent else None
+        metadata = payloads.agent(data) if is_agent else None
+        self._finish(key, run, trouble, (run.asked, run.said, fields), metadata)
 
     def _tool_ends(self, key: str, run: Run, span: Any) -> None:
         data, observation = span.span_data, run.observation
@@ -229,8 +242,8 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         trouble = run.failed(span.error)
         said = NOTHING if data.output is None else data.output
         if said is NOTHING and trouble is None and not is_told_inside:
-            may_wait = getattr(run.tool, "needs_approval", False)
-            run.awaits = run.awaits or (bool(may_wait) and function_tools.is_waiting())
+            may_wait = data.input is not None if run.tool is None else getattr(run.tool, "needs_approval", False)
+            run.awaits = run.awaits or (bool(may_wait) and sdk_internals.is_waiting())
         else:
             run.awaits = False
             if trouble is None and function_tools.has_timed_out(run.tool, said):
@@ -238,19 +251,12 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         run.answered(said)
         asked = NOTHING if is_told_inside else payloads.arguments(data)
         mcp = getattr(data, "mcp_data", None)
-        self._finish(key, run, trouble, asked=asked, said=said, metadata={"mcp": mcp} if mcp else None)
+        self._finish(key, run, trouble, (asked, said, None), {"mcp": mcp} if mcp else None)
 
     def _finish(
-        self,
-        key: str,
-        run: Run,
-        trouble: Trouble | None,
-        *,
-        asked: object = NOTHING,
-        said: object = NOTHING,
-        fields: payloads.Fields | None = None,
-        metadata: payloads.Fields | None = None,
+        self, key: str, run: Run, trouble: Trouble | None, told: payloads.Told, metadata: payloads.Fields | None = None
     ) -> None:
+        asked, said, fields = told
         observation = run.observation
         if observation is None:
             if run.key == key:  # how it ended matters to what it leaves open
@@ -259,8 +265,11 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         error, details = trouble or (None, None)
         status = Status.INTERRUPTED if run.awaits and error is None else None
         if observation.verdict is not None and observation.verdict[0] is not Status.SUCCESS:
-            error, status, details = None, Status.ERROR, None  # the function inside saw the exception itself
-        if (error is not None or run.awaits) and run.kind in _RUNS:
+            if observation.verdict[0] is Status.CANCELLED and isinstance(error, Exception):
+                observation.verdict = None  # it took too long, and the SDK makes an exception of that
+            else:
+                error, status, details = None, Status.ERROR, None  # the function inside saw the exception itself
+        if (error is not None or run.awaits) and run.kind in RUNS:
             said = NOTHING
         if details:
             metadata = {**(metadata or {}), **details}
@@ -285,13 +294,18 @@ _said: set[str] = set()
 _installed: FluxLoopTracingProcessor | None = None
 
 
-def _say_there_are_two() -> None:
-    if "two" not in _said:
-        _said.add("two")
-        _log.warning(
-            "a FluxLoopTracingProcessor is registered twice: each run is recorded once, by the first. "
-            "Call fluxloop_custom.openai_agents.install() once, and add no processor of ours beside it"
-        )
+_TROUBLES = {
+    "two": "a FluxLoopTracingProcessor is registered twice: each run is recorded once, by the first. "
+    "Call fluxloop_custom.openai_agents.install() once, and add no processor of ours beside it",
+    "off": "the Agents SDK's tracing is switched off, by set_tracing_disabled() or OPENAI_AGENTS_DISABLE_TRACING, so "
+    "that no run is recorded. Leave it on: install() keeps traces off the network by itself",
+}
+
+
+def _say_once(cause: str) -> None:
+    if cause not in _said:
+        _said.add(cause)
+        _log.warning(_TROUBLES[cause])
 
 
 def install(
@@ -311,15 +325,17 @@ def install(
         The processor, also for `uninstall`.
     """
     global _installed
-    present = _processors()
+    present = sdk_internals.processors()
     if _installed is not None and (present is None or _installed in present):
-        _say_there_are_two()
+        _say_once("two")
         return _installed
     _installed = FluxLoopTracingProcessor(shows_steps=shows_steps, client=client)
+    if sdk_internals.is_off():
+        _say_once("off")
     if keep_exporter:
         tracing.add_trace_processor(_installed)
     else:
-        others = [processor for processor in present or () if not _exports(processor)]
+        others = [processor for processor in present or () if not sdk_internals.exports(processor)]
         tracing.set_trace_processors([*others, _installed])
     return _installed
 
@@ -329,20 +345,6 @@ def uninstall() -> None:
     global _installed
     if _installed is None:
         return
-    others = [processor for processor in _processors() or () if processor is not _installed]
-    tracing.set_trace_processors(others)
+    tracing.set_trace_processors([each for each in sdk_internals.processors() or () if each is not _installed])
     _installed.shutdown()
     _installed = None
-
-
-def _processors() -> tuple[Any, ...] | None:
-    """Return the SDK's processors, of which it tells nobody; None where they are not where they used to be."""
-    multi = getattr(tracing.get_trace_provider(), "_multi_processor", None)
-    processors = getattr(multi, "_processors", None)
-    return tuple(processors) if processors is not None else None
-
-
-def _exports(processor: object) -> bool:
-    """Whether *processor* is the SDK's own, which sends what it collects to OpenAI."""
-    exporter = getattr(processor, "_exporter", None)
-    return isinstance(exporter, sdk_processors.BackendSpanExporter)

@@ -17,6 +17,12 @@ from fluxloop.usage import read_usage
 
 Fields = dict[str, Any]
 
+Told = tuple[object, object, Fields | None]
+"""What a span tells: its input, its output, and fields of the record."""
+
+_AROUND_WORDS = frozenset({"role", "content", "id", "type", "status"})
+"""What a message has that says nothing but its words."""
+
 _PARAMETERS = frozenset(
     {
         *("temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty", "tool_choice", "truncation"),
@@ -51,7 +57,7 @@ def model_call(data: Any) -> tuple[object, object, Fields]:
     parameters, reported = getattr(data, "model_config", None), getattr(data, "usage", None)
     fields = {"model": getattr(data, "model", None), "usage": usage(reported), "model_parameters": _kept(parameters)}
     given, output = getattr(data, "input", None), getattr(data, "output", None)
-    return _given(given), _simplified(_plain(output)) if output else NOTHING, fields
+    return _given(given), _answer(output) if output else NOTHING, fields
 
 
 def _response(data: Any, response: Any) -> tuple[object, object, Fields]:
@@ -65,7 +71,16 @@ def _response(data: Any, response: Any) -> tuple[object, object, Fields]:
     given = _given(data.input)
     if instructions and isinstance(given, list):
         given = [{"role": "system", "content": _plain(instructions)}, *given]
-    return given, _simplified([_plain(item) for item in response.output]), fields
+    return given, _answer(response.output), fields
+
+
+def unanswered(model: Any, instructions: Any, given: Any) -> tuple[object, Fields]:
+    """Return input and record fields of a model call that the SDK tells nothing of, since no answer came."""
+    asked = _given(given)
+    if instructions and isinstance(asked, list):
+        asked = [{"role": "system", "content": instructions}, *asked]
+    name = getattr(model, "model", None)
+    return asked, {"model": name if isinstance(name, str) else None}
 
 
 def usage(reported: object) -> dict[str, int] | None:
@@ -75,7 +90,10 @@ def usage(reported: object) -> dict[str, int] | None:
 
 
 def text_of(output: object) -> object:
-    """Return a model's words, where words are all it said: what its agent ends with, unless it goes on."""
+    """Return the words of a model's last message: what its agent ends with, unless it goes on."""
+    if isinstance(output, list):
+        messages = [item for item in output if isinstance(item, dict) and item.get("role") == "assistant"]
+        output = messages[-1].get("content") if messages else None
     return output if isinstance(output, str) else NOTHING
 
 
@@ -106,27 +124,27 @@ def agent(data: Any) -> Fields:
     return {name: value for name, value in known.items() if value}
 
 
-def handoff(data: Any) -> tuple[object, object, Fields]:
-    """Return where a handoff came from, and where it went."""
-    return {"from_agent": data.from_agent}, {"to_agent": data.to_agent}, {}
+def handoff(data: Any) -> Told:
+    """Return where a handoff came from, and where it went, if it went anywhere."""
+    return {"from_agent": data.from_agent}, {"to_agent": data.to_agent} if data.to_agent else NOTHING, {}
 
 
-def guardrail(data: Any) -> tuple[object, object, Fields]:
+def guardrail(data: Any) -> Told:
     """Return whether a guardrail stopped the run."""
     return NOTHING, {"triggered": data.triggered}, {}
 
 
-def mcp_tools(data: Any) -> tuple[object, object, Fields]:
+def mcp_tools(data: Any) -> Told:
     """Return the names of the tools a server offers."""
     return NOTHING, data.result if data.result is not None else NOTHING, {}
 
 
-def custom(data: Any) -> tuple[object, object, Fields]:
+def custom(data: Any) -> Told:
     """Return what the user put into a custom span."""
     return NOTHING, data.data or NOTHING, {}
 
 
-def voice(data: Any) -> tuple[object, object, Fields]:
+def voice(data: Any) -> Told:
     """Return a transcription or a synthesis: its words, and of the sound only format and size."""
     sides = []
     for side, sound_format in (("input", "input_format"), ("output", "output_format")):
@@ -138,7 +156,7 @@ def voice(data: Any) -> tuple[object, object, Fields]:
     return sides[0], sides[1], fields
 
 
-def other(data: Any) -> tuple[object, object, Fields]:
+def other(data: Any) -> Told:
     """Return what a span of a kind we do not know holds as input and output."""
     sides = (getattr(data, side, None) for side in ("input", "output"))
     given, output = (NOTHING if side is None else side for side in sides)
@@ -155,23 +173,43 @@ def _given(given: Any) -> object:
 def _plain(value: Any) -> Any:
     """Return a pydantic object of the SDK's as a dict, without what is not set; anything else as it is."""
     dump = getattr(value, "model_dump", None)
-    if dump is None:
-        return value
-    kind = getattr(value, "type", None)
-    if kind == "function_call":
-        return {"type": kind, "name": value.name, "arguments": value.arguments, "call_id": value.call_id}
-    if kind == "message" and len(value.content) == 1 and getattr(value.content[0], "type", None) == "output_text":
-        return {"role": value.role, "content": value.content[0].text}
-    return dump(exclude_none=True, warnings=False)
+    return value if dump is None else dump(exclude_none=True, warnings=False)
 
 
-def _simplified(items: Any) -> object:
-    """Return a model's output items: the words alone, where it said nothing else."""
-    if isinstance(items, list) and len(items) == 1 and isinstance(items[0], dict):
-        only = items[0]
-        if isinstance(only.get("content"), str) and not only.get("tool_calls"):
-            return only["content"]
+def _answer(output: Any) -> object:
+    """Return a model's output items; the words alone, where it said nothing else."""
+    if not isinstance(output, list):
+        return _plain(output)
+    if len(output) == 1 and isinstance(output[0], dict) and output[0].get("object") == "response":
+        output = output[0].get("output") or []  # chat completions that were streamed are told of as a response
+    items = [_item(each) for each in output]
+    if len(items) == 1 and isinstance(items[0], dict) and items[0].keys() <= _AROUND_WORDS:
+        words = items[0].get("content")
+        return words if isinstance(words, str) else items
     return items
+
+
+def _item(item: Any) -> Any:
+    """Return an item of a model's output, an object of the SDK's or such an object dumped, without what is not set."""
+    fields = item if isinstance(item, dict) else getattr(item, "__dict__", {})
+    kind = fields.get("type")
+    if kind == "function_call":
+        return {"type": kind, **{name: fields.get(name) for name in ("name", "arguments", "call_id")}}
+    if kind == "message" and (message := _message(fields)) is not None:
+        return message
+    if not isinstance(item, dict):
+        return _plain(item)
+    return {name: value for name, value in item.items() if value is not None and (type(value) is not list or value)}
+
+
+def _message(fields: Mapping[str, Any]) -> Fields | None:
+    """Return a message in the short form of role and words, with what it cites; None where it holds anything else."""
+    parts = [part if isinstance(part, dict) else getattr(part, "__dict__", {}) for part in fields.get("content") or ()]
+    if not parts or any(part.get("type") != "output_text" for part in parts):
+        return None
+    message = {"role": fields.get("role"), "content": "".join(part["text"] for part in parts)}
+    cited = [_plain(note) for part in parts for note in part.get("annotations") or ()]
+    return {**message, "annotations": cited} if cited else message
 
 
 def _finish(response: Any) -> list[str] | None:
@@ -200,9 +238,7 @@ TYPES = {
 }
 """Our type of each of the SDK's span types; SPAN for all others."""
 
-READERS: dict[str, Callable[[Any], tuple[object, object, Fields]]] = {
-    "generation": model_call,
-    "response": model_call,
+READERS: dict[str, Callable[[Any], Told]] = {
     "transcription": voice,
     "speech": voice,
     "handoff": handoff,
@@ -210,4 +246,4 @@ READERS: dict[str, Callable[[Any], tuple[object, object, Fields]]] = {
     "mcp_tools": mcp_tools,
     "custom": custom,
 }
-"""What reads input, output and fields of a span that has ended."""
+"""What reads input, output and fields of a span that has ended, where that is no model call of an agent's."""

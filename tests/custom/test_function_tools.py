@@ -183,6 +183,16 @@ async def test_an_exception_that_ends_the_run_ends_it_as_before(made):
     assert captured.traces()[0].status == "error"
 
 
+async def test_what_a_tool_is_not_to_capture_is_not_taken_from_the_sdk():
+    """Its span of the same call knows arguments and value as well."""
+    quiet = instrument_tool(function_tool(search), capture_input=False, capture_output=False)
+    with recorded() as captured:
+        await run(agent_of(Calls("search", {"query": "q", "limit": 1, "tags": None}), Says("ok"), tools=[quiet]))
+
+    record = tool_of(captured.traces()[0])
+    assert (record.status, record.input, record.output) == ("success", None, None)
+
+
 @each_way
 async def test_plain_functions_run_where_they_would_run_without_us(made):
     """A function that is no coroutine runs in the thread, or not, that the installed SDK gives it (V25)."""
@@ -215,6 +225,23 @@ async def test_a_timeout_ends_the_tool_and_is_not_called_a_success(made):
     record = tool_of(captured.traces()[0])
     assert record.status == "cancelled"
     assert "timed out" in record.output
+
+
+@pytest.mark.skipif("timeout_seconds" not in HAS, reason="this SDK's tools have no timeouts")
+@pytest.mark.parametrize("made", [function_tool, below, above, finished, traced])
+async def test_a_timeout_that_ends_the_run_is_the_tools_error(made):
+    """The function inside was only cancelled; the exception is the SDK's own."""
+
+    async def slow() -> str:
+        await asyncio.sleep(5)
+        return "late"
+
+    tool = made(slow, timeout=0.02, timeout_behavior="raise_exception")
+    with recorded() as captured, pytest.raises(Exception, match="timed out"):
+        await run(agent_of(Calls("slow"), tools=[tool]))
+
+    record = tool_of(captured.traces()[0])
+    assert (record.status, record.metadata["error_type"]) == ("error", "ToolTimeoutError")
 
 
 @pytest.mark.skipif("tool_input_guardrails" not in HAS, reason="this SDK's tools have no guardrails")

@@ -7,7 +7,16 @@ import logging
 from typing import Any
 
 import pytest
-from agents import Agent, RunConfig, Runner, add_trace_processor, function_tool, set_trace_processors, trace
+from agents import (
+    Agent,
+    RunConfig,
+    Runner,
+    add_trace_processor,
+    function_tool,
+    set_trace_processors,
+    set_tracing_disabled,
+    trace,
+)
 from agents.tracing import (
     custom_span,
     generation_span,
@@ -452,6 +461,22 @@ def test_install_can_keep_the_sdks_exporter():
     assert present() == (default_processor(), ours)
     openai_agents.uninstall()
     set_trace_processors([])
+
+
+def test_install_says_where_the_sdks_tracing_is_off(monkeypatch, caplog):
+    """Nothing would be recorded, and nobody would know why."""
+    monkeypatch.setattr(openai_agents, "_said", set())
+    set_trace_processors([])
+    set_tracing_disabled(True)
+    try:
+        with caplog.at_level(logging.WARNING, logger="fluxloop"):
+            openai_agents.install()
+            openai_agents.uninstall()
+    finally:
+        set_tracing_disabled(False)
+
+    (record,) = caplog.records
+    assert "switched off" in record.message
 
 
 async def test_two_processors_record_once_and_say_so(monkeypatch, caplog):

@@ -178,6 +178,21 @@ def test_a_decorated_tool_is_one_tool(captured, config, is_async):
     assert captured.outline(inputs=True) == "TOOL add({'a': 1, 'b': 2}) -> 3"
 
 
+def test_what_a_decorated_tool_is_not_to_capture_is_not_taken_from_langchain(captured, config):
+    """
+    The framework's event of the same call knows arguments and value as well.
+    """
+
+    @tool
+    @fluxloop.tool(capture_input=False, capture_output=False)
+    def add(a: int, b: int = 2) -> int:
+        """Add."""
+        return a + b
+
+    assert add.invoke({"a": 1}, config) == 3
+    assert captured.outline(inputs=True) == "TOOL add"
+
+
 @pytest.mark.parametrize("is_async", [False, True])
 def test_the_exception_of_a_decorated_tool_is_the_real_one(captured, config, is_async):
     """

@@ -1,0 +1,276 @@
+"""What the Agents SDK's own models are asked and say, against a provider that is played here."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from agents import (
+    Agent,
+    Model,
+    ModelResponse,
+    OpenAIChatCompletionsModel,
+    OpenAIResponsesModel,
+    RunConfig,
+    Usage,
+    generation_span,
+    output_guardrail,
+    tracing,
+)
+from custom.agents_aid import Says, add, agent_of, recorded, run
+from openai import AsyncOpenAI
+from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage
+
+from fluxloop.models import ObservationData, ObservationType, Trace
+
+Answer = tuple[int, dict[str, Any] | list[dict[str, Any]]]
+
+streamed_or_not = pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
+
+USAGE = {
+    "input_tokens": 20,
+    "output_tokens": 7,
+    "total_tokens": 27,
+    "input_tokens_details": {"cached_tokens": 12, "cache_write_tokens": 0},
+    "output_tokens_details": {"reasoning_tokens": 3},
+}
+THOUGHT = {"id": "rs_1", "type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}
+SEARCHED = {
+    "id": "ws_1",
+    "type": "web_search_call",
+    "status": "completed",
+    "action": {"type": "search", "query": "Rome"},
+}
+CITED = {"type": "url_citation", "title": "Rome", "url": "https://rome.example", "start_index": 0, "end_index": 2}
+
+
+@pytest.fixture
+def serving() -> Iterator[Callable[..., AsyncOpenAI]]:
+    """Return a client of a provider that gives one answer after the other: a list is streamed, a dict is not."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(*answers: Answer) -> AsyncOpenAI:
+        pending = iter(answers)
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["content-length"]))
+                status, told = next(pending)
+                lines = [f"data: {json.dumps(item)}\n\n" for item in told] if isinstance(told, list) else []
+                body = ("".join(lines) if lines else json.dumps(told)).encode()
+                self.send_response(status)
+                self.send_header("content-type", "text/event-stream" if lines else "application/json")
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: object) -> None:
+                """Stay quiet."""
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        url = f"http://127.0.0.1:{servers[-1].server_port}"
+        return AsyncOpenAI(api_key="-", base_url=url, max_retries=0)
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def says(*texts: str, citing: tuple[dict[str, Any], ...] = ()) -> dict[str, Any]:
+    """Return a message of the Responses API."""
+    parts = [{"type": "output_text", "text": text, "annotations": list(citing)} for text in texts]
+    return {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": parts}
+
+
+def response(*items: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """Return a response of the Responses API with *items* as its output."""
+    about = {"id": "resp_1", "object": "response", "created_at": 1, "model": "gpt-served", "status": "completed"}
+    settings = {"tools": [], "tool_choice": "auto", "parallel_tool_calls": True, "temperature": 0.3}
+    return {**about, **settings, "output": list(items), "usage": USAGE, **fields}
+
+
+def chat_choice(name: str, told: dict[str, Any], finish: str | None) -> dict[str, Any]:
+    choice = {"index": 0, name: told, "finish_reason": finish}
+    return {"id": "chat_1", "created": 1, "model": "gpt-served", "choices": [choice]}
+
+
+def chat(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a chat completion with *message*."""
+    usage = {"prompt_tokens": 20, "completion_tokens": 7, "total_tokens": 27}
+    told = chat_choice("message", {"role": "assistant", "content": None, **message}, "stop")
+    return {**told, "object": "chat.completion", "usage": usage}
+
+
+def chat_stream(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the same as the items of a stream."""
+    chunks = [chat_choice("delta", {"role": "assistant", **message}, None), chat_choice("delta", {}, "stop")]
+    return [{**chunk, "object": "chat.completion.chunk"} for chunk in chunks]
+
+
+def generations(trace: Trace) -> list[ObservationData]:
+    return [o for o in trace.observations if o.type is ObservationType.GENERATION]
+
+
+@streamed_or_not
+async def test_a_chat_completion_reads_the_same_streamed(serving, streamed):
+    """The SDK tells of a streamed one as a whole response; the agent's answer is in it all the same."""
+    function = {"name": "add", "arguments": '{"a": 1}'}
+    calls = {"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]}
+    told = chat_stream if streamed else chat
+    client = serving((200, told(calls)), (200, told({"content": "It is 3."})))
+    agent = Agent(name="A", model=OpenAIChatCompletionsModel("gpt-4o", client), tools=[add])
+
+    with recorded() as captured:
+        await run(agent, streamed=streamed)
+
+    (trace,) = captured.traces()
+    calling, saying = generations(trace)
+    assert (trace.output, trace.observations[1].output, saying.output) == ("It is 3.", "It is 3.", "It is 3.")
+    (call,) = calling.output
+    assert call.get("name") == "add" or call["tool_calls"][0]["function"]["name"] == "add"
+    assert None not in call.values()
+
+
+@pytest.mark.parametrize(
+    "items",
+    [(THOUGHT, says("Go to Rome.")), (SEARCHED, says("Go to ", "Rome.")), (says("Go to Rome."),)],
+    ids=["reasoning", "hosted tool, two parts", "words alone"],
+)
+async def test_the_answer_is_what_the_last_message_says(serving, items):
+    """Whatever stands beside it: a model that thinks, or searches, first answers like one that does not."""
+    with recorded() as captured:
+        await run(Agent(name="A", model=OpenAIResponsesModel("gpt-5", serving((200, response(*items))))))
+
+    (trace,) = captured.traces()
+    assert (trace.output, trace.observations[1].output) == ("Go to Rome.", "Go to Rome.")
+    output = generations(trace)[0].output
+    assert output == "Go to Rome." if len(items) == 1 else output[-1] == {"role": "assistant", "content": "Go to Rome."}
+
+
+async def test_what_an_answer_cites_is_kept(serving):
+    """The words are still the agent's answer."""
+    with recorded() as captured:
+        client = serving((200, response(says("Go to Rome.", citing=(CITED,)))))
+        await run(Agent(name="A", model=OpenAIResponsesModel("gpt-5", client)))
+
+    (trace,) = captured.traces()
+    (message,) = generations(trace)[0].output
+    assert (message["content"], message["annotations"], trace.output) == ("Go to Rome.", [CITED], "Go to Rome.")
+
+
+@streamed_or_not
+@pytest.mark.parametrize("model_class", [OpenAIResponsesModel, OpenAIChatCompletionsModel])
+async def test_a_model_call_that_fails_says_what_was_asked(serving, model_class, streamed):
+    """The SDK tells of a response only when there is one."""
+    client = serving((500, {"error": {"message": "down"}}))
+    with recorded() as captured, pytest.raises(Exception, match="down"):
+        await run(Agent(name="A", instructions="Be brief.", model=model_class("gpt-5", client)), streamed=streamed)
+
+    (trace,) = captured.traces()
+    (asked,) = generations(trace)
+    assert asked.input == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
+    assert (asked.status, asked.model, trace.input) == ("error", "gpt-5", "hi")
+
+
+@streamed_or_not
+async def test_a_model_call_that_fails_says_nothing_without_sensitive_data(serving, streamed):
+    """What was asked is among what is to be kept out."""
+    client = serving((500, {"error": {"message": "down"}}))
+    config = RunConfig(trace_include_sensitive_data=False)
+    with recorded() as captured, pytest.raises(Exception, match="down"):
+        await run(Agent(name="A", model=OpenAIResponsesModel("gpt-5", client)), streamed=streamed, run_config=config)
+
+    (trace,) = captured.traces()
+    assert {o.input for o in trace.observations} == {None}
+
+
+FAILED = response(status="failed", error={"code": "server_error", "message": "it broke"})
+
+
+@pytest.mark.parametrize(
+    "event",
+    [{"type": "response.failed", "response": FAILED}, {"type": "response.in_progress", "response": response()}],
+    ids=["fails", "breaks off"],
+)
+async def test_a_stream_without_a_final_response_is_an_error(serving, event):
+    """Neither whoever closes it then, nor the SDK's silence, makes another ending of it."""
+    client = serving((200, [{"sequence_number": 0, **event}]))
+    with recorded() as captured, pytest.raises(Exception, match=r"it broke|final response"):
+        await run(Agent(name="A", model=OpenAIResponsesModel("gpt-5", client)), streamed=True)
+
+    (trace,) = captured.traces()
+    assert [o.status for o in trace.observations] == ["error"] * 3
+    assert generations(trace)[0].input == [{"role": "user", "content": "hi"}]
+
+
+class Own(Model):
+    """A model of the user's own, with a span that it says no error on, or with none."""
+
+    def __init__(self, *answers: Any, has_span: bool = True) -> None:
+        self.answers = list(answers)
+        self.has_span = has_span
+
+    async def get_response(
+        self,
+        system_instructions: str | None,
+        input: Any,
+        model_settings: Any,
+        tools: Any,
+        output_schema: Any,
+        handoffs: Any,
+        tracing: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> ModelResponse:
+        with generation_span(model="own", disabled=not self.has_span or tracing.is_disabled()):
+            answer = self.answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return ModelResponse(output=[answer], usage=Usage(), response_id=None)
+
+    def stream_response(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+
+CALL = ResponseFunctionToolCall(call_id="c", name="add", arguments='{"a": 1}', type="function_call")
+
+
+async def test_a_models_own_error_is_withheld_where_its_span_does_not_say():
+    """The setting is among the arguments of the call (thread 43)."""
+    config = RunConfig(trace_include_sensitive_data=False)
+    with recorded() as captured, pytest.raises(ValueError, match="hunter2"):
+        await run(Agent(name="A", model=Own(ValueError("hunter2"))), run_config=config)
+
+    assert "hunter2" not in str(list(captured.storage.read()))
+    assert {o.metadata["error_type"] for o in captured.traces()[0].observations} == {"ValueError"}
+
+
+async def test_what_a_guardrail_raises_after_a_model_call_is_withheld():
+    """By then it is known that texts are to be left out (thread 43)."""
+
+    @output_guardrail
+    async def broken(ctx: Any, agent: Any, said: Any) -> Any:
+        raise ValueError("hunter2")
+
+    config = RunConfig(trace_include_sensitive_data=False)
+    with recorded() as captured, pytest.raises(ValueError, match="hunter2"):
+        await run(agent_of(Says("hunter2"), output_guardrails=[broken]), run_config=config)
+
+    assert "hunter2" not in str(list(captured.storage.read()))
+
+
+async def test_a_tools_answer_is_not_the_agents_where_a_model_is_asked_again_in_silence():
+    """What a model without spans says is not known, and nothing else stands in its place."""
+    if not hasattr(tracing, "turn_span"):
+        pytest.skip("this SDK does not tell of turns")
+    told = ResponseOutputMessage.model_validate(says("It is 3."))
+    with recorded() as captured:
+        answer = await run(Agent(name="A", model=Own(CALL, told, has_span=False), tools=[add]))
+
+    (trace,) = captured.traces()
+    assert (answer, trace.output, trace.observations[1].output) == ("It is 3.", None, None)
