@@ -21,6 +21,7 @@ from fluxloop.bridge import NOTHING, Claimable, Entry, default, status_of
 from . import events, interrupts, payloads
 from .in_place import DONE, in_place
 from .ledgers import ledger_of
+from .lost import watch, weakly
 from .runs import AGENT_EDGES, CHAIN, NO_MARKS, Run, key_of, marks_of, name_of
 from .tokens import TokenNotes
 
@@ -31,8 +32,8 @@ KINDS = {
 }
 """What a run is by its event; of chains see `FluxLoopCallbackHandler.kind_of`."""
 
-Speaking: TypeAlias = tuple[UUID, Callable[[object, object], None]]
-"""A run that streams, and what notes its tokens."""
+Speaking: TypeAlias = tuple[Callable[[], object], Callable[[object, object], None]]
+"""What gives the id of a run that streams, and what notes its tokens."""
 
 CALLERS = frozenset({"langchain_core"})
 """What calls the function of a tool; a function that is called by another is a helper of that one's."""
@@ -54,13 +55,15 @@ def _starts(event: str, read: events.StartReader) -> Any:
     ) -> Any:
         key = getattr(run_id, "int", run_id)  # `key_of`, without the calls
         above = self.ledger.entries.get(getattr(parent_run_id, "int", parent_run_id)) if parent_run_id else None
+        # A chain inside another needs none, as those tell every end, and end what is below them.
+        watched = watch(run_id, key, self.ledger) if above is None or event != "chain" else None
         try:
             name = extra.get("name") or name_of(serialized, event)
             marks = marks_of(tuple(tags)) if tags else NO_MARKS
-            self.begin(Run(self, event, run_id, key, name, given, marks, metadata or {}, extra, above), read)
+            self.begin(Run(self, event, key, name, given, marks, metadata or {}, extra, above, watched), read)
         except Exception as exc:  # what we cannot read must not cost what is below its place in the tree
             self.client.broke("beginning it", exc)
-            unread = Run(self, event, run_id, key, event, None, NO_MARKS, {}, {}, above)
+            unread = Run(self, event, key, event, None, NO_MARKS, {}, {}, above, watched)
             self.ledger.start(key, KINDS.get(event, CHAIN), event, parent=above, about=unread)
         return DONE
 
@@ -164,7 +167,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         """Note a token, or a list of content blocks."""
         try:
             speaking = self._speaking
-            if speaking is None or speaking[0] is not run_id:
+            if speaking is None or speaking[0]() is not run_id:
                 speaking = self._speaker(run_id, parent_run_id, tags)
             speaking[1](token, chunk)
         except Exception as exc:
@@ -320,7 +323,8 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         elif (parent_id is None or above is not None) and (id(self.ledger), key) not in _missed:
             _missed.append((id(self.ledger), key))
             marks = marks_of(tuple(tags)) if tags else NO_MARKS
-            self.begin(Run(self, "model", run_id, key, "model", NOTHING, marks, {}, {}, above), events.same)
+            watched = watch(run_id, key, self.ledger)
+            self.begin(Run(self, "model", key, "model", NOTHING, marks, {}, {}, above, watched), events.same)
         return self.ledger.entries.get(key)
 
     def _speaker(self, run_id: UUID, parent_id: UUID | None, tags: list[str] | None) -> Speaking:
@@ -331,8 +335,8 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             if entry.notes is None:
                 entry.notes = TokenNotes(entry.observation)
             note = entry.notes.note
-        self._speaking = run_id, note
-        return self._speaking
+        self._speaking = speaking = weakly(run_id), note
+        return speaking
 
 
 BaseTracer.register(FluxLoopCallbackHandler)  # what a LangGraph node's TracePolicy shapes, it shapes for tracers only

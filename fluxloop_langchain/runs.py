@@ -16,6 +16,8 @@ from uuid import UUID
 from fluxloop import ObservationType
 from fluxloop.bridge import Entry
 
+from .lost import Watch
+
 CHAIN, AGENT = ObservationType.CHAIN, ObservationType.AGENT
 
 HIDDEN = "langsmith:hidden"
@@ -91,9 +93,8 @@ class Run:
     """Who was told; another handler that is told as well leaves it alone."""
     event: str
     """``chain``, ``model``, ``tool`` or ``retriever``."""
-    id: UUID
     key: Hashable
-    """By which the ledger has it, see `key_of`."""
+    """By which the ledger has it, see `key_of`; its id itself is not kept, see `fluxloop_langchain.lost`."""
     name: str
     """What it was called by its user, or else its class."""
     given: Any
@@ -104,6 +105,8 @@ class Run:
     """The rest of what the event said, such as ``invocation_params``."""
     above: Entry | None
     """Its parent; None where we never saw that begin."""
+    watch: Watch = None
+    """Ends it where nobody else does."""
     is_streamed: bool = False
     """Whether its input is still to come."""
     model: str | None = None
@@ -174,7 +177,7 @@ class Run:
 
     def facts(self) -> dict[str, Any]:
         """Return what is noted about it: its id, the user's metadata and tags, its attempt or node if it is one."""
-        facts: dict[str, Any] = {"run_id": self.id}
+        facts: dict[str, Any] = {"run_id": id_of(self.key)}
         metadata, marks = self.metadata, self.marks
         if metadata:
             own, of_node = names_in(tuple(metadata))
@@ -209,6 +212,18 @@ class Run:
 def key_of(run_id: Any) -> Hashable:
     """Return the number of a run's id, as looking a UUID up runs Python code; an id of another kind as it is."""
     return getattr(run_id, "int", run_id)  # type: ignore[no-any-return]
+
+
+def id_of(key: Hashable) -> object:
+    """Return the id of which *key* is the number: a new object, as the run's own is not to be held."""
+    if type(key) is not int:
+        return key
+    run_id = _new(UUID)
+    _set(run_id, "int", key)  # UUID(int=key) is twice as dear, for checking what we know
+    return run_id
+
+
+_new, _set = object.__new__, object.__setattr__
 
 
 def name_of(serialized: Any, event: str) -> str:

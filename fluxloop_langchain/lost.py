@@ -1,0 +1,39 @@
+"""
+Runs of whose end nobody is told: a model, tool or retriever that is cancelled, a stream that is left alone.
+
+LangChain tells the end of what returns or raises an ``Exception``; that a timeout ended a model's ``ainvoke`` it tells
+nobody. But each event brings the very object that is the run's id: once nobody holds that any more, none can come.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import TypeAlias
+from uuid import UUID
+from weakref import ReferenceType, ref
+
+from fluxloop import Status
+from fluxloop.bridge import Ledger
+
+Watch: TypeAlias = ReferenceType[UUID] | None
+"""Ends a run with its id, for as long as it is held itself."""
+
+
+def watch(run_id: object, key: Hashable, ledger: Ledger) -> Watch:
+    """Return what ends the run *key* in *ledger* once nobody holds *run_id*; None where it is no UUID."""
+    return ref(run_id, partial(_lost, ledger, key)) if type(run_id) is UUID else None
+
+
+def weakly(run_id: object) -> Callable[[], object]:
+    """Return what gives *run_id* as long as anybody else holds it."""
+    return ref(run_id) if type(run_id) is UUID else lambda: run_id
+
+
+def _lost(ledger: Ledger, key: Hashable, dead: object) -> None:
+    entry = ledger.entries.get(key)
+    if entry is None or sys.is_finalizing():  # what is open when the process ends, the journal tells
+        return
+    # LangChain itself tells when what it streams is cancelled; nobody tells when a consumer forgets its stream.
+    ledger.finish(entry, status=Status.CANCELLED if entry.notes is None else Status.ABANDONED)
