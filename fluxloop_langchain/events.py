@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from fluxloop import Status
-from fluxloop.bridge import NOTHING, Entry
+from fluxloop.bridge import NOTHING, Claimable, Entry
 
 from . import payloads
 from .runs import Run
@@ -46,6 +46,15 @@ def tool_given(run: Run) -> object:
     """A tool's arguments, or its text where it has no schema."""
     arguments = run.extra.get("inputs")
     return run.given if arguments is None else arguments
+
+
+def claimable(run: Run) -> Claimable:
+    """What tells the `fluxloop.tool` function that a tool calls that it is this very call."""
+    return Claimable(lambda: (run.name,), _CALLERS)
+
+
+_CALLERS = frozenset({"langchain_core"})
+"""What calls the function of a tool; a function that is called by another is a helper of that one's."""
 
 
 def same(run: Run) -> object:

@@ -16,27 +16,20 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.tracers.base import BaseTracer
 
 from fluxloop import FluxLoopClient, ObservationType, Status
-from fluxloop.bridge import NOTHING, Claimable, Entry, default, status_of
+from fluxloop.bridge import NOTHING, Entry, default, status_of
 
 from . import events, interrupts, payloads
 from .in_place import DONE, in_place
 from .ledgers import ledger_of
 from .lost import watch, weakly
-from .runs import AGENT_EDGES, CHAIN, NO_MARKS, Run, key_of, marks_of, name_of
+from .runs import AGENT_EDGES, CHAIN, KINDS, NO_MARKS, Run, key_of, marks_of, name_of
 from .tokens import TokenNotes
-
-KINDS = {
-    "model": ObservationType.GENERATION,
-    "tool": ObservationType.TOOL,
-    "retriever": ObservationType.RETRIEVAL,
-}
-"""What a run is by its event; of chains see `FluxLoopCallbackHandler.kind_of`."""
 
 Speaking: TypeAlias = tuple[Callable[[], object], Callable[[object, object], None]]
 """What gives the id of a run that streams, and what notes its tokens."""
 
-CALLERS = frozenset({"langchain_core"})
-"""What calls the function of a tool; a function that is called by another is a helper of that one's."""
+OF_ITS_RUNS = frozenset({"ledger", "_left_to_others", "_speaking"})
+"""Attributes of a handler that belong to the runs of this process, and not to its copies."""
 
 
 def _starts(event: str, read: events.StartReader) -> Any:
@@ -127,10 +120,21 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
     def __init__(self, *, show_all: bool = False, client: FluxLoopClient = default) -> None:
         self.show_all = show_all
         self.client = client
-        self.ledger = ledger_of(client)
+        self._join()
+
+    def _join(self) -> None:
+        self.ledger = ledger_of(self.client)
         self._left_to_others: set[Hashable] = set()
         self._speaking: Speaking | None = None
         """The run whose token came last, as the next one is most likely its."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes into a copy, or to another process: settings, and none of the runs that are open here."""
+        return {name: item for name, item in self.__dict__.items() if name not in OF_ITS_RUNS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._join()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(show_all={self.show_all})"
@@ -230,7 +234,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             given = NOTHING
         self.ledger.start(
             run.key,
-            self.kind_of(run),
+            run.kind(),
             run.name,
             parent=run.above,
             input=given,
@@ -238,7 +242,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             metadata=self.metadata_of(run),
             fields=events.model_fields(run) if run.event == "model" else None,
             trace=run.trace_options() if run.above is None else None,
-            claimable=Claimable(lambda: (run.name,), CALLERS) if run.event == "tool" else None,
+            claimable=events.claimable(run) if run.event == "tool" else None,
             about=run,
             started=run.started,
         )
@@ -294,10 +298,6 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
                 self.ledger.event(name, parent=key_of(run_id), input=read(what))
         except Exception as exc:
             self.client.broke("noting an event", exc)
-
-    def kind_of(self, run: Run) -> ObservationType:
-        """Return what *run* is recorded as."""
-        return run.kind() if run.event == "chain" else KINDS[run.event]
 
     def is_folded(self, run: Run) -> bool:
         """Whether *run* makes no observation, so that what is below it nests under what is above it."""

@@ -20,6 +20,13 @@ from .lost import Watch
 
 CHAIN, AGENT = ObservationType.CHAIN, ObservationType.AGENT
 
+KINDS = {
+    "model": ObservationType.GENERATION,
+    "tool": ObservationType.TOOL,
+    "retriever": ObservationType.RETRIEVAL,
+}
+"""What a run is recorded as by its event; of chains see `Run.kind`."""
+
 HIDDEN = "langsmith:hidden"
 """The tag by which LangChain and LangGraph mark what nobody wants to see."""
 
@@ -121,7 +128,9 @@ class Run:
     """For whoever overrides the handler."""
 
     def kind(self) -> ObservationType:
-        """Return AGENT for the run of an agent made by ``create_agent``, else CHAIN; no name makes an agent."""
+        """Return what it is recorded as: of chains those of ``create_agent`` as AGENT; no name makes an agent."""
+        if self.event != "chain":
+            return KINDS[self.event]
         if self.metadata.get(MARK) != OF_AGENT or self.node() is not None:
             return CHAIN
         agent = self.metadata.get("lc_agent_name")
