@@ -35,5 +35,6 @@ def _lost(ledger: Ledger, key: Hashable, dead: object) -> None:
     entry = ledger.entries.get(key)
     if entry is None or sys.is_finalizing():  # what is open when the process ends, the journal tells
         return
-    # LangChain itself tells when what it streams is cancelled; nobody tells when a consumer forgets its stream.
-    ledger.finish(entry, status=Status.CANCELLED if entry.notes is None else Status.ABANDONED)
+    # Of chains and streams LangChain tells whatever ends them, but that their consumer left them alone.
+    is_left = entry.notes is not None or entry.about.event == "chain"
+    ledger.finish(entry, status=Status.ABANDONED if is_left else Status.CANCELLED)

@@ -18,6 +18,10 @@ from scripted_models import ScriptedModel
 import fluxloop
 from fluxloop_langchain import FluxLoopCallbackHandler
 
+needs_version_3 = pytest.mark.skipif(
+    not hasattr(ScriptedModel, "stream_events"), reason="langchain-core 1.0 has no version 3 of its event streams"
+)
+
 begun = ContextVar[asyncio.Event]("begun")
 
 
@@ -111,9 +115,7 @@ async def test_a_server_whose_requests_run_out_of_time_does_not_grow(captured, c
     assert len(captured.traces()) == 20
 
 
-@pytest.mark.skipif(
-    not hasattr(ScriptedModel, "stream_events"), reason="langchain-core 1.0 has no version 3 of its event streams"
-)
+@needs_version_3
 def test_a_version_3_stream_that_is_left_is_abandoned(captured, config):
     """
     LangChain tells nobody that; the stream itself is gone then.
@@ -124,6 +126,20 @@ def test_a_version_3_stream_that_is_left_is_abandoned(captured, config):
     gc.collect()  # a stream holds itself
 
     assert captured.outline() == "GENERATION ScriptedModel [abandoned] -> 'Tigers'"
+
+
+@needs_version_3
+@pytest.mark.filterwarnings("ignore:.*v3.*")
+def test_a_graph_whose_version_3_stream_is_left_is_abandoned(captured, config):
+    """
+    With all that is open inside it.
+    """
+    graphs = pytest.importorskip("graphs", reason="needs langgraph")
+    for _ in graphs.steps().stream_events({"n": 1}, config, version="v3"):
+        break
+    gc.collect()
+
+    assert captured.outline().startswith("CHAIN LangGraph [abandoned]")
 
 
 def test_a_run_whose_id_is_held_is_open(captured):
