@@ -25,11 +25,8 @@ EndReader: TypeAlias = Callable[[Entry, Any, dict[str, Any]], Ending]
 
 def chain_given(run: Run) -> object:
     """What a chain was given; of a streamed one only its end event tells."""
-    given = run.given
-    if type(given) is dict and len(given) == 1 and type(text := given.get("input")) is str and not text:
-        run.is_streamed = True
-        return NOTHING
-    return given
+    run.is_streamed = run.is_fed()
+    return NOTHING if run.is_streamed else run.given
 
 
 def chat_given(run: Run) -> object:

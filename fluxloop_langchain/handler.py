@@ -48,7 +48,6 @@ def _starts(event: str, read: events.StartReader) -> Any:
     ) -> Any:
         key = getattr(run_id, "int", run_id)  # `key_of`, without the calls
         above = self.ledger.entries.get(getattr(parent_run_id, "int", parent_run_id)) if parent_run_id else None
-        # A chain inside another needs none, as those tell every end, and end what is below them.
         watched = watch(run_id, key, self.ledger) if above is None or event != "chain" else None
         try:
             name = extra.get("name") or name_of(serialized, event)
@@ -71,8 +70,8 @@ def _ends(read: events.EndReader, *, event: str = "") -> Any:
             entry = self.ledger.entries.get(getattr(run_id, "int", run_id))
             if entry is None and event == "model":
                 entry = self.missed(run_id, extra.get("parent_run_id"), extra.get("tags"))
-            elif entry is not None and entry.is_folded and isinstance(result, Exception):
-                entry = self.unfold(entry, result)
+            elif entry is not None and isinstance(result, Exception):
+                entry = self.failed(entry, result)
             if entry is not None and entry.about.handler is self:
                 ending = read(entry, result, extra) if entry.is_recorded else events.bare(result)
                 if entry.notes is not None:
@@ -282,10 +281,11 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         if entry is not None:
             self.ledger.rename(entry, ObservationType.AGENT, entry.about.name)
 
-    def unfold(self, entry: Entry, error: Exception) -> Entry | None:
-        """Record a folded run after all, if it is what failed: it ended with *error* and nothing ran inside it."""
-        run = entry.about
-        if run.handler is self and entry.below is None and status_of(error) is Status.ERROR:
+    def failed(self, entry: Entry, error: Exception) -> Entry | None:
+        """Record a folded run after all, if it is what *error* ended, and not what ran inside it or feeds it."""
+        run: Run = entry.about
+        is_its_own = run.fails_by_itself(error) and status_of(error) is Status.ERROR
+        if is_its_own and entry.is_folded and entry.below is None and run.handler is self:
             self.ledger.finish(entry)
             self._record(run, events.chain_given)
         return self.ledger.entries.get(run.key)

@@ -22,7 +22,11 @@ Watch: TypeAlias = ReferenceType[UUID] | None
 
 
 def watch(run_id: object, key: Hashable, ledger: Ledger) -> Watch:
-    """Return what ends the run *key* in *ledger* once nobody holds *run_id*; None where it is no UUID."""
+    """
+    Return what ends the run *key* in *ledger* once nobody holds *run_id*; None where it is no UUID.
+
+    A chain inside another run needs none: what ends it is told, or ends that as well.
+    """
     return ref(run_id, partial(_lost, ledger, key)) if type(run_id) is UUID else None
 
 

@@ -124,6 +124,8 @@ class Run:
     """The ids of what runs inside it ask a human; None where none does."""
     is_answer: bool = False
     """Whether it brings an answer, and that is not recorded yet."""
+    failure: int | None = None
+    """Which exception ended the last run inside it that failed; its number, as the exception holds on to much."""
     more: Any = None
     """For whoever overrides the handler."""
 
@@ -183,6 +185,20 @@ class Run:
         known = above.metadata if own and (above := self.inherited()) is not None else {}
         # What is inherited is the very same object; comparing would run code of the user's.
         return {name: item for name in own if known.get(name, known) is not (item := self.metadata[name])}
+
+    def is_fed(self) -> bool:
+        """Whether it reads a stream, so that its input is still to come."""
+        given = self.given
+        return type(given) is dict and len(given) == 1 and type(text := given.get("input")) is str and not text
+
+    def fails_by_itself(self, error: Exception) -> bool:
+        """Note that *error* ends it; return whether that is not just handed on from the run whose stream it reads."""
+        if self.above is None:
+            return True
+        around: Run = self.above.about
+        is_handed_on = around.failure == id(error) and self.is_fed()
+        around.failure = id(error)
+        return not is_handed_on
 
     def facts(self) -> dict[str, Any]:
         """Return what is noted about it: its id, the user's metadata and tags, its attempt or node if it is one."""
