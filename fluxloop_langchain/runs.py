@@ -143,7 +143,7 @@ class Run:
 
     def is_plumbing(self) -> bool:
         """Whether it is hidden by its framework, or only connects others and nobody gave it a name."""
-        if self.marks.is_hidden:
+        if self.marks.is_hidden and (self.event == "chain" or not self.inherits_hiding()):
             return True
         if self.above is None or self.event != "chain":
             return False
@@ -155,6 +155,10 @@ class Run:
         if name in AGENT_EDGES:
             return self.is_agent_edge()
         return "<" in name and name[: name.index("<")] in PLUMBING
+
+    def inherits_hiding(self) -> bool:
+        """Whether it is marked as hidden only because what it runs in is, as tags go down to all that runs there."""
+        return self.above is not None and self.above.about.marks.is_hidden
 
     def is_agent_edge(self) -> bool:
         """Whether the graph this runs in is an agent made by an older ``create_agent``."""
