@@ -284,8 +284,8 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
     def failed(self, entry: Entry, error: Exception) -> Entry | None:
         """Record a folded run after all, if it is what *error* ended, and not what ran inside it or feeds it."""
         run: Run = entry.about
-        is_its_own = run.fails_by_itself(error) and status_of(error) is Status.ERROR
-        if is_its_own and entry.is_folded and entry.below is None and run.handler is self:
+        is_its_own = run.handler is self and run.fails_by_itself(error) and status_of(error) is Status.ERROR
+        if is_its_own and entry.is_folded and entry.below is None:
             self.ledger.finish(entry)
             self._record(run, events.chain_given)
         return self.ledger.entries.get(run.key)
