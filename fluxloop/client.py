@@ -224,6 +224,10 @@ class FluxLoopClient(Instruments):
         self._recorder.storage.close()
         return flushed
 
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return itself: what is copied with all that it holds goes on recording here."""
+        return self
+
     def close(self) -> None:
         """As `shutdown`, without waiting longer than the storage does by itself."""
         self.shutdown()
@@ -258,6 +262,10 @@ class _DefaultClient(FluxLoopClient):
     """The one behind the functions of the package; its decorators join whatever trace is open."""
 
     is_default = True
+
+    def __reduce__(self) -> str:
+        """Copied or pickled, it is the one of the process it comes to; this is the name it has there."""
+        return "default"
 
 
 default = _DefaultClient()

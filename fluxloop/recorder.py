@@ -48,7 +48,7 @@ class Counts:
     def __init__(self) -> None:
         self.troubles = Troubles()
         self.written = Tally()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what is collected in the middle may be recorded, and counted
         self._of = dict.fromkeys(("failed", "dropped", "truncated", "redacted", "sampled_out"), 0)
 
     def add(self, what: str, number: int = 1) -> None:

@@ -54,7 +54,7 @@ class Troubles:
     """The causes met so far: the first of each is logged, and all are remembered (up to a bound)."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what is collected in the middle may be recorded, and fail
         self._said: dict[str, str] = {}
 
     def say(self, cause: str, message: str, *, exc_info: bool = False) -> None:

@@ -56,7 +56,7 @@ class OpenTrace:
         self.day = utc_text(self.start_ns)[:10].replace("-", "")
         self.numbers = count()
         self.usage: dict[str, int] = {}
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # what is collected in the middle may end an observation
         self.by_hand: dict[str, ManualObservation] = {}
         self.context = FluxLoopContext(self)
 

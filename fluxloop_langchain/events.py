@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from fluxloop import Status
-from fluxloop.bridge import NOTHING, Entry
+from fluxloop.bridge import NOTHING, Claimable, Entry
 
 from . import payloads
 from .runs import Run
@@ -25,11 +25,8 @@ EndReader: TypeAlias = Callable[[Entry, Any, dict[str, Any]], Ending]
 
 def chain_given(run: Run) -> object:
     """What a chain was given; of a streamed one only its end event tells."""
-    given = run.given
-    if type(given) is dict and len(given) == 1 and type(text := given.get("input")) is str and not text:
-        run.is_streamed = True
-        return NOTHING
-    return given
+    run.is_streamed = run.is_fed()
+    return NOTHING if run.is_streamed else run.given
 
 
 def chat_given(run: Run) -> object:
@@ -46,6 +43,15 @@ def tool_given(run: Run) -> object:
     """A tool's arguments, or its text where it has no schema."""
     arguments = run.extra.get("inputs")
     return run.given if arguments is None else arguments
+
+
+def claimable(run: Run) -> Claimable:
+    """What tells the `fluxloop.tool` function that a tool calls that it is this very call."""
+    return Claimable(lambda: (run.name,), _CALLERS)
+
+
+_CALLERS = frozenset({"langchain_core"})
+"""What calls the function of a tool; a function that is called by another is a helper of that one's."""
 
 
 def same(run: Run) -> object:

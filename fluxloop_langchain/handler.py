@@ -16,26 +16,20 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.tracers.base import BaseTracer
 
 from fluxloop import FluxLoopClient, ObservationType, Status
-from fluxloop.bridge import NOTHING, Claimable, Entry, default, status_of
+from fluxloop.bridge import NOTHING, Entry, default, status_of
 
 from . import events, interrupts, payloads
 from .in_place import DONE, in_place
 from .ledgers import ledger_of
-from .runs import AGENT_EDGES, CHAIN, NO_MARKS, Run, key_of, marks_of, name_of
+from .lost import watch, weakly
+from .runs import AGENT_EDGES, CHAIN, KINDS, NO_MARKS, Run, key_of, marks_of, name_of
 from .tokens import TokenNotes
 
-KINDS = {
-    "model": ObservationType.GENERATION,
-    "tool": ObservationType.TOOL,
-    "retriever": ObservationType.RETRIEVAL,
-}
-"""What a run is by its event; of chains see `FluxLoopCallbackHandler.kind_of`."""
+Speaking: TypeAlias = tuple[Callable[[], object], Callable[[object, object], None]]
+"""What gives the id of a run that streams, and what notes its tokens."""
 
-Speaking: TypeAlias = tuple[UUID, Callable[[object, object], None]]
-"""A run that streams, and what notes its tokens."""
-
-CALLERS = frozenset({"langchain_core"})
-"""What calls the function of a tool; a function that is called by another is a helper of that one's."""
+OF_ITS_RUNS = frozenset({"ledger", "_left_to_others", "_speaking"})
+"""Attributes of a handler that belong to the runs of this process, and not to its copies."""
 
 
 def _starts(event: str, read: events.StartReader) -> Any:
@@ -54,13 +48,14 @@ def _starts(event: str, read: events.StartReader) -> Any:
     ) -> Any:
         key = getattr(run_id, "int", run_id)  # `key_of`, without the calls
         above = self.ledger.entries.get(getattr(parent_run_id, "int", parent_run_id)) if parent_run_id else None
+        watched = watch(run_id, key, self.ledger) if above is None or event != "chain" else None
         try:
             name = extra.get("name") or name_of(serialized, event)
             marks = marks_of(tuple(tags)) if tags else NO_MARKS
-            self.begin(Run(self, event, run_id, key, name, given, marks, metadata or {}, extra, above), read)
+            self.begin(Run(self, event, key, name, given, marks, metadata or {}, extra, above, watched), read)
         except Exception as exc:  # what we cannot read must not cost what is below its place in the tree
             self.client.broke("beginning it", exc)
-            unread = Run(self, event, run_id, key, event, None, NO_MARKS, {}, {}, above)
+            unread = Run(self, event, key, event, None, NO_MARKS, {}, {}, above, watched)
             self.ledger.start(key, KINDS.get(event, CHAIN), event, parent=above, about=unread)
         return DONE
 
@@ -75,8 +70,8 @@ def _ends(read: events.EndReader, *, event: str = "") -> Any:
             entry = self.ledger.entries.get(getattr(run_id, "int", run_id))
             if entry is None and event == "model":
                 entry = self.missed(run_id, extra.get("parent_run_id"), extra.get("tags"))
-            elif entry is not None and entry.is_folded and isinstance(result, Exception):
-                entry = self.unfold(entry, result)
+            elif entry is not None and isinstance(result, Exception):
+                entry = self.failed(entry, result)
             if entry is not None and entry.about.handler is self:
                 ending = read(entry, result, extra) if entry.is_recorded else events.bare(result)
                 if entry.notes is not None:
@@ -124,10 +119,21 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
     def __init__(self, *, show_all: bool = False, client: FluxLoopClient = default) -> None:
         self.show_all = show_all
         self.client = client
-        self.ledger = ledger_of(client)
+        self._join()
+
+    def _join(self) -> None:
+        self.ledger = ledger_of(self.client)
         self._left_to_others: set[Hashable] = set()
         self._speaking: Speaking | None = None
         """The run whose token came last, as the next one is most likely its."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes into a copy, or to another process: settings, and none of the runs that are open here."""
+        return {name: item for name, item in self.__dict__.items() if name not in OF_ITS_RUNS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._join()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(show_all={self.show_all})"
@@ -164,7 +170,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         """Note a token, or a list of content blocks."""
         try:
             speaking = self._speaking
-            if speaking is None or speaking[0] is not run_id:
+            if speaking is None or speaking[0]() is not run_id:
                 speaking = self._speaker(run_id, parent_run_id, tags)
             speaking[1](token, chunk)
         except Exception as exc:
@@ -227,7 +233,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             given = NOTHING
         self.ledger.start(
             run.key,
-            self.kind_of(run),
+            run.kind(),
             run.name,
             parent=run.above,
             input=given,
@@ -235,7 +241,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             metadata=self.metadata_of(run),
             fields=events.model_fields(run) if run.event == "model" else None,
             trace=run.trace_options() if run.above is None else None,
-            claimable=Claimable(lambda: (run.name,), CALLERS) if run.event == "tool" else None,
+            claimable=events.claimable(run) if run.event == "tool" else None,
             about=run,
             started=run.started,
         )
@@ -275,10 +281,11 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         if entry is not None:
             self.ledger.rename(entry, ObservationType.AGENT, entry.about.name)
 
-    def unfold(self, entry: Entry, error: Exception) -> Entry | None:
-        """Record a folded run after all, if it is what failed: it ended with *error* and nothing ran inside it."""
-        run = entry.about
-        if run.handler is self and entry.below is None and status_of(error) is Status.ERROR:
+    def failed(self, entry: Entry, error: Exception) -> Entry | None:
+        """Record a folded run after all, if it is what *error* ended, and not what ran inside it or feeds it."""
+        run: Run = entry.about
+        is_its_own = run.handler is self and run.fails_by_itself(error) and status_of(error) is Status.ERROR
+        if is_its_own and entry.is_folded and entry.below is None:
             self.ledger.finish(entry)
             self._record(run, events.chain_given)
         return self.ledger.entries.get(run.key)
@@ -291,10 +298,6 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
                 self.ledger.event(name, parent=key_of(run_id), input=read(what))
         except Exception as exc:
             self.client.broke("noting an event", exc)
-
-    def kind_of(self, run: Run) -> ObservationType:
-        """Return what *run* is recorded as."""
-        return run.kind() if run.event == "chain" else KINDS[run.event]
 
     def is_folded(self, run: Run) -> bool:
         """Whether *run* makes no observation, so that what is below it nests under what is above it."""
@@ -320,7 +323,8 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         elif (parent_id is None or above is not None) and (id(self.ledger), key) not in _missed:
             _missed.append((id(self.ledger), key))
             marks = marks_of(tuple(tags)) if tags else NO_MARKS
-            self.begin(Run(self, "model", run_id, key, "model", NOTHING, marks, {}, {}, above), events.same)
+            watched = watch(run_id, key, self.ledger)
+            self.begin(Run(self, "model", key, "model", NOTHING, marks, {}, {}, above, watched), events.same)
         return self.ledger.entries.get(key)
 
     def _speaker(self, run_id: UUID, parent_id: UUID | None, tags: list[str] | None) -> Speaking:
@@ -331,8 +335,8 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             if entry.notes is None:
                 entry.notes = TokenNotes(entry.observation)
             note = entry.notes.note
-        self._speaking = run_id, note
-        return self._speaking
+        self._speaking = speaking = weakly(run_id), note
+        return speaking
 
 
 BaseTracer.register(FluxLoopCallbackHandler)  # what a LangGraph node's TracePolicy shapes, it shapes for tracers only

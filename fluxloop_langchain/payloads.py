@@ -13,6 +13,7 @@ from typing import Any
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
+from langchain_core.runnables import AddableDict
 
 from fluxloop.bridge import read_facts
 
@@ -29,7 +30,13 @@ ROLES = {
 
 _ANSWER = ("tool_calls", "invalid_tool_calls")
 _RESULT = ("tool_call_id", "artifact", "status")
-SAYS = {"ai": _ANSWER, "AIMessageChunk": _ANSWER, "tool": _RESULT, "ToolMessageChunk": _RESULT}
+SAYS = {
+    "ai": _ANSWER,
+    "AIMessageChunk": _ANSWER,
+    "tool": _RESULT,
+    "ToolMessageChunk": _RESULT,
+    "remove": ("id",),
+}
 """What messages of a type say beside role, content and name."""
 
 PARAMETERS = frozenset(
@@ -48,9 +55,13 @@ SCORES = ("score", "relevance_score", "similarity_score", "_score")
 
 def readable(value: Any) -> object:
     """Return *value* with the messages, prompts and documents at its top, in a list or in a dict, as plain data."""
-    if type(value) is dict:
+    if type(value) in _DICTS:
         return {name: _part(item) for name, item in value.copy().items()}
     return _part(value)
+
+
+_DICTS: frozenset[type] = frozenset((dict, AddableDict))
+"""What chains take and give; a streamed one puts its output together in LangChain's own kind."""
 
 
 def _part(value: Any) -> object:

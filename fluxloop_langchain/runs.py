@@ -16,7 +16,16 @@ from uuid import UUID
 from fluxloop import ObservationType
 from fluxloop.bridge import Entry
 
+from .lost import Watch
+
 CHAIN, AGENT = ObservationType.CHAIN, ObservationType.AGENT
+
+KINDS = {
+    "model": ObservationType.GENERATION,
+    "tool": ObservationType.TOOL,
+    "retriever": ObservationType.RETRIEVAL,
+}
+"""What a run is recorded as by its event; of chains see `Run.kind`."""
 
 HIDDEN = "langsmith:hidden"
 """The tag by which LangChain and LangGraph mark what nobody wants to see."""
@@ -91,9 +100,8 @@ class Run:
     """Who was told; another handler that is told as well leaves it alone."""
     event: str
     """``chain``, ``model``, ``tool`` or ``retriever``."""
-    id: UUID
     key: Hashable
-    """By which the ledger has it, see `key_of`."""
+    """By which the ledger has it, see `key_of`; its id itself is not kept, see `fluxloop_langchain.lost`."""
     name: str
     """What it was called by its user, or else its class."""
     given: Any
@@ -104,6 +112,8 @@ class Run:
     """The rest of what the event said, such as ``invocation_params``."""
     above: Entry | None
     """Its parent; None where we never saw that begin."""
+    watch: Watch = None
+    """Ends it where nobody else does."""
     is_streamed: bool = False
     """Whether its input is still to come."""
     model: str | None = None
@@ -114,11 +124,15 @@ class Run:
     """The ids of what runs inside it ask a human; None where none does."""
     is_answer: bool = False
     """Whether it brings an answer, and that is not recorded yet."""
+    failure: int | None = None
+    """Which exception ended the last run inside it that failed; its number, as the exception holds on to much."""
     more: Any = None
     """For whoever overrides the handler."""
 
     def kind(self) -> ObservationType:
-        """Return AGENT for the run of an agent made by ``create_agent``, else CHAIN; no name makes an agent."""
+        """Return what it is recorded as: of chains those of ``create_agent`` as AGENT; no name makes an agent."""
+        if self.event != "chain":
+            return KINDS[self.event]
         if self.metadata.get(MARK) != OF_AGENT or self.node() is not None:
             return CHAIN
         agent = self.metadata.get("lc_agent_name")
@@ -129,7 +143,7 @@ class Run:
 
     def is_plumbing(self) -> bool:
         """Whether it is hidden by its framework, or only connects others and nobody gave it a name."""
-        if self.marks.is_hidden:
+        if self.marks.is_hidden and (self.event == "chain" or not self.inherits_hiding()):
             return True
         if self.above is None or self.event != "chain":
             return False
@@ -141,6 +155,10 @@ class Run:
         if name in AGENT_EDGES:
             return self.is_agent_edge()
         return "<" in name and name[: name.index("<")] in PLUMBING
+
+    def inherits_hiding(self) -> bool:
+        """Whether it is marked as hidden only because what it runs in is, as tags go down to all that runs there."""
+        return self.above is not None and self.above.about.marks.is_hidden
 
     def is_agent_edge(self) -> bool:
         """Whether the graph this runs in is an agent made by an older ``create_agent``."""
@@ -172,9 +190,23 @@ class Run:
         # What is inherited is the very same object; comparing would run code of the user's.
         return {name: item for name in own if known.get(name, known) is not (item := self.metadata[name])}
 
+    def is_fed(self) -> bool:
+        """Whether it reads a stream, so that its input is still to come."""
+        given = self.given
+        return type(given) is dict and len(given) == 1 and type(text := given.get("input")) is str and not text
+
+    def fails_by_itself(self, error: Exception) -> bool:
+        """Note that *error* ends it; return whether that is not just handed on from the run whose stream it reads."""
+        if self.above is None:
+            return True
+        around: Run = self.above.about
+        is_handed_on = around.failure == id(error) and self.is_fed()
+        around.failure = id(error)
+        return not is_handed_on
+
     def facts(self) -> dict[str, Any]:
         """Return what is noted about it: its id, the user's metadata and tags, its attempt or node if it is one."""
-        facts: dict[str, Any] = {"run_id": self.id}
+        facts: dict[str, Any] = {"run_id": id_of(self.key)}
         metadata, marks = self.metadata, self.marks
         if metadata:
             own, of_node = names_in(tuple(metadata))
@@ -209,6 +241,18 @@ class Run:
 def key_of(run_id: Any) -> Hashable:
     """Return the number of a run's id, as looking a UUID up runs Python code; an id of another kind as it is."""
     return getattr(run_id, "int", run_id)  # type: ignore[no-any-return]
+
+
+def id_of(key: Hashable) -> object:
+    """Return the id of which *key* is the number: a new object, as the run's own is not to be held."""
+    if type(key) is not int:
+        return key
+    run_id = _new(UUID)
+    _set(run_id, "int", key)  # UUID(int=key) is twice as dear, for checking what we know
+    return run_id
+
+
+_new, _set = object.__new__, object.__setattr__
 
 
 def name_of(serialized: Any, event: str) -> str:

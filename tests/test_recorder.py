@@ -200,3 +200,17 @@ def test_order_is_the_order_of_beginnings():
 
     assert [o.output for o in captured.traces()[0].observations[1:]] == [0, 1, 2, 3, 4]
     assert [o.seq for o in captured.traces()[0].observations] == list(range(6))
+
+
+def test_what_is_collected_in_the_middle_of_our_work_does_not_wait_for_it():
+    """
+    A stream or run that ends as garbage is recorded wherever the collector happens to run, also under our own locks.
+    """
+    client = fluxloop.FluxLoopClient(storage=MemoryStorage())
+    trace = client.open_trace("trace")
+    assert trace is not None
+
+    for lock in (trace.lock, client._counts._lock, client._counts.troubles._lock):
+        with lock:
+            assert lock.acquire(blocking=False)
+            lock.release()

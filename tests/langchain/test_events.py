@@ -11,10 +11,11 @@ from uuid import uuid4
 import pytest
 from langchain_core.agents import AgentAction, AgentFinish
 from langchain_core.documents import Document
-from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, RemoveMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, Generation, LLMResult
 from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
-from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables import RunnableLambda, RunnableParallel
+from scripted_models import ScriptedModel
 from tenacity import Retrying, stop_after_attempt, wait_none
 
 import fluxloop
@@ -136,6 +137,19 @@ def test_prompts_and_messages_in_any_place_are_plain_data(captured, config):
     assert trace.output == trace.input["messages"]
 
 
+def test_a_streamed_chain_says_the_same_as_one_that_is_invoked(captured, config):
+    """
+    It puts its output together in a dict of LangChain's own, which reads like any other.
+    """
+    chain = RunnableParallel(page=lambda _: [Document("text", id="7")], said=ScriptedModel(replies=["hi there"]))
+    chain.invoke("?", config)
+    list(chain.stream("?", config))
+    invoked, streamed = captured.traces()
+
+    assert streamed.output == invoked.output
+    assert streamed.output["said"] == {"role": "assistant", "content": "hi there"}
+
+
 @pytest.mark.parametrize(
     ("value", "plain"),
     [
@@ -153,6 +167,7 @@ def test_prompts_and_messages_in_any_place_are_plain_data(captured, config):
             {"role": "assistant", "content": "", "additional_kwargs": {"refusal": "no"}},
             id="extras",
         ),
+        pytest.param(RemoveMessage(id="m-1"), {"role": "remove", "content": "", "id": "m-1"}, id="removal"),
         pytest.param(b"bytes", b"bytes", id="other"),
     ],
 )

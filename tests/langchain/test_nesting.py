@@ -331,3 +331,33 @@ def test_an_agent_as_a_tool_of_an_agent(captured, config, is_async):
         "SPAN helper",
         "GENERATION ScriptedModel",
     ]
+
+
+def test_a_model_that_chooses_where_a_graph_starts_is_recorded(captured, config):
+    """
+    LangGraph hides the node it runs such code in, and the mark goes down to the model; its tokens count all the same.
+    """
+    graph = pytest.importorskip("langgraph.graph", reason="needs langgraph")
+    router = ScriptedModel(replies=["answer"])
+    builder = graph.StateGraph(graph.MessagesState)
+    builder.add_node("answer", lambda state: {"messages": ["yes"]})
+    builder.add_conditional_edges(graph.START, lambda state: router.invoke(state["messages"]).content, ["answer"])
+    builder.compile().invoke({"messages": ["Who?"]}, config)
+    (trace,) = captured.traces()
+
+    assert [(o.type.name, o.name) for o in trace.observations] == [
+        ("CHAIN", "LangGraph"),
+        ("GENERATION", "ScriptedModel"),
+        ("CHAIN", "answer"),
+    ]
+    assert trace.usage.total_tokens == 25
+
+
+def test_what_is_marked_as_hidden_itself_is_hidden(captured, config):
+    """
+    A model as well as a chain.
+    """
+    hidden = ScriptedModel(replies=["yes"]).with_config(tags=["langsmith:hidden"])
+    RunnableLambda(lambda given: hidden.invoke(given)).with_config(run_name="ask").invoke("Who?", config)
+
+    assert captured.outline() == "CHAIN ask -> {'role': 'assistant', 'content': 'yes'}"

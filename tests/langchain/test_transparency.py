@@ -6,15 +6,19 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.language_models import FakeListChatModel
 from langchain_core.output_parsers import JsonOutputParser, StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda, RunnableParallel, RunnablePassthrough
 from langchain_core.tools import tool
 from scripted_models import ScriptedCompletion, ScriptedModel
 
+import fluxloop
+from fluxloop.bridge import default
 from fluxloop_langchain import FluxLoopCallbackHandler
 
 PROMPT = ChatPromptTemplate.from_messages([("system", "Be brief."), ("user", "{question}")])
@@ -150,3 +154,27 @@ def test_the_handler_asks_for_nothing_special():
 
     assert (handler.run_inline, handler.raise_error) == (False, False)
     assert not any(getattr(handler, name) for name in dir(handler) if name.startswith("ignore_"))
+
+
+def test_what_the_handler_is_attached_to_can_still_be_copied_and_pickled(captured):
+    """
+    Copies record like the one they were made of; so does what another process unpickles.
+    """
+    handler = FluxLoopCallbackHandler(show_all=True)
+    chain = (PROMPT | FakeListChatModel(responses=["yes"])).with_config(callbacks=[handler], run_name="chain")
+    for copied in (copy.copy(chain), copy.deepcopy(chain), pickle.loads(pickle.dumps(chain))):
+        copied.invoke({"question": "?"})
+    unpickled = pickle.loads(pickle.dumps(handler))
+
+    assert [trace.name for trace in captured.traces()] == ["chain"] * 3
+    assert (unpickled.show_all, unpickled.ledger) == (True, handler.ledger)
+
+
+def test_a_copy_of_a_handler_keeps_its_client():
+    """
+    A client is where records go; there is no second one of it.
+    """
+    client = fluxloop.FluxLoopClient(storage=fluxloop.testing.MemoryStorage())
+
+    assert copy.deepcopy(FluxLoopCallbackHandler(client=client)).client is client
+    assert copy.deepcopy(default) is pickle.loads(pickle.dumps(default)) is default

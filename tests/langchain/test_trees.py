@@ -297,6 +297,34 @@ def test_what_the_user_says_about_a_run_is_on_it_once(captured, config):
     assert "order" not in generation.metadata
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_folded_step_that_only_hands_on_a_failure_stays_folded(captured, config, is_async):
+    """
+    In a stream the steps behind the one that fails are told its exception too.
+    """
+    chain = (
+        PROMPT | ScriptedModel(replies=["one two three"], breaks_after=2) | StrOutputParser() | RunnablePassthrough()
+    )
+
+    async def read():
+        return [piece async for piece in chain.astream(QUESTION, config)]
+
+    class Strict(StrOutputParser):
+        def parse(self, text):
+            raise ValueError("not this")
+
+    with pytest.raises(ConnectionError):
+        asyncio.run(read()) if is_async else list(chain.stream(QUESTION, config))
+    failing = ScriptedModel(replies=["yes"]) | Strict() | StrOutputParser()
+    with pytest.raises(ValueError, match="not this"):
+        list(failing.stream("Who?", config))
+
+    assert [[(o.name, o.status.value) for o in trace.observations] for trace in captured.traces()] == [
+        [("RunnableSequence", "error"), ("ScriptedModel", "error")],
+        [("RunnableSequence", "error"), ("ScriptedModel", "cancelled"), ("Strict", "error")],
+    ]
+
+
 @pytest.mark.parametrize("name", ["session_id", "thread_id", "conversation_id"])
 def test_a_conversation_named_in_the_metadata_is_the_session(captured, config, name):
     """

@@ -12,6 +12,7 @@ import graphs
 import pytest
 from graphs import THREAD
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import RunnableLambda
 from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.memory import InMemorySaver
@@ -450,6 +451,27 @@ async def test_a_handler_passed_anew_inside_a_node_finds_the_node(recorded, is_a
         "  CHAIN talk -> {'seen': ['good morning']}\n"
         "    GENERATION ScriptedModel -> {'role': 'assistant', 'content': 'good morning'}"
     )
+
+
+def test_a_folded_step_that_fails_is_recorded_with_a_handler_besides_too(recorded):
+    """
+    Both handlers are told of the failure; what the first hears does not make the second take it for handed on.
+    """
+
+    class Strict(StrOutputParser):
+        def parse(self, text):
+            raise ValueError("not this")
+
+    def node(state):
+        list((ScriptedModel(replies=["yes"]) | Strict() | StrOutputParser()).stream("Who?"))
+
+    builder = StateGraph(graphs.State)
+    builder.add_node("node", node)
+    builder.add_edge(START, "node")
+    with pytest.raises(ValueError, match="not this"):
+        wrap_graph(builder.compile()).invoke({"n": 1}, {"callbacks": [FluxLoopCallbackHandler()]})
+
+    assert [o.name for o in recorded.traces()[0].observations] == ["LangGraph", "node", "ScriptedModel", "Strict"]
 
 
 def test_other_peoples_handlers_hear_all_they_did(recorded):
