@@ -81,14 +81,15 @@ def _checkpoint_id(loop: Any) -> str | None:
 def waits(observation: OpenObservation, run: Run, told: Any, asked: Mapping[str, Asked], loop: Any) -> None:
     """Record what *run* waits for: an EVENT for each interrupt, or one where it was told to stop at a node."""
     place = place_of(run, told.checkpoint_id)
-    for one in told.interrupts:
+    interrupts = {one.id: one for one in told.interrupts}  # that of a @task is told for the task and for its caller
+    for one in interrupts.values():
         by = asked.get(one.id)
         about = {**place, "interrupt_id": one.id} | ({"langgraph_node": by.node} if by is not None else {})
         happened(by.observation if by is not None else observation, INTERRUPT, input=one.value, metadata=about)
-    if not told.interrupts:
+    if not interrupts:
         about = {**place, "when": told.status} | _next_nodes(told.status, loop)
         happened(observation, INTERRUPT, input=NOTHING, metadata=about)
-    asks = {"interrupt_ids": [one.id for one in told.interrupts]} if told.interrupts else {}
+    asks = {"interrupt_ids": [*interrupts]} if interrupts else {}
     observation.describe(**place, **asks)
     observation.trace.metadata["interrupted"] = place | asks
 

@@ -12,6 +12,7 @@ from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphInterrupt
+from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, Send, interrupt
 from scripted_models import ScriptedModel
@@ -252,6 +253,30 @@ def test_tools_of_an_agent_that_ask_at_once_are_each_told_apart(recorded):
     agent.invoke(Command(resume={one.id: one.value.upper() for one in asked}), THREAD)
 
     assert waiting(recorded.traces()) == []
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True], ids=["handler", "wrapped"])
+def test_what_a_task_asks_is_told_once(recorded, is_wrapped):
+    """
+    LangGraph names the interrupt of a `@task` twice, for the task and for the function that waits for its result.
+    """
+
+    @task
+    def review(text):
+        return interrupt(f"send {text}?")
+
+    @entrypoint(checkpointer=InMemorySaver())
+    def workflow(text):
+        return review(text).result()
+
+    graph = wrap_graph(workflow) if is_wrapped else workflow
+    config = {**THREAD, "callbacks": [FluxLoopCallbackHandler()]}
+    (asked,) = {one.id for one in graph.invoke("it", config)["__interrupt__"]}
+    graph.invoke(Command(resume="yes"), config)
+
+    assert [one.metadata["interrupt_id"] for one in events(recorded, "interrupt")] == [asked]
+    assert recorded.traces()[0].metadata["interrupted"]["interrupt_ids"] == [asked]
+    assert [(one.node, one.answer) for one in interruptions(recorded.traces())] == [("review", "yes")]
 
 
 def test_a_drained_run_is_cancelled_and_waits_for_nobody(recorded):
