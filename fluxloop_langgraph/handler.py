@@ -19,7 +19,7 @@ from fluxloop_langchain.in_place import DONE, in_place
 from fluxloop_langchain.runs import AGENT_LOOP, CHAIN, Run, key_of
 
 from . import interrupts
-from .changes import changes
+from .changes import changes, held
 from .interrupts import GraphCallbackHandler, GraphInterrupt, ParentCommand
 from .loops import loop_of
 from .topology import Facts, facts_of
@@ -109,8 +109,8 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def _graph_facts(self, run: Run, above: Entry) -> dict[str, Any]:
         """Return what is noted about *run*, of a node of the graph that runs *above*."""
-        given, metadata = run.given, run.metadata
-        run.more = given.copy() if type(given) is dict else None  # for what it changes
+        metadata = run.metadata
+        run.more = held(run.given)  # for what it changes
         if self.resuming is not None:
             self._resume()
         about: dict[str, Any] = {}
@@ -182,7 +182,10 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def _changed(self, run: Run, result: Any, ending: Ending) -> None:
         """Note in the *ending* of a node's run what the node changed in the state."""
-        if run.marks.is_node and (changed := changes(run.more, result, self._facts(run).reducers)):
+        if not run.marks.is_node:
+            return
+        facts = self._facts(run)
+        if changed := changes(run.more, result, facts.reducers, facts.keys):
             ending["metadata"] = {**ending.get("metadata", {}), "changes": changed}
 
     def _failed(self, run: Run, error: BaseException, ending: Ending) -> None:

@@ -53,6 +53,12 @@ class Facts:
         return found
 
     @cached_property
+    def keys(self) -> frozenset[str] | None:
+        """The keys of the state, and whatever else the graph keeps; None where the graph cannot be found."""
+        graph = self._graph()
+        return frozenset(graph.channels) if graph is not None else None
+
+    @cached_property
     def reducers(self) -> dict[str, str]:
         """The name of the reducer of each key of the state that has one."""
         channels = getattr(self._graph(), "channels", {})

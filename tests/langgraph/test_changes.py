@@ -4,10 +4,18 @@ What a node changed, told in a few words.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 from langgraph.types import Command
 
 from fluxloop_langgraph.changes import changes
+
+
+@dataclass
+class Page:
+    n: int
+    text: str = ""
 
 
 @pytest.mark.parametrize(
@@ -26,6 +34,9 @@ from fluxloop_langgraph.changes import changes
         ({}, {"rows": [[1]]}, {"rows": {"to": "list of 1"}}),
         ({}, {"rows": ["x" * 100]}, {"rows": {"to": "list of 1"}}),
         ({}, {"at": object()}, {"at": {"to": "object"}}),
+        (None, Page(n=1), {"n": {"to": 1}, "text": {"to": ""}}),
+        ({"n": 1}, Command(update=Page(n=2)), {"n": {"from": 1, "to": 2}, "text": {"to": ""}}),
+        ({"n": 1}, [Page(n=2)], {}),
         ({"n": 1}, None, {}),
         ({"n": 1}, "done", {}),
     ],

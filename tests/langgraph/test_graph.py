@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypedDict
 
 import graphs
@@ -18,6 +19,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph
 from langgraph.types import CachePolicy, RetryPolicy
+from pydantic import BaseModel
 from scripted_models import USAGE, ScriptedModel
 
 import fluxloop
@@ -329,6 +331,40 @@ def test_what_a_node_hands_on_unchanged_is_no_change(recorded):
         "n": {"from": 1, "to": 2},
         "text": {"from": "short", "to": "str of 5,000 characters"},
     }
+
+
+@pytest.mark.parametrize("base", [BaseModel, object], ids=["model", "dataclass"])
+def test_the_changes_of_a_state_that_is_an_object_are_told_like_those_of_a_dict(recorded, base):
+    """
+    A state may be a model or a dataclass, and a node may return one; before and after are told all the same.
+    """
+
+    @dataclass if base is object else lambda kind: kind
+    class Page(base):
+        n: int = 0
+        text: str = ""
+
+    builder = StateGraph(Page)
+    builder.add_node("part", lambda page: {"n": page.n + 1})
+    builder.add_node("whole", lambda page: Page(n=page.n, text="written"))
+    builder.add_edge(START, "part")
+    builder.add_edge("part", "whole")
+    wrap_graph(builder.compile()).invoke({"n": 1, "text": "empty"})
+
+    assert only(recorded, "part")[0].metadata["changes"] == {"n": {"from": 1, "to": 2}}
+    assert only(recorded, "whole")[0].metadata["changes"] == {"text": {"from": "empty", "to": "written"}}
+
+
+def test_a_key_that_the_state_does_not_have_is_no_change(recorded):
+    """
+    LangGraph leaves out what a node returns beside the keys of the state, a slip of the pen for example.
+    """
+    builder = StateGraph(graphs.State)
+    builder.add_node("node", lambda state: {"n": 1, "sene": ["typo"]})
+    builder.add_edge(START, "node")
+    wrap_graph(builder.compile()).invoke({"seen": []})
+
+    assert only(recorded, "node")[0].metadata["changes"] == {"n": {"to": 1}}
 
 
 def test_the_changes_of_a_wide_state_are_bounded(recorded):
