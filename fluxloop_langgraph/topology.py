@@ -7,6 +7,7 @@ Read once for each graph and kept as long as that lives.
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
@@ -16,6 +17,9 @@ from fluxloop.bridge import log
 
 AGENT_STATE = frozenset({"messages", "jump_to", "structured_response"})
 """The keys that the state of every agent made by ``create_agent`` has."""
+
+ERROR_HANDLERS = ("__error_handler__", "__default_error_handler__")
+"""How nodes are called that handle an error; they are placed under the node that failed, as if that were a graph."""
 
 _known: WeakKeyDictionary[Any, Facts] = WeakKeyDictionary()
 
@@ -84,9 +88,9 @@ class Facts:
     def inside(self, namespace: str) -> Facts:
         """Return the facts of the graph that the node at *namespace*, such as ``outer:1|inner:2``, is a node of."""
         facts = self
-        for step in namespace.split("|")[:-1]:
+        for step, below in pairwise(namespace.split("|")):
             name = step.partition(":")[0]
-            if not name.isdigit():
+            if not (name.isdigit() or below.startswith(ERROR_HANDLERS)):
                 facts = facts._subgraphs.get(name, _NOTHING)
         return facts
 

@@ -5,6 +5,7 @@ What a wrapped graph records: the tree of its nodes, and what each of them has b
 from __future__ import annotations
 
 import asyncio
+import inspect
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypedDict
@@ -13,11 +14,12 @@ import graphs
 import pytest
 from graphs import THREAD
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableLambda
 from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
-from langgraph.graph import START, StateGraph
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import CachePolicy, RetryPolicy
 from pydantic import BaseModel
 from scripted_models import USAGE, ScriptedModel
@@ -192,6 +194,25 @@ def test_attempts_of_a_node_in_a_subgraph_are_counted_too(recorded):
     ]
 
 
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_node_that_handles_an_error_is_a_node_of_the_same_graph(recorded, depth):
+    """
+    LangGraph places it under the node that failed, as if that were a subgraph; what it says is told as of any node.
+    """
+    if "error_handler" not in inspect.signature(StateGraph.add_node).parameters:
+        pytest.skip("this LangGraph knows no error handlers")
+    builder = StateGraph(graphs.State)
+    policy = RetryPolicy(initial_interval=0.0, jitter=False, max_attempts=2)
+    builder.set_node_defaults(retry_policy=policy, error_handler=lambda state: {"seen": ["handled"]})
+    builder.add_node("inner", graphs.failing(ConnectionError("busy")))
+    builder.add_edge(START, "inner")
+    wrap_graph(graphs.nested(builder.compile()) if depth else builder.compile()).invoke({"seen": []})
+    (handler,) = only(recorded, "__default_error_handler__")
+
+    assert handler.metadata["changes"] == {"seen": {"add": ["handled"]}}
+    assert (handler.metadata["attempt"], handler.metadata["max_attempts"]) == (1, 2)
+
+
 def test_attempts_of_a_task_are_counted(recorded):
     """
     V7: a `@task` that is tried again says so, each call of it for itself; how often it may be is not told anywhere.
@@ -331,6 +352,18 @@ def test_what_a_node_hands_on_unchanged_is_no_change(recorded):
         "n": {"from": 1, "to": 2},
         "text": {"from": "short", "to": "str of 5,000 characters"},
     }
+
+
+def test_a_message_that_is_removed_is_named(recorded):
+    """
+    Of a `RemoveMessage` the id is all there is to tell.
+    """
+    builder = StateGraph(MessagesState)
+    builder.add_node("forget", lambda state: {"messages": [RemoveMessage(id="m-1")]})
+    builder.add_edge(START, "forget")
+    wrap_graph(builder.compile()).invoke({"messages": [HumanMessage("hi", id="m-1")]})
+
+    assert only(recorded, "forget")[0].output == {"messages": [{"role": "remove", "content": "", "id": "m-1"}]}
 
 
 @pytest.mark.parametrize("base", [BaseModel, object], ids=["model", "dataclass"])
