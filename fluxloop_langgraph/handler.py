@@ -22,6 +22,7 @@ from . import interrupts
 from .changes import changes, held
 from .interrupts import GraphCallbackHandler, GraphInterrupt, ParentCommand
 from .loops import loop_of
+from .timeouts import TIMED_OUT
 from .topology import Facts, facts_of
 
 UNNAMED = frozenset({"LangGraph", "RunnableCallable", "chain"})
@@ -58,6 +59,8 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         """The call's run, where it goes on from a checkpoint and that is not recorded yet."""
         self.paused: dict[Hashable, Any] = {}
         """What LangGraph tells about the runs that wait, by their keys."""
+        self.late: dict[str, str] = {}
+        """What LangGraph says of nodes that took too long and are being cancelled, by their places."""
         self.facts = facts_of(graph)
 
     def begin(self, run: Run, read: StartReader) -> None:
@@ -176,6 +179,8 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             self._failed(run, result, ending)
         elif run.event == "chain":
             self._changed(run, result, ending)
+        if self.late:
+            self._end_late(run, ending)
         if run.event == "chain" and (run.key == self.root or run.key in self.paused):
             self._stops(run, result, ending)
         self.ledger.finish(run.key, **ending)
@@ -194,6 +199,26 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             self.asks(run, error)
         elif isinstance(error, ParentCommand):
             ending["output"] = error.args[0]
+
+    def took_too_long(self, place: str, message: str) -> None:
+        """Note that the node at *place* is cancelled because its own time is up."""
+        self.late[place] = message
+
+    def _end_late(self, run: Run, ending: Ending) -> None:
+        """Let *run*, and what it leaves open, end as failures where their time was up; what they return is lost."""
+        entry = self.ledger.entries.get(run.key)
+        for left_open in tuple(entry.below or ()) if entry is not None else ():
+            if told := self._lateness(left_open.about):
+                self.ledger.finish(left_open, **told)
+        ending.update(self._lateness(run))
+
+    def _lateness(self, run: Run) -> Ending:
+        if not (run.marks.is_node or (run.above is not None and _is_task(run, run.above))):
+            return {}
+        message = self.late.pop(run.metadata.get(_PLACE, ""), None)
+        if message is None:
+            return {}
+        return {"error": message, "status": Status.ERROR, "metadata": {"error_type": TIMED_OUT}}
 
     def asks(self, run: Run, error: BaseException) -> None:
         """Note the innermost run that each interrupt came from, or what that is folded into; the graph's end tells."""
