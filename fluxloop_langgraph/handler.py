@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from typing import Any
 from weakref import ReferenceType
 
-from fluxloop import FluxLoopClient, Status
+from fluxloop import FluxLoopClient, ObservationType, Status
 from fluxloop.bridge import Entry, OpenObservation, default
 from fluxloop_langchain import FluxLoopCallbackHandler
 from fluxloop_langchain.events import Ending, StartReader
@@ -23,13 +23,13 @@ from .changes import changes, held
 from .interrupts import GraphCallbackHandler, GraphInterrupt, ParentCommand
 from .loops import loop_of
 from .timeouts import TIMED_OUT
-from .topology import Facts, facts_of
+from .topology import UNNAMED, Facts, facts_of
 
-UNNAMED = frozenset({"LangGraph", "RunnableCallable", "chain"})
-"""What graphs and edges are called that nobody gave a name; LangGraph names an edge it awaits not at all."""
-
-UNIMPORTANT = UNNAMED | AGENT_LOOP
-"""What is looked at closely before it is recorded."""
+UNIMPORTANT = frozenset({UNNAMED, "RunnableCallable", "chain"}) | AGENT_LOOP
+"""
+What is looked at closely before it is recorded: an agent's nodes, and graphs and edges that nobody gave a name;
+LangGraph names an edge it awaits not at all.
+"""
 
 _PLACE = "langgraph_checkpoint_ns"
 """The metadata that says where in the graph, and in which of its steps, a run is."""
@@ -82,6 +82,8 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             self.ledger.fold(entry)
         else:
             entry.observation.describe(**self.metadata_of(run))
+            if self.kind_of(run) is ObservationType.AGENT:
+                self.make_agent(entry)
 
     def is_folded(self, run: Run) -> bool:
         """As `FluxLoopCallbackHandler.is_folded`; and what a node consists of, if a graph or edge without a name."""
@@ -89,14 +91,24 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             return False
         if run.is_plumbing():
             return True
-        if run.name not in UNIMPORTANT or run.event != "chain" or run.above is None:
+        if run.event != "chain" or run.above is None:
             return False
-        if run.name in AGENT_LOOP:
-            return run.node() == run.name and self._facts(run).is_agent
-        if run.name == "chain":
-            return not run.extra.get("name")
-        above = run.above.about
-        return run.name != "LangGraph" or self._facts(above).is_graph(above.node())
+        name, above = run.name, run.above.about
+        if name == UNNAMED or name == above.name:
+            return above.marks.is_node and above.node() in self._facts(above).graphs
+        if name not in UNIMPORTANT:
+            return False
+        if name in AGENT_LOOP:
+            return run.node() == name and self._facts(run).is_agent
+        return name != "chain" or not run.extra.get("name")
+
+    def kind_of(self, run: Run) -> ObservationType:
+        """As `FluxLoopCallbackHandler.kind_of`; a node that is an agent is one."""
+        if run.marks.is_node:
+            inner = self._facts(run).graphs.get(run.metadata.get("langgraph_node", ""))
+            if inner is not None and inner.is_agent:
+                return ObservationType.AGENT
+        return super().kind_of(run)
 
     def metadata_of(self, run: Run) -> dict[str, Any]:
         """As `FluxLoopCallbackHandler.metadata_of`, with the attempt and the checkpoint of a node."""

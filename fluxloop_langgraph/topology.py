@@ -18,6 +18,9 @@ from fluxloop.bridge import log
 AGENT_STATE = frozenset({"messages", "jump_to", "structured_response"})
 """The keys that the state of every agent made by ``create_agent`` has."""
 
+UNNAMED = "LangGraph"
+"""What a graph is called that nobody gave a name."""
+
 ERROR_HANDLERS = ("__error_handler__", "__default_error_handler__")
 """How nodes are called that handle an error; they are placed under the node that failed, as if that were a graph."""
 
@@ -75,10 +78,12 @@ class Facts:
         graph = self._graph()
         return "model" in getattr(graph, "nodes", ()) and set(getattr(graph, "channels", ())) >= AGENT_STATE
 
-    def is_graph(self, node: str | None) -> bool:
-        """Whether the node called *node* is itself a graph."""
+    @cached_property
+    def graphs(self) -> dict[str, Facts]:
+        """The nodes that are themselves graphs, and have no name besides the node's."""
         nodes = getattr(self._graph(), "nodes", {})
-        return node in nodes and isinstance(nodes[node].bound, Pregel)
+        inner = ((name, node.bound) for name, node in nodes.items() if isinstance(node.bound, Pregel))
+        return {name: facts_of(graph) for name, graph in inner if graph.get_name() in (UNNAMED, name)}
 
     @cached_property
     def _subgraphs(self) -> dict[str, Facts]:

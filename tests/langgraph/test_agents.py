@@ -6,12 +6,15 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import graphs
 import pytest
 from langchain_core.language_models.fake_chat_models import FakeMessagesListChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.pregel.remote import RemoteGraph
 
+from fluxloop_langchain import FluxLoopCallbackHandler
 from fluxloop_langgraph import wrap_graph
 
 
@@ -46,6 +49,30 @@ async def test_an_agent_is_its_model_calls_and_its_tools(recorded, is_async):
         "  GENERATION Model",
         "  TOOL add",
         "  GENERATION Model",
+    ]
+
+
+@pytest.mark.parametrize("with_handler", [False, True], ids=["alone", "with handler"])
+@pytest.mark.parametrize("name", [None, "adder", "other"])
+def test_a_node_that_is_an_agent_is_that_agent(recorded, name, with_handler):
+    """
+    Node and agent are one step of the same name, if the agent has no other name of its own.
+    """
+    agents = pytest.importorskip("langchain.agents")
+    agent = agents.create_agent(Model(responses=[AIMessage("three")]), [], name=name)
+    builder = StateGraph(MessagesState)
+    builder.add_node("adder", agent)
+    builder.add_edge(START, "adder")
+    graph = wrap_graph(graphs.nested(builder.compile()))
+    graph.invoke({"messages": []}, {"callbacks": [FluxLoopCallbackHandler()] if with_handler else []})
+
+    inside = ["      AGENT other", "        GENERATION Model"] if name == "other" else ["      GENERATION Model"]
+    assert [line.partition(" ->")[0] for line in recorded.outline().splitlines()] == [
+        "CHAIN LangGraph",
+        "  CHAIN before",
+        "  CHAIN inner",
+        "    CHAIN adder" if name == "other" else "    AGENT adder",
+        *inside,
     ]
 
 
