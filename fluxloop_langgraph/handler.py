@@ -23,7 +23,7 @@ from .changes import changes, held
 from .interrupts import GraphCallbackHandler, GraphInterrupt, ParentCommand
 from .loops import loop_of
 from .timeouts import TIMED_OUT
-from .topology import UNNAMED, Facts, facts_of
+from .topology import UNNAMED, Facts, attempts_in, facts_of
 
 UNIMPORTANT = frozenset({UNNAMED, "RunnableCallable", "chain"}) | AGENT_LOOP
 """
@@ -118,33 +118,32 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         if above is not None:
             if run.marks.is_node:
                 facts |= self._graph_facts(run, above)
-            elif _is_task(run, above) and (attempt := self._attempt(run, above)) > 1:
-                facts["attempt"] = attempt
+            elif _is_task(run, above):
+                facts |= self._attempts(run, above, self._limit_of_task(run))
         return facts
 
     def _graph_facts(self, run: Run, above: Entry) -> dict[str, Any]:
         """Return what is noted about *run*, of a node of the graph that runs *above*."""
-        metadata = run.metadata
         run.more = held(run.given)  # for what it changes
         if self.resuming is not None:
             self._resume()
-        about: dict[str, Any] = {}
-        attempt = self._attempt(run, above)
-        limits = self._facts(run).max_attempts
-        if attempt > 1 or limits:
-            limit = limits.get(metadata.get("langgraph_node", ""), 1)
-            if attempt > 1 or limit > 1:
-                about["attempt"] = attempt
-                about["max_attempts"] = max(limit, attempt)
+        limit = self._facts(run).max_attempts.get(run.metadata.get("langgraph_node", ""), 1)
+        about = self._attempts(run, above, limit)
         if above.key == self.root and (checkpoint_id := self._checkpoint_id()):
             about["checkpoint_id"] = checkpoint_id
         return about
 
-    def _attempt(self, run: Run, above: Entry) -> int:
-        """Count *run* as a try of its node or task, and return which it is."""
+    def _attempts(self, run: Run, above: Entry, limit: int) -> dict[str, Any]:
+        """Count *run* as a try of its node or task, and return which it is, where there may be several."""
         place = (above.key, run.metadata.get(_PLACE))
         self.attempts[place] = count = self.attempts.get(place, 0) + 1
-        return count
+        return {"attempt": count, "max_attempts": max(limit, count)} if count > 1 or limit > 1 else {}
+
+    def _limit_of_task(self, run: Run) -> int:
+        """Return how often the ``@task`` that *run* is may be tried, which only the loop knows that runs it."""
+        loop = self._loop()
+        task = loop.tasks.get(str(run.metadata.get(_PLACE)).rpartition(":")[2]) if loop is not None else None
+        return attempts_in(getattr(task, "retry_policy", None))
 
     def _facts(self, run: Run) -> Facts:
         """Return what is known of the graph in which the node *run* is one."""

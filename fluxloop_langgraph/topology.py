@@ -52,9 +52,7 @@ class Facts:
         graph = self._graph()
         found = {}
         for name, node in getattr(graph, "nodes", {}).items():
-            policies = getattr(node, "retry_policy", None) or getattr(graph, "retry_policy", None) or ()
-            policies = policies if isinstance(policies, list | tuple) else (policies,)
-            most = max((policy.max_attempts for policy in policies), default=1)
+            most = attempts_in(getattr(node, "retry_policy", None) or getattr(graph, "retry_policy", None))
             if most > 1:
                 found[name] = most
         return found
@@ -98,6 +96,12 @@ class Facts:
             if not (name.isdigit() or below.startswith(ERROR_HANDLERS)):
                 facts = facts._subgraphs.get(name, _NOTHING)
         return facts
+
+
+def attempts_in(policies: Any) -> int:
+    """Return how often something with these retry policies may be tried: one policy, several, or none."""
+    policies = policies if isinstance(policies, list | tuple) else (policies,)
+    return max((policy.max_attempts for policy in policies if policy is not None), default=1)
 
 
 class _Nothing(Facts):
