@@ -55,6 +55,8 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         self.attempts: dict[tuple[object, object], int] = {}
         self.asked: dict[str, interrupts.Asked] = {}
         """Who has asked a human during this call, by the id of the interrupt."""
+        self.stopped_at: str | None = None
+        """The node that is a graph which was told to stop, and so asked nothing."""
         self.resuming: Run | None = None
         """The call's run, where it goes on from a checkpoint and that is not recorded yet."""
         self.paused: dict[Hashable, Any] = {}
@@ -235,7 +237,10 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         """Note the innermost run that each interrupt came from, or what that is folded into; the graph's end tells."""
         entry = self.ledger.entries.get(run.key)
         observation = entry.observation if entry is not None else None
-        for one in error.args[0] if error.args else ():
+        asked = error.args[0] if error.args else ()
+        if not asked and self.stopped_at is None:
+            self.stopped_at = run.metadata.get("langgraph_node")
+        for one in asked:
             if observation is not None and one.id not in self.asked:
                 self.asked[one.id] = interrupts.Asked(one, observation, run.metadata.get("langgraph_node"))
 
@@ -249,13 +254,12 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         told, has_ended_well = self.paused.pop(run.key, None), not isinstance(result, BaseException)
         if told is None and has_ended_well and not interrupts.ARE_TOLD:
             told = interrupts.guessed(self._loop(), self.asked)
-        elif told is None and isinstance(result, GeneratorExit) and self.asked:
-            told = interrupts.Told(
-                "pending", self._checkpoint_id(), tuple(one.interrupt for one in self.asked.values())
-            )
+        elif told is None and not has_ended_well and self.asked:  # it can be answered all the same
+            told = interrupts.left(self._loop(), self.asked)
         observation = self._observation(run.key)
         if told is not None and observation is not None:
-            interrupts.waits(observation, run, told, self.asked, self._loop())
+            stopped_at = self.stopped_at or interrupts.next_nodes(told.status, self._loop())
+            interrupts.waits(observation, run, told, self.asked, stopped_at)
             if has_ended_well:
                 ending["status"] = Status.INTERRUPTED
 

@@ -78,7 +78,9 @@ def _checkpoint_id(loop: Any) -> str | None:
     return loop.checkpoint["id"] if loop is not None and loop.checkpointer is not None else None
 
 
-def waits(observation: OpenObservation, run: Run, told: Any, asked: Mapping[str, Asked], loop: Any) -> None:
+def waits(
+    observation: OpenObservation, run: Run, told: Any, asked: Mapping[str, Asked], stopped_at: str | None
+) -> None:
     """Record what *run* waits for: an EVENT for each interrupt, or one where it was told to stop at a node."""
     place = place_of(run, told.checkpoint_id)
     interrupts = {one.id: one for one in told.interrupts}  # that of a @task is told for the task and for its caller
@@ -87,17 +89,18 @@ def waits(observation: OpenObservation, run: Run, told: Any, asked: Mapping[str,
         about = {**place, "interrupt_id": one.id} | ({"langgraph_node": by.node} if by is not None else {})
         happened(by.observation if by is not None else observation, INTERRUPT, input=one.value, metadata=about)
     if not interrupts:
-        about = {**place, "when": told.status} | _next_nodes(told.status, loop)
+        about = {**place, "when": told.status} | ({"langgraph_node": stopped_at} if stopped_at else {})
         happened(observation, INTERRUPT, input=NOTHING, metadata=about)
     asks = {"interrupt_ids": [*interrupts]} if interrupts else {}
     observation.describe(**place, **asks)
     observation.trace.metadata["interrupted"] = place | asks
 
 
-def _next_nodes(status: str, loop: Any) -> dict[str, Any]:
+def next_nodes(status: str, loop: Any) -> str | None:
+    """Return before which nodes a run stopped that was told to."""
     if status != "interrupt_before" or loop is None:
-        return {}
-    return {"langgraph_node": ", ".join(sorted({task.name for task in loop.tasks.values()}))}
+        return None
+    return ", ".join(sorted({task.name for task in loop.tasks.values()}))
 
 
 def answers(given: object) -> bool:

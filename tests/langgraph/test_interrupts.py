@@ -4,6 +4,8 @@ Runs that wait for a human, and the runs that bring the answer.
 
 from __future__ import annotations
 
+import threading
+
 import graphs
 import pytest
 from graphs import THREAD
@@ -115,6 +117,55 @@ def test_a_graph_that_was_told_to_stop_at_a_node_is_interrupted(recorded, when):
     assert event.metadata["when"] == when
     assert event.metadata["checkpoint_id"] == second.metadata["resumed"]["checkpoint_id"] == stopped_at
     assert event.metadata.get("langgraph_node") == ("step_0" if when == "interrupt_before" else None)
+
+
+def test_a_graph_inside_that_was_told_to_stop_names_the_node_it_is(recorded):
+    """
+    V3: LangGraph tells only that the graph around it waits; the node that stopped is known all the same.
+    """
+    graph = wrap_graph(graphs.nested(graphs.steps(interrupt_before=["step_1"]), checkpointer=InMemorySaver()))
+    graph.invoke({"seen": []}, THREAD)
+
+    assert [(one.node, one.is_waiting) for one in interruptions(recorded.traces())] == [("inner", True)]
+
+    graph.invoke(None, THREAD)
+
+    assert waiting(recorded.traces()) == []
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True], ids=["handler", "wrapped"])
+def test_what_was_asked_beside_a_node_that_fails_is_told(recorded, is_wrapped):
+    """
+    The run is an error; the question stands, and is answered when the graph goes on.
+    """
+    failures, asking = [ValueError("busy")], threading.Event()
+
+    def ask(state):
+        asking.set()
+        return {"seen": [interrupt("go on?")]}
+
+    def fail(state):
+        asking.wait()
+        if failures:
+            raise failures.pop()
+
+    builder = StateGraph(graphs.State)
+    builder.add_node("ask", ask)
+    builder.add_node("fail", fail)
+    builder.add_edge(START, "ask")
+    builder.add_edge(START, "fail")
+    graph = builder.compile(checkpointer=InMemorySaver())
+    graph = wrap_graph(graph) if is_wrapped else graph
+    config = {**THREAD, "callbacks": [FluxLoopCallbackHandler()]}
+    with pytest.raises(ValueError, match="busy"):
+        graph.invoke({"seen": []}, config)
+
+    assert recorded.traces()[0].status == "error"
+    assert [one.asked for one in waiting(recorded.traces())] == ["go on?"]
+
+    graph.invoke(Command(resume="yes"), config)
+
+    assert [(one.asked, one.answer) for one in interruptions(recorded.traces())] == [("go on?", "yes")]
 
 
 def test_nodes_that_ask_at_once_are_answered_by_id(recorded):
