@@ -110,6 +110,18 @@ def test_a_remote_graph_is_the_call_alone(recorded):
     assert [one.type.name for one in trace.observations] == ["CHAIN"]
 
 
+def test_a_remote_graph_says_what_it_was_given_and_for_which_thread(recorded):
+    """
+    As of a graph that runs here: the input as it is, and the thread, also one from the configuration of the graph.
+    """
+    wrap_graph(remote({"n": 2})).with_config(configurable={"thread_id": "t-2"}).invoke({"n": 0})
+    (trace,) = recorded.traces()
+
+    assert trace.session_id == "t-2"
+    assert recorded.outline(inputs=True) == "CHAIN assistant({'n': 0}) -> [{'n': 2}]"
+    assert trace.observations[0].metadata["assistant_id"] == "assistant"
+
+
 def test_a_remote_graph_that_fails_is_an_error(recorded):
     """
     The exception is the user's, and the record names it.

@@ -668,6 +668,40 @@ async def test_single_nodes_can_be_traced(recorded, is_async):
     assert (trace.session_id, trace.observations[0].metadata["langgraph_step"]) == ("t-1", 1)
 
 
+async def test_a_method_can_be_a_traced_node(recorded):
+    """
+    Its input is the state, and not the object it is a method of.
+    """
+
+    class Nodes:
+        @trace_node
+        def first(self, state):
+            return {"n": 1}
+
+        @trace_node
+        async def second(self, state):
+            return {"n": 2}
+
+    nodes, builder = Nodes(), StateGraph(graphs.State)
+    builder.add_sequence([nodes.first, nodes.second]).add_edge(START, "first")
+    await builder.compile().ainvoke({"seen": []})
+
+    assert recorded.outline(inputs=True) == (
+        "CHAIN first({'seen': []}) -> {'n': 1}\nCHAIN second({'seen': [], 'n': 1}) -> {'n': 2}"
+    )
+
+
+def test_a_generator_cannot_be_a_traced_node():
+    """
+    LangGraph looks what kind of function it is, and runs it in its own way; this is told where it is decorated.
+    """
+    with pytest.raises(TypeError, match="got the generator pieces"):
+
+        @trace_node
+        def pieces(state):
+            yield {"n": 1}
+
+
 def test_a_traced_node_in_a_wrapped_graph_is_one_observation(recorded):
     """
     `trace_node` adds nothing to a run that is recorded already, and keeps a failure what it is.
