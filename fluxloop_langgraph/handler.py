@@ -199,11 +199,17 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         self.ledger.finish(run.key, **ending)
 
     def _changed(self, run: Run, result: Any, ending: Ending) -> None:
-        """Note in the *ending* of a node's run what the node changed in the state."""
-        if not run.marks.is_node:
+        """Note in the *ending* of a node's run what the node changed in the state, as far as that is to be captured."""
+        observation = self._observation(run.key) if run.marks.is_node else None
+        if observation is None or not observation.trace.recorder.captures_output:
             return
         facts = self._facts(run)
-        if changed := changes(run.more, result, facts.reducers, facts.keys):
+        changed = changes(run.more, result, facts.reducers, facts.keys)
+        if not observation.trace.recorder.captures_input:
+            for change in changed.values():
+                if type(change) is dict:
+                    change.pop("from", None)
+        if changed:
             ending["metadata"] = {**ending.get("metadata", {}), "changes": changed}
 
     def _failed(self, run: Run, error: BaseException, ending: Ending) -> None:

@@ -392,6 +392,20 @@ def test_the_changes_of_a_state_that_is_an_object_are_told_like_those_of_a_dict(
     assert only(recorded, "whole")[0].metadata["changes"] == {"text": {"from": "empty", "to": "written"}}
 
 
+@pytest.mark.parametrize(
+    ("left_out", "told"), [("capture_output", [None, None]), ("capture_input", [{"to": 0}, {"to": 1}])]
+)
+def test_what_is_not_to_be_captured_is_in_no_change(left_out, told):
+    """
+    What nodes return is in none of the records where outputs are left out, and what they were given where inputs are.
+    """
+    with capture(**{left_out: False}) as captured:
+        wrap_graph(graphs.steps()).invoke({"seen": []})
+    (trace,) = captured.traces()
+
+    assert [one.metadata.get("changes", {}).get("n") for one in trace.observations[1:]] == told
+
+
 def test_a_key_that_the_state_does_not_have_is_no_change(recorded):
     """
     LangGraph leaves out what a node returns beside the keys of the state, a slip of the pen for example.
@@ -412,11 +426,17 @@ def test_the_changes_of_a_wide_state_are_bounded(recorded):
     builder = StateGraph(wide)
     builder.add_node("node", lambda state: {f"key_{number}": number for number in range(60)})
     builder.add_edge(START, "node")
-    wrap_graph(builder.compile()).invoke({"key_0": 7})
+    graph = wrap_graph(builder.compile())
+    graph.invoke({"key_0": 7})
     changes = only(recorded, "node")[0].metadata["changes"]
 
     assert len(changes) == 41
     assert changes["…"] == "20 more"
+
+    with capture(capture_input=False) as captured:
+        graph.invoke({"key_0": 7})
+
+    assert only(captured, "node")[0].metadata["changes"] == {**changes, "key_0": {"to": 0}}
 
 
 def test_the_drawing_of_the_graph_is_on_the_trace(recorded):
