@@ -106,11 +106,8 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def kind_of(self, run: Run) -> ObservationType:
         """As `FluxLoopCallbackHandler.kind_of`; a node that is an agent is one."""
-        if run.marks.is_node:
-            inner = self._facts(run).graphs.get(run.metadata.get("langgraph_node", ""))
-            if inner is not None and inner.is_agent:
-                return ObservationType.AGENT
-        return super().kind_of(run)
+        is_agent = run.marks.is_node and run.name in self._facts(run).agents
+        return ObservationType.AGENT if is_agent else super().kind_of(run)
 
     def metadata_of(self, run: Run) -> dict[str, Any]:
         """As `FluxLoopCallbackHandler.metadata_of`, with the attempt and the checkpoint of a node."""
@@ -126,7 +123,8 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def _graph_facts(self, run: Run, above: Entry) -> dict[str, Any]:
         """Return what is noted about *run*, of a node of the graph that runs *above*."""
-        run.more = held(run.given)  # for what it changes
+        given = run.given
+        run.more = given.copy() if type(given) is dict else held(given)  # for what it changes
         if self.resuming is not None:
             self._resume()
         limit = self._facts(run).max_attempts.get(run.metadata.get("langgraph_node", ""), 1)

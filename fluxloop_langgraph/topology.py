@@ -84,6 +84,11 @@ class Facts:
         return {name: facts_of(graph) for name, graph in inner if graph.get_name() in (UNNAMED, name)}
 
     @cached_property
+    def agents(self) -> frozenset[str]:
+        """Which of these are agents made by ``create_agent``."""
+        return frozenset(name for name, graph in self.graphs.items() if graph.is_agent)
+
+    @cached_property
     def _subgraphs(self) -> dict[str, Facts]:
         graph = self._graph()
         return {name: facts_of(inner) for name, inner in graph.get_subgraphs()} if graph is not None else {}
