@@ -21,7 +21,7 @@ from fluxloop_langchain.runs import AGENT_LOOP, CHAIN, Run, key_of
 from . import interrupts
 from .changes import changes, held
 from .interrupts import GraphCallbackHandler, GraphInterrupt, ParentCommand
-from .loops import loop_of
+from .loops import checkpoint_of, loop_of, next_nodes, task_in
 from .timeouts import TIMED_OUT
 from .topology import UNNAMED, Facts, attempts_in, facts_of
 
@@ -129,7 +129,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             self._resume()
         limit = self._facts(run).max_attempts.get(run.metadata.get("langgraph_node", ""), 1)
         about = self._attempts(run, above, limit)
-        if above.key == self.root and (checkpoint_id := self._checkpoint_id()):
+        if above.key == self.root and (checkpoint_id := checkpoint_of(self._loop())):
             about["checkpoint_id"] = checkpoint_id
         return about
 
@@ -141,8 +141,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def _limit_of_task(self, run: Run) -> int:
         """Return how often the ``@task`` that *run* is may be tried, which only the loop knows that runs it."""
-        loop = self._loop()
-        task = loop.tasks.get(str(run.metadata.get(_PLACE)).rpartition(":")[2]) if loop is not None else None
+        task = task_in(self._loop(), run.metadata.get(_PLACE, ""))
         return attempts_in(getattr(task, "retry_policy", None))
 
     def _facts(self, run: Run) -> Facts:
@@ -155,11 +154,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         run, self.resuming = self.resuming, None
         observation = self._observation(run.key) if run is not None else None
         if run is not None and observation is not None:
-            interrupts.resumed(observation, run, self._checkpoint_id())
-
-    def _checkpoint_id(self) -> str | None:
-        loop = self._loop()
-        return loop.checkpoint["id"] if loop is not None and loop.checkpointer is not None else None
+            interrupts.resumed(observation, run, checkpoint_of(self._loop()))
 
     def _loop(self) -> Any:
         if self.loop is None and self.running is not None:
@@ -262,8 +257,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             told = interrupts.left(self._loop(), self.asked)
         observation = self._observation(run.key)
         if told is not None and observation is not None:
-            stopped_at = self.stopped_at or interrupts.next_nodes(told.status, self._loop())
-            interrupts.waits(observation, run, told, self.asked, stopped_at)
+            interrupts.waits(observation, run, told, self.asked, self.stopped_at or next_nodes(self._loop()))
             if has_ended_well:
                 ending["status"] = Status.INTERRUPTED
 

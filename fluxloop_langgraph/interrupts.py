@@ -22,6 +22,8 @@ from fluxloop_langchain.interrupts import INTERRUPT, is_answer, place_of, resume
 from fluxloop_langchain.ledgers import running
 from fluxloop_langchain.runs import Run
 
+from .loops import checkpoint_of
+
 __all__ = ["ARE_TOLD", "GraphCallbackHandler", "GraphDrained", "GraphInterrupt", "ParentCommand", "resumed"]
 
 try:
@@ -71,11 +73,7 @@ def guessed(loop: Any, asked: Mapping[str, Asked]) -> Told | None:
 def left(loop: Any, asked: Mapping[str, Asked]) -> Told:
     """Return what there is to tell of a run that stopped with nobody told why."""
     status = getattr(loop, "status", "pending")
-    return Told(status, _checkpoint_id(loop), tuple(one.interrupt for one in asked.values()))
-
-
-def _checkpoint_id(loop: Any) -> str | None:
-    return loop.checkpoint["id"] if loop is not None and loop.checkpointer is not None else None
+    return Told(status, checkpoint_of(loop), tuple(one.interrupt for one in asked.values()))
 
 
 def waits(
@@ -94,13 +92,6 @@ def waits(
     asks = {"interrupt_ids": [*interrupts]} if interrupts else {}
     observation.describe(**place, **asks)
     observation.trace.metadata["interrupted"] = place | asks
-
-
-def next_nodes(status: str, loop: Any) -> str | None:
-    """Return before which nodes a run stopped that was told to."""
-    if status != "interrupt_before" or loop is None:
-        return None
-    return ", ".join(sorted({task.name for task in loop.tasks.values()}))
 
 
 def answers(given: object) -> bool:
