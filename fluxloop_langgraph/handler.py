@@ -252,7 +252,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             self._resume()
         told, has_ended_well = self.paused.pop(run.key, None), not isinstance(result, BaseException)
         if told is None and has_ended_well and not interrupts.ARE_TOLD:
-            told = interrupts.guessed(self._loop(), self.asked)
+            told = interrupts.guessed(self._loop(), self.asked, self.stopped_at)
         elif told is None and not has_ended_well and self.asked:  # it can be answered all the same
             told = interrupts.left(self._loop(), self.asked)
         observation = self._observation(run.key)

@@ -62,10 +62,10 @@ class Told:
     interrupts: tuple[Any, ...]
 
 
-def guessed(loop: Any, asked: Mapping[str, Asked]) -> Told | None:
+def guessed(loop: Any, asked: Mapping[str, Asked], stopped_at: str | None) -> Told | None:
     """Return what a LangGraph that tells nothing of interrupts would have to tell of a run that ended well."""
     status = getattr(loop, "status", None)
-    if not asked and status not in ("interrupt_before", "interrupt_after"):
+    if not asked and stopped_at is None and status not in ("interrupt_before", "interrupt_after"):
         return None
     return left(loop, asked)
 

@@ -25,17 +25,18 @@ class Model(FakeMessagesListChatModel):
         return self
 
 
+@tool
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 async def test_an_agent_is_its_model_calls_and_its_tools(recorded, is_async):
     """
     S2-01, thread 11: what ``create_agent`` returns reads as AGENT, GENERATION, TOOL, and not as thirty runnables.
     """
     agents = pytest.importorskip("langchain.agents")
-
-    @tool
-    def add(a: int, b: int) -> int:
-        """Add two numbers."""
-        return a + b
 
     call = {"name": "add", "args": {"a": 1, "b": 2}, "id": "call-1"}
     model = Model(responses=[AIMessage("", tool_calls=[call]), AIMessage("three")])
@@ -59,7 +60,7 @@ def test_a_node_that_is_an_agent_is_that_agent(recorded, name, with_handler):
     Node and agent are one step of the same name, if the agent has no other name of its own.
     """
     agents = pytest.importorskip("langchain.agents")
-    agent = agents.create_agent(Model(responses=[AIMessage("three")]), [], name=name)
+    agent = agents.create_agent(Model(responses=[AIMessage("three")]), [add], name=name)
     builder = StateGraph(MessagesState)
     builder.add_node("adder", agent)
     builder.add_edge(START, "adder")
