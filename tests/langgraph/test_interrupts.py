@@ -8,7 +8,7 @@ import threading
 
 import graphs
 import pytest
-from graphs import THREAD
+from graphs import THREAD, only
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
@@ -19,15 +19,10 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import Command, Send, interrupt
 from scripted_models import ScriptedModel
 
-import fluxloop
 from fluxloop.models import ObservationLevel
 from fluxloop.testing import capture
 from fluxloop_langchain import FluxLoopCallbackHandler
 from fluxloop_langgraph import interruptions, waiting, wrap_graph
-
-
-def events(recorded, name):
-    return [one for trace in recorded.traces() for one in trace.observations if one.name == name]
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
@@ -70,12 +65,12 @@ def test_the_traces_of_question_and_answer_name_the_same_checkpoint(recorded):
 
     assert first.metadata["interrupted"] == {**place, "interrupt_ids": [pending.id]}
     assert second.metadata["resumed"] == place
-    assert events(recorded, "interrupt")[0].metadata == {
+    assert only(recorded, "interrupt")[0].metadata == {
         **place,
         "interrupt_id": pending.id,
         "langgraph_node": "ask",
     }
-    assert events(recorded, "resume")[0].metadata == place
+    assert only(recorded, "resume")[0].metadata == place
     assert (first.session_id, second.session_id) == ("t-1", "t-1")
 
 
@@ -111,7 +106,7 @@ def test_a_graph_that_was_told_to_stop_at_a_node_is_interrupted(recorded, when):
     stopped_at = graph.get_state(THREAD).config["configurable"]["checkpoint_id"]
     graph.invoke(None, THREAD)
     first, second = recorded.traces()
-    (event,) = events(recorded, "interrupt")
+    (event,) = only(recorded, "interrupt")
 
     assert (first.status, second.status) == ("interrupted", "success")
     assert event.metadata["when"] == when
@@ -189,66 +184,12 @@ def test_nodes_that_ask_at_once_are_answered_by_id(recorded):
     assert answered == {(1, "one"), (2, "two")}
 
 
-def test_who_waits_for_a_human_can_be_read_from_the_records(recorded):
-    """
-    One function lists what is asked, by whom, since when, and the answer once there is one (thread 3).
-    """
-    graph = wrap_graph(graphs.asking())
-    for thread in "ab":
-        graph.invoke({"seen": []}, {"configurable": {"thread_id": thread}})
-    graph.invoke(Command(resume="no"), {"configurable": {"thread_id": "a"}})
-    answered, pending = interruptions(recorded.traces())
-
-    assert waiting(recorded.traces()) == [pending]
-    assert (pending.thread_id, pending.node, pending.asked) == ("b", "ask", {"question": "go on?"})
-    assert (answered.answer, answered.is_waiting) == ("no", False)
-    assert (answered.trace_id, answered.answered_in) == tuple(
-        trace.trace_id for trace in (recorded.traces()[0], recorded.traces()[2])
-    )
-
-
-def test_a_thread_that_got_new_input_waits_no_longer(recorded):
-    """
-    Input that is no answer begins anew, and what was asked before is off the table.
-    """
-    graph = wrap_graph(graphs.asking())
-    graph.invoke({"seen": []}, THREAD)
-    graph.invoke({"seen": ["something else"]}, THREAD)
-    first, second = interruptions(recorded.traces())
-
-    assert (first.is_waiting, first.answer, second.is_waiting) == (False, None, True)
-
-
-def test_a_thread_whose_state_was_changed_by_hand_waits_no_longer(recorded):
-    """
-    Who writes what the node would have, and lets the graph go on, has answered nothing, and nobody waits.
-    """
-    graph = wrap_graph(graphs.asking())
-    graph.invoke({"seen": []}, THREAD)
-    graph.update_state(THREAD, {"seen": ["by hand"]}, as_node="ask")
-    graph.invoke(None, THREAD)
-    (only,) = interruptions(recorded.traces())
-
-    assert (only.is_waiting, only.answer, graph.get_state(THREAD).next) == (False, None, ())
-
-
-def test_who_waits_is_found_in_files(tmp_path):
-    """
-    The records of a folder tell it as well as those in memory.
-    """
-    fluxloop.configure(storage="file", base_path=tmp_path / "traces")
-    wrap_graph(graphs.asking()).invoke({"seen": []}, THREAD)
-    fluxloop.flush()
-
-    assert [one.asked for one in waiting(tmp_path / "traces")] == [{"question": "go on?"}]
-
-
 def test_handing_over_to_the_graph_around_is_no_error(recorded):
     """
     `Command.PARENT` steers by an exception; the node that raised it succeeded, and its command is its output.
     """
     wrap_graph(graphs.handing_over()).invoke({"seen": []})
-    (node,) = events(recorded, "hand_over")
+    (node,) = only(recorded, "hand_over")
 
     assert {one.status for one in recorded.traces()[0].observations} == {"success"}
     assert (node.output["__class__"], node.output["goto"]) == ("Command", "after")
@@ -264,7 +205,7 @@ def test_control_flow_is_told_by_class_and_not_by_name(recorded):
         wrap_graph(graphs.failing(fake)).invoke({"seen": []})
     wrap_graph(graphs.failing(real)).invoke({"seen": []})
 
-    assert [one.status for one in events(recorded, "fail")] == ["error", "interrupted"]
+    assert [one.status for one in only(recorded, "fail")] == ["error", "interrupted"]
 
 
 def test_an_interrupt_in_a_tool_or_runnable_is_no_error(recorded):
@@ -296,8 +237,8 @@ def test_tools_of_an_agent_that_ask_at_once_are_each_told_apart(recorded):
     asked = agent.invoke({"messages": [("user", "go")]}, THREAD)["__interrupt__"]
     (trace,) = recorded.traces()
 
-    assert [(one.name, trace.children(one)[0].input) for one in events(recorded, "ask")] == [
-        ("ask", one.input["question"]) for one in events(recorded, "ask")
+    assert [(one.name, trace.children(one)[0].input) for one in only(recorded, "ask")] == [
+        ("ask", one.input["question"]) for one in only(recorded, "ask")
     ]
     assert {(one.node, one.asked) for one in waiting(recorded.traces())} == {("tools", "1?"), ("tools", "2?")}
 
@@ -325,7 +266,7 @@ def test_what_a_task_asks_is_told_once(recorded, is_wrapped):
     (asked,) = {one.id for one in graph.invoke("it", config)["__interrupt__"]}
     graph.invoke(Command(resume="yes"), config)
 
-    assert [one.metadata["interrupt_id"] for one in events(recorded, "interrupt")] == [asked]
+    assert [one.metadata["interrupt_id"] for one in only(recorded, "interrupt")] == [asked]
     assert recorded.traces()[0].metadata["interrupted"]["interrupt_ids"] == [asked]
     assert [(one.node, one.answer) for one in interruptions(recorded.traces())] == [("review", "yes")]
 
@@ -362,10 +303,10 @@ def test_an_interrupt_in_a_subgraph_is_told_once(recorded, wrapped):
     (trace,) = recorded.traces()
     graph.invoke(Command(resume="yes"), config)
 
-    (event,) = events(recorded, "interrupt")
+    (event,) = only(recorded, "interrupt")
     assert event.metadata["langgraph_node"] == "ask"
     assert {one.status.value for one in trace.observations if one.name != "interrupt"} == {"interrupted"}
-    (answer,) = events(recorded, "resume")
+    (answer,) = only(recorded, "resume")
     assert answer.input == "yes"
 
 
@@ -401,4 +342,4 @@ def test_an_input_that_is_only_called_command_brings_no_answer(recorded):
 
     RunnableLambda(lambda given: 1).invoke(Command(), {"callbacks": [FluxLoopCallbackHandler()]})
 
-    assert events(recorded, "resume") == []
+    assert only(recorded, "resume") == []
