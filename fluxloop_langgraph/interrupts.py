@@ -81,7 +81,8 @@ def waits(
 ) -> None:
     """Record what *run* waits for: an EVENT for each interrupt, or one where it was told to stop at a node."""
     place = place_of(run, told.checkpoint_id)
-    interrupts = {one.id: one for one in told.interrupts}  # that of a @task is told for the task and for its caller
+    by_id = {one.id: one for one in told.interrupts}  # that of a @task is told for the task and for its caller
+    interrupts = {key: by_id[key] for key in asked if key in by_id} | by_id  # in the order they were asked
     for one in interrupts.values():
         by = asked.get(one.id)
         about = {**place, "interrupt_id": one.id} | ({"langgraph_node": by.node} if by is not None else {})

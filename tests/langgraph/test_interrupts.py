@@ -5,6 +5,7 @@ Runs that wait for a human, and the runs that bring the answer.
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import graphs
 import pytest
@@ -245,6 +246,23 @@ def test_tools_of_an_agent_that_ask_at_once_are_each_told_apart(recorded):
     agent.invoke(Command(resume={one.id: one.value.upper() for one in asked}), THREAD)
 
     assert waiting(recorded.traces()) == []
+
+
+async def test_what_is_asked_at_once_is_told_in_the_order_it_was_asked(recorded):
+    """
+    LangGraph tells the interrupts of one step in an order of its own.
+    """
+    builder = StateGraph(graphs.State)
+    for name in "abcdef":
+        builder.add_node(name, partial(_ask, name))
+        builder.add_edge(START, name)
+    await wrap_graph(builder.compile(checkpointer=InMemorySaver())).ainvoke({"seen": []}, THREAD)
+
+    assert [one.asked for one in waiting(recorded.traces())] == [*"abcdef"]
+
+
+async def _ask(name, state):
+    return {"seen": [interrupt(name)]}
 
 
 @pytest.mark.parametrize("is_wrapped", [False, True], ids=["handler", "wrapped"])
