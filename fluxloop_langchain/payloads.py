@@ -30,13 +30,7 @@ ROLES = {
 
 _ANSWER = ("tool_calls", "invalid_tool_calls")
 _RESULT = ("tool_call_id", "artifact", "status")
-SAYS = {
-    "ai": _ANSWER,
-    "AIMessageChunk": _ANSWER,
-    "tool": _RESULT,
-    "ToolMessageChunk": _RESULT,
-    "remove": ("id",),
-}
+SAYS = {"ai": _ANSWER, "AIMessageChunk": _ANSWER, "tool": _RESULT, "ToolMessageChunk": _RESULT, "remove": ("id",)}
 """What messages of a type say beside role, content and name."""
 
 PARAMETERS = frozenset(

@@ -70,10 +70,8 @@ def _written(writes: Any) -> object:
     return written or dict(writes).get("__return__")
 
 
-def watched(settled: tuple[Any, ...], handler: GraphHandler | None) -> tuple[Any, ...]:
+def watched(settled: tuple[Any, ...], handler: GraphHandler) -> tuple[Any, ...]:
     """Return *settled*, what a graph settles for a call, with the cache among it watched by *handler*."""
-    if handler is None:
-        return settled
     return tuple(
         WatchedCache(one, handler) if isinstance(one, BaseCache) and type(one) is not WatchedCache else one
         for one in settled

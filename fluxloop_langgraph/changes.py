@@ -9,7 +9,7 @@ reads at a glance stand as they are, others as what they are and how many.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 MAX_KEYS = 40
@@ -28,19 +28,27 @@ _MISSING: Any = object()
 """Stands where a key was not in the state, since None may be."""
 
 
-def changes(before: Mapping[str, Any] | None, output: object, reducers: Mapping[str, str]) -> dict[str, Any]:
+def changes(
+    before: Mapping[str, Any] | None,
+    output: object,
+    reducers: Mapping[str, str],
+    keys: Collection[str] | None = None,
+) -> dict[str, Any]:
     """
     Return what *output* changes.
 
     Args:
-        before: The state the node was given, where it was one.
-        output: What the node returned: an update, a ``Command``, or several of these.
+        before: The state the node was given, where it was one; see `held`.
+        output: What the node returned: an update, a state, a ``Command``, or several of these.
         reducers: The name of the reducer of each key of the state that has one.
+        keys: The keys of the state, where they are known; LangGraph leaves out any other.
     """
     told: dict[str, Any] = {}
     left_out = 0
     state: Mapping[str, Any] = before or {}
     for key, value in output.items() if type(output) is dict else _updates(output):
+        if keys is not None and key not in keys:
+            continue
         old = state.get(key, _MISSING)
         reducer = reducers.get(key)
         # Only plain values are compared, as comparing others would run code of the user's.
@@ -60,16 +68,25 @@ def changes(before: Mapping[str, Any] | None, output: object, reducers: Mapping[
     return told
 
 
+def held(state: object) -> dict[str, Any] | None:
+    """Return a copy of what *state* holds by key: a dict, a model or a dataclass; None for anything else."""
+    items = state if type(state) is dict else getattr(state, "__dict__", None)
+    return items.copy() if type(items) is dict else None
+
+
 def _updates(output: object) -> Iterator[tuple[str, Any]]:
-    if type(output) is dict:
-        yield from output.items()
-    elif type(output) is tuple and len(output) == 2 and type(output[0]) is str:
-        yield output
-    elif isinstance(output, list | tuple):
+    if _is_command(output):
+        update = getattr(output, "update", None)
+        yield from update if isinstance(update, list | tuple) else _updates(update)
+    elif not isinstance(output, list | tuple):
+        yield from (held(output) or {}).items()
+    elif any(map(_is_command, output)):
         for one in output:
             yield from _updates(one)
-    elif type(output).__name__ == "Command":
-        yield from _updates(getattr(output, "update", None))
+
+
+def _is_command(output: object) -> bool:
+    return type(output).__name__ == "Command"
 
 
 def short(value: Any) -> Any:

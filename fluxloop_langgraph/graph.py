@@ -22,6 +22,7 @@ from .attaching import attached, in_force
 from .cache import watched
 from .handler import GraphHandler
 from .remote import RemoteGraph, recorded_remote
+from .timeouts import observe
 
 G = TypeVar("G", bound=Any)
 
@@ -100,7 +101,12 @@ def _members(kind: Any, show_all: bool, client: FluxLoopClient) -> dict[str, Any
 
     @functools.wraps(kind._defaults)
     def defaults(self: Any, config: Any, **options: Any) -> Any:
-        return watched(kind._defaults(self, config, **options), in_force(config))
+        settled = kind._defaults(self, config, **options)
+        handler = in_force(config)
+        if handler is None:
+            return settled
+        observe(config, handler.took_too_long)
+        return watched(settled, handler)
 
     return {"stream": recording(kind.stream), "astream": recording(kind.astream), "_defaults": defaults}
 

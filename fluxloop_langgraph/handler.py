@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from typing import Any
 from weakref import ReferenceType
 
-from fluxloop import FluxLoopClient, Status
+from fluxloop import FluxLoopClient, ObservationType, Status
 from fluxloop.bridge import Entry, OpenObservation, default
 from fluxloop_langchain import FluxLoopCallbackHandler
 from fluxloop_langchain.events import Ending, StartReader
@@ -19,16 +19,17 @@ from fluxloop_langchain.in_place import DONE, in_place
 from fluxloop_langchain.runs import AGENT_LOOP, CHAIN, Run, key_of
 
 from . import interrupts
-from .changes import changes
+from .changes import changes, held
 from .interrupts import GraphCallbackHandler, GraphInterrupt, ParentCommand
-from .loops import loop_of
-from .topology import Facts, facts_of
+from .loops import checkpoint_of, loop_of, next_nodes, task_in
+from .timeouts import TIMED_OUT
+from .topology import UNNAMED, Facts, attempts_in, facts_of
 
-UNNAMED = frozenset({"LangGraph", "RunnableCallable", "chain"})
-"""What graphs and edges are called that nobody gave a name; LangGraph names an edge it awaits not at all."""
-
-UNIMPORTANT = UNNAMED | AGENT_LOOP
-"""What is looked at closely before it is recorded."""
+UNIMPORTANT = frozenset({UNNAMED, "RunnableCallable", "chain"}) | AGENT_LOOP
+"""
+What is looked at closely before it is recorded: an agent's nodes, and graphs and edges that nobody gave a name;
+LangGraph names an edge it awaits not at all.
+"""
 
 _PLACE = "langgraph_checkpoint_ns"
 """The metadata that says where in the graph, and in which of its steps, a run is."""
@@ -54,10 +55,14 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         self.attempts: dict[tuple[object, object], int] = {}
         self.asked: dict[str, interrupts.Asked] = {}
         """Who has asked a human during this call, by the id of the interrupt."""
+        self.stopped_at: str | None = None
+        """The node that is a graph which was told to stop, and so asked nothing."""
         self.resuming: Run | None = None
         """The call's run, where it goes on from a checkpoint and that is not recorded yet."""
         self.paused: dict[Hashable, Any] = {}
         """What LangGraph tells about the runs that wait, by their keys."""
+        self.late: dict[str, str] = {}
+        """What LangGraph says of nodes that took too long and are being cancelled, by their places."""
         self.facts = facts_of(graph)
 
     def begin(self, run: Run, read: StartReader) -> None:
@@ -79,6 +84,8 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             self.ledger.fold(entry)
         else:
             entry.observation.describe(**self.metadata_of(run))
+            if self.kind_of(run) is ObservationType.AGENT:
+                self.make_agent(entry)
 
     def is_folded(self, run: Run) -> bool:
         """As `FluxLoopCallbackHandler.is_folded`; and what a node consists of, if a graph or edge without a name."""
@@ -86,14 +93,21 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             return False
         if run.is_plumbing():
             return True
-        if run.name not in UNIMPORTANT or run.event != "chain" or run.above is None:
+        if run.event != "chain" or run.above is None:
             return False
-        if run.name in AGENT_LOOP:
-            return run.node() == run.name and self._facts(run).is_agent
-        if run.name == "chain":
-            return not run.extra.get("name")
-        above = run.above.about
-        return run.name != "LangGraph" or self._facts(above).is_graph(above.node())
+        name, above = run.name, run.above.about
+        if name == UNNAMED or name == above.name:
+            return above.marks.is_node and above.node() in self._facts(above).graphs
+        if name not in UNIMPORTANT:
+            return False
+        if name in AGENT_LOOP:
+            return run.node() == name and self._facts(run).is_agent
+        return name != "chain" or not run.extra.get("name")
+
+    def kind_of(self, run: Run) -> ObservationType:
+        """As `FluxLoopCallbackHandler.kind_of`; a node that is an agent is one."""
+        is_agent = run.marks.is_node and run.name in self._facts(run).agents
+        return ObservationType.AGENT if is_agent else super().kind_of(run)
 
     def metadata_of(self, run: Run) -> dict[str, Any]:
         """As `FluxLoopCallbackHandler.metadata_of`, with the attempt and the checkpoint of a node."""
@@ -103,33 +117,32 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         if above is not None:
             if run.marks.is_node:
                 facts |= self._graph_facts(run, above)
-            elif _is_task(run, above) and (attempt := self._attempt(run, above)) > 1:
-                facts["attempt"] = attempt
+            elif _is_task(run, above):
+                facts |= self._attempts(run, above, self._limit_of_task(run))
         return facts
 
     def _graph_facts(self, run: Run, above: Entry) -> dict[str, Any]:
         """Return what is noted about *run*, of a node of the graph that runs *above*."""
-        given, metadata = run.given, run.metadata
-        run.more = given.copy() if type(given) is dict else None  # for what it changes
+        given = run.given
+        run.more = given.copy() if type(given) is dict else held(given)  # for what it changes
         if self.resuming is not None:
             self._resume()
-        about: dict[str, Any] = {}
-        attempt = self._attempt(run, above)
-        limits = self._facts(run).max_attempts
-        if attempt > 1 or limits:
-            limit = limits.get(metadata.get("langgraph_node", ""), 1)
-            if attempt > 1 or limit > 1:
-                about["attempt"] = attempt
-                about["max_attempts"] = max(limit, attempt)
-        if above.key == self.root and (checkpoint_id := self._checkpoint_id()):
+        limit = self._facts(run).max_attempts.get(run.metadata.get("langgraph_node", ""), 1)
+        about = self._attempts(run, above, limit)
+        if above.key == self.root and (checkpoint_id := checkpoint_of(self._loop())):
             about["checkpoint_id"] = checkpoint_id
         return about
 
-    def _attempt(self, run: Run, above: Entry) -> int:
-        """Count *run* as a try of its node or task, and return which it is."""
+    def _attempts(self, run: Run, above: Entry, limit: int) -> dict[str, Any]:
+        """Count *run* as a try of its node or task, and return which it is, where there may be several."""
         place = (above.key, run.metadata.get(_PLACE))
         self.attempts[place] = count = self.attempts.get(place, 0) + 1
-        return count
+        return {"attempt": count, "max_attempts": max(limit, count)} if count > 1 or limit > 1 else {}
+
+    def _limit_of_task(self, run: Run) -> int:
+        """Return how often the ``@task`` that *run* is may be tried, which only the loop knows that runs it."""
+        task = task_in(self._loop(), run.metadata.get(_PLACE, ""))
+        return attempts_in(getattr(task, "retry_policy", None))
 
     def _facts(self, run: Run) -> Facts:
         """Return what is known of the graph in which the node *run* is one."""
@@ -141,11 +154,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         run, self.resuming = self.resuming, None
         observation = self._observation(run.key) if run is not None else None
         if run is not None and observation is not None:
-            interrupts.resumed(observation, run, self._checkpoint_id())
-
-    def _checkpoint_id(self) -> str | None:
-        loop = self._loop()
-        return loop.checkpoint["id"] if loop is not None and loop.checkpointer is not None else None
+            interrupts.resumed(observation, run, checkpoint_of(self._loop()))
 
     def _loop(self) -> Any:
         if self.loop is None and self.running is not None:
@@ -176,13 +185,24 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             self._failed(run, result, ending)
         elif run.event == "chain":
             self._changed(run, result, ending)
+        if self.late:
+            self._end_late(run, ending)
         if run.event == "chain" and (run.key == self.root or run.key in self.paused):
             self._stops(run, result, ending)
         self.ledger.finish(run.key, **ending)
 
     def _changed(self, run: Run, result: Any, ending: Ending) -> None:
-        """Note in the *ending* of a node's run what the node changed in the state."""
-        if run.marks.is_node and (changed := changes(run.more, result, self._facts(run).reducers)):
+        """Note in the *ending* of a node's run what the node changed in the state, as far as that is to be captured."""
+        observation = self._observation(run.key) if run.marks.is_node else None
+        if observation is None or not observation.trace.recorder.captures_output:
+            return
+        facts = self._facts(run)
+        changed = changes(run.more, result, facts.reducers, facts.keys)
+        if not observation.trace.recorder.captures_input:
+            for change in changed.values():
+                if type(change) is dict:
+                    change.pop("from", None)
+        if changed:
             ending["metadata"] = {**ending.get("metadata", {}), "changes": changed}
 
     def _failed(self, run: Run, error: BaseException, ending: Ending) -> None:
@@ -192,11 +212,34 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         elif isinstance(error, ParentCommand):
             ending["output"] = error.args[0]
 
+    def took_too_long(self, place: str, message: str) -> None:
+        """Note that the node at *place* is cancelled because its own time is up."""
+        self.late[place] = message
+
+    def _end_late(self, run: Run, ending: Ending) -> None:
+        """Let *run*, and what it leaves open, end as failures where their time was up; what they return is lost."""
+        entry = self.ledger.entries.get(run.key)
+        for left_open in tuple(entry.below or ()) if entry is not None else ():
+            if told := self._lateness(left_open.about):
+                self.ledger.finish(left_open, **told)
+        ending.update(self._lateness(run))
+
+    def _lateness(self, run: Run) -> Ending:
+        if not (run.marks.is_node or (run.above is not None and _is_task(run, run.above))):
+            return {}
+        message = self.late.pop(run.metadata.get(_PLACE, ""), None)
+        if message is None:
+            return {}
+        return {"error": message, "status": Status.ERROR, "metadata": {"error_type": TIMED_OUT}}
+
     def asks(self, run: Run, error: BaseException) -> None:
         """Note the innermost run that each interrupt came from, or what that is folded into; the graph's end tells."""
         entry = self.ledger.entries.get(run.key)
         observation = entry.observation if entry is not None else None
-        for one in error.args[0] if error.args else ():
+        asked = error.args[0] if error.args else ()
+        if not asked and self.stopped_at is None:
+            self.stopped_at = run.metadata.get("langgraph_node")
+        for one in asked:
             if observation is not None and one.id not in self.asked:
                 self.asked[one.id] = interrupts.Asked(one, observation, run.metadata.get("langgraph_node"))
 
@@ -209,14 +252,12 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             self._resume()
         told, has_ended_well = self.paused.pop(run.key, None), not isinstance(result, BaseException)
         if told is None and has_ended_well and not interrupts.ARE_TOLD:
-            told = interrupts.guessed(self._loop(), self.asked)
-        elif told is None and isinstance(result, GeneratorExit) and self.asked:
-            told = interrupts.Told(
-                "pending", self._checkpoint_id(), tuple(one.interrupt for one in self.asked.values())
-            )
+            told = interrupts.guessed(self._loop(), self.asked, self.stopped_at)
+        elif told is None and not has_ended_well and self.asked:  # it can be answered all the same
+            told = interrupts.left(self._loop(), self.asked)
         observation = self._observation(run.key)
         if told is not None and observation is not None:
-            interrupts.waits(observation, run, told, self.asked, self._loop())
+            interrupts.waits(observation, run, told, self.asked, self.stopped_at or next_nodes(self._loop()))
             if has_ended_well:
                 ending["status"] = Status.INTERRUPTED
 

@@ -22,6 +22,8 @@ from fluxloop_langchain.interrupts import INTERRUPT, is_answer, place_of, resume
 from fluxloop_langchain.ledgers import running
 from fluxloop_langchain.runs import Run
 
+from .loops import checkpoint_of
+
 __all__ = ["ARE_TOLD", "GraphCallbackHandler", "GraphDrained", "GraphInterrupt", "ParentCommand", "resumed"]
 
 try:
@@ -60,10 +62,10 @@ class Told:
     interrupts: tuple[Any, ...]
 
 
-def guessed(loop: Any, asked: Mapping[str, Asked]) -> Told | None:
+def guessed(loop: Any, asked: Mapping[str, Asked], stopped_at: str | None) -> Told | None:
     """Return what a LangGraph that tells nothing of interrupts would have to tell of a run that ended well."""
     status = getattr(loop, "status", None)
-    if not asked and status not in ("interrupt_before", "interrupt_after"):
+    if not asked and stopped_at is None and status not in ("interrupt_before", "interrupt_after"):
         return None
     return left(loop, asked)
 
@@ -71,32 +73,26 @@ def guessed(loop: Any, asked: Mapping[str, Asked]) -> Told | None:
 def left(loop: Any, asked: Mapping[str, Asked]) -> Told:
     """Return what there is to tell of a run that stopped with nobody told why."""
     status = getattr(loop, "status", "pending")
-    return Told(status, _checkpoint_id(loop), tuple(one.interrupt for one in asked.values()))
+    return Told(status, checkpoint_of(loop), tuple(one.interrupt for one in asked.values()))
 
 
-def _checkpoint_id(loop: Any) -> str | None:
-    return loop.checkpoint["id"] if loop is not None and loop.checkpointer is not None else None
-
-
-def waits(observation: OpenObservation, run: Run, told: Any, asked: Mapping[str, Asked], loop: Any) -> None:
+def waits(
+    observation: OpenObservation, run: Run, told: Any, asked: Mapping[str, Asked], stopped_at: str | None
+) -> None:
     """Record what *run* waits for: an EVENT for each interrupt, or one where it was told to stop at a node."""
     place = place_of(run, told.checkpoint_id)
-    for one in told.interrupts:
+    by_id = {one.id: one for one in told.interrupts}  # that of a @task is told for the task and for its caller
+    interrupts = {key: by_id[key] for key in asked if key in by_id} | by_id  # in the order they were asked
+    for one in interrupts.values():
         by = asked.get(one.id)
         about = {**place, "interrupt_id": one.id} | ({"langgraph_node": by.node} if by is not None else {})
         happened(by.observation if by is not None else observation, INTERRUPT, input=one.value, metadata=about)
-    if not told.interrupts:
-        about = {**place, "when": told.status} | _next_nodes(told.status, loop)
+    if not interrupts:
+        about = {**place, "when": told.status} | ({"langgraph_node": stopped_at} if stopped_at else {})
         happened(observation, INTERRUPT, input=NOTHING, metadata=about)
-    asks = {"interrupt_ids": [one.id for one in told.interrupts]} if told.interrupts else {}
+    asks = {"interrupt_ids": [*interrupts]} if interrupts else {}
     observation.describe(**place, **asks)
     observation.trace.metadata["interrupted"] = place | asks
-
-
-def _next_nodes(status: str, loop: Any) -> dict[str, Any]:
-    if status != "interrupt_before" or loop is None:
-        return {}
-    return {"langgraph_node": ", ".join(sorted({task.name for task in loop.tasks.values()}))}
 
 
 def answers(given: object) -> bool:

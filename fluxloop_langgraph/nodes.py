@@ -35,12 +35,12 @@ def trace_node(func: Any = None, /, *, name: str | None = None, client: FluxLoop
     Where the run is recorded already, as it is in a wrapped graph, nothing is added.
 
     Args:
-        func: The function of a node, sync or async. LangGraph sees its signature and the subgraphs it uses.
+        func: The function or method of a node, sync or async. LangGraph sees its signature and the subgraphs it uses.
         name: The observation's name; by default what the node is called in the graph it runs in.
         client: Whose traces to record into; the package's own by default.
 
     Raises:
-        TypeError: If *func* is no function, such as a graph, for which `wrap_graph` is made.
+        TypeError: If *func* is no function, such as a graph, for which `wrap_graph` is made, or if it is a generator.
     """
     if func is None:
         return functools.partial(_traced, name=name, client=client)
@@ -50,22 +50,27 @@ def trace_node(func: Any = None, /, *, name: str | None = None, client: FluxLoop
 def _traced(func: Any, *, name: str | None, client: FluxLoopClient) -> Any:
     if isinstance(func, Runnable) or not callable(func):
         raise TypeError(f"trace_node takes a node's function, got {type(func).__name__}; see wrap_graph for graphs")
+    if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):  # LangGraph runs these in its own way
+        raise TypeError(f"trace_node takes a function that returns, got the generator {func.__name__}; see wrap_graph")
     called = str(name or getattr(func, "__name__", type(func).__name__))
     is_named = name is not None
 
-    def recording(state: Any) -> Any:
-        return _recording(client, called, is_named, state)
+    takes_self = _takes_self(func)
+
+    def recording(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        given = (*args[takes_self:], *kwargs.values())
+        return _recording(client, called, is_named, given[0] if given else None)
 
     if inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(type(func).__call__):
 
         async def node(*args: Any, **kwargs: Any) -> Any:
-            with recording(_state(args, kwargs)) as call:
+            with recording(args, kwargs) as call:
                 result = await func(*args, **kwargs)
                 return call.returned(result) if call is not None else result
     else:
 
         def node(*args: Any, **kwargs: Any) -> Any:  # type: ignore[misc]
-            with recording(_state(args, kwargs)) as call:
+            with recording(args, kwargs) as call:
                 result = func(*args, **kwargs)
                 return call.returned(result) if call is not None else result
 
@@ -75,8 +80,10 @@ def _traced(func: Any, *, name: str | None, client: FluxLoopClient) -> Any:
     return node
 
 
-def _state(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return args[0] if args else next(iter(kwargs.values()), None)
+def _takes_self(func: Any) -> bool:
+    """Whether *func* is decorated as a method, in its class, so that a call's first argument is not the state."""
+    names = inspect.getfullargspec(func).args if inspect.isfunction(func) else []
+    return names[:1] in (["self"], ["cls"])
 
 
 @contextmanager

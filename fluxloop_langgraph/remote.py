@@ -10,7 +10,8 @@ from typing import Any
 
 from langgraph.pregel.remote import RemoteGraph
 
-from fluxloop import FluxLoopClient
+from fluxloop import FluxLoopClient, ObservationType
+from fluxloop.bridge import Spec, begin
 
 __all__ = ["RemoteGraph", "recorded_remote"]
 
@@ -20,17 +21,25 @@ def recorded_remote(method: Callable[..., Any], client: FluxLoopClient) -> Calla
 
     @functools.wraps(method)
     def call(self: Any, input: Any, config: Any = None, **options: Any) -> Any:
-        thread = ((config or {}).get("configurable") or {}).get("thread_id")
-        scope = client.instrument(
+        running = method(self, input, config, **options)
+        about = {"assistant_id": self.assistant_id}
+        spec = Spec(
+            client,
+            ObservationType.CHAIN,
             self.name or "RemoteGraph",
-            session_id=thread,
-            observation_type="chain",
-            metadata={"assistant_id": self.assistant_id},
+            opens_trace=True,
+            metadata=about,
+            trace={"session_id": _thread(config) or _thread(self.config), "metadata": about.copy()},
+            bind=lambda input: input,
         )
-
-        def run(input: Any) -> Any:
-            return method(self, input, config, **options)
-
-        return scope(run)(input)
+        recorded = begin(spec, (input,), {})
+        if recorded is None:
+            return running
+        recorded.enter()
+        return recorded.returned(running)
 
     return call
+
+
+def _thread(config: Any) -> Any:
+    return ((config or {}).get("configurable") or {}).get("thread_id")

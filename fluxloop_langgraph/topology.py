@@ -7,6 +7,7 @@ Read once for each graph and kept as long as that lives.
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
@@ -16,6 +17,12 @@ from fluxloop.bridge import log
 
 AGENT_STATE = frozenset({"messages", "jump_to", "structured_response"})
 """The keys that the state of every agent made by ``create_agent`` has."""
+
+UNNAMED = "LangGraph"
+"""What a graph is called that nobody gave a name."""
+
+ERROR_HANDLERS = ("__error_handler__", "__default_error_handler__")
+"""How nodes are called that handle an error; they are placed under the node that failed, as if that were a graph."""
 
 _known: WeakKeyDictionary[Any, Facts] = WeakKeyDictionary()
 
@@ -45,12 +52,16 @@ class Facts:
         graph = self._graph()
         found = {}
         for name, node in getattr(graph, "nodes", {}).items():
-            policies = getattr(node, "retry_policy", None) or getattr(graph, "retry_policy", None) or ()
-            policies = policies if isinstance(policies, list | tuple) else (policies,)
-            most = max((policy.max_attempts for policy in policies), default=1)
+            most = attempts_in(getattr(node, "retry_policy", None) or getattr(graph, "retry_policy", None))
             if most > 1:
                 found[name] = most
         return found
+
+    @cached_property
+    def keys(self) -> frozenset[str] | None:
+        """The keys of the state, and whatever else the graph keeps; None where the graph cannot be found."""
+        graph = self._graph()
+        return frozenset(graph.channels) if graph is not None else None
 
     @cached_property
     def reducers(self) -> dict[str, str]:
@@ -65,10 +76,17 @@ class Facts:
         graph = self._graph()
         return "model" in getattr(graph, "nodes", ()) and set(getattr(graph, "channels", ())) >= AGENT_STATE
 
-    def is_graph(self, node: str | None) -> bool:
-        """Whether the node called *node* is itself a graph."""
+    @cached_property
+    def graphs(self) -> dict[str, Facts]:
+        """The nodes that are themselves graphs, and have no name besides the node's."""
         nodes = getattr(self._graph(), "nodes", {})
-        return node in nodes and isinstance(nodes[node].bound, Pregel)
+        inner = ((name, node.bound) for name, node in nodes.items() if isinstance(node.bound, Pregel))
+        return {name: facts_of(graph) for name, graph in inner if graph.get_name() in (UNNAMED, name)}
+
+    @cached_property
+    def agents(self) -> frozenset[str]:
+        """Which of these are agents made by ``create_agent``."""
+        return frozenset(name for name, graph in self.graphs.items() if graph.is_agent)
 
     @cached_property
     def _subgraphs(self) -> dict[str, Facts]:
@@ -78,11 +96,17 @@ class Facts:
     def inside(self, namespace: str) -> Facts:
         """Return the facts of the graph that the node at *namespace*, such as ``outer:1|inner:2``, is a node of."""
         facts = self
-        for step in namespace.split("|")[:-1]:
+        for step, below in pairwise(namespace.split("|")):
             name = step.partition(":")[0]
-            if not name.isdigit():
+            if not (name.isdigit() or below.startswith(ERROR_HANDLERS)):
                 facts = facts._subgraphs.get(name, _NOTHING)
         return facts
+
+
+def attempts_in(policies: Any) -> int:
+    """Return how often something with these retry policies may be tried: one policy, several, or none."""
+    policies = policies if isinstance(policies, list | tuple) else (policies,)
+    return max((policy.max_attempts for policy in policies if policy is not None), default=1)
 
 
 class _Nothing(Facts):

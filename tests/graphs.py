@@ -179,6 +179,11 @@ def functional(**options: Any) -> Any:
     return workflow
 
 
+def only(recorded: Any, name: str) -> list[Any]:
+    """Return the observations called *name* among what was recorded, in order."""
+    return [one for trace in recorded.traces() for one in trace.observations if one.name == name]
+
+
 _SAME = re.compile(
     r"(?P<uuid>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})|(?P<id>\b[0-9a-f]{32}\b)"
     r"|(?P<time>\d{4}-\d\d-\d\dT[\d:.]+(?:\+00:00|Z)?)|(?P<at> at 0x[0-9a-f]+)|(?P<ts>\b1[67]\d{11}\b)"

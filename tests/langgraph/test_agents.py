@@ -6,12 +6,15 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import graphs
 import pytest
 from langchain_core.language_models.fake_chat_models import FakeMessagesListChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.pregel.remote import RemoteGraph
 
+from fluxloop_langchain import FluxLoopCallbackHandler
 from fluxloop_langgraph import wrap_graph
 
 
@@ -22,17 +25,18 @@ class Model(FakeMessagesListChatModel):
         return self
 
 
+@tool
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 async def test_an_agent_is_its_model_calls_and_its_tools(recorded, is_async):
     """
     S2-01, thread 11: what ``create_agent`` returns reads as AGENT, GENERATION, TOOL, and not as thirty runnables.
     """
     agents = pytest.importorskip("langchain.agents")
-
-    @tool
-    def add(a: int, b: int) -> int:
-        """Add two numbers."""
-        return a + b
 
     call = {"name": "add", "args": {"a": 1, "b": 2}, "id": "call-1"}
     model = Model(responses=[AIMessage("", tool_calls=[call]), AIMessage("three")])
@@ -46,6 +50,30 @@ async def test_an_agent_is_its_model_calls_and_its_tools(recorded, is_async):
         "  GENERATION Model",
         "  TOOL add",
         "  GENERATION Model",
+    ]
+
+
+@pytest.mark.parametrize("with_handler", [False, True], ids=["alone", "with handler"])
+@pytest.mark.parametrize("name", [None, "adder", "other"])
+def test_a_node_that_is_an_agent_is_that_agent(recorded, name, with_handler):
+    """
+    Node and agent are one step of the same name, if the agent has no other name of its own.
+    """
+    agents = pytest.importorskip("langchain.agents")
+    agent = agents.create_agent(Model(responses=[AIMessage("three")]), [add], name=name)
+    builder = StateGraph(MessagesState)
+    builder.add_node("adder", agent)
+    builder.add_edge(START, "adder")
+    graph = wrap_graph(graphs.nested(builder.compile()))
+    graph.invoke({"messages": []}, {"callbacks": [FluxLoopCallbackHandler()] if with_handler else []})
+
+    inside = ["      AGENT other", "        GENERATION Model"] if name == "other" else ["      GENERATION Model"]
+    assert [line.partition(" ->")[0] for line in recorded.outline().splitlines()] == [
+        "CHAIN LangGraph",
+        "  CHAIN before",
+        "  CHAIN inner",
+        "    CHAIN adder" if name == "other" else "    AGENT adder",
+        *inside,
     ]
 
 
@@ -81,6 +109,18 @@ def test_a_remote_graph_is_the_call_alone(recorded):
     (trace,) = recorded.traces()
     assert (trace.session_id, trace.name, trace.status) == ("t-1", "assistant", "success")
     assert [one.type.name for one in trace.observations] == ["CHAIN"]
+
+
+def test_a_remote_graph_says_what_it_was_given_and_for_which_thread(recorded):
+    """
+    As of a graph that runs here: the input as it is, and the thread, also one from the configuration of the graph.
+    """
+    wrap_graph(remote({"n": 2})).with_config(configurable={"thread_id": "t-2"}).invoke({"n": 0})
+    (trace,) = recorded.traces()
+
+    assert trace.session_id == "t-2"
+    assert recorded.outline(inputs=True) == "CHAIN assistant({'n': 0}) -> [{'n': 2}]"
+    assert trace.observations[0].metadata["assistant_id"] == "assistant"
 
 
 def test_a_remote_graph_that_fails_is_an_error(recorded):

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import time
 
 import graphs
 import pytest
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableLambda
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import RetryPolicy
 
 import fluxloop
 from fluxloop.testing import capture
@@ -121,6 +124,55 @@ async def test_a_node_that_takes_too_long_is_a_failure(recorded):
 
         assert recorded.traces()[-1].status == "error"
         assert recorded.traces()[-1].observations[0].metadata["error_type"] == error
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+async def test_the_node_that_took_too_long_is_an_error_too(recorded, depth):
+    """
+    LangGraph cancels it; but its own time was up, and each of its attempts says so. Its sibling was only cancelled.
+    """
+    if "timeout" not in inspect.signature(StateGraph.add_node).parameters:
+        pytest.skip("this LangGraph has no timeouts of nodes")
+
+    async def wait(state):
+        await RunnableLambda(asyncio.sleep, name="inside").ainvoke(30)
+
+    builder = StateGraph(graphs.State)
+    retries = RetryPolicy(initial_interval=0.0, jitter=False, max_attempts=2)
+    builder.add_node("late", wait, timeout=0.02, retry_policy=retries)
+    builder.add_node("sibling", wait, timeout=30)
+    builder.add_edge(START, "late")
+    builder.add_edge(START, "sibling")
+    with pytest.raises(Exception, match="exceeded its run timeout") as raised:
+        await wrap_graph(graphs.nested(builder.compile()) if depth else builder.compile()).ainvoke({"seen": []})
+    by_name = {one.name: one for one in recorded.traces()[0].observations}
+
+    assert [one.status for one in recorded.traces()[0].observations if one.name == "late"] == ["error", "error"]
+    assert (by_name["late"].error, by_name["late"].metadata["error_type"]) == (str(raised.value), "NodeTimeoutError")
+    assert (by_name["sibling"].status, by_name["inside"].status) == ("cancelled", "cancelled")
+
+
+async def test_whoever_observes_timed_attempts_still_does():
+    """
+    LangGraph's server is told of them by the same way, and of all of them.
+    """
+    constants = pytest.importorskip("langgraph._internal._constants")
+    if not hasattr(constants, "CONFIG_KEY_TIMED_ATTEMPT_OBSERVER"):
+        pytest.skip("this LangGraph has no timeouts of nodes")
+    heard = []
+    builder = StateGraph(graphs.State)
+    builder.add_node("node", _at_once, timeout=30)
+    builder.add_edge(START, "node")
+    config = {"configurable": {constants.CONFIG_KEY_TIMED_ATTEMPT_OBSERVER: heard.append}}
+    untouched = {"configurable": {**config["configurable"]}}
+    await wrap_graph(graphs.nested(wrap_graph(builder.compile()))).ainvoke({"seen": []}, config)
+
+    assert [one.event for one in heard] == ["start", "finish"]
+    assert config == untouched
+
+
+async def _at_once(state):
+    return {}
 
 
 def test_an_error_is_told_once_where_it_happened_and_above(recorded):

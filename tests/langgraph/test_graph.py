@@ -6,31 +6,19 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypedDict
 
 import graphs
 import pytest
-from graphs import THREAD
-from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.output_parsers import StrOutputParser
+from graphs import THREAD, only
 from langchain_core.runnables import RunnableLambda
-from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph
-from langgraph.types import CachePolicy, RetryPolicy
-from scripted_models import USAGE, ScriptedModel
 
 import fluxloop
 from fluxloop.models import ObservationType
 from fluxloop.testing import capture
-from fluxloop_langchain import FluxLoopCallbackHandler, install, uninstall
-from fluxloop_langgraph import trace_node, wrap_graph
-
-
-def only(recorded, name):
-    """Return the observations called *name*, in order."""
-    return [one for trace in recorded.traces() for one in trace.observations if one.name == name]
+from fluxloop_langchain import FluxLoopCallbackHandler
+from fluxloop_langgraph import wrap_graph
 
 
 def test_each_node_is_an_observation_under_its_graph(recorded):
@@ -164,110 +152,6 @@ def test_the_thread_is_the_session(recorded):
     assert [trace.session_id for trace in recorded.traces()] == ["t-1", "t-1"]
 
 
-def test_a_node_that_is_tried_again_says_which_attempt_it_was(recorded):
-    """
-    V7: each attempt is an observation, with its number and how many there may be; the run is a success.
-    """
-    wrap_graph(graphs.flaky(failures=2)).invoke({"seen": []})
-    tries = only(recorded, "fetch")
-
-    assert [(one.metadata["attempt"], one.metadata["max_attempts"], one.status) for one in tries] == [
-        (1, 4, "error"),
-        (2, 4, "error"),
-        (3, 4, "success"),
-    ]
-    assert recorded.traces()[0].status == "success"
-
-
-def test_attempts_of_a_node_in_a_subgraph_are_counted_too(recorded):
-    """
-    V7: the retry policy of a node deep inside is found.
-    """
-    wrap_graph(graphs.nested(graphs.flaky(failures=1))).invoke({"seen": []})
-
-    assert [(one.metadata["attempt"], one.metadata["max_attempts"]) for one in only(recorded, "fetch")] == [
-        (1, 4),
-        (2, 4),
-    ]
-
-
-def test_attempts_of_a_task_are_counted(recorded):
-    """
-    V7: a `@task` that is tried again says so, each call of it for itself; how often it may be is not told anywhere.
-    """
-    tries = []
-
-    @task(retry_policy=RetryPolicy(initial_interval=0.0, jitter=False))
-    def fetch(n):
-        tries.append(n)
-        if len(tries) == 1:
-            raise ConnectionError("busy")
-        return RunnableLambda(abs).invoke(n)
-
-    @entrypoint()
-    def workflow(n):
-        return [fetch(n).result(), fetch(n).result()]
-
-    assert wrap_graph(workflow).invoke(1) == [1, 1]
-    assert [one.metadata.get("attempt") for one in only(recorded, "fetch")] == [None, 2, None]
-    assert [one.metadata.get("attempt") for one in only(recorded, "abs")] == [None, None]
-
-
-def cached_graph():
-    builder = StateGraph(graphs.State)
-    builder.add_node("slow", lambda state: {"n": 1}, cache_policy=CachePolicy())
-    builder.add_edge(START, "slow")
-    return builder
-
-
-@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-async def test_a_node_that_came_from_the_cache_is_seen(recorded, is_async):
-    """
-    V8: of a cached node LangGraph tells nothing; it is recorded, marked, with what it wrote.
-    """
-    graph = wrap_graph(cached_graph().compile(cache=InMemoryCache()))
-    for _ in range(2):
-        await graph.ainvoke({"seen": []}) if is_async else graph.invoke({"seen": []})
-    first, second = only(recorded, "slow")
-
-    assert "cached" not in first.metadata
-    assert (second.metadata["cached"], second.output, second.status) == (True, {"n": 1}, "success")
-    assert second.parent_id == recorded.traces()[1].roots[0].id
-
-
-def test_a_cached_node_of_a_subgraph_is_under_that(recorded):
-    """
-    V8: a graph inside shares the cache, and its cached nodes are its own.
-    """
-    graph = wrap_graph(graphs.nested(cached_graph().compile(), cache=InMemoryCache()))
-    for _ in range(2):
-        graph.invoke({"seen": []})
-    second = recorded.traces()[1]
-    (inner,) = [one for one in second.observations if one.name == "inner"]
-
-    assert [one.name for one in second.children(inner)] == ["slow"]
-
-
-def test_a_task_that_came_from_the_cache_goes_by_its_name(recorded):
-    """
-    V8: a cached `@task` is called as it is when it runs.
-    """
-
-    @task(cache_policy=CachePolicy())
-    def slow(n):
-        return 10 * n
-
-    @entrypoint(cache=InMemoryCache())
-    def workflow(n):
-        return slow(n).result()
-
-    graph = wrap_graph(workflow)
-    assert [graph.invoke(1), graph.invoke(1)] == [10, 10]
-    first, second = only(recorded, "slow")
-
-    assert (first.output, second.output, second.metadata["cached"]) == (10, 10, True)
-
-
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 async def test_an_edge_without_a_name_is_no_step(recorded, is_async):
     """
@@ -294,59 +178,6 @@ async def test_an_edge_without_a_name_is_no_step(recorded, is_async):
     )
 
 
-def test_a_node_says_what_it_changed(recorded):
-    """
-    A few words for each key: before and after, or what its reducer was given.
-    """
-    wrap_graph(graphs.steps()).invoke({"seen": []})
-
-    assert [one.metadata["changes"] for one in recorded.traces()[0].observations[1:]] == [
-        {"seen": {"add": ["step_0"]}, "n": {"to": 0}},
-        {"seen": {"add": ["step_1"]}, "n": {"from": 0, "to": 1}},
-    ]
-
-
-def test_what_a_node_hands_on_unchanged_is_no_change(recorded):
-    """
-    A node that returns the whole state, changed in place, says only what it changed; large values by their size.
-    """
-
-    class Whole(TypedDict, total=False):
-        text: str
-        pages: list[str]
-        n: int
-
-    def node(state):
-        state["n"] += 1
-        state["text"] = "x" * 5000
-        return state
-
-    builder = StateGraph(Whole)
-    builder.add_node("node", node)
-    builder.add_edge(START, "node")
-    wrap_graph(builder.compile()).invoke({"n": 1, "text": "short", "pages": ["a"] * 100})
-
-    assert only(recorded, "node")[0].metadata["changes"] == {
-        "n": {"from": 1, "to": 2},
-        "text": {"from": "short", "to": "str of 5,000 characters"},
-    }
-
-
-def test_the_changes_of_a_wide_state_are_bounded(recorded):
-    """
-    Beyond 40 keys only their number is told.
-    """
-    wide = TypedDict("wide", {f"key_{number}": int for number in range(60)})
-    builder = StateGraph(wide)
-    builder.add_node("node", lambda state: {f"key_{number}": number for number in range(60)})
-    builder.add_edge(START, "node")
-    wrap_graph(builder.compile()).invoke({"key_0": 7})
-    changes = only(recorded, "node")[0].metadata["changes"]
-
-    assert len(changes) == 41
-    assert changes["…"] == "20 more"
-
-
 def test_the_drawing_of_the_graph_is_on_the_trace(recorded):
     """
     The topology, in mermaid, once on each trace.
@@ -368,171 +199,6 @@ def test_a_node_names_the_checkpoint_it_ran_from(recorded):
     known = [state.config["configurable"]["checkpoint_id"] for state in graph.get_state_history(THREAD)]
 
     assert [one.metadata["checkpoint_id"] for one in recorded.traces()[0].observations[1:]] == [known[2], known[1]]
-
-
-def test_wrapping_twice_or_with_a_handler_besides_records_once(recorded):
-    """
-    Threads 11-13: wrapped twice, with a handler passed, with one installed, as a node of another wrapped graph.
-    """
-    graph = wrap_graph(wrap_graph(graphs.steps(count=1)))
-    install()
-    try:
-        graph.invoke({"seen": []}, {"callbacks": [FluxLoopCallbackHandler()]})
-        wrap_graph(graphs.nested(graph)).invoke({"seen": []}, {"callbacks": [FluxLoopCallbackHandler()]})
-    finally:
-        uninstall()
-
-    assert [line.partition(" ->")[0] for line in recorded.outline().splitlines()] == [
-        "CHAIN LangGraph",
-        "  CHAIN step_0",
-        "CHAIN LangGraph",
-        "  CHAIN before",
-        "  CHAIN inner",
-        "    CHAIN step_0",
-    ]
-
-
-def test_a_handler_besides_takes_nothing_away(recorded):
-    """
-    With a handler of ours passed as well, nodes still say what only a wrapped graph tells.
-    """
-    wrap_graph(graphs.flaky(1)).invoke({"seen": []}, {"callbacks": [FluxLoopCallbackHandler()]})
-
-    assert [one.metadata["attempt"] for one in only(recorded, "fetch")] == [1, 2]
-    assert only(recorded, "fetch")[1].metadata["changes"] == {"n": {"to": 2}}
-
-
-@pytest.mark.parametrize("way", ["invoke", "stream", "ainvoke", "astream"])
-async def test_tokens_are_counted_once_with_a_handler_besides(recorded, way):
-    """
-    Thread 42: a model run that two handlers of ours hear of, the graph's and the user's own, is one GENERATION.
-    """
-    graph = wrap_graph(graphs.chat(model=ScriptedModel(replies=["good morning"])))
-    config = {"callbacks": [FluxLoopCallbackHandler()]}
-    given = {"messages": [("user", "hi")]}
-    if way == "invoke":
-        graph.invoke(given, config)
-    elif way == "stream":
-        list(graph.stream(given, config, stream_mode="messages"))
-    elif way == "ainvoke":
-        await graph.ainvoke(given, config)
-    else:
-        assert [item async for item in graph.astream(given, config, stream_mode="messages")]
-    (trace,) = recorded.traces()
-
-    assert [(one.type, one.name) for one in trace.observations[1:]] == [
-        (ObservationType.CHAIN, "talk"),
-        (ObservationType.GENERATION, "ScriptedModel"),
-    ]
-    assert trace.usage.total_tokens == USAGE["total_tokens"]
-
-
-@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-async def test_a_handler_passed_anew_inside_a_node_finds_the_node(recorded, is_async):
-    """
-    Thread 10: a node that calls a model with callbacks of its own loses LangChain's parent, and not ours.
-    """
-    model = ScriptedModel(replies=["good morning"])
-
-    def talk(state):
-        return {"seen": [model.invoke("hi", config={"callbacks": [FluxLoopCallbackHandler()]}).content]}
-
-    async def atalk(state):
-        return {"seen": [(await model.ainvoke("hi", config={"callbacks": [FluxLoopCallbackHandler()]})).content]}
-
-    builder = StateGraph(graphs.State)
-    builder.add_node("talk", atalk if is_async else talk)
-    builder.add_edge(START, "talk")
-    graph = wrap_graph(builder.compile())
-    await graph.ainvoke({"seen": []}) if is_async else graph.invoke({"seen": []})
-
-    assert recorded.outline() == (
-        "CHAIN LangGraph -> {'seen': ['good morning']}\n"
-        "  CHAIN talk -> {'seen': ['good morning']}\n"
-        "    GENERATION ScriptedModel -> {'role': 'assistant', 'content': 'good morning'}"
-    )
-
-
-def test_a_folded_step_that_fails_is_recorded_with_a_handler_besides_too(recorded):
-    """
-    Both handlers are told of the failure; what the first hears does not make the second take it for handed on.
-    """
-
-    class Strict(StrOutputParser):
-        def parse(self, text):
-            raise ValueError("not this")
-
-    def node(state):
-        list((ScriptedModel(replies=["yes"]) | Strict() | StrOutputParser()).stream("Who?"))
-
-    builder = StateGraph(graphs.State)
-    builder.add_node("node", node)
-    builder.add_edge(START, "node")
-    with pytest.raises(ValueError, match="not this"):
-        wrap_graph(builder.compile()).invoke({"n": 1}, {"callbacks": [FluxLoopCallbackHandler()]})
-
-    assert [o.name for o in recorded.traces()[0].observations] == ["LangGraph", "node", "ScriptedModel", "Strict"]
-
-
-def test_other_peoples_handlers_hear_all_they_did(recorded):
-    """
-    Handlers of the graph's and of the call's configuration are told of the run, as without us (V12).
-    """
-
-    class Other(BaseCallbackHandler):
-        def __init__(self):
-            self.heard = []
-
-        def on_chain_start(self, serialized, inputs, **kwargs):
-            self.heard.append(kwargs.get("name"))
-
-    bare, ours = [Other(), Other()], [Other(), Other()]
-    graphs.steps().with_config({"callbacks": [bare[0]]}).invoke({"seen": []}, {"callbacks": [bare[1]]})
-    configured = wrap_graph(graphs.steps().with_config({"callbacks": [ours[0]]}))
-    configured.invoke({"seen": []}, {"callbacks": [ours[1]]})
-    configured.invoke({"seen": []})
-
-    assert ours[1].heard == bare[1].heard
-    assert ours[0].heard == [*bare[0].heard, "LangGraph", "step_0", "step_1"]
-    assert len(recorded.traces()) == 2
-
-
-def test_a_wrapped_graph_inside_a_node_finds_the_handlers_around_it():
-    """
-    Called in a node without a configuration, a graph inherits the handlers of that node, also when it is wrapped.
-    """
-    heard = []
-
-    class Other(BaseCallbackHandler):
-        def on_chain_start(self, serialized, inputs, **kwargs):
-            heard.append(kwargs.get("name"))
-
-    inner = wrap_graph(graphs.steps(count=1))
-    outer = StateGraph(graphs.State)
-    outer.add_node("call", lambda state: {"n": inner.invoke({"seen": []})["n"]})
-    outer.add_edge(START, "call")
-    outer.compile().invoke({"seen": []}, {"callbacks": [Other()]})
-
-    assert heard == ["LangGraph", "call", "LangGraph", "step_0"]
-
-
-def test_a_graph_inside_an_agent_nests_there(recorded):
-    """
-    In a trace that is open, the graph's run is part of it (thread 15).
-    """
-
-    @fluxloop.agent
-    def assistant(question):
-        return wrap_graph(graphs.steps(count=1)).invoke({"seen": []}, THREAD)["n"]
-
-    assistant("hello")
-
-    assert recorded.outline() == (
-        "AGENT assistant -> 0\n"
-        "  CHAIN LangGraph -> {'seen': ['step_0'], 'n': 0}\n"
-        "    CHAIN step_0 -> {'seen': ['step_0'], 'n': 0}"
-    )
-    assert recorded.traces()[0].session_id == "t-1"
 
 
 async def test_concurrent_runs_of_one_graph_are_traces_of_their_own(recorded):
@@ -591,70 +257,6 @@ def test_nothing_is_recorded_while_recording_is_off(recorded):
         assert wrap_graph(graphs.steps(count=1)).invoke({"seen": []}) == {"seen": ["step_0"], "n": 0}
 
         assert off.traces() == []
-
-
-@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-async def test_single_nodes_can_be_traced(recorded, is_async):
-    """
-    `trace_node` records each run of one node, in a trace of the thread's session.
-    """
-
-    async def anode(state: graphs.State) -> graphs.State:
-        return {"n": 2}
-
-    def node(state: graphs.State) -> graphs.State:
-        return {"n": 2}
-
-    builder = StateGraph(graphs.State)
-    builder.add_node("one", trace_node(anode if is_async else node))
-    builder.add_edge(START, "one")
-    graph = builder.compile(checkpointer=InMemorySaver())
-    result = await graph.ainvoke({"seen": []}, THREAD) if is_async else graph.invoke({"seen": []}, THREAD)
-    (trace,) = recorded.traces()
-
-    assert result["n"] == 2
-    assert recorded.outline(inputs=True) == "CHAIN one({'seen': []}) -> {'n': 2}"
-    assert (trace.session_id, trace.observations[0].metadata["langgraph_step"]) == ("t-1", 1)
-
-
-def test_a_traced_node_in_a_wrapped_graph_is_one_observation(recorded):
-    """
-    `trace_node` adds nothing to a run that is recorded already, and keeps a failure what it is.
-    """
-
-    @trace_node
-    def node(state: graphs.State) -> graphs.State:
-        raise KeyError("n")
-
-    builder = StateGraph(graphs.State)
-    builder.add_node("node", node)
-    builder.add_edge(START, "node")
-    with pytest.raises(KeyError):
-        builder.compile().invoke({"seen": []})
-    with pytest.raises(KeyError):
-        wrap_graph(builder.compile()).invoke({"seen": []})
-
-    assert recorded.outline() == ("CHAIN node [error: 'n']\nCHAIN LangGraph [error: 'n']\n  CHAIN node [error: 'n']")
-
-
-def test_a_traced_node_still_shows_the_subgraph_it_uses():
-    """
-    LangGraph looks for subgraphs through one wrapper, which is ours, however many there are.
-    """
-    inner = graphs.steps(count=1)
-
-    @trace_node(name="outer")
-    @trace_node
-    def node(state: graphs.State) -> graphs.State:
-        return inner.invoke(state)
-
-    builder = StateGraph(graphs.State)
-    builder.add_node("node", node)
-    builder.add_edge(START, "node")
-
-    assert [name for name, _ in builder.compile().get_subgraphs()] == ["node"]
-    with pytest.raises(TypeError, match="takes a node's function, got CompiledStateGraph; see wrap_graph"):
-        trace_node(inner)
 
 
 async def test_nothing_stays_behind_in_the_ledger(recorded):

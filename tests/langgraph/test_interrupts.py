@@ -4,27 +4,26 @@ Runs that wait for a human, and the runs that bring the answer.
 
 from __future__ import annotations
 
+import threading
+from functools import partial
+
 import graphs
 import pytest
-from graphs import THREAD
+from graphs import THREAD, only
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphInterrupt
+from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, Send, interrupt
 from scripted_models import ScriptedModel
 
-import fluxloop
 from fluxloop.models import ObservationLevel
 from fluxloop.testing import capture
 from fluxloop_langchain import FluxLoopCallbackHandler
 from fluxloop_langgraph import interruptions, waiting, wrap_graph
-
-
-def events(recorded, name):
-    return [one for trace in recorded.traces() for one in trace.observations if one.name == name]
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
@@ -67,12 +66,12 @@ def test_the_traces_of_question_and_answer_name_the_same_checkpoint(recorded):
 
     assert first.metadata["interrupted"] == {**place, "interrupt_ids": [pending.id]}
     assert second.metadata["resumed"] == place
-    assert events(recorded, "interrupt")[0].metadata == {
+    assert only(recorded, "interrupt")[0].metadata == {
         **place,
         "interrupt_id": pending.id,
         "langgraph_node": "ask",
     }
-    assert events(recorded, "resume")[0].metadata == place
+    assert only(recorded, "resume")[0].metadata == place
     assert (first.session_id, second.session_id) == ("t-1", "t-1")
 
 
@@ -108,12 +107,61 @@ def test_a_graph_that_was_told_to_stop_at_a_node_is_interrupted(recorded, when):
     stopped_at = graph.get_state(THREAD).config["configurable"]["checkpoint_id"]
     graph.invoke(None, THREAD)
     first, second = recorded.traces()
-    (event,) = events(recorded, "interrupt")
+    (event,) = only(recorded, "interrupt")
 
     assert (first.status, second.status) == ("interrupted", "success")
     assert event.metadata["when"] == when
     assert event.metadata["checkpoint_id"] == second.metadata["resumed"]["checkpoint_id"] == stopped_at
     assert event.metadata.get("langgraph_node") == ("step_0" if when == "interrupt_before" else None)
+
+
+def test_a_graph_inside_that_was_told_to_stop_names_the_node_it_is(recorded):
+    """
+    V3: LangGraph tells only that the graph around it waits; the node that stopped is known all the same.
+    """
+    graph = wrap_graph(graphs.nested(graphs.steps(interrupt_before=["step_1"]), checkpointer=InMemorySaver()))
+    graph.invoke({"seen": []}, THREAD)
+
+    assert [(one.node, one.is_waiting) for one in interruptions(recorded.traces())] == [("inner", True)]
+
+    graph.invoke(None, THREAD)
+
+    assert waiting(recorded.traces()) == []
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True], ids=["handler", "wrapped"])
+def test_what_was_asked_beside_a_node_that_fails_is_told(recorded, is_wrapped):
+    """
+    The run is an error; the question stands, and is answered when the graph goes on.
+    """
+    failures, asking = [ValueError("busy")], threading.Event()
+
+    def ask(state):
+        asking.set()
+        return {"seen": [interrupt("go on?")]}
+
+    def fail(state):
+        asking.wait()
+        if failures:
+            raise failures.pop()
+
+    builder = StateGraph(graphs.State)
+    builder.add_node("ask", ask)
+    builder.add_node("fail", fail)
+    builder.add_edge(START, "ask")
+    builder.add_edge(START, "fail")
+    graph = builder.compile(checkpointer=InMemorySaver())
+    graph = wrap_graph(graph) if is_wrapped else graph
+    config = {**THREAD, "callbacks": [FluxLoopCallbackHandler()]}
+    with pytest.raises(ValueError, match="busy"):
+        graph.invoke({"seen": []}, config)
+
+    assert recorded.traces()[0].status == "error"
+    assert [one.asked for one in waiting(recorded.traces())] == ["go on?"]
+
+    graph.invoke(Command(resume="yes"), config)
+
+    assert [(one.asked, one.answer) for one in interruptions(recorded.traces())] == [("go on?", "yes")]
 
 
 def test_nodes_that_ask_at_once_are_answered_by_id(recorded):
@@ -137,66 +185,12 @@ def test_nodes_that_ask_at_once_are_answered_by_id(recorded):
     assert answered == {(1, "one"), (2, "two")}
 
 
-def test_who_waits_for_a_human_can_be_read_from_the_records(recorded):
-    """
-    One function lists what is asked, by whom, since when, and the answer once there is one (thread 3).
-    """
-    graph = wrap_graph(graphs.asking())
-    for thread in "ab":
-        graph.invoke({"seen": []}, {"configurable": {"thread_id": thread}})
-    graph.invoke(Command(resume="no"), {"configurable": {"thread_id": "a"}})
-    answered, pending = interruptions(recorded.traces())
-
-    assert waiting(recorded.traces()) == [pending]
-    assert (pending.thread_id, pending.node, pending.asked) == ("b", "ask", {"question": "go on?"})
-    assert (answered.answer, answered.is_waiting) == ("no", False)
-    assert (answered.trace_id, answered.answered_in) == tuple(
-        trace.trace_id for trace in (recorded.traces()[0], recorded.traces()[2])
-    )
-
-
-def test_a_thread_that_got_new_input_waits_no_longer(recorded):
-    """
-    Input that is no answer begins anew, and what was asked before is off the table.
-    """
-    graph = wrap_graph(graphs.asking())
-    graph.invoke({"seen": []}, THREAD)
-    graph.invoke({"seen": ["something else"]}, THREAD)
-    first, second = interruptions(recorded.traces())
-
-    assert (first.is_waiting, first.answer, second.is_waiting) == (False, None, True)
-
-
-def test_a_thread_whose_state_was_changed_by_hand_waits_no_longer(recorded):
-    """
-    Who writes what the node would have, and lets the graph go on, has answered nothing, and nobody waits.
-    """
-    graph = wrap_graph(graphs.asking())
-    graph.invoke({"seen": []}, THREAD)
-    graph.update_state(THREAD, {"seen": ["by hand"]}, as_node="ask")
-    graph.invoke(None, THREAD)
-    (only,) = interruptions(recorded.traces())
-
-    assert (only.is_waiting, only.answer, graph.get_state(THREAD).next) == (False, None, ())
-
-
-def test_who_waits_is_found_in_files(tmp_path):
-    """
-    The records of a folder tell it as well as those in memory.
-    """
-    fluxloop.configure(storage="file", base_path=tmp_path / "traces")
-    wrap_graph(graphs.asking()).invoke({"seen": []}, THREAD)
-    fluxloop.flush()
-
-    assert [one.asked for one in waiting(tmp_path / "traces")] == [{"question": "go on?"}]
-
-
 def test_handing_over_to_the_graph_around_is_no_error(recorded):
     """
     `Command.PARENT` steers by an exception; the node that raised it succeeded, and its command is its output.
     """
     wrap_graph(graphs.handing_over()).invoke({"seen": []})
-    (node,) = events(recorded, "hand_over")
+    (node,) = only(recorded, "hand_over")
 
     assert {one.status for one in recorded.traces()[0].observations} == {"success"}
     assert (node.output["__class__"], node.output["goto"]) == ("Command", "after")
@@ -212,7 +206,7 @@ def test_control_flow_is_told_by_class_and_not_by_name(recorded):
         wrap_graph(graphs.failing(fake)).invoke({"seen": []})
     wrap_graph(graphs.failing(real)).invoke({"seen": []})
 
-    assert [one.status for one in events(recorded, "fail")] == ["error", "interrupted"]
+    assert [one.status for one in only(recorded, "fail")] == ["error", "interrupted"]
 
 
 def test_an_interrupt_in_a_tool_or_runnable_is_no_error(recorded):
@@ -244,14 +238,55 @@ def test_tools_of_an_agent_that_ask_at_once_are_each_told_apart(recorded):
     asked = agent.invoke({"messages": [("user", "go")]}, THREAD)["__interrupt__"]
     (trace,) = recorded.traces()
 
-    assert [(one.name, trace.children(one)[0].input) for one in events(recorded, "ask")] == [
-        ("ask", one.input["question"]) for one in events(recorded, "ask")
+    assert [(one.name, trace.children(one)[0].input) for one in only(recorded, "ask")] == [
+        ("ask", one.input["question"]) for one in only(recorded, "ask")
     ]
     assert {(one.node, one.asked) for one in waiting(recorded.traces())} == {("tools", "1?"), ("tools", "2?")}
 
     agent.invoke(Command(resume={one.id: one.value.upper() for one in asked}), THREAD)
 
     assert waiting(recorded.traces()) == []
+
+
+async def test_what_is_asked_at_once_is_told_in_the_order_it_was_asked(recorded):
+    """
+    LangGraph tells the interrupts of one step in an order of its own.
+    """
+    builder = StateGraph(graphs.State)
+    for name in "abcdef":
+        builder.add_node(name, partial(_ask, name))
+        builder.add_edge(START, name)
+    await wrap_graph(builder.compile(checkpointer=InMemorySaver())).ainvoke({"seen": []}, THREAD)
+
+    assert [one.asked for one in waiting(recorded.traces())] == [*"abcdef"]
+
+
+async def _ask(name, state):
+    return {"seen": [interrupt(name)]}
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True], ids=["handler", "wrapped"])
+def test_what_a_task_asks_is_told_once(recorded, is_wrapped):
+    """
+    LangGraph names the interrupt of a `@task` twice, for the task and for the function that waits for its result.
+    """
+
+    @task
+    def review(text):
+        return interrupt(f"send {text}?")
+
+    @entrypoint(checkpointer=InMemorySaver())
+    def workflow(text):
+        return review(text).result()
+
+    graph = wrap_graph(workflow) if is_wrapped else workflow
+    config = {**THREAD, "callbacks": [FluxLoopCallbackHandler()]}
+    (asked,) = {one.id for one in graph.invoke("it", config)["__interrupt__"]}
+    graph.invoke(Command(resume="yes"), config)
+
+    assert [one.metadata["interrupt_id"] for one in only(recorded, "interrupt")] == [asked]
+    assert recorded.traces()[0].metadata["interrupted"]["interrupt_ids"] == [asked]
+    assert [(one.node, one.answer) for one in interruptions(recorded.traces())] == [("review", "yes")]
 
 
 def test_a_drained_run_is_cancelled_and_waits_for_nobody(recorded):
@@ -286,10 +321,10 @@ def test_an_interrupt_in_a_subgraph_is_told_once(recorded, wrapped):
     (trace,) = recorded.traces()
     graph.invoke(Command(resume="yes"), config)
 
-    (event,) = events(recorded, "interrupt")
+    (event,) = only(recorded, "interrupt")
     assert event.metadata["langgraph_node"] == "ask"
     assert {one.status.value for one in trace.observations if one.name != "interrupt"} == {"interrupted"}
-    (answer,) = events(recorded, "resume")
+    (answer,) = only(recorded, "resume")
     assert answer.input == "yes"
 
 
@@ -325,4 +360,4 @@ def test_an_input_that_is_only_called_command_brings_no_answer(recorded):
 
     RunnableLambda(lambda given: 1).invoke(Command(), {"callbacks": [FluxLoopCallbackHandler()]})
 
-    assert events(recorded, "resume") == []
+    assert only(recorded, "resume") == []

@@ -1,0 +1,66 @@
+"""
+Who waits for a human, read from the records.
+"""
+
+from __future__ import annotations
+
+import graphs
+from graphs import THREAD
+from langgraph.types import Command
+
+import fluxloop
+from fluxloop_langgraph import interruptions, waiting, wrap_graph
+
+
+def test_who_waits_for_a_human_can_be_read_from_the_records(recorded):
+    """
+    One function lists what is asked, by whom, since when, and the answer once there is one (thread 3).
+    """
+    graph = wrap_graph(graphs.asking())
+    for thread in "ab":
+        graph.invoke({"seen": []}, {"configurable": {"thread_id": thread}})
+    graph.invoke(Command(resume="no"), {"configurable": {"thread_id": "a"}})
+    answered, pending = interruptions(recorded.traces())
+
+    assert waiting(recorded.traces()) == [pending]
+    assert (pending.thread_id, pending.node, pending.asked) == ("b", "ask", {"question": "go on?"})
+    assert (answered.answer, answered.is_waiting) == ("no", False)
+    assert (answered.trace_id, answered.answered_in) == tuple(
+        trace.trace_id for trace in (recorded.traces()[0], recorded.traces()[2])
+    )
+
+
+def test_a_thread_that_got_new_input_waits_no_longer(recorded):
+    """
+    Input that is no answer begins anew, and what was asked before is off the table.
+    """
+    graph = wrap_graph(graphs.asking())
+    graph.invoke({"seen": []}, THREAD)
+    graph.invoke({"seen": ["something else"]}, THREAD)
+    first, second = interruptions(recorded.traces())
+
+    assert (first.is_waiting, first.answer, second.is_waiting) == (False, None, True)
+
+
+def test_a_thread_whose_state_was_changed_by_hand_waits_no_longer(recorded):
+    """
+    Who writes what the node would have, and lets the graph go on, has answered nothing, and nobody waits.
+    """
+    graph = wrap_graph(graphs.asking())
+    graph.invoke({"seen": []}, THREAD)
+    graph.update_state(THREAD, {"seen": ["by hand"]}, as_node="ask")
+    graph.invoke(None, THREAD)
+    (only,) = interruptions(recorded.traces())
+
+    assert (only.is_waiting, only.answer, graph.get_state(THREAD).next) == (False, None, ())
+
+
+def test_who_waits_is_found_in_files(tmp_path):
+    """
+    The records of a folder tell it as well as those in memory.
+    """
+    fluxloop.configure(storage="file", base_path=tmp_path / "traces")
+    wrap_graph(graphs.asking()).invoke({"seen": []}, THREAD)
+    fluxloop.flush()
+
+    assert [one.asked for one in waiting(tmp_path / "traces")] == [{"question": "go on?"}]
