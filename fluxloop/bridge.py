@@ -13,7 +13,7 @@ from typing import Any
 from .calls import Call, Spec, begin
 from .claims import Claimable
 from .client import FluxLoopClient, default
-from .context import add_locator, current_is, deeper, remove_locator
+from .context import Locator, add_locator, current_is, deeper, remove_locator
 from .deltas import delta_text
 from .endings import register_ending, status_of
 from .events import happened
@@ -38,6 +38,7 @@ __all__ = [
     "Entry",
     "Instrumenter",
     "Ledger",
+    "Locator",
     "Notes",
     "Observing",
     "OpenObservation",

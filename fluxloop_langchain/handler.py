@@ -21,9 +21,9 @@ from fluxloop.bridge import NOTHING, Entry, default, status_of
 from . import events, interrupts, payloads
 from .in_place import DONE, in_place
 from .ledgers import ledger_of
-from .lost import watch, weakly
+from .lifetimes import refer
 from .runs import AGENT_EDGES, CHAIN, KINDS, NO_MARKS, Run, key_of, marks_of, name_of
-from .tokens import TokenNotes
+from .tokens import note_of, unheard
 
 Speaking: TypeAlias = tuple[Callable[[], object], Callable[[object, object], None]]
 """What gives the id of a run that streams, and what notes its tokens."""
@@ -48,14 +48,18 @@ def _starts(event: str, read: events.StartReader) -> Any:
     ) -> Any:
         key = getattr(run_id, "int", run_id)  # `key_of`, without the calls
         above = self.ledger.entries.get(getattr(parent_run_id, "int", parent_run_id)) if parent_run_id else None
-        watched = watch(run_id, key, self.ledger) if above is None or event != "chain" else None
+        if above is None or event != "chain":
+            id_ref = self.ledger.watch(run_id, key)
+            above = above or self.ledger.left.get(key_of(parent_run_id))
+        else:  # what ends it is told, or ends what is above it as well
+            id_ref = refer(run_id)
         try:
             name = extra.get("name") or name_of(serialized, event)
             marks = marks_of(tuple(tags)) if tags else NO_MARKS
-            self.begin(Run(self, event, key, name, given, marks, metadata or {}, extra, above, watched), read)
+            self.begin(Run(self, event, key, name, given, marks, metadata or {}, extra, above, id_ref), read)
         except Exception as exc:  # what we cannot read must not cost what is below its place in the tree
             self.client.broke("beginning it", exc)
-            unread = Run(self, event, key, event, None, NO_MARKS, {}, {}, above, watched)
+            unread = Run(self, event, key, event, None, NO_MARKS, {}, {}, above, id_ref)
             self.ledger.start(key, KINDS.get(event, CHAIN), event, parent=above, about=unread)
         return DONE
 
@@ -233,7 +237,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             given = NOTHING
         self.ledger.start(
             run.key,
-            run.kind(),
+            self.kind_of(run),
             run.name,
             parent=run.above,
             input=given,
@@ -299,6 +303,10 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         except Exception as exc:
             self.client.broke("noting an event", exc)
 
+    def kind_of(self, run: Run) -> ObservationType:
+        """Return what *run* is recorded as."""
+        return run.kind()
+
     def is_folded(self, run: Run) -> bool:
         """Whether *run* makes no observation, so that what is below it nests under what is above it."""
         return not self.show_all and run.is_plumbing()
@@ -323,19 +331,15 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         elif (parent_id is None or above is not None) and (id(self.ledger), key) not in _missed:
             _missed.append((id(self.ledger), key))
             marks = marks_of(tuple(tags)) if tags else NO_MARKS
-            watched = watch(run_id, key, self.ledger)
-            self.begin(Run(self, "model", key, "model", NOTHING, marks, {}, {}, above, watched), events.same)
+            id_ref = self.ledger.watch(run_id, key)
+            self.begin(Run(self, "model", key, "model", NOTHING, marks, {}, {}, above, id_ref), events.same)
         return self.ledger.entries.get(key)
 
     def _speaker(self, run_id: UUID, parent_id: UUID | None, tags: list[str] | None) -> Speaking:
         """Return who speaks now, and what notes it: nothing, where that is not recorded, or by another handler."""
         entry = self.ledger.entries.get(key_of(run_id)) or self.missed(run_id, parent_id, tags)
-        note: Callable[[object, object], None] = _unheard
-        if entry is not None and entry.about.handler is self and entry.observation is not None and entry.is_recorded:
-            if entry.notes is None:
-                entry.notes = TokenNotes(entry.observation)
-            note = entry.notes.note
-        self._speaking = speaking = weakly(run_id), note
+        note = note_of(entry) if entry is not None and entry.about.handler is self else unheard
+        self._speaking = speaking = refer(run_id) or (lambda: run_id), note
         return speaking
 
 
@@ -344,7 +348,3 @@ BaseTracer.register(FluxLoopCallbackHandler)  # what a LangGraph node's TracePol
 
 _missed: deque[tuple[int, Hashable]] = deque(maxlen=200)
 """The latest runs of whose start nobody was told, by ledger: the next handler that hears of one leaves it alone."""
-
-
-def _unheard(token: object, chunk: object) -> None:
-    """Note nothing."""

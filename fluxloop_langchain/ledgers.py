@@ -15,19 +15,20 @@ from weakref import WeakValueDictionary
 from langchain_core.runnables.config import var_child_runnable_config
 
 from fluxloop import FluxLoopClient
-from fluxloop.bridge import Ledger, OpenObservation, add_locator, deeper, default
+from fluxloop.bridge import OpenObservation, add_locator, deeper, default
 
+from .lifetimes import RunLedger
 from .runs import key_of
 
 _running = var_child_runnable_config.get
 
 
-def ledger_of(client: FluxLoopClient) -> Ledger:
+def ledger_of(client: FluxLoopClient) -> RunLedger:
     """Return *client*'s ledger, from now on asked which observation is current."""
     add_locator(locate)
     if client is default:
         return _default_ledger
-    return _others.setdefault(client, Ledger(client, locate))
+    return _others.setdefault(client, RunLedger(client, locate))
 
 
 def running(config: Any) -> Hashable | None:
@@ -50,6 +51,6 @@ def locate(here: OpenObservation | None) -> OpenObservation | None:
     return deeper(here, step)
 
 
-_default_ledger = Ledger(default, locate)
-_others: WeakValueDictionary[FluxLoopClient, Ledger] = WeakValueDictionary()
+_default_ledger = RunLedger(default, locate)
+_others: WeakValueDictionary[FluxLoopClient, RunLedger] = WeakValueDictionary()
 """The ledgers of clients users made; they live as long as a handler of theirs does."""

@@ -16,7 +16,7 @@ from uuid import UUID
 from fluxloop import ObservationType
 from fluxloop.bridge import Entry
 
-from .lost import Watch
+from .lifetimes import IdRef
 
 CHAIN, AGENT = ObservationType.CHAIN, ObservationType.AGENT
 
@@ -101,7 +101,7 @@ class Run:
     event: str
     """``chain``, ``model``, ``tool`` or ``retriever``."""
     key: Hashable
-    """By which the ledger has it, see `key_of`; its id itself is not kept, see `fluxloop_langchain.lost`."""
+    """By which the ledger has it, see `key_of`."""
     name: str
     """What it was called by its user, or else its class."""
     given: Any
@@ -112,8 +112,8 @@ class Run:
     """The rest of what the event said, such as ``invocation_params``."""
     above: Entry | None
     """Its parent; None where we never saw that begin."""
-    watch: Watch = None
-    """Ends it where nobody else does."""
+    id_ref: IdRef = None
+    """Its id itself, which is not kept, see `fluxloop_langchain.lifetimes`."""
     is_streamed: bool = False
     """Whether its input is still to come."""
     model: str | None = None

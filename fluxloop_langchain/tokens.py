@@ -12,7 +12,7 @@ from collections.abc import Callable
 from itertools import accumulate, count
 from typing import Any
 
-from fluxloop.bridge import OpenObservation, StreamNotes, delta_text
+from fluxloop.bridge import Entry, OpenObservation, StreamNotes, delta_text
 
 
 class TokenNotes(StreamNotes):
@@ -58,6 +58,19 @@ class TokenNotes(StreamNotes):
             return said, times
         events = [(item, at) for item, at in zip(said, times, strict=True) if type(item) is dict]
         return [item for item, _ in events], [at for _, at in events]
+
+
+def note_of(entry: Entry) -> Callable[[object, object], None]:
+    """Return what notes a token of the run *entry*, and the chunk it came in."""
+    if entry.observation is None or not entry.is_recorded:
+        return unheard
+    if entry.notes is None:
+        entry.notes = TokenNotes(entry.observation)
+    return entry.notes.note  # type: ignore[no-any-return]
+
+
+def unheard(token: object, chunk: object) -> None:
+    """Note nothing."""
 
 
 def _texts(said: list[Any]) -> list[str]:

@@ -1,15 +1,19 @@
 """
-Runs of whose end LangChain tells nobody.
+Runs of whose end LangChain tells nobody, and those that go on after it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import threading
+from contextlib import nullcontext
 from contextvars import ContextVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from langchain_core.callbacks import AsyncCallbackHandler
+from langchain_core.output_parsers import StrOutputParser
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
@@ -21,6 +25,8 @@ from fluxloop_langchain import FluxLoopCallbackHandler
 needs_version_3 = pytest.mark.skipif(
     not hasattr(ScriptedModel, "stream_events"), reason="langchain-core 1.0 has no version 3 of its event streams"
 )
+
+CHAIN = ScriptedModel(replies=["Tigers hunt at night."]) | StrOutputParser()
 
 begun = ContextVar[asyncio.Event]("begun")
 
@@ -142,16 +148,81 @@ def test_a_graph_whose_version_3_stream_is_left_is_abandoned(captured, config):
     assert captured.outline().startswith("CHAIN LangGraph [abandoned]")
 
 
-def test_a_run_whose_id_is_held_is_open(captured):
+class Slow(AsyncCallbackHandler):
+    """Somebody's handler that takes its time when a chain begins."""
+
+    def __init__(self):
+        self.is_told = asyncio.Event()
+
+    async def on_chain_start(self, *args, **kwargs):
+        self.is_told.set()
+        await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("is_inside", [False, True], ids=["alone", "inside an observation"])
+async def test_a_run_cancelled_while_handlers_are_told_of_its_start_is_abandoned(captured, config, is_inside):
     """
-    Its end may still come; by an id that equals the first, too.
+    langchain-core tells of no end: it is not yet in the block that does. Once nobody has the run's id, it is left.
     """
-    handler, run_id = FluxLoopCallbackHandler(), uuid4()
-    handler.on_retriever_start({"name": "library"}, "tigers", run_id=run_id)
+    slow = Slow()
+    config["callbacks"].append(slow)
+    with fluxloop.instrument("outer") if is_inside else nullcontext():
+        task = asyncio.create_task(CHAIN.ainvoke("Who?", config))
+        await slow.is_told.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        del task
+        gc.collect()
+        left = [(record["name"], record["status"]) for record in captured.storage.read() if "id" in record]
+
+    assert left == [("RunnableSequence", "abandoned")]
+
+
+def test_an_id_made_for_one_event_says_nothing_of_the_run(captured, config):
+    """
+    Who hands on events from elsewhere may have the ids as text, and make new ones of it each time.
+    """
+    (handler,) = config["callbacks"]
+    text = str(uuid4())
+    handler.on_chain_start(None, {"n": 1}, run_id=UUID(text), name="from elsewhere")
     gc.collect()
+    handler.on_chain_end({"n": 2}, run_id=UUID(text))
 
-    assert len(handler.ledger) == 1
+    assert captured.outline() == "CHAIN from elsewhere -> {'n': 2}"
 
-    handler.on_retriever_end([], run_id=type(run_id)(str(run_id)))
 
-    assert captured.outline() == "RETRIEVAL library -> []"
+async def test_what_goes_on_in_a_thread_stays_in_its_place(captured, config):
+    """
+    A thread cannot be cancelled: what a step still does there hangs under the step, not in traces of its own.
+    """
+    go_on, has_begun, is_done = threading.Event(), asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    @fluxloop.tool
+    def look_up():
+        return 1
+
+    def step(given):
+        loop.call_soon_threadsafe(has_begun.set)
+        go_on.wait(10)
+        look_up()
+        CHAIN.invoke("Who?")
+        loop.call_soon_threadsafe(is_done.set)
+
+    task = asyncio.create_task((RunnableLambda(step) | len).ainvoke("Who?", config))
+    await has_begun.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    go_on.set()
+    await is_done.wait()
+    del task
+    (trace,) = captured.traces()
+
+    assert [(depth, one.name, one.status.value) for depth, one in trace.walk()] == [
+        (0, "RunnableSequence", "cancelled"),
+        (1, "step", "cancelled"),
+        (2, "look_up", "success"),
+        (2, "ScriptedModel", "success"),
+    ]
+    gc.collect()
+    assert not FluxLoopCallbackHandler().ledger.left
