@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import copy
 import json
-import logging
 from types import CellType, FunctionType
 from typing import Any
 
 from fluxloop import ObservationType
 from fluxloop.bridge import Recording, is_recorded_as
 
+from .warned import warn_once
+
 _THE_FUNCTION = "the_func"
 """What `function_tool` calls the user's function; unchanged from its first release to 0.24."""
-
-_log = logging.getLogger("fluxloop")
-_said: set[str] = set()
 
 
 def is_hosted(target: object) -> bool:
@@ -32,7 +30,11 @@ def is_hosted(target: object) -> bool:
 def instrument(tool: Any, recording: Recording) -> Any:
     """Return a copy of the `FunctionTool` *tool*, recorded inside; see `fluxloop_custom.register_framework`."""
     if not callable(getattr(tool, "on_invoke_tool", None)):
-        _say_once("its tools", "openai-agents %s has tools of a kind that is not known; they are not recorded inside")
+        warn_once(
+            "its tools",
+            "openai-agents %s has tools of a kind that is not known; they are not recorded inside",
+            _release(),
+        )
         return tool
     if _is_agent(tool):
         return tool
@@ -131,16 +133,15 @@ def _say_where_it_is_not_found(invoked: object) -> None:
     """Warn once, where a tool was made by `function_tool` and yet its function is not where it used to be."""
     made_by = str(getattr(invoked, "__qualname__", ""))
     if made_by.startswith("function_tool."):
-        _say_once(
+        warn_once(
             made_by,
             "openai-agents %s keeps a tool's function where it is not looked for; tools are recorded from outside, "
             "and errors that the SDK turns into texts look like results",
+            _release(),
         )
 
 
-def _say_once(cause: str, message: str) -> None:
-    if cause not in _said:
-        from importlib.metadata import version
+def _release() -> str:
+    from importlib.metadata import version  # takes longer to import than all of this package
 
-        _said.add(cause)
-        _log.warning(message, version("openai-agents"))
+    return version("openai-agents")

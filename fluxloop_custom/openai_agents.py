@@ -8,9 +8,9 @@ is read from the exception that is passing while the SDK closes the span, since 
 
 from __future__ import annotations
 
-import logging
 from asyncio import CancelledError
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from .requirement import require
 
@@ -35,10 +35,9 @@ from fluxloop.usage import add_usage  # noqa: E402
 from . import function_tools, sdk_internals  # noqa: E402
 from . import span_payloads as payloads  # noqa: E402
 from .runs import MODEL_CALLS, RUNS, STEPS, Run, Trouble, is_cancellation  # noqa: E402
+from .warned import warn_once  # noqa: E402
 
 __all__ = ["FluxLoopTracingProcessor", "install", "uninstall"]
-
-_log = logging.getLogger("fluxloop")
 
 _PACKAGES = frozenset({"agents"})
 """Whose code calls a tool's function."""
@@ -61,6 +60,8 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         self._shows_steps = shows_steps
         self._ledger = Ledger(client or default, self._locate)
         self._runs: dict[str, Run] = {}
+        self._left: WeakKeyDictionary[tracing.Span[Any], OpenObservation] = WeakKeyDictionary()
+        """Tools that were cancelled, by their spans: what goes on in a thread, which nobody can cancel, is inside."""
         add_locator(self._locate)
 
     def on_trace_start(self, trace: tracing.Trace) -> None:
@@ -109,18 +110,20 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
 
     def _locate(self, here: OpenObservation | None) -> OpenObservation | None:
         """Return the observation of the span whose code is running, where it is the inner one."""
-        if not self._runs:
+        if not (self._runs or self._left):
             return here
         span = tracing.get_current_span()
         running = span.span_id if span is not None else getattr(tracing.get_current_trace(), "trace_id", None)
         run = self._runs.get(running) if running is not None else None
-        return deeper(here, self._ledger.get(run.key)) if run is not None else here
+        if run is None:
+            return deeper(here, self._left.get(span)) if span is not None else here
+        return deeper(here, self._ledger.get(run.key))
 
     def _trace_starts(self, trace: Any) -> None:
         key = trace.trace_id
         run = self._runs.get(key)
         if _recorded_by.setdefault(key, self) is not self or (run is not None and run.is_told(trace)):
-            _say_once("two")
+            warn_once("two processors", _TWO)
         elif run is not None:
             run.told += (trace,)  # runs beside each other may be given the same id, and are one trace then
         else:
@@ -248,6 +251,8 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             run.awaits = False
             if trouble is None and function_tools.has_timed_out(run.tool, said):
                 trouble = CancelledError(), {}
+        if is_cancellation(trouble):
+            self._left[span] = observation
         run.answered(said)
         asked = NOTHING if is_told_inside else payloads.arguments(data)
         mcp = getattr(data, "mcp_data", None)
@@ -289,23 +294,17 @@ _FLUSH_S = 5.0
 _recorded_by: dict[str, FluxLoopTracingProcessor] = {}
 """Who records each of the SDK's traces that is open: the first processor of ours that was told of it."""
 
-_said: set[str] = set()
-
 _installed: FluxLoopTracingProcessor | None = None
 
 
-_TROUBLES = {
-    "two": "a FluxLoopTracingProcessor is registered twice: each run is recorded once, by the first. "
-    "Call fluxloop_custom.openai_agents.install() once, and add no processor of ours beside it",
-    "off": "the Agents SDK's tracing is switched off, by set_tracing_disabled() or OPENAI_AGENTS_DISABLE_TRACING, so "
-    "that no run is recorded. Leave it on: install() keeps traces off the network by itself",
-}
-
-
-def _say_once(cause: str) -> None:
-    if cause not in _said:
-        _said.add(cause)
-        _log.warning(_TROUBLES[cause])
+_TWO = (
+    "a FluxLoopTracingProcessor is registered twice: each run is recorded once, by the first. "
+    "Call fluxloop_custom.openai_agents.install() once, and add no processor of ours beside it"
+)
+_OFF = (
+    "the Agents SDK's tracing is switched off, by set_tracing_disabled() or OPENAI_AGENTS_DISABLE_TRACING, so "
+    "that no run is recorded. Leave it on: install() keeps traces off the network by itself"
+)
 
 
 def install(
@@ -327,11 +326,11 @@ def install(
     global _installed
     present = sdk_internals.processors()
     if _installed is not None and (present is None or _installed in present):
-        _say_once("two")
+        warn_once("two processors", _TWO)
         return _installed
     _installed = FluxLoopTracingProcessor(shows_steps=shows_steps, client=client)
     if sdk_internals.is_off():
-        _say_once("off")
+        warn_once("tracing off", _OFF)
     if keep_exporter:
         tracing.add_trace_processor(_installed)
     else:

@@ -19,7 +19,7 @@ from agents.tool_context import ToolContext
 from custom.agents_aid import Calls, Says, agent_of, recorded, run, tool_of
 
 import fluxloop
-from fluxloop_custom import function_tools, instrument_tool, openai_agents, traced_tool
+from fluxloop_custom import function_tools, instrument_tool, openai_agents, traced_tool, warned
 
 HAS = {field.name for field in dataclasses.fields(FunctionTool)}
 """The options the installed SDK's tools have; the older ones have fewer."""
@@ -336,7 +336,7 @@ def test_a_plain_function_in_a_tools_place_is_refused_by_the_sdk():
 async def test_a_tool_of_an_sdk_that_hides_the_function_is_recorded_from_outside(monkeypatch, caplog):
     """An unsupported release: one warning, and the tool works (bad input)."""
     monkeypatch.setattr(function_tools, "_THE_FUNCTION", "somewhere_else")
-    monkeypatch.setattr(function_tools, "_said", set())
+    monkeypatch.setattr(warned, "_said", set())
 
     with caplog.at_level(logging.WARNING, logger="fluxloop"):
         tools = [above(search), above(failing)]
@@ -349,7 +349,7 @@ async def test_a_tool_of_an_sdk_that_hides_the_function_is_recorded_from_outside
 
 def test_a_tool_of_an_unknown_kind_comes_back_as_it_is(monkeypatch, caplog):
     """A release whose tools have no invoker: one warning, and the framework gets its tool (bad input)."""
-    monkeypatch.setattr(function_tools, "_said", set())
+    monkeypatch.setattr(warned, "_said", set())
     tool: Any = dataclasses.replace(function_tool(search))
     del tool.on_invoke_tool
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import threading
 from typing import Any
 
 import pytest
@@ -41,7 +43,7 @@ import fluxloop
 from fluxloop import FluxLoopClient, get_current_context
 from fluxloop.models import ObservationData, ObservationType
 from fluxloop.testing import capture
-from fluxloop_custom import observe_tool, openai_agents
+from fluxloop_custom import observe_tool, openai_agents, warned
 
 streamed_or_not = pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
 
@@ -465,7 +467,7 @@ def test_install_can_keep_the_sdks_exporter():
 
 def test_install_says_where_the_sdks_tracing_is_off(monkeypatch, caplog):
     """Nothing would be recorded, and nobody would know why."""
-    monkeypatch.setattr(openai_agents, "_said", set())
+    monkeypatch.setattr(warned, "_said", set())
     set_trace_processors([])
     set_tracing_disabled(True)
     try:
@@ -481,7 +483,7 @@ def test_install_says_where_the_sdks_tracing_is_off(monkeypatch, caplog):
 
 async def test_two_processors_record_once_and_say_so(monkeypatch, caplog):
     """Installing twice, or adding one by hand, changes nothing but for one warning (bad input)."""
-    monkeypatch.setattr(openai_agents, "_said", set())
+    monkeypatch.setattr(warned, "_said", set())
     with recorded() as captured, caplog.at_level(logging.WARNING, logger="fluxloop"):
         ours = openai_agents.install()
         add_trace_processor(ours)
@@ -564,6 +566,45 @@ def test_without_the_sdk_the_message_says_how_to_get_it():
 
     with pytest.raises(ImportError, match=r"fluxloop_custom.x needs 'no_such_module'.*\n.*pip install 'fluxloop\[y\]'"):
         require("no_such_module", extra="y", by="fluxloop_custom.x")
+
+
+@pytest.mark.parametrize("decorated", [False, True], ids=["plain", "decorated"])
+async def test_what_a_cancelled_tool_still_does_in_its_thread_is_below_it(decorated):
+    """
+    A thread cannot be cancelled: what it does is no trace of its own, and nothing of it is kept afterwards.
+    """
+    go_on, has_begun, is_done = threading.Event(), asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    @fluxloop.trace
+    def helper() -> int:
+        return 1
+
+    def wait() -> str:
+        """Wait for the test."""
+        loop.call_soon_threadsafe(has_begun.set)
+        go_on.wait(10)
+        helper()
+        loop.call_soon_threadsafe(is_done.set)
+        return "done"
+
+    tool = function_tool(fluxloop.tool(wait) if decorated else wait)
+    with recorded() as captured:
+        ours = openai_agents.install()
+        task = asyncio.create_task(run(agent_of(Calls("wait"), Says("ok"), tools=[tool])))
+        await has_begun.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        go_on.set()
+        await is_done.wait()
+        del task
+        gc.collect()
+        left = len(ours._left)
+    (trace,) = captured.traces()
+
+    (inner,) = [o for o in trace.observations if o.name == "helper"]
+    assert (inner.parent_id, inner.status, tool_of(trace).status) == (tool_of(trace).id, "success", "cancelled")
+    assert left == 0
 
 
 async def test_our_own_failure_never_reaches_the_run(monkeypatch):
