@@ -331,7 +331,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         elif (parent_id is None or above is not None) and (id(self.ledger), key) not in _missed:
             _missed.append((id(self.ledger), key))
             marks = marks_of(tuple(tags)) if tags else NO_MARKS
-            id_ref = self.ledger.watch(run_id, key)
+            id_ref = refer(run_id)
             self.begin(Run(self, "model", key, "model", NOTHING, marks, {}, {}, above, id_ref), events.same)
         return self.ledger.entries.get(key)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Hashable
 from functools import partial
-from types import FrameType
 from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 from weakref import ReferenceType, ref
@@ -37,12 +36,13 @@ class RunLedger(Ledger):
 
     def watch(self, run_id: object, key: Hashable) -> IdRef:
         """
-        Return what refers to *run_id*, and ends the run *key* once nobody holds that.
+        Return what refers to *run_id*, and ends the run *key* once nobody holds that; for the handler's methods.
 
         Only if langchain-core itself tells of the run: who else hands on events, from another process for example,
         may make an id anew for each.
         """
-        return refer(run_id, partial(self._lost, key) if _teller().startswith("langchain_core.") else None)
+        teller = sys._getframe(2).f_globals.get("__name__", "")
+        return refer(run_id, partial(self._lost, key) if teller.startswith("langchain_core.") else None)
 
     def outlives(self, entry: Entry) -> None:
         """Remember a run that is to end and may go on: what it still does belongs below it."""
@@ -65,14 +65,6 @@ class RunLedger(Ledger):
         # Of chains and streams LangChain tells whatever ends them, but that their consumer left them alone.
         is_left = entry.notes is not None or entry.about.event == "chain"
         self.finish(entry, status=Status.ABANDONED if is_left else Status.CANCELLED)
-
-
-def _teller() -> str:
-    """Return the name of the module that told our handler of something."""
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None and (name := str(frame.f_globals.get("__name__"))).startswith("fluxloop_langchain."):
-        frame = frame.f_back
-    return name
 
 
 def refer(run_id: object, gone: Callable[[object], None] | None = None) -> IdRef:

@@ -213,8 +213,7 @@ class Run:
             if own:
                 facts.update(self.own_metadata())
             if marks.is_node:
-                for name in of_node:
-                    facts[name] = metadata[name]
+                facts.update(zip(of_node, map(metadata.get, of_node), strict=True))
         if marks is not NO_MARKS:
             if marks.own and (tags := self.own_tags()):
                 facts["tags"] = tags

@@ -49,20 +49,22 @@ def changes(
     for key, value in output.items() if type(output) is dict else _updates(output):
         if keys is not None and key not in keys:
             continue
-        old = state.get(key, _MISSING)
         reducer = reducers.get(key)
-        # Only plain values are compared, as comparing others would run code of the user's.
-        if reducer is None and (old is value or (type(old) is type(value) and type(old) in SCALARS and old == value)):
-            continue
-        if len(told) >= MAX_KEYS:
-            left_out += 1
-        elif reducer is not None:  # which may change it even with the value that it has
-            told[key] = {reducer: short(value)}
+        if reducer is not None:  # which may change it even with the value that it has
+            change = {reducer: short(value)}
         else:
+            old = state.get(key, _MISSING)
+            # Only plain values are compared, as comparing others would run code of the user's.
+            if old is value or (type(old) is type(value) and type(old) in SCALARS and old == value):
+                continue
             new = value if type(value) in NUMBERS else short(value)
-            told[key] = (
-                {"to": new} if old is _MISSING else {"from": old if type(old) in NUMBERS else short(old), "to": new}
-            )
+            change = {"to": new}
+            if old is not _MISSING:
+                change = {"from": old if type(old) in NUMBERS else short(old), "to": new}
+        if len(told) < MAX_KEYS:
+            told[key] = change
+        else:
+            left_out += 1
     if left_out:
         told["…"] = f"{left_out} more"
     return told
@@ -95,9 +97,11 @@ def short(value: Any) -> Any:
     if kind in SCALARS:
         return value if kind is not str or len(value) <= MAX_CHARS else f"str of {len(value):,} characters"
     if kind in CONTAINERS:
-        inner = value.values() if kind is dict else value
-        if len(value) <= MAX_ITEMS and SCALARS.issuperset(map(type, inner)) and not any(map(_is_long, inner)):
-            return value
+        if len(value) <= MAX_ITEMS:
+            inner = value.values() if kind is dict else value
+            kinds = set(map(type, inner))
+            if kinds <= SCALARS and not (str in kinds and any(map(_is_long, inner))):
+                return value
         return f"{kind.__name__} of {len(value):,}"
     return kind.__name__
 

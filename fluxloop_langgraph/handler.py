@@ -123,11 +123,11 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def _graph_facts(self, run: Run, above: Entry) -> dict[str, Any]:
         """Return what is noted about *run*, of a node of the graph that runs *above*."""
-        given = run.given
-        run.more = given.copy() if type(given) is dict else held(given)  # for what it changes
+        given, facts = run.given, self._facts(run)
+        run.more = given.copy() if type(given) is dict else held(given), facts  # for what it changes
         if self.resuming is not None:
             self._resume()
-        limit = self._facts(run).max_attempts.get(run.metadata.get("langgraph_node", ""), 1)
+        limit = facts.max_attempts.get(run.metadata.get("langgraph_node", ""), 1)
         about = self._attempts(run, above, limit)
         if above.key == self.root and (checkpoint_id := checkpoint_of(self._loop())):
             about["checkpoint_id"] = checkpoint_id
@@ -193,11 +193,11 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def _changed(self, run: Run, result: Any, ending: Ending) -> None:
         """Note in the *ending* of a node's run what the node changed in the state, as far as that is to be captured."""
-        observation = self._observation(run.key) if run.marks.is_node else None
+        observation = self._observation(run.key) if run.more is not None else None
         if observation is None or not observation.trace.recorder.captures_output:
             return
-        facts = self._facts(run)
-        changed = changes(run.more, result, facts.reducers, facts.keys)
+        before, facts = run.more
+        changed = changes(before, result, facts.reducers, facts.keys)
         if not observation.trace.recorder.captures_input:
             for change in changed.values():
                 if type(change) is dict:
