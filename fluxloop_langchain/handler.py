@@ -7,7 +7,6 @@ recorded of it is decided by small methods, for the adapters of what is built on
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -328,8 +327,8 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         key, above = key_of(run_id), self.ledger.entries.get(key_of(parent_id)) if parent_id is not None else None
         if key in self._left_to_others:
             self._left_to_others.discard(key)
-        elif (parent_id is None or above is not None) and (id(self.ledger), key) not in _missed:
-            _missed.append((id(self.ledger), key))
+        elif (parent_id is None or above is not None) and key not in self.ledger.unannounced:
+            self.ledger.unannounced.append(key)
             marks = marks_of(tuple(tags)) if tags else NO_MARKS
             id_ref = refer(run_id)
             self.begin(Run(self, "model", key, "model", NOTHING, marks, {}, {}, above, id_ref), events.same)
@@ -344,7 +343,3 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
 
 
 BaseTracer.register(FluxLoopCallbackHandler)  # what a LangGraph node's TracePolicy shapes, it shapes for tracers only
-
-
-_missed: deque[tuple[int, Hashable]] = deque(maxlen=200)
-"""The latest runs of whose start nobody was told, by ledger: the next handler that hears of one leaves it alone."""

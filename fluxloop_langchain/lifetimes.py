@@ -10,6 +10,7 @@ were told of a start - and things come after an end: a thread goes on whose task
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
@@ -33,6 +34,8 @@ class RunLedger(Ledger):
         super().__init__(client, locate)
         self.left: dict[Hashable, Entry] = {}
         """Runs that were ended from outside and may go on all the same."""
+        self.unannounced: deque[Hashable] = deque(maxlen=200)
+        """The latest of whose start no handler was told: the next one that hears of them leaves them alone."""
 
     def watch(self, run_id: object, key: Hashable) -> IdRef:
         """
