@@ -14,6 +14,9 @@ from .kinds import Status
 
 _OUR_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
+MOST_FRAMES = 300
+"""Frames of a traceback that are told, outermost first: an exception raised again and again gathers ever more."""
+
 _registered: dict[type[BaseException], Status] = {}
 
 
@@ -54,12 +57,14 @@ def _traceback_text(exc: BaseException) -> str:
     from traceback import TracebackException  # not needed until something fails
 
     try:
-        summary = TracebackException.from_exception(exc, compact=True)
-        pending = [summary]
+        summary = TracebackException.from_exception(exc, compact=True, limit=MOST_FRAMES)
+        pending, is_cut = [summary], False
         while pending:
             one = pending.pop()
+            is_cut = is_cut or len(one.stack) == MOST_FRAMES
             one.stack[:] = [frame for frame in one.stack if not frame.filename.startswith(_OUR_FOLDER)]
             pending += [e for e in (one.__cause__, one.__context__, *(one.exceptions or ())) if e]
-        return "".join(summary.format())
+        told = "".join(summary.format())
+        return f"{told}(no more than {MOST_FRAMES} frames are told)\n" if is_cut else told
     except Exception:  # exceptions with hostile attributes exist; the message alone then has to do
         return type(exc).__name__

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import fluxloop
-from fluxloop.endings import register_ending
+from fluxloop.endings import MOST_FRAMES, register_ending
 from fluxloop.kinds import Status
 from fluxloop.testing import capture
 
@@ -37,6 +37,27 @@ def test_an_exception_is_an_error_with_its_class_and_traceback():
     assert root.metadata["error_type"] == "ValueError"
     assert 'raise ValueError("boom")' in root.metadata["traceback"]
     assert "wrapping.py" not in root.metadata["traceback"]
+
+
+def test_of_an_exception_that_is_raised_again_and_again_a_bounded_traceback_is_told():
+    """
+    Each time Python adds the frames it passes, those of the latest time first; reading all would take ever longer.
+    """
+    always = ValueError("again")
+
+    @fluxloop.agent
+    def fails() -> None:
+        raise always
+
+    for _ in range(MOST_FRAMES):
+        with pytest.raises(ValueError, match="again"):
+            fails()
+    with capture() as captured, pytest.raises(ValueError, match="again"):
+        fails()
+    told = only(captured).observations[0].metadata["traceback"]
+
+    assert told.splitlines()[-1] == f"(no more than {MOST_FRAMES} frames are told)"
+    assert told.count("in fails") <= MOST_FRAMES
 
 
 @pytest.mark.parametrize("exc", [KeyboardInterrupt(), SystemExit(3), asyncio.CancelledError()])
