@@ -205,7 +205,7 @@ class Claim(Call):
         self.outer, self.started = outer, outer.started
         outer.claim(spec.label if spec.is_named else None, given)
         if not spec.capture_input:
-            outer.input = b""  # the framework may have told it already
+            outer.forget_input()  # the framework may have told it already
 
     def end(self, status: Status = Status.SUCCESS, output: object = NOTHING, error: str | None = None) -> None:
         """Tell the framework's observation how the call went; the framework ends it."""

@@ -158,9 +158,17 @@ class OpenObservation:
         """Capture *given* as the input, where it became known only after the beginning."""
         self.input = b',"input":' + self.trace.recorder.encode(given, self, self.read)
 
+    def forget_input(self) -> None:
+        """Let what it was given be told nowhere, in the journal neither."""
+        self.input = b""
+        journal = self.trace.recorder.journal
+        if journal is not None and self.slot >= 0:
+            journal.free(self.slot)
+            self.slot = journal.put(self.head if self.parent is not None else self.head + self.trace.note())
+
     def withhold(self) -> None:
         """Forget what was captured: input, output, error text and traceback; how it ended stays known."""
-        self.input = b""
+        self.forget_input()
         if self.verdict is not None:
             status, _, error = self.verdict
             self.verdict = status, NOTHING, error and WITHHELD

@@ -18,6 +18,7 @@ from scripted_models import ScriptedModel, calls
 
 import fluxloop
 from fluxloop import ObservationData
+from fluxloop.storage.journal import read_journals
 from fluxloop_langchain import FluxLoopCallbackHandler
 
 needs_langchain = pytest.mark.skipif(find_spec("langchain") is None, reason="needs langchain")
@@ -191,6 +192,23 @@ def test_what_a_decorated_tool_is_not_to_capture_is_not_taken_from_langchain(cap
 
     assert add.invoke({"a": 1}, config) == 3
     assert captured.outline(inputs=True) == "TOOL add"
+
+
+def test_nor_is_it_found_where_the_process_dies_in_the_middle(config, tmp_path):
+    """
+    What is open is kept in the journal, without what is not to be captured.
+    """
+
+    @tool
+    @fluxloop.tool(capture_input=False)
+    def wait(word: str) -> bool:
+        """Look at what would be left."""
+        (left,) = (record for journal in read_journals(tmp_path) for record in journal.records)
+        return "input" in left or left["name"] != "wait"
+
+    fluxloop.configure(base_path=tmp_path)
+
+    assert wait.invoke({"word": "sesame"}, config) is False
 
 
 @pytest.mark.parametrize("is_async", [False, True])
