@@ -64,7 +64,7 @@ class Ledger:
     def __init__(self, client: FluxLoopClient = default, locate: Locator | None = None) -> None:
         self.client = client
         self._locate = locate
-        self._locators = 0 if locate is None else 1
+        self._own_locators = 0 if locate is None else 1
         self.entries: dict[Hashable, Entry] = {}
         """The runs that are open; to be read by the adapter, and changed by the ledger alone."""
 
@@ -128,7 +128,7 @@ class Ledger:
                 if above.below is None:
                     above.below = {}
                 above.below[entry] = None
-                is_alone = len(_locators) == self._locators and _current.get() is None
+                is_alone = len(_locators) == self._own_locators and _current.get() is None
                 here = above.observation if is_alone else self._inside(above.observation)
             if is_folded:
                 entry.observation = here

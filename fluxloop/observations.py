@@ -163,8 +163,8 @@ class OpenObservation:
         self.input = b""
         journal = self.trace.recorder.journal
         if journal is not None and self.slot >= 0:
-            journal.free(self.slot)
-            self.slot = journal.put(self.head if self.parent is not None else self.head + self.trace.note())
+            told, self.slot = self.slot, journal.put(self.head + (self.trace.note() if self.parent is None else b""))
+            journal.free(told)
 
     def withhold(self) -> None:
         """Forget what was captured: input, output, error text and traceback; how it ended stays known."""

@@ -54,12 +54,16 @@ class RunLedger(Ledger):
         if run_id is not None:
             key = entry.key
             self.left[key] = entry
-            run.id_ref = ref(run_id, lambda _: self.left.pop(key, None))
+            run.id_ref = ref(run_id, partial(self._gone, key))
 
     def get(self, key: Hashable) -> OpenObservation | None:
         """As `Ledger.get`, also of a run that goes on although it has ended."""
         entry = self.entries.get(key) or self.left.get(key)
         return entry.observation if entry is not None else None
+
+    def _gone(self, key: Hashable, dead: object) -> None:
+        self.left.pop(key, None)
+        self._lost(key, dead)  # it may have begun only while it was ended
 
     def _lost(self, key: Hashable, dead: object) -> None:
         entry = self.entries.get(key)

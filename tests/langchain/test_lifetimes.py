@@ -9,6 +9,7 @@ import gc
 import threading
 from contextlib import nullcontext
 from contextvars import ContextVar
+from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import pytest
@@ -20,7 +21,11 @@ from langchain_core.tools import tool
 from scripted_models import ScriptedModel
 
 import fluxloop
+from fluxloop import ObservationType
+from fluxloop.bridge import default
 from fluxloop_langchain import FluxLoopCallbackHandler
+from fluxloop_langchain.ledgers import locate
+from fluxloop_langchain.lifetimes import RunLedger, refer
 
 needs_version_3 = pytest.mark.skipif(
     not hasattr(ScriptedModel, "stream_events"), reason="langchain-core 1.0 has no version 3 of its event streams"
@@ -226,3 +231,25 @@ async def test_what_goes_on_in_a_thread_stays_in_its_place(captured, config):
     ]
     gc.collect()
     assert not FluxLoopCallbackHandler().ledger.left
+
+
+def test_what_begins_while_it_is_ended_and_is_left_then_ends_too(captured):
+    """
+    Another thread may end what is above a run that just begins; that nobody tells of its end must not keep it open.
+    """
+    ledger, run_id = RunLedger(default, locate), uuid4()
+    about = SimpleNamespace(id_ref=refer(run_id), event="chain")
+    ledger.start("above", ObservationType.CHAIN, "above", about=SimpleNamespace(id_ref=None))
+    ledger.start(
+        "run",
+        ObservationType.CHAIN,
+        "run",
+        parent="above",
+        input=1j,
+        about=about,
+        read=lambda _: ledger.finish("above"),
+    )
+    del run_id
+
+    assert captured.outline() == "CHAIN above\n  CHAIN run [abandoned]"
+    assert (len(ledger), ledger.left) == (0, {})
