@@ -22,7 +22,7 @@ from agents.tracing import generation_span
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 
 import fluxloop
-from fluxloop_custom.openai_agents import FluxLoopTracingProcessor
+from fluxloop_custom.openai_agents.processor import FluxLoopTracingProcessor
 
 from .registry import report
 from .results import Aim, Row, Spread

@@ -7,7 +7,7 @@ from agents import Agent, Runner, function_tool
 import fluxloop
 from fluxloop.testing import outline
 from fluxloop_custom.openai_agents import install
-from fluxloop_custom.scripted import Calls, Says, ScriptedModel
+from fluxloop_custom.testing import Calls, Says, ScriptedModel
 
 install()  # from here on every run is recorded; nothing goes over the network
 

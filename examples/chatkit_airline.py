@@ -11,7 +11,7 @@ import fluxloop
 from fluxloop.testing import outline
 from fluxloop_custom.chatkit import stream_agent_response, traced_respond
 from fluxloop_custom.openai_agents import install
-from fluxloop_custom.scripted import Calls, Says, ScriptedModel
+from fluxloop_custom.testing import Calls, Says, ScriptedModel
 
 
 @fluxloop.tool(name="tool.cancel_trip")

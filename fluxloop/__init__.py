@@ -16,24 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 from . import errors
 from .client import FluxLoopClient, default
-from .context import (
-    FluxLoopContext,
-    copy_context,
-    get_current_context,
-    get_current_trace,
-)
+from .context import FluxLoopContext, get_current_context, get_current_trace
+from .enums import ObservationLevel, ObservationType, Status
 from .errors import FluxLoopError
-from .kinds import ObservationLevel, ObservationType, Status
 from .report import Report
+from .tracing.propagation import copy_context
 
 if TYPE_CHECKING:
     import os
 
     from . import models, storage, testing
-    from .config import Settings
     from .models import ObservationData, Trace, TraceData, Usage
     from .reading import read_traces
-    from .threads import ContextThreadPoolExecutor
+    from .settings.schema import Settings
+    from .tracing.propagation import ContextThreadPoolExecutor
 
 __all__ = [
     "ContextThreadPoolExecutor",
@@ -103,7 +99,7 @@ def load_env(path: str | os.PathLike[str] | None = None, *, override: bool = Fal
     Raises:
         ConfigError: If the file cannot be read.
     """
-    from .env import load_env
+    from .settings.dotenv import load_env
 
     found = load_env(path, override=override)
     if found:
@@ -112,9 +108,9 @@ def load_env(path: str | os.PathLike[str] | None = None, *, override: bool = Fal
 
 
 _LATER = {
-    "ContextThreadPoolExecutor": "threads",
+    "ContextThreadPoolExecutor": "tracing.propagation",
     "ObservationData": "models",
-    "Settings": "settings",
+    "Settings": "settings.schema",
     "Trace": "models",
     "TraceData": "models",
     "Usage": "models",

@@ -10,59 +10,58 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .calls import Call, Spec, begin
-from .claims import Claimable
 from .client import FluxLoopClient, default
-from .context import Locator, add_locator, current_is, deeper, remove_locator
-from .deltas import delta_text
-from .endings import register_ending, status_of
-from .events import happened
-from .frameworks import Instrumenter, Recording, add_instrumenter
-from .kinds import ObservationType
-from .ledger import Entry, Ledger
-from .lines import label_of
-from .notes import Notes, StreamNotes
-from .observations import OpenObservation
-from .recorder import NOTHING
+from .encoding.record_text import label_of
+from .enums import ObservationType
+from .llm.response_facts import read_facts
+from .llm.stream.assembly import delta_text
 from .report import log
-from .scopes import OUTSIDE, Observing, is_outside
-from .traces import name_session
-from .usage import read_facts
-from .wrapping import spec_of
+from .tracing.calls import Call, Spec, begin
+from .tracing.instrumenters import Instrumenter, Recording, add_instrumenter
+from .tracing.ledger import Entry, Ledger
+from .tracing.observation import OpenObservation, record_event
+from .tracing.outcomes import register_ending, status_of
+from .tracing.propagation import Locator, add_locator, current_is, innermost, remove_locator
+from .tracing.recorder import NOTHING
+from .tracing.scopes import OUTSIDE, Observing, is_outside
+from .tracing.stream_items import StreamItems, StreamObserver
+from .tracing.tool_matching import ToolMatcher
+from .tracing.trace import name_session
+from .tracing.wrapping import spec_of
 
 __all__ = [
     "NOTHING",
     "OUTSIDE",
     "Call",
-    "Claimable",
     "Entry",
     "Instrumenter",
     "Ledger",
     "Locator",
-    "Notes",
     "Observing",
     "OpenObservation",
     "Recording",
     "Spec",
-    "StreamNotes",
+    "StreamItems",
+    "StreamObserver",
+    "ToolMatcher",
     "add_instrumenter",
     "add_locator",
     "begin",
     "current_is",
-    "deeper",
     "default",
     "delta_text",
-    "go_by",
-    "happened",
+    "innermost",
     "is_outside",
     "is_recorded_as",
     "log",
     "name_session",
     "read_facts",
+    "record_event",
     "recording",
     "recording_here",
     "register_ending",
     "remove_locator",
+    "rename_default",
     "status_of",
 ]
 
@@ -73,7 +72,7 @@ def is_recorded_as(kind: ObservationType, func: object) -> bool:
     return spec is not None and spec.type is kind
 
 
-def go_by(func: object, called: str) -> None:
+def rename_default(func: object, called: str) -> None:
     """Let what *func* records go by *called*, the name a framework gave its tool, unless the user named it."""
     spec = spec_of(func)
     if spec is not None and not spec.is_named:
@@ -89,7 +88,7 @@ def recording(
     client: FluxLoopClient = default,
     opens_trace: bool = False,
     bind: Callable[..., Any] | None = None,
-    notes: Callable[[OpenObservation], Notes] | None = None,
+    stream_items: Callable[[OpenObservation], StreamObserver] | None = None,
 ) -> Any:
     """
     Return *func* with each call recorded, as the decorators do it.
@@ -103,7 +102,7 @@ def recording(
         bind: Takes the arguments of a call and returns what to capture of them; by parameter name if None.
         notes: Makes what keeps notes of the stream a call returns, or is; the items as they are if None.
     """
-    return client._recorded(func, name=name, kind=kind, opens_trace=opens_trace, bind=bind, notes=notes)
+    return client._recorded(func, name=name, kind=kind, opens_trace=opens_trace, bind=bind, stream_items=stream_items)
 
 
 recording_here = default.recording_here

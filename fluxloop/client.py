@@ -17,16 +17,16 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from . import ids
-from .context import attention, current
 from .decorators import Instruments
-from .observations import OpenObservation
-from .recorder import Counts, Recorder, Switch
+from .encoding import ids
 from .report import Report, log
-from .traces import OpenTrace
+from .tracing.observation import OpenObservation
+from .tracing.propagation import current, needs_lookup
+from .tracing.recorder import Counts, Recorder, Switch
+from .tracing.trace import OpenTrace
 
 if TYPE_CHECKING:
-    from .config import Configuration, Settings
+    from .settings.layers import Configuration, Settings
     from .storage import Storage
 
 _dice = random.Random()
@@ -63,7 +63,9 @@ class FluxLoopClient(Instruments):
     @cached_property
     def configuration(self) -> Configuration:
         """The settings' layers."""
-        from .config import Configuration  # with all that follows from it, not before something is set or recorded
+        from .settings.layers import (
+            Configuration,  # with all that follows from it, not before something is set or recorded
+        )
 
         return Configuration(source="configure()" if self.is_default else f"{type(self).__name__}()")
 
@@ -124,8 +126,8 @@ class FluxLoopClient(Instruments):
             settings: As the loader made them.
             clock: ``now``, ``tick`` and ``new_id``, where they are not to be the real ones.
         """
+        from .encoding.encoder import Encoder, Limits
         from .redaction import Redactor, Rules
-        from .serialization import Encoder, Limits
 
         redactor = None
         if settings.redact:
@@ -155,7 +157,7 @@ class FluxLoopClient(Instruments):
     def _put_in_charge(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self.switch.on = recorder.settings.enabled
-        (attention.add if recorder.debug else attention.discard)(self)
+        (needs_lookup.add if recorder.debug else needs_lookup.discard)(self)
         _show_debug_lines(recorder.debug)
 
     def _storage_for(self, settings: Settings) -> Storage:
@@ -184,7 +186,7 @@ class FluxLoopClient(Instruments):
                 log.debug("ignored trace %r: left out by sample_rate=%s", name, rate)
         return OpenTrace(recorder, name, outer=outer, is_sampled=is_sampled, **given)
 
-    def innermost(self, here: OpenObservation | None) -> OpenObservation | None:
+    def own_innermost(self, here: OpenObservation | None) -> OpenObservation | None:
         """Return the innermost observation of this client's own, from *here* outwards."""
         while here is not None and here.trace.recorder.switch is not self.switch:
             here = here.trace.outer
@@ -192,11 +194,11 @@ class FluxLoopClient(Instruments):
 
     def recording_here(self) -> OpenObservation | None:
         """Return what is current here, where something that begins now would be recorded under it."""
-        here = current() if self.is_default else self.innermost(current())
+        here = current() if self.is_default else self.own_innermost(current())
         return here if here is not None and here.trace.is_recording else None
 
-    def broke(self, doing: str, exc: Exception) -> None:
-        """Note that we failed while *doing* something; see `Recorder.broke`."""
+    def record_failure(self, doing: str, exc: Exception) -> None:
+        """Note that we failed while *doing* something; see `Recorder.record_failure`."""
         self._counts.add("dropped")
         self._counts.troubles.say(
             f"{doing} {type(exc).__name__}", f"an observation was lost while {doing}: {exc!r}", exc_info=True

@@ -1,7 +1,7 @@
 """
 What users put on their code: `agent`, `trace`, `tool`, `prompt`, `instrument`, `observe`, `event`.
 
-Each states a type and its options; the recording itself is `fluxloop.wrapping`. They are methods of a
+Each states a type and its options; the recording itself is `fluxloop.tracing.wrapping`. They are methods of a
 client; the functions of the package are those of the default client.
 """
 
@@ -11,14 +11,14 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
-from .arguments import Binder, binder
-from .calls import Spec
+from .enums import ObservationLevel, ObservationType
 from .errors import DecorationError, TypeNameError
-from .events import happened
-from .kinds import ObservationLevel, ObservationType
-from .recorder import NOTHING
-from .scopes import OUTSIDE, Observing, Scope, is_outside
-from .wrapping import is_function, recorded
+from .tracing.arguments import Binder, binder
+from .tracing.calls import Spec
+from .tracing.observation import record_event
+from .tracing.recorder import NOTHING
+from .tracing.scopes import OUTSIDE, Observing, Scope, is_outside
+from .tracing.wrapping import is_function, recorded
 
 if TYPE_CHECKING:
     from .client import FluxLoopClient
@@ -256,7 +256,7 @@ class Instruments:
         """
         here = self._client.recording_here()
         if here is not None:
-            happened(here, name, input=_given(input), output=_given(output), metadata=metadata, level=level)
+            record_event(here, name, input=_given(input), output=_given(output), metadata=metadata, level=level)
 
     def _decorator(self, name: Any, kind: ObservationType, **options: Any) -> Any:
         if name is None or isinstance(name, str):
@@ -269,7 +269,7 @@ class Instruments:
         recording: Any = functools.partial(self._recorded, name=name, kind=kind, **options)
         if is_function(target):
             return recording(target)
-        from .frameworks import instrumented  # few programs have such objects
+        from .tracing.instrumenters import instrumented  # few programs have such objects
 
         tool = instrumented(target, recording)
         if tool is None:
@@ -286,7 +286,7 @@ class Instruments:
         bind: Binder | None = None,
         **options: Any,
     ) -> Any:
-        """See `fluxloop.frameworks.Recording`."""
+        """See `fluxloop.tracing.instrumenters.Recording`."""
         options["metadata"] = dict(options.get("metadata") or {})
         called = called or name_of(func)
         bind = bind or binder(func)

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from .kinds import SCHEMA_VERSION, ObservationLevel, ObservationType, Status
+from .enums import SCHEMA_VERSION, ObservationLevel, ObservationType, Status
 
 __all__ = [
     "SCHEMA_VERSION",

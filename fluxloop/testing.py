@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .client import FluxLoopClient, default
-from .config import Configuration
-from .lines import ns_of
+from .encoding.record_text import ns_of
 from .models import ObservationData, Status, Trace
 from .reading import traces_of
+from .settings.layers import Configuration
 from .storage import MemoryStorage
 
 __all__ = ["Captured", "CountingIds", "FixedClock", "MemoryStorage", "capture", "outline"]

@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import fluxloop
 from fluxloop import ObservationType
-from fluxloop.bridge import OUTSIDE, Recording, add_instrumenter, go_by, is_outside
+from fluxloop.bridge import OUTSIDE, Recording, add_instrumenter, is_outside, rename_default
 from fluxloop.errors import DecorationError
-
-from . import function_tools, langchain_tools
 
 if TYPE_CHECKING:
     from fluxloop.bridge import Observing
@@ -51,7 +49,7 @@ def traced_tool(
         # A framework that registers the function, and hands it back, keeps the name to itself.
         called = getattr(tool, "name", its_options.get("name"))
         if isinstance(called, str):
-            go_by(recorded, called)
+            rename_default(recorded, called)
         return tool
 
     return traced
@@ -137,12 +135,8 @@ def of_class(*names: str) -> Recognise:
     return recognise
 
 
-_frameworks: list[Framework] = [
-    Framework(of_class("agents.tool.FunctionTool"), function_tools.instrument),
-    Framework(function_tools.is_hosted, lambda tool, _: tool),
-    Framework(of_class("langchain_core.tools.base.BaseTool"), langchain_tools.instrument),
-]
-"""Those that are known; what was registered last is asked first."""
+_frameworks: list[Framework] = []
+"""The registered frameworks; the one registered last is asked first."""
 
 
 def register_framework(recognise: Recognise | str, instrument: Instrument) -> None:
@@ -167,7 +161,7 @@ def register_framework(recognise: Recognise | str, instrument: Instrument) -> No
 
 
 def instrumenter(target: Any, recording: Recording, /) -> Any:
-    """Return *target* recorded inside; None for an object of no known framework. See `fluxloop.bridge.Instrumenter`."""
+    """Return *target* recorded inside; None where no registered framework recognises it."""
     for framework in _frameworks:
         if framework.recognise(target):
             made = framework.instrument(target, recording)
@@ -177,4 +171,4 @@ def instrumenter(target: Any, recording: Recording, /) -> Any:
     return None
 
 
-add_instrumenter(instrumenter)  # where the package is used without being installed, no entry point says so
+add_instrumenter(instrumenter)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from fluxloop import Status
-from fluxloop.bridge import NOTHING, Claimable, Entry
+from fluxloop.bridge import NOTHING, Entry, ToolMatcher
 
 from . import payloads
 from .runs import Run
@@ -45,9 +45,9 @@ def tool_given(run: Run) -> object:
     return run.given if arguments is None else arguments
 
 
-def claimable(run: Run) -> Claimable:
+def tool_matcher(run: Run) -> ToolMatcher:
     """What tells the `fluxloop.tool` function that a tool calls that it is this very call."""
-    return Claimable(lambda: (run.name,), _CALLERS)
+    return ToolMatcher(lambda: (run.name,), _CALLERS)
 
 
 _CALLERS = frozenset({"langchain_core"})

@@ -18,9 +18,9 @@ from fluxloop import FluxLoopClient, ObservationType, Status
 from fluxloop.bridge import NOTHING, Entry, default, status_of
 
 from . import events, interrupts, payloads
-from .in_place import DONE, in_place
+from .inline_callbacks import DONE, in_place
 from .ledgers import ledger_of
-from .lifetimes import refer
+from .orphan_runs import refer
 from .runs import AGENT_EDGES, CHAIN, KINDS, NO_MARKS, Run, key_of, marks_of, name_of
 from .tokens import note_of, unheard
 
@@ -57,7 +57,7 @@ def _starts(event: str, read: events.StartReader) -> Any:
             marks = marks_of(tuple(tags)) if tags else NO_MARKS
             self.begin(Run(self, event, key, name, given, marks, metadata or {}, extra, above, id_ref), read)
         except Exception as exc:  # what we cannot read must not cost what is below its place in the tree
-            self.client.broke("beginning it", exc)
+            self.client.record_failure("beginning it", exc)
             unread = Run(self, event, key, event, None, NO_MARKS, {}, {}, above, id_ref)
             self.ledger.start(key, KINDS.get(event, CHAIN), event, parent=above, about=unread)
         return DONE
@@ -77,12 +77,12 @@ def _ends(read: events.EndReader, *, event: str = "") -> Any:
                 entry = self.failed(entry, result)
             if entry is not None and entry.about.handler is self:
                 ending = read(entry, result, extra) if entry.is_recorded else events.bare(result)
-                if entry.notes is not None:
-                    entry.notes.is_answered = "output" in ending
+                if entry.stream_items is not None:
+                    entry.stream_items.is_answered = "output" in ending
                     self._speaking = None
                 self.end(entry.about, result, ending)
         except Exception as exc:
-            self.client.broke("ending it", exc)
+            self.client.record_failure("ending it", exc)
             self.ledger.finish(key_of(run_id), **events.bare(result))
         return DONE
 
@@ -95,7 +95,7 @@ def _happens(name: str, read: Callable[[Any], object], *, only_in_agents: bool =
     def on_event(self: FluxLoopCallbackHandler, what: Any, *, run_id: UUID, **extra: Any) -> Any:
         if only_in_agents:
             self.make_agent(self.ledger.entries.get(key_of(run_id)))
-        self.happened(run_id, name, read, what)
+        self.record_event(run_id, name, read, what)
         return DONE
 
     return in_place(on_event)
@@ -177,7 +177,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
                 speaking = self._speaker(run_id, parent_run_id, tags)
             speaking[1](token, chunk)
         except Exception as exc:
-            self.client.broke("noting an item", exc)
+            self.client.record_failure("noting an item", exc)
         return DONE
 
     @in_place
@@ -188,14 +188,14 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
     @in_place
     def on_custom_event(self, name: str, data: Any, *, run_id: UUID, **extra: Any) -> Any:
         """Record what user code dispatched as EVENT of the run it came from."""
-        self.happened(run_id, name, payloads.same, data)
+        self.record_event(run_id, name, payloads.same, data)
         return DONE
 
     @in_place
     def on_text(self, text: str, *, run_id: UUID, **extra: Any) -> Any:
         """Record a text for the console, which repeats what a model is given, only where all is to be shown."""
         if self.show_all:
-            self.happened(run_id, "text", payloads.same, text)
+            self.record_event(run_id, "text", payloads.same, text)
         return DONE
 
     @property
@@ -232,7 +232,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         try:
             given = read(run)
         except Exception as exc:  # a shape we do not know is no reason to lose the run, and what is below it
-            self.client.broke("reading its input", exc)
+            self.client.record_failure("reading its input", exc)
             given = NOTHING
         self.ledger.start(
             run.key,
@@ -244,7 +244,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             metadata=self.metadata_of(run),
             fields=events.model_fields(run) if run.event == "model" else None,
             trace=run.trace_options() if run.above is None else None,
-            claimable=events.claimable(run) if run.event == "tool" else None,
+            tool_matcher=events.tool_matcher(run) if run.event == "tool" else None,
             about=run,
             started=run.started,
         )
@@ -293,14 +293,14 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             self._record(run, events.chain_given)
         return self.ledger.entries.get(run.key)
 
-    def happened(self, run_id: UUID, name: str, read: Callable[[Any], object], what: Any) -> None:
+    def record_event(self, run_id: UUID, name: str, read: Callable[[Any], object], what: Any) -> None:
         """Record a point in time in a run."""
         try:
             entry = self.ledger.entries.get(key_of(run_id))
             if entry is None or entry.about.handler is self:
                 self.ledger.event(name, parent=key_of(run_id), input=read(what))
         except Exception as exc:
-            self.client.broke("noting an event", exc)
+            self.client.record_failure("noting an event", exc)
 
     def kind_of(self, run: Run) -> ObservationType:
         """Return what *run* is recorded as."""

@@ -13,7 +13,7 @@ import threading
 from typing import Any
 
 from fluxloop import Status
-from fluxloop.bridge import NOTHING, OpenObservation, happened, register_ending
+from fluxloop.bridge import NOTHING, OpenObservation, record_event, register_ending
 
 from .runs import Run
 
@@ -45,7 +45,7 @@ def asks(observation: OpenObservation | None, run: Run, error: BaseException) ->
     place = place_of(run) | ({"langgraph_node": node} if node is not None else {})
     for interrupt_id, one in asked.items():
         if observation is not None and interrupt_id in new:
-            happened(observation, INTERRUPT, input=one.value, metadata=place | {"interrupt_id": interrupt_id})
+            record_event(observation, INTERRUPT, input=one.value, metadata=place | {"interrupt_id": interrupt_id})
     if run.above is not None:
         above: Run = run.above.about
         with _asking:  # nodes that ask at once do so in threads of their own
@@ -59,7 +59,7 @@ def _is_told_in(error: BaseException) -> bool:
 def waits(observation: OpenObservation, run: Run) -> None:
     """Note that *run* ended well because something inside it waits."""
     about = place_of(run) | {"interrupt_ids": list(run.asked or ())}
-    observation.describe(**about)
+    observation.add_metadata(**about)
     observation.trace.metadata["interrupted"] = about
 
 
@@ -75,8 +75,8 @@ def resumed(observation: OpenObservation, run: Run, checkpoint_id: str | None = 
     answer = run.given.resume if is_answer(run.given) else NOTHING
     by_id = list(answer) if isinstance(answer, dict) and answer and all(map(_INTERRUPT_ID, map(str, answer))) else []
     about = {**place, "interrupt_ids": by_id} if by_id else place
-    happened(observation, RESUME, input=answer, metadata=about)
-    observation.describe(**place)
+    record_event(observation, RESUME, input=answer, metadata=about)
+    observation.add_metadata(**place)
     observation.trace.metadata["resumed"] = place
 
 

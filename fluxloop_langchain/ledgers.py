@@ -15,9 +15,9 @@ from weakref import WeakValueDictionary
 from langchain_core.runnables.config import var_child_runnable_config
 
 from fluxloop import FluxLoopClient
-from fluxloop.bridge import OpenObservation, add_locator, deeper, default
+from fluxloop.bridge import OpenObservation, add_locator, default, innermost
 
-from .lifetimes import RunLedger
+from .orphan_runs import RunLedger
 from .runs import key_of
 
 _running = var_child_runnable_config.get
@@ -48,7 +48,7 @@ def locate(here: OpenObservation | None) -> OpenObservation | None:
     step = _default_ledger.get(key)
     if step is None and _others:
         step = next((found for ledger in _others.values() if (found := ledger.get(key)) is not None), None)
-    return deeper(here, step)
+    return innermost(here, step)
 
 
 _default_ledger = RunLedger(default, locate)

@@ -16,7 +16,7 @@ from uuid import UUID
 from fluxloop import ObservationType
 from fluxloop.bridge import Entry
 
-from .lifetimes import IdRef
+from .orphan_runs import IdRef
 
 CHAIN, AGENT = ObservationType.CHAIN, ObservationType.AGENT
 
@@ -113,7 +113,7 @@ class Run:
     above: Entry | None
     """Its parent; None where we never saw that begin."""
     id_ref: IdRef = None
-    """Its id itself, which is not kept, see `fluxloop_langchain.lifetimes`."""
+    """Its id itself, which is not kept, see `fluxloop_langchain.orphan_runs`."""
     is_streamed: bool = False
     """Whether its input is still to come."""
     model: str | None = None

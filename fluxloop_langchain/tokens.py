@@ -12,10 +12,10 @@ from collections.abc import Callable
 from itertools import accumulate, count
 from typing import Any
 
-from fluxloop.bridge import Entry, OpenObservation, StreamNotes, delta_text
+from fluxloop.bridge import Entry, OpenObservation, StreamItems, delta_text
 
 
-class TokenNotes(StreamNotes):
+class TokenNotes(StreamItems):
     """What a model said so far; `output` reads it."""
 
     def __init__(self, observation: OpenObservation) -> None:
@@ -32,12 +32,12 @@ class TokenNotes(StreamNotes):
         """Notes a token and the chunk that brought it, or an event of a version 3 stream, which has no token."""
 
     def output(self, ended: str, returned: object) -> object:
-        """As `StreamNotes.output`."""
+        """As `StreamItems.output`."""
         said, times = self._heard()
         self.count += len(said) + next(self.more)
         if not self.is_answered:
             for item in said:
-                self.facts.saw(item)
+                self.facts.on_item(item)
         if self.captures:
             started = self.observation.started
             pieces = _texts(said)
@@ -64,9 +64,9 @@ def note_of(entry: Entry) -> Callable[[object, object], None]:
     """Return what notes a token of the run *entry*, and the chunk it came in."""
     if entry.observation is None or not entry.is_recorded:
         return unheard
-    if entry.notes is None:
-        entry.notes = TokenNotes(entry.observation)
-    return entry.notes.note  # type: ignore[no-any-return]
+    if entry.stream_items is None:
+        entry.stream_items = TokenNotes(entry.observation)
+    return entry.stream_items.note  # type: ignore[no-any-return]
 
 
 def unheard(token: object, chunk: object) -> None:

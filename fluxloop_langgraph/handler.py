@@ -15,13 +15,13 @@ from fluxloop import FluxLoopClient, ObservationType, Status
 from fluxloop.bridge import Entry, OpenObservation, default
 from fluxloop_langchain import FluxLoopCallbackHandler
 from fluxloop_langchain.events import Ending, StartReader
-from fluxloop_langchain.in_place import DONE, in_place
+from fluxloop_langchain.inline_callbacks import DONE, in_place
 from fluxloop_langchain.runs import AGENT_LOOP, CHAIN, Run, key_of
 
 from . import interrupts
 from .changes import changes, held
 from .interrupts import GraphCallbackHandler, GraphInterrupt, ParentCommand
-from .loops import checkpoint_of, loop_of, next_nodes, task_in
+from .pregel_internals import checkpoint_of, loop_of, next_nodes, task_in
 from .timeouts import TIMED_OUT
 from .topology import UNNAMED, Facts, attempts_in, facts_of
 
@@ -83,7 +83,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         if run.above is not None and self.is_folded(run):
             self.ledger.fold(entry)
         else:
-            entry.observation.describe(**self.metadata_of(run))
+            entry.observation.add_metadata(**self.metadata_of(run))
             if self.kind_of(run) is ObservationType.AGENT:
                 self.make_agent(entry)
 
@@ -276,7 +276,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             if entry is not None and entry.is_recorded and entry.observation and not event.checkpoint_ns:
                 interrupts.resumed(entry.observation, entry.about, event.checkpoint_id)
         except Exception as exc:
-            self.client.broke("noting an event", exc)
+            self.client.record_failure("noting an event", exc)
         return DONE
 
     def cached(self, node: str, writes: Any) -> None:
@@ -288,7 +288,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             self.ledger.start(key, CHAIN, node, parent=above, metadata=metadata)
             self.ledger.finish(key, output=writes)
         except Exception as exc:
-            self.client.broke("noting an event", exc)
+            self.client.record_failure("noting an event", exc)
 
     def _graph_running(self) -> Any:
         """Return the entry or id of the graph's run that goes on here: the call's own, or a subgraph's in a node."""

@@ -17,12 +17,12 @@ from langgraph import errors
 from langgraph.errors import GraphInterrupt, ParentCommand
 
 from fluxloop import Status
-from fluxloop.bridge import NOTHING, OpenObservation, happened, register_ending
+from fluxloop.bridge import NOTHING, OpenObservation, record_event, register_ending
 from fluxloop_langchain.interrupts import INTERRUPT, is_answer, place_of, resumed
 from fluxloop_langchain.ledgers import running
 from fluxloop_langchain.runs import Run
 
-from .loops import checkpoint_of
+from .pregel_internals import checkpoint_of
 
 __all__ = ["ARE_TOLD", "GraphCallbackHandler", "GraphDrained", "GraphInterrupt", "ParentCommand", "resumed"]
 
@@ -86,12 +86,12 @@ def waits(
     for one in interrupts.values():
         by = asked.get(one.id)
         about = {**place, "interrupt_id": one.id} | ({"langgraph_node": by.node} if by is not None else {})
-        happened(by.observation if by is not None else observation, INTERRUPT, input=one.value, metadata=about)
+        record_event(by.observation if by is not None else observation, INTERRUPT, input=one.value, metadata=about)
     if not interrupts:
         about = {**place, "when": told.status} | ({"langgraph_node": stopped_at} if stopped_at else {})
-        happened(observation, INTERRUPT, input=NOTHING, metadata=about)
+        record_event(observation, INTERRUPT, input=NOTHING, metadata=about)
     asks = {"interrupt_ids": [*interrupts]} if interrupts else {}
-    observation.describe(**place, **asks)
+    observation.add_metadata(**place, **asks)
     observation.trace.metadata["interrupted"] = place | asks
 
 

@@ -8,8 +8,8 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from fluxloop import config, env
 from fluxloop.report import Troubles
+from fluxloop.settings import dotenv, layers
 
 
 class Keep:
@@ -27,9 +27,9 @@ def alone(folder: Path) -> Iterator[None]:
     with (
         chdir(folder),
         patch.dict(os.environ, others, clear=True),
-        patch.dict(env._loaded, clear=True),
-        patch.dict(env._complaints, clear=True),
-        patch.object(config, "_said", Troubles()),
+        patch.dict(dotenv._loaded, clear=True),
+        patch.dict(dotenv._complaints, clear=True),
+        patch.object(layers, "_said", Troubles()),
     ):
         yield
 

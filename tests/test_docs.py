@@ -15,7 +15,7 @@ import offline
 import pytest
 from docs_blocks import blocks, prose
 
-from fluxloop.kinds import ObservationType, Status
+from fluxloop.enums import ObservationType, Status
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

@@ -13,14 +13,14 @@ import typer
 
 import fluxloop
 
-from ..config import Configuration
 from ..errors import FluxLoopError
+from ..reading.to_json import encode, trace_line
 from ..report import log
+from ..settings.layers import Configuration
 from . import terminal
 from .diagnosis import diagnose
 from .doctor import print_diagnosis
 from .live import follow_in_lines, follow_in_place
-from .machine import encode, trace_line
 from .view import choose, matching, show
 
 app = typer.Typer(

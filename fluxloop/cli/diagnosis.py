@@ -16,14 +16,14 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from ..config import Configuration, Described, describe
-from ..env import nearest
 from ..errors import ReadError
 from ..reading import Source
 from ..reading.source import open_records
+from ..settings.dotenv import nearest
+from ..settings.layers import Configuration, Described, describe
 from ..storage.decoding import records_in
 from ..storage.file import FileStorage
-from .words import counted
+from .formatting import counted
 
 MOST_NAMED = 20
 """Damaged places and crashed traces that are named one by one; all are counted."""

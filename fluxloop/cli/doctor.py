@@ -11,11 +11,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..kinds import Status
+from ..enums import Status
 from .diagnosis import Diagnosis, Files, Framework
+from .formatting import counted
 from .terminal import signs
 from .values import plain
-from .words import counted
 
 
 def print_diagnosis(found: Diagnosis, console: Console) -> None:

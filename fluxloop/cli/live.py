@@ -18,9 +18,9 @@ from rich.text import Text
 from ..errors import ReadError
 from ..models import ObservationData, Trace
 from ..reading import TraceReader
+from ..reading.to_json import observation_line
+from ..reading.watch import Seen, Watch
 from . import terminal
-from .follow import Seen, Watch
-from .machine import observation_line
 from .oneline import cut, ended
 from .tree import render
 from .view import rule

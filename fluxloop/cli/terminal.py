@@ -9,7 +9,7 @@ import sys
 
 from rich.console import Console
 
-from . import words
+from . import formatting
 
 WIDTH_OF_PIPES = 120
 """Columns where there is no terminal and ``COLUMNS`` is not set."""
@@ -24,6 +24,6 @@ def console(*, color: bool = True, stderr: bool = False) -> Console:
     return Console(stderr=stderr, color_system="auto" if color else None, highlight=False, width=width)
 
 
-def signs(of: Console) -> words.Signs:
+def signs(of: Console) -> formatting.Signs:
     """Return the characters to draw with."""
-    return words.UNICODE if of.encoding.lower().startswith("utf") else words.ASCII
+    return formatting.UNICODE if of.encoding.lower().startswith("utf") else formatting.ASCII

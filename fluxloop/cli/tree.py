@@ -16,9 +16,9 @@ from typing import Any
 from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
-from ..kinds import ObservationType, Status
+from ..enums import ObservationType, Status
 from ..models import ObservationData, Trace
-from . import words
+from . import formatting
 from .oneline import NARROWEST, WIDE_ENOUGH, cut, name_of
 from .values import brief, plain, whole
 
@@ -31,7 +31,7 @@ def render(
     width: int = 100,
     full: bool = False,
     *,
-    signs: words.Signs = words.UNICODE,
+    signs: formatting.Signs = formatting.UNICODE,
     now: datetime | None = None,
 ) -> Text:
     """
@@ -41,7 +41,7 @@ def render(
         trace: Any trace, finished or running.
         width: Columns; no line is wider, unless *width* is under `NARROWEST`.
         full: Do not shorten inputs and outputs, and add metadata and tracebacks.
-        signs: `words.UNICODE`, or `words.ASCII` where that cannot be shown.
+        signs: `formatting.UNICODE`, or `formatting.ASCII` where that cannot be shown.
         now: The end, so far, of what still runs.
     """
     drawing = _Drawing(trace, max(width, NARROWEST), full, signs, now)
@@ -63,21 +63,23 @@ class _Drawing:
     trace: Trace
     width: int
     full: bool
-    signs: words.Signs
+    signs: formatting.Signs
     now: datetime | None
 
     def header(self) -> Iterator[Text]:
         trace = self.trace
         title = Text().append(name_of(trace), style="bold")
-        title.append(f"  {words.status_word(trace.status, self.signs)}", style=words.STATUS_STYLES[trace.status])
-        title.append(f"  {words.duration(words.elapsed(trace, self.now))}")
-        tokens = words.tokens_in_words(trace.usage)
+        title.append(
+            f"  {formatting.status_word(trace.status, self.signs)}", style=formatting.STATUS_STYLES[trace.status]
+        )
+        title.append(f"  {formatting.duration(formatting.elapsed(trace, self.now))}")
+        tokens = formatting.tokens_in_words(trace.usage)
         if has_room := title.cell_len + 2 + len(tokens) <= self.width:
             title.append(f"  {tokens}", style="cyan")
         title.rstrip()
         yield cut(title, self.width, self.signs)
         facts = [
-            words.moment(trace.start_time),
+            formatting.moment(trace.start_time),
             "" if has_room else tokens,
             f"trace {plain(trace.trace_id)}",
             f"session {plain(trace.session_id)}" if trace.session_id else "",
@@ -89,7 +91,7 @@ class _Drawing:
         if trace.metadata:
             yield from self._value("", "metadata ", trace.metadata, "dim")
         if trace.error and all(o.error != trace.error for o in trace.observations):
-            yield from self._wrapped("", trace.error, words.STATUS_STYLES[trace.status])
+            yield from self._wrapped("", trace.error, formatting.STATUS_STYLES[trace.status])
         if trace.observations:
             yield Text()
 
@@ -125,7 +127,7 @@ class _Drawing:
 
     def _row(self, place: _Place, observation: ObservationData) -> Iterator[Text]:
         """Type, place, name and model, then the facts in columns; or below, where there is no room for these."""
-        left = Text().append(f"{observation.type.name:{TYPE_WIDTH}}", style=words.TYPE_STYLES[observation.type])
+        left = Text().append(f"{observation.type.name:{TYPE_WIDTH}}", style=formatting.TYPE_STYLES[observation.type])
         left.append(place.own, style="dim").append(plain(observation.name) or "(no name)", style="bold")
         if observation.model:
             left.append(f" {self.signs.dot} {plain(observation.model)}", style="dim")
@@ -147,13 +149,13 @@ class _Drawing:
 
     def _facts(self, observation: ObservationData) -> tuple[Text, Text, Text]:
         """Duration, tokens and ending; an EVENT that is a point in time has no more than tokens."""
-        tokens = Text(words.tokens_in_out(observation.usage, self.signs), style="cyan")
+        tokens = Text(formatting.tokens_in_out(observation.usage, self.signs), style="cyan")
         is_success = observation.status is Status.SUCCESS
         if observation.type is ObservationType.EVENT and is_success and not observation.duration_ms:
             return Text(), tokens, Text()
-        style = "dim green" if is_success else words.STATUS_STYLES[observation.status]
-        ending = Text(words.status_word(observation.status, self.signs), style=style)
-        return Text(words.duration(words.elapsed(observation, self.now))), tokens, ending
+        style = "dim green" if is_success else formatting.STATUS_STYLES[observation.status]
+        ending = Text(formatting.status_word(observation.status, self.signs), style=style)
+        return Text(formatting.duration(formatting.elapsed(observation, self.now))), tokens, ending
 
     def _details(self, guide: str, observation: ObservationData, reported_by: str | None) -> Iterator[Text]:
         """The lines below a row: what went in, what came out, what went wrong, what is worth a word."""
@@ -161,7 +163,7 @@ class _Drawing:
         if remarks := f" {self.signs.dot} ".join(_remarks(observation)):
             yield cut(self._below(guide).append(remarks, style="dim italic"), self.width, self.signs)
         if observation.error:
-            style = words.STATUS_STYLES[observation.status]
+            style = formatting.STATUS_STYLES[observation.status]
             kind = observation.metadata.get("error_type")
             if reported_by is not None and not self.full:
                 yield from self._wrapped(guide, f"{kind or 'error'} from {reported_by}, see below", "red")
@@ -226,11 +228,11 @@ class _Drawing:
 def _remarks(observation: ObservationData) -> Iterator[str]:
     """What is worth a word beside the values."""
     stream = observation.metadata.get("stream")
-    first = words.duration(observation.time_to_first_token_ms)
+    first = formatting.duration(observation.time_to_first_token_ms)
     if isinstance(stream, dict) and isinstance(count := stream.get("count"), int):
         if not first and isinstance(offset := stream.get("first_item_ms"), int | float):
-            first = words.duration(offset)
-        yield f"stream of {words.counted(count, 'chunk')}" + (f", first after {first}" if first else "")
+            first = formatting.duration(offset)
+        yield f"stream of {formatting.counted(count, 'chunk')}" + (f", first after {first}" if first else "")
     elif first:
         yield f"first token after {first}"
     if observation.redacted:

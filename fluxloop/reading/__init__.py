@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..kinds import SCHEMA_VERSION
+from ..enums import SCHEMA_VERSION
 from ..models import Trace
 from ..report import log
 from ..storage.decoding import Json

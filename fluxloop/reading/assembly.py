@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ..kinds import ObservationLevel, Status
+from ..enums import ObservationLevel, Status
 from ..models import ObservationData, Trace, TraceData
 from ..storage.decoding import Json, kind_of
 

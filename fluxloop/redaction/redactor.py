@@ -15,11 +15,11 @@ import orjson
 
 from .assignments import assignments
 from .keys import Keys
+from .pattern_conversion import widened
+from .prefilter import Hit, Sieve, open_sieve
 from .rules import JSON, Rules
 from .shapes import MASK, Shape, Span, standalone
-from .sieve import Hit, Sieve, open_sieve
 from .values import Masking
-from .widening import widened
 
 _OWN = 99
 """The kind of the user's patterns in the sieve."""

@@ -18,7 +18,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from ..ids import after_fork
+from ..encoding.ids import after_fork
 from .decoding import decoded
 from .descriptors import Descriptor
 from .journal import Journal

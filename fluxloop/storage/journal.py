@@ -20,8 +20,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
-from .. import ids
-from ..kinds import SCHEMA_VERSION, Status
+from ..encoding import ids
+from ..enums import SCHEMA_VERSION, Status
 from .decoding import decoded
 from .descriptors import Descriptor, lock, runs
 from .slots import NAME, NOTHING, SLOT_BYTES, Slots

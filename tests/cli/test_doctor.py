@@ -12,7 +12,7 @@ import pytest
 from cli.commands import completed, runner
 from reading_aids import died, head, observation, running, trace_line, written
 
-from fluxloop.settings import TABLE
+from fluxloop.settings.schema import TABLE
 
 
 @pytest.fixture

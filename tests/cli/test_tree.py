@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from reading_aids import GOLDEN, head, observation, trace_line
 from rich.cells import cell_len
 
-from fluxloop.cli import words
+from fluxloop.cli import formatting
 from fluxloop.cli.oneline import ended, short_id, summaries
 from fluxloop.cli.tree import render
-from fluxloop.kinds import ObservationType, Status
+from fluxloop.enums import ObservationType, Status
 from fluxloop.models import ObservationData, Trace
 from fluxloop.reading import Assembly, read_traces, traces_of
 
@@ -71,7 +71,7 @@ def test_every_ending_is_a_word_and_an_error_is_told_once():
     """
     Endings are told by words; an error is in full where it arose, and a pointer where it passed by.
     """
-    assert picture(golden("TravelAgent"), signs=words.ASCII) == [
+    assert picture(golden("TravelAgent"), signs=formatting.ASCII) == [
         "TravelAgent  x error  222 ms",
         "2026-01-17 14:30:24 UTC - trace 5f0cbb9a-3f52-8d1c-9c5e-000000000002 - session thr_9",
         "",
@@ -204,7 +204,7 @@ observations = st.builds(
     st.lists(observations, max_size=5),
     st.integers(1, 140),
     st.booleans(),
-    st.sampled_from([words.UNICODE, words.ASCII]),
+    st.sampled_from([formatting.UNICODE, formatting.ASCII]),
 )
 def test_any_trace_can_be_drawn_within_the_width(several, width, full, signs):
     """
@@ -236,8 +236,8 @@ def test_the_short_form_of_an_id_is_its_end():
     """
     Ids of one process share their beginning, so the end tells them apart.
     """
-    assert short_id("5f0cbb9a-3f52-8d1c-9c5e-000000000001", words.UNICODE) == "…00000001"
-    assert short_id("trace_abc", words.UNICODE) == "trace_abc"
+    assert short_id("5f0cbb9a-3f52-8d1c-9c5e-000000000001", formatting.UNICODE) == "…00000001"
+    assert short_id("trace_abc", formatting.UNICODE) == "trace_abc"
 
 
 def test_an_observation_in_one_line_says_when_what_and_how():

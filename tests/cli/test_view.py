@@ -137,7 +137,7 @@ def test_help_teaches_by_examples(fluxloop_):
     """
     Each command's help has its options, its exit codes and lines to copy.
     """
-    general, of_view, of_doctor = (fluxloop_(*words, "--help").out for words in ([], ["view"], ["doctor"]))
+    general, of_view, of_doctor = (fluxloop_(*formatting, "--help").out for formatting in ([], ["view"], ["doctor"]))
 
     assert all(word in general for word in ("view", "doctor", "--version"))
     assert "fluxloop view --last 3 --full" in of_view

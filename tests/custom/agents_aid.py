@@ -12,7 +12,7 @@ from agents import Agent, Runner, function_tool, set_trace_processors
 from fluxloop.models import ObservationData, ObservationType, Trace
 from fluxloop.testing import Captured, capture, outline
 from fluxloop_custom import openai_agents
-from fluxloop_custom.scripted import Calls, Says, ScriptedModel
+from fluxloop_custom.testing import Calls, Says, ScriptedModel
 
 __all__ = [
     "Calls",

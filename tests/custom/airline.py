@@ -16,7 +16,7 @@ from chatkit.types import Page, ThreadMetadata
 from fluxloop import get_current_context
 from fluxloop.models import ObservationData, ObservationType, Trace
 from fluxloop_custom import chatkit
-from fluxloop_custom.scripted import Calls, Says, ScriptedModel
+from fluxloop_custom.testing import Calls, Says, ScriptedModel
 
 
 class MemoryStore(Store[Any]):

@@ -19,7 +19,8 @@ from agents.tool_context import ToolContext
 from custom.agents_aid import Calls, Says, agent_of, recorded, run, tool_of
 
 import fluxloop
-from fluxloop_custom import function_tools, instrument_tool, openai_agents, traced_tool, warned
+from fluxloop_custom import instrument_tool, openai_agents, traced_tool, warned
+from fluxloop_custom.openai_agents import function_tools
 
 HAS = {field.name for field in dataclasses.fields(FunctionTool)}
 """The options the installed SDK's tools have; the older ones have fewer."""

@@ -529,7 +529,7 @@ async def test_what_ended_is_forgotten():
         ours = openai_agents.install()
         await run(one_call())
 
-        assert (len(ours._runs), len(ours._ledger), openai_agents._recorded_by) == (0, 0, {})
+        assert (len(ours._runs), len(ours._ledger), openai_agents.processor._recorded_by) == (0, 0, {})
 
 
 @pytest.mark.slow

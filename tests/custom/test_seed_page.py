@@ -12,7 +12,7 @@ from custom.agents_aid import Calls, Says, agent_of, recorded, tool_of
 
 import fluxloop
 from fluxloop import get_current_context
-from fluxloop.kinds import Status
+from fluxloop.enums import Status
 from fluxloop.models import ObservationData, ObservationType
 from fluxloop.testing import capture
 

@@ -278,7 +278,7 @@ async def test_an_agents_tool_runs_the_same_whether_or_not_a_trace_is_open():
     def shout(word: str) -> str:
         return word.upper()
 
-    from fluxloop_custom.scripted import Calls, Says, ScriptedModel
+    from fluxloop_custom.testing import Calls, Says, ScriptedModel
 
     model = ScriptedModel(Calls("shout", {"word": "hi"}), Says("done"))
     with capture() as captured:

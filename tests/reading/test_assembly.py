@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from reading_aids import drawn, head, observation, trace_line
 
-from fluxloop.kinds import ObservationLevel, ObservationType, Status
+from fluxloop.enums import ObservationLevel, ObservationType, Status
 from fluxloop.reading import Assembly, traces_of
 
 FIELDS = [

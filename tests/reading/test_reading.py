@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from reading_aids import GOLDEN, died, drawn, head, line, observation, running, trace_line, written
 
 import fluxloop.reading.index
+from fluxloop.enums import ObservationType, Status
 from fluxloop.errors import ReadError
-from fluxloop.kinds import ObservationType, Status
 from fluxloop.reading import TraceReader, read_traces
 
 

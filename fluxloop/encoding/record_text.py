@@ -1,0 +1,72 @@
+"""
+The text a record line is made of: quoting, time stamps, members.
+
+A line is put together from pieces that are JSON already, which is several times cheaper than
+building an object and encoding it whole.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from time import gmtime, strftime
+
+from orjson import dumps
+
+from ..enums import ObservationType
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_second: tuple[int, str] = (0, "1970-01-01T00:00:00.")
+"""The second formatted last, in nanoseconds and as text: time stamps come in bursts, only the microseconds differ."""
+
+_THREE_DIGITS = tuple(f"{number:03d}" for number in range(1_000))
+"""Looking three digits up takes a quarter of the time of formatting them, and every record has six such triples."""
+
+
+def quoted(text: str) -> str:
+    """Return *text* as a JSON string, quotes included; what UTF-8 cannot hold becomes ``?``."""
+    try:
+        return dumps(text).decode()
+    except TypeError:  # a lone surrogate
+        return dumps(text.encode(errors="replace").decode()).decode()
+
+
+def label_of(kind: ObservationType, name: str) -> str:
+    """Return the members ``"type":…,"name":…`` of a record."""
+    return f'"type":"{kind.name}","name":{quoted(name)}'
+
+
+def members(encoded: bytes) -> bytes:
+    """Return the members of an encoded object, each led by a comma; nothing for an empty or odd one."""
+    return b"," + encoded[1:-1] if encoded.startswith(b'{"') else b""
+
+
+def utc_text(ns: int) -> str:
+    """Return nanoseconds since 1970 as ISO 8601 in UTC, with microseconds and ``Z``."""
+    global _second
+    begun, text = _second
+    rest = ns - begun
+    if not 0 <= rest < 1_000_000_000:
+        rest = ns % 1_000_000_000
+        text = strftime("%Y-%m-%dT%H:%M:%S.", gmtime(ns // 1_000_000_000))
+        _second = (ns - rest, text)  # one assignment: other threads see both or neither
+    us = rest // 1000
+    return f"{text}{_THREE_DIGITS[us // 1000]}{_THREE_DIGITS[us % 1000]}Z"
+
+
+def ms_text(ns: int) -> str:
+    """Return nanoseconds as milliseconds with three decimals, the rest cut off."""
+    if ns < 0:
+        return f"-{ms_text(-ns)}"
+    us = ns // 1000
+    return f"{us // 1000}.{_THREE_DIGITS[us % 1000]}"
+
+
+def datetime_of(ns: int) -> datetime:
+    """Return nanoseconds since 1970 as an aware UTC datetime."""
+    return _EPOCH + timedelta(microseconds=ns // 1000)
+
+
+def ns_of(moment: datetime) -> int:
+    """Return *moment* as nanoseconds since 1970; one without a time zone counts as local time."""
+    return (moment.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1) * 1000

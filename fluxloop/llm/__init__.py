@@ -1,0 +1,1 @@
+"""What model calls report: token counts, model and finish reasons, and the contents of their streams."""

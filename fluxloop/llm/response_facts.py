@@ -1,0 +1,218 @@
+"""
+Tell from a model call's result: token counts, model, provider, why it stopped.
+
+A result is known by the names it holds; what holds none of them is let go within a microsecond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from .fields import ATOMS, Fields, fields, get, listed, name_of
+from .token_counts import SIGNS as COUNT_SIGNS
+from .token_counts import add_usage, read_usage
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What one model call's result tells; what it does not tell is None."""
+
+    usage: dict[str, int] | None = None
+    """Token counts by the names of `fluxloop.models.Usage`; only those that are known."""
+    model: str | None = None
+    """The model that answered, as the provider spells it."""
+    provider: str | None = None
+    """Whose client library made the object, in OpenTelemetry's words: ``openai``, ``anthropic``, ``gcp.gen_ai``."""
+    finish_reasons: list[str] | None = None
+    """Why the model stopped, in the provider's words, one for each choice."""
+    response_id: str | None = None
+    """The provider's id of the response."""
+
+    def or_from(self, other: ModelFacts) -> ModelFacts:
+        """Return these facts, with *other*'s where these are None."""
+        return ModelFacts(
+            self.usage or other.usage,
+            self.model or other.model,
+            self.provider or other.provider,
+            self.finish_reasons or other.finish_reasons,
+            self.response_id or other.response_id,
+        )
+
+
+def read_facts(value: object) -> ModelFacts | None:
+    """
+    Return what *value*, the result of a model call, tells about the call; None if it is no such thing.
+
+    Args:
+        value: A response object or dict of any provider, a LangChain message or result; a tuple of
+            parts of one result; or a list: a history tells what its last answer tells, a batch (all
+            its items carry usage) the sum.
+    """
+    kind: Any = type(value)
+    try:
+        if kind in ATOMS:
+            return None
+        if kind is list:
+            return _facts_of_list(value)  # type: ignore[arg-type]
+        if kind is tuple:
+            return _facts_of_parts(listed(value), _DEPTH)
+        return _facts(value, _DEPTH)
+    except Exception:  # whatever a stranger's object does when looked at, it tells us nothing
+        return None
+
+
+_INNER = ("generations", "message", "raw", "_raw_response", "response")
+"""What wraps the real result: LangChain (results, generations, include_raw), LlamaIndex, Instructor, events."""
+
+_MODELS = ("model", "model_name", "model_version", "modelVersion", "model_id")
+
+_REASONS = ("finish_reason", "finishReason", "stop_reason", "stopReason", "done_reason")
+
+_IDS = ("id", "response_id", "responseId")
+
+_SIGNS = COUNT_SIGNS.union(_INNER, _REASONS, ("choices", "candidates", "incomplete_details", "generation_info"))
+"""A result of a model call has at least one of these names; anything else is let go at once."""
+
+_BESIDE_MODEL = frozenset({"usage", "response_metadata", "choices", "candidates"})
+"""A bare ``model`` is anybody's word; beside one of these it is the model that answered."""
+
+_ENDED = frozenset({"completed", "incomplete", "failed", "cancelled"})
+"""The last states of one of OpenAI's Responses, which has no finish reason."""
+
+_DEPTH = 3
+"""How many wrappers deep facts are looked for: a result, its generations, their message."""
+
+_MOST_PROMPTS = 1000
+"""Prompts of one LangChain result that are added up; ``generations`` may be anybody's word for something else."""
+
+_LOOK_BACK = 8
+"""Items of a history looked at for its last answer, from the end; tool results may follow it."""
+
+
+def _facts(value: object, depth: int) -> ModelFacts | None:
+    held = fields(value)
+    names = dict.keys(held)
+    if names.isdisjoint(_SIGNS):
+        return None
+    inner: ModelFacts | None = None
+    for name in _INNER if depth else ():
+        if (wrapped := get(held, name)) is not None and (found := _inner_facts(wrapped, depth - 1)):
+            inner = inner.or_from(found) if inner else found
+    if inner and inner.usage and inner.model and inner.finish_reasons:
+        return inner
+    facts = _own_facts(held, value)
+    facts = inner.or_from(facts) if inner else facts
+    named = facts.model and (facts.provider or not names.isdisjoint(_BESIDE_MODEL))
+    return facts if facts.usage or facts.finish_reasons or named else None
+
+
+def _inner_facts(inner: object, depth: int) -> ModelFacts | None:
+    """Return the facts of a wrapped result; of LangChain's ``generations``, which are a list for each prompt."""
+    if type(inner) is not list:
+        return _facts(inner, depth)
+    prompts = [_facts_of_parts(listed(prompt) or [prompt], depth) for prompt in inner[:_MOST_PROMPTS]]
+    return _sum_of([facts for facts in prompts if facts])
+
+
+def _own_facts(held: Fields, value: object) -> ModelFacts:
+    meta = fields(get(held, "response_metadata") or get(held, "llm_output") or get(held, "generation_info"))
+    return ModelFacts(
+        usage=read_usage(held),
+        model=_name_in((held, meta), _MODELS),
+        provider=provider_of(value) or named_provider(get(meta, "model_provider")),
+        finish_reasons=_finish_reasons(held) or _finish_reasons(meta),
+        response_id=provider_id(_name_in((meta, held), _IDS)),
+    )
+
+
+def _name_in(places: Sequence[Fields], names: Sequence[str]) -> str | None:
+    for held in places:
+        for name in names:
+            if (found := get(held, name)) is not None and (told := name_of(found)):
+                return told
+    return None
+
+
+def _finish_reasons(held: Fields) -> list[str] | None:
+    choices = listed(get(held, "choices")) or listed(get(held, "candidates"))
+    reasons = [reason for choice in choices if (reason := _name_in((fields(choice),), _REASONS))]
+    if not reasons and (reason := _name_in((held,), _REASONS)):
+        reasons = [reason]
+    if not reasons and get(held, "object") == "response":
+        status = name_of(get(held, "status"))
+        detail = name_of(get(fields(get(held, "incomplete_details")), "reason"))
+        reasons = [detail or status] if status in _ENDED and status else []
+    return reasons or None
+
+
+def _facts_of_parts(parts: list[object], depth: int) -> ModelFacts | None:
+    """Return what the parts of one result tell together: the candidates of one prompt, ``(message, usage)``."""
+    together: ModelFacts | None = None
+    for part in parts:
+        if found := _facts(part, depth):
+            together = together.or_from(found) if together else found
+    return together
+
+
+def _facts_of_list(values: list[object]) -> ModelFacts | None:
+    """Return what the last answer of a history tells, or all the results of a batch together."""
+    last = [found for value in values[-_LOOK_BACK:] if (found := _facts(value, _DEPTH))]
+    if len(last) == min(len(values), _LOOK_BACK) and all(found.usage for found in last):
+        earlier = [found for value in values[:-_LOOK_BACK] if (found := _facts(value, _DEPTH))]
+        return _sum_of(earlier + last)
+    return last[-1] if last else None
+
+
+def _sum_of(results: list[ModelFacts]) -> ModelFacts | None:
+    """Return the facts of several model calls as those of one: counts added up, reasons in order."""
+    if len(results) < 2:
+        return results[0] if results else None
+    reasons = [reason for facts in results for reason in facts.finish_reasons or ()]
+    return replace(results[-1], usage=add_usage(facts.usage for facts in results), finish_reasons=reasons or None)
+
+
+# --- names ------------------------------------------------------------------------------------
+
+_PROVIDERS = {
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "google.genai": "gcp.gen_ai",
+    "google_genai": "gcp.gen_ai",
+    "google_vertexai": "gcp.vertex_ai",
+    "bedrock": "aws.bedrock",
+    "bedrock_converse": "aws.bedrock",
+    "anthropic_bedrock": "aws.bedrock",
+    "azure_openai": "azure.ai.openai",
+    "cohere": "cohere",
+    "mistralai": "mistral_ai",
+    "groq": "groq",
+    "ollama": "ollama",
+    "xai": "x_ai",
+}
+"""Client packages, and LangChain's names of providers, in the words of OpenTelemetry's GenAI conventions."""
+
+
+def provider_of(value: object) -> str | None:
+    """Return the provider whose client package made *value*; another server may well have answered it."""
+    kind: Any = type(value)
+    return _provider_of_class(kind)
+
+
+@lru_cache(maxsize=256)
+def _provider_of_class(kind: Any) -> str | None:
+    module = str(kind.__module__).split(".")
+    return _PROVIDERS.get(module[0]) or _PROVIDERS.get(".".join(module[:2]))
+
+
+def named_provider(name: object) -> str | None:
+    """Return the provider LangChain calls *name*, in OpenTelemetry's words where those have one."""
+    told = name_of(name)
+    return _PROVIDERS.get(told, told) if told else None
+
+
+def provider_id(response_id: str | None) -> str | None:
+    """Return *response_id* unless LangChain or the Agents SDK made it up."""
+    return None if response_id and response_id.startswith(("run-", "lc_", "__fake_id__")) else response_id

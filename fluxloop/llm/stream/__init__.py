@@ -1,0 +1,1 @@
+"""Parsers of model streams, one module per provider or framework."""

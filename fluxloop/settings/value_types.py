@@ -1,0 +1,204 @@
+"""
+What a setting accepts: one `Kind` for each sort of value, whatever layer the value comes from.
+
+A kind reads text (environment, `.env`), TOML values and Python values alike. It returns a value of
+one type or raises `RejectedError`, and says in words what it would have taken.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from ..storage import Storage
+
+STORAGE_WORDS = ("file", "memory")
+"""The storages that can be asked for by name."""
+
+_TRUE = {"1", "true", "yes", "on", "y", "t", "enabled"}
+_FALSE = {"0", "false", "no", "off", "n", "f", "disabled"}
+
+_MOST_SHOWN = 80
+"""Characters of a rejected value that an error text repeats."""
+
+
+class RejectedError(ValueError):
+    """A value is not acceptable; the text, where there is one, says what about it."""
+
+
+class Kind(NamedTuple):
+    """What a setting accepts, in words and as a function."""
+
+    accepted: str
+    """Completes the sentence "it must …"."""
+    read: Callable[[Any], Any]
+    """Turn what was given into the setting's value, or raise `RejectedError`."""
+
+
+def between(low: float, high: float) -> Kind:
+    """Return the kind of numbers from *low* to *high*, both included."""
+
+    def read(given: Any) -> float:
+        if isinstance(given, bool) or not isinstance(given, (int, float, str)):
+            raise RejectedError
+        try:
+            number = float(given)
+        except (ValueError, OverflowError):
+            raise RejectedError from None
+        if not low <= number <= high:  # in these words NaN is outside
+            raise RejectedError
+        return number
+
+    return Kind(f"lie between {low:g} and {high:g}", read)
+
+
+def whole(low: int, high: int | None = None) -> Kind:
+    """Return the kind of whole numbers from *low* to *high*, both included."""
+
+    def read(given: Any) -> int:
+        if isinstance(given, bool) or not isinstance(given, (int, str)):
+            raise RejectedError
+        try:
+            number = int(given)
+        except ValueError:
+            raise RejectedError from None
+        if number < low or (high is not None and number > high):
+            raise RejectedError
+        return number
+
+    return Kind(f"be a whole number from {low} {'up' if high is None else f'to {high}'}", read)
+
+
+def _flag(given: Any) -> bool:
+    if isinstance(given, str):
+        word = given.strip().lower()
+        if word in _TRUE or word in _FALSE:
+            return word in _TRUE
+    elif isinstance(given, int) and given in (0, 1):
+        return bool(given)
+    raise RejectedError
+
+
+def _text(given: Any) -> str | None:
+    if given is not None and not isinstance(given, str):
+        raise RejectedError
+    return given if given and not given.isspace() else None
+
+
+def _path(given: Any) -> Path:
+    if isinstance(given, os.PathLike):
+        given = os.fspath(given)
+    if not isinstance(given, str) or not given or given.isspace() or "\0" in given:
+        raise RejectedError
+    expanded = os.path.expanduser(given)
+    if expanded.startswith("~"):
+        raise RejectedError(f"there is no home folder to put for the ~ (a folder of that name is ./{expanded})")
+    try:
+        return Path(os.path.abspath(expanded))
+    except OSError:  # the current folder was removed: stay relative, the storage will say what it meets
+        return Path(expanded)
+
+
+def _words(given: Any) -> tuple[str, ...]:
+    return tuple(word.strip() for word in _items(given, separator=","))
+
+
+def _patterns(given: Any) -> tuple[str, ...]:
+    patterns = _items(given, separator="\n")
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except (re.error, OverflowError, RecursionError, Warning) as error:  # Warning: where warnings are errors
+            raise RejectedError(f"{shown(pattern)} does not compile ({error})") from None
+    return patterns
+
+
+def _items(given: Any, separator: str) -> tuple[str, ...]:
+    """Return the texts in *given*: those of a list, or those between the separators of one text."""
+    if isinstance(given, str):
+        return tuple(item for part in given.split(separator) if (item := part.strip()))
+    if not isinstance(given, (list, tuple, set, frozenset)):
+        raise RejectedError
+    for item in given:
+        if not isinstance(item, str) or not item or item.isspace():
+            raise RejectedError(f"{shown(item)} is no such text")
+    return tuple(sorted(given) if isinstance(given, (set, frozenset)) else given)
+
+
+def _hook(given: Any) -> Callable[..., Any] | None:
+    if given is not None and not callable(given):
+        raise RejectedError
+    return given  # type: ignore[no-any-return]  # callable() says nothing of the result
+
+
+def _storage(given: Any) -> str | Storage | tuple[str | Storage, ...]:
+    items: Iterable[Any] = given if isinstance(given, (list, tuple)) else [given]
+    if isinstance(given, str):
+        items = _items(given, separator=",")
+    chosen: list[str | Storage] = []
+    for item in items:
+        storage = _one_storage(item)
+        if not any(storage is other for other in chosen):  # the same record twice in one place helps nobody
+            chosen.append(storage)
+    if not chosen:
+        raise RejectedError
+    return chosen[0] if len(chosen) == 1 else tuple(chosen)
+
+
+def _one_storage(item: Any) -> str | Storage:
+    if isinstance(item, str):
+        for word in STORAGE_WORDS:
+            if item.strip().lower() == word:
+                return word
+        raise RejectedError(f"{shown(item)} is none of these{did_you_mean(item, STORAGE_WORDS)}")
+    if isinstance(item, io.IOBase):
+        raise RejectedError(f"{shown(item)} is an open file, which knows no records")
+    if isinstance(item, type):
+        raise RejectedError(f"{item.__name__} is a class, give an object of it: {item.__name__}(…)")
+    if not callable(getattr(item, "write", None)) or not callable(getattr(item, "close", None)):
+        raise RejectedError(f"{shown(item)} has no write() and close()")
+    return item  # type: ignore[no-any-return]  # it quacks
+
+
+FLAG = Kind("be true or false (or yes/no, on/off, 1/0)", _flag)
+TEXT = Kind("be text, or None", _text)
+PATH = Kind("be a path", _path)
+WORDS = Kind("be a list of words, or words with commas between them", _words)
+PATTERNS = Kind("be a list of regular expressions, or text with one on each line", _patterns)
+HOOK = Kind("be a function, or None", _hook)
+STORAGE = Kind(
+    f"be {' or '.join(repr(word) for word in STORAGE_WORDS)}, an object with write() and close(), or a list of these",
+    _storage,
+)
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """Return ``", did you mean 'x'?"`` for the closest of *words*, or nothing where none is close."""
+    from difflib import get_close_matches  # only error texts need it
+
+    close = get_close_matches(word, list(words), n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def shown(value: Any) -> str:
+    """Return *value* as an error text shows it: as written, shortened, numbers given as text without quotes."""
+    if value is not None and not isinstance(value, (str, int, float)):
+        return f"an object of type {type(value).__name__}"
+    try:
+        text = value.strip() if isinstance(value, str) and _is_number(value) else repr(value)
+    except ValueError:  # Python prints no integer of more than 4,300 digits
+        return "a very large number"
+    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1] + "…"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""The recording path: one for every call shape and every framework."""

@@ -1,0 +1,123 @@
+"""
+A set-up to record by: settings, an encoder, a storage, a clock; and the counts of what became of it.
+
+What goes wrong while recording ends here: it is counted and said once, and never reaches the program.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from ..encoding import ids
+from ..report import Report, Tally, Troubles
+from ..storage import Record, Storage
+from .outcomes import message_of
+
+if TYPE_CHECKING:
+    from ..encoding.encoder import Encoder
+    from ..redaction import Redactor
+    from ..settings.layers import Settings
+    from ..storage.journal import Journal
+
+
+class _Nothing:
+    """Stands where no value was captured, since None is one."""
+
+    def __repr__(self) -> str:
+        return "NOTHING"
+
+
+NOTHING: Final = _Nothing()
+
+
+class Switch:
+    """Whether a set-up records at all; shared by all its recorders, so that off means off at once."""
+
+    __slots__ = ("on",)
+
+    def __init__(self, on: bool = True) -> None:
+        self.on = on
+
+
+class Counts:
+    """What became of the records of one set-up; outlives the recorders that `configure` replaces."""
+
+    def __init__(self) -> None:
+        self.troubles = Troubles()
+        self.written = Tally()
+        self._lock = threading.RLock()  # what is collected in the middle may be recorded, and counted
+        self._of = dict.fromkeys(("failed", "dropped", "truncated", "redacted", "sampled_out"), 0)
+
+    def add(self, what: str, number: int = 1) -> None:
+        """Count *number* more of *what*, a field of `Report`."""
+        with self._lock:
+            self._of[what] += number
+
+    def report(self) -> Report:
+        """Return the counts so far."""
+        with self._lock:
+            return Report(written=self.written.value, **self._of, troubles=self.troubles.all())
+
+
+_ON_TRACES = ("project_name", "environment", "service_name")
+"""Settings that are written on every trace, into its metadata."""
+
+
+make_record = tuple.__new__
+"""Makes a `Record` at a third of the price of calling the class, whose constructor is a Python function."""
+
+
+class Recorder:
+    """Turns what happens into records, by the settings it was made with; one trace keeps to one recorder."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        storage: Storage,
+        encoder: Encoder,
+        redactor: Redactor | None = None,
+        *,
+        counts: Counts | None = None,
+        switch: Switch | None = None,
+        now: Callable[[], int] = time.time_ns,
+        tick: Callable[[], int] = time.perf_counter_ns,
+        new_id: Callable[[], str] = ids.new_id,
+    ) -> None:
+        self.settings = settings
+        self.storage = storage
+        self.encode, self.quick = encoder.encode, encoder.quick
+        self.redactor = redactor
+        self.session_id = settings.session_id
+        self.trace_metadata = {name: value for name in _ON_TRACES if (value := getattr(settings, name)) is not None}
+        self.counts = counts or Counts()
+        self.count_written = self.counts.written.up
+        self.switch = switch or Switch(settings.enabled)
+        self.debug = settings.debug
+        self.captures_input, self.captures_output = settings.capture_input, settings.capture_output
+        self.now, self.tick, self.new_id = now, tick, new_id
+        self.journal: Journal | None = getattr(storage, "journal", None)
+
+    def write_line(self, day: str, line: bytes, trace: Record | None = None) -> None:
+        """Hand an observation's line, and its trace's record, to the storage; what that refuses is counted and said."""
+        try:
+            observation = make_record(Record, ("observation", day, line))
+            self.storage.write((observation,) if trace is None else (observation, trace))
+        except Exception as exc:
+            self.counts.add("failed", 1 if trace is None else 2)
+            self.counts.troubles.say(
+                f"storage {type(exc).__name__}", f"a record could not be stored: {message_of(exc)}"
+            )
+        else:
+            self.count_written()
+            if trace is not None:
+                self.count_written()
+
+    def record_failure(self, doing: str, exc: Exception) -> None:
+        """Note that we failed while *doing* something; the program goes on as if nothing had been recorded."""
+        self.counts.add("dropped")
+        self.counts.troubles.say(
+            f"{doing} {type(exc).__name__}", f"an observation was lost while {doing}: {exc!r}", exc_info=True
+        )

@@ -1,0 +1,17 @@
+"""
+The OpenAI Agents SDK: every run as a trace, or as part of the trace that is open.
+
+    from fluxloop_custom import openai_agents
+
+    openai_agents.install()
+"""
+
+from __future__ import annotations
+
+from ..requirement import require
+
+require("agents", extra="openai-agents", by=__name__)
+
+from .processor import FluxLoopTracingProcessor, install, uninstall  # noqa: E402 - after the requirement
+
+__all__ = ["FluxLoopTracingProcessor", "install", "uninstall"]

@@ -1,0 +1,184 @@
+"""
+Looking at objects: what they hold is read where it is stored, and none of their code runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import types
+import typing
+
+import pytest
+from encoding_aids import record
+
+from fluxloop.encoding.introspection import snapshot
+
+
+class Client:
+    def __init__(self) -> None:
+        self.name = "main"
+        self.api_key = "k"
+        self._pool = object()
+
+    @property
+    def status(self) -> typing.NoReturn:
+        raise AssertionError("a property was called")
+
+
+@dataclasses.dataclass
+class Plain:
+    a: int
+    b: object = None
+    _hidden: int = 0
+
+
+@dataclasses.dataclass(slots=True, frozen=True)
+class Slotted:
+    a: int
+
+
+class WithSlots:
+    __slots__ = ("a", "b")
+
+    def __init__(self) -> None:
+        self.a = 1
+
+
+class WithBoth(WithSlots):
+    def __init__(self) -> None:
+        super().__init__()
+        self.c = 2
+
+
+def test_a_dataclass_becomes_its_public_fields():
+    """
+    S1-08: dataclasses are data: their fields by name, slots or not, without the private ones.
+    """
+    assert record([Plain(1, Slotted(2)), Plain(1, {3})]) == [{"a": 1, "b": {"a": 2}}, {"a": 1, "b": [3]}]
+
+
+def test_an_attrs_class_becomes_its_public_fields():
+    """
+    attrs classes are recognised without attrs being imported.
+    """
+    attrs = pytest.importorskip("attrs")
+    made = attrs.make_class("Made", ["a", "_hidden"])
+
+    assert record(made(1, 2)) == {"a": 1}
+
+
+def test_any_object_shows_its_public_attributes():
+    """
+    S1-59, X5: an object is its class and its attributes by name, so redaction sees ``api_key``; no property is called.
+    """
+    assert record(Client()) == {"__class__": f"{__name__}.Client", "name": "main", "api_key": "k"}
+
+
+def test_slots_are_read_like_attributes():
+    """
+    Attributes in slots are shown where they are set, beside those of ``__dict__``.
+    """
+    made = record([WithSlots(), WithBoth(), types.SimpleNamespace(a=1)])
+
+    assert made == [
+        {"__class__": f"{__name__}.WithSlots", "a": 1},
+        {"__class__": f"{__name__}.WithBoth", "a": 1, "c": 2},
+        {"__class__": "types.SimpleNamespace", "a": 1},
+    ]
+
+
+def test_an_attribute_called_dict_is_an_attribute():
+    """
+    What only looks like a method for dumping is not called.
+    """
+    assert record(types.SimpleNamespace(dict={"a": 1}, model_dump=None)) == {
+        "__class__": "types.SimpleNamespace",
+        "dict": {"a": 1},
+        "model_dump": None,
+    }
+
+
+class Hostile:
+    """Raises wherever it can be touched."""
+
+    def __getattr__(self, name: str) -> typing.NoReturn:
+        raise RuntimeError(name)
+
+    def _fails(self, *_: object) -> typing.NoReturn:
+        raise RuntimeError
+
+    __repr__ = __str__ = __eq__ = __hash__ = __len__ = __iter__ = __bool__ = _fails  # type: ignore[assignment]
+    __class__ = property(_fails)  # type: ignore[assignment]
+
+
+class Disguised:
+    __class__ = str  # type: ignore[assignment]
+
+
+class Meta(type):
+    def __getattribute__(cls, name: str) -> typing.NoReturn:
+        raise RuntimeError(name)
+
+
+class OfMeta(metaclass=Meta):
+    def __init__(self) -> None:
+        object.__setattr__(self, "a", 1)
+
+
+def test_objects_that_raise_or_lie_are_named():
+    """
+    X1: an object that fails wherever it is touched, or gives a false class, is still recorded as what it is.
+    """
+    assert record({"a": Hostile(), "b": Disguised(), "c": OfMeta(), "d": 1}) == {
+        "a": "<Hostile>",
+        "b": "<Disguised>",
+        "c": {"__class__": f"{__name__}.OfMeta", "a": 1},
+        "d": 1,
+    }
+
+
+class UnspeakableError(Exception):
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __str__(self) -> typing.NoReturn:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [ValueError(), RecursionError(), MemoryError()])
+def test_a_text_that_cannot_be_had_costs_only_that_value(error):
+    """
+    X1: where user code fails under our hands, the value says which error, and its siblings are kept.
+    """
+    made = record({"a": UnspeakableError(error), "b": 1})
+
+    assert made == {"a": f"<{__name__}.UnspeakableError: unreadable, {type(error).__name__}>", "b": 1}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, asyncio.CancelledError])
+def test_the_wish_to_stop_passes_through(error):
+    """
+    ``KeyboardInterrupt`` and its kind are the program's, even where they arrive while we read a value.
+    """
+    with pytest.raises(error):
+        record([UnspeakableError(error())])
+
+
+# Containers other threads change.
+
+
+def test_copying_a_changing_container_is_tried_again():
+    """
+    A container that changes under our hands is read anew, a few times.
+    """
+    attempts = []
+
+    def iterate():
+        attempts.append(1)
+        yield 1
+        if len(attempts) < 3:
+            raise RuntimeError("changed size during iteration")
+
+    assert snapshot(iterate) == [1]
+    assert len(attempts) == 3

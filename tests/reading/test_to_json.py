@@ -1,0 +1,122 @@
+"""
+The JSON of ``fluxloop view --json``: strict, one line, nested, however odd the trace.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+
+from reading_aids import GOLDEN, head, observation, trace_line
+
+from fluxloop.reading import Assembly, read_traces, traces_of
+from fluxloop.reading.to_json import encode, observation_line
+from fluxloop.reading.to_json import trace_line as encoded
+
+
+def strict(text: str):
+    """Decode *text* as JSON that has no word for NaN."""
+    return json.loads(text, parse_constant=lambda word: pytest_fail(word))
+
+
+def pytest_fail(word: str) -> None:
+    raise AssertionError(f"{word} is no JSON")
+
+
+def test_a_trace_is_one_object_with_its_observations_nested():
+    """
+    Fields and spellings are those of the record format, with ``children`` in start order.
+    """
+    text = encoded(next(read_traces(GOLDEN / "schema_1")))
+    trace = strict(text)
+    root = trace["observations"][0]
+
+    assert "\n" not in text
+    assert (trace["start_time"], trace["status"], trace["schema"]) == ("2026-01-17T14:30:22.000456Z", "success", 1)
+    assert (root["type"], root["parent_id"], root["level"], root["seq"]) == ("AGENT", None, "INFO", 0)
+    assert [child["name"] for child in root["children"]] == [
+        *("find_pages", "plan", "get_weather", "cache_miss", "respond", "politeness"),
+    ]
+    assert [child["name"] for child in root["children"][0]["children"]] == ["embed"]
+    assert root["children"][1]["usage"] == {
+        "input_tokens": 1204,
+        "output_tokens": 87,
+        "total_tokens": 1291,
+        "cache_read_tokens": 1024,
+    }
+
+
+def test_an_observation_reads_back_as_the_record_it_was():
+    """
+    Encoding what was read gives the recorded line again, but for the order of the fields.
+    """
+    lines = (GOLDEN / "schema_1" / "observations_20260117.jsonl").read_text("utf-8").splitlines()
+    recorded = {record["id"]: record for record in map(json.loads, lines)}
+    again = [strict(observation_line(o)) for trace in read_traces(GOLDEN / "schema_1") for o in trace.observations]
+
+    assert {record["id"]: record for record in again} == recorded
+
+
+def test_empty_values_that_were_recorded_are_kept():
+    """
+    An output of ``[]``, ``0`` or ``""`` says something; a missing one says nothing.
+    """
+    for value in ([], {}, 0, "", False):
+        (trace,) = traces_of([observation("a", output=value)])
+
+        assert strict(encoded(trace))["observations"][0]["output"] == value
+
+
+def test_what_runs_has_the_status_null():
+    """
+    The key is there, so that a reader need not guess.
+    """
+    assembly = Assembly("t1")
+    assembly.set_open([(True, head("root"))])
+    trace = strict(encoded(assembly.trace()))
+
+    assert (trace["status"], trace["observations"][0]["status"]) == (None, None)
+    assert "end_time" not in trace["observations"][0]
+
+
+def test_a_trace_without_observations_has_an_empty_list():
+    """
+    A trace's line alone is a whole object.
+    """
+    (trace,) = traces_of([trace_line()])
+
+    assert strict(encoded(trace))["observations"] == []
+
+
+def test_a_tree_deeper_than_any_encoder_is_still_one_object():
+    """
+    Nesting is spliced from pieces, so depth costs nothing; here the brackets are counted, not decoded.
+    """
+    (trace,) = traces_of([observation(f"o{n}", f"o{n - 1}" if n else None, seq=n) for n in range(5000)])
+    text = encoded(trace)
+
+    assert text.count('"children":[') == 5000
+    assert text.endswith("]}" * 5000 + "]}")
+    assert text.count("{") == text.count("}")
+
+
+def test_several_branches_close_where_they_should():
+    """
+    Going up several levels at once closes as many objects.
+    """
+    shape = {"a": None, "b": "a", "c": "b", "d": "a", "e": None}
+    (trace,) = traces_of([observation(id, parent, seq=n) for n, (id, parent) in enumerate(shape.items())])
+
+    assert names(strict(encoded(trace))["observations"]) == {"a": {"b": {"c": {}}, "d": {}}, "e": {}}
+
+
+def names(observations):
+    return {one["name"]: names(one["children"]) for one in observations}
+
+
+def test_values_without_a_word_in_json_become_null_or_text():
+    """
+    NaN and the infinities, also beside a number beyond 64 bits.
+    """
+    assert strict(encode([math.nan, math.inf])) == [None, None]
+    assert strict(encode({"a": [2**70, math.nan, -math.inf, 1.5]})) == {"a": [2**70, None, None, 1.5]}

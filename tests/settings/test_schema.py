@@ -1,0 +1,39 @@
+"""The rows of the settings are complete, keep secrets, and are what the docs say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fluxloop.errors import ConfigError
+from fluxloop.settings.schema import TABLE, Given, Row, Settings, markdown_table
+from fluxloop.settings.value_types import STORAGE
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_a_secret_is_never_printed() -> None:
+    """A setting named like a secret is masked in reports and in the error that refuses it, whatever the reason."""
+    secret = Row("collector_key", None, STORAGE, "", "", only_in_code=False)
+
+    with pytest.raises(ConfigError) as caught:
+        secret.read(Given("sk-123", "FLUXLOOP_COLLECTOR_KEY"))
+
+    assert "sk-123" not in str(caught.value)
+    assert secret.shown("sk-123") == "***"
+
+
+def test_every_setting_has_a_meaning_and_a_default_it_accepts() -> None:
+    """A new row cannot forget its words, and the lowest layer always has an answer."""
+    assert all(row.meaning and row.kind.accepted for row in TABLE.values())
+    defaults = {row.name: row.read(Given(row.default, "default")) for row in TABLE.values()}
+    assert replace(Settings(**defaults), base_path=Path("traces")) == Settings()
+
+
+def test_the_docs_hold_the_table_of_all_settings() -> None:
+    """docs/configuration.md shows what is in the code; print `fluxloop.settings.markdown_table()` to renew it."""
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+
+    assert markdown_table() in page

@@ -1,0 +1,210 @@
+"""Honest endings: success, error, cancelled, abandoned, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+import fluxloop
+from fluxloop.enums import Status
+from fluxloop.testing import capture
+from fluxloop.tracing.outcomes import MOST_FRAMES, register_ending
+
+
+def only(captured: Any) -> Any:
+    (trace,) = captured.traces()
+    return trace
+
+
+def test_an_exception_is_an_error_with_its_class_and_traceback():
+    """Message, class and traceback are stored, ours left out of it; the trace says so too (S1-88, S2-22)."""
+
+    @fluxloop.agent
+    def fails() -> None:
+        raise ValueError("boom")
+
+    with capture() as captured, pytest.raises(ValueError, match="boom"):
+        fails()
+
+    trace = only(captured)
+    (root,) = trace.observations
+    assert (trace.status, trace.error) == (Status.ERROR, "boom")
+    assert (root.status, root.level.name, root.error) == (Status.ERROR, "ERROR", "boom")
+    assert root.metadata["error_type"] == "ValueError"
+    assert 'raise ValueError("boom")' in root.metadata["traceback"]
+    assert "wrapping.py" not in root.metadata["traceback"]
+
+
+def test_of_an_exception_that_is_raised_again_and_again_a_bounded_traceback_is_told():
+    """
+    Each time Python adds the frames it passes, those of the latest time first; reading all would take ever longer.
+    """
+    always = ValueError("again")
+
+    @fluxloop.agent
+    def fails() -> None:
+        raise always
+
+    for _ in range(MOST_FRAMES):
+        with pytest.raises(ValueError, match="again"):
+            fails()
+    with capture() as captured, pytest.raises(ValueError, match="again"):
+        fails()
+    told = only(captured).observations[0].metadata["traceback"]
+
+    assert told.splitlines()[-1] == f"(no more than {MOST_FRAMES} frames are told)"
+    assert told.count("in fails") <= MOST_FRAMES
+
+
+@pytest.mark.parametrize("exc", [KeyboardInterrupt(), SystemExit(3), asyncio.CancelledError()])
+def test_what_unwinds_the_program_is_cancelled(exc):
+    """Interrupts, exits and cancellations are no errors and no successes."""
+
+    @fluxloop.agent
+    def stopped() -> None:
+        raise exc
+
+    with capture() as captured, pytest.raises(type(exc)):
+        stopped()
+
+    assert captured.outline() == "AGENT stopped [cancelled]"
+    assert only(captured).observations[0].level.name == "INFO"
+
+
+def test_a_cancelled_task_ends_its_observations_as_cancelled():
+    """Task cancellation reaches every open observation of the task."""
+
+    @fluxloop.tool
+    async def wait() -> None:
+        await asyncio.sleep(60)
+
+    @fluxloop.agent
+    async def agent() -> None:
+        await wait()
+
+    async def main() -> None:
+        task = asyncio.create_task(agent())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with capture() as captured:
+        asyncio.run(main())
+
+    assert captured.outline() == "AGENT agent [cancelled]\n  TOOL wait [cancelled]"
+
+
+def test_a_timeout_cancels_inside_and_fails_outside():
+    """What timed out was cancelled; who waited for it got an error."""
+
+    @fluxloop.tool
+    async def slow() -> None:
+        await asyncio.sleep(60)
+
+    @fluxloop.agent
+    async def agent() -> None:
+        async with asyncio.timeout(0.01):
+            await slow()
+
+    with capture() as captured, pytest.raises(TimeoutError):
+        asyncio.run(agent())
+
+    assert captured.outline() == "AGENT agent [error: TimeoutError]\n  TOOL slow [cancelled]"
+
+
+def test_a_registered_exception_ends_as_its_framework_means_it():
+    """Control flow of a framework is no error; its subclasses follow (threads 1, 4)."""
+
+    class PauseError(Exception):
+        pass
+
+    class LongPauseError(PauseError):
+        pass
+
+    register_ending(PauseError, Status.INTERRUPTED)
+
+    @fluxloop.agent
+    def agent() -> None:
+        raise LongPauseError("waiting for a human")
+
+    with capture() as captured, pytest.raises(LongPauseError):
+        agent()
+
+    assert captured.outline() == "AGENT agent [interrupted]"
+
+
+def test_the_message_of_a_hostile_exception_is_its_class():
+    """An exception whose text fails is recorded all the same, and raised all the same."""
+
+    class HostileError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text for you")
+
+    @fluxloop.agent
+    def agent() -> None:
+        raise HostileError
+
+    with capture() as captured, pytest.raises(HostileError):
+        agent()
+
+    assert captured.outline() == "AGENT agent [error: HostileError]"
+
+
+def test_an_unawaited_coroutine_records_nothing_and_a_closed_one_is_abandoned():
+    """What never ran did not happen; what was closed half-way was abandoned."""
+
+    @fluxloop.agent
+    async def agent() -> None:
+        await asyncio.sleep(0)
+
+    with capture() as captured:
+        never = agent()
+        never.close()
+        half = agent()
+        half.send(None)
+        half.close()
+        del never, half
+        gc.collect()
+
+    assert captured.outline() == "AGENT agent [abandoned]"
+
+
+def test_an_outline_has_a_line_per_observation_also_where_an_error_has_several():
+    """Of a message of several lines the outline shows the first, and that there is more."""
+
+    @fluxloop.agent
+    def fails() -> None:
+        raise ValueError("one\ntwo")
+
+    with capture() as captured, pytest.raises(ValueError, match="one"):
+        fails()
+
+    assert captured.outline() == "AGENT fails [error: one …]"
+
+
+async def test_a_stream_whose_source_was_closed_first_is_abandoned_all_the_same():
+    """A loop that shuts down closes every generator there is, in any order; what is closed twice says nothing."""
+
+    async def words() -> AsyncGenerator[str]:
+        for word in ("Hel", "lo"):
+            yield word
+
+    source = words()
+
+    @fluxloop.agent
+    def answer() -> AsyncGenerator[str]:
+        return source
+
+    with capture() as captured:
+        stream = answer()
+        await anext(stream)
+        await source.aclose()
+        await stream.aclose()
+
+    assert captured.outline() == "AGENT answer [abandoned] -> 'Hel'"
