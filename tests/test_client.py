@@ -16,7 +16,7 @@ def written(folder: str) -> list[str]:
 
 
 def test_two_clients_do_not_mix():
-    """Each records into its own storage, also when one calls the other (X6, S1-43)."""
+    """Each records into its own storage, also when one calls the other."""
     with fluxloop.FluxLoopClient(base_path="a") as a, fluxloop.FluxLoopClient(storage="file", base_path="b") as b:
 
         @b.tool
@@ -60,7 +60,7 @@ def test_the_packages_decorators_join_whatever_trace_is_open():
 
 
 def test_configure_takes_effect_at_once_and_each_time():
-    """New traces go where the settings now say; one that is open stays whole (S1-40, D10)."""
+    """New traces go where the settings now say; one that is open stays whole."""
     agent = fluxloop.agent(lambda: 1)
 
     fluxloop.configure(base_path="one")
@@ -86,7 +86,7 @@ def test_configure_takes_effect_at_once_and_each_time():
     ],
 )
 def test_a_rejected_configure_changes_nothing(wrong, words):
-    """The error names the setting, and what was in force stays (S1-41, S1-42)."""
+    """The error names the setting, and what was in force stays."""
     before = fluxloop.configure(base_path="before")
 
     with pytest.raises(ValueError, match=words):
@@ -98,7 +98,7 @@ def test_a_rejected_configure_changes_nothing(wrong, words):
 
 
 def test_load_env_refreshes_and_keeps_what_was_configured(monkeypatch):
-    """The file's values are active; an earlier `configure` still wins (S1-44, S1-45)."""
+    """The file's values are active; an earlier `configure` still wins."""
     Path(".env").write_text("FLUXLOOP_BASE_PATH=from-env\nFLUXLOOP_DEBUG=no\nFLUXLOOP_SAMPLE_RATE=0.5\n")
     fluxloop.configure(sample_rate=1.0)
 
@@ -112,7 +112,7 @@ def test_load_env_refreshes_and_keeps_what_was_configured(monkeypatch):
 
 
 def test_sampling_is_decided_per_trace():
-    """About the share asked for, each whole or not at all (S1-128)."""
+    """About the share asked for, each whole or not at all."""
     with fluxloop.FluxLoopClient(storage="memory", sample_rate=0.5) as client:
         agent = client.agent(lambda: client.tool(lambda: 1)())
         for _ in range(200):
@@ -156,7 +156,7 @@ def test_a_buffering_storage_is_flushed_with_the_timeout():
 
 
 def test_the_version_is_the_distributions():
-    """`fluxloop.__version__` (S1-02)."""
+    """`fluxloop.__version__`."""
     from importlib.metadata import version
 
     assert fluxloop.__version__ == version("fluxloop")

@@ -26,7 +26,7 @@ async def slow(n: int) -> int:
 
 
 def test_context_is_there_inside_and_none_outside():
-    """`get_current_context` and `get_current_trace` answer where a trace is open (S1-46, S1-47, S2-65)."""
+    """`get_current_context` and `get_current_trace` answer where a trace is open."""
     assert fluxloop.get_current_context() is None
     assert fluxloop.get_current_trace() is None
 
@@ -40,7 +40,7 @@ def test_context_is_there_inside_and_none_outside():
 
 
 def test_metadata_tags_and_user_of_a_trace():
-    """What is said on the context is written with the trace (S1-83, S1-85, S1-86)."""
+    """What is said on the context is written with the trace."""
     with capture() as captured, fluxloop.instrument("x", session_id="s1", tags=["a", "b", "a"], user_id="u") as ctx:
         ctx.add_metadata("k", {"deep": [1]})
         ctx.add_tag("b")
@@ -57,7 +57,7 @@ def test_metadata_tags_and_user_of_a_trace():
 
 
 def test_a_session_is_shared_by_the_traces_of_a_process():
-    """Without a session of their own, traces of one process belong together (A21)."""
+    """Without a session of their own, traces of one process belong together."""
 
     @fluxloop.agent
     def agent() -> None: ...
@@ -72,7 +72,7 @@ def test_a_session_is_shared_by_the_traces_of_a_process():
 
 
 def test_gathered_coroutines_are_siblings():
-    """Concurrent calls have the agent as parent, each its own children (S1-13, D3)."""
+    """Concurrent calls have the agent as parent, each its own children."""
 
     @fluxloop.agent
     async def agent() -> list[int]:
@@ -103,7 +103,7 @@ def test_task_groups_and_to_thread_keep_the_parent():
 
 
 def test_the_thread_pool_carries_the_trace():
-    """`ContextThreadPoolExecutor` is a drop-in for jobs that belong to the agent (S1-15, thread 19)."""
+    """`ContextThreadPoolExecutor` is a drop-in for jobs that belong to the agent."""
 
     @fluxloop.agent
     def agent() -> list[int]:
@@ -156,7 +156,7 @@ def test_a_bare_thread_records_nothing_and_breaks_nothing():
 
 
 def test_nested_agents_and_scopes_share_a_trace():
-    """An agent inside an agent, a scope inside either, is a child, never a second trace (A8, D7, S2-31)."""
+    """An agent inside an agent, a scope inside either, is a child, never a second trace."""
 
     @fluxloop.agent
     def inner() -> int:
@@ -239,7 +239,7 @@ async def handle(n: int = 3) -> AsyncIterator[int]:
 
 
 def test_breaking_out_of_a_scope_in_a_generator_restores_the_context():
-    """The consumer that broke off is outside again, and what it does next is not recorded there (S2-32, D6)."""
+    """The consumer that broke off is outside again, and what it does next is not recorded there."""
 
     async def main() -> None:
         async for _ in handle():
@@ -255,7 +255,7 @@ def test_breaking_out_of_a_scope_in_a_generator_restores_the_context():
 
 
 def test_concurrent_handlers_have_traces_of_their_own():
-    """Two requests at once do not mix (S2-33)."""
+    """Two requests at once do not mix."""
 
     async def main() -> None:
         async def request() -> list[int]:
@@ -271,7 +271,7 @@ def test_concurrent_handlers_have_traces_of_their_own():
 
 
 def test_a_generator_closed_in_another_context_raises_nothing():
-    """No token is held across a yield, so nothing can be reset in the wrong context (thread 23)."""
+    """No token is held across a yield, so nothing can be reset in the wrong context."""
 
     @fluxloop.agent
     def counts() -> Iterator[int]:
@@ -302,7 +302,7 @@ def test_scopes_work_as_async_blocks_and_are_reusable():
 
 
 def test_a_decorated_coroutine_is_inside_its_scope_while_it_runs():
-    """`@instrument` on `async def` covers the await (S1-37, D16)."""
+    """`@instrument` on `async def` covers the await."""
 
     @fluxloop.instrument("scope")
     async def work() -> int:
@@ -317,7 +317,7 @@ def test_a_decorated_coroutine_is_inside_its_scope_while_it_runs():
 
 @pytest.mark.parametrize("setting", [{"enabled": False}, {"sample_rate": 0}])
 def test_nothing_is_recorded_where_tracing_is_off_or_the_trace_is_sampled_out(setting):
-    """No record, a harmless context, and no second trace from agents inside (S1-127, S1-128, S2-14)."""
+    """No record, a harmless context, and no second trace from agents inside."""
 
     @fluxloop.agent
     def agent() -> int:
@@ -339,7 +339,7 @@ def test_nothing_is_recorded_where_tracing_is_off_or_the_trace_is_sampled_out(se
 
 
 def test_switching_off_counts_for_an_open_trace_too():
-    """`configure(enabled=False)` takes effect at once (S2-14)."""
+    """`configure(enabled=False)` takes effect at once."""
     with fluxloop.FluxLoopClient(storage="memory") as client, client.instrument("x") as ctx:
         assert ctx.is_enabled()
         client.configure(enabled=False)

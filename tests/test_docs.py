@@ -32,7 +32,7 @@ WORDS = ["observation", "observation type", "trace", "context", "storage", "adap
 @each_page
 def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(page):
     """
-    Whoever copies a page's code, block after block, sees what the page shows (S1-115, S1-116, S1-125).
+    Whoever copies a page's code, block after block, sees what the page shows.
     """
     done = subprocess.run(
         [sys.executable, "-m", "docs_blocks", page], capture_output=True, text=True, env=offline.environment()

@@ -73,7 +73,7 @@ print([(observation.type.name, observation.name) for observation in trace.observ
 
 def test_importing_is_quiet(tmp_path):
     """
-    It writes no file, starts no thread, opens no socket, sets no variable, and loads nothing heavy (S1-03).
+    It writes no file, starts no thread, opens no socket, sets no variable, and loads nothing heavy.
     """
     said = json.loads(python("-B", "-c", LISTEN))
 
@@ -84,7 +84,7 @@ def test_importing_is_quiet(tmp_path):
 
 def test_the_version_is_the_installed_one():
     """
-    `fluxloop.__version__`, what pip shows and what the project states are one (S1-02).
+    `fluxloop.__version__`, what pip shows and what the project states are one.
     """
     assert fluxloop.__version__ == version("fluxloop") == PROJECT["version"]
 
@@ -143,7 +143,7 @@ def distribution(tmp_path_factory):
 @pytest.mark.slow
 def test_the_wheel_holds_the_four_packages_typed_and_nothing_else(distribution):
     """
-    Everything in the wheel is ours, every package says it is typed (S1-05), and pip on Python 3.10 is refused (S1-04).
+    Everything in the wheel is ours, every package says it is typed, and pip on Python 3.10 is refused.
     """
     [path] = distribution.glob("*.whl")
     with zipfile.ZipFile(path) as wheel:

@@ -83,7 +83,7 @@ def test_every_public_name_is_in_the_docs():
 
 def test_the_table_of_settings_in_the_docs_is_the_one_the_settings_print():
     """
-    No setting is missing from the docs, and what they say about it is what holds (S1-118, S1-119).
+    No setting is missing from the docs, and what they say about it is what holds.
     """
     assert schema.markdown_table() in (ROOT / "docs/configuration.md").read_text()
 

@@ -51,7 +51,7 @@ def records(folder: Path, kind: str) -> list[dict[str, object]]:
 
 
 def test_the_quick_example_leaves_two_files_with_the_documented_fields(tmp_path):
-    """The first example, as a script (S1-01, S1-24 to S1-26, S1-81 to S1-95, S1-115)."""
+    """The first example, as a script."""
     done = run_script(QUICK_EXAMPLE + "\nprint(response)", tmp_path)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "HELLO, WORLD!\n", "")
@@ -67,7 +67,7 @@ def test_the_quick_example_leaves_two_files_with_the_documented_fields(tmp_path)
 
 
 def test_without_configure_traces_go_to_the_default_folder(tmp_path):
-    """`configure` is optional, and nothing but the two files appears (S1-23, X2)."""
+    """`configure` is optional, and nothing but the two files appears."""
     done = run_script(
         """
         import socket
@@ -86,7 +86,7 @@ def test_without_configure_traces_go_to_the_default_folder(tmp_path):
 
 
 def test_a_disabled_program_leaves_no_file(tmp_path, monkeypatch):
-    """`FLUXLOOP_ENABLED=false`: zero files (S1-127)."""
+    """`FLUXLOOP_ENABLED=false`: zero files."""
     monkeypatch.setenv("FLUXLOOP_ENABLED", "off")
 
     done = run_script("import fluxloop\nassert fluxloop.agent(lambda: 1)() == 1", tmp_path)
@@ -96,7 +96,7 @@ def test_a_disabled_program_leaves_no_file(tmp_path, monkeypatch):
 
 
 def test_async_agents_and_streams_of_the_introduction():
-    """The "Async & Streaming" snippet (S1-62, S1-63, S1-64)."""
+    """The "Async & Streaming" snippet."""
 
     async def process_async(prompt: str) -> str:
         await asyncio.sleep(0)
@@ -134,7 +134,7 @@ def test_async_agents_and_streams_of_the_introduction():
 
 
 def test_pattern_b_keeps_what_the_framework_decorator_needs():
-    """A framework's decorator above ours sees the function's own name, doc and signature (S1-72, S2-15)."""
+    """A framework's decorator above ours sees the function's own name, doc and signature."""
     seen = {}
 
     def framework_tool_decorator(description: str):
@@ -162,7 +162,7 @@ def test_pattern_b_keeps_what_the_framework_decorator_needs():
 
 
 def test_approach_1_and_2_for_model_calls_that_stream():
-    """A decorated helper whose result is iterated, and a scope round the iteration (S2-27 to S2-31)."""
+    """A decorated helper whose result is iterated, and a scope round the iteration."""
 
     class Agent:
         async def generate(self, request: str, context: object = None):
@@ -206,7 +206,7 @@ def test_approach_1_and_2_for_model_calls_that_stream():
 
 
 def test_debug_mode_says_what_was_captured_and_what_was_ignored(tmp_path):
-    """One line for each, with the reason (S1-40, S2-43, S2-66, S2-67)."""
+    """One line for each, with the reason."""
     done = run_script(
         """
         import fluxloop

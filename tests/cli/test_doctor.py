@@ -28,7 +28,7 @@ def diagnosis(fluxloop_):
 
 def test_json_is_one_object_and_nothing_else(monkeypatch):
     """
-    Also with problems, and in a real process, stdout is pure JSON (X13).
+    Also with problems, and in a real process, stdout is pure JSON.
     """
     done = completed("doctor", "--json", FLUXLOOP_SAMPLE_RATE="7")
     found = json.loads(done.out)

@@ -147,7 +147,7 @@ def test_help_teaches_by_examples(fluxloop_):
 
 def test_the_version_is_that_of_the_package(fluxloop_):
     """
-    ``fluxloop --version`` says what ``fluxloop.__version__`` says (S1-02).
+    ``fluxloop --version`` says what ``fluxloop.__version__`` says.
     """
     assert fluxloop_("--version").out == f"fluxloop {fluxloop.__version__}\n"
 
@@ -291,7 +291,7 @@ def following(*arguments: object) -> Iterator[subprocess.Popen[str]]:
 
 def test_following_prints_a_line_as_each_observation_ends(tmp_path):
     """
-    While a real program runs, its tool is told as it ends, and its agent when that ends (S1-19).
+    While a real program runs, its tool is told as it ends, and its agent when that ends.
     """
     with following(tmp_path / "traces") as follow, program(tmp_path / "traces") as running:
         tool = follow.stdout.readline()

@@ -55,7 +55,7 @@ def endings(trace: Trace) -> dict[str, str]:
 
 @streamed_or_not
 async def test_a_tripped_input_guardrail_ends_agent_and_run_as_errors(streamed):
-    """The SDK notes it on a turn at most; the guardrail itself did its work, and warns (V17)."""
+    """The SDK notes it on a turn at most; the guardrail itself did its work, and warns."""
     with recorded() as captured, pytest.raises(InputGuardrailTripwireTriggered):
         await run(agent_of(Says("x"), input_guardrails=[no_questions]), streamed=streamed)
 
@@ -69,7 +69,7 @@ async def test_a_tripped_input_guardrail_ends_agent_and_run_as_errors(streamed):
 
 @streamed_or_not
 async def test_a_tripped_output_guardrail_takes_the_answer_back(streamed):
-    """The agent has an error and no output: nobody got the words (V17)."""
+    """The agent has an error and no output: nobody got the words."""
     with recorded() as captured, pytest.raises(OutputGuardrailTripwireTriggered):
         await run(agent_of(Says("x"), output_guardrails=[no_answers]), streamed=streamed)
 
@@ -119,7 +119,7 @@ async def test_too_many_turns_are_an_error_of_the_agent(streamed):
 
 @streamed_or_not
 async def test_a_failing_model_leaves_its_exception_all_the_way_up(streamed):
-    """Model call, agent and run know class and message; non-streamed runs too (thread 44)."""
+    """Model call, agent and run know class and message; non-streamed runs too."""
     with recorded() as captured, pytest.raises(ConnectionError):
         await run(agent_of(ConnectionError("no route")), streamed=streamed)
 
@@ -162,7 +162,7 @@ async def test_a_cancelled_run_is_cancelled_down_to_its_tool():
 
 
 async def test_a_cancelled_stream_is_no_success():
-    """`cancel()` leaves the SDK's spans without an error; ours say what happened (V20)."""
+    """`cancel()` leaves the SDK's spans without an error; ours say what happened."""
     with recorded() as captured:
         result = Runner.run_streamed(agent_of(Says("one two three four five"), delay_s=0.02), "hi")
         async for event in result.stream_events():
@@ -174,7 +174,7 @@ async def test_a_cancelled_stream_is_no_success():
 
 
 async def test_a_stream_that_is_closed_early_is_abandoned_or_runs_to_its_end():
-    """Some releases close the run's trace with the stream, others let the run finish; neither is an error (S2-32)."""
+    """Some releases close the run's trace with the stream, others let the run finish; neither is an error."""
     with recorded() as captured:
         events = Runner.run_streamed(agent_of(Says("one two")), "hi").stream_events()
         await anext(events)

@@ -241,7 +241,7 @@ CALL = ResponseFunctionToolCall(call_id="c", name="add", arguments='{"a": 1}', t
 
 
 async def test_a_models_own_error_is_withheld_where_its_span_does_not_say():
-    """The setting is among the arguments of the call (thread 43)."""
+    """The setting is among the arguments of the call."""
     config = RunConfig(trace_include_sensitive_data=False)
     with recorded() as captured, pytest.raises(ValueError, match="hunter2"):
         await run(Agent(name="A", model=Own(ValueError("hunter2"))), run_config=config)
@@ -251,7 +251,7 @@ async def test_a_models_own_error_is_withheld_where_its_span_does_not_say():
 
 
 async def test_what_a_guardrail_raises_after_a_model_call_is_withheld():
-    """By then it is known that texts are to be left out (thread 43)."""
+    """By then it is known that texts are to be left out."""
 
     @output_guardrail
     async def broken(ctx: Any, agent: Any, said: Any) -> Any:

@@ -34,7 +34,7 @@ def without_ids(events: list[Any]) -> list[Any]:
 
 
 async def test_cancel_trip_runs_plain():
-    """The seed's tool under a plain run: one TOOL, exactly as its body says (S2-34, S2-35)."""
+    """The seed's tool under a plain run: one TOOL, exactly as its body says."""
     context = AgentContext(thread=thread_of("thr_1"), store=MemoryStore(), request_context={})
     with recorded() as captured:
         await run(desk(), context=context)
@@ -45,7 +45,7 @@ async def test_cancel_trip_runs_plain():
 
 
 async def test_cancel_trip_runs_streamed_under_a_chatkit_server():
-    """One trace a response; its session is the thread's id, opaque as it is (S2-36, S2-16, V26)."""
+    """One trace a response; its session is the thread's id, opaque as it is."""
     server = TracedAirline(desk())
     with recorded() as captured:
         await ask(server)
@@ -65,7 +65,7 @@ async def test_cancel_trip_runs_streamed_under_a_chatkit_server():
 
 
 async def test_a_failing_tool_is_recorded_and_the_conversation_goes_on(monkeypatch):
-    """`obs.error` holds the exception's text, and the user gets the agent's answer (S2-37)."""
+    """`obs.error` holds the exception's text, and the user gets the agent's answer."""
 
     def broken(thread_id: str) -> str:
         raise RuntimeError("booking system down")
@@ -84,7 +84,7 @@ async def test_a_failing_tool_is_recorded_and_the_conversation_goes_on(monkeypat
 
 
 async def test_outside_a_trace_the_server_runs_as_it_would_without_us():
-    """With nothing installed and nothing open there are no records (S2-38)."""
+    """With nothing installed and nothing open there are no records."""
     with capture() as captured:
         events = await ask(Airline(desk()))
 
@@ -97,7 +97,7 @@ async def test_outside_a_trace_the_server_runs_as_it_would_without_us():
 
 @pytest.mark.parametrize("installed", [False, True], ids=["outside", "recorded"])
 async def test_the_events_are_the_same_with_us_and_without(installed):
-    """Same events, same types, same order (thread 52)."""
+    """Same events, same types, same order."""
     plain = await ask(Airline(desk(), stream=theirs.stream_agent_response))
     if installed:
         with recorded():
@@ -109,7 +109,7 @@ async def test_the_events_are_the_same_with_us_and_without(installed):
 
 
 def test_our_functions_have_the_signatures_of_theirs():
-    """What is hidden behind stays what it was to tools that look (S2-07)."""
+    """What is hidden behind stays what it was to tools that look."""
     assert inspect.signature(chatkit.stream_agent_response) == inspect.signature(theirs.stream_agent_response)
     assert inspect.signature(TracedAirline.respond) == inspect.signature(Airline.respond)
     assert inspect.isasyncgenfunction(TracedAirline.respond)
@@ -137,7 +137,7 @@ async def test_the_time_to_the_first_event_is_known():
 
 
 async def test_contexts_do_not_leak_between_steps_or_requests():
-    """ChatKit runs each step of its streams in a task of its own; two requests at once stay apart (V27, S2-33)."""
+    """ChatKit runs each step of its streams in a task of its own; two requests at once stay apart."""
     with recorded() as captured:
         answers = [TracedAirline(desk(Says(f"answer {n}"))) for n in range(8)]
         await asyncio.gather(*(ask(server) for server in answers))
@@ -148,7 +148,7 @@ async def test_contexts_do_not_leak_between_steps_or_requests():
 
 
 async def test_a_client_that_goes_away_abandons_the_response():
-    """Closing the server's stream early ends every observation, and raises nothing (S2-32)."""
+    """Closing the server's stream early ends every observation, and raises nothing."""
     with recorded() as captured:
         events = TracedAirline(desk()).respond(thread_of("thr_1"), None, {})
         await anext(events)
@@ -165,7 +165,7 @@ async def test_a_client_that_goes_away_abandons_the_response():
 
 
 async def test_what_the_program_records_while_responding_nests_in_the_response():
-    """User code in `respond`, before and between events, is part of it at every step (V27)."""
+    """User code in `respond`, before and between events, is part of it at every step."""
 
     @fluxloop.tool
     def noted(when: str) -> str:

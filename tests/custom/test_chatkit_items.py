@@ -44,7 +44,7 @@ async def tripped(ctx: Any, agent: Any, said: Any) -> GuardrailFunctionOutput:
 
 
 async def test_what_a_guardrail_takes_back_is_marked_and_is_no_answer():
-    """The words were streamed, then removed: they stay as a removed item, and the answer is empty (V28)."""
+    """The words were streamed, then removed: they stay as a removed item, and the answer is empty."""
     with recorded() as captured:
         events = await ask(TracedAirline(desk(Says("forbidden words"), output_guardrails=[tripped])))
 
@@ -94,7 +94,7 @@ async def open_map(ctx: RunContextWrapper[AgentContext[Any]], city: str) -> str:
 
 
 async def test_a_client_tool_call_is_recorded_and_instrumented():
-    """The tool that asks for it is one TOOL; the call itself is an event, and an item that is pending (thread 53)."""
+    """The tool that asks for it is one TOOL; the call itself is an event, and an item that is pending."""
     agent = desk(
         Calls("open_map", {"city": "Rome"}),
         Says("never said"),
@@ -118,7 +118,7 @@ def message(text: str = "") -> AssistantMessageItem:
 
 
 async def test_items_of_the_same_id_stay_apart():
-    """Two messages with one id are two items, each with its own words (thread 53)."""
+    """Two messages with one id are two items, each with its own words."""
 
     class Fake(Airline):
         @chatkit.traced_respond("answer")

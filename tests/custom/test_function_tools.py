@@ -79,7 +79,7 @@ def looks_of(tool: FunctionTool) -> dict[str, Any]:
     "options", [{}, {"strict_mode": False}, {"name_override": "other"}, {"use_docstring_info": False}]
 )
 def test_an_instrumented_tool_looks_like_the_plain_one(made, func, options):
-    """Type, schema, strict mode, description and every option are the same (S2-02, S2-06, S2-07, S2-19, S2-47, V24)."""
+    """Type, schema, strict mode, description and every option are the same."""
     tool = made(func, **options)
 
     assert type(tool) is FunctionTool
@@ -108,7 +108,7 @@ def test_options_of_later_releases_are_kept(made):
 @each_way
 @pytest.mark.parametrize("func", [search, lookup])
 def test_both_converters_accept_an_instrumented_tool(made, func):
-    """The Responses and the chat-completions backends send the model what they would without us (S2-24, S2-41)."""
+    """The Responses and the chat-completions backends send the model what they would without us."""
     tool, plain = made(func), function_tool(func)
 
     assert ChatConverter.tool_to_openai(tool) == ChatConverter.tool_to_openai(plain)
@@ -118,7 +118,7 @@ def test_both_converters_accept_an_instrumented_tool(made, func):
 @each_way
 @streamed_or_not
 async def test_an_instrumented_tool_does_what_the_plain_one_does(made, streamed):
-    """Result, item and conversation are the same; the call is one TOOL with its arguments (S2-04, S2-20, S2-40)."""
+    """Result, item and conversation are the same; the call is one TOOL with its arguments."""
     turns = (Calls("search", {"query": "boots", "limit": 2, "tags": None}), Says("found"))
     plain = agent_of(*turns, tools=[function_tool(search)])
     ours = agent_of(*turns, tools=[made(search)])
@@ -135,7 +135,7 @@ async def test_an_instrumented_tool_does_what_the_plain_one_does(made, streamed)
 
 @each_way
 async def test_the_context_is_no_argument_of_the_tool(made):
-    """The SDK's context reaches the function, and stays out of schema and record (S2-21)."""
+    """The SDK's context reaches the function, and stays out of schema and record."""
     with recorded() as captured:
         await run(agent_of(Calls("lookup", {"city": "Rome"}), Says("ok"), tools=[made(lookup)]), context="me")
 
@@ -151,7 +151,7 @@ def failing(number: int) -> str:
 @each_way
 @streamed_or_not
 async def test_the_real_exception_is_recorded_and_the_model_told_what_it_would_be(made, streamed):
-    """Class, message and traceback are the tool's own, where the SDK says "redacted" (S2-11, S2-22, V18, V22)."""
+    """Class, message and traceback are the tool's own, where the SDK says "redacted"."""
     seen: list[Exception] = []
 
     def formatted(ctx: Any, error: Exception) -> str:
@@ -173,7 +173,7 @@ async def test_the_real_exception_is_recorded_and_the_model_told_what_it_would_b
 
 @each_way
 async def test_an_exception_that_ends_the_run_ends_it_as_before(made):
-    """Without an error function the SDK raises; the TOOL keeps the tool's own exception, not the SDK's (V18)."""
+    """Without an error function the SDK raises; the TOOL keeps the tool's own exception, not the SDK's."""
     agent = agent_of(Calls("failing", {"number": 7}), tools=[made(failing, failure_error_function=None)])
     with recorded() as captured, pytest.raises(Exception, match="no number 7") as caught:
         await run(agent)
@@ -196,7 +196,7 @@ async def test_what_a_tool_is_not_to_capture_is_not_taken_from_the_sdk():
 
 @each_way
 async def test_plain_functions_run_where_they_would_run_without_us(made):
-    """A function that is no coroutine runs in the thread, or not, that the installed SDK gives it (V25)."""
+    """A function that is no coroutine runs in the thread, or not, that the installed SDK gives it."""
     threads: list[bool] = []
 
     def where() -> str:
@@ -301,7 +301,7 @@ async def test_arguments_that_are_no_json_fail_as_before_and_are_recorded_as_tex
 
 @pytest.mark.parametrize("copied", [copy.copy, dataclasses.replace], ids=["copy", "replace"])
 async def test_copies_of_an_instrumented_tool_are_instrumented(copied):
-    """The SDK and its users copy tools; ours goes along (V22)."""
+    """The SDK and its users copy tools; ours goes along."""
     tool = copied(above(failing))
 
     with recorded() as captured:
@@ -311,7 +311,7 @@ async def test_copies_of_an_instrumented_tool_are_instrumented(copied):
 
 
 def test_the_tool_that_was_given_is_left_as_it_was():
-    """`instrument_tool` makes a copy; what the SDK says it wraps is still the user's function (V22)."""
+    """`instrument_tool` makes a copy; what the SDK says it wraps is still the user's function."""
     plain = function_tool(search)
     ours = instrument_tool(plain)
 
@@ -321,7 +321,7 @@ def test_the_tool_that_was_given_is_left_as_it_was():
 
 
 def test_decorators_return_real_functions():
-    """`function_tool` refuses partials and callable objects; ours is neither (V23)."""
+    """`function_tool` refuses partials and callable objects; ours is neither."""
     decorated = fluxloop.tool(search)
 
     assert inspect.isfunction(decorated)
@@ -329,7 +329,7 @@ def test_decorators_return_real_functions():
 
 
 def test_a_plain_function_in_a_tools_place_is_refused_by_the_sdk():
-    """Why the order matters to everyone else: this is the error of the seed's page (S2-40, V21)."""
+    """Why the order matters to everyone else: this is the error of the seed's page."""
     with pytest.raises(Exception, match="Unknown tool type"):
         ResponsesConverter.convert_tools([search], [])
 

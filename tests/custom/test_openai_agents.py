@@ -58,7 +58,7 @@ def one_call(**options: Any) -> Agent[Any]:
 
 @streamed_or_not
 async def test_a_run_is_a_trace_of_its_own(streamed):
-    """Workflow, agent, model calls and tool in the right tree; tasks and turns add no level (S2-01, S2-36)."""
+    """Workflow, agent, model calls and tool in the right tree; tasks and turns add no level."""
     with recorded() as captured:
         await run(one_call(), streamed=streamed)
 
@@ -72,7 +72,7 @@ async def test_a_run_is_a_trace_of_its_own(streamed):
 
 
 async def test_a_trace_knows_what_was_asked_and_answered():
-    """The run's question and answer are those of its model calls, as the SDK's own spans hold neither (thread 47)."""
+    """The run's question and answer are those of its model calls, as the SDK's own spans hold neither."""
     with recorded() as captured:
         await run(one_call(), question="1 + 2?")
 
@@ -93,7 +93,7 @@ async def test_steps_can_be_shown():
 
 
 async def test_a_run_inside_a_trace_becomes_part_of_it():
-    """Under an agent of the program's own the workflow adds no level, and the trace stays its own (S2-45, S2-46)."""
+    """Under an agent of the program's own the workflow adds no level, and the trace stays its own."""
 
     @fluxloop.agent(name="Mine")
     async def mine() -> str:
@@ -144,7 +144,7 @@ async def test_concurrent_runs_do_not_mix():
 
 
 async def test_parallel_tools_of_one_turn_are_siblings():
-    """Two calls of the same tool in one answer do not collide (S2-18, thread 49)."""
+    """Two calls of the same tool in one answer do not collide."""
     turn = [Calls("add", {"a": 1, "b": 1}), Calls("add", {"a": 2, "b": 2})]
     with recorded() as captured:
         await run(agent_of(turn, Says("ok"), tools=[add]))
@@ -155,7 +155,7 @@ async def test_parallel_tools_of_one_turn_are_siblings():
 
 
 async def test_an_agent_used_as_a_tool_nests_under_the_tool():
-    """The inner run is there in full (thread 46)."""
+    """The inner run is there in full."""
     inner = one_call(name="Inner").as_tool("ask_inner", "Asks.")
     with recorded() as captured:
         await run(agent_of(Calls("ask_inner", {"input": "1 + 2?"}), Says("done"), tools=[inner]))
@@ -189,7 +189,7 @@ async def test_several_runs_in_one_of_the_sdks_traces_are_one_trace():
 
 
 async def test_pattern_a_inside_a_tool_is_that_tool():
-    """Name, input and output are what the body says; there is one TOOL (S2-42)."""
+    """Name, input and output are what the body says; there is one TOOL."""
 
     @function_tool
     async def my_tool(param: str) -> str:
@@ -273,7 +273,7 @@ HELPER, ASYNC_HELPER = "TOOL helper({'x': 1}) -> 10", "TOOL async_helper({'x': 1
 )
 @streamed_or_not
 async def test_helpers_nest_under_the_tool_and_never_pass_for_it(tool, itself, inside, streamed):
-    """One call, one TOOL: what the tool calls are children of it, however they are called (S2-04)."""
+    """One call, one TOOL: what the tool calls are children of it, however they are called."""
     with recorded() as captured:
         await run(agent_of(Calls(tool.name, {"x": 1}), Says("ok"), tools=[tool]), streamed=streamed)
 
@@ -285,7 +285,7 @@ async def test_helpers_nest_under_the_tool_and_never_pass_for_it(tool, itself, i
 
 
 async def test_usage_is_counted_once():
-    """The SDK repeats it on turns and tasks; the trace's is the sum of its model calls (V16)."""
+    """The SDK repeats it on turns and tasks; the trace's is the sum of its model calls."""
     with recorded() as captured:
         await run(one_call())
 
@@ -329,7 +329,7 @@ async def test_a_model_call_keeps_model_and_parameters():
 
 
 async def test_every_span_type_has_one_of_ours():
-    """Handoff, guardrail, MCP list, custom, speech: type, input and output (V19 for the handoff's target)."""
+    """Handoff, guardrail, MCP list, custom, speech: type, input and output."""
     with recorded() as captured, trace("t"):
         with custom_span("lookup", {"rows": 3}):
             pass
@@ -349,7 +349,7 @@ async def test_every_span_type_has_one_of_ours():
 
 
 async def test_a_handoff_knows_where_it_went():
-    """Its target is known only at the end; both agents are children of the run (V19, thread 48)."""
+    """Its target is known only at the end; both agents are children of the run."""
     second = agent_of(Says("from B"), name="B")
     with recorded() as captured:
         await run(agent_of(Calls("transfer_to_b"), handoffs=[second]))
@@ -365,7 +365,7 @@ async def test_a_handoff_knows_where_it_went():
 
 
 async def test_the_sdks_setting_for_sensitive_data_is_respected():
-    """With it off there are no inputs, outputs or error texts, not even of tools that are ours (thread 43)."""
+    """With it off there are no inputs, outputs or error texts, not even of tools that are ours."""
 
     @fluxloop.tool
     @function_tool
@@ -382,7 +382,7 @@ async def test_the_sdks_setting_for_sensitive_data_is_respected():
 
 
 async def test_an_exception_that_ends_a_run_without_sensitive_data_is_told_by_its_class():
-    """The text of a tool's exception travels in the SDK's own, up to the run; it is left out there too (thread 43)."""
+    """The text of a tool's exception travels in the SDK's own, up to the run; it is left out there too."""
 
     @function_tool(failure_error_function=None)
     def secretive() -> str:
@@ -399,7 +399,7 @@ async def test_an_exception_that_ends_a_run_without_sensitive_data_is_told_by_it
 
 @streamed_or_not
 async def test_what_a_model_raises_is_withheld_with_the_rest(streamed):
-    """The model call, the agent and the run tell the exception's class, and not its text (thread 43)."""
+    """The model call, the agent and the run tell the exception's class, and not its text."""
     with recorded() as captured, pytest.raises(ValueError, match="hunter2"):
         await run(
             agent_of(ValueError("hunter2")),
@@ -441,7 +441,7 @@ class Other:
 
 
 def test_install_takes_the_sdks_exporter_out_and_leaves_others_in():
-    """Nothing goes over the network unless it is asked for (X2, thread 54)."""
+    """Nothing goes over the network unless it is asked for."""
     from agents.tracing.processors import default_processor
 
     other = Other()
@@ -497,7 +497,7 @@ async def test_two_processors_record_once_and_say_so(monkeypatch, caplog):
 
 
 async def test_a_processor_of_a_client_records_into_that_client():
-    """An isolated set-up keeps its runs to itself (X6)."""
+    """An isolated set-up keeps its runs to itself."""
     client = FluxLoopClient(storage="memory")
     set_trace_processors([])
     openai_agents.install(client=client)
@@ -510,7 +510,7 @@ async def test_a_processor_of_a_client_records_into_that_client():
 
 
 async def test_switched_off_it_records_nothing_and_the_run_is_the_same():
-    """Disabled, or left out by sampling, no line is written, and user code inside opens no trace (S2-14)."""
+    """Disabled, or left out by sampling, no line is written, and user code inside opens no trace."""
 
     @function_tool
     def agentic(x: int) -> int:
@@ -608,7 +608,7 @@ async def test_what_a_cancelled_tool_still_does_in_its_thread_is_below_it(decora
 
 
 async def test_our_own_failure_never_reaches_the_run(monkeypatch):
-    """A reader that breaks costs an observation, which is counted; the run is unaffected (X1)."""
+    """A reader that breaks costs an observation, which is counted; the run is unaffected."""
     monkeypatch.setattr(openai_agents.payloads, "arguments", lambda data: 1 / 0)
     client = FluxLoopClient()
     set_trace_processors([])

@@ -88,7 +88,7 @@ async def read(stream: AsyncIterator[str]) -> list[str]:
 
 
 async def test_pattern_a_under_the_pages_harness():
-    """``with fluxloop.instrument("my_agent_run")``: tools inside are captured (S2-44, S2-46, S2-56, S2-65)."""
+    """``with fluxloop.instrument("my_agent_run")``: tools inside are captured."""
     assert get_current_context() is None
     with capture() as captured, fluxloop.instrument("my_agent_run"):
         assert get_current_context() is not None
@@ -100,7 +100,7 @@ async def test_pattern_a_under_the_pages_harness():
 
 
 async def test_pattern_a_pops_in_the_error_path_too(monkeypatch):
-    """After an exception nothing is left open, and what follows is a sibling (S2-12, S2-49)."""
+    """After an exception nothing is left open, and what follows is a sibling."""
     monkeypatch.setitem(globals(), "do_work", lambda param: 1 / 0 if param == "bad" else param)
     with capture() as captured, fluxloop.instrument("run"):
         with pytest.raises(ZeroDivisionError):
@@ -113,13 +113,13 @@ async def test_pattern_a_pops_in_the_error_path_too(monkeypatch):
 
 
 async def test_without_the_check_a_missing_context_is_the_users_error():
-    """Outside a trace there is no context to push to (S2-48)."""
+    """Outside a trace there is no context to push to."""
     with pytest.raises(AttributeError, match="NoneType"):
         get_current_context().push_observation(ObservationData(type="tool", name="x"))  # type: ignore[union-attr]
 
 
 async def test_approach_1_in_an_async_generator():
-    """Chunks come unchanged, and the helper's GENERATION ends with the stream it returned (S2-27, S2-28, S2-29)."""
+    """Chunks come unchanged, and the helper's GENERATION ends with the stream it returned."""
     with capture() as captured, fluxloop.instrument("run"):
         assert await read(approach_1("hello")) == ["You", "said", "hello"]
 
@@ -129,7 +129,7 @@ async def test_approach_1_in_an_async_generator():
 
 
 async def test_approach_2_opens_a_trace_of_its_own():
-    """Standalone it is a trace named prompt.agent; inside another it is a child (S2-30, S2-31)."""
+    """Standalone it is a trace named prompt.agent; inside another it is a child."""
     with capture() as captured:
         assert await read(approach_2("hello")) == ["You", "said", "hello"]
         with fluxloop.instrument("outer"):
@@ -139,7 +139,7 @@ async def test_approach_2_opens_a_trace_of_its_own():
 
 
 async def test_approach_2_survives_a_consumer_that_leaves():
-    """Closing it early raises nothing, and leaves no context behind (S2-32)."""
+    """Closing it early raises nothing, and leaves no context behind."""
     with capture() as captured:
         stream = approach_2("hello")
         async for _ in stream:
@@ -151,7 +151,7 @@ async def test_approach_2_survives_a_consumer_that_leaves():
 
 
 async def test_approach_2_keeps_concurrent_requests_apart():
-    """Two handlers at once are two traces (S2-33)."""
+    """Two handlers at once are two traces."""
     with capture() as captured:
         await asyncio.gather(read(approach_2("one")), read(approach_2("two")))
 
@@ -159,7 +159,7 @@ async def test_approach_2_keeps_concurrent_requests_apart():
 
 
 async def test_pattern_a_below_the_sdks_decorator():
-    """The page's "also correct (safest)": the framework's decorator, and manual instrumentation (S2-15, S2-42)."""
+    """The page's "also correct (safest)": the framework's decorator, and manual instrumentation."""
     with recorded() as captured:
         agent = agent_of(Calls("my_tool", {"param": "x"}), Says("ok"), tools=[function_tool(my_tool)])
         await Runner.run(agent, "hi")
@@ -169,7 +169,7 @@ async def test_pattern_a_below_the_sdks_decorator():
 
 
 async def test_tools_are_captured_where_the_sdk_traces_nothing():
-    """Realtime agents report no spans, and tracing may be off: the tool records itself (thread 45)."""
+    """Realtime agents report no spans, and tracing may be off: the tool records itself."""
     with recorded() as captured, fluxloop.instrument("my_agent_run"):
         agent = agent_of(Calls("my_tool", {"param": "x"}), Says("ok"), tools=[function_tool(my_tool)])
         await Runner.run(agent, "hi", run_config=RunConfig(tracing_disabled=True))
@@ -178,7 +178,7 @@ async def test_tools_are_captured_where_the_sdk_traces_nothing():
 
 
 async def test_debug_mode_says_what_was_captured(caplog):
-    """A line for each observation, captured or ignored (S2-66, S2-67)."""
+    """A line for each observation, captured or ignored."""
     with caplog.at_level("DEBUG", logger="fluxloop"), capture(debug=True):
         with fluxloop.instrument("run"):
             await my_tool("x")

@@ -46,7 +46,7 @@ class Odd:
 
 
 def test_observe_tool_is_pattern_a_in_one_line():
-    """Name and arguments as the seed writes them, the output as set (S2-05, S2-08, S2-09, S2-10)."""
+    """Name and arguments as the seed writes them, the output as set."""
 
     def my_tool(param: str) -> dict[str, str]:
         with observe_tool("tool.my_tool", {"param": param}) as obs:
@@ -62,7 +62,7 @@ def test_observe_tool_is_pattern_a_in_one_line():
 
 
 async def test_observe_tool_stands_in_coroutine_functions_too():
-    """Two at once are siblings, each with its own output (S2-16, S2-18)."""
+    """Two at once are siblings, each with its own output."""
 
     async def one(number: int) -> int:
         async with observe_tool(f"tool.{number}", {"number": number}) as obs:
@@ -77,7 +77,7 @@ async def test_observe_tool_stands_in_coroutine_functions_too():
 
 
 def test_observe_tool_records_the_exception_that_leaves_it():
-    """Message and class are kept, and the exception goes on (S2-11, S2-50)."""
+    """Message and class are kept, and the exception goes on."""
     with capture() as captured, fluxloop.instrument("run"), pytest.raises(KeyError), observe_tool("tool.x"):
         raise KeyError("gone")
 
@@ -86,7 +86,7 @@ def test_observe_tool_records_the_exception_that_leaves_it():
 
 
 def test_observe_tool_outside_a_trace_takes_everything_and_keeps_nothing():
-    """No context, no record, no error, whatever is set on the stand-in (S2-13, S2-43)."""
+    """No context, no record, no error, whatever is set on the stand-in."""
     with capture() as captured:
         with observe_tool("tool.x", {"a": 1}, metadata={"b": 2}) as obs:
             obs.output = 1
@@ -96,7 +96,7 @@ def test_observe_tool_outside_a_trace_takes_everything_and_keeps_nothing():
 
 
 def test_observe_tool_is_harmless_where_tracing_is_off():
-    """Nothing is written when FluxLoop is disabled (S2-14)."""
+    """Nothing is written when FluxLoop is disabled."""
     with capture(enabled=False) as captured, fluxloop.instrument("run") as ctx:
         with observe_tool("tool.x") as obs:
             obs.output = 1
@@ -109,7 +109,7 @@ def test_observe_tool_is_harmless_where_tracing_is_off():
 
 
 def test_traced_tool_keeps_the_framework_outermost():
-    """What comes back is the framework's object; its function is recorded, by the framework's name (S1-72, S2-02)."""
+    """What comes back is the framework's object; its function is recorded, by the framework's name."""
 
     @traced_tool(home_tool, title="Shouter")
     def shout(word: str) -> str:
@@ -137,7 +137,7 @@ def test_traced_tool_applies_a_bare_decorator_as_it_is():
 
 @pytest.mark.parametrize(("decorate", "kind"), [(tool, StructuredTool), (function_tool, type(function_tool(print)))])
 def test_traced_tool_gives_the_framework_a_function_it_takes(decorate, kind):
-    """LangChain and the Agents SDK make of it what they make of a plain function (S2-03, S2-47)."""
+    """LangChain and the Agents SDK make of it what they make of a plain function."""
 
     @traced_tool(decorate)
     def shout(word: str) -> str:
@@ -169,7 +169,7 @@ def test_a_tool_that_is_registered_and_handed_back_goes_by_the_name_among_the_op
 
 
 def test_an_unknown_object_is_refused_with_the_way_out():
-    """The message names the type, and says which decorator goes outermost (S2-25, S2-64, A20)."""
+    """The message names the type, and says which decorator goes outermost."""
     with pytest.raises(DecorationError) as caught:
         fluxloop.tool(name="x")(Odd())
 
@@ -189,7 +189,7 @@ def test_instrument_tool_records_a_plain_function_too():
 
 
 def test_a_registered_framework_is_reached_into_in_either_order():
-    """Two functions teach FluxLoop a framework: how to know its tools, and how to put a function in (S2-01)."""
+    """Two functions teach FluxLoop a framework: how to know its tools, and how to put a function in."""
     register_framework(
         lambda target: type(target) is HomeTool,
         lambda home, recording: replace(home, run=recording(home.run, called=home.name)),
@@ -251,7 +251,7 @@ def test_the_package_loads_no_framework():
 
 
 def test_the_core_finds_the_tools_by_itself():
-    """`fluxloop.tool` above `function_tool` works where nobody has imported fluxloop_custom (S2-23)."""
+    """`fluxloop.tool` above `function_tool` works where nobody has imported fluxloop_custom."""
     code = (
         "import fluxloop, agents\n"
         "@fluxloop.tool\n@agents.function_tool\n"
@@ -271,7 +271,7 @@ def _output_of(code: str) -> str:
 
 
 async def test_an_agents_tool_runs_the_same_whether_or_not_a_trace_is_open():
-    """Outside a trace the instrumented tool is the plain one (S2-43)."""
+    """Outside a trace the instrumented tool is the plain one."""
 
     @fluxloop.tool
     @function_tool

@@ -21,7 +21,7 @@ SECRET = "sk-" + "a" * 20
 
 def test_one_large_image_leaves_its_siblings_alone():
     """
-    thread 35, 36: an image of 3 MB is cut to its header, the question beside it is kept in full.
+    An image of 3 MB is cut to its header, the question beside it is kept in full.
     """
     marks = Counts()
 
@@ -106,7 +106,7 @@ def test_a_long_string_is_found_whatever_it_is_made_of(filling, length):
 
 def test_of_a_long_list_the_first_items_are_kept():
     """
-    S1-64: a list that does not fit keeps its beginning, in order, and says how many items are missing.
+    A list that does not fit keeps its beginning, in order, and says how many items are missing.
     """
     marks = Counts()
 
@@ -234,7 +234,7 @@ def test_an_object_graph_has_an_end():
 
 def test_near_the_end_of_the_stack_only_the_depths_are_lost():
     """
-    X1: called from deep inside a recursion, a nested value keeps what there is room for.
+    Called from deep inside a recursion, a nested value keeps what there is room for.
     """
     value: object = {1}
     for _ in range(90):
@@ -264,7 +264,7 @@ def test_near_the_end_of_the_stack_only_the_depths_are_lost():
 @pytest.mark.parametrize("before", range(75, 101))
 def test_a_secret_across_the_cut_is_masked(before):
     """
-    X5: secrets are masked before a text is cut, so that no half of one stays.
+    Secrets are masked before a text is cut, so that no half of one stays.
     """
     marks = Counts()
 
@@ -276,7 +276,7 @@ def test_a_secret_across_the_cut_is_masked(before):
 
 def test_a_secret_at_the_end_of_what_is_searched_is_not_kept():
     """
-    X5: masking shortens a text; what then moves up from the edge of the searched part is not kept.
+    Masking shortens a text; what then moves up from the edge of the searched part is not kept.
     """
     edge = 100 + cleaning.MARGIN_CHARS
     text = (SECRET + " ") * 500
@@ -289,7 +289,7 @@ def test_a_secret_at_the_end_of_what_is_searched_is_not_kept():
 
 def test_an_object_with_a_key_and_a_long_text_is_both_masked_and_cut():
     """
-    X5: masking by name works on values that had to be cleaned.
+    Masking by name works on values that had to be cleaned.
     """
     marks = Counts()
 
@@ -337,7 +337,7 @@ def test_many_keys_that_look_alike_are_all_kept():
 
 def test_a_container_changed_by_another_thread_is_recorded():
     """
-    X1: "changed size during iteration" never reaches the program: containers are copied before they are walked.
+    "changed size during iteration" never reaches the program: containers are copied before they are walked.
     """
     value = {"d": {"0": {0}}, "l": [{0}], "s": {0}}
     stop = threading.Event()

@@ -184,7 +184,7 @@ CASES: list[tuple[object, object]] = [
 @pytest.mark.parametrize(("value", "expected"), CASES, ids=lambda value: None)
 def test_each_type_of_the_standard_library_has_a_readable_form(value, expected):
     """
-    S1-08, S1-80: what a type becomes is fixed, and does not depend on what stands beside the value.
+    What a type becomes is fixed, and does not depend on what stands beside the value.
     """
     assert record(value) == expected
     assert record({"a": value, "b": {1}}) == {"a": expected, "b": [1]}
@@ -267,7 +267,7 @@ def test_a_registered_converter_reads_a_type_and_its_subclasses(target):
 @pytest.mark.usefixtures("table")
 def test_a_converter_that_fails_or_returns_its_argument_is_harmless():
     """
-    X1: a bad converter costs the value it was given, not the record.
+    A bad converter costs the value it was given, not the record.
     """
     register(Client, lambda client: client)
     register(Point, lambda point: 1 / 0)
@@ -281,7 +281,7 @@ def test_a_converter_that_fails_or_returns_its_argument_is_harmless():
 
 def test_types_are_not_remembered_without_end(monkeypatch):
     """
-    thread 27: each mock has a type of its own; a long test session must not fill the memory with them.
+    Each mock has a type of its own; a long test session must not fill the memory with them.
     """
     monkeypatch.setattr(converters, "_chosen", {})
     monkeypatch.setattr(converters, "MOST_TYPES", 5)
@@ -294,7 +294,7 @@ def test_types_are_not_remembered_without_end(monkeypatch):
 
 def test_a_very_large_set_is_read_only_as_far_as_it_fits(monkeypatch):
     """
-    X4: what is left out of a large collection is counted in its place.
+    What is left out of a large collection is counted in its place.
     """
     monkeypatch.setattr("fluxloop.encoding.introspection.snapshot.__defaults__", (3,))
     marks = Counts()

@@ -94,7 +94,7 @@ CRASHERS = """
 
 def test_values_that_end_other_encoders_are_recorded():
     """
-    X1: circles through tuples, and tuples 100,000 deep, are recorded by whatever orjson is installed.
+    Circles through tuples, and tuples 100,000 deep, are recorded by whatever orjson is installed.
     """
     made = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(CRASHERS)], capture_output=True, text=True, check=False
@@ -106,7 +106,7 @@ def test_values_that_end_other_encoders_are_recorded():
 
 def test_a_list_that_shrinks_while_it_is_recorded_is_harmless():
     """
-    X1: user code that runs while a value is recorded may change that value; process and record survive.
+    User code that runs while a value is recorded may change that value; process and record survive.
     """
 
     class ShrinkingError(Exception):

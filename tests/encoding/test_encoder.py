@@ -26,7 +26,7 @@ KEY = "sk-" + "a" * 20
 
 def test_plain_data_is_written_as_it_is():
     """
-    S1-08, S1-69: a value that JSON can say is the value that is read back.
+    A value that JSON can say is the value that is read back.
     """
     value = {"args": {"param": "x", "n": [1, 2.5, None, True]}, "text": "é\n\u2028", "empty": [{}, []]}
     marks = Counts()
@@ -68,7 +68,7 @@ def count() -> Iterator[int]:
 )
 def test_iterators_are_not_advanced(make):
     """
-    S1-64: an iterator is named, and yields everything afterwards, at the top as inside objects.
+    An iterator is named, and yields everything afterwards, at the top as inside objects.
     """
     stream = make()
 
@@ -132,7 +132,7 @@ def test_an_own_iterator_class_is_not_advanced():
 
 def test_secrets_are_masked_and_counted():
     """
-    X5: what the redactor finds is masked in plain values too, and counted.
+    What the redactor finds is masked in plain values too, and counted.
     """
     marks = Counts(redacted=1)
 
@@ -157,7 +157,7 @@ def test_values_without_suspicion_are_not_decoded():
 @pytest.mark.parametrize("value", [{"api_key": 1}, {"api_key": {1}}])
 def test_a_redactor_that_fails_lets_nothing_through(value):
     """
-    X1, X5: if masking fails the value is not recorded, and the loss is counted.
+    If masking fails the value is not recorded, and the loss is counted.
     """
 
     class Broken(Masker):
@@ -173,7 +173,7 @@ def test_a_redactor_that_fails_lets_nothing_through(value):
 
 def test_a_failure_of_our_own_is_counted(monkeypatch):
     """
-    X1, X4: even an encoder that is broken gives JSON.
+    Even an encoder that is broken gives JSON.
     """
     monkeypatch.setattr("fluxloop.encoding.encoder.Cleaning", None)
     marks = Counts()
@@ -283,7 +283,7 @@ def strings(value: Any) -> Iterator[str]:
 @given(anything)
 def test_any_value_becomes_json(value):
     """
-    S1-80, X1: whatever the value, JSON comes out, twice the same, and the value is as it was.
+    Whatever the value, JSON comes out, twice the same, and the value is as it was.
     """
     before = spelled(value)
 
@@ -297,7 +297,7 @@ def test_any_value_becomes_json(value):
 @given(anything, st.integers(20, 120), st.integers(100, 600))
 def test_any_value_stays_within_its_limits(value, leaf_bytes, value_bytes):
     """
-    S1-80, X5: under narrow limits too: JSON, short enough, no long string, no secret, and nothing raised.
+    Under narrow limits too: JSON, short enough, no long string, no secret, and nothing raised.
     """
     marks = Counts()
 
@@ -312,7 +312,7 @@ def test_any_value_stays_within_its_limits(value, leaf_bytes, value_bytes):
 @given(anything, st.integers(1, 3))
 def test_streams_anywhere_in_a_value_survive(value, taken):
     """
-    S1-64: a generator at any depth goes on where it was.
+    A generator at any depth goes on where it was.
     """
     stream = iter(range(10))
     for _ in range(taken):
@@ -337,7 +337,7 @@ def test_the_quick_look_for_long_strings_misses_none(texts, leaf_bytes):
 @given(anything)
 def test_standard_readers_can_read_it(value):
     """
-    S1-80: `json.loads` with its defaults reads every value, and one line holds it.
+    `json.loads` with its defaults reads every value, and one line holds it.
     """
     encoded = encode(value)
 

@@ -42,7 +42,7 @@ class Wish(pydantic.BaseModel):
 
 def test_a_pydantic_model_becomes_its_fields():
     """
-    S1-08, S1-59, X5: fields and extras by name; secrets stay masked, excluded fields excluded.
+    Fields and extras by name; secrets stay masked, excluded fields excluded.
     """
     assert record(Wish(text="hi", mood=["good"])) == {
         "text": "hi",
@@ -89,7 +89,7 @@ def test_models_of_the_first_pydantic_are_read_the_same_way():
 
 def test_secrets_in_attributes_are_found_by_name():
     """
-    X5: the attribute names of models and objects reach redaction, so that a key is masked wherever it is kept.
+    The attribute names of models and objects reach redaction, so that a key is masked wherever it is kept.
     """
 
     class Settings(pydantic.BaseModel):
@@ -110,7 +110,7 @@ def test_secrets_in_attributes_are_found_by_name():
 
 def test_langchain_messages_speak_the_words_of_the_field():
     """
-    V10: a message is its role and content, and what else it carries that says something.
+    A message is its role and content, and what else it carries that says something.
     """
     messages = pytest.importorskip("langchain_core.messages")
     call = {"name": "weather", "args": {"city": "Rome"}, "id": "c1"}
@@ -168,7 +168,7 @@ def test_langchain_documents_are_text_and_metadata():
 
 def test_langgraph_commands_show_what_they_do():
     """
-    V10: what a node of a prebuilt agent returns is readable: the command, the sends and the messages in it.
+    What a node of a prebuilt agent returns is readable: the command, the sends and the messages in it.
     """
     graph = pytest.importorskip("langgraph.types")
     messages = pytest.importorskip("langchain_core.messages")
@@ -239,7 +239,7 @@ def add(a: int, b: int) -> int:
 
 def test_what_a_call_is_handed_besides_its_data_is_only_named():
     """
-    S2-21: contexts, runtimes, callback managers, stores, models and tools are named, not dumped.
+    Contexts, runtimes, callback managers, stores, models and tools are named, not dumped.
     """
     expected, things = zip(*contexts(), strict=True)
 
@@ -258,7 +258,7 @@ def test_what_a_call_is_handed_besides_its_data_is_only_named():
 )
 def test_clients_and_requests_are_only_named(module, name):
     """
-    X5: a client holds keys and connections, a request the whole application; neither is opened, nor its subclasses.
+    A client holds keys and connections, a request the whole application; neither is opened, nor its subclasses.
     """
 
     theirs = type(name, (), {"__module__": module})

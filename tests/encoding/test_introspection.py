@@ -53,7 +53,7 @@ class WithBoth(WithSlots):
 
 def test_a_dataclass_becomes_its_public_fields():
     """
-    S1-08: dataclasses are data: their fields by name, slots or not, without the private ones.
+    Dataclasses are data: their fields by name, slots or not, without the private ones.
     """
     assert record([Plain(1, Slotted(2)), Plain(1, {3})]) == [{"a": 1, "b": {"a": 2}}, {"a": 1, "b": [3]}]
 
@@ -70,7 +70,7 @@ def test_an_attrs_class_becomes_its_public_fields():
 
 def test_any_object_shows_its_public_attributes():
     """
-    S1-59, X5: an object is its class and its attributes by name, so redaction sees ``api_key``; no property is called.
+    An object is its class and its attributes by name, so redaction sees ``api_key``; no property is called.
     """
     assert record(Client()) == {"__class__": f"{__name__}.Client", "name": "main", "api_key": "k"}
 
@@ -128,7 +128,7 @@ class OfMeta(metaclass=Meta):
 
 def test_objects_that_raise_or_lie_are_named():
     """
-    X1: an object that fails wherever it is touched, or gives a false class, is still recorded as what it is.
+    An object that fails wherever it is touched, or gives a false class, is still recorded as what it is.
     """
     assert record({"a": Hostile(), "b": Disguised(), "c": OfMeta(), "d": 1}) == {
         "a": "<Hostile>",
@@ -149,7 +149,7 @@ class UnspeakableError(Exception):
 @pytest.mark.parametrize("error", [ValueError(), RecursionError(), MemoryError()])
 def test_a_text_that_cannot_be_had_costs_only_that_value(error):
     """
-    X1: where user code fails under our hands, the value says which error, and its siblings are kept.
+    Where user code fails under our hands, the value says which error, and its siblings are kept.
     """
     made = record({"a": UnspeakableError(error), "b": 1})
 

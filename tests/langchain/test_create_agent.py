@@ -79,7 +79,7 @@ def test_an_agents_run_is_its_models_and_tools(captured, config, way):
 
 def test_an_agent_is_one_whatever_its_run_is_called(captured, config):
     """
-    No name makes an agent, and none hides one (V31).
+    No name makes an agent, and none hides one.
     """
     calculator().invoke(TASK, {**config, "run_name": "monday"})
     RunnableLambda(abs).with_config(run_name="my agent").invoke(1, config)
@@ -143,7 +143,7 @@ def test_middleware_of_the_users_is_seen(captured, config):
 @pytest.mark.parametrize("is_async", [False, True])
 def test_tools_called_at_once_are_told_apart(captured, config, is_async):
     """
-    Twenty calls of one tool in one turn, in threads: each with its own arguments, result and id (threads 20, 49).
+    Twenty calls of one tool in one turn, in threads: each with its own arguments, result and id.
     """
     many = AIMessage("", tool_calls=[{"name": "add", "args": {"a": n, "b": n}, "id": f"c{n}"} for n in range(20)])
     agent = create_agent(ScriptedModel(replies=[many, "done"]), [add], name="many")

@@ -36,7 +36,7 @@ def statuses(captured):
 
 def test_a_stream_left_by_break_is_abandoned(captured, config):
     """
-    Nothing failed: the consumer had enough. The model's pieces until then are its output (V1).
+    Nothing failed: the consumer had enough. The model's pieces until then are its output.
     """
     for _ in CHAIN.stream(QUESTION, config):
         break
@@ -49,7 +49,7 @@ def test_a_stream_left_by_break_is_abandoned(captured, config):
 
 async def test_an_async_stream_closed_early_is_abandoned(captured, config):
     """
-    LangChain tells of the chain's end before it tells of the model's: the model ends with the chain (V1).
+    LangChain tells of the chain's end before it tells of the model's: the model ends with the chain.
     """
     stream = CHAIN.astream(QUESTION, config)
     async for _ in stream:
@@ -162,7 +162,7 @@ def test_wrong_arguments_are_an_error_of_the_tool(captured, config):
 
 def test_a_run_whose_end_never_comes_ends_with_what_is_above(captured, config):
     """
-    A child nobody ends is abandoned when its parent ends, and the ledger forgets it (thread 26).
+    A child nobody ends is abandoned when its parent ends, and the ledger forgets it.
     """
     handler = FluxLoopCallbackHandler()
     handler.on_chain_start(None, {"x": 1}, run_id="root", name="root")
@@ -177,8 +177,8 @@ def test_a_run_whose_end_never_comes_ends_with_what_is_above(captured, config):
 @needs_langgraph
 def test_an_interrupt_in_a_tool_is_no_error(captured, config):
     """
-    LangGraph's exceptions steer the graph: waiting on a human is interrupted, in the tool and around it (V2, threads
-    1, 2, 4). They are known by their class, and a user's exception of the same name is an error.
+    LangGraph's exceptions steer the graph: waiting on a human is interrupted, in the tool and around it.
+    They are recognised by class, and a user's exception of the same name is an error.
     """
     from langgraph.errors import GraphInterrupt
 
@@ -203,7 +203,7 @@ def test_an_interrupt_in_a_tool_is_no_error(captured, config):
 @needs_langchain
 async def test_an_agent_left_in_the_middle_of_its_answer_closes_everything(captured, config):
     """
-    Breaking out of an agent's message stream tells nothing of the model: it ends with the node it ran in (V1).
+    Breaking out of an agent's message stream tells nothing of the model: it ends with the node it ran in.
     """
     from langchain.agents import create_agent
 

@@ -189,7 +189,7 @@ def test_several_answers_of_one_run_are_a_list():
 
 def test_only_settings_are_read_from_a_models_parameters():
     """
-    An endpoint, a key or a header beside them never reaches a record (thread 55).
+    An endpoint, a key or a header beside them never reaches a record.
     """
     given = {"temperature": 0.2, "openai_api_key": "sk-1", "base_url": "https://x", "headers": {"a": "b"}, "seed": None}
 

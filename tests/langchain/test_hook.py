@@ -28,7 +28,7 @@ def uninstalled():
 
 def test_installed_it_records_runs_nobody_passed_it_to(captured):
     """
-    Sync and async, with a trace of its own where none is open (S1-16).
+    Sync and async, with a trace of its own where none is open.
     """
     install()
     CHAIN.invoke("Sure?")
@@ -143,7 +143,7 @@ def test_installed_it_nests_in_what_is_open(captured):
 
 def test_a_chain_that_is_given_other_callbacks_inside_stays_in_place(captured):
     """
-    Where user code replaces the callbacks, LangChain forgets the parent; ours is found all the same (thread 12).
+    Where user code replaces the callbacks, LangChain forgets the parent; ours is found all the same.
     """
     install()
 

@@ -29,7 +29,7 @@ class Told(BaseCallbackHandler):
 
 async def test_on_async_runs_it_is_called_in_the_loops_own_thread():
     """
-    langchain-core sends plain methods to a thread, later and dearer (V11); one marked in place it awaits.
+    langchain-core sends plain methods to a thread, later and dearer; one marked in place it awaits.
     """
     handler = Told()
     await ahandle_event([handler], "on_text", None, "a")
@@ -40,7 +40,7 @@ async def test_on_async_runs_it_is_called_in_the_loops_own_thread():
 
 def test_on_sync_runs_it_needs_no_event_loop():
     """
-    langchain-core would start a loop for a coroutine (V14); what is returned is none.
+    langchain-core would start a loop for a coroutine; what is returned is none.
     """
     handler = Told()
     handle_event([handler], "on_text", None, "a")

@@ -31,7 +31,7 @@ class Nowhere:
 
 def test_ten_thousand_runs_leave_no_memory_behind():
     """
-    After the first thousand the program has what it needs; nine thousand more add nothing (V15, thread 27).
+    After the first thousand the program has what it needs; nine thousand more add nothing.
     """
     handler = FluxLoopCallbackHandler(client=fluxloop.FluxLoopClient(storage=Nowhere()))
 

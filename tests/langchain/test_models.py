@@ -74,7 +74,7 @@ def test_the_call_says_model_provider_settings_and_tools(captured, config):
 
 def test_credentials_among_the_parameters_stay_out(captured, config):
     """
-    Invocation parameters and the serialized model hold keys and endpoints; none of them is read (thread 55).
+    Invocation parameters and the serialized model hold keys and endpoints; none of them is read.
     """
     ScriptedModel(replies=["yes"]).bind(authorization="Bearer sesame", extra_headers={"x": "hush"}).invoke(
         "Who?", config
@@ -89,7 +89,7 @@ def test_credentials_among_the_parameters_stay_out(captured, config):
 @pytest.mark.parametrize("way", ["invoke", "stream", "ainvoke", "astream"])
 async def test_tokens_are_counted_once_streamed_or_not(captured, config, way):
     """
-    Usage is on the generation and summed up on the trace, cached and reasoning tokens included (threads 39-42).
+    Usage is on the generation and summed up on the trace, cached and reasoning tokens included.
     """
     chain = ScriptedModel(replies=["Tigers hunt at night."]) | StrOutputParser()
     if way == "stream":
@@ -130,7 +130,7 @@ def test_a_streamed_tool_call_is_put_together(captured, config):
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_stream_that_breaks_keeps_what_was_said(captured, config, is_async):
     """
-    The error is the model's own, and the output is as far as it came; so is the tree (thread 25).
+    The error is the model's own, and the output is as far as it came; so is the tree.
     """
     chain = ScriptedModel(replies=["Tigers hunt at night."], breaks_after=2) | StrOutputParser()
 
@@ -171,7 +171,7 @@ def test_a_model_without_usage_has_none(captured, config):
 
 def test_an_answer_from_the_cache_costs_nothing_and_says_so(captured, config):
     """
-    LangChain repeats the counts of the first call with a cached answer; they are not counted again (thread 42).
+    LangChain repeats the counts of the first call with a cached answer; they are not counted again.
     """
     model = ScriptedModel(replies=["yes"], cache=InMemoryCache())
     model.invoke("Who?", config)
@@ -211,8 +211,8 @@ class Inline(BaseCallbackHandler):
 @pytest.mark.parametrize("way", ["ainvoke", "astream"])
 async def test_a_model_whose_start_we_were_not_told_is_recorded_all_the_same(captured, way, handlers):
     """
-    An inline handler keeps on_llm_start from all others; what the model says and how it ends is told (V12), and
-    recorded once by however many handlers of ours (thread 42).
+    An inline handler keeps on_llm_start from all others; what the model says and how it ends is told, and
+    recorded once by however many handlers of ours.
     """
     config = {"callbacks": [*(FluxLoopCallbackHandler() for _ in range(handlers)), Inline()]}
     chain = ScriptedCompletion(reply="once upon") | StrOutputParser()
@@ -227,7 +227,7 @@ async def test_a_model_whose_start_we_were_not_told_is_recorded_all_the_same(cap
 
 async def test_others_are_not_starved_by_ours(captured, config):
     """
-    A sync handler beside ours is told of every event on async runs, on_llm_start included (V12).
+    A sync handler beside ours is told of every event on async runs, on_llm_start included.
     """
     told = []
 
@@ -260,7 +260,7 @@ def test_the_events_of_a_version_3_stream_are_noted(captured, config):
 
 def test_a_secret_in_an_answer_is_masked(captured, config):
     """
-    What comes from a model goes through redaction like everything else, split over pieces as well (thread 56).
+    What comes from a model goes through redaction like everything else, split over pieces as well.
     """
     secret = "sk-" + "a1B2c3D4e5F6g7H8" * 3
     model = ScriptedModel(replies=[f"the key is {secret} indeed"])

@@ -55,7 +55,7 @@ def in_a_block(value):
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_decorated_function_in_a_step_is_under_the_step(captured, config, function, line, is_async):
     """
-    However it is instrumented, and also where LangChain runs the step in a thread (V11, V13).
+    However it is instrumented, and also where LangChain runs the step in a thread.
     """
 
     def step(value):
@@ -69,7 +69,7 @@ def test_a_decorated_function_in_a_step_is_under_the_step(captured, config, func
 
 async def test_an_async_function_in_an_async_step_is_under_the_step(captured, config):
     """
-    Awaited, in a task of its own, in a gather of tasks, in a thread (V13, thread 15).
+    Awaited, in a task of its own, in a gather of tasks, in a thread.
     """
 
     async def step(value):
@@ -85,7 +85,7 @@ async def test_an_async_function_in_an_async_step_is_under_the_step(captured, co
 
 def test_a_thread_that_carries_the_context_finds_the_step(captured, config):
     """
-    `fluxloop.copy_context` carries LangChain's step along with our own (thread 19).
+    `fluxloop.copy_context` carries LangChain's step along with our own.
     """
 
     def step(value):
@@ -162,8 +162,7 @@ async def test_a_model_called_by_a_decorated_function_in_a_tool_is_under_the_fun
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_decorated_tool_is_one_tool(captured, config, is_async):
     """
-    LangChain's event and the decorated function inside are one TOOL, with the function's own arguments and value
-    (S2-03): the framework's decorator stays outermost and gives a tool as ever.
+    LangChain's event and the decorated function inside are one TOOL, with the function's own arguments and value: the framework's decorator stays outermost and gives a tool as ever.
     """
 
     @tool

@@ -57,7 +57,7 @@ def test_importing_it_attaches_nothing():
 
 def test_a_trace_policy_of_langgraph_is_respected_without_the_other_adapter():
     """
-    V30: the handler alone, on a graph that is not wrapped, is told what a node's policy tells tracers.
+    The handler alone, on a graph that is not wrapped, is told what a node's policy tells tracers.
     """
     types = pytest.importorskip("langgraph.types")
     if not hasattr(types, "TracePolicy"):

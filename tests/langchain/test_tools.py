@@ -14,7 +14,7 @@ from fluxloop_custom import instrument_tool
 
 
 async def test_a_langchain_tool_can_have_our_decorator_on_top():
-    """The same type, schema and description; sync and async are recorded, by the tool's name (S2-26)."""
+    """The same type, schema and description; sync and async are recorded, by the tool's name."""
 
     @tool
     def plain(a: int, b: int = 2) -> int:
@@ -34,7 +34,7 @@ async def test_a_langchain_tool_can_have_our_decorator_on_top():
 
 
 def test_a_langchain_tool_over_ours_keeps_schema_and_signature():
-    """Pattern B leaves nothing to see: not in the schema, not in the signature (S2-03, S2-06, S2-07)."""
+    """Pattern B leaves nothing to see: not in the schema, not in the signature."""
 
     def add(a: int, b: int = 2) -> int:
         """Add two numbers."""
@@ -75,7 +75,7 @@ def test_a_subclass_of_langchains_base_tool_is_recorded_inside():
 
 
 def test_a_tool_is_recorded_once_however_often_it_is_instrumented():
-    """Twice by us, or by us over Pattern B, is one TOOL a call (thread 51)."""
+    """Twice by us, or by us over Pattern B, is one TOOL a call."""
 
     @fluxloop.tool
     @tool

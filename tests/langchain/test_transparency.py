@@ -102,7 +102,7 @@ async def test_a_caller_sees_the_same_with_the_handler(captured, config, make, w
 @each_chain
 async def test_another_handler_is_told_the_same_in_the_same_order(captured, config, make):
     """
-    Beside ours somebody else's handler gets every event it would get alone (V12).
+    Beside ours somebody else's handler gets every event it would get alone.
     """
 
     class Other(BaseCallbackHandler):

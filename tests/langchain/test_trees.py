@@ -38,7 +38,7 @@ def add(a: int, b: int) -> int:
 
 def test_a_chain_is_a_chain_with_its_generation(captured, config):
     """
-    The chain's input and output are the trace's; prompt and parser only hand on what stands beside them (S1-16).
+    The chain's input and output are the trace's; prompt and parser only hand on what stands beside them.
     """
     answer = (PROMPT | ScriptedModel(replies=["Tigers."]) | StrOutputParser()).invoke(QUESTION, config)
 
@@ -65,7 +65,7 @@ async def run(chain, way, given, config):
 @pytest.mark.parametrize("way", ["invoke", "stream", "batch", "ainvoke", "astream", "abatch"])
 async def test_every_way_to_run_a_chain_gives_the_same_tree(captured, config, way):
     """
-    Sync or async, whole or streamed: one handler, one tree (S1-16).
+    Sync or async, whole or streamed: one handler, one tree.
     """
     answer = await run(PROMPT | ScriptedModel(replies=["Tigers hunt"]) | StrOutputParser(), way, QUESTION, config)
 
@@ -130,7 +130,7 @@ def test_a_retrieval_chain_reads_well(captured, config):
 
 def test_a_tool_is_called_by_its_name_with_its_arguments(captured, config):
     """
-    The name comes from what LangChain serialized, as its event carries none (V9); the call's id is kept.
+    The name comes from what LangChain serialized, as its event carries none; the call's id is kept.
     """
     add.invoke({"name": "add", "args": {"a": 1, "b": 2}, "id": "call-7", "type": "tool_call"}, config)
     (observation,) = captured.traces()[0].observations
@@ -165,7 +165,7 @@ def test_a_completion_model_is_a_generation_of_text(captured, config):
 
 def test_parallel_branches_keep_their_own_children(captured, config):
     """
-    Branches run in threads, and each model run is found under its own branch (V11, thread 19).
+    Branches run in threads, and each model run is found under its own branch.
     """
 
     def named(name):
@@ -236,7 +236,7 @@ def test_each_element_of_a_mapped_chain_is_under_the_chain(captured, config):
 
 def test_attempts_of_a_retried_step_are_numbered(captured, config):
     """
-    ``with_retry`` runs a step again; the failed attempt is an error of its own, and the chain a success (V7).
+    ``with_retry`` runs a step again; the failed attempt is an error of its own, and the chain a success.
     """
     attempts = iter([ValueError("busy"), "done"])
 
@@ -328,7 +328,7 @@ def test_a_folded_step_that_only_hands_on_a_failure_stays_folded(captured, confi
 @pytest.mark.parametrize("name", ["session_id", "thread_id", "conversation_id"])
 def test_a_conversation_named_in_the_metadata_is_the_session(captured, config, name):
     """
-    LangGraph's thread ids and LangSmith's session ids group traces here as well (thread 14).
+    LangGraph's thread ids and LangSmith's session ids group traces here as well.
     """
     RunnableLambda(len).invoke("abc", {**config, "metadata": {name: "talk-7"}})
 
@@ -380,8 +380,7 @@ def test_custom_events_are_events_of_the_run_they_come_from(captured, config):
 
 def test_a_handler_passed_twice_records_once(captured):
     """
-    The same handler on the chain, on the model and in the call, or two of ours: still one observation a run
-    (threads 10, 12, 13).
+    The same handler on the chain, on the model and in the call, or two of ours: still one observation a run.
     """
     one, other = FluxLoopCallbackHandler(), FluxLoopCallbackHandler()
     model = ScriptedModel(replies=["Tigers hunt."], callbacks=[other])
@@ -395,7 +394,7 @@ def test_a_handler_passed_twice_records_once(captured):
 
 def test_a_handler_passed_anew_inside_a_step_finds_the_step(captured, config):
     """
-    A step that calls a model with callbacks of its own loses LangChain's parent, and not ours (thread 10).
+    A step that calls a model with callbacks of its own loses LangChain's parent, and not ours.
     """
 
     @chain

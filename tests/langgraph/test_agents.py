@@ -34,7 +34,7 @@ def add(a: int, b: int) -> int:
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 async def test_an_agent_is_its_model_calls_and_its_tools(recorded, is_async):
     """
-    S2-01, thread 11: what ``create_agent`` returns reads as AGENT, GENERATION, TOOL, and not as thirty runnables.
+    What ``create_agent`` returns reads as AGENT, GENERATION, TOOL, and not as thirty runnables.
     """
     agents = pytest.importorskip("langchain.agents")
 

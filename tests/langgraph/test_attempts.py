@@ -20,7 +20,7 @@ from fluxloop_langgraph import wrap_graph
 
 def test_a_node_that_is_tried_again_says_which_attempt_it_was(recorded):
     """
-    V7: each attempt is an observation, with its number and how many there may be; the run is a success.
+    Each attempt is an observation, with its number and how many there may be; the run is a success.
     """
     wrap_graph(graphs.flaky(failures=2)).invoke({"seen": []})
     tries = only(recorded, "fetch")
@@ -35,7 +35,7 @@ def test_a_node_that_is_tried_again_says_which_attempt_it_was(recorded):
 
 def test_attempts_of_a_node_in_a_subgraph_are_counted_too(recorded):
     """
-    V7: the retry policy of a node deep inside is found.
+    The retry policy of a node deep inside is found.
     """
     wrap_graph(graphs.nested(graphs.flaky(failures=1))).invoke({"seen": []})
 
@@ -66,7 +66,7 @@ def test_a_node_that_handles_an_error_is_a_node_of_the_same_graph(recorded, dept
 
 def test_attempts_of_a_task_are_counted(recorded):
     """
-    V7: a `@task` that may be tried again says which try it was, each call of it for itself.
+    A `@task` that may be tried again says which try it was, each call of it for itself.
     """
     tries = []
 
@@ -100,7 +100,7 @@ def cached_graph():
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 async def test_a_node_that_came_from_the_cache_is_seen(recorded, is_async):
     """
-    V8: of a cached node LangGraph tells nothing; it is recorded, marked, with what it wrote.
+    Of a cached node LangGraph tells nothing; it is recorded, marked, with what it wrote.
     """
     graph = wrap_graph(cached_graph().compile(cache=InMemoryCache()))
     for _ in range(2):
@@ -114,7 +114,7 @@ async def test_a_node_that_came_from_the_cache_is_seen(recorded, is_async):
 
 def test_a_cached_node_of_a_subgraph_is_under_that(recorded):
     """
-    V8: a graph inside shares the cache, and its cached nodes are its own.
+    A graph inside shares the cache, and its cached nodes are its own.
     """
     graph = wrap_graph(graphs.nested(cached_graph().compile(), cache=InMemoryCache()))
     for _ in range(2):
@@ -127,7 +127,7 @@ def test_a_cached_node_of_a_subgraph_is_under_that(recorded):
 
 def test_a_task_that_came_from_the_cache_goes_by_its_name(recorded):
     """
-    V8: a cached `@task` is called as it is when it runs.
+    A cached `@task` is called as it is when it runs.
     """
 
     @task(cache_policy=CachePolicy())

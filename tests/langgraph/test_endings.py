@@ -40,7 +40,7 @@ def slow_graph(seconds=30):
 
 async def test_leaving_a_stream_of_messages_closes_model_node_and_graph(recorded):
     """
-    V1: LangGraph tells nothing of the chat model that still speaks; it ends with its node, and nothing is an error.
+    LangGraph tells nothing of the chat model that still speaks; it ends with its node, and nothing is an error.
     """
 
     async def talk(state):
@@ -103,7 +103,7 @@ async def test_a_step_that_takes_too_long_is_a_failure(recorded):
 
 async def test_a_node_that_takes_too_long_is_a_failure(recorded):
     """
-    V29: `NodeTimeoutError` and `NodeCancelledError` are failures, not control flow.
+    `NodeTimeoutError` and `NodeCancelledError` are failures, not control flow.
     """
     errors = pytest.importorskip("langgraph.errors")
     if not hasattr(errors, "NodeTimeoutError"):
@@ -191,7 +191,7 @@ def test_an_error_is_told_once_where_it_happened_and_above(recorded):
 
 async def test_nothing_leaks_into_the_next_run(recorded):
     """
-    After a stream that was left open and forgotten, the next run is a whole trace of its own (thread 26).
+    After a stream that was left open and forgotten, the next run is a whole trace of its own.
     """
     graph = wrap_graph(graphs.steps())
     stream = graph.astream({"seen": []})
@@ -208,7 +208,7 @@ async def test_nothing_leaks_into_the_next_run(recorded):
 @pytest.mark.slow
 def test_memory_stays_flat_over_many_runs():
     """
-    2,000 runs through one wrapped graph leave no object behind (threads 27, 28; V15).
+    2,000 runs through one wrapped graph leave no object behind.
     """
     graph = wrap_graph(graphs.asking_inside(checkpointer=None))
     steps = wrap_graph(graphs.steps())

@@ -23,7 +23,7 @@ from fluxloop_langgraph import wrap_graph
 
 def test_each_node_is_an_observation_under_its_graph(recorded):
     """
-    S1-17: a graph's nodes appear in order, with what they were given and what they returned.
+    A graph's nodes appear in order, with what they were given and what they returned.
     """
     wrap_graph(graphs.steps()).invoke({"seen": []})
 
@@ -36,7 +36,7 @@ def test_each_node_is_an_observation_under_its_graph(recorded):
 
 async def test_an_async_run_gives_the_same_tree(recorded):
     """
-    `ainvoke`, `astream` and `astream_events` record what `invoke` does. S1-17
+    `ainvoke`, `astream` and `astream_events` record what `invoke` does.
     """
     graph = wrap_graph(graphs.steps())
     await graph.ainvoke({"seen": []})
@@ -72,7 +72,7 @@ def test_a_node_says_where_in_the_graph_it_ran(recorded):
 
 def test_subgraphs_nest(recorded):
     """
-    The nodes of a graph that is a node are under that node (thread 9), whose run is not repeated.
+    The nodes of a graph that is a node are under that node, whose run is not repeated.
     """
     wrap_graph(graphs.nested()).invoke({"seen": []})
 
@@ -87,7 +87,7 @@ def test_subgraphs_nest(recorded):
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 async def test_a_hundred_parallel_nodes_have_the_right_parent_and_their_own_input(recorded, is_async):
     """
-    100 `Send`s to one node are 100 observations under the graph, each with what was sent to it (threads 7, 8).
+    100 `Send`s to one node are 100 observations under the graph, each with what was sent to it.
     """
     graph = wrap_graph(graphs.fan_out(100))
     if is_async:
@@ -104,7 +104,7 @@ async def test_a_hundred_parallel_nodes_have_the_right_parent_and_their_own_inpu
 
 def test_user_code_in_parallel_nodes_nests_under_its_own_node(recorded):
     """
-    Decorated functions, events and runnables in nodes that run at once each land in their node (threads 15-18).
+    Decorated functions, events and runnables in nodes that run at once each land in their node.
     """
 
     @fluxloop.tool
@@ -143,7 +143,7 @@ def test_a_loop_is_steps_in_order(recorded):
 
 def test_the_thread_is_the_session(recorded):
     """
-    `thread_id` becomes the session, so that a conversation is found by it (thread 14).
+    `thread_id` becomes the session, so that a conversation is found by it.
     """
     graph = wrap_graph(graphs.steps(checkpointer=InMemorySaver()))
     graph.invoke({"seen": []}, THREAD)
@@ -203,7 +203,7 @@ def test_a_node_names_the_checkpoint_it_ran_from(recorded):
 
 async def test_concurrent_runs_of_one_graph_are_traces_of_their_own(recorded):
     """
-    Runs in threads and tasks at once are never mixed up (thread 16).
+    Runs in threads and tasks at once are never mixed up.
     """
     graph = wrap_graph(graphs.steps())
     with ThreadPoolExecutor(8) as pool:
@@ -233,7 +233,7 @@ def test_the_functional_api_is_recorded(recorded):
 
 def test_a_trace_policy_is_respected(recorded):
     """
-    V30: what a node's policy leaves out is not recorded, and what it shapes is recorded as shaped.
+    What a node's policy leaves out is not recorded, and what it shapes is recorded as shaped.
     """
     types = pytest.importorskip("langgraph.types")
     if not hasattr(types, "TracePolicy"):

@@ -20,7 +20,7 @@ from fluxloop_langgraph import wrap_graph
 
 def test_wrapping_twice_or_with_a_handler_besides_records_once(recorded):
     """
-    Threads 11-13: wrapped twice, with a handler passed, with one installed, as a node of another wrapped graph.
+    Wrapped twice, with a handler passed, with one installed, as a node of another wrapped graph.
     """
     graph = wrap_graph(wrap_graph(graphs.steps(count=1)))
     install()
@@ -53,7 +53,7 @@ def test_a_handler_besides_takes_nothing_away(recorded):
 @pytest.mark.parametrize("way", ["invoke", "stream", "ainvoke", "astream"])
 async def test_tokens_are_counted_once_with_a_handler_besides(recorded, way):
     """
-    Thread 42: a model run that two handlers of ours hear of, the graph's and the user's own, is one GENERATION.
+    A model run that two handlers of ours hear of, the graph's and the user's own, is one GENERATION.
     """
     graph = wrap_graph(graphs.chat(model=ScriptedModel(replies=["good morning"])))
     config = {"callbacks": [FluxLoopCallbackHandler()]}
@@ -78,7 +78,7 @@ async def test_tokens_are_counted_once_with_a_handler_besides(recorded, way):
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 async def test_a_handler_passed_anew_inside_a_node_finds_the_node(recorded, is_async):
     """
-    Thread 10: a node that calls a model with callbacks of its own loses LangChain's parent, and not ours.
+    A node that calls a model with callbacks of its own loses LangChain's parent, and not ours.
     """
     model = ScriptedModel(replies=["good morning"])
 
@@ -124,7 +124,7 @@ def test_a_folded_step_that_fails_is_recorded_with_a_handler_besides_too(recorde
 
 def test_other_peoples_handlers_hear_all_they_did(recorded):
     """
-    Handlers of the graph's and of the call's configuration are told of the run, as without us (V12).
+    Handlers of the graph's and of the call's configuration are told of the run, as without us.
     """
 
     class Other(BaseCallbackHandler):
@@ -166,7 +166,7 @@ def test_a_wrapped_graph_inside_a_node_finds_the_handlers_around_it():
 
 def test_a_graph_inside_an_agent_nests_there(recorded):
     """
-    In a trace that is open, the graph's run is part of it (thread 15).
+    In a trace that is open, the graph's run is part of it.
     """
 
     @fluxloop.agent

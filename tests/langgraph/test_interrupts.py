@@ -30,7 +30,7 @@ from fluxloop_langgraph import interruptions, waiting, wrap_graph
 @pytest.mark.parametrize("is_wrapped", [False, True], ids=["handler", "wrapped"])
 async def test_an_interrupt_is_a_status_and_an_event_and_its_answer_is_one(recorded, is_async, is_wrapped):
     """
-    V2, V5, threads 1-3: the run ends as interrupted, what is asked is an EVENT, so is the answer; nothing is an error.
+    The run ends as interrupted, what is asked is an EVENT, so is the answer; nothing is an error.
     A handler alone tells so too.
     """
     graph = wrap_graph(graphs.asking()) if is_wrapped else graphs.asking()
@@ -54,7 +54,7 @@ async def test_an_interrupt_is_a_status_and_an_event_and_its_answer_is_one(recor
 
 def test_the_traces_of_question_and_answer_name_the_same_checkpoint(recorded):
     """
-    V5, thread 6: thread id and checkpoint id, on both traces and both EVENTs, are those LangGraph saved.
+    Thread id and checkpoint id, on both traces and both EVENTs, are those LangGraph saved.
     """
     graph = wrap_graph(graphs.asking())
     graph.invoke({"seen": []}, THREAD)
@@ -77,7 +77,7 @@ def test_the_traces_of_question_and_answer_name_the_same_checkpoint(recorded):
 
 def test_an_interrupt_inside_a_subgraph_belongs_to_the_node_that_asks(recorded):
     """
-    V2, V6: it passes through every graph around it; it is one EVENT, where it came from, and one resume.
+    It passes through every graph around it; it is one EVENT, where it came from, and one resume.
     """
     graph = wrap_graph(graphs.asking_inside())
     graph.invoke({"seen": []}, THREAD)
@@ -100,7 +100,7 @@ def test_an_interrupt_inside_a_subgraph_belongs_to_the_node_that_asks(recorded):
 @pytest.mark.parametrize("when", ["interrupt_before", "interrupt_after"])
 def test_a_graph_that_was_told_to_stop_at_a_node_is_interrupted(recorded, when):
     """
-    V3: static interrupts raise nothing and call nobody but `on_interrupt`; still the run is one that waits.
+    Static interrupts raise nothing and call nobody but `on_interrupt`; still the run is one that waits.
     """
     graph = wrap_graph(graphs.steps(checkpointer=InMemorySaver(), **{when: ["step_0"]}))
     graph.invoke({"seen": []}, THREAD)
@@ -117,7 +117,7 @@ def test_a_graph_that_was_told_to_stop_at_a_node_is_interrupted(recorded, when):
 
 def test_a_graph_inside_that_was_told_to_stop_names_the_node_it_is(recorded):
     """
-    V3: LangGraph tells only that the graph around it waits; the node that stopped is known all the same.
+    LangGraph tells only that the graph around it waits; the node that stopped is known all the same.
     """
     graph = wrap_graph(graphs.nested(graphs.steps(interrupt_before=["step_1"]), checkpointer=InMemorySaver()))
     graph.invoke({"seen": []}, THREAD)
@@ -198,7 +198,7 @@ def test_handing_over_to_the_graph_around_is_no_error(recorded):
 
 def test_control_flow_is_told_by_class_and_not_by_name(recorded):
     """
-    Thread 4: an exception of the user's that is called GraphInterrupt is an error, a subclass of the real one is not.
+    An exception of the user's that is called GraphInterrupt is an error, a subclass of the real one is not.
     """
     fake = type("GraphInterrupt", (Exception,), {})("mine")
     real = type("Mine", (GraphInterrupt,), {})(())
@@ -211,7 +211,7 @@ def test_control_flow_is_told_by_class_and_not_by_name(recorded):
 
 def test_an_interrupt_in_a_tool_or_runnable_is_no_error(recorded):
     """
-    Thread 1: whatever runs inside the node that asks is interrupted as well.
+    Whatever runs inside the node that asks is interrupted as well.
     """
     builder = StateGraph(graphs.State)
     builder.add_node("ask", lambda state: {"seen": [RunnableLambda(lambda n: interrupt(n)).invoke(1)]})
@@ -223,7 +223,7 @@ def test_an_interrupt_in_a_tool_or_runnable_is_no_error(recorded):
 
 def test_tools_of_an_agent_that_ask_at_once_are_each_told_apart(recorded):
     """
-    Thread 3: what a tool asks is an EVENT under that tool, and names the node, although an agent's nodes are folded.
+    What a tool asks is an EVENT under that tool, and names the node, although an agent's nodes are folded.
     """
     agents = pytest.importorskip("langchain.agents")
 
@@ -291,7 +291,7 @@ def test_what_a_task_asks_is_told_once(recorded, is_wrapped):
 
 def test_a_drained_run_is_cancelled_and_waits_for_nobody(recorded):
     """
-    V29: a run that was asked to stop can go on later; that is neither an error nor a question.
+    A run that was asked to stop can go on later; that is neither an error nor a question.
     """
     runtime = pytest.importorskip("langgraph.runtime")
     if not hasattr(runtime, "RunControl"):

@@ -244,7 +244,7 @@ def test_a_batch_returns_what_the_bare_graph_returns(recorded):
 
 def test_the_same_object_of_the_same_type_comes_back():
     """
-    `wrap_graph` returns the graph it was given; it is an instance of all it was, under its own name. S1-17
+    `wrap_graph` returns the graph it was given; it is an instance of all it was, under its own name.
     """
     bare, given = graphs.steps(), graphs.steps()
     wrapped = wrap_graph(given)

@@ -14,7 +14,7 @@ from fluxloop_langgraph import interruptions, waiting, wrap_graph
 
 def test_who_waits_for_a_human_can_be_read_from_the_records(recorded):
     """
-    One function lists what is asked, by whom, since when, and the answer once there is one (thread 3).
+    One function lists what is asked, by whom, since when, and the answer once there is one.
     """
     graph = wrap_graph(graphs.asking())
     for thread in "ab":

@@ -289,7 +289,7 @@ def test_the_agents_sdk_s_usage_and_responses_are_read():
 
 def test_langchain_s_anthropic_counts_are_those_anthropic_gave():
     """
-    langchain-anthropic adds the cached tokens up itself; they are not added again (threads 40, 41).
+    langchain-anthropic adds the cached tokens up itself; they are not added again.
     """
     create = pytest.importorskip("langchain_anthropic.chat_models")._create_usage_metadata
     anthropic = pytest.importorskip("anthropic.types")
@@ -323,7 +323,7 @@ def test_what_wraps_a_langchain_message_is_read_through():
 
 def test_candidates_of_one_prompt_are_one_call_and_prompts_are_several():
     """
-    LangChain puts the counts of a call on each of its candidates; they count once for each prompt (thread 42).
+    LangChain puts the counts of a call on each of its candidates; they count once for each prompt.
     """
     outputs = pytest.importorskip("langchain_core.outputs")
     generation = outputs.ChatGeneration(message=real("langchain"))
@@ -367,7 +367,7 @@ def test_a_langchain_message_without_usage_metadata_tells_by_its_response_metada
 
 def test_a_history_tells_what_its_last_answer_tells():
     """
-    Earlier answers of a conversation were counted when they were given (thread 42).
+    Earlier answers of a conversation were counted when they were given.
     """
     earlier = {"type": "ai", "content": "", "usage_metadata": {"input_tokens": 900, "output_tokens": 90}}
     history = [{"type": "human", "content": "?"}, earlier, {"type": "human", "content": "?"}, LANGCHAIN]
@@ -421,6 +421,6 @@ def test_an_unfinished_or_incomplete_response_says_so():
 @pytest.mark.parametrize("made_up", ["run-7", "lc_run--7", "__fake_id__"])
 def test_ids_a_framework_made_up_are_not_the_provider_s(made_up):
     """
-    LangChain's and the Agents SDK's placeholders name no response (thread 53).
+    LangChain's and the Agents SDK's placeholders name no response.
     """
     assert read_facts({"id": made_up, "model": "m", "usage": PLAIN}).response_id is None

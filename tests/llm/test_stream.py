@@ -129,7 +129,7 @@ STREAMS = {
 @pytest.mark.parametrize(("items", "facts", "calls"), STREAMS.values(), ids=STREAMS)
 def test_a_stream_tells_its_text_facts_and_tool_calls(items, facts, calls, shape):
     """
-    Every provider's stream is read, counted once, as dicts and as objects (threads 39, 42).
+    Every provider's stream is read, counted once, as dicts and as objects.
     """
     stream = read(map(shape, items))
 
@@ -154,7 +154,7 @@ def test_the_items_text_joined_is_the_stream_s(items):
 @pytest.mark.parametrize("items", [items for items, _, _ in STREAMS.values()], ids=STREAMS)
 def test_a_stream_can_be_asked_at_any_time(items):
     """
-    A stream closed early tells what had come by then (S1-65, V1).
+    A stream closed early tells what had come by then.
     """
     for end in range(len(items)):
         stream = read(items[:end])
@@ -191,7 +191,7 @@ def test_counts_that_come_with_every_chunk_count_once():
 
 def test_a_stream_without_usage_has_none():
     """
-    Nothing is made up where a provider sends no counts (thread 39).
+    Nothing is made up where a provider sends no counts.
     """
     assert read(CHAT[:-1]).facts() == ModelFacts(None, "gpt-4o", None, ["tool_calls"], "chatcmpl-1")
 
@@ -385,7 +385,7 @@ def test_an_item_s_text_is_found(item, text):
 )
 def test_anything_else_is_no_piece_of_an_answer(item):
     """
-    Unknown items are None, so that a stream of them is not taken for text; nothing raises (X1).
+    Unknown items are None, so that a stream of them is not taken for text; nothing raises.
     """
     stream = StreamFacts()
 
@@ -502,7 +502,7 @@ class Unequal:
 
 def test_an_item_that_cannot_even_be_compared_is_no_piece():
     """
-    The stream goes on, whatever an item does (X1).
+    The stream goes on, whatever an item does.
     """
     assert [StreamFacts().on_item(item) for item in ({Unequal(): 1}, "Hi")] == [None, "Hi"]
 
@@ -518,7 +518,7 @@ def test_plain_text_is_text_and_no_message():
 
 def test_a_stream_without_end_is_kept_up_to_a_limit_and_counted():
     """
-    Memory is bounded, and what is not kept is known (X4); the text handed on is whole.
+    Memory is bounded, and what is not kept is known; the text handed on is whole.
     """
     stream = StreamFacts(limit_chars=10)
     seen = [stream.on_item("abcd") for _ in range(5)]
@@ -531,7 +531,7 @@ def test_a_stream_without_end_is_kept_up_to_a_limit_and_counted():
 
 def test_items_are_left_as_they_are():
     """
-    Reading changes no item and keeps none alive but the counts and arguments it has to (X1).
+    Reading changes no item and keeps none alive but the counts and arguments it has to.
     """
     before = json.dumps(CHAT)
     read(CHAT)

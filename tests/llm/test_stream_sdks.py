@@ -84,7 +84,7 @@ ASK = [{"role": "user", "content": "?"}]
 
 def test_openai_s_chat_stream_is_read(serving):
     """
-    The SDK's own chunks, of which the last has the usage and no choices, tell the provider as well (thread 39).
+    The SDK's own chunks, of which the last has the usage and no choices, tell the provider as well.
     """
     with pytest.importorskip("openai").OpenAI(api_key="-", base_url=serving(CHAT)) as client:
         stream = read(client.chat.completions.create(model="gpt-4o", messages=ASK, stream=True))
@@ -125,7 +125,7 @@ def test_openai_s_responses_stream_is_read(serving):
 
 def test_anthropic_s_stream_is_read(serving):
     """
-    Input counts come first, output counts are cumulative: the last ones count (threads 39, 41).
+    Input counts come first, output counts are cumulative: the last ones count.
     """
     with pytest.importorskip("anthropic").Anthropic(api_key="-", base_url=serving(wire("anthropic"))) as client:
         stream = read(client.messages.create(model="claude", max_tokens=9, messages=ASK, stream=True))
@@ -258,7 +258,7 @@ def test_langchain_s_own_stream_events_are_read():
 def test_a_run_of_the_agents_sdk_counts_each_turn_once(serving):
     """
     A streamed run has a response for each turn, under one made-up id; their counts add up, and the items
-    that repeat a turn's text add nothing (V16, thread 53).
+    that repeat a turn's text add nothing.
     """
     agents = pytest.importorskip("agents")
     openai = pytest.importorskip("openai")

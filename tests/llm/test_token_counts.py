@@ -216,7 +216,7 @@ USAGES = {
 @pytest.mark.parametrize(("usage", "expected"), USAGES.values(), ids=USAGES)
 def test_counts_follow_one_rule_whatever_the_provider_s_is(usage, expected):
     """
-    Input includes cached tokens and output reasoning ones, total is both, as dict and as object (threads 40, 41).
+    Input includes cached tokens and output reasoning ones, total is both, as dict and as object.
     """
     before = copy.deepcopy(usage)
 
@@ -239,7 +239,7 @@ def test_reading_counts_again_changes_nothing(usage):
 @pytest.mark.parametrize(("usage", "expected"), USAGES.values(), ids=USAGES)
 def test_counts_are_found_in_the_result_that_carries_them(usage, expected):
     """
-    A dict with ``usage`` and an object with ``.usage`` give their counts (S1-35).
+    A dict with ``usage`` and an object with ``.usage`` give their counts.
     """
     assert read_usage({"text": "hi", "usage": usage}) == expected
     assert read_facts(SimpleNamespace(text="hi", usage=as_object(usage))).usage == expected
@@ -247,7 +247,7 @@ def test_counts_are_found_in_the_result_that_carries_them(usage, expected):
 
 def test_cached_tokens_more_than_the_rest_of_the_input_do_not_change_the_convention():
     """
-    The names decide, not the numbers: OpenAI's cached tokens stay part of an input however many they are (thread 40).
+    The names decide, not the numbers: OpenAI's cached tokens stay part of an input however many they are.
     """
     openai = {"input_tokens": 100, "output_tokens": 1, "input_tokens_details": {"cached_tokens": 99}}
     odd = {"input_tokens": 50, "output_tokens": 1, "input_tokens_details": {"cached_tokens": 80}}
@@ -317,7 +317,7 @@ Named = namedtuple("Named", "text usage")
 )
 def test_home_made_results_are_read(result):
     """
-    However a result holds its ``usage``, what was given is found (S1-35).
+    However a result holds its ``usage``, what was given is found.
     """
     assert read_facts(result) == ModelFacts(usage=counts(3, 2, 5))
 
@@ -435,7 +435,7 @@ def circular() -> dict:
 )
 def test_anything_else_is_harmless_and_tells_nothing(value):
     """
-    No value makes reading raise, and none but a result is taken for one (S1-35, X1; D9 of the upstream notes).
+    No value makes reading raise, and none but a result is taken for one.
     """
     assert read_usage(value) is None
     assert read_facts(value) is None
@@ -462,7 +462,7 @@ def test_a_model_built_without_validation_is_read():
 def test_nothing_is_called_and_nothing_is_computed():
     """
     Reading looks at what an object holds: no method is called, no unknown property or ``__getattr__`` is run,
-    and an iterator keeps its items (X1).
+    and an iterator keeps its items.
     """
     numbers = iter([1, 2])
     spy = MagicMock()
@@ -478,7 +478,7 @@ def test_nothing_is_called_and_nothing_is_computed():
 
 def test_what_an_instance_holds_is_not_asked_of_its_class():
     """
-    A descriptor that would load a value is left alone where the value is already there (X1).
+    A descriptor that would load a value is left alone where the value is already there.
     """
 
     loaded = []

@@ -139,7 +139,7 @@ def test_a_start_that_was_not_recorded_is_worked_out_where_it_can_be(times, star
 )
 def test_an_ending_that_was_not_recorded_is_worked_out(fields, status):
     """
-    An error is an error, an end is a success, and what has neither was abandoned (A22).
+    An error is an error, an end is a success, and what has neither was abandoned.
     """
     (trace,) = traces_of([observation("a", **fields)])
 

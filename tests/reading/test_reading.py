@@ -22,7 +22,7 @@ from fluxloop.reading import TraceReader, read_traces
 
 def test_the_first_schema_reads_back_with_every_type_and_every_ending():
     """
-    The golden files of schema 1 hold each observation type and each status (S1-89 to S1-95, S1-73 to S1-79).
+    The golden files of schema 1 hold each observation type and each status.
     """
     traces = list(read_traces(GOLDEN / "schema_1"))
 
@@ -57,7 +57,7 @@ def test_the_first_schema_reads_back_with_every_type_and_every_ending():
 
 def test_every_field_of_a_record_comes_back():
     """
-    What a GENERATION and its trace recorded is there under the names of the format (S1-82 to S1-95).
+    What a GENERATION and its trace recorded is there under the names of the format.
     """
     trace = next(read_traces(GOLDEN / "schema_1"))
     answer = next(o for o in trace.observations if o.name == "answer")
@@ -102,7 +102,7 @@ def test_files_of_the_published_packages_read_the_same_way():
 
 def test_every_kind_of_damage_costs_only_what_is_damaged(caplog):
     """
-    Torn, glued, blank, foreign and odd lines: whole records come back, the rest is counted and said once (thread 38).
+    Torn, glued, blank, foreign and odd lines: whole records come back, the rest is counted and said once.
     """
     reader = TraceReader(GOLDEN / "damaged")
     traces = {trace.name: trace for trace in reader}
@@ -145,7 +145,7 @@ def test_every_kind_of_damage_costs_only_what_is_damaged(caplog):
 @given(st.data())
 def test_no_damage_reaches_beyond_the_lines_it_touches(tmp_path, data):
     """
-    Whatever bytes are put anywhere in a file, each observation whose line was left alone is read (thread 38).
+    Whatever bytes are put anywhere in a file, each observation whose line was left alone is read.
     """
     path = tmp_path / "observations_20260117.jsonl"
     lines = (GOLDEN / "schema_1" / path.name).read_bytes().splitlines(keepends=True)
@@ -393,7 +393,7 @@ def test_a_trace_that_is_only_in_a_journal_is_found(tmp_path):
 
 def test_usage_counts_each_model_call_once(tmp_path):
     """
-    Reports of agents and turns that repeat the numbers of their model calls are left out (V16, thread 42).
+    Reports of agents and turns that repeat the numbers of their model calls are left out.
     """
     written(
         tmp_path,
@@ -456,7 +456,7 @@ def _peak(folder: Path) -> int:
 
 def test_every_observation_belongs_to_a_trace_of_its_id():
     """
-    Joining the two golden files by ``trace_id`` leaves no observation over (S1-89).
+    Joining the two golden files by ``trace_id`` leaves no observation over.
     """
     folder = GOLDEN / "schema_1"
     ids = {json.loads(text)["trace_id"] for text in (folder / "traces_20260117.jsonl").read_text("utf-8").splitlines()}

@@ -63,7 +63,7 @@ OTHER_KEYS = [
 @pytest.mark.parametrize("key", SECRET_KEYS)
 def test_a_key_whose_last_words_name_a_secret_hides_its_value(key: str) -> None:
     """
-    Keys are read as whole words in any spelling (issue 2, row 5; V-table of secrets in metadata, thread 55).
+    Keys are read as whole words in any spelling.
     """
     assert masked({key: "x7"}) == {key: MASK}
 
@@ -125,7 +125,7 @@ def test_a_tool_definition_with_a_password_parameter_stays_readable() -> None:
 
 def test_headers_kept_as_pairs_are_masked_by_their_name() -> None:
     """
-    ``[[name, value], …]`` and ``{"name": …, "value": …}`` are how HTTP clients keep headers (thread 55).
+    ``[[name, value], …]`` and ``{"name": …, "value": …}`` are how HTTP clients keep headers.
     """
     headers = [["accept", "*/*"], ["authorization", "abc"], ["x-api-key", "def"]]
     named = [{"name": "authorization", "value": "abc"}, {"key": "X-Api-Key", "value": "d"}, {"name": "a", "value": "b"}]
@@ -297,7 +297,7 @@ def test_the_fast_path_finds_what_the_plain_one_finds(text: str) -> None:
 @settings(max_examples=200, deadline=None)
 def test_a_secret_split_over_chunks_is_masked_as_in_the_joined_text(text: str, data: st.DataObject) -> None:
     """
-    Chunks cut secrets anywhere; pieces are redacted as if joined, and stay as many (thread 56).
+    Chunks cut secrets anywhere; pieces are redacted as if joined, and stay as many.
     """
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
     pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
@@ -467,7 +467,7 @@ def test_a_hook_changes_streamed_text_as_a_whole() -> None:
 
 def test_a_value_too_deep_to_walk_is_masked_as_a_whole() -> None:
     """
-    Near the end of the user's stack the walk fails closed instead of raising (X1).
+    Near the end of the user's stack the walk fails closed instead of raising.
     """
     said: list[str] = []
     deep: Any = "x"
@@ -566,7 +566,7 @@ def test_one_redactor_serves_many_threads() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_a_forked_child_goes_on_redacting() -> None:
     """
-    The child inherits the compiled sieve and uses scratch space of its own (X7).
+    The child inherits the compiled sieve and uses scratch space of its own.
     """
     REDACTOR.suspects(b"{}")
 

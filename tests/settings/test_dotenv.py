@@ -35,7 +35,7 @@ def write(text: str, path: str = ".env") -> Path:
 
 
 def test_a_file_in_the_working_folder_takes_effect_at_once() -> None:
-    """S1-44: True is returned, and settings already in force are resolved again."""
+    """True is returned, and settings already in force are resolved again."""
     layers = Configuration()
     layers.settings()
     write("# ours\nexport FLUXLOOP_DEBUG=yes\nFLUXLOOP_SERVICE_NAME='a b'  # quoted\nOTHER=1\n")
@@ -47,7 +47,7 @@ def test_a_file_in_the_working_folder_takes_effect_at_once() -> None:
 
 
 def test_a_file_a_folder_or_nothing(tmp_path: Path) -> None:
-    """S1-45: a path is the file itself or the folder that holds `.env`; a missing one is False."""
+    """A path is the file itself or the folder that holds `.env`; a missing one is False."""
     write("A_FILE=1\n", "settings.env")
     write("A_FOLDER=1\n", "folder/.env")
     (tmp_path / "empty").mkdir()
@@ -70,7 +70,7 @@ def test_the_search_goes_upward_and_past_virtual_environments(monkeypatch: pytes
 
 
 def test_earlier_calls_are_kept() -> None:
-    """S1-45: upstream rebuilt everything from the environment and lost what `configure` had set."""
+    """Upstream rebuilt everything from the environment and lost what `configure` had set."""
     layers = Configuration()
     layers.configure(sample_rate=0.5)
     write("FLUXLOOP_SAMPLE_RATE=0.1\nFLUXLOOP_DEBUG=1\n")
@@ -81,7 +81,7 @@ def test_earlier_calls_are_kept() -> None:
 
 
 def test_the_shell_wins_unless_told_otherwise() -> None:
-    """S1-45: a stray `.env` does not beat what was set on purpose; `override=True` is such a purpose."""
+    """A stray `.env` does not beat what was set on purpose; `override=True` is such a purpose."""
     os.environ["FLUXLOOP_SESSION_ID"] = "shell"
     layers = Configuration()
     file = write("FLUXLOOP_SESSION_ID=file\n")
@@ -108,7 +108,7 @@ def test_loading_again_changes_nothing() -> None:
 
 @pytest.mark.parametrize("override", [False, True])
 def test_an_empty_value_never_erases_what_the_shell_knows(override: bool) -> None:
-    """X12: a generated `.env` with an empty `OPENAI_API_KEY=` leaves the real key alone."""
+    """A generated `.env` with an empty `OPENAI_API_KEY=` leaves the real key alone."""
     os.environ["OPENAI_API_KEY"] = "sk-real"
     write("OPENAI_API_KEY=\nEMPTY=\n")
 
@@ -135,7 +135,7 @@ def test_a_later_change_of_the_environment_wins(change: str | None, value: str |
 
 
 def test_a_wrong_variable_leaves_the_file_in_charge() -> None:
-    """S1-120: the file is the next layer below the environment, even where the shell's value stayed in place."""
+    """The file is the next layer below the environment, even where the shell's value stayed in place."""
     os.environ["FLUXLOOP_MAX_DEPTH"] = "deep"
     file = write("FLUXLOOP_MAX_DEPTH=9\n")
     load_env()
@@ -146,7 +146,7 @@ def test_a_wrong_variable_leaves_the_file_in_charge() -> None:
 
 
 def test_a_wrong_value_in_the_file_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """S1-120: it is named with its file, and the default holds."""
+    """It is named with its file, and the default holds."""
     file = write("FLUXLOOP_MAX_DEPTH=abc\n")
     load_env()
 

@@ -34,7 +34,7 @@ def _alone(tmp_path: Path) -> Iterator[None]:
 
 
 def test_without_any_setting_the_defaults_hold(tmp_path: Path) -> None:
-    """S1-23: files under ./traces, everything recorded, nothing that needs a network."""
+    """Files under ./traces, everything recorded, nothing that needs a network."""
     settings = Configuration().settings()
 
     assert (settings.storage, settings.base_path) == ("file", tmp_path / "traces")
@@ -42,7 +42,7 @@ def test_without_any_setting_the_defaults_hold(tmp_path: Path) -> None:
 
 
 def test_configure_returns_the_settings_in_force(tmp_path: Path) -> None:
-    """S1-24: what was set is returned, resolved, and is what every reader gets from then on."""
+    """What was set is returned, resolved, and is what every reader gets from then on."""
     layers = Configuration()
 
     settings = layers.configure(storage="file", base_path="./runs")
@@ -52,7 +52,7 @@ def test_configure_returns_the_settings_in_force(tmp_path: Path) -> None:
 
 
 def test_each_configure_takes_effect_at_once_and_keeps_what_was_set_before() -> None:
-    """S1-40, D10: the first settings used do not freeze the later ones."""
+    """The first settings used do not freeze the later ones."""
     layers = Configuration()
     layers.settings()
 
@@ -92,7 +92,7 @@ def test_each_layer_beats_the_ones_below_it(tmp_path: Path) -> None:
 
 
 def test_the_environment_sets_everything_text_can_say(tmp_path: Path) -> None:
-    """S1-119: storage, folder and switches, as people write them in a shell."""
+    """Storage, folder and switches, as people write them in a shell."""
     os.environ |= {
         "FLUXLOOP_STORAGE": " file, MEMORY ",
         "FLUXLOOP_BASE_PATH": "./tt",
@@ -119,7 +119,7 @@ def test_an_empty_variable_says_nothing() -> None:
 
 
 def test_two_set_ups_share_the_environment_and_nothing_else(tmp_path: Path) -> None:
-    """X6: what one set-up is told leaves the other as it was."""
+    """What one set-up is told leaves the other as it was."""
     os.environ["FLUXLOOP_ENABLED"] = "off"
     one, other = Configuration(), Configuration(source="FluxLoopClient()")
 
@@ -190,7 +190,7 @@ def test_a_removed_working_folder_is_survived(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_wrong_variable_is_a_warning_and_the_next_layer_decides(caplog: pytest.LogCaptureFixture) -> None:
-    """S1-120: one line in the log, however many set-ups meet the problem; doctor can ask for it again."""
+    """One line in the log, however many set-ups meet the problem; doctor can ask for it again."""
     pyproject("[tool.fluxloop]\nsample_rate = 0.25\n")
     os.environ["FLUXLOOP_SAMPLE_RATE"] = "1.5"
     layers = Configuration()
@@ -241,7 +241,7 @@ variables = st.dictionaries(
 @examples(deadline=None)
 @given(variables)
 def test_no_environment_stops_a_program(values: dict[str, str]) -> None:
-    """S1-120: whatever the variables hold, settings come out that could as well have been given in code."""
+    """Whatever the variables hold, settings come out that could as well have been given in code."""
     with patch.dict(os.environ, values):
         settings = Configuration().settings()
 

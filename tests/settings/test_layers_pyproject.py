@@ -55,7 +55,7 @@ def test_the_nearest_pyproject_ends_the_search(tmp_path: Path, monkeypatch: pyte
     ],
 )
 def test_a_wrong_pyproject_is_a_warning(text: str, said: str, caplog: pytest.LogCaptureFixture) -> None:
-    """S1-120: the program runs on with the defaults, and the log names file, key and what is accepted."""
+    """The program runs on with the defaults, and the log names file, key and what is accepted."""
     pyproject("# fluxloop\n" + text)
 
     assert Configuration().settings() == Configuration(isolated=True).settings()

@@ -63,7 +63,7 @@ def _alone(tmp_path: Path) -> Iterator[None]:
     ],
 )
 def test_a_wrong_value_is_refused_and_nothing_changes(values: dict[str, Any], said: str) -> None:
-    """S1-41, S1-42: the error names key, value, source and what is accepted; good values beside it are refused too."""
+    """The error names key, value, source and what is accepted; good values beside it are refused too."""
     layers = Configuration()
     before = layers.configure(sample_rate=0.5)
 
@@ -94,7 +94,7 @@ def test_a_wrong_value_is_refused_and_nothing_changes(values: dict[str, Any], sa
     ],
 )
 def test_values_are_taken_as_people_give_them(values: dict[str, Any], read: object) -> None:
-    """One type comes out, whichever of the accepted ones went in; 0 and nothing are values like others (S1-128)."""
+    """One type comes out, whichever of the accepted ones went in; 0 and nothing are values like others."""
     settings = Configuration().configure(**values)
 
     assert getattr(settings, *values) == read
@@ -111,7 +111,7 @@ def test_storage_objects_are_kept_as_they_are() -> None:
 @pytest.mark.parametrize("words", ["1 true yes on y t enabled", "0 false no off n f disabled"])
 @pytest.mark.parametrize("change", [str.lower, str.upper, str.title, " {} ".format])
 def test_switches_understand_the_words_people_write(words: str, change: Any) -> None:
-    """S1-127: upstream took `1` and `yes` for false; here each word means what it says, in any case."""
+    """Upstream took `1` and `yes` for false; here each word means what it says, in any case."""
     read = set()
     for word in words.split():
         os.environ["FLUXLOOP_ENABLED"] = change(word)

@@ -20,7 +20,7 @@ def test_a_whole_line_is_its_record(end: bytes) -> None:
 @pytest.mark.parametrize("cut", range(1, len(WHOLE)))
 def test_a_record_behind_a_torn_one_is_found_wherever_that_was_cut(cut: int) -> None:
     """
-    Thread 38: a process was killed within a line, and another wrote its record right behind the piece.
+    A process was killed within a line, and another wrote its record right behind the piece.
     """
     assert decoded(WHOLE[:cut] + b'{"id":"c","trace_id":"u"}\n') == [{"id": "c", "trace_id": "u"}]
 

@@ -36,7 +36,7 @@ def test_every_storage_gets_every_record(tmp_path: Path, record: Callable[..., R
 
 def test_one_that_fails_does_not_keep_records_from_the_others(record: Callable[..., Record]) -> None:
     """
-    X4: the storages behind a broken one get the record all the same; then its error is raised as it is.
+    The storages behind a broken one get the record all the same; then its error is raised as it is.
     """
     memory = MemoryStorage()
     error = OSError("no disk")

@@ -65,7 +65,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_record_is_in_its_file_when_write_returns(tmp_path: Path, record: Make, lines: Lines) -> None:
     """
-    S1-19: an observation can be read by others as soon as it has ended; nothing waits in a buffer.
+    An observation can be read by others as soon as it has ended; nothing waits in a buffer.
     """
     storage = FileStorage(tmp_path)
 
@@ -76,7 +76,7 @@ def test_a_record_is_in_its_file_when_write_returns(tmp_path: Path, record: Make
 
 def test_observations_and_traces_have_a_file_each_per_day(tmp_path: Path, record: Make) -> None:
     """
-    S1-51, S1-52, S1-81: exactly the two files per day of the documentation, named by the record's day.
+    Exactly the two files per day of the documentation, named by the record's day.
     """
     storage = FileStorage(tmp_path / "traces")
 
@@ -106,7 +106,7 @@ def test_without_dates_all_days_share_two_files(tmp_path: Path, record: Make, li
 
 def test_each_record_is_one_system_call(tmp_path: Path, record: Make, writes: list[bytes]) -> None:
     """
-    Thread 38: a line is written whole, so that no other writer can get into the middle of it.
+    A line is written whole, so that no other writer can get into the middle of it.
     """
     storage = FileStorage(tmp_path)
     records = [record(n, input="x" * 100_000) for n in range(3)]
@@ -118,7 +118,7 @@ def test_each_record_is_one_system_call(tmp_path: Path, record: Make, writes: li
 
 def test_a_storage_touches_nothing_before_its_first_record(tmp_path: Path) -> None:
     """
-    S1-03: making a storage, and closing it unused, leaves no folder behind.
+    Making a storage, and closing it unused, leaves no folder behind.
     """
     FileStorage(tmp_path / "traces").close()
 
@@ -221,7 +221,7 @@ def test_a_descriptor_that_became_somebody_elses_is_neither_written_nor_closed(t
 
 def test_a_descriptor_somebody_closed_costs_one_record_at_most(tmp_path: Path, record: Make) -> None:
     """
-    X4: the record that meets it is refused, and counted by the recorder; the next opens the file again.
+    The record that meets it is refused, and counted by the recorder; the next opens the file again.
     """
     storage = FileStorage(tmp_path)
     storage.write([record(1)])
@@ -400,7 +400,7 @@ def test_a_line_cut_by_a_full_disk_spoils_no_other(
     tmp_path: Path, record: Make, short_writes: list[int | OSError], then: int | OSError
 ) -> None:
     """
-    Thread 38: after a partial write and a full disk, the next record begins on a line of its own.
+    After a partial write and a full disk, the next record begins on a line of its own.
     """
     storage = FileStorage(tmp_path)
     storage.write([record(1)])
@@ -425,7 +425,7 @@ def test_one_record_that_fails_does_not_keep_the_others(
     tmp_path: Path, record: Make, short_writes: list[int | OSError]
 ) -> None:
     """
-    X4: of several records handed over at once, each is tried; the failure is raised at the end.
+    Of several records handed over at once, each is tried; the failure is raised at the end.
     """
     storage = FileStorage(tmp_path)
     storage.write([record(0)])

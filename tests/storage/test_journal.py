@@ -74,7 +74,7 @@ def test_what_is_open_can_be_read_by_others(tmp_path: Path, head: Head) -> None:
 
 def test_no_file_is_made_before_something_begins(tmp_path: Path) -> None:
     """
-    S1-03: a journal that was not needed leaves nothing, not even the folder.
+    A journal that was not needed leaves nothing, not even the folder.
     """
     ours = Journal(tmp_path / "traces")
     ours.free(-1)
@@ -637,7 +637,7 @@ def test_a_crashed_child_is_an_observation_only() -> None:
 
 def test_a_killed_process_leaves_what_was_open(tmp_path: Path, start: Callable[..., subprocess.Popen[bytes]]) -> None:
     """
-    S1-19, X4: `kill -9`, and what it had open reads as a dead process's; while it ran, as a living one's.
+    `kill -9`, and what it had open reads as a dead process's; while it ran, as a living one's.
     """
     process = start(
         """
@@ -683,7 +683,7 @@ def test_what_an_ordinary_exit_leaves(
 
 def test_after_a_fork_each_process_has_its_own(tmp_path: Path, start: Callable[..., subprocess.Popen[bytes]]) -> None:
     """
-    Thread 31, X7: the child neither frees nor shows its parent's slots, and does not keep a killed parent alive.
+    The child neither frees nor shows its parent's slots, and does not keep a killed parent alive.
     """
     parent = start(
         """
@@ -722,7 +722,7 @@ def test_a_child_that_exits_leaves_its_parents_journal(
     tmp_path: Path, start: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
     """
-    X7: a forked child that runs to its ordinary end removes its own file only.
+    A forked child that runs to its ordinary end removes its own file only.
     """
     process = start(
         """

@@ -76,7 +76,7 @@ def test_foreign_lines_are_said_to_be_foreign(other, reason):
 @given(records, records, st.data())
 def test_a_record_glued_to_a_torn_one_is_found(torn, whole, data):
     """
-    Wherever the first record was cut, the second is found whole, at the byte where it begins (thread 38).
+    Wherever the first record was cut, the second is found whole, at the byte where it begins.
     """
     text = line(torn)[:-1]
     at = data.draw(st.integers(1, len(text) - 1))

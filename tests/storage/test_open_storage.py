@@ -24,7 +24,7 @@ class Own:
 @pytest.mark.parametrize("word", ["file", "FILE", " File "])
 def test_file_is_the_folder_of_base_path(tmp_path: Path, word: str) -> None:
     """
-    S1-24, S1-50: ``storage="file"`` writes under ``base_path``; words count in any case.
+    ``storage="file"`` writes under ``base_path``; words count in any case.
     """
     storage = open_storage(word, tmp_path)
 

@@ -38,7 +38,7 @@ def line_of(process: subprocess.Popen[bytes]) -> bytes:
 @pytest.mark.slow
 def test_every_record_acknowledged_before_a_kill_is_in_the_file(tmp_path: Path, start: Start) -> None:
     """
-    S1-19, X4: `kill -9` in the middle of 1,000 records a second loses none whose `write` had returned.
+    `kill -9` in the middle of 1,000 records a second loses none whose `write` had returned.
     """
     script = """
         storage = FileStorage(folder)
@@ -133,7 +133,7 @@ def test_a_running_journal_is_read_whole(tmp_path: Path, start: Start) -> None:
 @pytest.mark.slow
 def test_many_processes_and_threads_tear_nothing(tmp_path: Path, start: Start, lines: Lines) -> None:
     """
-    Thread 38, X7: 6 processes of 4 threads each, lines from 100 B to 200 kB: all there, all whole, no blank line.
+    6 processes of 4 threads each, lines from 100 B to 200 kB: all there, all whole, no blank line.
     """
     script = """
         import threading
@@ -191,7 +191,7 @@ def test_opening_a_file_others_write_to_adds_no_blank_line(tmp_path: Path, start
 @pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
 def test_multiprocessing_writes_from_every_child(tmp_path: Path, start: Start, lines: Lines, start_method: str) -> None:
     """
-    X7: whichever way Python starts its workers, their records are in the one file, and no journal stays behind.
+    Whichever way Python starts its workers, their records are in the one file, and no journal stays behind.
     """
     script = tmp_path / "script.py"
     script.write_text(f"""
@@ -225,7 +225,7 @@ if __name__ == "__main__":
 
 def test_both_sides_of_a_fork_write(tmp_path: Path, start: Start, lines: Lines) -> None:
     """
-    Thread 31: after `fork` parent and child both go on, though a thread held our locks: nothing twice, all there.
+    After `fork` parent and child both go on, though a thread held our locks: nothing twice, all there.
     """
     process = start(
         """
@@ -294,7 +294,7 @@ def test_a_child_that_closes_every_file_it_finds_keeps_its_records(tmp_path: Pat
 
 def test_an_ordinary_program_leaves_the_two_files_and_no_more(tmp_path: Path, start: Start) -> None:
     """
-    S1-26, S1-28, X3: at exit both files are there, no thread was left to wait for, and no journal remains.
+    At exit both files are there, no thread was left to wait for, and no journal remains.
     """
     process = start(
         """
@@ -315,7 +315,7 @@ def test_an_ordinary_program_leaves_the_two_files_and_no_more(tmp_path: Path, st
 
 def test_a_thread_stuck_on_a_dead_disk_does_not_hold_up_the_exit(tmp_path: Path, start: Start) -> None:
     """
-    X3: the program ends, whatever one of its threads is waiting for.
+    The program ends, whatever one of its threads is waiting for.
     """
     process = start(
         """
@@ -339,7 +339,7 @@ def test_a_thread_stuck_on_a_dead_disk_does_not_hold_up_the_exit(tmp_path: Path,
 
 def test_importing_is_quiet_and_light(tmp_path: Path, start: Start) -> None:
     """
-    S1-03: the import makes no file and loads nothing heavy.
+    The import makes no file and loads nothing heavy.
     """
     process = start(
         """
@@ -401,7 +401,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @linux_root
 def test_a_full_disk_is_said_and_survived(small_disk: Path) -> None:
     """
-    X1, X4: records are refused with a clear error while the disk is full, and kept again when it is not.
+    Records are refused with a clear error while the disk is full, and kept again when it is not.
     """
     storage = FileStorage(small_disk / "traces")
     ballast = small_disk / "ballast"
@@ -429,7 +429,7 @@ def test_a_full_disk_is_said_and_survived(small_disk: Path) -> None:
 @linux_root
 def test_a_full_disk_does_not_kill_a_program_by_its_journal(small_disk: Path, start: Start) -> None:
     """
-    X1: the journal's slots have their space before they are used; a store into a mapped hole would be a SIGBUS.
+    The journal's slots have their space before they are used; a store into a mapped hole would be a SIGBUS.
     """
     process = start(
         """
@@ -456,7 +456,7 @@ def test_a_full_disk_does_not_kill_a_program_by_its_journal(small_disk: Path, st
 
 def test_a_limit_on_file_size_is_met_and_survived(tmp_path: Path, start: Start) -> None:
     """
-    X1, X4: a short write at the limit of `ulimit -f`, then the error; the next process heals the torn end.
+    A short write at the limit of `ulimit -f`, then the error; the next process heals the torn end.
     """
     process = start(
         """
@@ -486,7 +486,7 @@ def test_a_limit_on_file_size_is_met_and_survived(tmp_path: Path, start: Start) 
 @linux_root
 def test_a_folder_of_another_user_is_said(tmp_path: Path, start: Start) -> None:
     """
-    X1: without the right to write there is a clear error, from `write` and from `check`, and no journal.
+    Without the right to write there is a clear error, from `write` and from `check`, and no journal.
     """
     process = start(
         """
@@ -512,7 +512,7 @@ def test_a_folder_of_another_user_is_said(tmp_path: Path, start: Start) -> None:
 @linux_root
 def test_a_read_only_disk_is_said(small_disk: Path) -> None:
     """
-    X1: the same on a disk that was mounted read-only.
+    The same on a disk that was mounted read-only.
     """
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     storage = FileStorage(small_disk / "traces")

@@ -164,7 +164,7 @@ def test_racing_sweepers_write_nothing_twice(
     tmp_path: Path, head: Head, start: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
     """
-    X7: four processes sweep the same 40 journals at once: each observation is written once.
+    Four processes sweep the same 40 journals at once: each observation is written once.
     """
     for n in range(40):
         leave_behind(tmp_path, *(head(f"{n}-{i}") for i in range(5)), name=f"999999-{n:02}")

@@ -44,7 +44,7 @@ def seen_by_type_checkers_alone(city: str, ctx: AgentContext[Any]) -> None: ...
 
 @pytest.mark.parametrize("func", [wrapped, optional, configured, marked, marked_with_more, seen_by_type_checkers_alone])
 def test_what_a_framework_fills_in_is_no_argument(func):
-    """By its type, alone or among others, by LangChain's mark, and where its name is all there is (S2-21)."""
+    """By its type, alone or among others, by LangChain's mark, and where its name is all there is."""
     assert binder(func)("Rome", object()) == {"city": "Rome"}
 
 
@@ -57,7 +57,7 @@ def test_an_annotated_argument_of_the_callers_own_is_captured():
 
 
 def test_a_tool_below_the_framework_decorator_does_not_record_the_state_it_is_given():
-    """The conversation so far, which LangGraph hands to the tool, is not in each of its inputs (S2-04)."""
+    """The conversation so far, which LangGraph hands to the tool, is not in each of its inputs."""
 
     @tool
     @fluxloop.tool

@@ -79,7 +79,7 @@ def run(func: Any, *args: Any, **kwargs: Any) -> Any:
 @pytest.mark.parametrize("func", SHAPES)
 @pytest.mark.parametrize("decorate", DECORATORS)
 def test_a_decorated_function_answers_every_question_as_the_plain_one(func, decorate):
-    """Signature, name, doc, `__wrapped__` and kind are unchanged (S1-05, S1-11, S1-12, S1-63, S2-07)."""
+    """Signature, name, doc, `__wrapped__` and kind are unchanged."""
     decorated = decorate(func)
 
     assert inspect.signature(decorated) == inspect.signature(func)
@@ -96,7 +96,7 @@ def test_a_decorated_function_answers_every_question_as_the_plain_one(func, deco
 @pytest.mark.parametrize("decorate", DECORATORS)
 @pytest.mark.parametrize("enabled", [True, False])
 def test_a_decorated_function_gives_what_the_plain_one_gives(func, decorate, enabled):
-    """Results are unchanged inside a trace, outside one, and with tracing off (X1, S1-27, S1-127)."""
+    """Results are unchanged inside a trace, outside one, and with tracing off."""
     decorated = decorate(func)
 
     with capture(enabled=enabled):
@@ -111,7 +111,7 @@ def test_a_decorated_function_gives_what_the_plain_one_gives(func, decorate, ena
 
 @pytest.mark.parametrize("func", SHAPES)
 def test_arguments_are_captured_by_name_with_defaults(func):
-    """`f(1, b=5)` is recorded as all its parameters (S1-07)."""
+    """`f(1, b=5)` is recorded as all its parameters."""
     with capture() as captured:
         run(fluxloop.agent(func), 1, b=5)
 
@@ -136,7 +136,7 @@ def test_stacked_decorators_unwrap_to_the_innermost_function():
 
 
 def test_methods_are_recorded_without_self():
-    """Methods, static and class methods work in either order, and `self` is not dumped (S1-14)."""
+    """Methods, static and class methods work in either order, and `self` is not dumped."""
 
     class Agent:
         @fluxloop.agent
@@ -188,7 +188,7 @@ class CallableObject:
 
 @pytest.mark.parametrize("target", [42, CallableObject(), CallableObject, object(), property(plain)])
 def test_a_decorator_on_no_function_says_what_to_do(target):
-    """Anything that is no function is refused at decoration, by its type (S2-25, A20)."""
+    """Anything that is no function is refused at decoration, by its type."""
     with pytest.raises(TypeError, match="outermost") as refused:
         fluxloop.tool(target)
 
@@ -197,7 +197,7 @@ def test_a_decorator_on_no_function_says_what_to_do(target):
 
 
 def test_a_wrong_observation_type_lists_the_right_ones():
-    """The message names every type there is (S1-32)."""
+    """The message names every type there is."""
     with pytest.raises(ValueError, match="Expected one of: agent, span, tool, generation, retrieval, embedding"):
         fluxloop.trace(observation_type="zzz")
 

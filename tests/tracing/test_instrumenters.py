@@ -36,7 +36,7 @@ def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("decorator", ["tool", "trace", "prompt", "agent"])
 def test_every_decorator_reaches_inside(decorator):
-    """The object that comes back is the instrumenter's, recorded as the decorator's type, by the tool's name (A20)."""
+    """The object that comes back is the instrumenter's, recorded as the decorator's type, by the tool's name."""
     instrumenters.add_instrumenter(instrumenter)
     tool = getattr(fluxloop, decorator)(Tool(lambda x: x + 1))
 

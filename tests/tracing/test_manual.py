@@ -43,7 +43,7 @@ async def my_tool(param: str, work: Any = str.upper) -> dict[str, str]:
 
 
 def test_pattern_a_records_a_tool_verbatim():
-    """Name and input as given, output and times set (S1-69, S2-08, S2-09, S2-10, S2-12)."""
+    """Name and input as given, output and times set."""
 
     @fluxloop.agent
     async def agent() -> Any:
@@ -59,7 +59,7 @@ def test_pattern_a_records_a_tool_verbatim():
 
 
 def test_pattern_a_outside_a_trace_just_runs():
-    """No context, no record, no error (S1-70, S2-13)."""
+    """No context, no record, no error."""
     with capture() as captured:
         assert asyncio.run(my_tool("x")) == {"result": "X"}
 
@@ -67,7 +67,7 @@ def test_pattern_a_outside_a_trace_just_runs():
 
 
 def test_pattern_a_records_errors_and_lets_them_through():
-    """`obs.error` is stored, with class and traceback found out for it (S2-11, S2-50)."""
+    """`obs.error` is stored, with class and traceback found out for it."""
 
     def fails(param: str) -> str:
         raise ValueError(f"no {param}")
@@ -89,7 +89,7 @@ def test_pattern_a_records_errors_and_lets_them_through():
 
 
 def test_two_tools_in_parallel_are_siblings():
-    """Each pops its own (S1-71, S2-18, D4)."""
+    """Each pops its own."""
 
     @fluxloop.agent
     async def agent() -> None:
@@ -136,7 +136,7 @@ def test_a_tool_that_runs_while_an_error_is_handled_succeeds():
 
 
 def test_a_forgotten_pop_is_closed_with_its_scope():
-    """Nothing stays open for ever, and nothing claims to have succeeded (S1-49)."""
+    """Nothing stays open for ever, and nothing claims to have succeeded."""
 
     @fluxloop.tool
     def forgets() -> None:
@@ -175,7 +175,7 @@ def test_pops_out_of_order_close_what_their_function_pushed():
 
 
 def test_a_generator_resumed_in_tasks_of_its_own_pops_its_own():
-    """Pushed in one task, popped in another (V27)."""
+    """Pushed in one task, popped in another."""
 
     async def steps() -> AsyncIterator[int]:
         ctx = get_current_context()
@@ -199,7 +199,7 @@ def test_a_generator_resumed_in_tasks_of_its_own_pops_its_own():
 
 
 def test_what_is_set_by_hand_is_kept():
-    """Times, level, model, tokens, status, metadata: all as given (S2-17, S2-51)."""
+    """Times, level, model, tokens, status, metadata: all as given."""
     start, end = datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, 0, 0, 2, tzinfo=UTC)
 
     with capture() as captured, fluxloop.instrument("run") as ctx:
@@ -226,7 +226,7 @@ def test_what_is_set_by_hand_is_kept():
 
 @pytest.mark.parametrize("kind", list(ObservationType))
 def test_every_type_can_be_pushed(kind):
-    """All nine types are accepted, by name in any case too (S1-73 to S1-79, S2-51 to S2-55)."""
+    """All nine types are accepted, by name in any case too."""
     with capture() as captured, fluxloop.instrument("run") as ctx:
         ctx.push_observation(ObservationData(type=kind.name.title(), name="x"))
         ctx.pop_observation()
@@ -235,7 +235,7 @@ def test_every_type_can_be_pushed(kind):
 
 
 def test_an_event_is_a_point_in_time_written_at_once():
-    """start == end, on disk before it is popped, and popping it is harmless (S1-79)."""
+    """start == end, on disk before it is popped, and popping it is harmless."""
     with capture() as captured, fluxloop.instrument("run") as ctx:
         event = ObservationData(type="event", name="milestone")
         ctx.push_observation(event)
@@ -258,13 +258,13 @@ def test_popping_what_was_never_pushed_gives_none():
 
 
 def test_forgetting_the_check_fails_as_python_does():
-    """`get_current_context().push…` outside a trace is the user's AttributeError (S2-48)."""
+    """`get_current_context().push…` outside a trace is the user's AttributeError."""
     with pytest.raises(AttributeError):
         get_current_context().push_observation(ObservationData(type="tool", name="x"))
 
 
 def test_observe_is_pattern_a_in_one_line():
-    """Output and anything else can be set in the block; errors are recorded and pass (S1-18)."""
+    """Output and anything else can be set in the block; errors are recorded and pass."""
 
     @fluxloop.agent
     async def agent() -> None:
@@ -294,7 +294,7 @@ def test_observe_outside_a_trace_takes_everything_and_keeps_nothing():
 
 
 def test_usage_is_counted_once_whatever_reports_it():
-    """A model call reported by two layers counts once in the trace (thread 42)."""
+    """A model call reported by two layers counts once in the trace."""
     with capture() as captured, fluxloop.instrument("run"):
         with fluxloop.observe("outer", "generation") as outer:
             with fluxloop.observe("inner", "generation") as inner:

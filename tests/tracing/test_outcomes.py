@@ -21,7 +21,7 @@ def only(captured: Any) -> Any:
 
 
 def test_an_exception_is_an_error_with_its_class_and_traceback():
-    """Message, class and traceback are stored, ours left out of it; the trace says so too (S1-88, S2-22)."""
+    """Message, class and traceback are stored, ours left out of it; the trace says so too."""
 
     @fluxloop.agent
     def fails() -> None:
@@ -119,7 +119,7 @@ def test_a_timeout_cancels_inside_and_fails_outside():
 
 
 def test_a_registered_exception_ends_as_its_framework_means_it():
-    """Control flow of a framework is no error; its subclasses follow (threads 1, 4)."""
+    """Control flow of a framework is no error; its subclasses follow."""
 
     class PauseError(Exception):
         pass

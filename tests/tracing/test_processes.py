@@ -64,7 +64,7 @@ def test_a_killed_process_loses_nothing_that_ended_and_shows_what_was_open():
 
 
 def test_a_running_process_is_no_crash():
-    """While the process lives, what is open has no ending yet (S1-19)."""
+    """While the process lives, what is open has no ending yet."""
     process = start(
         """
         with fluxloop.instrument("busy"):
@@ -86,7 +86,7 @@ def test_a_running_process_is_no_crash():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_goes_on_under_what_was_current():
-    """Both sides record, each observation once, all in one trace (X7)."""
+    """Both sides record, each observation once, all in one trace."""
     process = start(
         """
         @fluxloop.agent
@@ -121,7 +121,7 @@ def test_several_processes_write_to_one_folder():
 
 
 def test_a_program_leaves_no_thread_and_no_file_but_the_two():
-    """Exit has nothing to wait for (S1-28, X3, D11)."""
+    """Exit has nothing to wait for."""
     process = start("agent(2); print([t.name for t in threading.enumerate()], sorted(os.listdir('traces')))")
 
     output, errors = process.communicate(timeout=60)

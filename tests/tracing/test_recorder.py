@@ -34,7 +34,7 @@ class Broken:
 
 
 def test_a_storage_that_fails_costs_records_and_nothing_else(caplog):
-    """The call returns, one line is logged, and the losses are counted (X1, X4)."""
+    """The call returns, one line is logged, and the losses are counted."""
     with fluxloop.FluxLoopClient(storage=Broken()) as client:
         recorded = client.agent(lambda n: n)
 
@@ -96,7 +96,7 @@ def test_a_failure_of_ours_never_reaches_the_program(stage, monkeypatch, caplog)
 
 
 def test_counts_say_what_was_cut_and_what_was_masked():
-    """Each place is marked in its record and counted (X4)."""
+    """Each place is marked in its record and counted."""
     with fluxloop.FluxLoopClient(storage="memory", max_leaf_bytes=100) as client:
         client.agent(lambda text, password: text)("x" * 1_000, password="hunter2")
         observation, _ = client.recorder.storage.read()
@@ -108,7 +108,7 @@ def test_counts_say_what_was_cut_and_what_was_masked():
 
 
 def test_a_secret_in_an_error_is_masked_everywhere():
-    """Message, traceback and input show nothing of it (X5)."""
+    """Message, traceback and input show nothing of it."""
     secret = "sk-" + "a1B2" * 10
 
     @fluxloop.agent
@@ -138,7 +138,7 @@ def test_inputs_are_snapshots():
 
 
 def test_nothing_is_captured_where_nothing_is_wanted():
-    """Per decorator and for the whole set-up (S1-92)."""
+    """Per decorator and for the whole set-up."""
     with capture() as captured:
         fluxloop.agent(capture_input=False, capture_output=False)(lambda n: n)(1)
     with capture(capture_input=False, capture_output=False) as all_captured:
@@ -150,7 +150,7 @@ def test_nothing_is_captured_where_nothing_is_wanted():
 
 
 def test_metadata_of_a_decorator_is_not_shared_between_calls():
-    """Each observation has its own (S1-09), with the tool's description (S1-33)."""
+    """Each observation has its own, with the tool's description."""
     with capture() as captured:
         decorated = fluxloop.agent(metadata={"v": 1})(fluxloop.tool(description="d")(lambda: 1))
         decorated()
@@ -161,7 +161,7 @@ def test_metadata_of_a_decorator_is_not_shared_between_calls():
 
 
 def test_settings_that_describe_the_program_are_on_every_trace():
-    """project_name, environment and service_name go into the trace's metadata (S1-118)."""
+    """project_name, environment and service_name go into the trace's metadata."""
     with capture(project_name="p", environment="test", service_name="s") as captured:
         agent(1)
 
@@ -169,7 +169,7 @@ def test_settings_that_describe_the_program_are_on_every_trace():
 
 
 def test_a_prompt_reads_model_usage_and_finish_reason_from_the_result():
-    """What the result says is on the observation, and its tokens on the trace (S1-34, S1-35)."""
+    """What the result says is on the observation, and its tokens on the trace."""
 
     @fluxloop.prompt
     def complete() -> dict[str, Any]:

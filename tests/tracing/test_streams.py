@@ -55,7 +55,7 @@ async def consume(stop_after: int | None = None) -> list[str]:
 
 
 def test_a_stream_is_one_generation_with_every_chunk():
-    """Chunks in order with offsets, joined text, time to first token, nested tools inside (S1-64, S1-68, A10)."""
+    """Chunks in order with offsets, joined text, time to first token, nested tools inside."""
     with capture() as captured:
         seen = asyncio.run(consume())
 
@@ -77,7 +77,7 @@ def test_a_stream_is_one_generation_with_every_chunk():
 
 
 def test_a_consumer_that_stops_early_abandons_the_stream():
-    """What was seen is kept, the ending says so, and the context is clean (S1-66)."""
+    """What was seen is kept, the ending says so, and the context is clean."""
     with capture() as captured:
         asyncio.run(consume(stop_after=1))
 
@@ -88,7 +88,7 @@ def test_a_consumer_that_stops_early_abandons_the_stream():
 
 
 def test_a_sync_stream_is_treated_alike():
-    """`for c in f()` gets the same record (S1-67)."""
+    """`for c in f()` gets the same record."""
     with capture() as captured, fluxloop.instrument("run"):
         seen = list(sync_chunks(2))
 
@@ -97,7 +97,7 @@ def test_a_sync_stream_is_treated_alike():
 
 
 def test_an_error_in_mid_stream_is_recorded_and_raised():
-    """The error ends the observation, with what came before it (S1-65)."""
+    """The error ends the observation, with what came before it."""
 
     @fluxloop.agent
     def breaks() -> Iterator[str]:
@@ -157,7 +157,7 @@ def test_a_long_stream_is_kept_within_bounds():
 
 
 def test_a_returned_generator_keeps_its_observation_open():
-    """What a function returns as a stream belongs to its observation until it ends (S2-28, A11)."""
+    """What a function returns as a stream belongs to its observation until it ends."""
 
     @fluxloop.prompt(name="prompt.agent", model="gpt-4")
     async def run_prompt() -> AsyncIterator[str]:
@@ -318,7 +318,7 @@ def test_a_map_object_is_a_stream_and_is_not_consumed():
 
 
 def test_a_plain_function_that_returns_a_coroutine_is_timed_until_it_is_awaited():
-    """The observation ends with the awaiting, and holds its result (V25)."""
+    """The observation ends with the awaiting, and holds its result."""
 
     async def work() -> str:
         return "done"
@@ -336,7 +336,7 @@ def test_a_plain_function_that_returns_a_coroutine_is_timed_until_it_is_awaited(
 
 
 def test_steps_that_run_in_tasks_of_their_own_keep_the_tree():
-    """Each `__anext__` in its own task, as ChatKit does it, changes nothing (V27)."""
+    """Each `__anext__` in its own task, as ChatKit does it, changes nothing."""
 
     async def main() -> list[str]:
         seen = []
@@ -356,7 +356,7 @@ def test_steps_that_run_in_tasks_of_their_own_keep_the_tree():
 
 
 def test_a_secret_split_over_chunks_is_masked_in_text_and_chunks():
-    """No chunk shows a piece of it (thread 56)."""
+    """No chunk shows a piece of it."""
     secret = "sk-" + "a1B2" * 10
 
     @fluxloop.agent

@@ -117,7 +117,7 @@ class Program:
 @given(plans=st.lists(PLAN, min_size=1, max_size=4), seed=st.integers(0, 1_000))
 def test_any_program_gives_the_tree_of_its_calls(plans, seed):
     """
-    Whatever runs at once, each observation stands under the one in whose body it began (S1-13, S1-71, S2-16).
+    Whatever runs at once, each observation stands under the one in whose body it began.
 
     A stream that is never asked for an item made no observation, and has nothing below it.
     """

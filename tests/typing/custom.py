@@ -1,4 +1,4 @@
-"""What a type checker must find in tools that are instrumented: the framework's own types (thread 50)."""
+"""What a type checker must find in tools that are instrumented: the framework's own types."""
 
 from __future__ import annotations
 
