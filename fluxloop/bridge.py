@@ -11,33 +11,35 @@ from collections.abc import Callable
 from typing import Any
 
 from .client import FluxLoopClient, default
+from .decorators import decorate
 from .encoding.record_text import label_of
 from .enums import ObservationType
 from .llm.response_facts import read_facts
 from .llm.stream.assembly import delta_text
 from .report import log
-from .tracing.calls import Call, Spec, begin
+from .tracing.calls import Execution, Spec, begin
 from .tracing.instrumenters import Instrumenter, Recording, add_instrumenter
 from .tracing.ledger import Entry, Ledger
 from .tracing.observation import OpenObservation, record_event
 from .tracing.outcomes import register_ending, status_of
 from .tracing.propagation import Locator, add_locator, current_is, innermost, remove_locator
 from .tracing.recorder import NOTHING
-from .tracing.scopes import OUTSIDE, Observing, is_outside
+from .tracing.scopes import UNTRACED, ManualScope, is_outside
 from .tracing.stream_items import StreamItems, StreamObserver
+from .tracing.streams import register_stream_class
 from .tracing.tool_matching import ToolMatcher
 from .tracing.trace import name_session
 from .tracing.wrapping import spec_of
 
 __all__ = [
     "NOTHING",
-    "OUTSIDE",
-    "Call",
+    "UNTRACED",
     "Entry",
+    "Execution",
     "Instrumenter",
     "Ledger",
     "Locator",
-    "Observing",
+    "ManualScope",
     "OpenObservation",
     "Recording",
     "Spec",
@@ -60,6 +62,7 @@ __all__ = [
     "recording",
     "recording_here",
     "register_ending",
+    "register_stream_class",
     "remove_locator",
     "rename_default",
     "status_of",
@@ -100,9 +103,10 @@ def recording(
         client: Whose they are.
         opens_trace: Whether a call outside a trace opens one.
         bind: Takes the arguments of a call and returns what to capture of them; by parameter name if None.
-        notes: Makes what keeps notes of the stream a call returns, or is; the items as they are if None.
+        stream_items: Makes the observer of the stream a call returns, or is; `StreamItems` if None.
     """
-    return client._recorded(func, name=name, kind=kind, opens_trace=opens_trace, bind=bind, stream_items=stream_items)
+    spec = Spec(client, kind, name, is_named=True, opens_trace=opens_trace, bind=bind, stream_items=stream_items)
+    return decorate(func, spec)
 
 
 recording_here = default.recording_here

@@ -8,9 +8,7 @@ you make yourself record into its storage alone, so that two projects in one pro
 from __future__ import annotations
 
 import logging
-import random
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -18,21 +16,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .decorators import Instruments
-from .encoding import ids
 from .report import Report, log
-from .tracing.observation import OpenObservation
-from .tracing.propagation import current, needs_lookup
-from .tracing.recorder import Counts, Recorder, Switch
-from .tracing.trace import OpenTrace
+from .tracing.propagation import needs_lookup
+from .tracing.recorder import Recorder
 
 if TYPE_CHECKING:
-    from .settings.layers import Configuration, Settings
+    from .settings.layers import Configuration
+    from .settings.schema import Settings
     from .storage import Storage
-
-_dice = random.Random()
-"""Decides sampling; not the program's own generator, whose sequence it would change."""
-
-ids.after_fork(_dice.seed)
 
 
 class FluxLoopClient(Instruments):
@@ -49,14 +40,8 @@ class FluxLoopClient(Instruments):
     none, and open or ignore accordingly. The package's own decorators join whatever trace is open.
     """
 
-    is_default = False
-
     def __init__(self, **settings: Any) -> None:
-        self._client = self
-        self._lock = threading.RLock()
-        self._counts = Counts()
-        self.switch = Switch()
-        self._recorder: Recorder | None = None
+        super().__init__()
         if settings:
             self.configure(**settings)
 
@@ -69,19 +54,9 @@ class FluxLoopClient(Instruments):
 
         return Configuration(source="configure()" if self.is_default else f"{type(self).__name__}()")
 
-    @property
-    def recorder(self) -> Recorder:
-        """What new traces are recorded with; made by the settings in force when it is first needed."""
-        recorder = self._recorder
-        if recorder is None:
-            with self._lock:
-                recorder = self._recorder or self._use(self.configuration.settings())
-        return recorder
-
-    @property
-    def is_debugging(self) -> bool:
-        """Whether each observation, captured or ignored, is to be logged."""
-        return self.recorder.debug
+    def _first_recorder(self) -> Recorder:
+        with self._lock:
+            return self._recorder or self._use(self.configuration.settings())
 
     def configure(self, **settings: Any) -> Settings:
         """
@@ -170,39 +145,6 @@ class FluxLoopClient(Instruments):
         from .storage import open_storage
 
         return open_storage(settings.storage, settings.base_path)
-
-    def open_trace(self, name: str, *, outer: OpenObservation | None = None, **given: Any) -> OpenTrace | None:
-        """Open a trace, left out of the record where sampling says so; None where tracing is off."""
-        recorder = self.recorder
-        if not self.switch.on:
-            if recorder.debug:
-                log.debug("ignored trace %r: tracing is off", name)
-            return None
-        rate = recorder.settings.sample_rate
-        is_sampled = rate >= 1 or _dice.random() < rate
-        if not is_sampled:
-            self._counts.add("sampled_out")
-            if recorder.debug:
-                log.debug("ignored trace %r: left out by sample_rate=%s", name, rate)
-        return OpenTrace(recorder, name, outer=outer, is_sampled=is_sampled, **given)
-
-    def own_innermost(self, here: OpenObservation | None) -> OpenObservation | None:
-        """Return the innermost observation of this client's own, from *here* outwards."""
-        while here is not None and here.trace.recorder.switch is not self.switch:
-            here = here.trace.outer
-        return here
-
-    def recording_here(self) -> OpenObservation | None:
-        """Return what is current here, where something that begins now would be recorded under it."""
-        here = current() if self.is_default else self.own_innermost(current())
-        return here if here is not None and here.trace.is_recording else None
-
-    def record_failure(self, doing: str, exc: Exception) -> None:
-        """Note that we failed while *doing* something; see `Recorder.record_failure`."""
-        self._counts.add("dropped")
-        self._counts.troubles.say(
-            f"{doing} {type(exc).__name__}", f"an observation was lost while {doing}: {exc!r}", exc_info=True
-        )
 
     def report(self) -> Report:
         """Return what became of the records so far: counts, and what went wrong in words."""

@@ -1,15 +1,12 @@
 """
-The trace that is open here, and the observation that is current here.
-
-One context variable holds the current observation, which knows its trace; there is no shared stack,
-so tasks, threads and generators cannot disturb each other. No token of that variable is kept: what
-was current before is put back by value, which works from any context.
+The trace that is open here, as user code sees it: `FluxLoopContext`, `get_current_context`, `get_current_trace`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .tracing import manual
 from .tracing.propagation import current
 
 if TYPE_CHECKING:
@@ -80,7 +77,7 @@ class FluxLoopContext:
         Sets its ``trace_id`` and ``parent_id``. Everything else is kept as given, and may be changed
         until `pop_observation`. An EVENT is a point in time and is written at once.
         """
-        self._trace.push(observation)
+        manual.push(self._trace, observation)
 
     def pop_observation(self) -> ObservationData | None:
         """
@@ -89,7 +86,7 @@ class FluxLoopContext:
         Safe in any order and from any task: it ends what this very function pushed, also where another
         task has resumed it since, or else the innermost one pushed in this context.
         """
-        return self._trace.pop()
+        return manual.pop(self._trace)
 
     def add_metadata(self, key: str, value: Any) -> None:
         """Note ``metadata[key] = value`` on the trace."""
@@ -107,7 +104,7 @@ class FluxLoopContext:
 def get_current_context() -> FluxLoopContext | None:
     """Return the context of the trace that is open here, or None outside a trace."""
     here = current()
-    return here.trace.context if here is not None else None
+    return FluxLoopContext(here.trace) if here is not None else None
 
 
 def get_current_trace() -> TraceData | None:

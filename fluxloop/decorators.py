@@ -8,20 +8,25 @@ client; the functions of the package are those of the default client.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from dataclasses import replace
+from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
+from typing import Any, Protocol, TypeVar, overload
 
-from .enums import ObservationLevel, ObservationType
+from .context import FluxLoopContext
+from .enums import LevelName, ObservationLevel, ObservationType, TypeName
 from .errors import DecorationError, TypeNameError
+from .llm.response_facts import read_facts
+from .report import warn_user
 from .tracing.arguments import Binder, binder
 from .tracing.calls import Spec
+from .tracing.instrumenters import instrumented
 from .tracing.observation import record_event
 from .tracing.recorder import NOTHING
-from .tracing.scopes import OUTSIDE, Observing, Scope, is_outside
+from .tracing.scopes import UNTRACED, BlockScope, ManualScope, is_outside
+from .tracing.tracer import Tracer
 from .tracing.wrapping import is_function, recorded
-
-if TYPE_CHECKING:
-    from .client import FluxLoopClient
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,10 +37,35 @@ class Decorator(Protocol):
     def __call__(self, func: F, /) -> F: ...
 
 
-class Instruments:
-    """The decorators and scopes of one client."""
+class Scope(BlockScope):
+    """
+    A recorded block, for ``with`` and ``async with``, or the decorator that records each call of a function.
 
-    _client: FluxLoopClient
+    It can be used many times, by several tasks and threads at once. The block gets the `FluxLoopContext`.
+    """
+
+    def __call__(self, func: F) -> F:
+        """Return *func* with each call recorded; raises DecorationError for what is not a function."""
+        decorated: F = decorate(func, self.spec)
+        return decorated
+
+    def __enter__(self) -> FluxLoopContext:
+        return FluxLoopContext(self.enter())
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.exit(exc)
+
+    async def __aenter__(self) -> FluxLoopContext:
+        return FluxLoopContext(self.enter())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.exit(exc)
+
+
+class Instruments(Tracer):
+    """The decorators and scopes of one set-up."""
 
     @overload
     def agent(self, name: F, /) -> F: ...
@@ -47,8 +77,15 @@ class Instruments:
         metadata: Mapping[str, Any] | None = None,
         capture_input: bool = True,
         capture_output: bool = True,
-    ) -> Decorator: ...
-    def agent(self, name: Any = None, **options: Any) -> Any:
+    ) -> Scope: ...
+    def agent(
+        self,
+        name: Any = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        capture_input: bool = True,
+        capture_output: bool = True,
+    ) -> Any:
         """
         Record each call of an agent's entry point as AGENT; opens a trace where none is open.
 
@@ -59,9 +96,10 @@ class Instruments:
             capture_output: Whether to record what is returned or streamed.
 
         Raises:
-            DecorationError: If it is put on something that is no function.
+            DecorationError: If an option has the wrong type, or if it is put on something that is not a function.
         """
-        return self._decorator(name, ObservationType.AGENT, opens_trace=True, **_checked("agent", options))
+        options = _options("agent", metadata, capture_input, capture_output)
+        return self._decorator("agent", name, Spec(self, ObservationType.AGENT, opens_trace=True, **options))
 
     @overload
     def trace(self, name: F, /) -> F: ...
@@ -70,12 +108,20 @@ class Instruments:
         self,
         name: str | None = None,
         *,
+        observation_type: ObservationType | TypeName | str = ObservationType.SPAN,
+        metadata: Mapping[str, Any] | None = None,
+        capture_input: bool = True,
+        capture_output: bool = True,
+    ) -> Scope: ...
+    def trace(
+        self,
+        name: Any = None,
+        *,
         observation_type: ObservationType | str = ObservationType.SPAN,
         metadata: Mapping[str, Any] | None = None,
         capture_input: bool = True,
         capture_output: bool = True,
-    ) -> Decorator: ...
-    def trace(self, name: Any = None, *, observation_type: Any = ObservationType.SPAN, **options: Any) -> Any:
+    ) -> Any:
         """
         Record each call made inside a trace, as SPAN or the type asked for.
 
@@ -87,10 +133,11 @@ class Instruments:
             capture_output: Whether to record what is returned or streamed.
 
         Raises:
-            TypeNameError: If *observation_type* is no type; the message lists them.
-            DecorationError: If it is put on something that is no function.
+            TypeNameError: If *observation_type* is not a type; the message lists them.
+            DecorationError: If an option has the wrong type, or if it is put on something that is not a function.
         """
-        return self._decorator(name, observation_type_of(observation_type), **_checked("trace", options))
+        options = _options("trace", metadata, capture_input, capture_output)
+        return self._decorator("trace", name, Spec(self, observation_type_of(observation_type), **options))
 
     @overload
     def tool(self, name: F, /) -> F: ...
@@ -103,8 +150,16 @@ class Instruments:
         metadata: Mapping[str, Any] | None = None,
         capture_input: bool = True,
         capture_output: bool = True,
-    ) -> Decorator: ...
-    def tool(self, name: Any = None, *, description: str | None = None, **options: Any) -> Any:
+    ) -> Scope: ...
+    def tool(
+        self,
+        name: Any = None,
+        *,
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        capture_input: bool = True,
+        capture_output: bool = True,
+    ) -> Any:
         """
         Record each call of a tool made inside a trace, as TOOL.
 
@@ -116,12 +171,12 @@ class Instruments:
             capture_output: Whether to record what is returned or streamed.
 
         Raises:
-            DecorationError: If it is put on something that is no function.
+            DecorationError: If an option has the wrong type, or if it is put on something that is not a function.
         """
-        options = _checked("tool", options)
+        options = _options("tool", metadata, capture_input, capture_output)
         if description is not None:
-            options["metadata"] = {**(options.get("metadata") or {}), "description": description}
-        return self._decorator(name, ObservationType.TOOL, **options)
+            options["metadata"]["description"] = description
+        return self._decorator("tool", name, Spec(self, ObservationType.TOOL, **options))
 
     @overload
     def prompt(self, name: F, /) -> F: ...
@@ -136,7 +191,7 @@ class Instruments:
         metadata: Mapping[str, Any] | None = None,
         capture_input: bool = True,
         capture_output: bool = True,
-    ) -> Decorator: ...
+    ) -> Scope: ...
     def prompt(
         self,
         name: Any = None,
@@ -144,14 +199,16 @@ class Instruments:
         model: str | None = None,
         provider: str | None = None,
         capture_tokens: bool = True,
-        **options: Any,
+        metadata: Mapping[str, Any] | None = None,
+        capture_input: bool = True,
+        capture_output: bool = True,
     ) -> Any:
         """
         Record each model call made inside a trace, as GENERATION.
 
         Args:
             name: The observation's name; the function's by default.
-            model: The model's name; what the result says where it is not given.
+            model: The model's name; read from the result where it is not given.
             provider: The provider's name, such as ``openai``.
             capture_tokens: Whether to read token counts, model and finish reasons from the result.
             metadata: Put on every observation made.
@@ -159,13 +216,14 @@ class Instruments:
             capture_output: Whether to record what is returned or streamed.
 
         Raises:
-            DecorationError: If it is put on something that is no function.
+            DecorationError: If an option has the wrong type, or if it is put on something that is not a function.
         """
+        options = _options("prompt", metadata, capture_input, capture_output)
+        _check("prompt", "capture_tokens", capture_tokens, bool, "True or False")
         fields = {key: value for key, value in (("model", model), ("provider", provider)) if value is not None}
-        options = _checked("prompt", options)
-        return self._decorator(
-            name, ObservationType.GENERATION, capture_tokens=capture_tokens, fields=fields, **options
-        )
+        facts = read_facts if capture_tokens else None
+        spec = Spec(self, ObservationType.GENERATION, fields=fields, read_facts=facts, **options)
+        return self._decorator("prompt", name, spec)
 
     def instrument(
         self,
@@ -176,64 +234,66 @@ class Instruments:
         metadata: Mapping[str, Any] | None = None,
         tags: Iterable[str] = (),
         trace_id: str | None = None,
-        observation_type: ObservationType | str = ObservationType.SPAN,
+        observation_type: ObservationType | TypeName | str = ObservationType.SPAN,
     ) -> Scope:
         """
         Record a block, or each call of a function of any shape, as one observation.
 
-        For ``with``, ``async with`` and as a decorator. Opens a trace where none is open; inside one it is
+        For ``with``, ``async with`` and as a decorator. Opens a trace where none is open; inside a trace it is
         a child, and gives the trace its session, user and tags. The block gets the `FluxLoopContext`.
 
         Args:
             name: The observation's name; the decorated function's, or ``scope``, by default.
             session_id: The conversation the trace belongs to, any string.
-            user_id: Whom the trace is made for.
+            user_id: The user the trace is made for.
             metadata: Put on the observation, and on the trace where it opens one.
             tags: Labels of the trace.
             trace_id: Opens a new trace of this id, also inside another one.
             observation_type: An `ObservationType` or its name in any case.
 
         Raises:
-            TypeNameError: If *observation_type* is no type; the message lists them.
+            TypeNameError: If *observation_type* is not a type; the message lists them.
+            DecorationError: If an option has the wrong type.
         """
         if name is not None and not isinstance(name, str):
-            raise DecorationError(f"instrument takes a name first, got {name!r}: write @fluxloop.instrument()")
-        trace = {"trace_id": trace_id, "session_id": session_id, "user_id": user_id, "tags": tuple(tags)}
-        spec = Spec(
-            self._client,
-            observation_type_of(observation_type),
-            name or "scope",
-            opens_trace=True,
-            metadata=dict(metadata or {}),
-            trace={**{key: value for key, value in trace.items() if value}, "metadata": dict(metadata or {})},
+            raise DecorationError(f"instrument takes a name first, got {name!r:.100}: write @fluxloop.instrument()")
+        options = _options("instrument", metadata, True, True)
+        given = {"trace_id": trace_id, "session_id": session_id, "user_id": user_id}
+        trace = {key: value for key, value in given.items() if value} | {"metadata": options["metadata"]}
+        trace["tags"] = (tags,) if isinstance(tags, str) else tuple(tags)
+        return Scope(
+            Spec(
+                self,
+                observation_type_of(observation_type),
+                name or "scope",
+                is_named=name is not None,
+                opens_trace=True,
+                trace=trace,
+                **options,
+            )
         )
-        return Scope(spec, is_named=name is not None)
 
     def observe(
         self,
         name: str,
-        type: ObservationType | str = ObservationType.SPAN,
+        type: ObservationType | TypeName | str = ObservationType.SPAN,
         *,
         input: Any = None,
         metadata: Mapping[str, Any] | None = None,
-    ) -> Observing:
+    ) -> ManualScope:
         """
         Record a block inside a trace: manual instrumentation in one line.
 
         The block gets the `ObservationData`, on which ``output`` and anything else can be set; outside a
-        trace it gets a stand-in that takes everything and keeps nothing. For ``with`` and ``async with``.
+        trace it gets a stand-in that accepts everything and keeps nothing. For ``with`` and ``async with``.
 
         Args:
             name: The observation's name.
-            type: An `ObservationType` or its name in any case.
-            input: What goes in, captured at once.
+            type: An `ObservationType` or its name in any case; SPAN, with a warning, where it is not a type.
+            input: The input, captured at once.
             metadata: Anything more about it.
-
-        Raises:
-            TypeNameError: If *type* is no type; the message lists them.
         """
-        kind = type if type.__class__ is ObservationType else observation_type_of(type)
-        return OUTSIDE if is_outside() else Observing(self._client, name, kind, input, metadata)
+        return UNTRACED if is_outside() else ManualScope(self, name, type, input, metadata)
 
     def event(
         self,
@@ -242,7 +302,7 @@ class Instruments:
         input: Any = None,
         output: Any = None,
         metadata: Mapping[str, Any] | None = None,
-        level: ObservationLevel | str = ObservationLevel.INFO,
+        level: ObservationLevel | LevelName | str = ObservationLevel.INFO,
     ) -> None:
         """
         Record a point in time, as EVENT; outside a trace nothing happens.
@@ -252,46 +312,56 @@ class Instruments:
             input: What it is about.
             output: What came of it.
             metadata: Anything more about it.
-            level: How loud it is; debug, info, warning or error.
+            level: Its severity: debug, info, warning or error, or a number of `logging`.
         """
-        here = self._client.recording_here()
+        here = self.recording_here()
         if here is not None:
+            try:
+                level = ObservationLevel(level)
+            except ValueError:
+                warn_user(f"level of event {name!r} must be one of {_listed(ObservationLevel)}, got {level!r:.100}")
+                level = ObservationLevel.INFO
             record_event(here, name, input=_given(input), output=_given(output), metadata=metadata, level=level)
 
-    def _decorator(self, name: Any, kind: ObservationType, **options: Any) -> Any:
-        if name is None or isinstance(name, str):
-            return functools.partial(self._decorate, name=name, kind=kind, **options)
-        return self._decorate(name, name=None, kind=kind, **options)
+    def _decorator(self, decorator: str, name: Any, spec: Spec) -> Any:
+        """Return the decorator that *spec* describes, or decorate where *name* is the function: the bare form."""
+        if name is None:
+            return Scope(spec)
+        if isinstance(name, str):
+            return Scope(replace(spec, name=name, is_named=True))
+        if isinstance(name, int | float | bytes | list | dict | tuple | set):
+            raise DecorationError(f"{decorator} takes a name as text, or the function itself, got {name!r:.100}")
+        return decorate(name, spec)
 
-    def _decorate(self, target: Any, *, name: str | None, kind: ObservationType, **options: Any) -> Any:
-        if isinstance(target, staticmethod | classmethod):
-            return type(target)(self._decorate(target.__func__, name=name, kind=kind, **options))
-        recording: Any = functools.partial(self._recorded, name=name, kind=kind, **options)
-        if is_function(target):
-            return recording(target)
-        from .tracing.instrumenters import instrumented  # few programs have such objects
 
-        tool = instrumented(target, recording)
-        if tool is None:
-            raise DecorationError(_no_function(target))
-        return tool
+def decorate(target: Any, spec: Spec) -> Any:
+    """
+    Return *target* with each call recorded as *spec* says.
 
-    def _recorded(
-        self,
-        func: Any,
-        *,
-        name: str | None,
-        kind: ObservationType,
-        called: str | None = None,
-        bind: Binder | None = None,
-        **options: Any,
-    ) -> Any:
+    Args:
+        target: A function of any shape, a static or class method, or a framework's tool object.
+        spec: Type and options; where it has no name, the function's.
+
+    Raises:
+        DecorationError: If *target* is none of these.
+    """
+    if isinstance(target, staticmethod | classmethod):
+        return type(target)(decorate(target.__func__, spec))
+
+    def recording(func: Any, *, called: str | None = None, bind: Binder | None = None) -> Any:
         """See `fluxloop.tracing.instrumenters.Recording`."""
-        options["metadata"] = dict(options.get("metadata") or {})
         called = called or name_of(func)
-        bind = bind or binder(func)
-        spec = Spec(self._client, kind, name or called, is_named=bool(name), called=called, bind=bind, **options)
-        return recorded(func, spec)
+        name = spec.name if spec.is_named else called
+        return recorded(
+            func, replace(spec, name=name, called=called, func=func, bind=bind or spec.bind or binder(func))
+        )
+
+    if is_function(target):
+        return recording(target)
+    made = instrumented(target, recording)
+    if made is None:
+        raise DecorationError(_not_a_function(target))
+    return made
 
 
 def _given(value: object) -> object:
@@ -308,32 +378,49 @@ def observation_type_of(word: ObservationType | str) -> ObservationType:
     try:
         return ObservationType(word)
     except ValueError:
-        known = ", ".join(kind.value for kind in ObservationType)
-        raise TypeNameError(f"Invalid observation_type {word!r}. Expected one of: {known}") from None
+        raise TypeNameError(f"Invalid observation_type {word!r}. Expected one of: {_listed(ObservationType)}") from None
+
+
+def _listed(words: Any) -> str:
+    return ", ".join(word.value for word in words)
 
 
 def name_of(func: Any) -> str:
-    """Return the name a function goes by, a partial's being that of its function."""
+    """Return the name of a function; a partial has that of its function."""
     while isinstance(func, functools.partial):
         func = func.func
     return str(getattr(func, "__name__", type(func).__name__))
 
 
-def _no_function(target: object) -> str:
+def _options(
+    decorator: str, metadata: Mapping[str, Any] | None, capture_input: bool, capture_output: bool
+) -> dict[str, Any]:
+    """Return the options all decorators share, checked."""
+    _check(decorator, "metadata", metadata, (Mapping, type(None)), "a dict")
+    _check(decorator, "capture_input", capture_input, bool, "True or False")
+    _check(decorator, "capture_output", capture_output, bool, "True or False")
+    return {"metadata": dict(metadata or {}), "capture_input": capture_input, "capture_output": capture_output}
+
+
+def _check(decorator: str, option: str, value: object, kind: Any, accepted: str) -> None:
+    if not isinstance(value, kind):
+        raise DecorationError(f"{option} of fluxloop.{decorator} must be {accepted}, got {value!r:.100}")
+
+
+def _not_a_function(target: Any) -> str:
+    """Return why *target* cannot be recorded, and what can."""
+    what = f"cannot record {target!r:.200}: "
+    kind = f"{type(target).__module__}.{type(target).__qualname__}"
+    if inspect.isclass(target):
+        return f"{what}it is a class. Put the decorator on the method that does the work."
+    if isinstance(target, property | functools.cached_property):
+        return f"{what}it is a property. Put the decorator below @{type(target).__name__}, on the function."
+    if isinstance(target, CoroutineType | GeneratorType | AsyncGeneratorType):
+        return f"{what}it is a {type(target).__name__}, the result of a call. Pass the function itself."
+    if callable(target) and not hasattr(target, "name"):
+        return f"{what}a {kind} is callable, but not a function. Decorate its __call__ method."
     return (
-        f"cannot record {target!r:.200}: a {type(target).__module__}.{type(target).__qualname__} is not a function. "
-        "Put the framework's decorator outermost and FluxLoop's below it, on the function itself - frameworks answer "
-        '"Unknown tool type" otherwise - or say what it is: fluxloop_custom.register_framework.'
+        f"{what}a {kind} is not a function. Put the framework's decorator outermost and FluxLoop's below it, on the "
+        'function itself - frameworks answer "Unknown tool type" otherwise - or describe its class with '
+        "fluxloop_custom.register_framework."
     )
-
-
-_OPTIONS = ("metadata", "capture_input", "capture_output")
-
-
-def _checked(decorator: str, options: dict[str, Any]) -> dict[str, Any]:
-    for key in options:
-        if key not in _OPTIONS:
-            raise TypeError(
-                f"{decorator}() got an unexpected option {key!r}; it takes {', '.join(_OPTIONS)} and its own"
-            )
-    return options

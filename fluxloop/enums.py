@@ -8,7 +8,7 @@ They are plain string enumerations, apart from `fluxloop.models`, so that the re
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 W = TypeVar("W", bound=StrEnum)
 
@@ -16,14 +16,32 @@ SCHEMA_VERSION = 1
 """Written as ``schema`` on every trace line; goes up when a reader would have to change."""
 
 
+_SYNONYMS = {
+    "llm": "generation", "chat": "generation", "completion": "generation", "model": "generation",
+    "function": "tool", "retriever": "retrieval", "embeddings": "embedding", "eval": "evaluation",
+    "warn": "warning", "err": "error", "critical": "error", "fatal": "error", "trace": "debug", "notice": "info",
+    "ok": "success", "succeeded": "success", "completed": "success", "failed": "error", "failure": "error",
+    "canceled": "cancelled",
+}  # fmt: skip
+"""Other words for types, levels and statuses, as OpenTelemetry, logging and other tracers use them."""
+
+_LOGGING_LEVELS = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "ERROR"}
+"""The numbers of the standard library's `logging`."""
+
+
 class _Word(StrEnum):
-    """A string enumeration whose members are found whatever their case."""
+    """A string enumeration whose members are found in any case, and by usual synonyms."""
 
     __hash__ = str.__hash__  # that of enumerations is a function in Python, and these are looked up at each record
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
-        return cls.__members__.get(value.upper()) if isinstance(value, str) else None
+        if isinstance(value, str):
+            word = value.strip().lower()
+            return cls.__members__.get(_SYNONYMS.get(word, word).upper())
+        if type(value) is int:
+            return cls.__members__.get(_LOGGING_LEVELS.get(value, ""))
+        return None
 
 
 def _direct(words: type[W]) -> type[W]:
@@ -73,3 +91,12 @@ class Status(_Word):
     INTERRUPTED = "interrupted"
     ABANDONED = "abandoned"
     CRASHED = "crashed"
+
+
+TypeName = Literal[
+    "agent", "span", "tool", "generation", "retrieval", "embedding", "event", "chain", "evaluation"
+]  # fmt: skip
+"""The names of `ObservationType`, for editors and type checkers."""
+
+LevelName = Literal["debug", "info", "warning", "error"]
+"""The names of `ObservationLevel`."""

@@ -10,7 +10,8 @@ Every error FluxLoop raises, all of them at the edge: decoration, configuration,
     └── ReadError         (OSError)     a path that holds no records
 
 While a program is being recorded nothing is raised: failures of our own are logged once per cause
-to ``logging.getLogger("fluxloop")`` and counted in `fluxloop.report`.
+to ``logging.getLogger("fluxloop")`` and counted in `fluxloop.report`. A value that cannot be recorded as given is
+reported as a `FluxLoopWarning` at the user's line.
 """
 
 from __future__ import annotations
@@ -34,3 +35,7 @@ class TypeNameError(FluxLoopError, ValueError):
 
 class ReadError(FluxLoopError, OSError):
     """A path was given that cannot be read as records."""
+
+
+class FluxLoopWarning(UserWarning):
+    """Something was given that FluxLoop cannot use; the program goes on without it."""

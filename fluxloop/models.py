@@ -10,11 +10,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from .enums import SCHEMA_VERSION, ObservationLevel, ObservationType, Status
+from .report import warn_user
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -101,6 +102,34 @@ class ObservationData(BaseModel):
     redacted: int = 0
     truncated: int = 0
 
+    if not TYPE_CHECKING:  # a type checker reports a misspelled attribute
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Set a field; an attribute that is not one is kept in the metadata, with a warning."""
+            if name.startswith("_") or name in type(self).model_fields or hasattr(type(self), name):
+                super().__setattr__(name, value)
+            else:
+                self.metadata = {**(self.metadata if isinstance(self.metadata, dict) else {}), name: value}
+                warn_user(f"an observation has no field {name!r}; the value is kept in its metadata")
+
+        def __getattr__(self, name: str) -> Any:
+            """Return what was set under a name that is not a field; None if nothing was, as outside a trace."""
+            if name.startswith("_"):
+                return super().__getattr__(name)
+            metadata = self.__dict__.get("metadata")
+            return metadata.get(name) if isinstance(metadata, dict) else None
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _coerced(cls, values: Any, handler: Any, info: Any) -> Any:
+        """Set aside what is not acceptable, in a program that builds an observation; a reader has its own way."""
+        try:
+            return handler(values)
+        except ValidationError as error:
+            if info.context or not isinstance(values, dict):
+                raise
+            return handler(_acceptable(values, error))
+
     @model_validator(mode="before")
     @classmethod
     def _token_spellings(cls, values: Any) -> Any:
@@ -142,6 +171,25 @@ class ObservationData(BaseModel):
     @total_tokens.setter
     def total_tokens(self, count: int | None) -> None:
         self._set_tokens("total_tokens", count)
+
+
+def _acceptable(values: dict[str, Any], error: ValidationError) -> dict[str, Any]:
+    """Return *values* with those that *error* refuses moved to the metadata, each with a warning."""
+    rejected: dict[str, Any] = {}
+    kept = dict(values)
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        name = str(problem["loc"][0]) if problem["loc"] else ""
+        if problem["type"] == "missing" or name not in kept:
+            continue
+        rejected[name] = kept.pop(name)
+        warn_user(f"{name} of an observation cannot be {rejected[name]!r:.100}: {problem['msg']}")
+    if "type" in rejected:
+        kept["type"] = ObservationType.SPAN
+    if "name" in rejected:
+        kept["name"] = str(rejected["name"])
+    metadata = kept.get("metadata")
+    kept["metadata"] = {**(metadata if isinstance(metadata, dict) else {}), "rejected": rejected}
+    return kept
 
 
 _TOKEN_SPELLINGS = {

@@ -8,9 +8,13 @@ per cause, and a number that `fluxloop.report` returns.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
+import warnings
 from dataclasses import dataclass
 from itertools import count
+
+from .errors import FluxLoopWarning
 
 log = logging.getLogger("fluxloop")
 
@@ -73,3 +77,14 @@ class Troubles:
 
 MOST_CAUSES = 100
 """Causes remembered per set-up; what repeats with ever new words must not grow the program."""
+
+
+def warn_user(message: str) -> None:
+    """Warn at the line of the user's code that called FluxLoop; never raises, where warnings are errors neither."""
+    depth, frame = 1, sys._getframe(0)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "fluxloop":
+        depth, frame = depth + 1, frame.f_back
+    try:
+        warnings.warn(f"fluxloop: {message}", FluxLoopWarning, stacklevel=depth)
+    except FluxLoopWarning as warning:
+        log.warning("%s", warning)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import fluxloop
 from fluxloop import ObservationType
-from fluxloop.bridge import OUTSIDE, Recording, add_instrumenter, is_outside, rename_default
+from fluxloop.bridge import UNTRACED, Recording, add_instrumenter, is_outside, rename_default
 from fluxloop.errors import DecorationError
 
 if TYPE_CHECKING:
-    from fluxloop.bridge import Observing
+    from fluxloop.bridge import ManualScope
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ def instrument_tool(
 
 def observe_tool(
     name: str, args: Mapping[str, Any] | None = None, *, metadata: Mapping[str, Any] | None = None
-) -> Observing:
+) -> ManualScope:
     """
     Record the body of a tool: the manual pattern in one line, for ``with`` and ``async with``.
 
@@ -108,7 +108,7 @@ def observe_tool(
         metadata: Anything more about it.
     """
     if is_outside():  # asked here as well, since what comes next already costs as much again
-        return OUTSIDE
+        return UNTRACED
     return fluxloop.observe(name, ObservationType.TOOL, input={"args": args or {}}, metadata=metadata)
 
 

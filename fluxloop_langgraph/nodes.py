@@ -14,7 +14,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import var_child_runnable_config
 
 from fluxloop import FluxLoopClient, ObservationType
-from fluxloop.bridge import Call, Spec, begin, default
+from fluxloop.bridge import Execution, Spec, begin, default
 from fluxloop_langchain.ledgers import ledger_of, running
 
 from . import interrupts  # lets what steers a graph be no error
@@ -87,7 +87,7 @@ def _takes_self(func: Any) -> bool:
 
 
 @contextmanager
-def _recording(client: FluxLoopClient, name: str, is_named: bool, state: Any) -> Iterator[Call | None]:
+def _recording(client: FluxLoopClient, name: str, is_named: bool, state: Any) -> Iterator[Execution | None]:
     """Record a block as the run of a node, unless that is recorded already."""
     config = var_child_runnable_config.get() or {}
     entry = ledger_of(client).entries.get(running(config))

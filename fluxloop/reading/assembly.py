@@ -116,12 +116,15 @@ def read_observation(record: Mapping[str, Any]) -> ObservationData:
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_AS_RECORDED = {"as_recorded": True}
+"""Tells the models that what they refuse is handled here."""
+
 
 def _lenient(model: type[Model], record: Mapping[str, Any], defaults: Json) -> Model:
     """Validate *record*, with what *model* does not accept moved to ``metadata["as_recorded"]``."""
     fields = defaults | {name: value for name, value in record.items() if value is not None}
     try:
-        return model.model_validate(fields)
+        return model.model_validate(fields, context=_AS_RECORDED)
     except ValidationError as refusal:
         refused: Json = {}
         for error in refusal.errors(include_url=False, include_context=False, include_input=False):
@@ -129,7 +132,7 @@ def _lenient(model: type[Model], record: Mapping[str, Any], defaults: Json) -> M
             spellings = fields.keys() & {field, *_ALIASES.get(field, ())}
             refused |= {spelling: fields.pop(spelling) for spelling in spellings}
     kept = fields.get("metadata", {})
-    return model.model_validate({**defaults, **fields, "metadata": {**kept, "as_recorded": refused}})
+    return model.model_validate({**defaults, **fields, "metadata": {**kept, "as_recorded": refused}}, context=_AS_RECORDED)
 
 
 _ALIASES = {

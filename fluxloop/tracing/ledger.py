@@ -11,19 +11,20 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..client import FluxLoopClient, default
 from ..enums import ObservationType, Status
 from .calls import Spec, UnsampledCall
+from .interruptions import was_raised_from_outside
+from .node import Node
 from .observation import OpenObservation, label_known, record_event
-from .outcomes import error_details, message_of, status_of
+from .outcomes import status_of
 from .propagation import Locator, _current, _locators, current, innermost
 from .recorder import NOTHING
-from .stream_items import StreamItems
-from .tool_matching import ToolMatcher
 from .trace import OpenTrace, name_session
 
 if TYPE_CHECKING:
     from ..encoding.encoder import Reader
+    from .tool_matching import ToolMatcher
+    from .tracer import Tracer
 
 
 class Entry:
@@ -34,7 +35,7 @@ class Entry:
     def __init__(self, key: Hashable, parent: Entry | None, is_folded: bool, about: Any):
         self.key = key
         self.parent = parent
-        self.observation: OpenObservation | None = None
+        self.observation: Any = None
         """Its own, or the nearest recorded one above where it is folded; None where nothing is recorded."""
         self.is_folded = is_folded
         self.is_recorded = False
@@ -56,12 +57,12 @@ class Ledger:
     at once: each step here is one operation on a dict, hence no lock.
 
     Args:
-        client: Whose observations they are.
+        tracer: The set-up to record for.
         locate: The adapter's own locator, if it has one: told what a run is part of, the ledger asks only the others'.
     """
 
-    def __init__(self, client: FluxLoopClient = default, locate: Locator | None = None) -> None:
-        self.client = client
+    def __init__(self, tracer: Tracer, locate: Locator | None = None) -> None:
+        self.tracer = tracer
         self._locate = locate
         self._own_locators = 0 if locate is None else 1
         self.entries: dict[Hashable, Entry] = {}
@@ -157,17 +158,19 @@ class Ledger:
                 observation.set_fields(**fields)
             return observation
         except Exception as exc:
-            self.client.record_failure("beginning it", exc)
+            if was_raised_from_outside(exc):
+                raise
+            self.tracer.record_failure("beginning it", exc)
             return None
 
     def _outermost(
         self,
         above: Entry | None,
-        here: OpenObservation | None,
+        here: Node | None,
         kind: ObservationType,
         name: str,
         options: Mapping[str, Any],
-    ) -> tuple[OpenObservation | None, OpenTrace | None]:
+    ) -> tuple[Node | None, OpenTrace | None]:
         """Return parent and trace of a run with no recorded run around it; no trace where nothing is recorded."""
         if here is not None and not (above is None and here.trace.is_closed):
             if above is None:
@@ -175,20 +178,20 @@ class Ledger:
             return here, here.trace
         if above is not None and not above.is_folded:
             return None, None
-        trace = self.client.open_trace(name, outer=here, **options)
+        trace = self.tracer.open_trace(name, outer=here, **options)
         if trace is not None and not trace.is_recording:
-            return UnsampledCall(trace, Spec(self.client, kind, name)), trace
+            return UnsampledCall(trace, Spec(self.tracer, kind, name)), trace
         return None, trace
 
-    def _here(self) -> OpenObservation | None:
-        return current() if self.client.is_default else self.client.own_innermost(current())
+    def _here(self) -> Node | None:
+        return self.tracer.current_node()
 
-    def _inside(self, step: OpenObservation | None) -> OpenObservation | None:
+    def _inside(self, step: Node | None) -> Node | None:
         """Return what user code or another framework that runs inside *step* has made current, or else *step*."""
         if step is None:
             return None
         inner = innermost(current(but=self._locate), step)
-        return inner if self.client.is_default else self.client.own_innermost(inner)
+        return inner if self.tracer.is_default else self.tracer.own_innermost(inner)
 
     def fold(self, entry: Entry) -> None:
         """Take back the observation of a run that has only just begun, as if that had been folded."""
@@ -231,10 +234,12 @@ class Ledger:
         recorder = observation.trace.recorder
         try:
             if entry.stream_items is None:
-                entry.stream_items = StreamItems(observation)
+                entry.stream_items = recorder.stream_items(observation)
             if recorder.captures_output:
                 entry.stream_items.on_item(item, recorder.tick() - observation.started)
         except Exception as exc:
+            if was_raised_from_outside(exc):
+                raise
             recorder.record_failure("noting an item", exc)
 
     def finish(
@@ -290,11 +295,13 @@ class Ledger:
                 observation.set_fields(**fields)
             if not recorder.captures_output:
                 output = NOTHING
-            if error is None:
-                observation.end(status or Status.SUCCESS, output)
+            if isinstance(error, BaseException):
+                observation.fail(error, output, status)
             else:
-                _fail(observation, output, error, status)
+                observation.end(status or (Status.SUCCESS if error is None else Status.ERROR), output, error)
         except Exception as exc:
+            if was_raised_from_outside(exc):
+                raise
             recorder.record_failure("ending it", exc)
 
     def on_forced_end(self, entry: Entry) -> None:
@@ -315,13 +322,3 @@ def _streamed(stream_items: Any, observation: OpenObservation, output: object, i
     if stream_items.offsets_ms and observation.label.startswith('"type":"GENERATION"'):
         observation.set_fields(time_to_first_token_ms=stream_items.offsets_ms[0])
     return streamed if output is NOTHING else output
-
-
-def _fail(observation: OpenObservation, output: object, error: BaseException | str, status: Status | None) -> None:
-    if isinstance(error, BaseException):
-        ending = status or status_of(error)
-        if ending is Status.ERROR:
-            observation.add_metadata(**error_details(error))
-        observation.end(ending, output, message_of(error) if ending is Status.ERROR else None)
-    else:
-        observation.end(status or Status.ERROR, output, error)

@@ -1,8 +1,8 @@
 """
-Observations between their beginning and their end.
+Observations between their start and their end.
 
-The first half of a record is encoded when an observation begins - that is the snapshot of its input, and what
-the in-flight journal keeps - the second half when it ends. Nothing here raises into the program.
+The first half of a record is encoded when an observation begins - the snapshot of its input, and what the in-flight
+journal keeps - the second half when it ends. Nothing here raises into the program.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from ..encoding import ids
 from ..encoding.record_text import label_of, members, ms_text, utc_text
 from ..enums import ObservationLevel, ObservationType, Status
 from ..report import log
-from .outcomes import error_details, message_of, status_of
+from .interruptions import was_raised_from_outside
+from .node import Node
+from .outcomes import outcome_of
 from .recorder import NOTHING, Recorder
 
 if TYPE_CHECKING:
@@ -24,57 +26,52 @@ if TYPE_CHECKING:
     from .trace import OpenTrace
 
 
-def ending_of(status: Status, level: str) -> str:
-    """Return the members that say how an observation ended."""
+def _ending(status: Status, level: str) -> str:
     return f',"status":"{status.value}","level":"{level}"'
 
 
-_ENDINGS = {status.value: ending_of(status, "ERROR" if status is Status.ERROR else "INFO") for status in Status}
-"""The members that say how an observation ended, by the status."""
-
+_ENDINGS = {status.value: _ending(status, "ERROR" if status is Status.ERROR else "INFO") for status in Status}
+"""The members ``status`` and ``level`` of a record, by the status."""
 
 WITHHELD = "[withheld]"
-"""Stands where an error's text was not to be kept."""
+"""Replaces the text of an error that must not be recorded."""
 
 SUPPRESSED = object()
-"""Stands in a verdict for an output that is not to be captured, not from the framework either."""
+"""The output in a claimed result that must not be recorded, not from the framework's event either."""
+
+ClaimedResult = tuple[Status, object, str | None]
+"""Status, output and error of a call, as the instrumented function itself saw them."""
+
+label_known = lru_cache(maxsize=1_000)(label_of)
+"""`label_of`, for names that a program has few of."""
 
 
-class OpenObservation:
-    """One observation between its beginning and its end."""
+class OpenObservation(Node):
+    """One observation between its start and its end."""
 
     __slots__ = (
-        "__weakref__",
         "claimed_result",
-        "closed",
         "deferred_input",
         "fields",
-        "fork_count",
-        "has_counted_inside",
         "head",
-        "id",
         "input",
         "label",
         "level",
         "metadata",
         "number",
-        "owner",
-        "parent",
-        "previous",
         "read",
         "redacted",
         "slot",
         "start_ns",
         "started",
         "tool_matcher",
-        "trace",
         "truncated",
     )
 
     def __init__(
         self,
         trace: OpenTrace,
-        parent: OpenObservation | None,
+        parent: Node | None,
         label: str,
         given: object = NOTHING,
         *,
@@ -87,94 +84,81 @@ class OpenObservation:
 
         Args:
             trace: The trace it belongs to.
-            parent: Under which it nests; None for the root.
+            parent: The node it nests under; None for the root.
             label: Its type and name as JSON members, see `label_of`.
             given: The value to capture as its input.
-            read: Reads what is given and what comes of it, see `Encoder.encode`.
+            read: Reads input and output, see `Encoder.encode`.
             own_id: Its id, where it has one already, as the inside of a JSON string.
             start_ns: When it began, where that was not just now; nanoseconds since 1970.
         """
         recorder = trace.recorder
-        self._init_node(trace, parent, own_id or recorder.new_id(), read)
-        self.number = next(trace.numbers)
-        if start_ns is None:
-            start_ns = recorder.now() if parent is not None else trace.start_ns
-        self.start_ns = start_ns
-        self.head = self._head(label)
-        self.input = b',"input":' + recorder.encode(given, self, read) if given is not NOTHING else b""
-        if parent is None:
-            trace.root = self
-        if recorder.journal is not None:
-            head = self.head if parent is not None else self.head + trace.journal_members()
-            self.slot = recorder.journal.put(head, self.input)
-        self.started = recorder.tick()
-
-    def _init_node(
-        self, trace: OpenTrace, parent: OpenObservation | None, own_id: str, read: Reader | None = None
-    ) -> None:
-        """Take a place in the tree; nothing has begun, and nothing is said about it yet."""
-        self.trace = trace
-        self.parent = parent
-        self.id = own_id
-        self.fork_count = ids.fork_count
-        self.read = read
-        self.closed = False
+        Node.__init__(self, trace, parent, own_id or recorder.new_id())
         self.slot = -1
-        self.redacted = 0
-        self.truncated = 0
+        self.read = read
+        self.redacted = self.truncated = 0
         self.level: str | None = None
         self.metadata: dict[str, Any] | None = None
         self.fields: dict[str, Any] | None = None
-        self.has_counted_inside = False
-        # Who entered it as a scope or pushed it, and what was current before; see `fluxloop.context`.
-        self.owner: tuple[int, object] | None = None
-        self.previous: OpenObservation | None = None
-        # A claimable one stands for a framework's tool event, and waits for the instrumented function inside
-        # the same call to take it over: one call, one observation.
+        # On a framework's tool event: what recognises the function of the same call, and that function's result.
         self.tool_matcher: ToolMatcher | None = None
-        self.claimed_result: tuple[Status, object, str | None] | None = None
-        # An input that came to be known only at the end; until then it is not encoded.
+        self.claimed_result: ClaimedResult | None = None
         self.deferred_input: object = NOTHING
+        """An input that became known only at the end; it is encoded with the output."""
+        self.number = next(trace.numbers)
+        self.input = b',"input":' + recorder.encode(given, self, read) if given is not NOTHING else b""
+        # The start is read after the input was encoded: what recording costs is not the observation's.
+        if parent is None:
+            trace.begin(self)
+            self.started = trace.start_tick
+        else:
+            self.started = recorder.tick()
+        self.start_ns = trace.start_ns + self.started - trace.start_tick if start_ns is None else start_ns
+        self.head = self._head(label)
+        if recorder.journal is not None:
+            head = self.head if parent is not None else self.head + trace.journal_members()
+            self.slot = recorder.journal.put(head, self.input)
 
     def _head(self, label: str) -> bytes:
         self.label = label
         parent = self.parent
-        above = "null" if parent is None else f'"{parent.id}"'
+        parent_id = "null" if parent is None else f'"{parent.id}"'
         return (
-            f'{{"id":"{self.id}","trace_id":{self.trace.quoted_id},"parent_id":{above},{label},'
+            f'{{"id":"{self.id}","trace_id":{self.trace.quoted_id},"parent_id":{parent_id},{label},'
             f'"seq":{self.number},"start_time":"{utc_text(self.start_ns)}"'
         ).encode()
 
     def set_fields(self, **fields: Any) -> None:
-        """Set top-level fields of the record, such as ``model`` and ``usage``; None leaves one as it is."""
+        """Set top-level fields of the record, such as ``model`` and ``usage``; None leaves a field as it is."""
         known = {name: value for name, value in fields.items() if value is not None}
         if known:
             self.fields = {**(self.fields or {}), **known}
 
+    def add_metadata(self, **metadata: Any) -> None:
+        """Add to the record's metadata."""
+        self.metadata = {**(self.metadata or {}), **metadata}
+
     def take_over(self, label: str | None, given: object) -> None:
-        """Let the instrumented function inside say what this is; see `fluxloop.tracing.tool_matching`."""
+        """Let the instrumented function of the same call decide label and input, see `tool_matching`."""
         self.tool_matcher = None
         if given is not NOTHING:
             self.set_input(given)
         self.head = self._head(label or self.label)
 
     def set_input(self, given: object) -> None:
-        """Capture *given* as the input, where it became known only after the beginning."""
+        """Capture *given* as the input, where it became known only after the start."""
         self.input = b',"input":' + self.trace.recorder.encode(given, self, self.read)
 
     def drop_input(self) -> None:
-        """Let what it was given be told nowhere, in the journal neither."""
+        """Record no input, in the journal neither."""
         self.input = b""
         journal = self.trace.recorder.journal
         if journal is not None and self.slot >= 0:
-            told, self.slot = (
-                self.slot,
-                journal.put(self.head + (self.trace.journal_members() if self.parent is None else b"")),
-            )
-            journal.free(told)
+            with_input = self.slot
+            self.slot = journal.put(self.head + (self.trace.journal_members() if self.parent is None else b""))
+            journal.free(with_input)
 
     def drop_captured(self) -> None:
-        """Forget what was captured: input, output, error text and traceback; how it ended stays known."""
+        """Record no input, output, error text or traceback; the status stays."""
         self.drop_input()
         if self.claimed_result is not None:
             status, _, error = self.claimed_result
@@ -183,32 +167,33 @@ class OpenObservation:
             self.metadata.pop("traceback", None)
 
     def backdate(self, started: int) -> None:
-        """Let it have begun at *started*, by the recorder's `tick`, which was before it was made."""
+        """Set the start to *started*, an earlier reading of the recorder's `tick`."""
         self.start_ns -= self.started - started
         self.started = started
         self.head = self._head(self.label)
 
-    def add_metadata(self, **metadata: Any) -> None:
-        """Add to the record's metadata."""
-        self.metadata = {**(self.metadata or {}), **metadata}
+    def fail(self, exc: BaseException, output: object = NOTHING, status: Status | None = None) -> None:
+        """
+        End it with the outcome of *exc*.
 
-    def fail(self, exc: BaseException, output: object = NOTHING) -> None:
-        """End it with the status of *exc* (see `outcomes.status_of`); *output* is the output so far."""
-        status = status_of(exc)
-        if status is Status.ERROR:
-            self.add_metadata(**error_details(exc))
-            self.end(status, output, message_of(exc))
-        else:
-            self.end(status, output)
+        Args:
+            exc: The exception.
+            output: The output so far.
+            status: The status, where the caller knows better than `outcomes.status_of`.
+        """
+        outcome = outcome_of(exc, status)
+        if outcome.details:
+            self.add_metadata(**outcome.details)
+        self.end(outcome.status, output, outcome.error)
 
     def discard(self) -> None:
-        """Let it never have begun: no record of it is written."""
+        """Close it without a record, as if it had never begun."""
         self.closed = True
         if self.slot >= 0 and self.trace.recorder.journal is not None:
             self.trace.recorder.journal.free(self.slot)
 
-    def record_event(self, output: object = NOTHING) -> None:
-        """End it where it began: a point in time."""
+    def end_at_start(self, output: object = NOTHING) -> None:
+        """End it as a point in time."""
         self.closed = True
         self._write(self.trace.recorder, self.start_ns, Status.SUCCESS, output, None)
 
@@ -216,59 +201,69 @@ class OpenObservation:
         """
         End the observation and write its record, and the trace's where it is the root.
 
-        Only the first call does anything. Never raises.
+        Only the first call does anything. Never raises, but for an exception that interrupts it from outside; the
+        record is written then as well.
         """
         recorder = self.trace.recorder
         ended = recorder.tick()
         if self.closed:
             return
         self.closed = True
-        if self.fork_count != ids.fork_count:  # begun by the parent of a fork, and the parent will end it
+        if self.forks != ids.fork_count:  # begun before a fork, in the parent process, which ends it
             return
         if self.claimed_result is not None:
-            status, output, error = _judged(self.claimed_result, status, output, error)
+            status, output, error = _merged(self.claimed_result, status, output, error)
+        end_ns = self.start_ns + ended - self.started
         try:
-            self._write(recorder, self.start_ns + ended - self.started, status, output, error)
-        except Exception as exc:
-            recorder.record_failure("ending it", exc)
-        self.metadata = None  # what is below may outlive it, and what it was told need not
+            self._write(recorder, end_ns, status, output, error)
+        except BaseException as exc:
+            if not was_raised_from_outside(exc):
+                recorder.record_failure("ending it", exc)
+            else:
+                if self.slot != WRITTEN:
+                    self._write(recorder, end_ns, status, output, error)
+                raise
+        self.metadata = None  # nodes below may outlive it, and its metadata need not
 
     def _write(self, recorder: Recorder, end_ns: int, status: Status, output: object, error: str | None) -> None:
-        """Write the line - and the trace's after it where this is the root - and free the slot."""
+        """Write the line - and the trace's after it where this is the root - and free the journal's slot."""
         trace = self.trace
         parts, result = self._parts(recorder, end_ns, status, output, error)
-        closing = trace.close(self, end_ns, status, result) if self.parent is None else None
+        closing = None
+        if self.parent is None:
+            closing = trace.close(self.input, end_ns, status, result, self)
         if self.redacted or self.truncated:
             parts.append(self._marks(recorder))
         parts.append(b"}\n")
         recorder.write_line(trace.day, b"".join(parts), closing)
-        if self.slot >= 0 and recorder.journal is not None:
-            recorder.journal.free(self.slot)
+        slot, self.slot = self.slot, WRITTEN
+        if slot >= 0 and recorder.journal is not None:
+            recorder.journal.free(slot)
         if recorder.debug:
             log.debug("captured {%s} %s in trace %s", self.label, status.value, trace.id)
 
     def _parts(
         self, recorder: Recorder, end_ns: int, status: Status, output: object, error: str | None
     ) -> tuple[list[bytes], bytes]:
-        """Return the pieces of the line but for its end, and of these what the trace shares: output and error."""
-        ending = _ENDINGS[status._value_] if self.level is None else ending_of(status, self.level)
+        """Return the pieces of the line but for its end, and the piece the trace's line shares: output and error."""
+        ending = _ENDINGS[status._value_] if self.level is None else _ending(status, self.level)
         span = f',"end_time":"{utc_text(end_ns)}","duration_ms":{ms_text(end_ns - self.start_ns)}{ending}'.encode()
         fields, metadata = self.fields, self.metadata
         if fields and "usage" in fields:
             self.trace.count_usage(self, fields["usage"])
-        deferred_input = self.deferred_input
+        late = self.deferred_input
         if error is None and output is not NOTHING and (metadata or fields) and self.parent is not None:
-            # Looking for what is to be masked is cheapest once; each value is measured by itself where they are large.
-            all_of_it = {"output": output} if deferred_input is NOTHING else {"input": deferred_input, "output": output}
+            # One search for secrets is cheapest; large values are measured one by one.
+            together = {"output": output} if late is NOTHING else {"input": late, "output": output}
             if fields:
-                all_of_it |= fields
+                together |= fields
             if metadata:
-                all_of_it["metadata"] = metadata
-            quick = recorder.quick(all_of_it)
+                together["metadata"] = metadata
+            quick = recorder.quick(together)
             if quick is not None:
-                return [self.head, self.input if deferred_input is NOTHING else b"", span, b",", quick[1:-1]], b""
-        if deferred_input is not NOTHING:
-            self.set_input(deferred_input)
+                return [self.head, self.input if late is NOTHING else b"", span, b",", quick[1:-1]], b""
+        if late is not NOTHING:
+            self.set_input(late)
         encode = recorder.encode
         result = b',"output":' + encode(output, self, self.read) if output is not NOTHING else b""
         if error is not None:
@@ -281,7 +276,7 @@ class OpenObservation:
         return parts, result
 
     def _marks(self, recorder: Recorder) -> bytes:
-        """Return the members that say how much was masked or cut, having counted it."""
+        """Return the members that count what was masked and truncated, and count it in the report."""
         marks = b""
         if self.redacted:
             recorder.counts.add("redacted", self.redacted)
@@ -292,16 +287,18 @@ class OpenObservation:
         return marks
 
 
-def _judged(
-    claimed_result: tuple[Status, object, str | None], status: Status, output: object, error: str | None
-) -> tuple[Status, object, str | None]:
-    """
-    Return the ending of a framework's observation that the instrumented function inside it claimed.
+WRITTEN = -2
+"""The slot of an observation whose record is written."""
 
-    The function saw the value and the exception themselves, where the framework may tell of a text made
-    of either; what went wrong after it returned, only the framework knows.
+
+def _merged(claimed: ClaimedResult, status: Status, output: object, error: str | None) -> ClaimedResult:
     """
-    inner_status, inner_output, inner_error = claimed_result
+    Return the ending of a framework's observation whose call was matched to an instrumented function.
+
+    The function saw the value and the exception themselves, where the framework may report a text made of either;
+    what failed after the function returned, only the framework reports.
+    """
+    inner_status, inner_output, inner_error = claimed
     result = inner_output if inner_output is not NOTHING else output
     if result is SUPPRESSED:
         result = NOTHING
@@ -310,12 +307,8 @@ def _judged(
     return inner_status, result, inner_error
 
 
-label_known = lru_cache(maxsize=1_000)(label_of)
-"""`label_of`, for names of which a program has few."""
-
-
 def record_event(
-    under: OpenObservation,
+    under: Node,
     name: str,
     *,
     input: object = NOTHING,
@@ -323,7 +316,7 @@ def record_event(
     metadata: Mapping[str, Any] | None = None,
     level: ObservationLevel | str = ObservationLevel.INFO,
 ) -> None:
-    """Record a point in time under *under*, as EVENT, where that is recorded; never raises."""
+    """Record a point in time as EVENT under *under*, where that is recorded; never raises."""
     recorder = under.trace.recorder
     if not under.trace.is_recording:
         return
@@ -333,6 +326,8 @@ def record_event(
         event.level = ObservationLevel(level).name
         if metadata:
             event.metadata = dict(metadata)
-        event.record_event(output if recorder.captures_output else NOTHING)
+        event.end_at_start(output if recorder.captures_output else NOTHING)
     except Exception as exc:
-        recorder.record_failure("noting an event", exc)
+        if was_raised_from_outside(exc):
+            raise
+        recorder.record_failure("recording an event", exc)

@@ -1,9 +1,9 @@
 """
-The current observation, carried by one context variable.
+The current node, carried by one context variable.
 
-The variable holds the current observation, which knows its trace; there is no shared stack, so tasks,
-threads and generators cannot disturb each other. No token of the variable is kept: the previous value is
-restored by assignment, which works from any context.
+The variable holds the current node, which has its trace; there is no shared stack, so tasks, threads and
+generators cannot disturb each other. No token of the variable is kept: the previous value is restored by
+assignment, which works from any context.
 """
 
 from __future__ import annotations
@@ -13,41 +13,48 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from ..encoding.ids import after_fork
+
 if TYPE_CHECKING:
-    from .observation import OpenObservation
+    from .node import Node
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_current: contextvars.ContextVar[OpenObservation | None] = contextvars.ContextVar("fluxloop", default=None)
-Locator = Callable[["OpenObservation | None"], "OpenObservation | None"]
-"""Given what is current by the context variable, says what really is, inside a framework's step."""
+
+_current: contextvars.ContextVar[Node | None] = contextvars.ContextVar("fluxloop", default=None)
+
+Locator = Callable[["Node | None"], "Node | None"]
+"""Takes the node of the context variable and returns the current one, inside a framework's step too."""
+
 _locators: list[Locator] = []
+
 needs_lookup: set[object] = set()
-"""Why to look further where the context variable is empty: locators, and clients that log what they ignore."""
+"""Why an empty context variable is not the whole answer: locators, and tracers that log what they ignore."""
 
 
 def add_locator(locate: Locator) -> None:
-    """Ask *locate* at each begin which observation is current; adapters of event-reporting frameworks use it."""
+    """Ask *locate* at each begin which node is current; for adapters of frameworks that report events."""
     if locate not in _locators:
         _locators.append(locate)
         needs_lookup.add(locate)
 
 
 def remove_locator(locate: Locator) -> None:
-    """Take *locate* back; harmless when it was not added."""
+    """Remove *locate*; harmless where it was not added."""
     if locate in _locators:
         _locators.remove(locate)
         needs_lookup.discard(locate)
 
 
-def current(but: Locator | None = None) -> OpenObservation | None:
+def current(but: Locator | None = None) -> Node | None:
     """
-    Return the observation under which something that begins here belongs, or None outside a trace.
+    Return the node under which an observation that begins here belongs, or None outside a trace.
 
-    The locator *but* is not asked: that of an adapter whose framework tells what its steps belong to.
+    Args:
+        but: A locator to leave out: that of an adapter whose framework reports the parent itself.
     """
     here = _current.get()
     if here is not None and here.closed:
@@ -58,35 +65,36 @@ def current(but: Locator | None = None) -> OpenObservation | None:
     return here
 
 
-def innermost(here: OpenObservation | None, there: OpenObservation | None) -> OpenObservation | None:
+def innermost(here: Node | None, step: Node | None) -> Node | None:
     """
-    Return which of two current observations is the inner one, for a locator.
+    Return the inner one of two current nodes, for a locator.
 
-    *here* is what the context variable says, *there* the framework's step that runs. Where *here* began
-    inside *there* it stays current; else the step does.
+    Args:
+        here: The node of the context variable.
+        step: The node of the framework's step that runs. *here* is the inner one where it began inside *step*.
     """
-    if there is None:
+    if step is None:
         return here
     above = here
     while above is not None:
-        if above is there or above.id == there.id:
+        if above is step or above.id == step.id:
             return here
         above = above.parent if above.parent is not None else above.trace.outer
-    return there
+    return step
 
 
-def set_current(observation: OpenObservation | None) -> None:
-    """Make *observation* the current one of this context."""
-    _current.set(observation)
+def set_current(node: Node | None) -> None:
+    """Make *node* the current one of this context."""
+    _current.set(node)
 
 
-def nearest_open(here: OpenObservation | None) -> OpenObservation | None:
+def nearest_open(here: Node | None) -> Node | None:
     """
-    What is current where the variable still names an observation that has ended.
+    Return the current node where the variable holds one that has ended.
 
-    A task started inside it inherited it rightly, and what the task does belongs there even now. A
-    scope that ended behind our back - in a generator that another task closed - was only left
-    behind, and must not catch what its consumer does next: that is told by who entered it.
+    A task that was started inside the node inherited it, and what the task does belongs there even now. A scope
+    that another task closed - in a generator, for example - is only a leftover, and must not become the parent of
+    what its consumer does next. The owner distinguishes the two.
     """
     while here is not None and here.closed:
         if here.owner is None or here.owner != strand_id():
@@ -96,20 +104,22 @@ def nearest_open(here: OpenObservation | None) -> OpenObservation | None:
 
 
 def strand_id() -> tuple[int, object]:
-    """Return what identifies the running code as one strand: its thread and, inside asyncio, its task."""
+    """Return what identifies the running strand of code: its thread and, inside asyncio, its task."""
     task = None
     asyncio = sys.modules.get("asyncio")
     if asyncio is not None:
-        with suppress(RuntimeError):  # no loop runs in this thread
+        try:
             task = asyncio.current_task()
+        except RuntimeError:  # no loop runs in this thread
+            task = None
     return threading.get_ident(), task
 
 
 @contextmanager
-def current_is(observation: OpenObservation | None) -> Iterator[None]:
-    """Make *observation* current for a block, and put back what was current before."""
+def current_is(node: Node | None) -> Iterator[None]:
+    """Make *node* current for a block, and restore the node that was current before."""
     before = _current.get()
-    _current.set(observation)
+    _current.set(node)
     try:
         yield
     finally:
@@ -118,9 +128,10 @@ def current_is(observation: OpenObservation | None) -> Iterator[None]:
 
 def copy_context(func: Callable[P, R]) -> Callable[P, R]:
     """
-    Return *func* bound to the context of this very moment, to be called from a thread of your own.
+    Return *func* bound to the current context, to be called from a thread of your own.
 
-    What it records nests under what is current now. It may be called many times, also at once.
+    What it records nests under the observation that is current now, also where *func* is a generator function or
+    returns a generator. It may be called many times, concurrently too.
     """
     taken = contextvars.copy_context()
 
@@ -132,9 +143,28 @@ def copy_context(func: Callable[P, R]) -> Callable[P, R]:
 
 
 class ContextThreadPoolExecutor(ThreadPoolExecutor):
-    """A `ThreadPoolExecutor` whose jobs see the trace, and every other context variable, of their submitter."""
+    """A `ThreadPoolExecutor` whose jobs run in a copy of their submitter's context, and so inside its trace."""
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """As `ThreadPoolExecutor.submit`; *fn* runs in a copy of the current context."""
         run: Callable[..., R] = contextvars.copy_context().run
         return super().submit(run, fn, *args, **kwargs)
+
+
+POOL_WORKERS = {("concurrent.futures.process", "_process_worker"), ("multiprocessing.pool", "worker")}
+"""Main functions of pools' worker processes. Such a process outlives the trace in which it happened to be forked."""
+
+
+def _forget_in_pool_worker() -> None:
+    """In a forked worker of a process pool: start outside any trace."""
+    frame = sys._getframe()
+    while frame is not None:
+        process = frame.f_locals.get("process_obj") if frame.f_code.co_name == "_launch" else None
+        target = getattr(process, "_target", None)
+        if (getattr(target, "__module__", None), getattr(target, "__name__", None)) in POOL_WORKERS:
+            _current.set(None)
+            return
+        frame = frame.f_back  # type: ignore[assignment]
+
+
+after_fork(_forget_in_pool_worker)

@@ -1,7 +1,7 @@
 """
-A set-up to record by: settings, an encoder, a storage, a clock; and the counts of what became of it.
+What a set-up records with: settings, an encoder, a storage, a clock; and the counts of what became of the records.
 
-What goes wrong while recording ends here: it is counted and said once, and never reaches the program.
+A failure of FluxLoop while recording ends here: it is counted and logged once, and never reaches the program.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Final
 from ..encoding import ids
 from ..report import Report, Tally, Troubles
 from ..storage import Record, Storage
+from .interruptions import was_raised_from_outside
 from .outcomes import message_of
 
 if TYPE_CHECKING:
     from ..encoding.encoder import Encoder
     from ..redaction import Redactor
-    from ..settings.layers import Settings
+    from ..settings.schema import Settings
     from ..storage.journal import Journal
 
 
 class _Nothing:
-    """Stands where no value was captured, since None is one."""
+    """Represents that no value was captured, since None is a value."""
 
     def __repr__(self) -> str:
         return "NOTHING"
@@ -34,7 +35,7 @@ NOTHING: Final = _Nothing()
 
 
 class Switch:
-    """Whether a set-up records at all; shared by all its recorders, so that off means off at once."""
+    """Whether a set-up records at all; shared by all its recorders, so that off takes effect at once."""
 
     __slots__ = ("on",)
 
@@ -48,30 +49,46 @@ class Counts:
     def __init__(self) -> None:
         self.troubles = Troubles()
         self.written = Tally()
-        self._lock = threading.RLock()  # what is collected in the middle may be recorded, and counted
         self._of = dict.fromkeys(("failed", "dropped", "truncated", "redacted", "sampled_out"), 0)
 
     def add(self, what: str, number: int = 1) -> None:
         """Count *number* more of *what*, a field of `Report`."""
-        with self._lock:
+        with _counting:
             self._of[what] += number
+
+    def failed(self, doing: str, exc: BaseException) -> None:
+        """Count an observation that was lost while *doing* something, and log the first loss of each cause."""
+        self.add("dropped")
+        self.troubles.say(
+            f"{doing} {type(exc).__name__}", f"an observation was lost while {doing}: {exc!r}", exc_info=True
+        )
 
     def report(self) -> Report:
         """Return the counts so far."""
-        with self._lock:
+        with _counting:
             return Report(written=self.written.value, **self._of, troubles=self.troubles.all())
 
 
+_counting = threading.RLock()
+"""Held while a count changes. Re-entrant: a finalizer that runs meanwhile may record, and count, something."""
+
+
+def _renew_lock() -> None:
+    global _counting
+    _counting = threading.RLock()  # in a forked child, another thread of the parent may have held it
+
+
+ids.after_fork(_renew_lock)
+
 _ON_TRACES = ("project_name", "environment", "service_name")
 """Settings that are written on every trace, into its metadata."""
-
 
 make_record = tuple.__new__
 """Makes a `Record` at a third of the price of calling the class, whose constructor is a Python function."""
 
 
 class Recorder:
-    """Turns what happens into records, by the settings it was made with; one trace keeps to one recorder."""
+    """Turns observations into records, by the settings it was made with; a trace keeps the recorder it began with."""
 
     def __init__(
         self,
@@ -99,13 +116,19 @@ class Recorder:
         self.captures_input, self.captures_output = settings.capture_input, settings.capture_output
         self.now, self.tick, self.new_id = now, tick, new_id
         self.journal: Journal | None = getattr(storage, "journal", None)
+        # Imported with the first recorder, not with the first stream: a forked child must not import while it records.
+        from .stream_items import StreamItems
+
+        self.stream_items = StreamItems
 
     def write_line(self, day: str, line: bytes, trace: Record | None = None) -> None:
-        """Hand an observation's line, and its trace's record, to the storage; what that refuses is counted and said."""
+        """Hand an observation's line, and its trace's record, to the storage; count what the storage refuses."""
         try:
             observation = make_record(Record, ("observation", day, line))
             self.storage.write((observation,) if trace is None else (observation, trace))
         except Exception as exc:
+            if was_raised_from_outside(exc):
+                raise
             self.counts.add("failed", 1 if trace is None else 2)
             self.counts.troubles.say(
                 f"storage {type(exc).__name__}", f"a record could not be stored: {message_of(exc)}"
@@ -115,9 +138,6 @@ class Recorder:
             if trace is not None:
                 self.count_written()
 
-    def record_failure(self, doing: str, exc: Exception) -> None:
-        """Note that we failed while *doing* something; the program goes on as if nothing had been recorded."""
-        self.counts.add("dropped")
-        self.counts.troubles.say(
-            f"{doing} {type(exc).__name__}", f"an observation was lost while {doing}: {exc!r}", exc_info=True
-        )
+    def record_failure(self, doing: str, exc: BaseException) -> None:
+        """Count an observation lost to a failure of FluxLoop's own; the program goes on."""
+        self.counts.failed(doing, exc)

@@ -1,61 +1,53 @@
 """
-Blocks that are recorded: `Scope`, which may open a trace, and `Observing`, manual instrumentation in one line.
+Blocks that are recorded: `BlockScope`, which may open a trace, and `ManualScope`, manual instrumentation in one line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..context import FluxLoopContext
-from .calls import Call, Spec, begin
+from ..enums import ObservationType
+from ..errors import DecorationError
+from .calls import Execution, Spec, begin
+from .manual import ManualNode, leave, push
+from .node import Node
 from .propagation import _current, needs_lookup, strand_id
 from .trace import OpenTrace
 
 if TYPE_CHECKING:
-    from ..client import FluxLoopClient
     from ..models import ObservationData
-    from .manual import ManualObservation
-
-F = TypeVar("F", bound=Callable[..., Any])
+    from .tracer import Tracer
 
 
-class Scope:
-    """One recorded block, or the decorator that makes each call of a function one; can be used again."""
+class BlockScope:
+    """
+    One recorded block, which may open a trace.
 
-    def __init__(self, spec: Spec, *, is_named: bool) -> None:
-        self._spec = spec
-        self._is_named = is_named
-        self._open: list[Call | None] = []
+    It can be entered many times, by several tasks and threads at once: each entry has its own observation.
+    """
 
-    def __call__(self, func: F) -> F:
-        """Return *func* with each call recorded as this scope."""
-        spec = self._spec
-        decorate = spec.client._decorate
-        decorated: F = decorate(
-            func,
-            name=spec.name if self._is_named else None,
-            kind=spec.type,
-            opens_trace=True,
-            metadata=spec.metadata,
-            trace=spec.trace,
-        )
-        return decorated
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self._entries: list[tuple[tuple[int, object], Execution | None]] = []
 
-    def __enter__(self) -> FluxLoopContext:
-        call = begin(self._spec, (), {})
-        self._open.append(call)
+    def enter(self) -> OpenTrace:
+        """Begin the block's observation, and return its trace; one that records nothing where tracing is off."""
+        call = begin(self.spec, (), {})
+        strand = strand_id()
+        self._entries.append((strand, call))
         if call is None:
-            return FluxLoopContext(OpenTrace.unrecorded(self._spec.client.recorder, self._spec.name))
+            return OpenTrace.unrecorded(self.spec.tracer.recorder, self.spec.name)
         if call.parent is not None:
-            call.trace.adopt(**self._spec.trace)
-        call.owner = strand_id()
+            call.trace.adopt(**self.spec.trace)
+        call.owner = strand
         call.enter()
-        return call.trace.context
+        return call.trace
 
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        call = self._open.pop()
+    def exit(self, exc: BaseException | None) -> None:
+        """End the block that this strand entered last, with the outcome of *exc*."""
+        call = self._last_entry()
         if call is None:
             return
         if exc is None:
@@ -64,17 +56,30 @@ class Scope:
         else:
             call.raised(exc)
 
-    async def __aenter__(self) -> FluxLoopContext:
-        return self.__enter__()
+    def _last_entry(self) -> Execution | None:
+        """
+        Remove and return the entry that an exit in the running code belongs to.
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, exc, tb)
+        It is the innermost one that this context has as current; else the last one of this thread and task, which
+        may have recorded nothing; else, in a generator that another task closes, the last one of all.
+        """
+        entries = self._entries
+        inside = {id(node) for node in _outwards(_current.get())}
+        strand = strand_id()
+        found = next((entry for entry in reversed(entries) if entry[1] is not None and id(entry[1]) in inside), None)
+        found = found or next((entry for entry in reversed(entries) if entry[0] == strand), None) or entries[-1]
+        entries.remove(found)
+        return found[1]
+
+
+def _outwards(node: Node | None) -> Iterator[Node]:
+    while node is not None:
+        yield node
+        node = node.previous
 
 
 class StandIn:
-    """Takes the place of an `ObservationData` where nothing is recorded: takes everything, keeps nothing."""
+    """Replaces an `ObservationData` where nothing is recorded: it accepts everything and keeps nothing."""
 
     __slots__ = ()
 
@@ -90,32 +95,39 @@ class StandIn:
 _STAND_IN: Any = StandIn()
 
 
-class Observing:
+class ManualScope:
     """A block recorded by hand; see `Instruments.observe`."""
 
-    __slots__ = ("_given", "_observation")
+    __slots__ = ("_arguments", "_observation")
 
-    def __init__(self, client: FluxLoopClient, *given: Any) -> None:
-        self._given = (client, *given)
-        self._observation: ManualObservation | None = None
+    def __init__(
+        self, tracer: Tracer, name: str, type: ObservationType | str, input: Any, metadata: Mapping[str, Any] | None
+    ) -> None:
+        self._arguments = (tracer, name, type, input, metadata)
+        self._observation: ManualNode | None = None
+
+    def __call__(self, func: object) -> NoReturn:
+        """Refuse to decorate a function."""
+        raise DecorationError(
+            "observe records a block: with fluxloop.observe(name) as obs. To record each call of a function, use "
+            "@fluxloop.trace(name, observation_type=...) or @fluxloop.tool"
+        )
 
     def __enter__(self) -> ObservationData:
-        client, name, kind, value, metadata = self._given
-        here = client.recording_here()
+        tracer, name, kind, value, metadata = self._arguments
+        here = tracer.recording_here()
         if here is None:
             stand_in: ObservationData = _STAND_IN
             return stand_in
-        from ..models import ObservationData
-        from .manual import push
+        from ..models import ObservationData  # with pydantic, which few programs need while they run
 
-        data = ObservationData(type=kind, name=name, input=value, metadata=dict(metadata or {}))
+        given: Any = {"type": kind, "name": name, "input": value, "metadata": {} if metadata is None else metadata}
+        data = ObservationData(**given)
         self._observation = push(here.trace, data)
         return data
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         if self._observation is not None:
-            from .manual import leave
-
             leave(self._observation, exc)
 
     async def __aenter__(self) -> ObservationData:
@@ -127,7 +139,7 @@ class Observing:
         self.__exit__(kind, exc, tb)
 
 
-class Outside(Observing):
+class UntracedScope(ManualScope):
     """A block outside a trace: one for all, as it keeps nothing."""
 
     __slots__ = ()
@@ -143,9 +155,9 @@ class Outside(Observing):
         """Nothing was begun."""
 
 
-OUTSIDE = Outside()
+UNTRACED = UntracedScope()
 
 
 def is_outside() -> bool:
-    """Whether no trace is open here, for certain: no adapter could know of one, and nobody wants to hear about it."""
+    """Whether no trace is open here, for certain: no adapter could have one, and nothing is to be logged."""
     return _current.get() is None and not needs_lookup

@@ -1,53 +1,72 @@
 """
-Streams: what one said, and handing one on without touching it.
+Streams and futures: results that go on after the function returned them.
 
-`drive_generator` and `drive_async_generator` run a generator for its consumer: same items, same sends, throws
-and closes. `wrap_stream` wraps a stream that a function returned, so that its observation ends when the stream does.
+`drive_generator` and `drive_async_generator` run a generator for its consumer: same items, same sends, throws and
+closes. `follow` attaches an observation to a stream, coroutine or future that a function returned, so that it ends
+when that does. Streams of SDKs and futures stay the objects they are.
 """
 
 from __future__ import annotations
 
-import io
+import concurrent.futures
+import sys
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from functools import partial
-from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Protocol
 
 PLAIN = frozenset({str, int, float, bool, type(None), dict, list, tuple, bytes, set, frozenset})
-"""Types that are no streams; what nearly every function returns."""
+"""Types that nearly every function returns, and that nothing follows."""
 
 
-class Streaming(Protocol):
-    """What carries a stream's observation through its life; each method is harmless and never raises."""
+class Followed(Protocol):
+    """What carries a stream's observation through its life; the methods never raise."""
 
     def resume(self) -> None:
         """Make the observation current: the stream's own code runs now."""
 
     def pause(self) -> None:
-        """Put back what is current for the consumer."""
+        """Restore what is current for the consumer."""
 
     def on_item(self, item: Any) -> Any:
-        """Note *item* and return it."""
+        """Record *item* and return it."""
 
     def exhausted(self, value: Any, closed: bool = False) -> Any:
         """End it, as the stream returned *value* (after having been *closed*, perhaps), and return that."""
 
     def failed(self, exc: BaseException) -> None:
-        """End it, as *exc* left the stream."""
+        """End it with the outcome of *exc*: nothing more is read from the stream."""
+
+    def raised(self, exc: BaseException) -> None:
+        """As `failed`, after restoring what is current for the consumer: *exc* left the stream's code."""
+
+    def succeeded(self, value: Any) -> None:
+        """End it with the result *value*."""
+
+    def dropped(self) -> None:
+        """End it: nothing references the stream any more."""
 
 
-Opened = tuple["Streaming", Any]
-"""What a stream needs to be run: who is told about it, and the generator itself."""
+Opened = tuple["Followed", Any]
+"""What it takes to run a stream: its observation, and the generator itself."""
 
 
-def drive_generator(open_: Callable[..., Opened]) -> Callable[..., Generator[Any, Any, Any]]:
-    """Return a generator function that runs the generator `open_(*args, **kwargs)` gives, for its consumer."""
+def drive_generator(call: Followed | None, start: Callable[[], Opened] | None = None, body: Any = None) -> Any:
+    """
+    Yield what a generator yields, for its consumer.
 
-    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        call, body = open_(*args, **kwargs)
-        resume: Callable[[], Any] = partial(body.send, None)
-        closed = False
+    Args:
+        call: Its observation, where that has begun.
+        start: Begins the observation and the generator, when the first item is asked for.
+        body: The generator, where there is one already.
+    """
+    if start is not None:
+        call, body = start()
+    assert call is not None
+    resume: Any = partial(body.send, None)
+    closed = False
+    try:
         while True:
             call.resume()
             try:
@@ -55,14 +74,10 @@ def drive_generator(open_: Callable[..., Opened]) -> Callable[..., Generator[Any
             except StopIteration as stop:
                 call.pause()
                 return call.exhausted(stop.value, closed)
-            except BaseException as exc:
-                del resume  # it may hold exc, whose traceback holds this frame
-                call.pause()
-                call.failed(exc)
-                raise
             call.pause()
+            item = call.on_item(item)
             try:
-                sent = yield call.on_item(item)
+                sent = yield item
             except BaseException as exc:
                 # A close is thrown in like anything else: should the body answer it with one more item,
                 # yielding that makes the interpreter complain just as it would have about the body.
@@ -71,17 +86,22 @@ def drive_generator(open_: Callable[..., Opened]) -> Callable[..., Generator[Any
             else:
                 closed = False
                 resume = partial(body.send, sent)
+    except BaseException as exc:
+        resume = None  # it may hold exc, whose traceback holds this frame
+        call.raised(exc)
+        raise
 
-    return wrapper
 
-
-def drive_async_generator(open_: Callable[..., Opened]) -> Callable[..., AsyncGenerator[Any, Any]]:
+async def drive_async_generator(
+    call: Followed | None, start: Callable[[], Opened] | None = None, body: Any = None
+) -> AsyncGenerator[Any, Any]:
     """As `drive_generator`, for async generators."""
-
-    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        call, body = open_(*args, **kwargs)
-        resume: Callable[[], Any] = partial(body.asend, None)
-        closed = False
+    if start is not None:
+        call, body = start()
+    assert call is not None
+    resume: Any = partial(body.asend, None)
+    closed = False
+    try:
         while True:
             call.resume()
             try:
@@ -90,212 +110,243 @@ def drive_async_generator(open_: Callable[..., Opened]) -> Callable[..., AsyncGe
                 call.pause()
                 call.exhausted(None, closed)
                 return
-            except BaseException as exc:
-                del resume
-                call.pause()
-                call.failed(exc)
-                raise
             call.pause()
             if item is None and body.ag_frame is None:
-                # Somebody else has closed it, as a loop does that shuts down; a throw into it returns None then.
+                # The event loop has closed it while shutting down; a throw into it returns None then.
                 call.exhausted(None, closed)
                 return
+            item = call.on_item(item)
             try:
-                sent = yield call.on_item(item)
+                sent = yield item
             except BaseException as exc:
                 closed = isinstance(exc, GeneratorExit)
                 resume = partial(body.athrow, exc)
             else:
                 closed = False
                 resume = partial(body.asend, sent)
+    except BaseException as exc:
+        resume = None
+        call.raised(exc)
+        raise
 
-    return wrapper
 
-
-async def _await(call: Streaming, body: Coroutine[Any, Any, Any]) -> Any:
-    """Await what a plain function returned, telling *call* how it went."""
-    call.resume()
+async def _await(call: Followed, body: Coroutine[Any, Any, Any]) -> Any:
+    """Await the coroutine that a plain function returned, and end *call* with its result."""
     try:
+        call.resume()
         value = await body
-    except BaseException as exc:
         call.pause()
-        call.failed(exc)
+        return call.exhausted(value)
+    except BaseException as exc:
+        call.raised(exc)
         raise
-    call.pause()
-    return call.exhausted(value)
 
 
-def is_stream(value: object) -> bool:
+def is_followed(value: object) -> bool:
     """
-    Whether *value* is something that goes on after the function returned it.
+    Whether *value* goes on after the function returned it, and is known well enough to be followed.
 
-    Generators, async generators, coroutines, and iterators of either kind; not files and database
-    cursors, which are iterators by accident and used for much else.
+    Generators, async generators, coroutines, futures, and the stream classes of SDKs (`STREAM_CLASSES`). Other
+    iterators - files, cursors, mocks, proxies - are left as they are: they have uses that following would break.
     """
-    kind = type(value)
-    if kind in PLAIN:
-        return False
-    if isinstance(value, GeneratorType | AsyncGeneratorType | CoroutineType):
-        return True
-    if not (hasattr(kind, "__next__") or hasattr(kind, "__anext__")):
-        return False
-    return not (isinstance(value, io.IOBase) or hasattr(kind, "fetchone") or hasattr(kind, "read"))
+    return isinstance(value, _OWN_KINDS) or _is_asyncio_future(value) or _sdk_kind(value) is not None
 
 
-def wrap_stream(call: Streaming, stream: Any, dropped: Callable[[], None]) -> Any:
+_OWN_KINDS = (GeneratorType, AsyncGeneratorType, CoroutineType, concurrent.futures.Future)
+
+
+def follow(call: Followed, value: Any) -> Any:
     """
-    Return a stand-in for *stream* that tells *call* what happens, and *dropped* when nobody wants it any more.
+    Let *call* end as *value* ends, and return what takes its place: *value* itself wherever that is possible.
 
-    A generator is answered with a generator, and so on; any other iterator with a transparent proxy.
+    A generator is replaced by a generator and a coroutine by a coroutine, since neither can be observed from outside.
     """
-    standin: Any
-    if isinstance(stream, GeneratorType):
-        standin = drive_generator(lambda: (call, stream))()
-    elif isinstance(stream, AsyncGeneratorType):
-        standin = drive_async_generator(lambda: (call, stream))()
-    elif isinstance(stream, CoroutineType):
-        standin = _await(call, stream)
+    result = value
+    if isinstance(value, GeneratorType):
+        result = drive_generator(call, body=value)
+    elif isinstance(value, AsyncGeneratorType):
+        result = drive_async_generator(call, body=value)
+    elif isinstance(value, CoroutineType):
+        result = _await(call, value)
+    elif isinstance(value, concurrent.futures.Future) or _is_asyncio_future(value):
+        _follow_future(call, value)
+    elif not _attach(call, value, is_manager=_sdk_kind(value) == "manager"):
+        call.succeeded(value)
+        return value
+    if result is not value:
+        result.__name__, result.__qualname__ = value.__name__, value.__qualname__
+    # A stream that is never started runs none of this code, not even when it is collected.
+    weakref.finalize(result, call.dropped).atexit = False
+    return result
+
+
+def _is_asyncio_future(value: object) -> bool:
+    return "asyncio" in sys.modules and getattr(type(value), "_asyncio_future_blocking", None) is not None
+
+
+def _follow_future(call: Followed, future: Any) -> None:
+    if future.done():
+        _end_with_future(call, future)
     else:
-        standin = _proxy_class(type(stream))(call, stream)
-    if not isinstance(standin, _Proxy):
-        standin.__name__, standin.__qualname__ = stream.__name__, stream.__qualname__
-    # One that is never started runs none of our code, not even when it is collected.
-    weakref.finalize(standin, dropped).atexit = False
-    return standin
+        future.add_done_callback(partial(_end_with_future, call))
 
 
-class _Proxy:
-    """Behaves as the iterator it holds, `isinstance` included."""
-
-    __slots__ = ("__weakref__", "_fluxloop_call", "_fluxloop_stream")
-
-    def __init__(self, call: Streaming, stream: Any) -> None:
-        object.__setattr__(self, "_fluxloop_call", call)
-        object.__setattr__(self, "_fluxloop_stream", stream)
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:
-        return type(self._fluxloop_stream)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._fluxloop_stream, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._fluxloop_stream, name, value)
-
-    def __delattr__(self, name: str) -> None:
-        delattr(self._fluxloop_stream, name)
-
-    def __repr__(self) -> str:
-        return repr(self._fluxloop_stream)
-
-    def __dir__(self) -> list[str]:
-        return dir(self._fluxloop_stream)
-
-
-def _iter(self: _Proxy) -> _Proxy:
-    return self
-
-
-def _next(self: _Proxy) -> Any:
-    call = self._fluxloop_call
-    call.resume()
-    try:
-        item = next(self._fluxloop_stream)
-    except StopIteration as stop:
-        call.pause()
-        call.exhausted(stop.value)
-        raise
-    except BaseException as exc:
-        call.pause()
+def _end_with_future(call: Followed, future: Any) -> None:
+    # asyncio logs a failure that nobody retrieved, and `exception()` would count as retrieving it.
+    exc = getattr(future, "_exception", None)
+    if exc is not None:
         call.failed(exc)
-        raise
-    call.pause()
-    return call.on_item(item)
-
-
-async def _anext(self: _Proxy) -> Any:
-    call = self._fluxloop_call
-    call.resume()
+        return
     try:
-        item = await self._fluxloop_stream.__anext__()
-    except StopAsyncIteration:
+        call.succeeded(future.result())
+    except BaseException as failure:
+        call.failed(failure)
+
+
+STREAM_CLASSES: dict[str, str] = {}
+"""Classes whose instances are streams of a model's answer, by qualified name: ``stream`` or ``manager``."""
+
+_SDKS = ("anthropic", "groq", "openai", "together")
+STREAM_CLASSES |= {f"{sdk}._streaming.{name}": "stream" for sdk in _SDKS for name in ("Stream", "AsyncStream")}
+
+
+def register_stream_class(kind: type | str, *, is_manager: bool = False) -> None:
+    """
+    Let observations end with the streams of a class, where a recorded function returns such an object.
+
+    Args:
+        kind: The class, or its qualified name (``package.module.Class``); subclasses are included.
+        is_manager: Whether its instances are context managers that return the stream when they are entered.
+    """
+    name = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__name__}"
+    STREAM_CLASSES[name] = "manager" if is_manager else "stream"
+
+
+_name_of = type.__dict__["__name__"].__get__
+_mro_of = type.__dict__["__mro__"].__get__
+
+
+def _sdk_kind(value: object) -> str | None:
+    """Return ``stream`` or ``manager`` for an SDK's stream; read past whatever its metaclass defines."""
+    for kind in _mro_of(type(value)):
+        if kind is object:
+            return None
+        found = STREAM_CLASSES.get(f"{kind.__dict__.get('__module__')}.{_name_of(kind)}")
+        if found is not None:
+            return found
+    return None
+
+
+def _attach(call: Followed, stream: Any, *, is_manager: bool) -> bool:
+    """
+    Let *stream* report to *call*, by a subclass of its own class; it stays the object it is.
+
+    Returns:
+        Whether that was possible.
+    """
+    kind = type(stream)
+    try:
+        made = _classes.get(kind)
+        if made is None:
+            made = _classes[kind] = _manager_class(kind) if is_manager else _stream_class(kind)
+        stream.__class__ = made
+        stream._fluxloop_call = call
+    except TypeError:  # a class with slots, or one that cannot be subclassed
+        return False
+    return True
+
+
+_classes: weakref.WeakKeyDictionary[type, type] = weakref.WeakKeyDictionary()
+
+
+def _stream_class(kind: type) -> type:
+    """Return the subclass of *kind* whose instances report their items; it overrides only what *kind* has."""
+    base: Any = kind
+
+    def iter_(self: Any) -> Any:
+        return self
+
+    def next_(self: Any) -> Any:
+        call = self._fluxloop_call
+        call.resume()
+        try:
+            item = base.__next__(self)
+        except StopIteration:
+            call.pause()
+            call.exhausted(None)
+            raise
+        except BaseException as exc:
+            call.raised(exc)
+            raise
         call.pause()
-        call.exhausted(None)
-        raise
-    except BaseException as exc:
+        return call.on_item(item)
+
+    async def anext_(self: Any) -> Any:
+        call = self._fluxloop_call
+        call.resume()
+        try:
+            item = await base.__anext__(self)
+        except StopAsyncIteration:
+            call.pause()
+            call.exhausted(None)
+            raise
+        except BaseException as exc:
+            call.raised(exc)
+            raise
         call.pause()
-        call.failed(exc)
-        raise
-    call.pause()
-    return call.on_item(item)
+        return call.on_item(item)
+
+    def close(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return base.close(self, *args, **kwargs)
+        finally:
+            self._fluxloop_call.failed(GeneratorExit())
+
+    methods = {
+        "__iter__": iter_,
+        "__aiter__": iter_,
+        "__next__": next_,
+        "__anext__": anext_,
+        "close": close,
+    }
+    return _subclass(kind, methods | _exits(kind))
 
 
-def _enter(self: _Proxy) -> Any:
-    entered = self._fluxloop_stream.__enter__()
-    return self if entered is self._fluxloop_stream else entered
+def _manager_class(kind: type) -> type:
+    """Return the subclass of *kind* whose instances follow the stream they are entered for."""
+    base: Any = kind
+
+    def enter_(self: Any) -> Any:
+        stream = base.__enter__(self)
+        _attach(self._fluxloop_call, stream, is_manager=False)
+        return stream
+
+    async def aenter_(self: Any) -> Any:
+        stream = await base.__aenter__(self)
+        _attach(self._fluxloop_call, stream, is_manager=False)
+        return stream
+
+    return _subclass(kind, {"__enter__": enter_, "__aenter__": aenter_} | _exits(kind))
 
 
-def _exit(self: _Proxy, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> Any:
-    try:
-        return self._fluxloop_stream.__exit__(kind, exc, tb)
-    finally:
-        self._fluxloop_call.failed(exc or GeneratorExit())
+def _exits(kind: type) -> dict[str, Callable[..., Any]]:
+    base: Any = kind
+
+    def exit_(self: Any, *exc_info: Any) -> Any:
+        try:
+            return base.__exit__(self, *exc_info)
+        finally:
+            self._fluxloop_call.failed(exc_info[1] or GeneratorExit())
+
+    async def aexit_(self: Any, *exc_info: Any) -> Any:
+        try:
+            return await base.__aexit__(self, *exc_info)
+        finally:
+            self._fluxloop_call.failed(exc_info[1] or GeneratorExit())
+
+    return {"__exit__": exit_, "__aexit__": aexit_}
 
 
-async def _aenter(self: _Proxy) -> Any:
-    entered = await self._fluxloop_stream.__aenter__()
-    return self if entered is self._fluxloop_stream else entered
-
-
-async def _aexit(
-    self: _Proxy, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-) -> Any:
-    try:
-        return await self._fluxloop_stream.__aexit__(kind, exc, tb)
-    finally:
-        self._fluxloop_call.failed(exc or GeneratorExit())
-
-
-def _close(self: _Proxy, *args: Any, **kwargs: Any) -> Any:
-    try:
-        return self._fluxloop_stream.close(*args, **kwargs)
-    finally:
-        self._fluxloop_call.failed(GeneratorExit())
-
-
-_METHODS: dict[str, Callable[..., Any]] = {
-    "__iter__": _iter,
-    "__next__": _next,
-    "__aiter__": _iter,
-    "__anext__": _anext,
-    "__enter__": _enter,
-    "__exit__": _exit,
-    "__aenter__": _aenter,
-    "__aexit__": _aexit,
-    "close": _close,
-}
-"""What a proxy answers itself, wherever the type it stands for has it."""
-
-_HANDED_ON = ("__len__", "__length_hint__", "__bool__", "__eq__", "__hash__", "__getitem__", "__contains__", "__call__")
-"""Special methods that Python looks up on the class, so that attribute access does not reach them."""
-
-_proxies: weakref.WeakKeyDictionary[type, type[_Proxy]] = weakref.WeakKeyDictionary()
-
-
-def _proxy_class(kind: type) -> type[_Proxy]:
-    """Return the proxy class for iterators of *kind*: it has the special methods *kind* has, and no others."""
-    if kind not in _proxies:
-        methods: dict[str, Any] = {name: method for name, method in _METHODS.items() if hasattr(kind, name)}
-        methods.update({name: _handed_on(name) for name in _HANDED_ON if hasattr(kind, name)})
-        if methods.get("__hash__") is not None and kind.__hash__ is None:
-            methods["__hash__"] = None
-        _proxies[kind] = type(kind.__name__, (_Proxy,), {**methods, "__slots__": (), "__module__": kind.__module__})
-    return _proxies[kind]
-
-
-def _handed_on(name: str) -> Callable[..., Any]:
-    def method(self: _Proxy, *args: Any, **kwargs: Any) -> Any:
-        return getattr(self._fluxloop_stream, name)(*args, **kwargs)
-
-    return method
+def _subclass(kind: type, methods: dict[str, Callable[..., Any]]) -> type:
+    present = {name: method for name, method in methods.items() if hasattr(kind, name)}
+    return type(kind.__name__, (kind,), {**present, "__module__": kind.__module__, "__qualname__": kind.__qualname__})

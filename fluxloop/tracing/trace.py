@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from ..context import FluxLoopContext
 from ..encoding import ids
 from ..encoding.record_text import datetime_of, members, ms_text, quoted, utc_text
 from ..enums import SCHEMA_VERSION, Status
@@ -18,9 +17,9 @@ from .propagation import strand_id
 from .recorder import Recorder
 
 if TYPE_CHECKING:
-    from ..models import ObservationData, TraceData
-    from .manual import ManualObservation
-    from .observation import OpenObservation
+    from ..encoding.encoder import Marks
+    from ..models import TraceData
+    from .node import Node
 
 
 class OpenTrace:
@@ -37,7 +36,7 @@ class OpenTrace:
         tags: Iterable[str] = (),
         metadata: dict[str, Any] | None = None,
         is_sampled: bool = True,
-        outer: OpenObservation | None = None,
+        outer: Node | None = None,
     ) -> None:
         self.recorder = recorder
         self.id = str(trace_id) if trace_id is not None else recorder.new_id()
@@ -52,19 +51,28 @@ class OpenTrace:
         self.is_sampled = is_sampled
         self.is_closed = False
         self.outer = outer
-        self.root: OpenObservation | None = None
-        self.start_ns = recorder.now()
-        self.day = utc_text(self.start_ns)[:10].replace("-", "")
+        self.root: Node | None = None
+        self._read_clocks()
         self.numbers = count()
         self.usage: dict[str, int] = {}
-        self.lock = threading.RLock()  # what is collected in the middle may end an observation
-        self.by_hand: dict[str, ManualObservation] = {}
-        self.context = FluxLoopContext(self)
+        self.by_hand: dict[str, Node] = {}
+        """What was pushed and not popped yet, by id, in the order of pushing."""
 
     @classmethod
     def unrecorded(cls, recorder: Recorder, name: str) -> OpenTrace:
-        """Return a trace that takes everything and keeps nothing."""
+        """Return a trace that accepts everything and records nothing."""
         return cls(recorder, name, is_sampled=False)
+
+    def begin(self, root: Node) -> None:
+        """Begin the trace, as its *root* does."""
+        self.root = root
+        self._read_clocks()
+
+    def _read_clocks(self) -> None:
+        """Read the time of day once: all later times of the trace are offsets from it, so clock steps do not matter."""
+        recorder = self.recorder
+        self.start_ns, self.start_tick = recorder.now(), recorder.tick()
+        self.day = utc_text(self.start_ns)[:10].replace("-", "")
 
     @property
     def is_recording(self) -> bool:
@@ -84,57 +92,47 @@ class OpenTrace:
         trace_id: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        """Take over what a scope inside the trace says about it; its metadata is its own observation's."""
+        """Take session, user and tags from a scope inside the trace; the scope's metadata is its observation's."""
         if session_id is not None:
             self.session_id = str(session_id)
         if user_id is not None:
             self.user_id = user_id
         self.add_tags(tags)
 
-    def push(self, observation: ObservationData) -> None:
-        """Begin *observation*, built by hand, under what is current here."""
-        from .manual import push
-
-        push(self, observation)
-
-    def pop(self) -> ObservationData | None:
-        """End the observation pushed last from here."""
-        from .manual import pop
-
-        return pop(self)
-
-    def count_usage(self, observation: OpenObservation, usage: dict[str, int]) -> None:
-        """Add *usage* to the trace's, unless something inside *observation* was counted already."""
-        with self.lock:
-            if not observation.has_counted_inside:
+    def count_usage(self, node: Node, usage: dict[str, int]) -> None:
+        """Add *usage* to the trace's, unless the usage of a node below *node* was counted already."""
+        with _counting:
+            if not node.usage_counted:
                 for field, tokens in usage.items():
                     self.usage[field] = self.usage.get(field, 0) + tokens
-            above = observation.parent
-            while above is not None and not above.has_counted_inside:  # what is further up was told with it
-                above.has_counted_inside = True
+            above = node.parent
+            while above is not None and not above.usage_counted:  # what is further up was marked with it
+                above.usage_counted = True
                 above = above.parent
 
-    def close(self, root: OpenObservation, end_ns: int, status: Status, result: bytes) -> Record:
-        """Close what was left open by hand in this strand, and return the trace's own record."""
+    def close(self, root_input: bytes, end_ns: int, status: Status, result: bytes, marks: Marks) -> Record:
+        """
+        End what was left open by hand in this strand, and return the trace's own record.
+
+        Args:
+            root_input: The member ``input`` of the root's line.
+            end_ns: When the root ended.
+            status: How it ended.
+            result: The members ``output`` and ``error`` of the root's line.
+            marks: Counts what is masked and truncated in the trace's own fields.
+        """
         strand = strand_id() if self.by_hand else None
-        for forgotten in [o for o in self.by_hand.values() if o.owner == strand]:
+        for forgotten in [node for node in self.by_hand.values() if node.owner == strand]:
             forgotten.end(Status.ABANDONED)
         self.is_closed = True
-        summary = {
-            "name": self.name,
-            "session_id": self.session_id,
-            "user_id": self.user_id,
-            "metadata": self.metadata,
-            "tags": self.tags,
-            "usage": self.usage or None,
-        }
+        summary = {**self._known(), "usage": self.usage or None}
         line = b"".join(
             (
                 f'{{"trace_id":{self.quoted_id}'.encode(),
-                members(self.recorder.encode(summary, root)),
-                f',"start_time":"{utc_text(root.start_ns)}","end_time":"{utc_text(end_ns)}",'
-                f'"duration_ms":{ms_text(end_ns - root.start_ns)},"status":"{status.value}"'.encode(),
-                root.input,
+                members(self.recorder.encode(summary, marks)),
+                f',"start_time":"{utc_text(self.start_ns)}","end_time":"{utc_text(end_ns)}",'
+                f'"duration_ms":{ms_text(end_ns - self.start_ns)},"status":"{status.value}"'.encode(),
+                root_input,
                 result,
                 f',"schema":{SCHEMA_VERSION}}}\n'.encode(),
             )
@@ -142,10 +140,17 @@ class OpenTrace:
         return Record("trace", self.day, line)
 
     def journal_members(self) -> bytes:
-        """Return what the journal keeps of it, so that a crashed one is more than its observations."""
-        known = {"name": self.name, "session_id": self.session_id, "user_id": self.user_id}
-        note = {**known, "metadata": self.metadata, "tags": self.tags}
-        return b',"trace":' + self.recorder.encode(note, Unmarked())
+        """Return what the journal keeps of it, so that a crashed trace is more than its observations."""
+        return b',"trace":' + self.recorder.encode(self._known(), UncountedMarks())
+
+    def _known(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "session_id": self.session_id,
+            "user_id": self.user_id,
+            "metadata": self.metadata,
+            "tags": self.tags,
+        }
 
     def data(self) -> TraceData:
         """Return what is known so far, with the live metadata and tags."""
@@ -163,14 +168,26 @@ class OpenTrace:
         return data
 
 
-class Unmarked:
-    """Takes the marks of what is encoded a second time, and would be counted twice."""
+class UncountedMarks:
+    """Counts places masked and truncated that are counted elsewhere, or nowhere."""
 
     redacted = 0
     truncated = 0
 
 
 def name_session(trace: OpenTrace, session_id: str | None) -> None:
-    """Let *trace* belong to the framework's conversation *session_id*, unless the program named its session."""
+    """Set the framework's conversation *session_id* on *trace*, unless the program named its session."""
     if session_id is not None and trace.session_id == (trace.recorder.session_id or ids.session_id()):
         trace.adopt(session_id=session_id)
+
+
+_counting = threading.RLock()
+"""Held while usage is added. Re-entrant: a stream collected meanwhile may end an observation."""
+
+
+def _renew_lock() -> None:
+    global _counting
+    _counting = threading.RLock()  # in a forked child, another thread of the parent may have held it
+
+
+ids.after_fork(_renew_lock)

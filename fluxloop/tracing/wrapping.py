@@ -2,7 +2,7 @@
 Wrap a function so that each call is recorded: four call shapes, one recording path.
 
 The start and the end of a call are the same for all shapes, see `fluxloop.tracing.calls`; a shape only decides when
-the function's own code runs.
+the function's own code runs. One frame of FluxLoop's stays on the stack while it does.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from types import FunctionType
 from typing import Any, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from .calls import Spec, begin
-from .propagation import _current, needs_lookup
-from .streams import Streaming, drive_async_generator, drive_generator
+from .calls import Spec, answers, begin, end_interrupted, to_run
+from .node import Node
+from .propagation import _current, current, needs_lookup
+from .streams import Followed, drive_async_generator, drive_generator
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,13 +26,13 @@ R = TypeVar("R")
 def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
     """Return *func* with every call recorded: same shape, same signature, same behaviour."""
     wrapper: Any
-    # What the commonest call of all needs, the one of which nothing is recorded.
-    get, put, opens_trace, switch = _current.get, _current.set, spec.opens_trace, spec.client.switch
+    # Looked up once: what an unrecorded call needs, the most frequent kind.
+    get, opens_trace, switch = _current.get, spec.opens_trace, spec.tracer.switch
     if inspect.isasyncgenfunction(func):
-        wrapper = drive_async_generator(_stream_opener(func, spec))
+        wrapper = _creating(drive_async_generator, func, spec, inspect.CO_ASYNC_GENERATOR)
 
     elif inspect.isgeneratorfunction(func):
-        wrapper = drive_generator(_stream_opener(func, spec))
+        wrapper = _creating(drive_generator, func, spec, inspect.CO_GENERATOR)
 
     elif inspect.iscoroutinefunction(func):
 
@@ -39,17 +40,15 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
             before = get()
             if before is None and not (needs_lookup or (opens_trace and switch.on)):
                 return await func(*args, **kwargs)
-            call = begin(spec, args, kwargs, before)
-            if call is None:
-                return await func(*args, **kwargs)
-            call.previous = before
-            put(call)
+            call = None
             try:
-                value = await func(*args, **kwargs)
+                call = begin(spec, args, kwargs, before, is_entered=True)
+                if call is None:
+                    return await func(*args, **kwargs)
+                return call.returned(await (to_run(call, func) if answers else func)(*args, **kwargs))
             except BaseException as exc:
-                call.raised(exc)
+                end_interrupted(call, before, exc)
                 raise
-            return call.returned(value)
 
     else:
 
@@ -57,36 +56,67 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
             before = get()
             if before is None and not (needs_lookup or (opens_trace and switch.on)):
                 return func(*args, **kwargs)
-            call = begin(spec, args, kwargs, before)
-            if call is None:
-                return func(*args, **kwargs)
-            call.previous = before
-            put(call)
+            call = None
             try:
-                value = func(*args, **kwargs)
+                call = begin(spec, args, kwargs, before, is_entered=True)
+                if call is None:
+                    return func(*args, **kwargs)
+                return call.returned((to_run(call, func) if answers else func)(*args, **kwargs))
             except BaseException as exc:
-                call.raised(exc)
+                end_interrupted(call, before, exc)
                 raise
-            return call.returned(value)
 
     wraps(func)(wrapper)
-    if func in _ours:  # frameworks look through one __wrapped__ only
+    if func in _ours or hasattr(func, "__wrapped__"):  # LangGraph looks through exactly one __wrapped__
         wrapper.__wrapped__ = inspect.unwrap(func)
     _ours[wrapper] = spec
     return cast("Callable[P, R]", wrapper)
 
 
+def _creating(drive: Callable[..., Any], func: Callable[..., Any], spec: Spec, flag: int) -> Any:
+    """
+    Return a function that makes a generator driven by *drive*, and counts as a generator function itself.
+
+    The code of a real generator function does not run when it is called, and the parent of a stream is the
+    observation that is current then: a web framework, for example, reads a stream after its handler has returned.
+    So this is a plain function that bears the flag of a generator function, by which `inspect` knows one. The flag
+    has no effect on how a function runs: since Python 3.11 an instruction of its own makes the generator.
+    """
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        here = current()
+        made = drive(None, partial(_start, func, spec, args, kwargs, here))
+        made.__name__, made.__qualname__ = func.__name__, func.__qualname__
+        return made
+
+    wrapper.__code__ = wrapper.__code__.replace(co_flags=wrapper.__code__.co_flags | flag)
+    return wrapper
+
+
+def _start(
+    func: Callable[..., Any], spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], here: Node | None
+) -> tuple[Followed, Any]:
+    """Begin the observation of a generator whose first item is asked for, under the node it was created under."""
+    call = begin(spec, args, kwargs, here)
+    try:
+        return call or UNRECORDED, (to_run(call, func) if answers else func)(*args, **kwargs)
+    except BaseException as exc:
+        if call is not None:
+            call.raised(exc)
+        raise
+
+
 def is_function(target: object) -> bool:
-    """Whether *target* is a function of any kind, and no object that a class of a framework's made of one."""
+    """Whether *target* is a function of any kind, and not an object that a framework's class made of one."""
     if isinstance(target, partial):
         return True
-    # An object made to stand in a class binds as a function does, and is a routine in the eyes of inspect.
+    # An object made to be a class attribute binds as a function does, and is a routine by the rules of inspect.
     binds = getattr(type(target), "__get__", None)
     return inspect.isroutine(target) and not isinstance(binds, FunctionType)
 
 
 _ours: WeakKeyDictionary[Callable[..., Any], Spec] = WeakKeyDictionary()
-"""The wrappers made here, which `functools.wraps` would let others pass for."""
+"""The wrappers made here; an attribute would be copied by `functools.wraps` to wrappers that are not."""
 
 
 def spec_of(func: object) -> Spec | None:
@@ -99,14 +129,14 @@ def spec_of(func: object) -> Spec | None:
     return None
 
 
-class Silent:
-    """A stream that is not recorded, see `fluxloop.tracing.streams.Streaming`."""
+class UnrecordedStream:
+    """A stream that is not recorded, see `fluxloop.tracing.streams.Followed`."""
 
     def resume(self) -> None:
-        """Nothing is current on its account."""
+        """Nothing becomes current."""
 
     def pause(self) -> None:
-        """Nothing was current on its account."""
+        """Nothing was made current."""
 
     def on_item(self, item: Any) -> Any:
         """Return *item*."""
@@ -119,13 +149,14 @@ class Silent:
     def failed(self, exc: BaseException) -> None:
         """Nothing to end."""
 
+    def raised(self, exc: BaseException) -> None:
+        """Nothing to end."""
 
-SILENT = Silent()
+    def succeeded(self, value: Any) -> None:
+        """Nothing to end."""
+
+    def dropped(self) -> None:
+        """Nothing to end."""
 
 
-def _stream_opener(func: Callable[..., Any], spec: Spec) -> Callable[..., tuple[Streaming, Any]]:
-    def open_(*args: Any, **kwargs: Any) -> tuple[Streaming, Any]:
-        body = func(*args, **kwargs)
-        return begin(spec, args, kwargs) or SILENT, body
-
-    return open_
+UNRECORDED = UnrecordedStream()

@@ -12,7 +12,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from fluxloop import ObservationLevel
-from fluxloop.bridge import Call, OpenObservation, record_event
+from fluxloop.bridge import Execution, OpenObservation, record_event
 
 _LEFT_OUT = frozenset({"thread_id", "created_at"})
 
@@ -128,7 +128,7 @@ class ThreadNotes:
 def _response_around(observation: OpenObservation) -> OpenObservation | None:
     """Return the response *observation* is part of, whose notes are about the same events once they get there."""
     around = observation.parent
-    while around is not None and not (isinstance(around, Call) and around.spec.stream_items is ThreadNotes):
+    while around is not None and not (isinstance(around, Execution) and around.spec.stream_items is ThreadNotes):
         around = around.parent
     return around
 

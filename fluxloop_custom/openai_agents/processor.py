@@ -99,10 +99,10 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
 
     def force_flush(self) -> None:
         """Wait until what was recorded has left the process."""
-        self._ledger.client.flush(timeout=_FLUSH_S)
+        self._ledger.tracer.flush(timeout=_FLUSH_S)
 
     def _broke(self, exc: Exception) -> None:
-        self._ledger.client.record_failure("following an agent's run", exc)
+        self._ledger.tracer.record_failure("following an agent's run", exc)
 
     def _locate(self, here: OpenObservation | None) -> OpenObservation | None:
         """Return the observation of the span whose code is running, where it is the inner one."""
@@ -131,7 +131,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
 
     def _is_inside(self, trace: Any) -> bool:
         """Whether a trace is open here of which the SDK's is to be a part, without a level of its own."""
-        here = self._ledger.client.recording_here()
+        here = self._ledger.tracer.recording_here()
         if here is None or here.trace.is_closed:
             return False
         name_session(here.trace, getattr(trace, "group_id", None))

@@ -11,7 +11,7 @@ import pytest
 
 import fluxloop
 from fluxloop import ObservationType, Status
-from fluxloop.bridge import Ledger, OpenObservation, ToolMatcher
+from fluxloop.bridge import Ledger, OpenObservation, ToolMatcher, default
 from fluxloop.testing import Captured, capture
 
 CHAIN, TOOL = ObservationType.CHAIN, ObservationType.TOOL
@@ -32,7 +32,7 @@ def test_runs_nest_by_the_ids_of_their_parents(captured):
     """
     The first opens a trace of its name; parents are named by id or by entry.
     """
-    ledger = Ledger()
+    ledger = Ledger(default)
     ledger.start("a", CHAIN, "outer", input=1, trace={"session_id": "s", "tags": ["t"]})
     ledger.start("b", TOOL, "inner", parent="a", metadata={"x": 1}, fields={"model": "m"})
     ledger.start("c", TOOL, "innermost", parent=ledger.entries["b"])
@@ -50,7 +50,7 @@ def test_a_run_that_is_open_already_is_not_begun_again(captured):
     """
     Whoever comes second changes nothing, and gets no observation.
     """
-    ledger = Ledger()
+    ledger = Ledger(default)
     first = ledger.start("a", CHAIN, "one")
     second = ledger.start("a", CHAIN, "two")
     ledger.finish("a")
@@ -65,7 +65,7 @@ def test_what_is_folded_is_not_recorded_and_what_is_below_moves_up(captured):
     """
     A folded run stands for the nearest recorded one above it, also where it is the first of all.
     """
-    ledger = Ledger()
+    ledger = Ledger(default)
     ledger.start("hidden", CHAIN, "hidden", is_folded=True)
     ledger.start("a", CHAIN, "a", parent="hidden")
     ledger.start("b", CHAIN, "b", parent="a", is_folded=True)
@@ -82,7 +82,7 @@ def test_what_is_left_open_ends_with_what_is_above(captured):
     """
     Abandoned where that ended well, cancelled where it failed, and like it otherwise.
     """
-    ledger = Ledger()
+    ledger = Ledger(default)
     for ending in ({}, {"error": ValueError("no")}, {"status": Status.INTERRUPTED}, {"error": GeneratorExit()}):
         ledger.start("a", CHAIN, "above")
         ledger.start("b", CHAIN, "below", parent="a")
@@ -101,7 +101,7 @@ def test_a_run_that_begins_while_another_thread_ends_what_is_above_it(captured):
     """
     It is not lost between the two: its own end ends it.
     """
-    ledger = Ledger()
+    ledger = Ledger(default)
     ledger.start("above", CHAIN, "above")
     ledger.start("run", TOOL, "run", parent="above", input=object(), read=lambda given: ledger.finish("above"))
     ledger.finish("run", output=1)
@@ -120,7 +120,7 @@ def test_what_is_ended_from_outside_may_go_on(captured):
             told.append((entry.key, entry.key in self))
 
     told: list[object] = []
-    ledger = Told()
+    ledger = Told(default)
     for key, above in ("a", None), ("b", "a"), ("c", "b"), ("d", "a"):
         ledger.start(key, CHAIN, key, parent=above)
     ledger.finish("d")
@@ -133,7 +133,7 @@ def test_close_all_ends_everything_innermost_first(captured):
     """
     When a framework is torn down, nothing stays open.
     """
-    ledger = Ledger()
+    ledger = Ledger(default)
     ledger.start("a", CHAIN, "above")
     ledger.start("b", CHAIN, "below", parent="a")
     ledger.close_all()
@@ -145,7 +145,7 @@ def test_a_run_is_inside_what_user_code_in_its_parent_made_current(captured):
     """
     The framework knows its own runs only; a decorated function between two of them is between their observations.
     """
-    ledger = Ledger()
+    ledger = Ledger(default)
     ledger.start("a", CHAIN, "step")
 
     @fluxloop.trace
@@ -164,7 +164,7 @@ def test_a_run_beside_what_is_current_keeps_its_own_parent(captured):
     """
     What is current elsewhere, as in the thread an event happens to come from, is not where a run belongs.
     """
-    ledger = Ledger()
+    ledger = Ledger(default)
     ledger.start("a", CHAIN, "first")
     ledger.start("x", CHAIN, "second")
     with fluxloop.bridge.current_is(ledger.get("x")):
@@ -180,7 +180,7 @@ def test_a_run_can_turn_out_to_be_something_else(captured):
     """
     Its type and name may be known only when it is under way, its input only at its end.
     """
-    ledger = Ledger()
+    ledger = Ledger(default)
     ledger.start("a", CHAIN, "graph")
     ledger.rename("a", ObservationType.AGENT, "assistant")
     ledger.finish("a", input="late", output=1)
@@ -192,7 +192,7 @@ def test_a_run_that_has_begun_can_be_folded(captured):
     """
     An observation that turns out to be noise is taken back, and what comes below it moves up.
     """
-    ledger = Ledger()
+    ledger = Ledger(default)
     ledger.start("a", CHAIN, "above")
     ledger.start("b", CHAIN, "noise", parent="a")
     ledger.fold(ledger.entries["b"])
@@ -207,7 +207,7 @@ def test_a_run_that_began_earlier_says_so(captured):
     """
     What was folded and is recorded after all has its own beginning and duration.
     """
-    ledger = Ledger()
+    ledger = Ledger(default)
     ledger.start("a", CHAIN, "above")
     began = fluxloop.bridge.default.recorder.tick()
     ledger.start("c", CHAIN, "meanwhile", parent="a")
@@ -226,7 +226,7 @@ def test_a_stream_is_told_item_by_item(captured):
     """
     The items are the output, with their offsets; a model's tell how soon the first one came.
     """
-    ledger = Ledger()
+    ledger = Ledger(default)
     ledger.start("a", ObservationType.GENERATION, "model")
     for item in ("Ti", "gers"):
         ledger.on_item("a", item)
@@ -241,7 +241,7 @@ def test_an_event_belongs_to_the_run_it_is_told_of(captured):
     """
     A point in time, with what it is about; outside a recorded run nothing happens.
     """
-    ledger = Ledger()
+    ledger = Ledger(default)
     ledger.event("too early")
     ledger.start("a", CHAIN, "run")
     ledger.event("halfway", parent="a", input=50, metadata={"unit": "percent"})
@@ -256,7 +256,7 @@ def test_a_tool_decorated_function_can_be_the_very_run(captured):
     """
     One call, one observation, with the function's name, arguments and value.
     """
-    ledger = Ledger()
+    ledger = Ledger(default)
 
     @fluxloop.tool(name="mine")
     def add(a, b):
@@ -274,7 +274,7 @@ def test_a_run_inside_a_trace_names_its_session_if_nobody_has(captured):
     """
     What a framework calls the conversation is the session, unless the program said which it is.
     """
-    ledger = Ledger()
+    ledger = Ledger(default)
     for given in (None, "mine"):
         with fluxloop.instrument("scope", session_id=given):
             ledger.start("a", CHAIN, "run", trace={"session_id": "theirs"})
@@ -288,7 +288,7 @@ def test_nothing_is_recorded_where_tracing_is_off():
     No trace, no observation, no record; and nothing stays behind.
     """
     with capture(enabled=False) as captured:
-        ledger = Ledger()
+        ledger = Ledger(default)
         assert ledger.start("a", CHAIN, "a") is None
         assert ledger.start("b", CHAIN, "b", parent="a") is None
         ledger.finish("b")
@@ -303,7 +303,7 @@ def test_a_trace_left_out_by_sampling_is_left_out_whole():
     Its runs record nothing, nor does user code inside them open a trace of its own.
     """
     with capture(sample_rate=0) as captured:
-        ledger = Ledger()
+        ledger = Ledger(default)
         ledger.start("a", CHAIN, "a")
         ledger.start("b", CHAIN, "b", parent="a")
         with fluxloop.bridge.current_is(ledger.get("a")):
@@ -318,7 +318,7 @@ def test_events_may_come_from_many_threads(captured):
     """
     Two thousand runs begun and ended at once, each under its own parent.
     """
-    ledger = Ledger()
+    ledger = Ledger(default)
 
     def run(number):
         ledger.start(("root", number), CHAIN, f"{number}")

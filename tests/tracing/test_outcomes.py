@@ -56,13 +56,24 @@ def test_of_an_exception_that_is_raised_again_and_again_a_bounded_traceback_is_t
         fails()
     told = only(captured).observations[0].metadata["traceback"]
 
-    assert told.splitlines()[-1] == f"(no more than {MOST_FRAMES} frames are told)"
+    assert told.splitlines()[-1] == f"(traceback truncated to {MOST_FRAMES} frames)"
     assert told.count("in fails") <= MOST_FRAMES
 
 
-@pytest.mark.parametrize("exc", [KeyboardInterrupt(), SystemExit(3), asyncio.CancelledError()])
-def test_what_unwinds_the_program_is_cancelled(exc):
-    """Interrupts, exits and cancellations are no errors and no successes."""
+@pytest.mark.parametrize(
+    ("exc", "ending"),
+    [
+        (KeyboardInterrupt(), "cancelled"),
+        (SystemExit(3), "cancelled: 3"),
+        (asyncio.CancelledError("shutting down"), "cancelled: shutting down"),
+        (
+            BaseExceptionGroup("both", [KeyboardInterrupt(), asyncio.CancelledError()]),
+            "cancelled: both (2 sub-exceptions)",
+        ),
+    ],
+)
+def test_interrupts_exits_and_cancellations_are_cancelled(exc, ending):
+    """They are neither errors nor successes; class and text are kept."""
 
     @fluxloop.agent
     def stopped() -> None:
@@ -71,8 +82,37 @@ def test_what_unwinds_the_program_is_cancelled(exc):
     with capture() as captured, pytest.raises(type(exc)):
         stopped()
 
-    assert captured.outline() == "AGENT stopped [cancelled]"
+    assert captured.outline() == f"AGENT stopped [{ending}]"
     assert only(captured).observations[0].level.name == "INFO"
+    assert only(captured).observations[0].metadata["error_type"] == type(exc).__name__
+
+
+class RustPanic(BaseException):
+    """As `pyo3_runtime.PanicException` is: derived from BaseException, and not a cancellation."""
+
+
+@pytest.mark.parametrize(
+    "exc",
+    [
+        RustPanic("index out of bounds"),
+        BaseExceptionGroup("several", [ValueError("bad"), KeyboardInterrupt()]),
+        pytest.fail.Exception("wrong answer"),
+    ],
+)
+def test_other_base_exceptions_are_errors(exc):
+    """A failure that derives from BaseException has its class, its text and its traceback."""
+
+    @fluxloop.agent
+    def fails() -> None:
+        raise exc
+
+    with capture() as captured, pytest.raises(type(exc)):
+        fails()
+
+    root = only(captured).observations[0]
+    assert (root.status, root.level.name, root.error) == (Status.ERROR, "ERROR", str(exc))
+    assert root.metadata["error_type"] == type(exc).__name__
+    assert "fails" in root.metadata["traceback"]
 
 
 def test_a_cancelled_task_ends_its_observations_as_cancelled():

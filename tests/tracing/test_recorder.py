@@ -12,6 +12,8 @@ import pytest
 import fluxloop
 from fluxloop.storage import MemoryStorage, Record
 from fluxloop.testing import capture
+from fluxloop.tracing import recorder as recorder_module
+from fluxloop.tracing import trace as trace_module
 
 
 @fluxloop.tool
@@ -210,7 +212,7 @@ def test_what_is_collected_in_the_middle_of_our_work_does_not_wait_for_it():
     trace = client.open_trace("trace")
     assert trace is not None
 
-    for lock in (trace.lock, client._counts._lock, client._counts.troubles._lock):
+    for lock in (trace_module._counting, recorder_module._counting, client._counts.troubles._lock):
         with lock:
             assert lock.acquire(blocking=False)
             lock.release()

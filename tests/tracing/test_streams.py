@@ -16,6 +16,8 @@ import pytest
 import fluxloop
 from fluxloop.enums import Status
 from fluxloop.testing import capture
+from fluxloop.tracing import streams
+from fluxloop.tracing.streams import register_stream_class
 
 
 @fluxloop.tool
@@ -221,12 +223,21 @@ class ClientStream:
         self.closed = True
 
 
-def test_a_client_stream_is_proxied_transparently():
-    """An iterator object keeps its type, its attributes and its methods."""
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the client streams of this module."""
+    monkeypatch.setattr(streams, "STREAM_CLASSES", dict(streams.STREAM_CLASSES))
+    register_stream_class(ClientStream)
+    register_stream_class(f"{AsyncClientStream.__module__}.AsyncClientStream")
+
+
+def test_a_registered_client_stream_stays_the_object_it_is(registered):
+    """It is followed to its end, and keeps its identity, its type, its attributes and its methods."""
     stream = ClientStream()
 
     with capture() as captured:
         got = fluxloop.agent(lambda: stream)()
+        assert got is stream
         assert isinstance(got, ClientStream)
         assert got.response == "200 OK"
         got.response = "changed"
@@ -238,7 +249,7 @@ def test_a_client_stream_is_proxied_transparently():
     assert captured.traces()[0].observations[0].output == "ab"
 
 
-def test_closing_a_client_stream_abandons_it():
+def test_closing_a_client_stream_abandons_it(registered):
     """`close` before the end is an early end."""
     with capture() as captured:
         got = fluxloop.agent(lambda: ClientStream())()
@@ -261,7 +272,7 @@ class AsyncClientStream:
         return self._left.pop(0)
 
 
-def test_an_async_client_stream_is_proxied_transparently():
+def test_an_async_client_stream_is_followed_too(registered):
     """The same for objects with `__anext__`."""
 
     @fluxloop.agent

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import fluxloop
-from fluxloop.bridge import Ledger, ToolMatcher
+from fluxloop.bridge import Ledger, ToolMatcher, default
 from fluxloop.testing import capture
 from fluxloop.tracing.propagation import copy_context, current_is
 
@@ -58,7 +58,7 @@ async def gathers(x: int) -> int:
 
 def outlined(tool_name: str, call: Any, *, packages: frozenset[str] = frozenset({"some_framework"})) -> str:
     """Call inside a framework's tool event of that name, and return the outline."""
-    ledger = Ledger()
+    ledger = Ledger(default)
     with capture() as captured, fluxloop.instrument("run"):
         event = ledger.start("1", fluxloop.ObservationType.TOOL, tool_name)
         assert event is not None

@@ -1,0 +1,141 @@
+"""
+Read what a user set on an `ObservationData`, whatever it is.
+
+A value whose meaning is clear is coerced: ``level="warn"``, ``status="ok"``, a time as text or as a number. Any other
+is moved to the metadata, under ``rejected``, with a warning; the observation and its place in the tree stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ..encoding.record_text import ns_of
+from ..enums import ObservationLevel, ObservationType, Status
+from ..llm.token_counts import read_usage
+
+if TYPE_CHECKING:
+    from ..models import ObservationData
+
+_AS_GIVEN = ("status_message", "model_parameters")
+"""Fields that are recorded with whatever value they have."""
+
+
+@dataclass(slots=True)
+class Values:
+    """What an `ObservationData` says, as the record needs it."""
+
+    type: ObservationType = ObservationType.SPAN
+    name: str = ""
+    status: Status | None = None
+    level: str | None = None
+    start_ns: int | None = None
+    end_ns: int | None = None
+    error: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def read_values(data: ObservationData) -> Values:
+    """Return what is set on *data*; never raises for a value it does not understand."""
+    values = Values(name=str(data.name))
+    rejected: dict[str, Any] = {}
+
+    def read(name: str, reader: Callable[[Any], Any], accepted: str, default: Any = None) -> Any:
+        value = getattr(data, name)
+        if value is None:
+            return default
+        try:
+            return reader(value)
+        except (TypeError, ValueError, OverflowError, OSError):
+            rejected[name] = value
+            values.warnings.append(f"{name} of observation {values.name!r} must be {accepted}, got {value!r:.100}")
+            return default
+
+    values.metadata = read("metadata", _mapping, "a dict", {})
+    values.type = read("type", ObservationType, _one_of(ObservationType), ObservationType.SPAN)
+    values.status = read("status", Status, _one_of(Status))
+    if "level" in data.model_fields_set:
+        level = read("level", ObservationLevel, _one_of(ObservationLevel))
+        values.level = level.name if level is not None else None
+    values.start_ns = read("start_time", moment_ns, _TIME)
+    values.end_ns = read("end_time", moment_ns, _TIME)
+    values.error = read("error", str, "a text")
+    if isinstance(data.error, BaseException):
+        values.metadata = {"error_type": type(data.error).__name__, **values.metadata}
+    values.fields = {
+        "model": read("model", str, "a text"),
+        "provider": read("provider", str, "a text"),
+        "usage": read("usage", _counts, "token counts, such as a `Usage`, a dict, or an SDK's usage object"),
+        "time_to_first_token_ms": read("time_to_first_token_ms", float, "a number of milliseconds"),
+        "finish_reasons": read("finish_reasons", _texts, "a list of texts"),
+        **{name: getattr(data, name) for name in _AS_GIVEN},
+    }
+    values.fields = {name: value for name, value in values.fields.items() if value is not None and value != {}}
+    if rejected:
+        values.metadata = {**values.metadata, "rejected": rejected}
+    return values
+
+
+_TIME = "a time: a datetime, ISO 8601 text, or seconds since 1970"
+
+_MOST_SECONDS = 100_000_000_000
+"""Larger numbers are milliseconds, microseconds or nanoseconds since 1970: as seconds they lie beyond the year 5000."""
+
+
+def moment_ns(value: object) -> int:
+    """
+    Return a time as nanoseconds since 1970.
+
+    Args:
+        value: A datetime (a naive one is local time), ISO 8601 text, or a number since 1970 in a unit that its size
+            shows.
+
+    Raises:
+        ValueError: If it is none of these.
+    """
+    if isinstance(value, datetime):
+        return ns_of(value)
+    if isinstance(value, str):
+        return ns_of(datetime.fromisoformat(value.strip()))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+        while abs(seconds) > _MOST_SECONDS:
+            seconds /= 1_000
+        return ns_of(datetime.fromtimestamp(seconds, UTC))
+    raise ValueError(value)
+
+
+def _one_of(words: Any) -> str:
+    return "one of " + ", ".join(word.value for word in words)
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(value)
+    return {str(key): item for key, item in value.items()}
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list | tuple | set | frozenset):
+        raise ValueError(value)
+    return [str(item) for item in value]
+
+
+def _counts(value: Any) -> dict[str, int]:
+    if isinstance(value, bool | int | float | str):
+        raise ValueError(value)
+    counts = read_usage(value)
+    if counts is None and _has_counts(value):
+        raise ValueError(value)
+    return counts or {}
+
+
+def _has_counts(usage: Any) -> bool:
+    """Whether *usage* holds anything: an empty dict or an empty `Usage` is not wrong."""
+    return bool(usage) if isinstance(usage, dict) else getattr(usage, "reported", True)
