@@ -16,7 +16,7 @@ from .encoding.record_text import label_of
 from .enums import ObservationType
 from .llm.response_facts import read_facts
 from .llm.stream.assembly import delta_text
-from .report import log
+from .report import log, missing, note_missing
 from .tracing.calls import Execution, Spec, begin
 from .tracing.instrumenters import Instrumenter, Recording, add_instrumenter
 from .tracing.ledger import Entry, Ledger
@@ -56,7 +56,9 @@ __all__ = [
     "is_outside",
     "is_recorded_as",
     "log",
+    "missing",
     "name_session",
+    "note_missing",
     "read_facts",
     "record_event",
     "recording",

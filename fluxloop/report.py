@@ -70,9 +70,9 @@ class Troubles:
         log.warning(message, exc_info=exc_info)
 
     def all(self) -> tuple[str, ...]:
-        """The messages said so far, oldest first."""
+        """The messages said so far, oldest first, and what adapters miss."""
         with self._lock:
-            return tuple(self._said.values())
+            return (*self._said.values(), *missing())
 
 
 MOST_CAUSES = 100
@@ -88,3 +88,25 @@ def warn_user(message: str) -> None:
         warnings.warn(f"fluxloop: {message}", FluxLoopWarning, stacklevel=depth)
     except FluxLoopWarning as warning:
         log.warning("%s", warning)
+
+
+def note_missing(adapter: str, name: str, lost: str) -> None:
+    """
+    Note that a framework release lacks *name*, an internal that *adapter* reads; logged once.
+
+    Args:
+        adapter: The adapter's package, such as ``fluxloop_langchain``.
+        name: The internal, as a dotted path.
+        lost: What is recorded in less detail without it, as a sentence without its full stop.
+    """
+    message = f"{adapter}: {name} is missing in the installed version: {lost}"
+    if _missing.setdefault((adapter, name), message) is message:
+        log.warning(message)
+
+
+def missing() -> tuple[str, ...]:
+    """Return what `note_missing` noted in this process, oldest first."""
+    return tuple(_missing.values())
+
+
+_missing: dict[tuple[str, str], str] = {}

@@ -132,7 +132,9 @@ def _lenient(model: type[Model], record: Mapping[str, Any], defaults: Json) -> M
             spellings = fields.keys() & {field, *_ALIASES.get(field, ())}
             refused |= {spelling: fields.pop(spelling) for spelling in spellings}
     kept = fields.get("metadata", {})
-    return model.model_validate({**defaults, **fields, "metadata": {**kept, "as_recorded": refused}}, context=_AS_RECORDED)
+    return model.model_validate(
+        {**defaults, **fields, "metadata": {**kept, "as_recorded": refused}}, context=_AS_RECORDED
+    )
 
 
 _ALIASES = {
