@@ -139,20 +139,24 @@ def _trouble_with_records(folder: Path, files: Files) -> Iterator[Problem]:
         return
     try:
         source = Source.at(folder)
+        # Journals before files, as in `TraceReader`: they may hold observations whose record is in the files.
+        unfinished = {
+            str(record.get("id")): (trace_id, alive)
+            for trace_id, heads in source.heads().items()
+            for alive, record in heads
+        }
         for path in (path for paths in source.days().values() for path in paths):
-            _count(path, files)
-        heads = source.heads()
+            _count(path, files, unfinished)
     except ReadError as error:
         yield Problem(str(error), "make the file readable, or move it away")
         return
-    for trace_id, opened in heads.items():
-        files.running += sum(alive for alive, _ in opened)
-        if dead := sum(not alive for alive, _ in opened):
-            files.crashed += dead
-            files.crashed_traces += [trace_id][: MOST_NAMED - len(files.crashed_traces)]
+    files.running = sum(alive for _, alive in unfinished.values())
+    files.crashed = len(unfinished) - files.running
+    files.crashed_traces = [*dict.fromkeys(trace for trace, alive in unfinished.values() if not alive)][:MOST_NAMED]
 
 
-def _count(path: Path, files: Files) -> None:
+def _count(path: Path, files: Files, unfinished: dict[str, tuple[str, bool]]) -> None:
+    """Count the records in the file at *path*, and remove their ids from *unfinished*."""
     if (file := open_records(path)) is None:
         return
     with file:
@@ -165,6 +169,7 @@ def _count(path: Path, files: Files) -> None:
                         files.damage.append({"path": str(path), "line": number, "reason": record})
                 else:
                     files.records += 1
+                    unfinished.pop(str(record.get("id")), None)
     files.files += 1
 
 

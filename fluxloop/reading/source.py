@@ -4,6 +4,7 @@ Find the files a path stands for: by day, and the journals of what is still open
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import BinaryIO
 
 from ..errors import ReadError
 from ..storage.decoding import Json
-from ..storage.journal import read_journals
+from ..storage.descriptors import open_regular
+from ..storage.inflight import read_journals
 from .assembly import start_text, trace_id_of
 
 Heads = list[tuple[bool, Json]]
@@ -45,7 +47,7 @@ class Source:
         try:
             if path.is_dir():
                 return cls(path, _records_folder(path))
-            path.open("rb").close()
+            os.close(open_regular(path, os.O_RDONLY))
         except OSError as error:
             raise _unreadable(path, error) from error
         name = _NAME.fullmatch(path.name)
@@ -61,7 +63,7 @@ class Source:
         days: dict[str, list[Path]] = {}
         for path in sorted(self.folder.glob("*.jsonl")):  # of a folder that was removed it yields nothing
             name = _NAME.fullmatch(path.name)
-            if name and self.day in (None, name[2] or ""):
+            if name and self.day in (None, name[2] or "") and path.is_file():  # not a FIFO, a socket or a folder
                 days.setdefault(name[2] or "", []).append(path)
         return days
 
@@ -87,7 +89,7 @@ def open_records(path: Path) -> BinaryIO | None:
         ReadError: If it cannot be opened.
     """
     try:
-        return path.open("rb")
+        return open(path, "rb", opener=open_regular)
     except FileNotFoundError:
         return None
     except OSError as error:

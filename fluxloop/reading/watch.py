@@ -95,7 +95,9 @@ class Watch:
         self._ended = {trace_id: None for trace_id, of_trace in heads.items() if not _is_alive(of_trace)}
         if alive := heads.keys() - self._ended.keys():
             reader = TraceReader(self._path, wanted=alive.__contains__)
-            self._open = {assembly.trace_id: assembly for assembly in reader.assemblies()}
+            found = {assembly.trace_id: assembly for assembly in reader.assemblies()}
+            self._open = {trace_id: assembly for trace_id, assembly in found.items() if not assembly.ended}
+            self._ended |= dict.fromkeys(found.keys() - self._open.keys())
 
     def _heads(self, source: Source) -> dict[str, Heads]:
         return {trace_id: heads for trace_id, heads in source.heads().items() if self._wanted(trace_id)}
