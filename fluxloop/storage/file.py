@@ -174,9 +174,7 @@ class FileStorage:
             return f"{path} may not be written to. {_NO_RIGHT}"
         return _exposure(path, path.stat(), self._mode)
 
-    def _failed(
-        self, exc: OSError, key: tuple[str, str], line: bytes, earlier: WriteError | None
-    ) -> WriteError | None:
+    def _failed(self, exc: OSError, key: tuple[str, str], line: bytes, earlier: WriteError | None) -> WriteError | None:
         """Return the error to raise after *line* could not be written, with the losses of an *earlier* one."""
         file = self._files.get(key)
         if file is not None:

@@ -67,15 +67,15 @@ def is_alive(path: Path, locked: bool | None) -> bool:
 
 def read_slots(fd: int, *, alive: bool) -> list[dict[str, Any]]:
     """Return the records in the slots of a journal, without those that are only partly written."""
-    slots = _content(fd)
-    again = _content(fd) if alive else slots  # a slot that changes while we read it differs between two reads
+    slots = content(fd)
+    again = content(fd) if alive else slots  # a slot that changes while we read it differs between two reads
     starts = (start for start in range(0, len(slots), SLOT_BYTES) if slots[start])
     whole = (slots[s : s + SLOT_BYTES] for s in starts if slots[s : s + SLOT_BYTES] == again[s : s + SLOT_BYTES])
     heads = (slot[: slot.index(b"\n")] for slot in whole if b"\n" in slot)
     return [record for head in heads for record in decoded(head + b"}") if record.keys() >= {"id", "trace_id"}]
 
 
-def _content(fd: int) -> bytes:
+def content(fd: int) -> bytes:
     """Return the content of a journal; nothing if the file is too large to be one."""
     size = os.fstat(fd).st_size
     return os.pread(fd, size, 0) if size <= MOST_SLOTS * SLOT_BYTES else b""
@@ -87,7 +87,7 @@ def tidy(folder: Path) -> None:
         try:
             journal = Descriptor(open_regular(path, os.O_RDWR), path)
             is_small = os.fstat(journal.fd).st_size <= MOST_TIDIED_BYTES
-            if is_small and not is_alive(path, lock(journal.fd)) and not any(_content(journal.fd)[::SLOT_BYTES]):
+            if is_small and not is_alive(path, lock(journal.fd)) and not any(content(journal.fd)[::SLOT_BYTES]):
                 journal.remove()
         except OSError:
             pass  # removed by now, or we may not remove it

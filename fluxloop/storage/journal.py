@@ -26,7 +26,7 @@ from weakref import WeakSet
 from ..encoding import ids
 from .descriptors import Descriptor, lock
 from .event_loops import unguarded
-from .inflight import MOST_SLOTS, NAME, SLOT_BYTES, tidy
+from .inflight import MOST_SLOTS, NAME, SLOT_BYTES, content, tidy
 
 RETRY_S = 1.0
 """After the file could not be made (disk full, folder not writable), observations begin without it for so long."""
@@ -151,8 +151,8 @@ class Journal:
                     self._write_open(self._file)
                     if file.stat() is not None:
                         os.ftruncate(file.fd, 0)  # a renamed file must not show what goes on elsewhere
-                elif os.fstat(file.fd).st_size <= max(self._open, default=-1) * SLOT_BYTES:
-                    self._write_open(file)
+                elif self._open:
+                    self._write_open(file, content(file.fd))
             except OSError as exc:
                 self._note(exc)
 
@@ -181,12 +181,15 @@ class Journal:
                     self._retry_at = monotonic() + RETRY_S
             return self._file
 
-    def _write_open(self, file: Descriptor) -> None:
+    def _write_open(self, file: Descriptor, shown: bytes = b"") -> None:
+        """Write what is open to *file*, but for what its content *shown* has."""
         for slot in list(self._open):
+            start = slot * SLOT_BYTES
             written = None
-            while (text := self._open.get(slot)) is not written:  # other threads free the slot and use it again
+            while (text := self._open.get(slot)) is not written:  # other threads may free the slot, and use it again
+                if text is None or not shown.startswith(text, start):
+                    pwrite(file.fd, text or bytes(SLOT_BYTES), start)
                 written = text
-                pwrite(file.fd, text or bytes(SLOT_BYTES), slot * SLOT_BYTES)
 
     def _note(self, exc: OSError) -> None:
         self.trouble = f"cannot keep a journal of open observations in {self.folder}: {exc}"

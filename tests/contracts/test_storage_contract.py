@@ -1,4 +1,4 @@
-"""What holds for every storage, whatever it is made of."""
+"""What holds for every storage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from typing import Any
 
 import pytest
 
-from fluxloop.storage import FanOut, FileStorage, MemoryStorage, Readable, Record, Storage
+from fluxloop.storage import (
+    FanOut,
+    FileStorage,
+    MemoryStorage,
+    Readable,
+    Record,
+    Storage,
+    SupportsFlush,
+    SupportsJournal,
+)
+from fluxloop.storage.contract import journal_of
 
 
 class Mirrored(FanOut):
@@ -25,6 +35,7 @@ class Mirrored(FanOut):
 MAKERS: dict[str, Callable[[Path], Readable]] = {
     "dated files": lambda folder: FileStorage(folder / "traces"),
     "undated files": lambda folder: FileStorage(folder / "traces", dated=False),
+    "files without a journal": lambda folder: FileStorage(folder / "traces", journal=False),
     "memory": lambda _: MemoryStorage(),
     "fan-out": lambda folder: Mirrored([MemoryStorage(), FileStorage(folder / "a"), FileStorage(folder / "b")]),
 }
@@ -54,6 +65,17 @@ def test_it_is_a_storage_by_its_methods(storage: Readable) -> None:
     """
     assert isinstance(storage, Storage)
     assert isinstance(storage, Readable)
+
+
+def test_its_capabilities_are_those_it_declares(storage: Readable) -> None:
+    """
+    A storage without a journal has none; one that can be flushed holds nothing once it was.
+    """
+    storage.write([observation(1)])
+
+    assert (journal_of(storage) is not None) <= isinstance(storage, SupportsJournal)
+    assert not isinstance(storage, SupportsFlush) or storage.flush(timeout=1) is True
+    assert ids(storage) == ["o1"]
 
 
 def test_what_was_written_is_read_in_order(storage: Readable) -> None:

@@ -11,7 +11,7 @@ from fluxloop.storage import FanOut, FileStorage, MemoryStorage, Record
 
 
 class Broken:
-    """A storage that can do nothing."""
+    """A storage that always fails."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -34,9 +34,9 @@ def test_every_storage_gets_every_record(tmp_path: Path, record: Callable[..., R
     assert list(file.read()) == list(memory.read()) != []
 
 
-def test_one_that_fails_does_not_keep_records_from_the_others(record: Callable[..., Record]) -> None:
+def test_one_that_fails_does_not_affect_the_others(record: Callable[..., Record]) -> None:
     """
-    The storages behind a broken one get the record all the same; then its error is raised as it is.
+    The storages after a broken one get the record too; then its error is raised as it is.
     """
     memory = MemoryStorage()
     error = OSError("no disk")
@@ -80,4 +80,33 @@ def test_the_journal_is_that_of_the_first_storage_that_has_one(tmp_path: Path) -
     first, second = FileStorage(tmp_path / "a"), FileStorage(tmp_path / "b")
 
     assert FanOut([MemoryStorage(), FanOut([first]), second]).journal is first.journal
-    assert FanOut([MemoryStorage()]).journal is None
+    assert FanOut([MemoryStorage(), FileStorage(tmp_path / "c", journal=False)]).journal is None
+
+
+class Buffered:
+    """A storage that can be flushed, given time."""
+
+    def __init__(self) -> None:
+        self.timeouts: list[float | None] = []
+
+    def write(self, records: Sequence[Record]) -> None:
+        pass
+
+    def flush(self, timeout: float | None = None) -> bool:
+        self.timeouts.append(timeout)
+        return timeout is None or timeout > 1
+
+    def close(self) -> None:
+        pass
+
+
+def test_flush_flushes_all_that_can_be_flushed(tmp_path: Path) -> None:
+    """
+    Storages that hold nothing are passed over; the timeout is for all together.
+    """
+    first, second = Buffered(), Buffered()
+    storage = FanOut([MemoryStorage(), first, FileStorage(tmp_path), second])
+
+    assert [storage.flush(), storage.flush(5), storage.flush(0.5)] == [True, True, False]
+    assert first.timeouts[0] is None
+    assert 0 <= second.timeouts[1] <= first.timeouts[1] <= 5

@@ -1,32 +1,31 @@
-"""The journal: what is open can be read by others, now and after the process died."""
+"""The journal: other processes can read what is open, now and after the process died."""
 
 from __future__ import annotations
 
+import errno
 import gc
-import mmap
 import os
 import signal
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxloop.storage import Journal, descriptors, journal, slots
-from fluxloop.storage.journal import Inflight, crashed, read_journals
-from fluxloop.storage.slots import FIRST_SLOTS, SLOT_BYTES
+from fluxloop.storage import Journal, descriptors, inflight, journal
+from fluxloop.storage.inflight import MOST_SLOTS, SLOT_BYTES, Inflight, crashed, read_journals
 
 Head = Callable[..., bytes]
 
 
 def opened(folder: Path) -> list[str]:
-    """The ids of what is open, by all journals in the folder."""
-    return sorted(record["id"] for inflight in read_journals(folder) for record in inflight.records)
+    """The ids that all journals in the folder show."""
+    return sorted(record["id"] for each in read_journals(folder) for record in each.records)
 
 
 def journals(folder: Path) -> list[Path]:
@@ -34,7 +33,7 @@ def journals(folder: Path) -> list[Path]:
 
 
 def leave_behind(folder: Path, *lines: bytes) -> Path:
-    """Write the journal of a process that is no more."""
+    """Write the journal of a process that has died."""
     path = folder / ".inflight-999999-dead"
     path.write_bytes(b"".join(line.ljust(SLOT_BYTES, b"\0") for line in lines))
     return path
@@ -78,7 +77,7 @@ def test_no_file_is_made_before_something_begins(tmp_path: Path) -> None:
     """
     ours = Journal(tmp_path / "traces")
     ours.free(-1)
-    ours.follow()
+    ours.verify()
     ours.close()
 
     assert list(tmp_path.iterdir()) == []
@@ -124,17 +123,17 @@ def test_a_slot_that_held_more_shows_only_the_new(tmp_path: Path, head: Head) ->
 
 def test_the_file_grows_with_what_is_open(tmp_path: Path, head: Head) -> None:
     """
-    A thousand tasks at once are all in it; and slots are used again, so it does not grow for ever.
+    A thousand tasks at once are all in it; slots are used again, so it does not grow for ever.
     """
     ours = Journal(tmp_path)
 
     for n in range(1_000):
-        ours.free(ours.put(head(n)))
+        ours.free(ours.put(head(n)), recorded=True)
     small = journals(tmp_path)[0].stat().st_size
     taken = [ours.put(head(n)) for n in range(1_000)]
 
-    assert small == FIRST_SLOTS * SLOT_BYTES
-    assert journals(tmp_path)[0].stat().st_size == 1024 * SLOT_BYTES
+    assert small == SLOT_BYTES
+    assert 999 * SLOT_BYTES < journals(tmp_path)[0].stat().st_size < 1_000 * SLOT_BYTES
     assert len(set(taken)) == 1_000
     assert opened(tmp_path) == sorted(f"o{n}" for n in range(1_000))
 
@@ -143,17 +142,78 @@ def test_a_full_journal_gives_no_slot_until_one_is_free(
     tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Beyond the most slots there are, observations begin without one, which harms nobody.
+    Beyond the largest number of slots, observations begin without one, and are recorded as usual.
     """
-    monkeypatch.setattr(slots, "MOST_SLOTS", FIRST_SLOTS)
+    monkeypatch.setattr(journal, "MOST_SLOTS", 64)
     ours = Journal(tmp_path)
-    taken = [ours.put(head(n)) for n in range(FIRST_SLOTS)]
+    taken = [ours.put(head(n)) for n in range(64)]
 
     over = ours.put(head("over"))
     ours.free(taken[7])
 
     assert over == -1
     assert ours.put(head("again")) == taken[7]
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What goes to `os.pwrite`, call by call."""
+    calls: list[bytes] = []
+
+    def noted(fd: int, data: bytes, offset: int) -> int:
+        calls.append(data)
+        return os.pwrite(fd, data, offset)
+
+    monkeypatch.setattr(journal, "pwrite", noted)
+    return calls
+
+
+def test_a_start_is_one_system_call_and_an_end_none(tmp_path: Path, head: Head, writes: list[bytes]) -> None:
+    """
+    An end writes nothing while anything else is open; the last one erases, in one call, what the slots still show.
+    """
+    ours = Journal(tmp_path)
+    root = ours.put(head(0))
+
+    for n in range(1, 10):
+        inner = ours.put(head(n))
+        ours.free(ours.put(head(-n)), recorded=True)
+        ours.free(inner, recorded=True)
+    begun = len(writes)
+    shown = opened(tmp_path)
+    ours.free(root, recorded=True)
+
+    assert begun == 19
+    assert shown == ["o-9", "o0", "o9"]
+    assert writes[begun:] == [bytes(3 * SLOT_BYTES)]
+    assert opened(tmp_path) == []
+
+
+def test_an_observation_that_has_no_record_is_erased_at_once(tmp_path: Path, head: Head) -> None:
+    """
+    One that was discarded, or whose record could not be written: no reader could find out that it ended.
+    """
+    ours = Journal(tmp_path)
+    ours.put(head(1))
+    second = ours.put(head(2, input="a secret"))
+
+    ours.free(second)
+
+    assert opened(tmp_path) == ["o1"]
+    assert b"secret" not in journals(tmp_path)[0].read_bytes()
+
+
+def test_an_ended_observation_is_not_shown_for_long(tmp_path: Path, head: Head) -> None:
+    """
+    The check that follows the files erases what has ended, so that deleting the files brings nothing back.
+    """
+    ours = Journal(tmp_path)
+    ours.put(head(1))
+    ours.free(ours.put(head(2)), recorded=True)
+
+    ours.verify()
+
+    assert opened(tmp_path) == ["o1"]
 
 
 def test_freeing_twice_does_not_give_a_slot_to_two(tmp_path: Path, head: Head) -> None:
@@ -175,26 +235,30 @@ def test_any_order_of_beginnings_and_endings_leaves_what_is_open(
     tmp_path_factory: pytest.TempPathFactory, script: list[tuple[bool, int]]
 ) -> None:
     """
-    Property: after any script, the journal holds exactly what was put and not freed.
+    Property: after any script, the journal shows what was put and not freed, and else only what has a record.
     """
     folder = tmp_path_factory.mktemp("script")
     ours = Journal(folder)
     open_slots: dict[int, int] = {}
+    recorded: set[str] = set()
 
     for begins, n in script:
         if begins and n not in open_slots:
             open_slots[n] = ours.put(b'{"id":"o%d","trace_id":"t","name":"%b"' % (n, b"x" * n))
         elif n in open_slots:
-            ours.free(open_slots.pop(n))
+            ours.free(open_slots.pop(n), recorded=bool(n % 2))
+            recorded |= {f"o{n}"} if n % 2 else set()
 
     found = {record["id"]: len(record["name"]) for each in read_journals(folder) for record in each.records}
-    assert found == {f"o{n}": n for n in open_slots}
+    still_open = {f"o{n}": n for n in open_slots}
+    assert still_open.items() <= found.items()
+    assert found.keys() - still_open.keys() <= (recorded if still_open else set())
     assert len(set(open_slots.values())) == len(open_slots)
 
 
 def test_threads_never_share_a_slot(tmp_path: Path, head: Head) -> None:
     """
-    Threads that begin and end at once: nobody's slot is overwritten while it is held.
+    Threads that begin and end at once: no slot is overwritten while its observation is open.
     """
     ours = Journal(tmp_path)
     held: set[int] = set()
@@ -207,7 +271,7 @@ def test_threads_never_share_a_slot(tmp_path: Path, head: Head) -> None:
             held.update(mine)
             held.difference_update(mine)
             for slot in mine:
-                ours.free(slot)
+                ours.free(slot, recorded=n % 2 == 0)
 
     threads = [threading.Thread(target=work, args=(name,)) for name in "abcdefgh"]
     for thread in threads:
@@ -220,42 +284,6 @@ def test_threads_never_share_a_slot(tmp_path: Path, head: Head) -> None:
     assert opened(tmp_path) == []
 
 
-class Killed(BaseException):
-    """The process ends here."""
-
-
-class Dying:
-    """A mapped file whose process is killed within a store, after some of its bytes."""
-
-    def __init__(self, mapped: Any, store: int, bytes_done: int) -> None:
-        self.mapped, self.store, self.bytes_done = mapped, store, bytes_done
-
-    def __setitem__(self, where: Any, value: Any) -> None:
-        if not self.store:
-            if isinstance(where, slice):
-                self.mapped[where.start : where.start + self.bytes_done] = value[: self.bytes_done]
-            raise Killed
-        self.store -= 1
-        self.mapped[where] = value
-
-
-@pytest.mark.parametrize(("store", "bytes_done"), [(0, 0), (0, 5), (0, 40), (0, 83), (1, 0)])
-def test_a_beginning_that_was_cut_off_is_not_mixed_with_an_older_one(
-    tmp_path: Path, head: Head, store: int, bytes_done: int
-) -> None:
-    """
-    Killed in the middle of `put`, at any byte: the slot is free, though older bytes would complete it.
-    """
-    ours = Journal(tmp_path)
-    ours.free(ours.put(head(1)))
-    ours._live.map = Dying(ours._live.map, store, bytes_done)  # type: ignore[assignment]
-
-    with pytest.raises(Killed):
-        ours.put(head(2))
-
-    assert opened(tmp_path) == []
-
-
 def test_a_signal_handler_that_records_while_the_file_is_made_shares_it(
     tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,28 +291,28 @@ def test_a_signal_handler_that_records_while_the_file_is_made_shares_it(
     Whatever runs in between in the same thread: no deadlock, and nothing open looks like a dead process's.
     """
     ours = Journal(tmp_path)
-    fill = slots._fill
+    new_file = journal._new_file
 
-    def interrupted(fd: int, content: bytes) -> None:
-        monkeypatch.setattr(slots, "_fill", fill)
+    def interrupted(folder: Path) -> descriptors.Descriptor:
+        monkeypatch.setattr(journal, "_new_file", new_file)
         ours.put(head("-handler"))
-        fill(fd, content)
+        return new_file(folder)
 
-    monkeypatch.setattr(slots, "_fill", interrupted)
+    monkeypatch.setattr(journal, "_new_file", interrupted)
     ours.put(head("-main"))
 
-    assert [inflight.alive for inflight in read_journals(tmp_path)] == [True]
+    assert [each.alive for each in read_journals(tmp_path)] == [True]
     assert opened(tmp_path) == ["o-handler", "o-main"]
 
 
 # Trouble
 
 
-def test_where_no_journal_can_be_kept_put_says_so_and_goes_on(
+def test_where_no_journal_can_be_made_observations_begin_without_a_slot(
     tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    No exception reaches the program; the reason can be asked for, and a second later it is tried again.
+    No exception reaches the program; `trouble` has the reason, and the next attempt is a second later.
     """
     (tmp_path / "traces").write_text("notes")
     now = [1000.0]
@@ -304,32 +332,68 @@ def test_where_no_journal_can_be_kept_put_says_so_and_goes_on(
     )
 
 
-def test_a_file_system_that_cannot_map_files_leaves_nothing_behind(
-    tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("answer", [OSError(errno.ENOSPC, "No space left on device"), 5], ids=["error", "part"])
+def test_a_slot_that_cannot_be_written_is_not_taken(
+    tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch, answer: OSError | int
 ) -> None:
     """
-    Some network file systems refuse: then there is no journal, and no useless file either.
+    On a full disk an observation begins without a slot, and the next one that has space gets it.
     """
-
-    def refuse(fd: int, size: int) -> None:
-        raise OSError(19, "No such device")
-
-    monkeypatch.setattr(mmap, "mmap", refuse)
     ours = Journal(tmp_path)
+    ours.put(head(1))
 
-    assert ours.put(head(1)) == -1
-    assert "No such device" in str(ours.trouble)
-    assert journals(tmp_path) == []
+    def full(fd: int, data: bytes, offset: int) -> int:
+        if isinstance(answer, OSError):
+            raise answer
+        return os.pwrite(fd, data[:answer], offset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "pwrite", full)
+        refused = ours.put(head(2))
+    later = ours.put(head(3))
+
+    assert refused == -1
+    assert later >= 0
+    assert "No space left on device" in str(ours.trouble)
+    assert opened(tmp_path) == ["o1", "o3"]
 
 
-def test_a_reader_that_is_faster_than_our_lock_gets_a_file_of_its_own(
+def damaged(path: Path, how: str) -> None:
+    if how == "deleted":
+        path.unlink()
+    elif how == "replaced":
+        path.unlink()
+        path.write_text("notes")
+    else:
+        os.truncate(path, {"emptied": 0, "shortened": 100, "extended": 10_000_000}[how])
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced", "emptied", "shortened", "extended"])
+def test_whatever_happens_to_the_file_recording_goes_on(tmp_path: Path, head: Head, how: str) -> None:
+    """
+    Observations begin and end as before; with the next check the journal shows again what is open.
+    """
+    ours = Journal(tmp_path)
+    first, second = ours.put(head(1)), ours.put(head(2))
+
+    damaged(journals(tmp_path)[0], how)
+    third = ours.put(head(3))
+    ours.free(first, recorded=True)
+    ours.verify()
+    ours.put(head(4))
+
+    assert min(second, third) >= 0
+    assert opened(tmp_path) == ["o2", "o3", "o4"]
+
+
+def test_a_file_that_a_reader_locked_first_is_not_used(
     tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Between making a file and locking it a reader may look: the writer goes on with another name.
+    A reader may look at a file between its making and its locking: the writer makes another one.
     """
     answers = [False, False, True]
-    monkeypatch.setattr(slots, "lock", lambda fd: answers.pop(0))
+    monkeypatch.setattr(journal, "lock", lambda fd: answers.pop(0))
     ours = Journal(tmp_path)
 
     slot = ours.put(head(1))
@@ -338,17 +402,17 @@ def test_a_reader_that_is_faster_than_our_lock_gets_a_file_of_its_own(
     assert len(journals(tmp_path)) == 1
 
 
-def test_a_lock_nobody_lets_us_have_is_a_trouble_and_no_more(
+def test_a_lock_that_is_never_free_is_a_trouble_and_no_more(
     tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    It does not loop for ever.
+    The writer gives up after a few attempts.
     """
-    monkeypatch.setattr(slots, "lock", lambda fd: False)
+    monkeypatch.setattr(journal, "lock", lambda fd: False)
     ours = Journal(tmp_path)
 
     assert ours.put(head(1)) == -1
-    assert "others keep locking" in str(ours.trouble)
+    assert "other processes keep locking" in str(ours.trouble)
     assert journals(tmp_path) == []
 
 
@@ -356,7 +420,7 @@ def test_a_file_swept_away_before_it_was_locked_is_not_used(
     tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    A sweeper may remove the file in the same moment: the writer notices that its lock is on nothing.
+    A sweeper may remove the file in the same moment: the writer notices that it locked a removed file.
     """
     locked: list[int] = []
 
@@ -366,7 +430,7 @@ def test_a_file_swept_away_before_it_was_locked_is_not_used(
         locked.append(fd)
         return True
 
-    monkeypatch.setattr(slots, "lock", lock_after_a_sweep)
+    monkeypatch.setattr(journal, "lock", lock_after_a_sweep)
     Journal(tmp_path).put(head(1))
 
     assert len(locked) == 2
@@ -377,16 +441,14 @@ def test_a_file_swept_away_before_it_was_locked_is_not_used(
 
 def test_close_removes_the_file_when_nothing_is_open(tmp_path: Path, head: Head) -> None:
     """
-    A normal end leaves nothing; a later observation makes a new file, for which old slots mean nothing.
+    A normal end leaves nothing; a later observation makes a new file.
     """
     ours = Journal(tmp_path)
-    old = ours.put(head(1))
-    ours.free(old)
+    ours.free(ours.put(head(1)), recorded=True)
     ours.close()
     closed = journals(tmp_path)
-    ours.put(head(2))
 
-    ours.free(old)
+    ours.put(head(2))
 
     assert closed == []
     assert opened(tmp_path) == ["o2"]
@@ -410,7 +472,7 @@ def test_close_keeps_what_is_open(tmp_path: Path, head: Head) -> None:
 
 def test_a_journal_that_is_dropped_removes_its_file(tmp_path: Path, head: Head) -> None:
     """
-    Nobody has to call `close`.
+    Calling `close` is not required.
     """
     ours = Journal(tmp_path)
     ours.free(ours.put(head(1)))
@@ -436,12 +498,12 @@ def test_a_new_journal_tidies_up_after_processes_that_could_not(tmp_path: Path, 
     ours = Journal(tmp_path)
     ours.put(head(3))
 
-    assert set(journals(tmp_path)) == living | {left, tmp_path / ".inflight-999999-folder", ours._live.path}
+    assert set(journals(tmp_path)) == living | {left, tmp_path / ".inflight-999999-folder", Path(ours._file.path)}
     assert opened(tmp_path) == ["o1", "o3"]
 
 
 @pytest.mark.parametrize("how", ["deleted", "renamed"])
-def test_follow_takes_what_is_open_along(tmp_path: Path, head: Head, how: str) -> None:
+def test_what_is_open_moves_with_the_folder(tmp_path: Path, head: Head, how: str) -> None:
     """
     When the folder was deleted or renamed, the journal goes on in a new one; in the old one nothing is open.
     """
@@ -451,30 +513,30 @@ def test_follow_takes_what_is_open_along(tmp_path: Path, head: Head, how: str) -
     if how == "deleted":
         journals(tmp_path / "old")[0].unlink()
 
-    ours.follow()
+    ours.verify()
     ours.put(head(3))
     ours.free(first)
 
     assert opened(tmp_path / "traces") == ["o2", "o3"]
     assert opened(tmp_path / "old") == []
-    assert [inflight.alive for inflight in read_journals(tmp_path / "traces")] == [True]
+    assert [each.alive for each in read_journals(tmp_path / "traces")] == [True]
     assert second != first
 
 
-def test_follow_stays_where_nothing_moved(tmp_path: Path, head: Head) -> None:
+def test_a_file_in_its_place_stays_in_use(tmp_path: Path, head: Head) -> None:
     """
-    It is asked often, and does something seldom.
+    The check runs often, and seldom finds anything.
     """
     ours = Journal(tmp_path)
     ours.put(head(1))
     before = journals(tmp_path)
 
-    ours.follow()
+    ours.verify()
 
     assert journals(tmp_path) == before
 
 
-def test_follow_that_cannot_is_a_trouble_and_no_more(tmp_path: Path, head: Head) -> None:
+def test_a_journal_that_cannot_move_is_a_trouble_and_no_more(tmp_path: Path, head: Head) -> None:
     """
     Where the new folder cannot be made, the program goes on, and what is open can still be freed.
     """
@@ -483,7 +545,7 @@ def test_follow_that_cannot_is_a_trouble_and_no_more(tmp_path: Path, head: Head)
     (tmp_path / "traces").rename(tmp_path / "old")
     (tmp_path / "traces").write_text("notes")
 
-    ours.follow()
+    ours.verify()
     ours.free(slot)
 
     assert "File exists" in str(ours.trouble)
@@ -493,9 +555,9 @@ def test_follow_that_cannot_is_a_trouble_and_no_more(tmp_path: Path, head: Head)
 # Reading
 
 
-def test_a_journal_nobody_holds_is_of_a_dead_process(tmp_path: Path, head: Head) -> None:
+def test_a_journal_that_is_not_locked_is_of_a_dead_process(tmp_path: Path, head: Head) -> None:
     """
-    A file that is not locked holds the last words of its process.
+    The lock ends with the process.
     """
     path = leave_behind(tmp_path, head(1) + b"\n", b"", head(2) + b"\n")
 
@@ -514,7 +576,7 @@ def test_a_journal_nobody_holds_is_of_a_dead_process(tmp_path: Path, head: Head)
         b"x" * SLOT_BYTES,
     ],
 )
-def test_what_is_no_whole_beginning_is_left_out(tmp_path: Path, head: Head, slot: bytes) -> None:
+def test_what_is_not_a_whole_beginning_is_left_out(tmp_path: Path, head: Head, slot: bytes) -> None:
     """
     Torn, half freed and foreign slots hide no other slot.
     """
@@ -534,29 +596,43 @@ def test_a_file_cut_short_is_read_as_far_as_it_goes(tmp_path: Path, head: Head) 
     assert opened(tmp_path) == ["o1"]
 
 
-def test_a_slot_that_changes_while_it_is_read_is_left_out(tmp_path: Path, head: Head) -> None:
+def test_a_slot_that_changes_while_it_is_read_is_left_out(
+    tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
-    Of a running process only what stands still between two looks is read.
+    Of a running process only slots that are the same in two reads are shown.
     """
-    steady, changed = head(1).ljust(SLOT_BYTES, b"\n"), head(2).ljust(SLOT_BYTES, b"\n")
+    steady, changed, later = (head(n).ljust(SLOT_BYTES, b"\n") for n in (1, 2, 3))
+    contents = iter([steady + changed, steady + later])
+    monkeypatch.setattr(inflight, "content", lambda fd: next(contents))
 
-    class Changing:
-        looks = iter([steady + changed, steady + head(3).ljust(SLOT_BYTES, b"\n")])
-
-        def seek(self, where: int) -> None:
-            assert where == 0
-
-        def read(self) -> bytes:
-            return next(self.looks)
-
-    records = journal.read_slots(Changing(), alive=True)  # type: ignore[arg-type]
+    records = inflight.read_slots(0, alive=True)
 
     assert [record["id"] for record in records] == ["o1"]
 
 
+@pytest.mark.parametrize("size", [MOST_SLOTS * SLOT_BYTES + 1, 20_000_000_000])
+def test_a_file_too_large_for_a_journal_is_not_read(tmp_path: Path, head: Head, size: int) -> None:
+    """
+    A sparse file with a journal's name costs neither time nor memory, of the first traced call nor of readers.
+    """
+    (tmp_path / ".inflight-999999-huge").touch()
+    os.truncate(tmp_path / ".inflight-999999-huge", size)
+    tracemalloc.start()
+    ours = Journal(tmp_path)
+    ours.put(head(1))
+
+    found = opened(tmp_path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert found == ["o1"]
+    assert peak < 5_000_000
+
+
 def test_a_folder_without_journals_has_nothing_open(tmp_path: Path) -> None:
     """
-    Nor has one that does not exist; and a journal that is none is passed over.
+    Nor has one that does not exist; a folder with the name of a journal is passed over.
     """
     (tmp_path / ".inflight-folder").mkdir()
 
@@ -579,7 +655,7 @@ def test_reading_does_not_disturb_the_writer(tmp_path: Path, head: Head) -> None
     assert list(reading) == []
 
 
-def test_without_locks_the_number_of_the_process_tells(
+def test_without_locks_the_number_of_the_process_decides(
     tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -592,7 +668,7 @@ def test_without_locks_the_number_of_the_process_tells(
     for name in (f"{os.getpid()}-a", f"{ended.pid}-b", "copy-of-a-journal"):
         (tmp_path / f".inflight-{name}").write_bytes(content)
 
-    alive = {inflight.path.name: inflight.alive for inflight in read_journals(tmp_path)}
+    alive = {each.path.name: each.alive for each in read_journals(tmp_path)}
 
     assert alive == {
         f".inflight-{os.getpid()}-a": True,
@@ -601,7 +677,7 @@ def test_without_locks_the_number_of_the_process_tells(
     }
 
 
-def test_a_crashed_root_stands_for_an_observation_and_a_trace() -> None:
+def test_a_crashed_root_becomes_an_observation_and_a_trace() -> None:
     """
     The record keeps what was known; its status is crashed, its level INFO, and it has no end.
     """
@@ -622,7 +698,7 @@ def test_a_crashed_root_stands_for_an_observation_and_a_trace() -> None:
     }
 
 
-def test_a_crashed_child_is_an_observation_only() -> None:
+def test_a_crashed_child_becomes_an_observation_only() -> None:
     """
     The trace line belongs to the root.
     """
@@ -677,7 +753,7 @@ def test_what_an_ordinary_exit_leaves(
     process.wait()
 
     assert opened(tmp_path) == left
-    assert [inflight.alive for inflight in read_journals(tmp_path)] in ([], [False])
+    assert [each.alive for each in read_journals(tmp_path)] in ([], [False])
     assert bool(journals(tmp_path)) == bool(left or "_exit(" in ending)
 
 

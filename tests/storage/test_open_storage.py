@@ -1,4 +1,4 @@
-"""The setting `storage`, turned into a storage."""
+"""The value of the setting `storage`, turned into a storage."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fluxloop.errors import ConfigError
+from fluxloop.settings.schema import Settings
+from fluxloop.settings.value_types import STORAGE_WORDS
 from fluxloop.storage import FanOut, FileStorage, MemoryStorage, Record, open_storage
+from fluxloop.storage.opening import BY_NAME
 
 
 class Own:
@@ -21,73 +23,63 @@ class Own:
         """Do nothing."""
 
 
-@pytest.mark.parametrize("word", ["file", "FILE", " File "])
-def test_file_is_the_folder_of_base_path(tmp_path: Path, word: str) -> None:
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(base_path=tmp_path)
+
+
+def test_the_setting_accepts_the_names_that_can_be_opened() -> None:
     """
-    ``storage="file"`` writes under ``base_path``; words count in any case.
+    The settings check a value, and the storages open it; both have the same names.
     """
-    storage = open_storage(word, tmp_path)
+    assert set(BY_NAME) == set(STORAGE_WORDS)
+
+
+def test_file_is_the_folder_of_base_path(tmp_path: Path, settings: Settings) -> None:
+    """
+    ``storage="file"`` writes under ``base_path``, with a journal.
+    """
+    storage = open_storage("file", settings)
 
     assert isinstance(storage, FileStorage)
     assert storage.base_path == tmp_path
+    assert storage.journal is not None
 
 
-def test_memory_is_a_new_memory(tmp_path: Path) -> None:
+def test_the_journal_can_be_switched_off(tmp_path: Path) -> None:
+    """
+    ``journal=False`` is for the storage that the settings open.
+    """
+    storage = open_storage("file", Settings(base_path=tmp_path, journal=False))
+
+    assert isinstance(storage, FileStorage)
+    assert storage.journal is None
+
+
+def test_memory_is_a_new_memory(settings: Settings) -> None:
     """
     ``storage="memory"`` keeps everything in memory.
     """
-    assert isinstance(open_storage("memory", tmp_path), MemoryStorage)
+    assert isinstance(open_storage("memory", settings), MemoryStorage)
 
 
-def test_an_object_with_the_two_methods_is_a_storage(tmp_path: Path) -> None:
+def test_an_object_with_the_two_methods_is_a_storage(settings: Settings) -> None:
     """
     A storage of the user's own needs no base class.
     """
     own = Own()
 
-    assert open_storage(own, tmp_path) is own
+    assert open_storage(own, settings) is own
 
 
-def test_a_list_writes_to_all_of_them(tmp_path: Path) -> None:
+def test_several_storages_all_get_the_records(settings: Settings) -> None:
     """
-    Several storages are a list; a list of one is that one.
+    Several storages are a tuple.
     """
     own = Own()
 
-    several = open_storage(["file", own], tmp_path)
+    several = open_storage(("file", own), settings)
 
     assert isinstance(several, FanOut)
     assert isinstance(several.storages[0], FileStorage)
     assert several.storages[1] is own
-    assert open_storage((own,), tmp_path) is own
-
-
-@pytest.mark.parametrize(
-    ("spec", "got"),
-    [
-        ("fiel", "got 'fiel'; a folder is named by base_path="),
-        (Path("traces"), r"got PosixPath\('traces'\); a folder is named by base_path="),
-        (MemoryStorage, r"got the class MemoryStorage; write MemoryStorage\(\) for an object of it"),
-        ([], r"got \[\]"),
-        (["file", None], "got None"),
-        (None, "got None"),
-        (3, "got 3"),
-        (object(), "got <object object"),
-    ],
-)
-def test_anything_else_is_refused_with_what_is_accepted(tmp_path: Path, spec: object, got: str) -> None:
-    """
-    The message lists what is accepted, repeats what we got, and guesses what was meant.
-    """
-    with pytest.raises(
-        ConfigError, match=f'storage must be "file", "memory", an object with .* a list of these, {got}'
-    ):
-        open_storage(spec, tmp_path)
-
-
-def test_an_open_file_is_no_storage(tmp_path: Path) -> None:
-    """
-    It has the two methods by name only, and would fail at the first record.
-    """
-    with (tmp_path / "out.jsonl").open("wb") as file, pytest.raises(ConfigError, match="BufferedWriter"):
-        open_storage(file, tmp_path)

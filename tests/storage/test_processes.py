@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import fluxloop
 from fluxloop.storage import FileStorage, Record
 from fluxloop.storage.inflight import read_journals
 
@@ -45,7 +46,7 @@ def test_every_record_acknowledged_before_a_kill_is_in_the_file(tmp_path: Path, 
         for number in range(100_000):
             slot = storage.journal.put(head(number))
             storage.write([record(number, input="x" * 300)])
-            storage.journal.free(slot)
+            storage.journal.free(slot, recorded=True)
             os.write(1, b"%d\\n" % number)
             time.sleep(0.0005)
         """
@@ -63,14 +64,13 @@ def test_every_record_acknowledged_before_a_kill_is_in_the_file(tmp_path: Path, 
         assert len(kept) - len(acknowledged) <= 1
         (inflight,) = read_journals(folder)
         assert not inflight.alive
-        assert len(inflight.records) <= 1
-        assert not {record["id"] for record in inflight.records} & {f"o{number}" for number in acknowledged}
+        assert {record["id"] for record in inflight.records} - {*kept} <= {f"o{len(kept)}"}
 
 
 @pytest.mark.slow
 def test_a_journal_killed_at_any_moment_is_whole(tmp_path: Path, start: Start) -> None:
     """
-    Slots filled and freed as fast as can be, then `kill -9`: what is read is never of two observations.
+    Slots filled and freed as fast as can be, then `kill -9`: no slot holds parts of two observations.
     """
     script = """
         journal = Journal(folder)
@@ -80,7 +80,7 @@ def test_a_journal_killed_at_any_moment_is_whole(tmp_path: Path, start: Start) -
         while True:
             for each in heads:
                 slots.append(journal.put(each))
-                journal.free(slots.pop(0))
+                journal.free(slots.pop(0), recorded=True)
         """
     for attempt in range(15):
         folder = tmp_path / str(attempt)
@@ -91,7 +91,7 @@ def test_a_journal_killed_at_any_moment_is_whole(tmp_path: Path, start: Start) -
         process.wait()
 
         (inflight,) = read_journals(folder)
-        assert len(inflight.records) in (40, 41)
+        assert len(inflight.records) in (40, 41)  # the latter when the oldest one had just ended
         for record in inflight.records:
             assert record["id"] == record["again"] == f"o{len(record['pad'])}"
 
@@ -110,7 +110,7 @@ def test_a_running_journal_is_read_whole(tmp_path: Path, start: Start) -> None:
         while True:
             for each in heads:
                 slots.append(journal.put(each))
-                journal.free(slots.pop(0))
+                journal.free(slots.pop(0), recorded=True)
         """,
         tmp_path,
     )
@@ -203,7 +203,7 @@ storage = FileStorage({str(tmp_path / "traces")!r})
 def work(number):
     slot = storage.journal.put(b'{{"id":"o%d"' % number)
     storage.write([Record("observation", "20260117", b'{{"id":"o%d"}}\\n' % number)])
-    storage.journal.free(slot)
+    storage.journal.free(slot, recorded=True)
 
 if __name__ == "__main__":
     work(0)
@@ -232,7 +232,7 @@ def test_both_sides_of_a_fork_write(tmp_path: Path, start: Start, lines: Lines) 
         from fluxloop.storage import file, journal
         storage = FileStorage(folder)
         storage.write([record("before")])
-        file._looking.acquire(); journal._changing.acquire()
+        file._checking.acquire(); journal._changing.acquire()
         import threading
         child = []
         def fork_elsewhere():
@@ -243,7 +243,7 @@ def test_both_sides_of_a_fork_write(tmp_path: Path, start: Start, lines: Lines) 
             for number in range(500):
                 slot = storage.journal.put(head(number))
                 storage.write([record(f"-{side}-{number}"), record(f"-{side}-{number}", kind="trace")])
-                storage.journal.free(slot)
+                storage.journal.free(slot, recorded=True)
             if side == "child":
                 os._exit(0)
         released = threading.Event()
@@ -251,7 +251,7 @@ def test_both_sides_of_a_fork_write(tmp_path: Path, start: Start, lines: Lines) 
         thread.start()
         while not child:
             time.sleep(0.01)
-        journal._changing.release(); file._looking.release(); released.set()
+        journal._changing.release(); file._checking.release(); released.set()
         thread.join()
         os.waitpid(child[0], 0)
         """,
@@ -364,11 +364,11 @@ def test_what_is_recorded_on_the_way_out_is_kept(tmp_path: Path, start: Start, l
         import atexit, ctypes
         from fluxloop.storage import journal
         storage = FileStorage(folder)
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(storage))  # so that nobody cleans up by collecting it
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(storage))  # so that no finalizer cleans up
         def work(number):
             slot = storage.journal.put(head(number))
             storage.write([record(number)])
-            storage.journal.free(slot)
+            storage.journal.free(slot, recorded=True)
         atexit.register(work, 2)
         if sys.argv[2] == "after":
             atexit.unregister(journal._exiting)
@@ -399,9 +399,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @linux_root
-def test_a_full_disk_is_said_and_survived(small_disk: Path) -> None:
+def test_a_full_disk_is_reported_and_survived(small_disk: Path) -> None:
     """
-    Records are refused with a clear error while the disk is full, and kept again when it is not.
+    Records are refused with a clear error while the disk is full, and stored again when it is not.
     """
     storage = FileStorage(small_disk / "traces")
     ballast = small_disk / "ballast"
@@ -419,7 +419,7 @@ def test_a_full_disk_is_said_and_survived(small_disk: Path) -> None:
 
     storage.write([big, big])
 
-    assert "No space left on device. Free some space; recording goes on by itself." in str(refused)
+    assert "No space left on device. Free some space; recording continues by itself." in str(refused)
     assert kept > 5
     assert [record["id"] for record in storage.read()] == ["big"] * (kept + 2)
     (path,) = small_disk.glob("traces/*.jsonl")
@@ -427,9 +427,30 @@ def test_a_full_disk_is_said_and_survived(small_disk: Path) -> None:
 
 
 @linux_root
-def test_a_full_disk_does_not_kill_a_program_by_its_journal(small_disk: Path, start: Start) -> None:
+def test_the_report_counts_exactly_what_a_full_disk_refused(small_disk: Path) -> None:
     """
-    The journal's slots have their space before they are used; a store into a mapped hole would be a SIGBUS.
+    Every record is in the files or counted as failed, and none is counted twice.
+    """
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(700_000))
+    runs = 200
+    with fluxloop.FluxLoopClient(base_path=small_disk / "traces") as client:
+        work = client.agent(lambda text: text)
+        for n in range(runs):
+            work("x" * 97 * (n % 50))
+            if n == 150:
+                ballast.unlink()
+        report = client.report()
+
+    records = list(FileStorage(small_disk / "traces").read())
+    assert report.failed > 10
+    assert (report.written, report.written + report.failed) == (len(records), 2 * runs)
+
+
+@linux_root
+def test_a_full_disk_costs_the_journal_its_slots_and_the_program_nothing(small_disk: Path, start: Start) -> None:
+    """
+    Observations that begin while the disk is full have no slot; those that begin later have one again.
     """
     process = start(
         """
@@ -442,21 +463,111 @@ def test_a_full_disk_does_not_kill_a_program_by_its_journal(small_disk: Path, st
         except OSError:
             pass
         slots = [journal.put(head(n)) for n in range(1, 200)]
-        for slot in slots[:100]:
+        for slot in slots:
             journal.free(slot)
-        print(slots.count(-1), "No space" in journal.trouble)
+        os.unlink(folder + "/ballast"); os.close(ballast)
+        print(slots.count(-1) > 100, "No space" in journal.trouble, -1 in [journal.put(head(n)) for n in range(200)])
         """,
         small_disk,
     )
     output, _ = process.communicate()
 
     assert process.returncode == 0
-    assert output == b"136 True\n"
+    assert output == b"True True False\n"
 
 
-def test_a_limit_on_file_size_is_met_and_survived(tmp_path: Path, start: Start) -> None:
+# Files that others touch while the program runs
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: [os.truncate(path, 0) for path in folder.iterdir()],
+        lambda folder: [os.truncate(path, 100) for path in folder.iterdir()],
+        lambda folder: [path.unlink() for path in folder.iterdir()],
+        lambda folder: [(path.unlink(), path.write_text("notes\n")) for path in folder.iterdir()],
+        lambda folder: shutil.rmtree(folder),
+        lambda folder: folder.rename(folder.with_name("old")),
+        lambda folder: (folder.rename(folder.with_name("old")), folder.write_text("notes"), folder.unlink()),
+    ],
+    ids=["emptied", "shortened", "deleted", "replaced", "folder deleted", "folder renamed", "folder a file"],
+)
+def test_whatever_others_do_to_the_files_the_program_goes_on(
+    tmp_path: Path, start: Start, damage: Callable[[Path], object]
+) -> None:
     """
-    A short write at the limit of `ulimit -f`, then the error; the next process heals the torn end.
+    A real program with open observations: afterwards they end as before, and what is open can be read again.
+    """
+    folder = tmp_path / "traces"
+    process = start(
+        """
+        import fluxloop
+        fluxloop.configure(base_path=folder)
+        outer = fluxloop.instrument("outer"); outer.__enter__()
+        inner = fluxloop.observe("inner"); inner.__enter__()
+        with fluxloop.observe("before"):
+            pass
+        print("ready", flush=True)
+        sys.stdin.readline()
+        time.sleep(0.5)  # so long a renamed file may go unnoticed
+        for n in range(200):
+            with fluxloop.observe(f"after-{n}"):
+                pass
+        print("open", flush=True)
+        sys.stdin.readline()
+        inner.__exit__(None, None, None); outer.__exit__(None, None, None)
+        report = fluxloop.report()
+        print(report.failed, report.dropped, flush=True)
+        """,
+        folder,
+    )
+    line_of(process)
+
+    damage(folder)
+    process.stdin.write(b"\n")
+    line_of(process)
+    (trace,) = fluxloop.read_traces(folder)
+    running = {o.name for o in trace.observations if o.status is None}
+    output, _ = process.communicate(b"\n")
+
+    (trace,) = fluxloop.read_traces(folder)
+    assert process.returncode == 0
+    assert output == b"0 0\n"
+    assert running == {"outer", "inner"}
+    assert {o.name for o in trace.observations} >= {"outer", "inner", *(f"after-{n}" for n in range(200))}
+    assert [path.read_bytes() for path in folder.glob(".inflight-*")] in ([], [b"notes\n"])  # what was put there
+
+
+def test_without_a_journal_there_is_no_hidden_file(tmp_path: Path, start: Start) -> None:
+    """
+    ``FLUXLOOP_JOURNAL=off``: finished observations are stored, and of a killed process the open ones are missing.
+    """
+    process = start(
+        """
+        os.environ["FLUXLOOP_JOURNAL"] = "off"
+        os.environ["FLUXLOOP_BASE_PATH"] = folder
+        import fluxloop
+        with fluxloop.instrument("open"):
+            with fluxloop.observe("done"):
+                pass
+            print(os.listdir(folder), flush=True)
+            time.sleep(60)
+        """,
+        tmp_path,
+    )
+    listed = line_of(process)
+    process.kill()
+    process.wait()
+
+    (trace,) = fluxloop.read_traces(tmp_path)
+    assert listed.startswith(b"['observations_")
+    assert listed.count(b",") == 0
+    assert [o.name for o in trace.observations] == ["done"]
+
+
+def test_a_limit_on_file_size_is_reported_and_survived(tmp_path: Path, start: Start) -> None:
+    """
+    A short write at the limit of `ulimit -f`, then the error; the next process closes the torn line.
     """
     process = start(
         """
@@ -484,7 +595,7 @@ def test_a_limit_on_file_size_is_met_and_survived(tmp_path: Path, start: Start) 
 
 
 @linux_root
-def test_a_folder_of_another_user_is_said(tmp_path: Path, start: Start) -> None:
+def test_a_folder_of_another_user_is_reported(tmp_path: Path, start: Start) -> None:
     """
     Without the right to write there is a clear error, from `write` and from `check`, and no journal.
     """
@@ -497,7 +608,7 @@ def test_a_folder_of_another_user_is_said(tmp_path: Path, start: Start) -> None:
             storage = FileStorage(path)
             try:
                 storage.write([record(1)])
-            except PermissionError as exc:
+            except OSError as exc:
                 print("Give this user the right to write there" in str(exc), len(storage.check()))
             print(storage.journal.put(head(1)), storage.journal.trouble is not None)
         """,
@@ -510,7 +621,7 @@ def test_a_folder_of_another_user_is_said(tmp_path: Path, start: Start) -> None:
 
 
 @linux_root
-def test_a_read_only_disk_is_said(small_disk: Path) -> None:
+def test_a_read_only_disk_is_reported(small_disk: Path) -> None:
     """
     The same on a disk that was mounted read-only.
     """
@@ -535,7 +646,7 @@ def test_a_folder_deleted_again_and_again_loses_only_what_was_in_it(tmp_path: Pa
         for number in range(100_000):
             slot = storage.journal.put(head(number))
             storage.write([record(number)])
-            storage.journal.free(slot)
+            storage.journal.free(slot, recorded=True)
             if not number % 100:
                 os.write(1, b"%d\\n" % number)
             time.sleep(0.001)

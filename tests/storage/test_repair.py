@@ -1,4 +1,4 @@
-"""What dead processes left open, written down for good."""
+"""What dead processes left open, written to the files."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from typing import Any
 import pytest
 
 from fluxloop.storage import FileStorage, Journal, Record
-from fluxloop.storage.inflight import read_journals
+from fluxloop.storage.inflight import SLOT_BYTES, read_journals
 from fluxloop.storage.repair import sweep
-from fluxloop.storage.slots import SLOT_BYTES
 
 Head = Callable[..., bytes]
 Lines = Callable[[Path], list[dict[str, Any]]]
 
 
 def leave_behind(folder: Path, *heads: bytes, name: str = "999999-dead") -> Path:
-    """Write the journal of a process that is no more."""
+    """Write the journal of a process that has died."""
     path = folder / f".inflight-{name}"
     path.write_bytes(b"".join((head + b"\n").ljust(SLOT_BYTES, b"\0") for head in heads))
     return path
@@ -67,9 +66,9 @@ def test_a_child_goes_to_the_day_its_trace_began(tmp_path: Path, head: Head, lin
 
 
 @pytest.mark.parametrize("time", ["soon", "", None, 3])
-def test_a_time_nobody_can_read_goes_to_today(tmp_path: Path, head: Head, time: object) -> None:
+def test_a_time_that_cannot_be_read_goes_to_today(tmp_path: Path, head: Head, time: object) -> None:
     """
-    A strange beginning is kept all the same.
+    A strange beginning is kept as it is.
     """
     leave_behind(tmp_path, head(1, start_time=time))
 
@@ -79,9 +78,9 @@ def test_a_time_nobody_can_read_goes_to_today(tmp_path: Path, head: Head, time: 
     assert record["start_time"] == time
 
 
-def test_what_ended_after_all_is_not_written_again(tmp_path: Path, head: Head, record: Callable[..., Record]) -> None:
+def test_what_has_a_record_is_not_written_again(tmp_path: Path, head: Head, record: Callable[..., Record]) -> None:
     """
-    A process killed between writing a record and freeing its slot has the record in the files: that one counts.
+    A journal also holds observations that have ended: the record in the files is the right one.
     """
     storage = FileStorage(tmp_path)
     storage.write([record(1, status="success"), record(0, kind="trace", status="success")])
@@ -93,6 +92,19 @@ def test_what_ended_after_all_is_not_written_again(tmp_path: Path, head: Head, r
     assert count == 0
     assert list(storage.read()) == before
     assert list(read_journals(tmp_path)) == []
+
+
+def test_a_record_is_found_on_the_day_its_trace_began(
+    tmp_path: Path, head: Head, record: Callable[..., Record]
+) -> None:
+    """
+    A worker process has only a part of a trace: its journal does not show when the root began.
+    """
+    FileStorage(tmp_path).write([record(1, day="20260116", status="success")])
+    leave_behind(tmp_path, head(1))
+
+    assert sweep(tmp_path) == 0
+    assert [each["status"] for each in FileStorage(tmp_path).read()] == ["success"]
 
 
 def test_undated_files_get_undated_records(tmp_path: Path, head: Head, lines: Lines) -> None:
@@ -144,7 +156,7 @@ def test_a_sweep_that_failed_can_be_done_again(tmp_path: Path, head: Head, monke
     leave_behind(tmp_path, head(1))
     with monkeypatch.context() as full:
         full.setattr(os, "write", refuse)
-        with pytest.raises(OSError, match="cannot keep a record"):
+        with pytest.raises(OSError, match="cannot write a record"):
             sweep(tmp_path)
 
     assert sweep(tmp_path) == 1
