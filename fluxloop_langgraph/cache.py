@@ -10,6 +10,10 @@ from typing import Any
 from langgraph.cache.base import BaseCache
 
 
+def _delegate(name: str) -> Any:
+    return lambda self, *args, **options: getattr(self.cache, name)(*args, **options)
+
+
 class ObservedCache(BaseCache[Any]):
     """The *cache* of one call of a graph; *on_hits* receives what each look-up finds."""
 
@@ -33,30 +37,15 @@ class ObservedCache(BaseCache[Any]):
         self.on_hits(found)
         return found
 
-    def set(self, pairs: Mapping[Any, Any]) -> None:
-        """Like the cache's own."""
-        self.cache.set(pairs)
-
-    async def aset(self, pairs: Mapping[Any, Any]) -> None:
-        """Like the cache's own."""
-        await self.cache.aset(pairs)
-
-    def clear(self, namespaces: Sequence[Any] | None = None) -> None:
-        """Like the cache's own."""
-        self.cache.clear(namespaces)
-
-    async def aclear(self, namespaces: Sequence[Any] | None = None) -> None:
-        """Like the cache's own."""
-        await self.cache.aclear(namespaces)
+    set, aset, clear, aclear = map(_delegate, ("set", "aset", "clear", "aclear"))
 
 
 def with_observed_cache(resolved: Any, on_hits: Callable[[Mapping[Any, Any]], None]) -> Any:
     """Return *resolved*, the options LangGraph resolved for one call, with the cache among them observed."""
     if type(resolved) is not tuple:
         return resolved
-    return tuple(
-        ObservedCache(option, on_hits)
-        if isinstance(option, BaseCache) and not isinstance(option, ObservedCache)
-        else option
-        for option in resolved
-    )
+    return tuple(ObservedCache(item, on_hits) if _is_unobserved(item) else item for item in resolved)
+
+
+def _is_unobserved(item: object) -> bool:
+    return isinstance(item, BaseCache) and not isinstance(item, ObservedCache)

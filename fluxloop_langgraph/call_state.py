@@ -4,10 +4,12 @@ The state of one call of a wrapped graph, collected from the events of all runs 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import ReferenceType, ref
+
+from langgraph.config import get_config
 
 from fluxloop.bridge import Entry, OpenObservation
 from fluxloop_langchain.runs import Run
@@ -91,3 +93,11 @@ class CallState:
         if pause is not None or (has_failed and not self.raised):
             return pause
         return pause_of(self.loop, self.raised, is_certain=has_failed or self.is_stopped)
+
+
+def current_config() -> Mapping[str, Any]:
+    """Return the configuration of the node or other runnable that runs here; empty outside of one."""
+    try:
+        return get_config()
+    except RuntimeError:
+        return {}

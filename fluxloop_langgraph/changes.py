@@ -18,16 +18,12 @@ from .internals import ROOT
 
 MAX_CHANGES = 40
 """Changes listed one by one; of the rest, only the number is recorded."""
-
-MAX_CHARS = 80
-"""The longest text that is shown as it is."""
-
-MAX_ITEMS = 3
-"""The longest list or dict that is shown as it is, if its items are small scalars."""
+MAX_CHARS, MAX_ITEMS = 80, 3
+"""The longest text, and the longest collection of small scalars, that are shown as they are."""
 
 NUMBERS = frozenset({int, float, bool, type(None)})
-SCALARS = frozenset({str, int, float, bool, type(None)})
-CONTAINERS = frozenset({list, tuple, set, frozenset, dict})
+SCALARS = NUMBERS | {str}
+COLLECTIONS = frozenset({list, tuple, set, frozenset, dict})
 _ABSENT: Any = object()
 """The previous value of a key that was not in the state, as None may be a value."""
 
@@ -41,17 +37,14 @@ def changes(
     shows_before: bool = True,
 ) -> dict[str, Any]:
     """
-    Return a summary of the changes that *output* makes to the state.
+    Return the changes that *output* makes to the state: one per key, or a list if it has several for a key.
 
     Args:
         before: The state that the node was given, see `values_of`; None if it was given something else.
         output: What the node returned: an update, a state, a ``Command``, or a list of these.
         reducers: The name of the reducer, for each key of the state that has one.
-        keys: The keys of the state; LangGraph ignores all others. Empty if they are unknown.
+        keys: The keys of the state, as LangGraph ignores all others; empty if they are unknown.
         shows_before: Whether values from *before* may appear in the summary.
-
-    Returns:
-        One change per key, or a list of changes if the output has several for that key.
     """
     found: dict[str, Any] = {}
     count = 0
@@ -127,7 +120,7 @@ def summary(value: Any) -> Any:
         return value
     if kind is str:
         return value if len(value) <= MAX_CHARS else f"str of {len(value):,} characters"
-    if kind not in CONTAINERS:
+    if kind not in COLLECTIONS:
         return kind.__name__
     if len(value) <= MAX_ITEMS and all(map(_is_small, value.values() if kind is dict else value)):
         return value

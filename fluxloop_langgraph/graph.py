@@ -1,9 +1,9 @@
 """
 Wrap a graph so that its runs are recorded.
 
-The graph stays the same object and only its class changes, to a subclass whose ``stream`` and ``astream`` add a handler
-to each call; all other ways to run a graph end in these two. Its attributes, its configuration and what it saves stay as
-they were. Copies of the graph, which ``with_config`` makes for example, are wrapped as well.
+The graph stays the same object. Only its class changes, to a subclass whose ``stream`` and ``astream`` add a handler to
+each call; all other ways to run a graph end in these two. Its attributes, its configuration and what it saves do not
+change. Copies of the graph, which ``with_config`` makes for example, are wrapped as well.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from fluxloop import FluxLoopClient
 from fluxloop.bridge import default, note_missing
 
 from .cache import with_observed_cache
+from .call_state import current_config
 from .handler import GraphHandler
-from .internals import current_config, defaults_method, handlers_in, merges_callbacks, observe_timeouts
+from .internals import defaults_method, handlers_in, merges_callbacks, observe_timeouts
 from .remote import RemoteGraph, recorded_remote
 
 G = TypeVar("G", bound=Any)
@@ -77,9 +78,7 @@ def _recording_class(graph_class: type, show_all: bool, client: FluxLoopClient) 
     if is_default and graph_class in _WRAPPED:
         return _WRAPPED[graph_class]
     if issubclass(graph_class, RemoteGraph):
-        members: dict[str, Any] = {
-            name: recorded_remote(getattr(graph_class, name), client) for name in ("stream", "astream")
-        }
+        members = {name: recorded_remote(getattr(graph_class, name), client) for name in ("stream", "astream")}
     else:
         members = _recording_methods(graph_class, show_all, client)
     # Printed, and looked up by name, as the class it was made from.
@@ -125,8 +124,7 @@ def _observing(resolve: Callable[..., Any], client: FluxLoopClient) -> Callable[
     def defaults(self: Any, config: Any, *args: Any, **options: Any) -> Any:
         resolved = resolve(self, config, *args, **options)
         try:
-            handlers = handlers_in(config.get("callbacks"))
-            handler = next((one for one in handlers if isinstance(one, GraphHandler)), None)
+            handler = next((one for one in handlers_in(config) if isinstance(one, GraphHandler)), None)
             if handler is not None:
                 observe_timeouts(config, handler.note_timeout)
                 return with_observed_cache(resolved, handler.record_cached)
@@ -139,28 +137,24 @@ def _observing(resolve: Callable[..., Any], client: FluxLoopClient) -> Callable[
 
 def _with_handler(graph: Any, config: Any, handler: GraphHandler) -> Any:
     """
-    Return *config*, the configuration of a call of *graph*, with *handler* added, unless an outer call has added one.
+    Return *config*, that of a call of *graph*, with *handler* added, unless it receives the events of one already.
 
     The handlers of a call come from its configuration, from that of the graph and, inside a node, from that of the
     node. Depending on the release, LangGraph merges them or uses the first.
     """
-    own = (config or {}).get("callbacks")
-    sources = [own, (graph.config or {}).get("callbacks"), current_config().get("callbacks")]
-    effective = [source for source in sources if source is not None]
+    sources = [source or {} for source in (config, graph.config, current_config())]
     if not merges_callbacks():
-        effective, own = effective[:1], next(iter(effective), None)
-    for callbacks in effective:
-        if any(isinstance(one, GraphHandler) and one.client is handler.client for one in handlers_in(callbacks)):
-            return config
-    return {**(config or {}), "callbacks": _added(own, handler)}
-
-
-def _added(callbacks: Any, handler: GraphHandler) -> Any:
+        sources = [source for source in sources if source.get("callbacks") is not None][:1]
+    handlers = [one for source in sources for one in handlers_in(source)]
+    if any(isinstance(one, GraphHandler) and one.client is handler.client for one in handlers):
+        return config
+    callbacks = sources[0].get("callbacks") if sources else None
     if isinstance(callbacks, BaseCallbackManager):
-        manager = callbacks.copy()
-        manager.add_handler(handler, inherit=True)
-        return manager
-    return [*(callbacks or ()), handler]
+        callbacks = callbacks.copy()
+        callbacks.add_handler(handler, inherit=True)
+    else:
+        callbacks = [*(callbacks or ()), handler]
+    return {**(config or {}), "callbacks": callbacks}
 
 
 def _reduce(self: Any, protocol: Any) -> Any:

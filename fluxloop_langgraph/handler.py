@@ -19,10 +19,10 @@ from fluxloop_langchain.ledgers import running
 from fluxloop_langchain.runs import AGENT_LOOP, CHAIN, Run, key_of
 
 from . import internals
-from .call_state import CallState
+from .call_state import CallState, current_config
 from .changes import changes, values_of
 from .internals import NAMESPACE, ROOT, UNNAMED, GraphCallbackHandler
-from .interrupts import GraphInterrupt, ParentCommand, continues, node_of, record_pause, resumed
+from .interrupts import GraphInterrupt, ParentCommand, continues, record_pause, resumed
 from .topology import attempts_in, topology_of
 
 CHECKED_NAMES = frozenset({UNNAMED}) | internals.UNNAMED_EDGES | AGENT_LOOP
@@ -30,9 +30,7 @@ CHECKED_NAMES = frozenset({UNNAMED}) | internals.UNNAMED_EDGES | AGENT_LOOP
 
 
 class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
-    """
-    Record one call of *graph*; the options are those of `FluxLoopCallbackHandler`.
-    """
+    """Record one call of *graph*; the options are those of `FluxLoopCallbackHandler`."""
 
     def __init__(self, graph: Any, *, show_all: bool = False, client: FluxLoopClient = default) -> None:
         super().__init__(show_all=show_all, client=client)
@@ -66,11 +64,10 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         observation = self._observation(run.key)
         if observation is None:
             return
-        topology = self.call.topology
-        if topology.is_agent:
+        if self.call.topology.is_agent:
             self.make_agent(self.ledger.entries.get(run.key))
-        if topology.mermaid is not None:
-            observation.trace.metadata.setdefault("topology", topology.mermaid)
+        if (mermaid := self.call.topology.mermaid) is not None:
+            observation.trace.metadata.setdefault("topology", mermaid)
         self.call.continuing = run if continues(run.given) else None
 
     def is_folded(self, run: Run) -> bool:
@@ -123,21 +120,17 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
     def end(self, run: Run, result: Any, ending: Ending) -> None:
         """As `FluxLoopCallbackHandler.end`; with changes, interrupts and timeouts."""
         has_failed = isinstance(result, BaseException)
-        if has_failed:
-            self._add_control_flow(run, result, ending)
-        elif run.more is not None:
+        if isinstance(result, GraphInterrupt):
+            self.asks(run, result)
+        elif isinstance(result, ParentCommand):
+            ending["output"] = result.args[0]
+        elif run.more is not None and not has_failed:
             self._add_changes(run, result, ending)
         if self.call.timeouts:
             self._add_timeout(run, ending)
         if run.event == "chain" and (run.key == self.call.root or run.key in self.call.pauses):
             self._add_pause(run, ending, has_failed=has_failed)
         self.ledger.finish(run.key, **ending)
-
-    def _add_control_flow(self, run: Run, error: BaseException, ending: Ending) -> None:
-        if isinstance(error, GraphInterrupt):
-            self.asks(run, error)
-        elif isinstance(error, ParentCommand):
-            ending["output"] = error.args[0]
 
     def _add_changes(self, run: Run, result: Any, ending: Ending) -> None:
         observation = self._observation(run.key)
@@ -163,7 +156,9 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def _timeout_of(self, run: Run) -> Ending:
         is_task = run.above is not None and internals.is_task(run.metadata, run.above.about.metadata)
-        message = self.call.timeouts.pop(run.metadata.get(NAMESPACE, ""), None) if run.marks.is_node or is_task else None
+        message = (
+            self.call.timeouts.pop(run.metadata.get(NAMESPACE, ""), None) if run.marks.is_node or is_task else None
+        )
         if message is None:
             return {}
         return {"error": message, "status": Status.ERROR, "metadata": {"error_type": "NodeTimeoutError"}}
@@ -174,7 +169,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         pause, observation = self.call.take_pause(run.key, has_failed=has_failed), self._observation(run.key)
         if pause is None or observation is None:
             return
-        node = node_of(self.call.loop, self.call.stopped_node)
+        node = self.call.stopped_node or internals.next_nodes_in(self.call.loop)
         record_pause(observation, run, pause, self.call.raised, node)
         if not has_failed:  # a failed run can be continued as well, and stays an error
             ending["status"] = Status.INTERRUPTED
@@ -225,17 +220,16 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
     def record_cached(self, found: Mapping[Any, Any]) -> None:
         """Record the nodes that do not run because the cache has their writes."""
         try:
-            for (namespace, _), writes in found.items():
-                key, node = object(), internals.cached_node(namespace)
-                metadata = {"langgraph_node": node, "cached": True}
+            for node, output in internals.cached_nodes(found) or ():
+                key, metadata = object(), {"langgraph_node": node, "cached": True}
                 self.ledger.start(key, CHAIN, node, parent=self._running_graph(), metadata=metadata)
-                self.ledger.finish(key, output=internals.cached_output(writes))
+                self.ledger.finish(key, output=output)
         except Exception as exc:
             self.client.record_failure("recording a cached node", exc)
 
     def _running_graph(self) -> Any:
         """Return the entry or key of the graph that runs here: the graph itself, or a subgraph in one of its nodes."""
-        entry = self.ledger.entries.get(running(internals.current_config()))
+        entry = self.ledger.entries.get(running(current_config()))
         if entry is None or entry.about.handler is not self:
             return self.call.root
         children = [one for one in tuple(entry.below or ()) if one.about is not None and one.about.event == "chain"]

@@ -19,7 +19,7 @@ from fluxloop.bridge import NOTHING, OpenObservation, record_event, register_end
 from fluxloop_langchain.interrupts import INTERRUPT, is_answer, place_of, resumed
 from fluxloop_langchain.runs import Run
 
-from .internals import HAS_INTERRUPT_EVENTS, STATIC_STOPS, checkpoint_in, next_nodes_in
+from .internals import HAS_INTERRUPT_EVENTS, STATIC_STOPS, checkpoint_in
 
 __all__ = ["GraphInterrupt", "ParentCommand", "resumed"]
 
@@ -58,10 +58,7 @@ def pause_of(loop: Any, raised: Mapping[str, RaisedInterrupt], *, is_certain: bo
     """
     Return why a run stopped that LangGraph sent no interrupt event for; None if it did not stop.
 
-    Args:
-        loop: The loop that ran the graph, or None.
-        raised: The interrupts raised during the run, by id.
-        is_certain: Whether the run is known to have stopped; if not, its loop decides.
+    The *loop* that ran the graph decides, unless it *is_certain* that an interrupt in *raised* stopped the run.
     """
     status = getattr(loop, "status", "pending")
     if not is_certain and status not in STATIC_STOPS:
@@ -92,8 +89,3 @@ def record_pause(
 def continues(given: object) -> bool:
     """Whether *given*, the input of a graph, continues from a checkpoint, as far as the input alone can show it."""
     return is_answer(given) or (given is None and not HAS_INTERRUPT_EVENTS)
-
-
-def node_of(loop: Any, stopped: str | None) -> str | None:
-    """Return the node at which a run stopped: *stopped*, a node that is a graph, or those that *loop* runs next."""
-    return stopped or next_nodes_in(loop)

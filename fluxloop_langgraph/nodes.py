@@ -16,12 +16,9 @@ from fluxloop import FluxLoopClient, ObservationType
 from fluxloop.bridge import Execution, Spec, begin, default
 from fluxloop_langchain.ledgers import ledger_of, running
 
-from . import interrupts  # registers that control flow is not an error
-from .internals import current_config
+from .call_state import current_config
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-__all__ = ["interrupts", "trace_node"]
 
 
 @overload

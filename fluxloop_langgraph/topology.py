@@ -31,45 +31,43 @@ class Topology:
     def __init__(self, graph: Any = None) -> None:
         self._graph: Callable[[], Any] = ref(graph) if graph is not None else lambda: None
 
-    def _read(self, name: str, default: Any) -> Any:
-        return getattr(self._graph(), name, None) or default
+    def _items(self, name: str) -> Any:
+        return (getattr(self._graph(), name, None) or {}).items()
 
     @cached_property
     def mermaid(self) -> str | None:
         """The diagram of the graph as mermaid text; None if it cannot be drawn."""
-        return _attempt(lambda: self._graph().get_graph().draw_mermaid(), None)
+        return _attempt(lambda: str(self._graph().get_graph().draw_mermaid()), None)
 
     @cached_property
     def max_attempts(self) -> dict[str, int]:
         """The retry limit of each node that may be tried more than once."""
-        default = self._read("retry_policy", None)
-        nodes = self._read("nodes", {}).items()
-        found = ((name, attempts_in(getattr(node, "retry_policy", None) or default)) for name, node in nodes)
-        return {name: limit for name, limit in found if limit > 1}
+        default = getattr(self._graph(), "retry_policy", None)
+        policies = {name: getattr(node, "retry_policy", None) or default for name, node in self._items("nodes")}
+        return {name: limit for name, policy in policies.items() if (limit := attempts_in(policy)) > 1}
 
     @cached_property
     def keys(self) -> frozenset[str]:
         """The channels of the graph, the keys of its state among them."""
-        return frozenset(self._read("channels", {}))
+        return frozenset(key for key, _ in self._items("channels"))
 
     @cached_property
     def reducers(self) -> dict[str, str]:
         """The name of the reducer, for each key of the state that has one."""
-        channels = self._read("channels", {}).items()
-        found = ((key, getattr(channel, "operator", None)) for key, channel in channels)
+        found = ((key, getattr(channel, "operator", None)) for key, channel in self._items("channels"))
         return {key: getattr(made, "__name__", "reduce").strip("_") for key, made in found if made is not None}
 
     @cached_property
     def is_agent(self) -> bool:
         """Whether ``create_agent`` made the graph; older releases of langchain mark it only by its nodes and state."""
-        return "model" in self._read("nodes", ()) and self.keys >= AGENT_STATE
+        return "model" in dict(self._items("nodes")) and self.keys >= AGENT_STATE
 
     @cached_property
     def graph_nodes(self) -> dict[str, Topology]:
         """The nodes that are graphs themselves and have no name other than the node's."""
-        nodes = self._read("nodes", {}).items()
-        inner = ((name, graph) for name, node in nodes if isinstance(graph := getattr(node, "bound", None), Pregel))
-        return {name: topology_of(graph) for name, graph in inner if graph.get_name() in (UNNAMED, name)}
+        bound = {name: getattr(node, "bound", None) for name, node in self._items("nodes")}
+        graphs = {name: graph for name, graph in bound.items() if isinstance(graph, Pregel)}
+        return {name: topology_of(graph) for name, graph in graphs.items() if graph.get_name() in (UNNAMED, name)}
 
     @cached_property
     def agent_nodes(self) -> frozenset[str]:

@@ -17,6 +17,9 @@ from fluxloop import read_traces
 from fluxloop.models import ObservationData, ObservationType, Trace
 from fluxloop_langchain.interrupts import INTERRUPT, RESUME
 
+PLACE = ("thread_id", "checkpoint_id", "interrupt_id")
+"""The metadata that identify a question; an EVENT without any of these is the user's own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
@@ -60,7 +63,7 @@ def interruptions(traces: str | Path | Iterable[Trace] = "./traces") -> list[Int
         if "resumed" not in trace.metadata and (thread_id := trace.metadata.get("thread_id")) is not None:
             found = [_replaced(each, str(thread_id)) for each in found]
         for event in trace.observations:
-            if event.type is not ObservationType.EVENT or not _has_place(event):
+            if event.type is not ObservationType.EVENT or event.metadata.keys().isdisjoint((*PLACE, "when")):
                 continue
             if event.name == INTERRUPT:
                 _add(found, _asked(event))
@@ -69,21 +72,9 @@ def interruptions(traces: str | Path | Iterable[Trace] = "./traces") -> list[Int
     return found
 
 
-def _has_place(event: ObservationData) -> bool:
-    return not {"thread_id", "checkpoint_id", "interrupt_id", "when"}.isdisjoint(event.metadata)
-
-
 def _asked(event: ObservationData) -> Interruption:
-    about = event.metadata
-    return Interruption(
-        thread_id=about.get("thread_id"),
-        checkpoint_id=about.get("checkpoint_id"),
-        interrupt_id=about.get("interrupt_id"),
-        node=about.get("langgraph_node"),
-        asked=event.input,
-        asked_at=event.start_time,
-        trace_id=event.trace_id,
-    )
+    thread_id, checkpoint_id, interrupt_id, node = map(event.metadata.get, (*PLACE, "langgraph_node"))
+    return Interruption(thread_id, checkpoint_id, interrupt_id, node, event.input, event.start_time, event.trace_id)
 
 
 def _add(found: list[Interruption], new: Interruption) -> None:
