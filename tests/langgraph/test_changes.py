@@ -4,15 +4,18 @@ What a node changed, told in a few words.
 
 from __future__ import annotations
 
+import operator
+from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Annotated, TypedDict
 
 import graphs
 import pytest
 from graphs import only
 from langchain_core.messages import HumanMessage, RemoveMessage
+from langgraph.cache.memory import InMemoryCache
 from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.types import Command
+from langgraph.types import CachePolicy, Command
 from pydantic import BaseModel
 
 from fluxloop.testing import capture
@@ -26,8 +29,13 @@ class Page:
     text: str = ""
 
 
+@dataclass(slots=True)
+class Slotted:
+    n: int
+
+
 @pytest.mark.parametrize(
-    ("before", "output", "told"),
+    ("before", "output", "expected"),
     [
         ({"n": 1}, {"n": 2}, {"n": {"from": 1, "to": 2}}),
         ({"n": 1}, {"n": 1}, {}),
@@ -36,6 +44,19 @@ class Page:
         ({"total": 1}, {"total": 1}, {"total": {"add": 1}}),
         ({"n": 1}, Command(update={"n": 2}, goto="next"), {"n": {"from": 1, "to": 2}}),
         ({"n": 1}, Command(update=[("n", 2)]), {"n": {"from": 1, "to": 2}}),
+        ({"n": 1}, Command(update=(("n", 2), ("m", 3))), {"n": {"from": 1, "to": 2}, "m": {"to": 3}}),
+        ({"n": 1}, Command(update=["n", "m"]), {}),
+        ({"n": 1}, Command(update=[("n", 2, 3)]), {}),
+        ({"n": 1}, Command(update=[]), {}),
+        ({"n": 1}, Command(update=5), {}),
+        ({}, [Command(update={"total": [1]}), {"total": [2]}], {"total": [{"add": [1]}, {"add": [2]}]}),
+        (
+            {},
+            Command(update=[("total", 1), ("total", 2), ("total", 3)]),
+            {"total": [{"add": 1}, {"add": 2}, {"add": 3}]},
+        ),
+        ({"n": 1}, Slotted(n=2), {"n": {"from": 1, "to": 2}}),
+        ({"n": 1}, OrderedDict(n=2), {"n": {"from": 1, "to": 2}}),
         ({"n": 1}, [{"n": 2}, Command(update={"m": 3})], {"n": {"from": 1, "to": 2}, "m": {"to": 3}}),
         ({}, {"rows": [1, 2, 3]}, {"rows": {"to": [1, 2, 3]}}),
         ({}, {"rows": list(range(1000))}, {"rows": {"to": "list of 1,000"}}),
@@ -49,11 +70,110 @@ class Page:
         ({"n": 1}, "done", {}),
     ],
 )
-def test_a_change_is_told_by_key(before, output, told):
+def test_changes_are_listed_by_key(before, output, expected):
     """
-    Before and after where a value is replaced, the reducer's name and its value where there is one, sizes if large.
+    A replaced value is shown before and after, a reduced one with the reducer's name, a large one by type and size.
     """
-    assert changes(before, output, {"total": "add"}) == told
+    assert changes(before, output, {"total": "add"}) == expected
+
+
+LISTS = [[1, 2], ["ab", "cd"], [("n", 1)], [("n", 1), 2], [{"n": 1}], [[1, 2]], (1, 2), [HumanMessage("hi")], [None]]
+
+
+@pytest.mark.parametrize("is_cached", [False, True], ids=["runs", "cached"])
+@pytest.mark.parametrize("update", LISTS, ids=repr)
+@pytest.mark.parametrize("as_command", [False, True], ids=["plain", "command"])
+def test_a_node_of_a_list_state_keeps_its_output_and_its_changes(recorded, update, as_command, is_cached):
+    """
+    The update of a list state may be any list, also of pairs; in a `Command` LangGraph reads pairs as keys and values.
+    """
+
+    def reduce(old, new):
+        return [*old, *new]
+
+    builder = StateGraph(Annotated[list, reduce])
+    options = {"cache_policy": CachePolicy(key_func=lambda state: "key")} if is_cached else {}
+    builder.add_node("node", lambda state: Command(update=update) if as_command else update, **options)
+    builder.add_edge(START, "node")
+    graph = wrap_graph(builder.compile(cache=InMemoryCache()))
+    graph.invoke([0])
+    (node,) = only(recorded, "node")
+    is_ignored = as_command and update == [("n", 1)]
+
+    assert node.output is not None
+    assert node.metadata.get("changes") == (None if is_ignored else {"__root__": {"reduce": _shown(update)}})
+
+    if is_cached and not is_ignored:
+        graph.invoke([0])
+        assert len(only(recorded, "node")[1].output) == len(update)
+
+
+def _shown(update):
+    is_small = all(type(item) in (int, str, type(None)) for item in update)
+    return [*update] if is_small else f"{type(update).__name__} of {len(update)}"
+
+
+def test_a_state_that_is_one_number_changes_from_and_to(recorded):
+    """
+    A state without a reducer is replaced as a whole.
+    """
+    builder = StateGraph(int)
+    builder.add_node("node", lambda state: state + 1)
+    builder.add_edge(START, "node")
+    wrap_graph(builder.compile()).invoke(1)
+
+    assert only(recorded, "node")[0].metadata["changes"] == {"__root__": {"from": 1, "to": 2}}
+
+
+def test_an_output_whose_changes_cannot_be_read_is_recorded(recorded):
+    """
+    A state whose attributes raise costs the changes, and neither input nor output.
+    """
+
+    class Hostile:
+        def __getattribute__(self, name):
+            if name == "__dict__":
+                raise RuntimeError("hidden")
+            return object.__getattribute__(self, name)
+
+    builder = StateGraph(graphs.State)
+    builder.add_node("node", lambda state: Command(update={"n": Hostile()}))
+    builder.add_node("next", lambda state: [Command(update=Hostile()), Command(update={"n": 2})])
+    builder.add_edge(START, "node")
+    builder.add_edge("node", "next")
+    wrap_graph(builder.compile()).invoke({"seen": []})
+    node, following = only(recorded, "node")[0], only(recorded, "next")[0]
+
+    assert (node.input, node.metadata["changes"]) == ({"seen": []}, {"n": {"to": "Hostile"}})
+    assert following.metadata["changes"] == {"n": {"from": "Hostile", "to": 2}}
+    assert following.output[1]["update"] == {"n": 2}
+
+
+def test_single_keys_of_a_state_can_be_redacted():
+    """
+    `redact_keys` masks a key in inputs, outputs and changes, and leaves the others.
+    """
+
+    class Account(TypedDict, total=False):
+        iban: str
+        history: Annotated[list[str], operator.add]
+        n: int
+
+    builder = StateGraph(Account)
+    builder.add_node("node", lambda state: {"iban": "DE-NEW", "history": ["DE-OLD"], "n": 2})
+    builder.add_node("command", lambda state: Command(update=[("iban", "DE-NEWER"), ("n", 3)]))
+    builder.add_edge(START, "node")
+    builder.add_edge("node", "command")
+    with capture(redact_keys=["iban", "history"]) as captured:
+        wrap_graph(builder.compile()).invoke({"iban": "DE-FIRST", "history": ["DE-START"], "n": 1})
+    (trace,) = captured.traces()
+
+    assert "DE-" not in repr([one.model_dump() for one in trace.observations])
+    assert [one.metadata["changes"]["n"] for one in trace.observations[1:]] == [
+        {"from": 1, "to": 2},
+        {"from": 2, "to": 3},
+    ]
+    assert set(trace.observations[1].metadata["changes"]) == {"iban", "history", "n"}
 
 
 def test_no_code_of_the_users_runs_to_compare():

@@ -5,12 +5,14 @@ What a wrapped graph records: the tree of its nodes, and what each of them has b
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 from concurrent.futures import ThreadPoolExecutor
 
 import graphs
 import pytest
 from graphs import THREAD, only
-from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 
@@ -18,7 +20,7 @@ import fluxloop
 from fluxloop.models import ObservationType
 from fluxloop.testing import capture
 from fluxloop_langchain import FluxLoopCallbackHandler
-from fluxloop_langgraph import wrap_graph
+from fluxloop_langgraph import trace_node, wrap_graph
 
 
 def test_each_node_is_an_observation_under_its_graph(recorded):
@@ -272,3 +274,70 @@ async def test_nothing_stays_behind_in_the_ledger(recorded):
     await graph.ainvoke({"seen": []})
 
     assert len(FluxLoopCallbackHandler().ledger) == 0
+
+
+def passing_on(func):
+    """A decorator as users write them."""
+
+    @functools.wraps(func)
+    def wrapper(*args, **kwargs):
+        return func(*args, **kwargs)
+
+    return wrapper
+
+
+ORDERS = {
+    "ours": [fluxloop.trace],
+    "ours twice": [fluxloop.trace, fluxloop.tool],
+    "ours over another": [fluxloop.trace, passing_on],
+    "ours over two others": [fluxloop.trace, passing_on, passing_on],
+    "ours over another over ours": [fluxloop.trace, passing_on, fluxloop.tool],
+    "trace_node over another": [trace_node, passing_on],
+    "trace_node over ours over another": [trace_node, fluxloop.trace, passing_on],
+}
+
+
+@pytest.mark.parametrize("decorators", ORDERS.values(), ids=ORDERS)
+def test_a_decorated_node_shows_its_subgraph_and_its_signature(recorded, decorators):
+    """
+    LangGraph looks through exactly one ``__wrapped__``; over any other decorator, ours leads to the innermost function.
+    """
+    inner = graphs.steps(count=1)
+
+    def node(state: graphs.State, config: RunnableConfig) -> graphs.State:
+        return inner.invoke(state, config)
+
+    decorated = functools.reduce(lambda func, decorate: decorate(func), reversed(decorators), node)
+    graph = wrap_graph(StateGraph(graphs.State).add_node("node", decorated).add_edge(START, "node").compile())
+    graph.invoke({"seen": []})
+
+    assert [name for name, _ in graph.get_subgraphs()] == ["node"]
+    assert inspect.signature(decorated) == inspect.signature(node)
+    assert "step_0" in [one.name for one in recorded.traces()[0].observations]
+
+
+def test_a_decorator_over_ours_keeps_signature_and_recording(recorded):
+    """
+    Another decorator over ours hides the subgraph, as any two decorators do; the run is recorded as before.
+    """
+    inner = graphs.steps(count=1)
+
+    def node(state: graphs.State) -> graphs.State:
+        return inner.invoke(state)
+
+    def subgraphs(func):
+        graph = wrap_graph(StateGraph(graphs.State).add_node("node", func).add_edge(START, "node").compile())
+        graph.invoke({"seen": []})
+        return [name for name, _ in graph.get_subgraphs()]
+
+    decorated = passing_on(fluxloop.trace(node))
+
+    assert subgraphs(decorated) == subgraphs(passing_on(passing_on(node))) == []
+    assert inspect.signature(decorated) == inspect.signature(node)
+    assert [one.name for one in recorded.traces()[0].observations] == [
+        "LangGraph",
+        "node",
+        "node",
+        "LangGraph",
+        "step_0",
+    ]

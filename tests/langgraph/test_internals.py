@@ -4,6 +4,7 @@ Each internal of LangGraph that FluxLoop reads may be renamed: graphs run as bef
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import sys
 from types import SimpleNamespace
@@ -61,12 +62,16 @@ def build():
     return builder.compile(checkpointer=InMemorySaver(), cache=InMemoryCache())
 
 
-def run(graph):
+def run(graph, is_async=False):
     """Return the results of a question, its answer, and a run whose cached node does not run."""
-    question = graph.invoke({"seen": []}, THREAD)
+
+    def invoke(given, config):
+        return asyncio.run(graph.ainvoke(given, config)) if is_async else graph.invoke(given, config)
+
+    question = invoke({"seen": []}, THREAD)
     question.pop("__interrupt__")
-    answered = graph.invoke(Command(resume="yes"), THREAD)
-    again = graph.invoke({"seen": []}, {"configurable": {"thread_id": "t-2"}})
+    answered = invoke(Command(resume="yes"), THREAD)
+    again = invoke({"seen": []}, {"configurable": {"thread_id": "t-2"}})
     return question, answered, again["n"]
 
 
@@ -145,8 +150,9 @@ def rename_in(patch, function, old, new):
     patch.setattr(function, "__code__", code.replace(**renamed))
 
 
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("removed", ["_defaults", "loop"])
-def test_a_graph_is_recorded_without_a_method_or_variable_of_pregel(recorded, reimport, monkeypatch, removed):
+def test_a_graph_is_recorded_without_a_method_or_variable_of_pregel(recorded, reimport, monkeypatch, removed, is_async):
     """
     A release may rename what `Pregel.stream` calls, and its local variables.
     """
@@ -157,7 +163,7 @@ def test_a_graph_is_recorded_without_a_method_or_variable_of_pregel(recorded, re
         monkeypatch.setattr(Pregel, "renamed", Pregel._defaults, raising=False)
         monkeypatch.delattr(Pregel, "_defaults")
 
-    assert_runs_as_before(recorded, package, has_cached=removed != "_defaults")
+    assert_runs_as_before(recorded, package, has_cached=removed != "_defaults", is_async=is_async)
     assert len(_noted()) == 1
 
 
@@ -240,9 +246,9 @@ def test_an_event_of_a_timeout_in_another_form_is_passed_on(reimport):
         assert received == [SimpleNamespace(kind="other")]
 
 
-def assert_runs_as_before(recorded, package, *, has_cached=True):
+def assert_runs_as_before(recorded, package, *, has_cached=True, is_async=False):
     """Compare results with those of the bare graph, and the statuses in the records with the true ones."""
-    assert run(package.wrap_graph(build())) == run(build())
+    assert run(package.wrap_graph(build()), is_async) == run(build())
     traces = recorded.traces()
     endings = [f"{'  ' * depth}{one.name} {one.status.value}" for trace in traces[:2] for depth, one in trace.walk()]
     assert "\n".join(endings) == ENDINGS
@@ -267,10 +273,11 @@ def test_what_is_missing_is_reported_once(reimport, monkeypatch, caplog):
             package.wrap_graph(graphs.steps()).invoke({"seen": []})
         assert len(_noted()) == 1
 
-    assert [record.getMessage() for record in caplog.records] == [
+    (record,) = caplog.records
+    assert record.getMessage() == (
         "fluxloop_langgraph: langgraph._internal._config.ensure_config is missing in the installed version: "
         "callbacks are assumed to be merged"
-    ]
+    )
 
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer reads local variables too")

@@ -9,6 +9,7 @@ from graphs import THREAD
 from langgraph.types import Command
 
 import fluxloop
+from fluxloop.testing import capture
 from fluxloop_langgraph import interruptions, waiting, wrap_graph
 
 
@@ -64,3 +65,18 @@ def test_who_waits_is_found_in_files(tmp_path):
     fluxloop.flush()
 
     assert [one.asked for one in waiting(tmp_path / "traces")] == [{"question": "go on?"}]
+
+
+def test_a_question_that_sampling_keeps_has_its_answer():
+    """
+    Sampling keeps or leaves out a whole thread, so no answered thread is listed as waiting.
+    """
+    graph = wrap_graph(graphs.asking())
+    with capture(sample_rate=0.5) as captured:
+        for number in range(40):
+            thread = {"configurable": {"thread_id": f"thread-{number}"}}
+            graph.invoke({"seen": []}, thread)
+            graph.invoke(Command(resume="yes"), thread)
+
+    assert 0 < len(interruptions(captured.traces())) < 40
+    assert waiting(captured.traces()) == []
