@@ -1,5 +1,5 @@
 """
-What a node changed, told in a few words.
+The summary of what a node changed in the state.
 """
 
 from __future__ import annotations
@@ -176,9 +176,9 @@ def test_single_keys_of_a_state_can_be_redacted():
     assert set(trace.observations[1].metadata["changes"]) == {"iban", "history", "n"}
 
 
-def test_no_code_of_the_users_runs_to_compare():
+def test_comparing_values_runs_no_user_code():
     """
-    Values with an equality of their own are never compared.
+    Values with a custom ``__eq__`` are never compared.
     """
 
     class Odd:
@@ -190,9 +190,9 @@ def test_no_code_of_the_users_runs_to_compare():
     assert changes({"a": Odd()}, {"a": Odd()}, {}) == {"a": {"from": "Odd", "to": "Odd"}}
 
 
-def test_a_node_says_what_it_changed(recorded):
+def test_a_node_records_its_changes(recorded):
     """
-    A few words for each key: before and after, or what its reducer was given.
+    Each changed key is recorded with its values before and after, or with the value its reducer was given.
     """
     wrap_graph(graphs.steps()).invoke({"seen": []})
 
@@ -202,9 +202,9 @@ def test_a_node_says_what_it_changed(recorded):
     ]
 
 
-def test_what_a_node_hands_on_unchanged_is_no_change(recorded):
+def test_keys_returned_unchanged_are_not_changes(recorded):
     """
-    A node that returns the whole state, changed in place, says only what it changed; large values by their size.
+    A node that returns the whole state, modified in place, records only the modified keys; large values by size.
     """
 
     class Whole(TypedDict, total=False):
@@ -228,9 +228,9 @@ def test_what_a_node_hands_on_unchanged_is_no_change(recorded):
     }
 
 
-def test_a_message_that_is_removed_is_named(recorded):
+def test_a_removed_message_is_recorded_with_its_id(recorded):
     """
-    Of a `RemoveMessage` the id is all there is to tell.
+    A `RemoveMessage` has no content, only the id of the removed message.
     """
     builder = StateGraph(MessagesState)
     builder.add_node("forget", lambda state: {"messages": [RemoveMessage(id="m-1")]})
@@ -241,9 +241,9 @@ def test_a_message_that_is_removed_is_named(recorded):
 
 
 @pytest.mark.parametrize("base", [BaseModel, object], ids=["model", "dataclass"])
-def test_the_changes_of_a_state_that_is_an_object_are_told_like_those_of_a_dict(recorded, base):
+def test_changes_of_an_object_state_look_like_those_of_a_dict(recorded, base):
     """
-    A state may be a model or a dataclass, and a node may return one; before and after are told all the same.
+    State and output may be a model or a dataclass; values before and after are recorded as for a dict.
     """
 
     @dataclass if base is object else lambda kind: kind
@@ -263,22 +263,22 @@ def test_the_changes_of_a_state_that_is_an_object_are_told_like_those_of_a_dict(
 
 
 @pytest.mark.parametrize(
-    ("left_out", "told"), [("capture_output", [None, None]), ("capture_input", [{"to": 0}, {"to": 1}])]
+    ("setting", "expected"), [("capture_output", [None, None]), ("capture_input", [{"to": 0}, {"to": 1}])]
 )
-def test_what_is_not_to_be_captured_is_in_no_change(left_out, told):
+def test_changes_respect_the_capture_settings(setting, expected):
     """
-    What nodes return is in none of the records where outputs are left out, and what they were given where inputs are.
+    Without ``capture_output`` no changes are recorded, without ``capture_input`` no previous values.
     """
-    with capture(**{left_out: False}) as captured:
+    with capture(**{setting: False}) as captured:
         wrap_graph(graphs.steps()).invoke({"seen": []})
     (trace,) = captured.traces()
 
-    assert [one.metadata.get("changes", {}).get("n") for one in trace.observations[1:]] == told
+    assert [one.metadata.get("changes", {}).get("n") for one in trace.observations[1:]] == expected
 
 
-def test_a_key_that_the_state_does_not_have_is_no_change(recorded):
+def test_an_unknown_key_is_not_a_change(recorded):
     """
-    LangGraph leaves out what a node returns beside the keys of the state, a slip of the pen for example.
+    LangGraph ignores returned keys that the state does not have, such as a typo.
     """
     builder = StateGraph(graphs.State)
     builder.add_node("node", lambda state: {"n": 1, "sene": ["typo"]})
@@ -288,9 +288,9 @@ def test_a_key_that_the_state_does_not_have_is_no_change(recorded):
     assert only(recorded, "node")[0].metadata["changes"] == {"n": {"to": 1}}
 
 
-def test_the_changes_of_a_wide_state_are_bounded(recorded):
+def test_the_number_of_recorded_changes_is_bounded(recorded):
     """
-    Beyond 40 keys only their number is told.
+    Beyond 40 changes only their number is recorded.
     """
     wide = TypedDict("wide", {f"key_{number}": int for number in range(60)})
     builder = StateGraph(wide)
