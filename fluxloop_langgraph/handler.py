@@ -2,7 +2,7 @@
 The handler that a wrapped graph adds to each of its calls.
 
 It records what LangGraph adds to LangChain's runs: attempts, changes of the state, cached nodes, timeouts, checkpoints,
-interrupts and answers. What it knows of the call is in one object, see `CallState`.
+interrupts and answers. The state of the call is in one object, see `CallState`.
 """
 
 from __future__ import annotations
