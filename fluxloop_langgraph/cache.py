@@ -15,7 +15,7 @@ def _delegate(name: str) -> Any:
 
 
 class ObservedCache(BaseCache[Any]):
-    """The *cache* of one call of a graph; *on_hits* receives what each look-up finds."""
+    """The *cache* of one call of a graph; *on_hits* receives the result of each look-up."""
 
     def __init__(self, cache: BaseCache[Any], on_hits: Callable[[Mapping[Any, Any]], None]) -> None:
         self.cache = cache

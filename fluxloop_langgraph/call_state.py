@@ -14,8 +14,8 @@ from langgraph.config import get_config
 from fluxloop.bridge import Entry, OpenObservation
 from fluxloop_langchain.runs import Run
 
-from .internals import NAMESPACE, checkpoint_in, loop_in
-from .interrupts import Pause, RaisedInterrupt, interrupts_in, pause_of
+from .internals import NAMESPACE, loop_in
+from .interrupts import RaisedInterrupt, pause_of
 from .topology import Topology
 
 
@@ -52,17 +52,9 @@ class CallState:
     @property
     def loop(self) -> Any:
         """The loop that runs the graph; None if it cannot be found."""
-        if self._loop is None and self.generator is not None:
-            loop = loop_in(self.generator())
-            if loop is None:
-                return None
+        if self._loop is None and self.generator is not None and (loop := loop_in(self.generator())) is not None:
             self._loop = ref(loop)
         return self._loop() if self._loop is not None else None
-
-    @property
-    def checkpoint_id(self) -> str | None:
-        """The id of the current checkpoint of the graph."""
-        return checkpoint_in(self.loop)
 
     def topology_around(self, run: Run) -> Topology:
         """Return the structure of the graph that *run* is a node of."""
@@ -78,18 +70,18 @@ class CallState:
     def add_interrupts(self, run: Run, observation: OpenObservation | None, error: BaseException) -> None:
         """Add the interrupts that ended *run*; the innermost run that an interrupt ends is where it was raised."""
         node = run.metadata.get("langgraph_node")
-        interrupts = interrupts_in(error)
+        carried = error.args[0] if error.args and isinstance(error.args[0], list | tuple) else ()
+        interrupts = [item for item in carried if hasattr(item, "id")]
         if not interrupts and self.stopped_node is None:
             self.stopped_node = node
-        if run.above is not None and run.above.key == self.root:
-            self.is_stopped = True
+        self.is_stopped |= run.above is not None and run.above.key == self.root
         for item in interrupts:
             if observation is not None and item.id not in self.raised:
                 self.raised[item.id] = RaisedInterrupt(item, observation, node)
 
-    def take_pause(self, key: Hashable, *, has_failed: bool) -> Pause | None:
+    def take_pause(self, key: Hashable, *, has_failed: bool) -> Any:
         """Return why the run *key* of a graph stopped; None if it did not, or if it failed and asked nothing."""
-        pause: Pause | None = self.pauses.pop(key, None)
+        pause = self.pauses.pop(key, None)
         if pause is not None or (has_failed and not self.raised):
             return pause
         return pause_of(self.loop, self.raised, is_certain=has_failed or self.is_stopped)
@@ -101,3 +93,8 @@ def current_config() -> Mapping[str, Any]:
         return get_config()
     except RuntimeError:
         return {}
+
+
+def thread_id_in(config: Any) -> Any:
+    """Return the thread id in *config*, that of a call or a graph; None without one."""
+    return ((config or {}).get("configurable") or {}).get("thread_id")

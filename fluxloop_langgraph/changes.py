@@ -3,8 +3,8 @@ Summarize what a node changed in the state: a few words per key, whatever the si
 
     {"count": {"from": 1, "to": 2}, "messages": {"add_messages": "list of 1"}}
 
-A key with a reducer shows the value the reducer was given, every other key its value before and after. Small values
-are shown as they are, larger ones by type and size.
+A key with a reducer shows what the reducer was given, any other key its value before and after. Large values are shown
+by type and size.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def changes(
     Return the changes that *output* makes to the state: one per key, or a list if it has several for a key.
 
     Args:
-        before: The state that the node was given, see `values_of`; None if it was given something else.
+        before: The state that the node was given, see `values_of`.
         output: What the node returned: an update, a state, a ``Command``, or a list of these.
-        reducers: The name of the reducer, for each key of the state that has one.
+        reducers: The names of the reducers, by key.
         keys: The keys of the state, as LangGraph ignores all others; empty if they are unknown.
-        shows_before: Whether values from *before* may appear in the summary.
+        shows_before: Whether values from *before* may appear.
     """
     found: dict[str, Any] = {}
     count = 0
@@ -57,10 +57,8 @@ def changes(
         count += 1
         if count > MAX_CHANGES:
             found["…"] = f"{count - MAX_CHANGES} more"
-        elif key not in found:
-            found[key] = change
-        else:
-            found[key] = [*(found[key] if type(found[key]) is list else [found[key]]), change]
+        elif (earlier := found.setdefault(key, change)) is not change:
+            found[key] = [*(earlier if type(earlier) is list else [earlier]), change]
     return found
 
 
@@ -101,30 +99,25 @@ def _updates(output: object, is_single: bool) -> Iterator[tuple[str, Any]]:
 
 
 def _command_updates(update: object) -> Iterator[tuple[str, Any]]:
-    if isinstance(update, list | tuple) and all(map(_is_pair, update)):
+    if not isinstance(update, list | tuple):
+        yield from {ROOT: update}.items() if (values := values_of(update)) is None else values.items()
+    elif all(isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str) for item in update):
         yield from update
-    elif not isinstance(update, list | tuple) and (values := values_of(update)) is not None:
-        yield from values.items()
-    elif update is not None:
+    else:
         yield ROOT, update
-
-
-def _is_pair(item: object) -> bool:
-    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
 
 
 def summary(value: Any) -> Any:
     """Return *value* if it is small, else its type and size."""
     kind = type(value)
-    if kind in NUMBERS:
+    if _is_small(value):
         return value
     if kind is str:
-        return value if len(value) <= MAX_CHARS else f"str of {len(value):,} characters"
+        return f"str of {len(value):,} characters"
     if kind not in COLLECTIONS:
         return kind.__name__
-    if len(value) <= MAX_ITEMS and all(map(_is_small, value.values() if kind is dict else value)):
-        return value
-    return f"{kind.__name__} of {len(value):,}"
+    is_shown = len(value) <= MAX_ITEMS and all(map(_is_small, value.values() if kind is dict else value))
+    return value if is_shown else f"{kind.__name__} of {len(value):,}"
 
 
 def _is_small(value: object) -> bool:

@@ -1,9 +1,8 @@
 """
 Wrap a graph so that its runs are recorded.
 
-The graph stays the same object. Only its class changes, to a subclass whose ``stream`` and ``astream`` add a handler to
-each call; all other ways to run a graph end in these two. Its attributes, its configuration and what it saves do not
-change. Copies of the graph, which ``with_config`` makes for example, are wrapped as well.
+Only its class changes, to a subclass whose ``stream`` and ``astream`` add a handler to each call: all other
+ways to run it end there. Copies of the graph, such as those ``with_config`` makes, are wrapped as well.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 
 from langchain_core.callbacks import BaseCallbackManager
 from langgraph.pregel import Pregel
+from langgraph.pregel.remote import RemoteGraph
 
 from fluxloop import FluxLoopClient
 from fluxloop.bridge import default, note_missing
@@ -23,7 +23,7 @@ from .cache import with_observed_cache
 from .call_state import current_config
 from .handler import GraphHandler
 from .internals import defaults_method, handlers_in, merges_callbacks, observe_timeouts
-from .remote import RemoteGraph, recorded_remote
+from .remote import recorded_remote
 
 G = TypeVar("G", bound=Any)
 
@@ -38,12 +38,11 @@ def wrap_graph(graph: G, *, show_all: bool = False, client: FluxLoopClient = def
     """
     Record every run of *graph*, which behaves as before, and return the same object.
 
-    Accepts what ``StateGraph.compile`` and ``create_agent`` return, functions decorated with ``@entrypoint``, and
-    `RemoteGraph`, whose nodes are not visible. Wrapping twice has no effect. A run is recorded once, even if a graph
-    around this one is wrapped, or another handler of FluxLoop is passed or installed.
+    Wrapping twice has no effect. A run is recorded once, even if a graph around this one is wrapped, or another handler
+    of FluxLoop is passed or installed.
 
     Args:
-        graph: The graph. ``isinstance`` works as before; what ``with_config`` and ``copy`` return is wrapped too.
+        graph: What ``StateGraph.compile`` or ``create_agent`` returned, an ``@entrypoint`` function or a `RemoteGraph`.
         show_all: Record runs that LangGraph and LangChain mark as hidden, too.
         client: The client that records the traces; by default that of the package.
 
@@ -54,10 +53,8 @@ def wrap_graph(graph: G, *, show_all: bool = False, client: FluxLoopClient = def
     if graph_class in _options:
         return graph
     if not isinstance(graph, Pregel | RemoteGraph):
-        hint = "; compile it first" if hasattr(graph, "compile") else ""
-        raise TypeError(
-            f"wrap_graph takes a compiled graph, an @entrypoint or a RemoteGraph, got {graph_class.__name__}{hint}"
-        )
+        given = graph_class.__name__ + ("; compile it first" if hasattr(graph, "compile") else "")
+        raise TypeError(f"wrap_graph takes a compiled graph, an @entrypoint or a RemoteGraph, got {given}")
     try:
         graph.__class__ = _recording_class(graph_class, show_all, client)
     except (AttributeError, TypeError) as exc:
@@ -111,8 +108,7 @@ def _recording_methods(graph_class: Any, show_all: bool, client: FluxLoopClient)
         return call
 
     methods = {"stream": recording(graph_class.stream), "astream": recording(graph_class.astream)}
-    resolve = defaults_method(graph_class)
-    if resolve is not None:
+    if (resolve := defaults_method(graph_class)) is not None:
         methods["_defaults"] = _observing(resolve, client)
     return methods
 

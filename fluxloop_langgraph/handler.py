@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+from langgraph.errors import GraphInterrupt, ParentCommand
+
 from fluxloop import FluxLoopClient, ObservationType, Status
 from fluxloop.bridge import Entry, OpenObservation, default
 from fluxloop_langchain import FluxLoopCallbackHandler
 from fluxloop_langchain.events import Ending, StartReader
 from fluxloop_langchain.inline_callbacks import DONE, in_place
+from fluxloop_langchain.interrupts import is_answer, resumed
 from fluxloop_langchain.ledgers import running
 from fluxloop_langchain.runs import AGENT_LOOP, CHAIN, Run, key_of
 
@@ -22,7 +25,7 @@ from . import internals
 from .call_state import CallState, current_config
 from .changes import changes, values_of
 from .internals import NAMESPACE, ROOT, UNNAMED, GraphCallbackHandler
-from .interrupts import GraphInterrupt, ParentCommand, continues, record_pause, resumed
+from .interrupts import record_pause
 from .topology import attempts_in, topology_of
 
 CHECKED_NAMES = frozenset({UNNAMED}) | internals.UNNAMED_EDGES | AGENT_LOOP
@@ -35,8 +38,6 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
     def __init__(self, graph: Any, *, show_all: bool = False, client: FluxLoopClient = default) -> None:
         super().__init__(show_all=show_all, client=client)
         self.call = CallState(topology_of(graph))
-
-    # Which runs are recorded, and as what.
 
     def begin(self, run: Run, read: StartReader) -> None:
         """As `FluxLoopCallbackHandler.begin`; a run that another handler has begun is adopted."""
@@ -61,14 +62,14 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
                 self.make_agent(entry)
 
     def _begin_graph(self, run: Run) -> None:
-        observation = self._observation(run.key)
-        if observation is None:
+        if (observation := self._observation(run.key)) is None:
             return
         if self.call.topology.is_agent:
             self.make_agent(self.ledger.entries.get(run.key))
         if (mermaid := self.call.topology.mermaid) is not None:
             observation.trace.metadata.setdefault("topology", mermaid)
-        self.call.continuing = run if continues(run.given) else None
+        if is_answer(run.given) or (run.given is None and not internals.HAS_INTERRUPT_EVENTS):
+            self.call.continuing = run
 
     def is_folded(self, run: Run) -> bool:
         """As `FluxLoopCallbackHandler.is_folded`; graphs and edges without a name of their own are folded as well."""
@@ -89,8 +90,8 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def kind_of(self, run: Run) -> ObservationType:
         """As `FluxLoopCallbackHandler.kind_of`; AGENT for a node that is an agent."""
-        is_agent = run.marks.is_node and run.name in self.call.topology_around(run).agent_nodes
-        return ObservationType.AGENT if is_agent else super().kind_of(run)
+        graph = self.call.topology_around(run).graph_nodes.get(run.name) if run.marks.is_node else None
+        return ObservationType.AGENT if graph is not None and graph.is_agent else super().kind_of(run)
 
     def metadata_of(self, run: Run) -> dict[str, Any]:
         """As `FluxLoopCallbackHandler.metadata_of`; with the attempt and the checkpoint of a node."""
@@ -109,13 +110,10 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         before = {ROOT: run.given} if ROOT in topology.keys else values_of(run.given)
         run.more = before, topology  # read when the node ends, see `_add_changes`
         self._record_continuing()
-        limit = topology.max_attempts.get(run.metadata.get("langgraph_node", ""), 1)
-        metadata = self.call.count_attempt(run, parent, limit)
-        if parent.key == self.call.root and (checkpoint_id := self.call.checkpoint_id):
+        metadata = self.call.count_attempt(run, parent, topology.max_attempts.get(run.node() or "", 1))
+        if parent.key == self.call.root and (checkpoint_id := internals.checkpoint_in(self.call.loop)):
             metadata["checkpoint_id"] = checkpoint_id
         return metadata
-
-    # How runs end.
 
     def end(self, run: Run, result: Any, ending: Ending) -> None:
         """As `FluxLoopCallbackHandler.end`; with changes, interrupts and timeouts."""
@@ -133,8 +131,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         self.ledger.finish(run.key, **ending)
 
     def _add_changes(self, run: Run, result: Any, ending: Ending) -> None:
-        observation = self._observation(run.key)
-        if observation is None or not observation.trace.recorder.captures_output:
+        if (observation := self._observation(run.key)) is None or not observation.trace.recorder.captures_output:
             return
         before, topology = run.more
         shows_before = observation.trace.recorder.captures_input
@@ -156,25 +153,20 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def _timeout_of(self, run: Run) -> Ending:
         is_task = run.above is not None and internals.is_task(run.metadata, run.above.about.metadata)
-        message = (
-            self.call.timeouts.pop(run.metadata.get(NAMESPACE, ""), None) if run.marks.is_node or is_task else None
-        )
-        if message is None:
-            return {}
-        return {"error": message, "status": Status.ERROR, "metadata": {"error_type": "NodeTimeoutError"}}
+        namespace = run.metadata.get(NAMESPACE, "") if run.marks.is_node or is_task else ""
+        message = self.call.timeouts.pop(namespace, None)
+        ending = {"error": message, "status": Status.ERROR, "metadata": {"error_type": "NodeTimeoutError"}}
+        return ending if message is not None else {}
 
     def _add_pause(self, run: Run, ending: Ending, *, has_failed: bool) -> None:
         if self.call.continuing is run:
             self._record_continuing()
         pause, observation = self.call.take_pause(run.key, has_failed=has_failed), self._observation(run.key)
-        if pause is None or observation is None:
-            return
-        node = self.call.stopped_node or internals.next_nodes_in(self.call.loop)
-        record_pause(observation, run, pause, self.call.raised, node)
-        if not has_failed:  # a failed run can be continued as well, and stays an error
-            ending["status"] = Status.INTERRUPTED
-
-    # Interrupts and answers.
+        if pause is not None and observation is not None:
+            node = self.call.stopped_node or internals.next_nodes_in(self.call.loop)
+            record_pause(observation, run, pause, self.call.raised, node)
+            if not has_failed:  # a failed run can be continued as well, and stays an error
+                ending["status"] = Status.INTERRUPTED
 
     def asks(self, run: Run, error: BaseException) -> None:
         """Note the interrupts that ended *run*; they are recorded when the graph ends."""
@@ -187,19 +179,18 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
     @in_place
     def on_interrupt(self, event: Any) -> Any:
         """Note why a graph stops; its run ends after this event."""
-        if event.run_id is not None:
-            self.call.pauses[key_of(event.run_id)] = event
+        self.call.pauses[key_of(event.run_id)] = event
         return DONE
 
     @in_place
     def on_resume(self, event: Any) -> Any:
         """Record that a graph continues from a checkpoint; the same event for its subgraphs is ignored."""
         try:
-            entry = self.ledger.entries.get(key_of(event.run_id)) if event.run_id is not None else None
-            if entry is not None and entry.is_recorded and entry.observation and not event.checkpoint_ns:
-                resumed(entry.observation, entry.about, event.checkpoint_id)
-                if self.call.continuing is entry.about:
-                    self.call.continuing = None
+            key = key_of(event.run_id)
+            observation = self._observation(key)
+            if observation is not None and not event.checkpoint_ns:
+                resumed(observation, self.ledger.entries[key].about, event.checkpoint_id)
+                self.call.continuing = None
         except Exception as exc:
             self.client.record_failure("recording an event", exc)
         return DONE
@@ -209,9 +200,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         run, self.call.continuing = self.call.continuing, None
         observation = self._observation(run.key) if run is not None else None
         if run is not None and observation is not None:
-            resumed(observation, run, self.call.checkpoint_id)
-
-    # What LangGraph reports to no handler, see `fluxloop_langgraph.graph`.
+            resumed(observation, run, internals.checkpoint_in(self.call.loop))
 
     def note_timeout(self, namespace: str, message: str) -> None:
         """Note that the node at *namespace* exceeded its timeout, and is cancelled next."""

@@ -11,14 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial, wraps
 from importlib import import_module
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from langgraph import errors
 
 from fluxloop.bridge import note_missing
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 NAMESPACE = "langgraph_checkpoint_ns"
 """The metadata key with the position of a run among nested graphs, such as ``outer:1|inner:2``."""
@@ -47,10 +45,10 @@ def _private(module: str, name: str, lost: str) -> Any:
         return None
 
 
-def _reads(source: str, lost: str) -> Callable[[F], F]:
+def _reads(source: str, lost: str) -> Callable[[Any], Any]:
     """Make a function return None, and report what is *lost*, if its *source* has another form than it expects."""
 
-    def guard(read: F) -> F:
+    def guard(read: Any) -> Any:
         @wraps(read)
         def guarded(*args: Any) -> Any:
             try:
@@ -59,7 +57,7 @@ def _reads(source: str, lost: str) -> Callable[[F], F]:
                 _missing(f"the expected form of {source}", lost)
                 return None
 
-        return guarded  # type: ignore[return-value]
+        return guarded
 
     return guard
 
@@ -94,11 +92,7 @@ def handlers_in(config: Mapping[str, Any] | None) -> list[Any]:
 
 
 def defaults_method(graph_class: type) -> Callable[..., Any] | None:
-    """
-    Return ``Pregel._defaults``, which resolves the options of a call, its cache among them.
-
-    Without it, cached nodes are not recorded, and a node that exceeds its timeout is recorded as cancelled.
-    """
+    """Return ``Pregel._defaults``, which resolves the options of a call; `_missing` lists what is lost without it."""
     method = getattr(graph_class, "_defaults", None)
     if method is None:
         _missing("Pregel._defaults", "cached nodes are not recorded, and node timeouts are recorded as cancelled")
@@ -108,7 +102,7 @@ def defaults_method(graph_class: type) -> Callable[..., Any] | None:
 @_reads("the local variables of Pregel.stream", "checkpoints of nodes and retries of tasks are unknown")
 def loop_in(generator: Any) -> Any:
     """
-    Return the loop of a graph, a local variable of the running *generator* that ``Pregel.stream`` returned, or None.
+    Return the loop of a graph, a local variable of the *generator* that ``Pregel.stream`` returned; None at its end.
 
     Without it, nodes have no ``checkpoint_id`` and tasks no ``max_attempts``. In LangGraph before 1.1, interrupts have
     no ``checkpoint_id`` either, and a stop by ``interrupt_before`` or ``interrupt_after`` is not seen.
@@ -124,7 +118,7 @@ def loop_in(generator: Any) -> Any:
 
 @_reads("PregelLoop.checkpoint", "checkpoints of nodes are unknown")
 def checkpoint_in(loop: Any) -> str | None:
-    """Return the id of the current checkpoint of *loop*; None if the graph saves none, or the id is not found."""
+    """Return the id of the current checkpoint of *loop*; None if the graph saves none."""
     return None if loop is None or loop.checkpointer is None else loop.checkpoint["id"]
 
 
@@ -150,11 +144,7 @@ def is_task(metadata: Mapping[str, Any], parent: Mapping[str, Any]) -> bool:
 
 
 def nested_nodes(namespace: str) -> Iterator[str]:
-    """
-    Yield the nodes that are graphs around the run at *namespace*, outermost first.
-
-    Without them, nodes of subgraphs have no ``max_attempts``, and their changes name no reducers.
-    """
+    """Yield the nodes around the run at *namespace*, outermost first; without them, it has no ``max_attempts``."""
     steps = namespace.split("|")
     for step, inner in pairwise(steps):
         name = step.partition(":")[0]
@@ -186,11 +176,7 @@ def _cached_output(writes: Any) -> object:
 
 
 def observe_timeouts(config: Any, report: Callable[[str, str], None]) -> None:
-    """
-    Call *report*, a bound method, with the namespace and message of each node that exceeds its timeout.
-
-    LangGraph then cancels the node; without this key in its *config*, that is all the record shows.
-    """
+    """Call *report*, a bound method, with namespace and message of each node whose timeout, see *config*, expires."""
     previous = config["configurable"].get(_OBSERVER_KEY)
     is_attached = isinstance(previous, partial) and previous.func is _on_timed_attempt and previous.args[0] == report
     if _OBSERVER_KEY and not is_attached:

@@ -9,23 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from langgraph import errors
-from langgraph.errors import GraphInterrupt, ParentCommand
 
 from fluxloop import Status
 from fluxloop.bridge import NOTHING, OpenObservation, record_event, register_ending
-from fluxloop_langchain.interrupts import INTERRUPT, is_answer, place_of, resumed
+from fluxloop_langchain.interrupts import INTERRUPT, place_of
 from fluxloop_langchain.runs import Run
 
-from .internals import HAS_INTERRUPT_EVENTS, STATIC_STOPS, checkpoint_in
-
-__all__ = ["GraphInterrupt", "ParentCommand", "resumed"]
+from .internals import STATIC_STOPS, checkpoint_in
 
 # Control flow is not an error. A drain is requested from outside, and the run does not wait for an answer.
 register_ending(errors.GraphBubbleUp, Status.INTERRUPTED)
-register_ending(ParentCommand, Status.SUCCESS)
+register_ending(errors.ParentCommand, Status.SUCCESS)
 if hasattr(errors, "GraphDrained"):
     register_ending(errors.GraphDrained, Status.CANCELLED)
 
@@ -39,31 +37,13 @@ class RaisedInterrupt:
     node: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Why and where a run stopped; has the fields FluxLoop reads of LangGraph's ``GraphInterruptEvent``."""
-
-    status: str
-    checkpoint_id: str | None
-    interrupts: tuple[Any, ...]
-
-
-def interrupts_in(error: BaseException) -> list[Any]:
-    """Return the interrupts that *error* carries; none if a subgraph stopped at a node as configured."""
-    carried = error.args[0] if error.args else ()
-    return [item for item in carried if hasattr(item, "id")] if isinstance(carried, list | tuple) else []
-
-
-def pause_of(loop: Any, raised: Mapping[str, RaisedInterrupt], *, is_certain: bool) -> Pause | None:
-    """
-    Return why a run stopped that LangGraph sent no interrupt event for; None if it did not stop.
-
-    The *loop* that ran the graph decides, unless it *is_certain* that an interrupt in *raised* stopped the run.
-    """
+def pause_of(loop: Any, raised: Mapping[str, RaisedInterrupt], *, is_certain: bool) -> Any:
+    """Return a substitute for a missing ``GraphInterruptEvent``; None if the run did not stop, as *loop* shows."""
     status = getattr(loop, "status", "pending")
     if not is_certain and status not in STATIC_STOPS:
         return None
-    return Pause(status, checkpoint_in(loop), tuple(one.interrupt for one in raised.values()))
+    interrupts = [one.interrupt for one in raised.values()]
+    return SimpleNamespace(status=status, checkpoint_id=checkpoint_in(loop), interrupts=interrupts)
 
 
 def record_pause(
@@ -84,8 +64,3 @@ def record_pause(
     ids = {"interrupt_ids": [*ordered]} if ordered else {}
     observation.add_metadata(**place, **ids)
     observation.trace.metadata["interrupted"] = place | ids
-
-
-def continues(given: object) -> bool:
-    """Whether *given*, the input of a graph, continues from a checkpoint, as far as the input alone can show it."""
-    return is_answer(given) or (given is None and not HAS_INTERRUPT_EVENTS)

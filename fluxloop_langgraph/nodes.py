@@ -13,10 +13,10 @@ from typing import Any, TypeVar, overload
 from langchain_core.runnables import Runnable
 
 from fluxloop import FluxLoopClient, ObservationType
-from fluxloop.bridge import Execution, Spec, begin, default
+from fluxloop.bridge import Spec, begin, default
 from fluxloop_langchain.ledgers import ledger_of, running
 
-from .call_state import current_config
+from .call_state import current_config, thread_id_in
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,9 +39,8 @@ def trace_node(func: Any = None, /, *, name: str | None = None, client: FluxLoop
     Raises:
         TypeError: If *func* is not a function, or is a generator function; for graphs, see `wrap_graph`.
     """
-    if func is None:
-        return functools.partial(_traced, name=name, client=client)
-    return _traced(func, name=name, client=client)
+    traced = functools.partial(_traced, name=name, client=client)
+    return traced if func is None else traced(func)
 
 
 def _traced(func: Any, *, name: str | None, client: FluxLoopClient) -> Any:
@@ -59,15 +58,13 @@ def _traced(func: Any, *, name: str | None, client: FluxLoopClient) -> Any:
     if inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(type(func).__call__):
 
         async def node(*args: Any, **kwargs: Any) -> Any:
-            with recording(args, kwargs) as call:
-                result = await func(*args, **kwargs)
-                return call.returned(result) if call is not None else result
+            with recording(args, kwargs) as returned:
+                return returned(await func(*args, **kwargs))
     else:
 
         def node(*args: Any, **kwargs: Any) -> Any:  # type: ignore[misc]
-            with recording(args, kwargs) as call:
-                result = func(*args, **kwargs)
-                return call.returned(result) if call is not None else result
+            with recording(args, kwargs) as returned:
+                return returned(func(*args, **kwargs))
 
     functools.update_wrapper(node, func)
     # LangGraph looks for subgraphs through exactly one __wrapped__.
@@ -76,12 +73,12 @@ def _traced(func: Any, *, name: str | None, client: FluxLoopClient) -> Any:
 
 
 @contextmanager
-def _recording(client: FluxLoopClient, name: str | None, func: Any, state: Any) -> Iterator[Execution | None]:
-    """Record a block as the run of a node, unless that is recorded already."""
+def _recording(client: FluxLoopClient, name: str | None, func: Any, state: Any) -> Iterator[Callable[[Any], Any]]:
+    """Record a block as the run of a node, unless that is recorded already; yields what to pass its result through."""
     config = current_config()
     entry = ledger_of(client).entries.get(running(config))
     if entry is not None and entry.about.event == "chain" and entry.about.node() is not None:
-        yield None
+        yield lambda result: result
         return
     metadata = {key: item for key, item in (config.get("metadata") or {}).items() if key.startswith("langgraph_")}
     default_name = metadata.get("langgraph_node") or getattr(func, "__name__", type(func).__name__)
@@ -91,16 +88,16 @@ def _recording(client: FluxLoopClient, name: str | None, func: Any, state: Any) 
         str(name or default_name),
         opens_trace=True,
         metadata=metadata,
-        trace={"session_id": (config.get("configurable") or {}).get("thread_id")},
+        trace={"session_id": thread_id_in(config)},
         bind=lambda state: state,
     )
     call = begin(spec, (state,), {})
     if call is None:
-        yield None
+        yield lambda result: result
         return
     call.enter()
     try:
-        yield call
+        yield call.returned
     except BaseException as exc:
         call.raised(exc)
         raise

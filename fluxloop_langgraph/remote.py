@@ -8,12 +8,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from langgraph.pregel.remote import RemoteGraph
-
 from fluxloop import FluxLoopClient, ObservationType
 from fluxloop.bridge import Spec, begin
 
-__all__ = ["RemoteGraph", "recorded_remote"]
+from .call_state import thread_id_in
 
 
 def recorded_remote(method: Callable[..., Any], client: FluxLoopClient) -> Callable[..., Any]:
@@ -23,7 +21,7 @@ def recorded_remote(method: Callable[..., Any], client: FluxLoopClient) -> Calla
     def call(self: Any, input: Any, config: Any = None, *args: Any, **options: Any) -> Any:
         stream = method(self, input, config, *args, **options)
         metadata = {"assistant_id": getattr(self, "assistant_id", None)}
-        thread_id = _thread_id(config) or _thread_id(getattr(self, "config", None))
+        thread_id = thread_id_in(config) or thread_id_in(getattr(self, "config", None))
         spec = Spec(
             client,
             ObservationType.CHAIN,
@@ -40,7 +38,3 @@ def recorded_remote(method: Callable[..., Any], client: FluxLoopClient) -> Calla
         return execution.returned(stream)
 
     return call
-
-
-def _thread_id(config: Any) -> Any:
-    return ((config or {}).get("configurable") or {}).get("thread_id")

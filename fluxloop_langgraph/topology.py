@@ -1,14 +1,12 @@
 """
-The structure of a graph: its diagram, the reducers of its state, the retry limits of its nodes, its subgraphs.
-
-Each part is read once per graph, when it is first needed.
+The structure of a graph, read once: its diagram, reducers, retry limits and subgraphs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from langgraph.pregel import Pregel
@@ -16,8 +14,6 @@ from langgraph.pregel import Pregel
 from fluxloop.bridge import log
 
 from .internals import UNNAMED, nested_nodes
-
-T = TypeVar("T")
 
 AGENT_STATE = frozenset({"messages", "jump_to", "structured_response"})
 """The keys that the state of every agent made by ``create_agent`` has."""
@@ -37,7 +33,7 @@ class Topology:
     @cached_property
     def mermaid(self) -> str | None:
         """The diagram of the graph as mermaid text; None if it cannot be drawn."""
-        return _attempt(lambda: str(self._graph().get_graph().draw_mermaid()), None)
+        return _attempt(lambda: self._graph().get_graph().draw_mermaid(), None)  # type: ignore[no-any-return]
 
     @cached_property
     def max_attempts(self) -> dict[str, int]:
@@ -70,13 +66,9 @@ class Topology:
         return {name: topology_of(graph) for name, graph in graphs.items() if graph.get_name() in (UNNAMED, name)}
 
     @cached_property
-    def agent_nodes(self) -> frozenset[str]:
-        """The nodes among these that are agents made by ``create_agent``."""
-        return frozenset(name for name, topology in self.graph_nodes.items() if topology.is_agent)
-
-    @cached_property
     def _subgraphs(self) -> dict[str, Topology]:
-        return _attempt(lambda: {name: topology_of(inner) for name, inner in self._graph().get_subgraphs()}, {})
+        graphs = _attempt(lambda: dict(self._graph().get_subgraphs()), {})
+        return {name: topology_of(graph) for name, graph in graphs.items()}
 
     def around(self, namespace: str) -> Topology:
         """Return the structure of the innermost graph around the node at *namespace*, such as ``outer:1|inner:2``."""
@@ -89,7 +81,7 @@ class Topology:
 _UNKNOWN = Topology()
 
 
-def _attempt(read: Callable[[], T], default: T) -> T:
+def _attempt(read: Callable[[], Any], default: Any) -> Any:
     """Return what *read* returns, or *default* if it raises: drawing a graph evaluates the user's annotations."""
     try:
         return read()
@@ -106,7 +98,4 @@ def attempts_in(policies: Any) -> int:
 
 def topology_of(graph: Any) -> Topology:
     """Return the structure of *graph*, which is cached as long as the graph lives."""
-    topology = _known.get(graph)
-    if topology is None:
-        topology = _known[graph] = Topology(graph)
-    return topology
+    return _known.get(graph) or _known.setdefault(graph, Topology(graph))

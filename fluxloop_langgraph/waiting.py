@@ -61,14 +61,14 @@ def interruptions(traces: str | Path | Iterable[Trace] = "./traces") -> list[Int
     found: list[Interruption] = []
     for trace in read_traces(traces) if isinstance(traces, str | Path) else traces:
         if "resumed" not in trace.metadata and (thread_id := trace.metadata.get("thread_id")) is not None:
-            found = [_replaced(each, str(thread_id)) for each in found]
+            found = [replace(one, is_waiting=False) if one.thread_id == str(thread_id) else one for one in found]
         for event in trace.observations:
             if event.type is not ObservationType.EVENT or event.metadata.keys().isdisjoint((*PLACE, "when")):
                 continue
             if event.name == INTERRUPT:
                 _add(found, _asked(event))
             elif event.name == RESUME:
-                found = [_answered(each, event) for each in found]
+                found = [_answered(one, event) for one in found]
     return found
 
 
@@ -79,17 +79,11 @@ def _asked(event: ObservationData) -> Interruption:
 
 def _add(found: list[Interruption], new: Interruption) -> None:
     """Add *new*, unless it repeats an open question: a graph raises it again when only others were answered."""
-    for index, one in enumerate(found):
-        asked_before = one.is_waiting and one.interrupt_id is not None and one.thread_id == new.thread_id
-        if asked_before and one.interrupt_id == new.interrupt_id:
+    for index, one in enumerate(found if new.interrupt_id is not None else ()):
+        if one.is_waiting and (one.thread_id, one.interrupt_id) == (new.thread_id, new.interrupt_id):
             found[index] = replace(one, checkpoint_id=new.checkpoint_id)
             return
     found.append(new)
-
-
-def _replaced(one: Interruption, thread_id: str) -> Interruption:
-    """Return *one* as it is after its thread, if it is *thread_id*, received new input."""
-    return replace(one, is_waiting=False) if one.is_waiting and one.thread_id == thread_id else one
 
 
 def _answered(one: Interruption, event: ObservationData) -> Interruption:
@@ -99,9 +93,8 @@ def _answered(one: Interruption, event: ObservationData) -> Interruption:
         return one
     if (at := about.get("checkpoint_id")) and one.checkpoint_id and at != one.checkpoint_id:
         return replace(one, is_waiting=False)  # its state was changed, or it was forked
-    by_id = about.get("interrupt_ids")
-    if by_id is not None:
-        if one.interrupt_id not in by_id:
-            return one
-        answer = answer.get(one.interrupt_id) if isinstance(answer, dict) else answer
+    if (by_id := about.get("interrupt_ids")) is not None and one.interrupt_id not in by_id:
+        return one
+    if by_id is not None and isinstance(answer, dict):
+        answer = answer.get(one.interrupt_id)
     return replace(one, answer=answer, answered_at=event.start_time, answered_in=event.trace_id, is_waiting=False)
