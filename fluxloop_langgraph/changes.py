@@ -47,13 +47,19 @@ def changes(
         shows_before: Whether values from *before* may appear.
     """
     found: dict[str, Any] = {}
-    count = 0
-    for key, value in _updates(output, ROOT in keys):
+    count, state, is_single = 0, before or {}, ROOT in keys
+    for key, value in output.items() if type(output) is dict and not is_single else _updates(output, is_single):
         if key not in keys if keys else key == ROOT:
             continue
-        change = _change((before or {}).get(key, _ABSENT), value, reducers.get(key), shows_before)
-        if change is None:
+        reducer, old = reducers.get(key), state.get(key, _ABSENT)
+        if reducer is not None:  # the state may change even if the value equals the old one
+            change = {reducer: summary(value)}
+        # Only plain values are compared, as comparing others would run the user's code.
+        elif old is value or (type(old) is type(value) and type(old) in SCALARS and old == value):
             continue
+        else:
+            change = {} if old is _ABSENT or not shows_before else {"from": summary(old)}
+            change["to"] = value if type(value) in NUMBERS else summary(value)
         count += 1
         if count > MAX_CHANGES:
             found["…"] = f"{count - MAX_CHANGES} more"
@@ -62,20 +68,9 @@ def changes(
     return found
 
 
-def _change(old: object, value: object, reducer: str | None, shows_before: bool) -> dict[str, Any] | None:
-    if reducer is not None:  # the state may change even if the value equals the old one
-        return {reducer: summary(value)}
-    # Only plain values are compared, as comparing others would run the user's code.
-    if old is value or (type(old) is type(value) and type(old) in SCALARS and old == value):
-        return None
-    if old is _ABSENT or not shows_before:
-        return {"to": summary(value)}
-    return {"from": summary(old), "to": summary(value)}
-
-
 def values_of(state: object) -> dict[str, Any] | None:
     """Return a copy of the values of *state* by key: a dict, a model or a dataclass; None for anything else."""
-    if isinstance(state, dict):
+    if type(state) is dict or isinstance(state, dict):
         return dict.copy(state)
     try:
         values = state.__dict__
@@ -110,10 +105,10 @@ def _command_updates(update: object) -> Iterator[tuple[str, Any]]:
 def summary(value: Any) -> Any:
     """Return *value* if it is small, else its type and size."""
     kind = type(value)
-    if _is_small(value):
+    if kind in NUMBERS:
         return value
     if kind is str:
-        return f"str of {len(value):,} characters"
+        return value if len(value) <= MAX_CHARS else f"str of {len(value):,} characters"
     if kind not in COLLECTIONS:
         return kind.__name__
     is_shown = len(value) <= MAX_ITEMS and all(map(_is_small, value.values() if kind is dict else value))

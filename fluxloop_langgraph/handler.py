@@ -106,11 +106,13 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         return metadata
 
     def _node_metadata(self, run: Run, parent: Entry) -> dict[str, Any]:
-        topology = self.call.topology_around(run)
-        before = {ROOT: run.given} if ROOT in topology.keys else values_of(run.given)
+        topology, given = self.call.topology_around(run), run.given
+        before = {ROOT: given} if ROOT in topology.keys else given.copy() if type(given) is dict else values_of(given)
         run.more = before, topology  # read when the node ends, see `_add_changes`
-        self._record_continuing()
-        metadata = self.call.count_attempt(run, parent, topology.max_attempts.get(run.node() or "", 1))
+        if self.call.continuing is not None:
+            self._record_continuing()
+        limit = topology.max_attempts.get(run.metadata.get("langgraph_node", ""), 1)
+        metadata = self.call.count_attempt(run, parent, limit)
         if parent.key == self.call.root and (checkpoint_id := internals.checkpoint_in(self.call.loop)):
             metadata["checkpoint_id"] = checkpoint_id
         return metadata
@@ -118,12 +120,12 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
     def end(self, run: Run, result: Any, ending: Ending) -> None:
         """As `FluxLoopCallbackHandler.end`; with changes, interrupts and timeouts."""
         has_failed = isinstance(result, BaseException)
-        if isinstance(result, GraphInterrupt):
-            self.asks(run, result)
-        elif isinstance(result, ParentCommand):
-            ending["output"] = result.args[0]
-        elif run.more is not None and not has_failed:
+        if not has_failed and run.more is not None:
             self._add_changes(run, result, ending)
+        elif has_failed and isinstance(result, GraphInterrupt):
+            self.asks(run, result)
+        elif has_failed and isinstance(result, ParentCommand):
+            ending["output"] = result.args[0]
         if self.call.timeouts:
             self._add_timeout(run, ending)
         if run.event == "chain" and (run.key == self.call.root or run.key in self.call.pauses):

@@ -4,6 +4,8 @@ Single nodes, recorded without wrapping their graph.
 
 from __future__ import annotations
 
+import functools
+
 import graphs
 import pytest
 from graphs import THREAD
@@ -58,6 +60,29 @@ async def test_trace_node_records_methods(recorded):
     assert recorded.outline(inputs=True) == (
         "CHAIN first({'seen': []}) -> {'n': 1}\nCHAIN second({'seen': [], 'n': 1}) -> {'n': 2}"
     )
+
+
+def test_trace_node_records_the_state_of_a_method_with_another_decorator(recorded):
+    """
+    The signature of the method decides what is the state, not that of a decorator's wrapper.
+    """
+
+    def passing_on(func):
+        @functools.wraps(func)
+        def wrapper(*args, **kwargs):
+            return func(*args, **kwargs)
+
+        return wrapper
+
+    class Nodes:
+        @trace_node
+        @passing_on
+        def first(self, state):
+            return {"n": 1}
+
+    StateGraph(graphs.State).add_node("first", Nodes().first).add_edge(START, "first").compile().invoke({"seen": []})
+
+    assert recorded.outline(inputs=True) == "CHAIN first({'seen': []}) -> {'n': 1}"
 
 
 def test_trace_node_rejects_a_generator():
