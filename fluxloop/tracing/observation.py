@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ..encoding import ids
 from ..encoding.record_text import label_of, members, ms_text, utc_text
 from ..enums import ObservationLevel, ObservationType, Status
+from ..interruptions import was_raised_from_outside
 from ..report import log
-from .interruptions import was_raised_from_outside
 from .node import Node
 from .outcomes import outcome_of
 from .recorder import NOTHING, Recorder
