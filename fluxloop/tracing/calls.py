@@ -397,7 +397,7 @@ def _undo(call: Node, before: Node | None) -> None:
     """Discard a call that was interrupted while it began."""
     if _current.get() is call:
         _current.set(before)
-    if isinstance(call, Call):
+    if isinstance(call, Call) and hasattr(call, "slot"):
         call.discard()
 
 
