@@ -16,8 +16,8 @@ import pytest
 
 import fluxloop
 from fluxloop.enums import Status
-from fluxloop.storage import MemoryStorage
 from fluxloop.interruptions import was_raised_from_outside
+from fluxloop.storage import MemoryStorage
 from fluxloop.tracing.propagation import _current
 
 SEED = int(os.environ.get("FLUXLOOP_TEST_SEED") or random.SystemRandom().randrange(10**9))
