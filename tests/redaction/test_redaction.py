@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from fluxloop.errors import ConfigError
 from fluxloop.redaction import JSON, MASK, Redactor, Rules
-from fluxloop.redaction.keys import BEFORE_KEY, BEFORE_PASS, BEFORE_TOKEN, WORDS, Keys, Promise
-from fluxloop.redaction.shapes import PROVIDERS
+from fluxloop.redaction.keys import BEFORE_KEY, BEFORE_PASS, BEFORE_TOKEN, WORDS, Keys, Sensitivity
+from fluxloop.redaction.providers import PROVIDERS
 
 DIGITS = "0123456789"
 OPAQUE = "aB3" * 20
@@ -35,7 +35,7 @@ AWS = "AKIA" + "IOSFODNN7EXAMPLE"
 
 REDACTOR = Redactor()
 with patch.dict(sys.modules, {"hyperscan": None}):
-    # A key of its own, because equal rules share one compiled sieve.
+    # A key of its own, because equal rules share one compiled prefilter.
     ELSEWHERE = Redactor(Rules(keys=["kept apart"]))
 """The same rules on a machine without hyperscan."""
 
@@ -566,7 +566,7 @@ def test_one_redactor_serves_many_threads() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_a_forked_child_goes_on_redacting() -> None:
     """
-    The child inherits the compiled sieve and uses scratch space of its own.
+    The child inherits the compiled prefilter and uses scratch space of its own.
     """
     REDACTOR.suspects(b"{}")
 
@@ -582,13 +582,13 @@ def test_a_scan_inside_a_scan_has_its_own_scratch() -> None:
     """
     A signal handler or a finaliser that records something may run in the middle of a scan.
     """
-    sieve = REDACTOR._sieve
-    assert sieve is not None
+    prefilter = REDACTOR._prefilter
+    assert prefilter is not None
     inner: list[bool] = []
 
-    scratch = sieve._idle.pop()
-    sieve._scan(b'{"password":"x"}', lambda *_: inner.append(sieve.any(b'{"password":"x"}')), 0, None, scratch)
-    sieve._idle.append(scratch)
+    scratch = prefilter._idle.pop()
+    prefilter._scan(b'{"password":"x"}', lambda *_: inner.append(prefilter.any(b'{"password":"x"}')), 0, None, scratch)
+    prefilter._idle.append(scratch)
 
     assert inner == [True]
 
@@ -599,10 +599,10 @@ def test_the_cache_of_keys_is_bounded() -> None:
     """
     names = Keys()
     for number in range(5000):
-        names.promise(f"user-{number}")
+        names.sensitivity(f"user-{number}")
 
     assert names._known.cache_info().currsize <= 4096
-    assert names.promise("password") is Promise.SECRET
+    assert names.sensitivity("password") is Sensitivity.ALWAYS
 
 
 def test_the_page_lists_what_is_masked() -> None:
