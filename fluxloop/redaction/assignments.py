@@ -17,7 +17,7 @@ from functools import partial
 from .encoded import ESCAPE
 from .heuristics import LEAST_RANDOM, OPAQUE, READ, begins_code, is_argument, is_code, is_opaque
 from .heuristics import is_random, is_reference, is_short_random
-from .keys import IF_RANDOM, IN_QUERIES, NUMBER, Keys, Sensitivity, any_of
+from .keys import GAP, IF_RANDOM, IN_QUERIES, NUMBER, PASSES, USERS, Keys, Sensitivity, any_of
 from .shapes import MASK, Shape, Span
 
 _QUOTE = r"""\\{0,7}["']"""
@@ -57,6 +57,8 @@ _LINE_START = re.compile(r"(?:\A|\n|\\n)[ \t]{0,20}(?:- )?\Z")
 _LINE_END = re.compile(r"[ \t]{0,8}(?:\\?\r)?(?:\n|\\n|\Z)")
 _PAIR_START = re.compile(rf"[(\[]{_QUOTE}\Z")
 _ARGUMENT_START = re.compile(r"[(,] ?\Z")
+_BESIDE_USER = re.compile(rf"(?i)(?<![a-z]){any_of(USERS)}(?:{_QUOTE})?[ ]?[:=]")
+_SHORT_VALUE = re.compile(rf"""(?:{_QUOTE})?([^\s"'\\,;&]{{3,128}})""")
 _QUERY_START = re.compile(r"(?:[?&;]|u0026)\Z")
 
 
@@ -81,13 +83,15 @@ def assignments(keys: Keys) -> Shape:
             # ('password', '…')
             rf"|{quote} *, ?{quoted}"
             # password: "…", password: 0p4que, password=…
-            rf"|\]?{said} *(?:: *(?:{quoted}|{OPAQUE}{{5}})|:?=>? *[^\s=])"
+            rf"|\]?{said} *(?:: *(?:{quoted}|(?:(?:bot|ssws|api|key) )?{OPAQUE}{{5}})|:?=>? *[^\s=])"
             # {"name": "password", …, "value": "…"}, {"value": "…", "name": "password"}
             r'|"(?:,(?:"\w+":|-?[0-9]|[\[{])|\})'
-            # <password>…, <add key="password" value="…"/>, <key>password</key>, password%3D…
+            # the API key is 0p4que, <password>…, <add key="password" value="…"/>, <key>password</key>, password%3D…
+            rf"| {{1,4}}(?:is:? |was )?[A-Za-z_.+/=~-]{{0,24}}[0-9][\w.+/=~-]{{3}}"
             rf"|(?:{quote})?(?:>|{space}+[\w:.-]+=)|<\\*/|{escape})",
-            rf"(?i){any_of(IF_RANDOM)}{NUMBER}(?:(?:{quote})?\]? *:?[:=]>? *(?:{quote})?{OPAQUE}{{8}}|>|<\\*/|{escape})",
+            rf"(?i){any_of(name.replace(' ', GAP) for name in IF_RANDOM)}{NUMBER}(?:(?:{quote})?\]? *:?[:=]>? *(?:{quote})?{OPAQUE}{{8}}|>|<\\*/|{escape})",
             rf"(?i)(?:[?&;]|u0026){any_of(IN_QUERIES)}=[^\s&]{{6}}",
+            rf"""(?i)[^a-z]{any_of(PASSES)}\\*["']? ?[:=] ?[^ ]""",
             # --password …, and '--password', '…'
             rf"(?i)-[\w.-]*{keys.last_word}{NUMBER}(?: +[^\s-]|\\*[\"'],)",
         ),
@@ -97,18 +101,20 @@ def assignments(keys: Keys) -> Shape:
 
 def _value(keys: Keys, text: str, anchor: re.Match[str]) -> Span | None:
     """The secret after *anchor*, without its quotes and without the scheme of an authorization."""
-    key = _key_before(text, anchor.start())
+    key = key_before(text, anchor.start())
     sensitivity = keys.sensitivity(key)
     start, sign = anchor.end(), anchor["sign"]
     if sensitivity is None:
-        return _in_query(text, anchor.start() - len(key), start) if key.lower() in IN_QUERIES else None
+        return _in_context(text, key.rpartition(" ")[2].lower(), anchor)
     if sign == "," and not (anchor["close"] and _comes_after(text, anchor.start() - len(key), _PAIR_START)):
         return None
     if opening := _OPENING.match(text, start):
         start = opening.end()
         end = _closing(text, start, len(opening["escape"]), opening["quote"])
         value = text[start:end]
-        return (start, end) if keys.hides(key, value) and (sign != "," or is_opaque(value)) else None
+        if value[:1] in tuple(")]},") or (sign == "," and not is_opaque(value)):
+            return None
+        return (start, end) if keys.hides(key, value) else None
     if sensitivity is Sensitivity.IF_RANDOM:
         return None if anchor["close"] else _random(text, start)
     if anchor["close"]:
@@ -117,14 +123,14 @@ def _value(keys: Keys, text: str, anchor: re.Match[str]) -> Span | None:
     return _bare(keys, text, key, anchor)
 
 
-def _key_before(text: str, end: int) -> str:
+def key_before(text: str, end: int) -> str:
     """The key that ends at *end*; empty if there is none."""
     start = max(0, end - _LONGEST)
     backwards = _KEY_REVERSED.match(text[start:end][::-1])
     key = backwards[0][::-1] if backwards else ""
     # In nested JSON the letter after a backslash belongs to an escape, not to the key.
     escaped = key[:1] in tuple("bfnrt") and text[end - len(key) - 1 : end - len(key)] == "\\"
-    return key[1:] if escaped else key
+    return key[1:] if escaped else key.removeprefix("-D")  # -Dapi.key=… sets a property of Java
 
 
 def _comes_after(text: str, at: int, context: re.Pattern[str]) -> bool:
@@ -132,13 +138,17 @@ def _comes_after(text: str, at: int, context: re.Pattern[str]) -> bool:
     return context.search(text[max(0, at - 24) : at]) is not None
 
 
-def _in_query(text: str, key_start: int, start: int) -> Span | None:
-    """The value of a parameter such as ``?key=…``, if it looks random."""
-    value = _BARE.match(text, start, start + 4 * READ) if _comes_after(text, key_start, _QUERY_START) else None
-    if value is None or not is_short_random(value[0]):
-        return None
-    whole = _BARE.match(text, start)
-    return whole.span() if whole else None
+def _in_context(text: str, key: str, anchor: re.Match[str]) -> Span | None:
+    """The value of a name that is secret in some places: ``?key=…`` if it looks random, ``pass: …`` beside a user."""
+    key_start, start = anchor.start() - len(key), anchor.end()
+    if key in IN_QUERIES and _comes_after(text, key_start, _QUERY_START):
+        head = _BARE.match(text, start, start + 4 * READ)
+        whole = _BARE.match(text, start) if head and is_short_random(head[0]) else None
+        return whole.span() if whole else None
+    if key in PASSES and _BESIDE_USER.search(text, max(0, key_start - _LONGEST), key_start):
+        value = _SHORT_VALUE.match(text, start)
+        return value.span(1) if value and is_argument(value[1]) else None
+    return None
 
 
 def _random(text: str, start: int) -> Span | None:

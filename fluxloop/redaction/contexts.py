@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from functools import cache, partial
 
-from .heuristics import READ, is_argument, is_description, is_placeholder
+from .assignments import key_before
+from .heuristics import READ, is_argument, is_description, is_placeholder, is_short_random
 from .keys import Keys, Sensitivity
 from .shapes import EVERYWHERE, MASK, Shape, Span
 
@@ -93,6 +94,11 @@ _PHRASES = (
         r"(?<!\w)(?i:identified|password)(?= )",
         r"(?i)(?:identified (?:with \w{1,32} )?(?:by|as)|password)(?: =)? (?=\\{0,7}[\"'])",
     ),
+    # auth=('ann', 'X')
+    (
+        r"(?<![A-Za-z])(?:auth|credentials)(?= ?= ?\()",
+        rf"\w{{4,11}} ?= ?\({_Q}[^\"'\\\n]{{0,128}}{_Q}, ?",
+    ),
     # jdbc:oracle:thin:ann/X@host
     (r"jdbc:oracle:(?=\w)", r"jdbc:oracle:\w{1,8}:[^\s/@]{1,64}/"),
 )
@@ -102,6 +108,7 @@ _READINGS = (
     r"(?:smbclient|htpasswd) |openssl .*(?:pass:|-k )|rabbitmqctl (?:add_user|change_password) ",
     r"(?:login|account)(?:\s|\\+[nrt])+[^\s]+(?:\s|\\+[nrt])+password(?:\s|\\)",
     r"(?i)(?:identified (?:by|as|with)|password(?: =)? \\*['\"])",
+    r"(?:auth|credentials) ?= ?\(",
     r"jdbc:oracle:\w+:[^/@]+/",
 )
 """One of them matches wherever a row of `_PHRASES` does."""
@@ -109,7 +116,8 @@ _READINGS = (
 
 def named_contexts(keys: Keys) -> tuple[Shape, ...]:
     """Return the shapes of secrets that follow one of *keys* without a sign."""
-    return tuple(
+    mentioned = Shape(_MENTION, partial(_mentioned, keys), (), 200)
+    return mentioned, *(
         Shape(
             re.compile(anchor),
             partial(_keyed, keys, re.compile(head, re.ASCII), re.compile(value)),
@@ -118,6 +126,20 @@ def named_contexts(keys: Keys) -> tuple[Shape, ...]:
         )
         for anchor, head, value in _KEYED
     )
+
+
+_MENTION = re.compile(
+    r"(?<=[A-Za-z0-9])[ \t]{1,4}(?:is:? |was )?(?=[A-Za-z_.+/=~-]{0,24}[0-9])(?P<value>[\w.+/=~-]{10,64}+)", re.ASCII
+)
+"""``the API key is 0p4que``, ``ENV SECRET_KEY 0p4que``."""
+_MENTIONED = re.compile(r"[\w.+/=~-]++", re.ASCII)
+
+
+def _mentioned(keys: Keys, text: str, anchor: re.Match[str]) -> Span | None:
+    if keys.sensitivity(key_before(text, anchor.start())) is None or not is_short_random(anchor["value"]):
+        return None
+    whole = _MENTIONED.match(text, anchor.start("value"))
+    return whole.span() if whole else None
 
 
 @cache

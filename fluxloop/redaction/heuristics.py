@@ -38,6 +38,12 @@ _VOCABULARY = frozenset(
 )
 """Words of which descriptions consist, and passwords hardly ever."""
 
+_STATES = frozenset(
+    "required optional string str text bool boolean int integer number bytes object missing invalid expired unknown unset "
+    "empty incorrect denied forbidden hidden masked omitted secretstr enabled disabled bearer basic provided".split()
+)
+"""Single words that describe a value."""
+
 _DESCRIPTION = re.compile(
     r"(?i)\b(?:must|should|cannot|can't|can not|may not|required|invalid|incorrect|too (?:short|long|weak|common)|at least|"
     r"at most|does not|doesn't|do not|don't|did not|didn't|is not|isn't|was not|not found|please|enter (?:your|the|a)|"
@@ -50,7 +56,7 @@ _REFERENCE_WORDS = (
 _REFERENCE = re.compile(rf"(?=.*[_.]|[a-z]+[A-Z])(?:[A-Za-z_]\w*\.)*\w*?(?:(?<![A-Za-z])|_)?(?i:{_REFERENCE_WORDS})s?\Z", re.ASCII)
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*(?:\??\.[A-Za-z_]\w*)*\Z", re.ASCII)
 
-_PART = r"(?:(?:[A-Z]?[a-z]{2,}|[A-Z]{2,5}(?![a-z])|[A-Z](?=[A-Z][a-z]))+[0-9]{0,2}|[A-Z]+[0-9]{0,2}|[a-z]?|[0-9]{1,4}[a-z]{0,2})"
+_PART = r"(?:(?:[A-Z]?[a-z]{2,}|[A-Z]{2,5}(?![a-z])|[A-Z](?=[A-Z][a-z]))+[0-9]{0,2}|[A-Z]+[0-9]{0,4}|[a-z]?|[0-9]{1,4}[a-z]{0,2})"
 _WORDS = re.compile(rf"{_PART}(?:[_.\-/:,;=|@+]+{_PART})*+")
 """Words, abbreviations and short numbers with separators between them: identifiers, slugs, paths, dates, versions."""
 _RANDOM = re.compile(rf"{OPAQUE}{{{LEAST_RANDOM},}}")
@@ -80,8 +86,10 @@ def is_description(value: str) -> bool:
     if len(value) > LONGEST_PLACEHOLDER:
         return False
     words = re.findall(r"[a-z']+", value.lower())
-    if words and all(word in _VOCABULARY for word in words) and not re.search(r"[0-9]", value):
-        return len(words) > 1 or words[0] not in ("password", "passwords", "secret", "token", "key", "valid", "present")
+    if len(words) == 1:
+        return value.lower() in _STATES
+    if words and not any(map(str.isdigit, value)) and all(word in _VOCABULARY for word in words):
+        return True
     return len(words) > 2 and " " in value and _DESCRIPTION.search(value) is not None
 
 
@@ -91,7 +99,7 @@ def is_reference(value: str, key: str) -> bool:
         return False
     name = _squeezed(key.rpartition(" ")[2])
     own = _squeezed(value)
-    return own == name or (value.isupper() and _IDENTIFIER.match(value) is not None and own.endswith(name[-6:]))
+    return (len(own) > 2 and name.endswith(own)) or (value.isupper() and _IDENTIFIER.match(value) is not None and own.endswith(name[-6:]))
 
 
 def is_code(value: str) -> bool:
@@ -121,10 +129,11 @@ def is_short_random(value: str) -> bool:
 
 def is_argument(value: str) -> bool:
     """Return whether *value*, after an option or a name in a pair, is a secret and not a word of prose or an option."""
+    value = value.rstrip("])}>.,:;")
     if not value or value[0] == "-" or is_placeholder(value) or begins_code(value, 0):
         return False
     if _PLAIN_WORD.match(value[:READ]):
-        word = value.rstrip(".,:;!?)").lower()
+        word = value.rstrip("!?").lower()
         return len(word) > 4 and word not in _PROSE_AFTER_FLAG and word not in _VOCABULARY
     return True
 

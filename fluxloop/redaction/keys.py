@@ -101,13 +101,25 @@ BEFORE_TOKEN = (
 BEFORE_PASS = ("admin", "database", "db", "email", "ftp", "mail", "mysql", "postgres", "redis", "root", "smtp", "user")
 """Words that make a *pass* secret; a bare ``pass`` is the result of a test."""
 
-IF_RANDOM = ("token",)
+IF_RANDOM = ("token", "auth", "key data")
 """Words that make a value secret only if it looks random."""
 
 IN_QUERIES = ("key", "sig", "signature", "code", "auth", "hmac", "pass", "sas")
 """Parameters of a URL whose value is secret if it looks random; elsewhere these names have other meanings."""
 
-GLUED = ("password", "passwd", "passphrase", "apikey", "secretkey", "privatekey", "authtoken", "accesstoken")
+GAP = r"[_\-. ]?"
+"""What may be between the words of a phrase. One character: with any number the prefilter takes twice the time."""
+
+NUMBER = rf"(?:{GAP}[0-9]{{1,2}})?"
+"""What may follow the last word: ``api_key_2``."""
+
+PASSES = ("pass", "pw")
+"""Words that name a secret only beside a user's name."""
+
+USERS = ("user", "username", "user_name", "login", "usr", "uid", "email", "account")
+"""Keys that hold a user's name."""
+
+GLUED = ("password", "passwd", "passphrase", rf"api{GAP}key", "secretkey", "privatekey", "authtoken", "accesstoken")
 """Phrases that also count at the end of a longer word, as in ``PGPASSWORD``: other words do not end like them."""
 
 POSITIONS = (
@@ -131,12 +143,6 @@ POSITIONS = (
     "unk",
 )
 """Words that make a *token* a place in a list or a symbol of a vocabulary: never secret."""
-
-GAP = r"[_\-. ]?"
-"""What may be between the words of a phrase. One character: with any number the prefilter takes twice the time."""
-
-NUMBER = rf"(?:{GAP}[0-9]{{1,2}})?"
-"""What may follow the last word: ``api_key_2``."""
 
 LONGEST_KEY = 200
 """Characters of a key that are looked at, from its end: keys can be data, and those seen last are remembered."""
@@ -181,7 +187,7 @@ class Keys:
         self._always = re.compile(
             rf"(?:{_WORD_START}(?i:{self.phrase})|(?i:{any_of(GLUED)})s?){NUMBER}\Z", re.ASCII
         )
-        self._if_random = re.compile(rf"{_WORD_START}(?i:{any_of(IF_RANDOM)}){NUMBER}\Z", re.ASCII)
+        self._if_random = re.compile(rf"{_WORD_START}(?i:{any_of(name.replace(' ', GAP) for name in IF_RANDOM)}){NUMBER}\Z", re.ASCII)
         self._position = re.compile(rf"{_WORD_START}(?i:{any_of(POSITIONS)}{GAP}token){NUMBER}\Z", re.ASCII)
         self._known = lru_cache(4096)(self._read)
 

@@ -136,7 +136,7 @@ PROVIDERS = (
     Provider("Tailscale", "tskey-", "[A-Za-z0-9-]", 20),
     Provider("Tavily", "tvly-", _WORD, 16),
     Provider("Teams, webhook", "webhook[.]office[.]com/webhookb2/", "[A-Za-z0-9@/-]", 40),
-    Provider("Telegram", "[0-9]{8,10}:A", _WORD, 32),
+    Provider("Telegram", "(?:bot)?[0-9]{8,10}:A", _WORD, 32),
     Provider("Twilio", "SK", _HEX, 32),
     Provider("Typeform", "tfp_", "[A-Za-z0-9_.=-]", 40),
     Provider("Vault", "hv[srb][.]", _WORD, 20),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import cast
 
 from .heuristics import is_argument, is_description, is_opaque
-from .keys import Keys, Sensitivity
+from .keys import PASSES, USERS, Keys, Sensitivity
 from .rules import JSON
 from .shapes import MASK
 
@@ -86,6 +86,7 @@ class Masking:
             hidden = (
                 (key in _SCHEMA_VALUES if schema else secret)
                 or (named and key == "value")
+                or (key.lower() in PASSES and isinstance(value, str) and self._has_user(given) and is_argument(value))
                 or (self._keys.sensitivity(key) is not None and self._is_hidden(key, value))
             )
             masked = self.value(value, hidden)
@@ -93,6 +94,9 @@ class Masking:
                 clean = dict(given) if clean is given else clean
                 clean[key] = masked
         return clean
+
+    def _has_user(self, given: dict[str, JSON]) -> bool:
+        return any(key.lower() in USERS for key in given)
 
     def _is_named_secret(self, given: dict[str, JSON]) -> bool:
         """Return whether *given* is ``{"name": "authorization", "value": "…"}``, or has its name at the end."""
