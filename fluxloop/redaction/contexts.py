@@ -128,18 +128,18 @@ def named_contexts(keys: Keys) -> tuple[Shape, ...]:
     )
 
 
-_MENTION = re.compile(
-    r"(?<=[A-Za-z0-9])[ \t]{1,4}(?:is:? |was )?(?=[A-Za-z_.+/=~-]{0,24}[0-9])(?P<value>[\w.+/=~-]{10,64}+)", re.ASCII
-)
+_MENTION = re.compile(r"(?<=[A-Za-z0-9])[ \t]{1,4}")
 """``the API key is 0p4que``, ``ENV SECRET_KEY 0p4que``."""
-_MENTIONED = re.compile(r"[\w.+/=~-]++", re.ASCII)
+_MENTIONED = re.compile(
+    r"(?:is:? |was )?(?=[A-Za-z_.+/=~-]{0,24}[0-9])(?P<secret>(?P<head>[\w.+/=~-]{10,64}+)[\w.+/=~-]*+)", re.ASCII
+)
 
 
 def _mentioned(keys: Keys, text: str, anchor: re.Match[str]) -> Span | None:
-    if keys.sensitivity(key_before(text, anchor.start())) is None or not is_short_random(anchor["value"]):
+    if keys.sensitivity(key_before(text, anchor.start())) is None:
         return None
-    whole = _MENTIONED.match(text, anchor.start("value"))
-    return whole.span() if whole else None
+    match = _MENTIONED.match(text, anchor.end())
+    return match.span("secret") if match and is_short_random(match["head"]) else None
 
 
 @cache
