@@ -56,6 +56,7 @@ _COOKIES = re.compile(rf"""(?={OPAQUE}{{5}})[^\s"'\\=]{{1,64}}=[^\r\n"'\\]++""")
 _LINE_START = re.compile(r"(?:\A|\n|\\n)[ \t]{0,20}(?:- )?\Z")
 _LINE_END = re.compile(r"[ \t]{0,8}(?:\\?\r)?(?:\n|\\n|\Z)")
 _PAIR_START = re.compile(rf"[(\[]{_QUOTE}\Z")
+_PAIR_END = re.compile(rf"{_QUOTE}[ ]?[)\]]")
 _ARGUMENT_START = re.compile(r"[(,] ?\Z")
 _BESIDE_USER = re.compile(rf"(?i)(?<![a-z]){any_of(USERS)}(?:{_QUOTE})?[ ]?[:=]")
 _SHORT_VALUE = re.compile(rf"""(?:{_QUOTE})?([^\s"'\\,;&]{{3,128}})""")
@@ -80,18 +81,18 @@ def assignments(keys: Keys) -> Shape:
             name + "(?:"
             # "password": "…", "password": 1, "password": {…}; the same in JSON inside a string
             rf"{quote}\]? *:?[:=]>? *(?:{quoted}|-?[0-9]|[\[{{])"
-            # ('password', '…')
-            rf"|{quote} *, ?{quoted}"
+            # ['password', '…'], also in JSON
+            r"""|\\*' *, ?\\*'|\\*" *, \\*"|\\+" *, ?\\+"|","(?:[^"\\]|\\.)*"[\])]"""
             # password: "…", password: 0p4que, password=…
             rf"|\]?{said} *(?:: *(?:{quoted}|(?:(?:bot|ssws|api|key) )?{OPAQUE}{{5}})|:?=>? *[^\s=])"
             # {"name": "password", …, "value": "…"}, {"value": "…", "name": "password"}
-            r'|"(?:,(?:"\w+":|-?[0-9]|[\[{])|\})'
+            r'|"(?:,(?:"(?:type|value)":|-?[0-9]|[\[{])|\})'
             # the API key is 0p4que, <password>…, <add key="password" value="…"/>, <key>password</key>, password%3D…
             rf"| {{1,4}}(?:is:? |was )?[A-Za-z_.+/=~-]{{0,24}}[0-9][\w.+/=~-]{{3}}"
             rf"|(?:{quote})?(?:>|{space}+[\w:.-]+=)|<\\*/|{escape})",
             rf"(?i){any_of(name.replace(' ', GAP) for name in IF_RANDOM)}{NUMBER}(?:(?:{quote})?\]? *:?[:=]>? *(?:{quote})?{OPAQUE}{{8}}|>|<\\*/|{escape})",
             rf"(?i)(?:[?&;]|u0026){any_of(IN_QUERIES)}=[^\s&]{{6}}",
-            rf"""(?i)[^a-z]{any_of(PASSES)}\\*["']? ?[:=] ?[^ ]""",
+            rf"""(?i)[^a-z]{any_of(PASSES)}\\*["']? ?[:=] ?[^ \[{{]""",
             # --password …, and '--password', '…'
             rf"(?i)-[\w.-]*{keys.last_word}{NUMBER}(?: +[^\s-]|\\*[\"'],)",
         ),
@@ -112,7 +113,7 @@ def _value(keys: Keys, text: str, anchor: re.Match[str]) -> Span | None:
         start = opening.end()
         end = _closing(text, start, len(opening["escape"]), opening["quote"])
         value = text[start:end]
-        if value[:1] in tuple(")]},") or (sign == "," and not is_opaque(value)):
+        if value[:1] in tuple(")]},") or (sign == "," and not (is_opaque(value) and _PAIR_END.match(text, end))):
             return None
         return (start, end) if keys.hides(key, value) else None
     if sensitivity is Sensitivity.IF_RANDOM:

@@ -18,7 +18,7 @@ from .shapes import EVERYWHERE, MASK, Shape, Span
 _SPACE = r"(?:\s|\\{1,7}[nrt])"
 """White space, also as an escape in nested JSON."""
 _Q = r"""\\{0,7}["']"""
-_TAG_END = r"(?=<\\{0,3}/)"
+_TEXT = r"(?P<text>[^<]++)(?P<closed><\\{0,3}/)?+"
 _ARGUMENT = rf"""(?:{_Q}(?=[^\\"'])(?P<quoted>[^"'\n\\]++)|(?P<bare>[^\s"'|;&<>\\,]++))"""
 
 _KEYED = (
@@ -33,7 +33,7 @@ _KEYED = (
     (
         r"<(?=[A-Za-z])",
         rf"<(?:[\w.-]{{1,64}}:)?(?P<key>[\w.-]{{1,64}}+)(?:{_SPACE}{{1,8}}[\w:.-]{{1,64}}=[^<>]{{0,200}}+)?>{_SPACE}{{0,64}}+(?:<!\[CDATA\[)?",
-        rf"(?P<text>[^<]++){_TAG_END}",
+        _TEXT,
     ),
     # <add key="ApiKey" value="X"/>
     (
@@ -45,13 +45,13 @@ _KEYED = (
     (
         rf"(?i)(?<!\w)(?:name|key|id)=(?={_Q})",
         rf"(?i)\w+={_Q}(?P<key>[\w.:\- ]{{1,64}}+){_Q}(?:{_SPACE}{{1,8}}[\w:.-]{{1,64}}=[^<>/]{{0,200}}+)?>{_SPACE}{{0,64}}+",
-        rf"(?P<text>[^<]++){_TAG_END}",
+        _TEXT,
     ),
     # <key>password</key><string>X</string>
     (
         r"<(?:key|name|string)>",
         rf"<\w+>(?P<key>[\w.:\- ]{{1,64}}+)<\\{{0,3}}/\w{{1,8}}>{_SPACE}{{0,64}}+<(?:string|value|data)>",
-        r"(?P<text>[^<]++)",
+        _TEXT,
     ),
 )
 
@@ -156,10 +156,10 @@ def _keyed(keys: Keys, head: re.Pattern[str], follows: re.Pattern[str], text: st
     match = follows.match(text, named.end()) if named and sensitivity else None
     if named is None or match is None:
         return None
-    group = match.lastgroup or "text"
+    group = next(group for group in ("text", "quoted", "bare") if match.groupdict().get(group) is not None)
     value = match[group].strip()
     if group == "text":
-        secret = keys.hides(named["key"], value)
+        secret = keys.hides(named["key"], value) and match.groupdict().get("closed", "") is not None
     else:
         secret = is_argument(value) and not is_description(value)
         secret = secret and (group == "quoted" or sensitivity is Sensitivity.ALWAYS or not value.isalpha())

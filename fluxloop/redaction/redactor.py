@@ -14,6 +14,7 @@ from operator import attrgetter
 import orjson
 
 from .assignments import assignments
+from .chunks import mask_items
 from .contexts import commands, named_contexts
 from .encoded import TRIGGERS, Decoded, is_encoded
 from .keys import Keys
@@ -25,9 +26,6 @@ from .values import Masking
 
 _OWN, _ENCODED = 998, 999
 """The kinds of the user's patterns, and of encoded assignments, in the prefilter."""
-
-_MOST_NAMES = 1_000
-"""Names remembered with their masked form."""
 
 
 class Redactor:
@@ -116,6 +114,14 @@ class Redactor:
         if places > len(spans) and pieces:
             return [clean if isinstance(clean, str) else MASK, *("" for _ in pieces[1:])], places
         return _split(joined, pieces, spans), places
+
+    def items(self, items: list[JSON]) -> tuple[list[JSON], int]:
+        """Mask the *items* of a stream in place, also what is split over several; see `chunks.mask_items`."""
+        return mask_items(self, items)
+
+    def name(self, name: str) -> str:
+        """Return *name*, of an observation, masked; the hook has no part in it."""
+        return self._masked(name)[0]
 
     def spans(self, text: str) -> list[Span]:
         """Return the stretches of *text* that are secret, in order, without overlaps. The hook has no part in it."""

@@ -102,7 +102,7 @@ class Masking:
         """Return whether *given* is ``{"name": "authorization", "value": "…"}``, or has its name at the end."""
         keys = list(given)
         for label in _LABELS:
-            if label in given and (keys[-1] == label or keys.index("value") > keys.index(label)):
+            if label in given and keys[keys.index(label) + 1 :][:1] in ([], ["value"], ["type"]):
                 return self._is_secret(given[label])
         return False
 

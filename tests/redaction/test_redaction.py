@@ -12,6 +12,7 @@ import re
 import sys
 import threading
 from pathlib import Path
+from random import Random
 from typing import Any
 from unittest.mock import patch
 
@@ -24,6 +25,8 @@ from fluxloop.errors import ConfigError
 from fluxloop.redaction import JSON, MASK, Redactor, Rules
 from fluxloop.redaction.keys import BEFORE_KEY, BEFORE_PASS, BEFORE_TOKEN, WORDS, Keys, Sensitivity
 from fluxloop.redaction.providers import PROVIDERS
+
+from .corpus import drawn
 
 DIGITS = "0123456789"
 OPAQUE = "aB3" * 20
@@ -217,11 +220,11 @@ def test_a_key_of_each_provider_is_masked_from_its_least_length_on(provider: Any
     """
     Each row of the table of providers masks what it describes, and nothing shorter.
     """
-    prefix = re.sub(r"\[([.\w])\w*\]|\(\?:(\w+)[^)]*\)\??", lambda choice: choice[1] or choice[2], provider.prefix)
-    body = ("A7" if provider.alphabet == "[A-Z0-9]" else "a7") * provider.least
+    dice = Random(provider.name)
+    prefix, body = drawn(provider.prefix, dice), drawn(f"{provider.alphabet}{{{provider.least}}}", dice)
 
-    assert REDACTOR.text(f"x {prefix}{body[: provider.least]} y") == (f"x {MASK} y", 1)
-    assert REDACTOR.text(f"x {prefix}{body[: provider.least - 1]} y")[1] == 0
+    assert REDACTOR.text(f"x {prefix}{body} y") == (f"x {MASK} y", 1)
+    assert REDACTOR.text(f"x {prefix}{body[:-1]} y")[1] == 0
 
 
 SCRAPS = [
