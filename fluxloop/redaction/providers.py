@@ -19,6 +19,8 @@ class Provider(NamedTuple):
     """A regular expression of bounded length that hyperscan and `re` read alike."""
     alphabet: str
     least: int
+    hint: str = ""
+    """A looser reading for the prefilter, where hyperscan needs one; it ends at or after the end of the prefix."""
 
 
 _ALNUM = "[A-Za-z0-9]"
@@ -40,7 +42,7 @@ PROVIDERS = (
     Provider("Atlassian", "AT(?:ATT3|CTT3|BB|SCT)", "[A-Za-z0-9_=-]", 24),
     Provider("AWS", "A(?:KIA|SIA|BIA|CCA|3T[A-Z0-9])", "[A-Z0-9]", 16),
     Provider("AWS, Bedrock", "ABSK", "[A-Za-z0-9+/]", 60),
-    Provider("Azure", "[A-Za-z0-9_~.]{3}[0-9]Q~", "[A-Za-z0-9_~.-]", 31),
+    Provider("Azure", "[A-Za-z0-9_~.]{3}[0-9]Q~", "[A-Za-z0-9_~.-]", 31, "[0-9]Q~"),
     Provider("Brevo", "xkeysib-", "[0-9A-Za-z-]", 60),
     Provider("Buildkite", "bk(?:ua|aj|pi|cr)_", _ALNUM, 30),
     Provider("Cerebras", "csk-", _ALNUM, 30),
@@ -51,7 +53,7 @@ PROVIDERS = (
     Provider("Contentful", "CFPAT-", _WORD, 40),
     Provider("Databricks", "dapi", _HEX, 32),
     Provider("DigitalOcean", "do[opr]_v1_", _ALNUM, 40),
-    Provider("Discord, bot", "[MNO][A-Za-z0-9_-]{23,28}[.][A-Za-z0-9_-]{6}[.]", _WORD, 27),
+    Provider("Discord, bot", "[MNO][A-Za-z0-9_-]{23,28}[.][A-Za-z0-9_-]{6}[.]", _WORD, 27, "[.][A-Za-z0-9_-]{6}[.][A-Za-z0-9_-]{20}"),
     Provider("Discord, webhook", "discord(?:app)?[.]com/api/webhooks/", "[A-Za-z0-9_/-]", 20),
     Provider("Docker", "dck(?:r_pat|r_oat|_pat)_", _WORD, 20),
     Provider("Doppler", "dp[.](?:pt|st|ct|sa|scim|audit)[.]", "[A-Za-z0-9._-]", 38),
@@ -61,7 +63,7 @@ PROVIDERS = (
     Provider("EasyPost", "EZ[AT]K", _ALNUM, 50),
     Provider("ElevenLabs", "sk_", _HEX, 40),
     Provider("Facebook", "EAA", _ALNUM, 50),
-    Provider("Facebook, app", "[0-9]{14,16}[|]", _WORD, 27),
+    Provider("Facebook, app", "[0-9]{14,16}[|]", _WORD, 27, "[0-9][|][A-Za-z0-9_-]{10}"),
     Provider("Figma", "fig[dour]_", _WORD, 36),
     Provider("Firebase", "AAAA[A-Za-z0-9_-]{7}:", _WORD, 100),
     Provider("Firecrawl", "fc-", _HEX, 32),
@@ -81,7 +83,7 @@ PROVIDERS = (
     Provider("Google OAuth, code", "4/0A", _WORD, 30),
     Provider("Grafana", "gl(?:sa|c)_", "[A-Za-z0-9_+/=]", 30),
     Provider("Groq", "gsk_", _ALNUM, 20),
-    Provider("HashiCorp Terraform", "[A-Za-z0-9]{14}[.]atlasv1[.]", "[A-Za-z0-9=_-]", 50),
+    Provider("HashiCorp Terraform", "[A-Za-z0-9]{14}[.]atlasv1[.]", "[A-Za-z0-9=_-]", 50, "[.]atlasv1[.]"),
     Provider("Heroku", "HRKU-", _WORD, 30),
     Provider("HubSpot", "pat-(?:na|eu|ap|au|ca)[0-9]-", _UUID_REST, 32),
     Provider("Hugging Face", "(?:hf|api_org)_", _ALNUM, 30),
@@ -91,10 +93,9 @@ PROVIDERS = (
     Provider("Kubernetes bootstrap", "K10", _HEX, 50),
     Provider("LangSmith", "lsv2_(?:pt|sk)_", _UNDER, 20),
     Provider("Linear", "lin_(?:api|oauth)_", _ALNUM, 30),
-    Provider("Mailchimp", "[0-9a-f]{32}-us", "[0-9]", 1),
+    Provider("Mailchimp", "[0-9a-f]{32}-us", "[0-9]", 1, "[0-9a-f]-us[0-9]"),
     Provider("Mailgun", "key-", "[0-9a-z]", 32),
-    Provider("Mapbox", "[sp]k[.]eyJ[A-Za-z0-9_-]{20,120}[.]", _WORD, 20),
-    Provider("MaxMind", "[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_", "[m]", 1),
+    Provider("Mapbox", "[sp]k[.]eyJ[A-Za-z0-9_-]{20,120}[.]", _WORD, 20, "k[.]eyJ[A-Za-z0-9_-]+[.]"),
     Provider("New Relic", "NR(?:AK|II|JS|BR|AL)-", "[A-Za-z0-9-]", 19),
     Provider("Notion", "ntn_", _ALNUM, 40),
     Provider("Notion, older", "secret_", _ALNUM, 40),
@@ -136,7 +137,7 @@ PROVIDERS = (
     Provider("Tailscale", "tskey-", "[A-Za-z0-9-]", 20),
     Provider("Tavily", "tvly-", _WORD, 16),
     Provider("Teams, webhook", "webhook[.]office[.]com/webhookb2/", "[A-Za-z0-9@/-]", 40),
-    Provider("Telegram", "(?:bot)?[0-9]{8,10}:A", _WORD, 32),
+    Provider("Telegram", "(?:bot)?[0-9]{8,10}:A", _WORD, 32, "[0-9]{8}:A[A-Za-z0-9_-]{10}"),
     Provider("Twilio", "SK", _HEX, 32),
     Provider("Typeform", "tfp_", "[A-Za-z0-9_.=-]", 40),
     Provider("Vault", "hv[srb][.]", _WORD, 20),

@@ -78,7 +78,7 @@ def _tokens() -> Shape:
             # As `EDGE`: "task-" and "disk-" are in front of too many ids.
             *(rf"{edge}sk-[\w-]{{11}}" for edge in ("^", "[^A-Za-z0-9]", r"\\[bfnrt]", "%[0-9A-Fa-f]{2}", r"\\u00..")),
             r"SG\.[\w-]{16}",
-            *(f"{p.prefix}{p.alphabet}{{{p.least}}}" for p in PROVIDERS),
+            *(p.hint or f"{p.prefix}{p.alphabet}{{{min(p.least, 12)}}}" for p in PROVIDERS),
         ),
         reach=200,
     )
