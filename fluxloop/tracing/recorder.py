@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ..encoding import ids
+from ..interruptions import was_raised_from_outside
 from ..report import Report, Tally, Troubles
 from ..storage import Record, Storage
-from .interruptions import was_raised_from_outside
 from .outcomes import message_of
 
 if TYPE_CHECKING:
