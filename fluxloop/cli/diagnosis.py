@@ -141,7 +141,7 @@ def _trouble_with_records(folder: Path, files: Files) -> Iterator[Problem]:
         source = Source.at(folder)
         for path in (path for paths in source.days().values() for path in paths):
             _count(path, files)
-        heads = source.heads()
+        heads = source.open_observations()
     except ReadError as error:
         yield Problem(str(error), "make the file readable, or move it away")
         return

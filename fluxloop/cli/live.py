@@ -64,7 +64,7 @@ def follow_in_place(
 
 def _ended_before(path: Path, wanted: Callable[[str], object], last: int) -> list[Trace]:
     with suppress(ReadError):  # the path may be still to come
-        ended = (trace for trace in TraceReader(path, wanted=wanted).newest() if trace.status is not None)
+        ended = (trace for trace in TraceReader(path, matches_id=wanted).newest() if trace.status is not None)
         return [*islice(ended, last)][::-1]
     return []
 

@@ -39,7 +39,7 @@ def choose(path: Path, *, trace_id: str | None = None, last: int | None = None) 
     Raises:
         ReadError: If there are none; the message says what to do.
     """
-    newest = TraceReader(path, wanted=matching(trace_id)).newest()
+    newest = TraceReader(path, matches_id=matching(trace_id)).newest()
     if trace_id is not None or last is not None:
         shown, earlier = [*islice(newest, last)], []
     else:
