@@ -145,7 +145,11 @@ class ObservationData(BaseModel):
     @classmethod
     def _token_spellings(cls, values: Any) -> Any:
         """Fold ``prompt_tokens`` and its siblings into ``usage``, where nothing better is given."""
-        if not isinstance(values, dict) or _TOKEN_SPELLINGS.keys().isdisjoint(values) or values.get("usage") is not None:
+        if (
+            not isinstance(values, dict)
+            or _TOKEN_SPELLINGS.keys().isdisjoint(values)
+            or values.get("usage") is not None
+        ):
             return values
         counts = {ours: values[theirs] for theirs, ours in _TOKEN_SPELLINGS.items() if values.get(theirs) is not None}
         return {**values, "usage": counts} if counts else values

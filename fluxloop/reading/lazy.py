@@ -43,7 +43,7 @@ def seq_of(item: Item) -> int | None:
 
 
 def can_wait(record: Json) -> bool:
-    """Whether the model of *record* will have the id, parent, number and start as written, so that it can be built later."""
+    """Whether the id, parent, number and start of *record* are valid as written, so that it can be built later."""
     if "parent_observation_id" in record:
         return False
     parent, seq, time = record.get("parent_id", 0), record.get("seq"), record.get("start_time")
@@ -74,7 +74,7 @@ class Observations(UserList[ObservationData]):
         self._items = list(items)
 
     @property
-    def data(self) -> list[ObservationData]:  # type: ignore[override]
+    def data(self) -> list[ObservationData]:
         """The list itself with every observation built, for the methods of `UserList` that are not defined here."""
         for index in range(len(self._items)):
             self[index]

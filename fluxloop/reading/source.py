@@ -165,7 +165,7 @@ def _opened(path: Path) -> BinaryIO | None:
     """Open a regular file; None for anything else, which is never waited for."""
     if not stat.S_ISREG(path.stat().st_mode):  # opening a device may have effects
         return None
-    file = open(path, "rb", opener=_without_waiting)
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - the caller closes it
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file
     file.close()  # the path has been replaced in between

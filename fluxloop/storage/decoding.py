@@ -107,6 +107,7 @@ def _without_surrogates(value: Any) -> Any:
     pending: list[Any] = [holder]
     while pending:
         container = pending.pop()
+        items: list[tuple[Any, Any]]
         if isinstance(container, dict):
             items = [(_valid_unicode(key), item) for key, item in container.items()]
             container.clear()

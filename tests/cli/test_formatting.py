@@ -78,7 +78,7 @@ def test_every_status_has_a_mark_and_a_word_in_both_alphabets():
 
         assert len(said) == len(Status) + 1
         assert len({text[0] for text in said}) == len(Status) + 1
-    assert "".join(formatting.ASCII.marks.values()).isascii()
+    assert "".join(formatting.ASCII.statuses.values()).isascii()
 
 
 def test_every_type_has_a_colour():
@@ -94,10 +94,10 @@ def test_moments_are_those_of_the_files():
     Times are shown in UTC, by which the files are named.
     """
     assert (
-        formatting.moment(datetime(2026, 1, 17, 1, 30, tzinfo=timezone(timedelta(hours=2))))
+        formatting.utc_time(datetime(2026, 1, 17, 1, 30, tzinfo=timezone(timedelta(hours=2))))
         == "2026-01-16 23:30:00 UTC"
     )
-    assert formatting.moment(None) == ""
+    assert formatting.utc_time(None) == ""
 
 
 def test_what_runs_has_taken_the_time_until_now():

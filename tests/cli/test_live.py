@@ -34,7 +34,7 @@ def test_the_picture_shows_what_runs_and_how_to_stop():
     """
     The tree of each running trace, and one line about the whole.
     """
-    lines = live.picture([running_trace(1)], Path("traces"), terminal()).plain.split("\n")
+    lines = live.live_view([running_trace(1)], Path("traces"), terminal()).plain.split("\n")
 
     assert [text.split()[:3] for text in lines] == [
         ["Agent", "●", "running"],
@@ -54,7 +54,7 @@ def test_nothing_running_is_said_too(waiting, state):
     """
     An empty screen tells whether the folder is missing or merely quiet.
     """
-    shown = live.picture([], Path("traces"), terminal(), is_waiting=waiting).plain
+    shown = live.live_view([], Path("traces"), terminal(), is_waiting=waiting).plain
 
     assert shown == f"traces · {state} · Ctrl-C ends"
 
@@ -63,7 +63,7 @@ def test_the_picture_never_exceeds_the_terminal():
     """
     Of a long trace the part that happens now is kept.
     """
-    lines = live.picture([running_trace(500)], Path("traces"), terminal(height=12)).plain.split("\n")
+    lines = live.live_view([running_trace(500)], Path("traces"), terminal(height=12)).plain.split("\n")
 
     assert len(lines) <= 12
     assert any("╰─ now" in text for text in lines)
@@ -74,7 +74,7 @@ def test_a_long_trace_is_reduced_to_what_matters_now():
     """
     What is open, what ended last, and all above these; drawing costs the same however long the program runs.
     """
-    reduced = live.focused(running_trace(500), most=4)
+    reduced = live.reduced(running_trace(500), count=4)
 
     assert [o.name for o in reduced.observations] == ["root", "done498", "done499", "now"]
-    assert live.focused(reduced, most=4) is reduced
+    assert live.reduced(reduced, count=4) is reduced

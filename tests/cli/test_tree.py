@@ -13,7 +13,7 @@ from reading_aids import GOLDEN, head, observation, trace_line
 from rich.cells import cell_len
 
 from fluxloop.cli import formatting
-from fluxloop.cli.oneline import ended, short_id, summaries
+from fluxloop.cli.summaries import observation_summary, short_id, summaries
 from fluxloop.cli.tree import render
 from fluxloop.enums import ObservationType, Status
 from fluxloop.models import ObservationData, Trace
@@ -177,7 +177,7 @@ def test_text_that_would_act_on_the_terminal_is_spelled_out():
         trace_line(name=evil, session_id=evil, user_id=evil, tags=[evil], metadata={evil: evil}),
     ]
     (trace,) = traces_of(records)
-    shown = render(trace, full=True).plain + summaries([trace]).plain + ended(trace.observations[0], evil).plain
+    shown = render(trace, full=True).plain + summaries([trace]).plain + observation_summary(trace.observations[0], evil).plain
 
     assert "\x1b" not in shown
     assert r"\u001b[31mred\u0007" in shown
@@ -247,11 +247,11 @@ def test_an_observation_in_one_line_says_when_what_and_how():
     weather, travel = golden("WeatherAgent"), golden("TravelAgent")
     plan = next(o for o in weather.observations if o.name == "plan")
 
-    assert ended(plan, "WeatherAgent").plain == (
+    assert observation_summary(plan, "WeatherAgent").plain == (
         "14:30:22.640  GENERATION  ✓ success        579 ms  plan  1,291 tokens (1,204 in, 1,024 of them cached, 87 out)"
         '  in WeatherAgent  → assistant: get_weather(city="Paris", unit="°C")'
     )
-    assert ended(travel.observations[1], "").plain == (
+    assert observation_summary(travel.observations[1], "").plain == (
         "14:30:24.010  TOOL        ✗ error         5.00 ms  lookup  no such city: Pariss"
     )
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from fluxloop.cli.values import brief, plain, whole
+from fluxloop.cli.values import brief, whole
+from fluxloop.reading.to_json import escaped
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -108,7 +109,7 @@ def test_nothing_that_was_recorded_can_act_on_the_terminal():
     """
     Escape sequences, carriage returns, bells and turns of the writing direction are spelled out.
     """
-    assert plain("\x1b[2J\r\a\u202etxt\x9b\u2028") == r"\u001b[2J\u000d\u0007\u202etxt\u009b\u2028"
+    assert escaped("\x1b[2J\r\a\u202etxt\x9b\u2028") == r"\u001b[2J\u000d\u0007\u202etxt\u009b\u2028"
 
 
 @given(st.text() | json_values)

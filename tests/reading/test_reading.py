@@ -413,7 +413,7 @@ def test_a_file_of_nothing_but_foreign_lines_is_counted_within_bounds(tmp_path, 
     """
     All places are counted, and only so many remembered, whatever the size of the file.
     """
-    monkeypatch.setattr(fluxloop.reading.index, "MOST_SKIPPED", 3)
+    monkeypatch.setattr(fluxloop.reading.index, "MAX_SKIPPED", 3)
     (tmp_path / "observations_20260117.jsonl").write_bytes(b"no record\n" * 50)
     reader = TraceReader(tmp_path)
 

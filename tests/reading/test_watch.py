@@ -12,12 +12,12 @@ import fluxloop.reading.watch
 from fluxloop.reading.watch import Watch
 
 
-def told(seen):
+def summary(changes):
     """What a look found: ended observations with their traces, ended traces, running traces."""
     return (
-        [f"{trace}/{o.name} [{o.status}]" for trace, o in seen.observations],
-        [drawn(trace) for trace in seen.ended],
-        [drawn(trace) for trace in seen.running],
+        [f"{trace}/{o.name} [{o.status}]" for trace, o in changes.observations],
+        [drawn(trace) for trace in changes.ended],
+        [drawn(trace) for trace in changes.running],
     )
 
 
@@ -29,7 +29,7 @@ def test_what_ended_before_is_passed_over(tmp_path):
     died(tmp_path, head("old", trace="t0"))
     watch = Watch(tmp_path)
 
-    assert told(watch.look()) == ([], [], [])
+    assert summary(watch.poll()) == ([], [], [])
 
 
 def test_a_trace_is_running_until_its_line_is_written(tmp_path):
@@ -38,12 +38,12 @@ def test_a_trace_is_running_until_its_line_is_written(tmp_path):
     """
     watch = Watch(tmp_path)
     with running(tmp_path, head("root")):
-        first = told(watch.look())
+        first = summary(watch.poll())
         written(tmp_path, observation("child", "root", seq=1))
-        second = told(watch.look())
+        second = summary(watch.poll())
         written(tmp_path, observation("root"), trace_line(name="Agent"))
-        third = told(watch.look())
-    fourth = told(watch.look())
+        third = summary(watch.poll())
+    fourth = summary(watch.poll())
 
     assert first == ([], [], [["Agent [running]", "TOOL root [running]"]])
     assert second == (
@@ -65,9 +65,9 @@ def test_a_trace_that_is_open_already_is_shown_from_its_beginning(tmp_path):
     """
     written(tmp_path, observation("child", "root", seq=1))
     with running(tmp_path, head("root")):
-        seen = told(Watch(tmp_path).look())
+        changes = summary(Watch(tmp_path).poll())
 
-    assert seen == ([], [], [["Agent [running]", "TOOL root [running]", "  TOOL child [success]"]])
+    assert changes == ([], [], [["Agent [running]", "TOOL root [running]", "  TOOL child [success]"]])
 
 
 def test_a_process_that_dies_ends_its_traces_as_crashed(tmp_path):
@@ -77,12 +77,12 @@ def test_a_process_that_dies_ends_its_traces_as_crashed(tmp_path):
     watch = Watch(tmp_path)
     died(tmp_path, head("root"), head("child", "root", seq=1))
 
-    assert told(watch.look()) == (
+    assert summary(watch.poll()) == (
         ["Agent/root [crashed]", "Agent/child [crashed]"],
         [["Agent [crashed]", "TOOL root [crashed]", "  TOOL child [crashed]"]],
         [],
     )
-    assert told(watch.look()) == ([], [], [])
+    assert summary(watch.poll()) == ([], [], [])
 
 
 def test_a_late_observation_does_not_open_its_trace_again(tmp_path):
@@ -91,10 +91,10 @@ def test_a_late_observation_does_not_open_its_trace_again(tmp_path):
     """
     watch = Watch(tmp_path)
     written(tmp_path, observation("root"), trace_line())
-    watch.look()
+    watch.poll()
     written(tmp_path, observation("late", "root", seq=1))
 
-    assert told(watch.look()) == (["/late [success]"], [], [])
+    assert summary(watch.poll()) == (["/late [success]"], [], [])
 
 
 def test_a_line_still_being_written_waits_for_its_end(tmp_path):
@@ -105,12 +105,12 @@ def test_a_line_still_being_written_waits_for_its_end(tmp_path):
     path = tmp_path / "observations_20260117.jsonl"
     whole = line(observation("a"))
     path.write_bytes(whole[:50])
-    first = told(watch.look())
+    first = summary(watch.poll())
     with path.open("ab") as file:
         file.write(whole[50:] + b"no record\n")
 
     assert first == ([], [], [])
-    assert told(watch.look())[0] == ["/a [success]"]
+    assert summary(watch.poll())[0] == ["/a [success]"]
 
 
 def test_the_folder_may_come_into_being_later(tmp_path):
@@ -118,11 +118,11 @@ def test_the_folder_may_come_into_being_later(tmp_path):
     Following can begin before the program does.
     """
     watch = Watch(tmp_path / "traces")
-    before = (watch.is_waiting, told(watch.look()))
+    before = (watch.is_waiting, summary(watch.poll()))
     written(tmp_path / "traces", observation("a"))
 
     assert before == (True, ([], [], []))
-    assert (told(watch.look())[0], watch.is_waiting) == (["/a [success]"], False)
+    assert (summary(watch.poll())[0], watch.is_waiting) == (["/a [success]"], False)
 
 
 def test_a_new_day_is_a_new_file_and_no_gap(tmp_path):
@@ -133,19 +133,19 @@ def test_a_new_day_is_a_new_file_and_no_gap(tmp_path):
     watch = Watch(tmp_path)
     written(tmp_path, observation("b", trace="t2"), day="20260118")
 
-    assert told(watch.look())[0] == ["/b [success]"]
+    assert summary(watch.poll())[0] == ["/b [success]"]
 
 
-def test_only_the_wanted_traces_are_told(tmp_path):
+def test_only_the_wanted_traces_are_summary(tmp_path):
     """
     ``--trace`` holds for running programs too.
     """
     watch = Watch(tmp_path, "t2".__eq__)
     written(tmp_path, observation("a"), observation("b", trace="t2"))
     with running(tmp_path, head("c"), head("d", trace="t2")):
-        seen = told(watch.look())
+        changes = summary(watch.poll())
 
-    assert seen == (["Agent/b [success]"], [], [["Agent [running]", "TOOL d [running]", "TOOL b [success]"]])
+    assert changes == (["Agent/b [success]"], [], [["Agent [running]", "TOOL d [running]", "TOOL b [success]"]])
 
 
 def test_a_file_that_was_removed_begins_anew(tmp_path):
@@ -156,12 +156,12 @@ def test_a_file_that_was_removed_begins_anew(tmp_path):
     watch = Watch(tmp_path)
     path = tmp_path / "observations_20260117.jsonl"
     path.unlink()
-    watch.look()
+    watch.poll()
     written(tmp_path, observation("b", output="y" * 500))
-    second = told(watch.look())[0]
+    second = summary(watch.poll())[0]
     path.write_bytes(line(observation("c")))
 
-    assert (second, told(watch.look())[0]) == (["/b [success]"], ["/c [success]"])
+    assert (second, summary(watch.poll())[0]) == (["/b [success]"], ["/c [success]"])
 
 
 def test_a_folder_that_was_removed_is_awaited(tmp_path):
@@ -171,20 +171,20 @@ def test_a_folder_that_was_removed_is_awaited(tmp_path):
     folder = written(tmp_path / "traces", observation("a"))
     watch = Watch(folder)
     shutil.rmtree(folder)
-    gone = told(watch.look())
+    gone = summary(watch.poll())
     written(folder, observation("b"))
 
-    assert (gone, told(watch.look())[0]) == (([], [], []), ["/b [success]"])
+    assert (gone, summary(watch.poll())[0]) == (([], [], []), ["/b [success]"])
 
 
 def test_watching_for_long_does_not_fill_the_memory(tmp_path, monkeypatch):
     """
     Only so many ended traces are remembered, and traces nobody ends do not pile up.
     """
-    monkeypatch.setattr(fluxloop.reading.watch, "MOST_REMEMBERED", 3)
+    monkeypatch.setattr(fluxloop.reading.watch, "MAX_REMEMBERED", 3)
     watch = Watch(tmp_path)
     written(tmp_path, *(observation("a", trace=f"open{n}") for n in range(9)))
     written(tmp_path, *(trace_line(f"ended{n}") for n in range(9)))
-    watch.look()
+    watch.poll()
 
-    assert len(watch.look().running) == 3
+    assert len(watch.poll().running) == 3
