@@ -1,5 +1,5 @@
 """
-`Watch`: each look tells what ended since the last one and what is open, and nothing twice.
+`Watch`: each poll returns what ended since the last one and what is open, and nothing twice.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fluxloop.reading.watch import Watch
 
 
 def summary(changes):
-    """What a look found: ended observations with their traces, ended traces, running traces."""
+    """The changes of one poll: ended observations with their traces, ended traces, running traces."""
     return (
         [f"{trace}/{o.name} [{o.status}]" for trace, o in changes.observations],
         [drawn(trace) for trace in changes.ended],
@@ -21,9 +21,9 @@ def summary(changes):
     )
 
 
-def test_what_ended_before_is_passed_over(tmp_path):
+def test_traces_that_ended_before_are_not_reported(tmp_path):
     """
-    Following begins now: yesterday's traces, and runs that crashed long ago, are not told again.
+    Watching starts now: traces that ended or crashed before are not reported.
     """
     written(tmp_path, observation("a"), trace_line())
     died(tmp_path, head("old", trace="t0"))
@@ -34,7 +34,7 @@ def test_what_ended_before_is_passed_over(tmp_path):
 
 def test_a_trace_is_running_until_its_line_is_written(tmp_path):
     """
-    First the root is open, then a child ends, then root and trace; each look tells the difference.
+    The root is open, then a child ends, then root and trace end; each poll returns the difference.
     """
     watch = Watch(tmp_path)
     with running(tmp_path, head("root")):
@@ -61,7 +61,7 @@ def test_a_trace_is_running_until_its_line_is_written(tmp_path):
 
 def test_a_trace_that_is_open_already_is_shown_from_its_beginning(tmp_path):
     """
-    What had ended in a running trace before we looked is in its tree, and is not told as news.
+    What had ended in a running trace before the first poll is in its tree, and is not reported as ended.
     """
     written(tmp_path, observation("child", "root", seq=1))
     with running(tmp_path, head("root")):
@@ -72,7 +72,7 @@ def test_a_trace_that_is_open_already_is_shown_from_its_beginning(tmp_path):
 
 def test_a_process_that_dies_ends_its_traces_as_crashed(tmp_path):
     """
-    A killed program's trace does not stay on the screen for ever.
+    The trace of a killed program does not stay among the running ones.
     """
     watch = Watch(tmp_path)
     died(tmp_path, head("root"), head("child", "root", seq=1))
@@ -87,7 +87,7 @@ def test_a_process_that_dies_ends_its_traces_as_crashed(tmp_path):
 
 def test_a_late_observation_does_not_open_its_trace_again(tmp_path):
     """
-    A background task that ends after its trace is told, and that is all.
+    A background task that ends after its trace is reported, and the trace is not.
     """
     watch = Watch(tmp_path)
     written(tmp_path, observation("root"), trace_line())
@@ -99,7 +99,7 @@ def test_a_late_observation_does_not_open_its_trace_again(tmp_path):
 
 def test_a_line_still_being_written_waits_for_its_end(tmp_path):
     """
-    Half a line is no record yet; the rest of it makes it one.
+    Half of a line is not read; the completed line is.
     """
     watch = Watch(tmp_path)
     path = tmp_path / "observations_20260117.jsonl"
@@ -113,9 +113,9 @@ def test_a_line_still_being_written_waits_for_its_end(tmp_path):
     assert summary(watch.poll())[0] == ["/a [success]"]
 
 
-def test_the_folder_may_come_into_being_later(tmp_path):
+def test_the_folder_may_be_created_later(tmp_path):
     """
-    Following can begin before the program does.
+    Watching can start before the program does.
     """
     watch = Watch(tmp_path / "traces")
     before = (watch.is_waiting, summary(watch.poll()))
@@ -125,9 +125,9 @@ def test_the_folder_may_come_into_being_later(tmp_path):
     assert (summary(watch.poll())[0], watch.is_waiting) == (["/a [success]"], False)
 
 
-def test_a_new_day_is_a_new_file_and_no_gap(tmp_path):
+def test_the_file_of_a_new_day_is_read_from_its_start(tmp_path):
     """
-    Files that appear while we watch are read from their beginning.
+    Files created while watching are read from their beginning.
     """
     written(tmp_path, observation("a"))
     watch = Watch(tmp_path)
@@ -136,9 +136,9 @@ def test_a_new_day_is_a_new_file_and_no_gap(tmp_path):
     assert summary(watch.poll())[0] == ["/b [success]"]
 
 
-def test_only_the_wanted_traces_are_summary(tmp_path):
+def test_only_matching_traces_are_reported(tmp_path):
     """
-    ``--trace`` holds for running programs too.
+    The id filter applies to running programs, too.
     """
     watch = Watch(tmp_path, "t2".__eq__)
     written(tmp_path, observation("a"), observation("b", trace="t2"))
@@ -148,9 +148,9 @@ def test_only_the_wanted_traces_are_summary(tmp_path):
     assert changes == (["Agent/b [success]"], [], [["Agent [running]", "TOOL d [running]", "TOOL b [success]"]])
 
 
-def test_a_file_that_was_removed_begins_anew(tmp_path):
+def test_a_file_that_was_removed_is_read_from_its_start(tmp_path):
     """
-    Who clears the folder between two runs sees the second run whole.
+    After the files are removed between two runs, the second run is read completely.
     """
     written(tmp_path, observation("a", output="x" * 500))
     watch = Watch(tmp_path)
@@ -164,9 +164,9 @@ def test_a_file_that_was_removed_begins_anew(tmp_path):
     assert (second, summary(watch.poll())[0]) == (["/b [success]"], ["/c [success]"])
 
 
-def test_a_folder_that_was_removed_is_awaited(tmp_path):
+def test_a_removed_folder_is_watched_until_it_returns(tmp_path):
     """
-    Clearing everything between two runs does not end the watching.
+    Removing the folder between two runs does not end the watching.
     """
     folder = written(tmp_path / "traces", observation("a"))
     watch = Watch(folder)
@@ -177,9 +177,9 @@ def test_a_folder_that_was_removed_is_awaited(tmp_path):
     assert (gone, summary(watch.poll())[0]) == (([], [], []), ["/b [success]"])
 
 
-def test_watching_for_long_does_not_fill_the_memory(tmp_path, monkeypatch):
+def test_watching_takes_bounded_memory(tmp_path, monkeypatch):
     """
-    Only so many ended traces are remembered, and traces nobody ends do not pile up.
+    A limited number of ended traces is remembered, and traces that never end do not accumulate.
     """
     monkeypatch.setattr(fluxloop.reading.watch, "MAX_REMEMBERED", 3)
     watch = Watch(tmp_path)
