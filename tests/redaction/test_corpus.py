@@ -91,7 +91,7 @@ def test_no_secret_split_over_the_items_of_a_stream_is_recorded(wrapper: str) ->
         with capture() as captured:
             list(fluxloop.agent(_generator(chunks))())
 
-        recorded = str(captured.storage.read())
+        recorded = str([*captured.storage.read()])
         third = len(case.secret) // 3
         assert case.secret[third : 2 * third] not in recorded, case
 
