@@ -136,7 +136,7 @@ _MENTIONED = re.compile(
 
 
 def _mentioned(keys: Keys, text: str, anchor: re.Match[str]) -> Span | None:
-    if keys.sensitivity(key_before(text, anchor.start())) is None:
+    if keys.sensitivity(key_before(text, anchor.start())) is not Sensitivity.ALWAYS:
         return None
     match = _MENTIONED.match(text, anchor.end())
     return match.span("secret") if match and is_short_random(match["head"]) else None

@@ -105,7 +105,7 @@ class Recorder:
     ) -> None:
         self.settings = settings
         self.storage = storage
-        self.encode, self.quick = encoder.encode, encoder.quick
+        self.encode, self.quick, self.encode_part = encoder.encode, encoder.quick, encoder.encode_part
         self.redactor = redactor
         self.session_id = settings.session_id
         self.trace_metadata = {name: value for name in _ON_TRACES if (value := getattr(settings, name)) is not None}
