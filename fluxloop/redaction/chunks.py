@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import orjson
 
 if TYPE_CHECKING:
-    from .redactor import Redactor
     from .rules import JSON
 
 Path = tuple[object, ...]
@@ -29,7 +28,14 @@ _EVENT = re.compile(r"^(?:data:)?[ ]?(\{.*\})[ \r]*$", re.MULTILINE)
 """One event of a stream of server-sent events, or one line of JSON lines."""
 
 
-def mask_items(redactor: Redactor, items: list[JSON]) -> tuple[list[JSON], int]:
+class Masker(Protocol):
+    """What masks one value, or one text in pieces: a `Redactor`."""
+
+    def redact(self, value: JSON) -> tuple[JSON, int]: ...
+    def split(self, pieces: Sequence[str]) -> tuple[list[str], int]: ...
+
+
+def mask_items(redactor: Masker, items: list[JSON]) -> tuple[list[JSON], int]:
     """
     Mask *items*; containers among them are changed in place.
 
@@ -74,7 +80,7 @@ def _texts(path: Path, container: Any, key: Any, value: JSON) -> Iterator[tuple[
             yield from _texts((*path, name), value, name, item)
 
 
-def _is_split_over_events(redactor: Redactor, pieces: list[str]) -> bool:
+def _is_split_over_events(redactor: Masker, pieces: list[str]) -> bool:
     """Return whether *pieces* are server-sent events or JSON lines with a secret that is split over several."""
     joined = "".join(pieces)
     if "{" not in joined:
