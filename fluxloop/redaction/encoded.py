@@ -73,7 +73,8 @@ class Decoded:
                 break
 
     def _decode(self) -> bool:
-        parts, ours, theirs = [], [0], [0]
+        parts: list[str] = []
+        ours, theirs = [0], [0]
         length = at = 0
         for escape in _ESCAPED.finditer(self.text):
             character = _character(escape)
