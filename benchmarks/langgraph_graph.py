@@ -1,8 +1,8 @@
 """
-What wrapping a graph adds to its runs: ten nodes in a row, and a node that sends a hundred others their input.
+Measure what wrapping a graph adds to its runs: ten nodes in a row, and a node that sends a hundred others an input.
 
-The wrapped graph and the same one bare take turns. The aims: a quarter of what ten bare nodes take, and three tenths
-of what the fan-out takes; `check` reads back every tree. Run by itself, this prints both as ratios.
+The wrapped and the bare graph run in turns. The aims are a quarter of the time of ten bare nodes, and three tenths of
+that of the fan-out; `check` reads back every tree. Run as a program, this module prints both ratios.
 
     python -m benchmarks.langgraph_graph
 """
@@ -38,7 +38,7 @@ class State(TypedDict, total=False):
 
 
 def row() -> Any:
-    """Return a graph of nodes one after the other."""
+    """Return a graph of nodes in a row."""
 
     def node(number: int) -> Any:
         return lambda state: {"seen": [number], "n": number}
@@ -47,7 +47,7 @@ def row() -> Any:
 
 
 def fan() -> Any:
-    """Return a graph of which one node sends many others their own input."""
+    """Return a graph whose first node sends many others an input each."""
 
     def send(state: State) -> list[Send]:
         return [Send("work", {"n": number}) for number in range(WIDTH)]
@@ -68,29 +68,29 @@ def _ways(folder: Path, builder: Any, nodes: int) -> Iterator[Ways]:
 
 
 def wrong(folder: Path, nodes: int) -> list[str]:
-    """Return what is wrong with the trees recorded in *folder*."""
+    """Return the errors in the trees recorded in *folder*."""
     found = []
     for trace in fluxloop.read_traces(folder):
-        below = trace.children(trace.roots[0])
-        if len(trace.roots) != 1 or len(below) != nodes:
-            found.append(f"{len(trace.roots)} roots with {len(below)} of {nodes} nodes below")
+        children = trace.children(trace.roots[0])
+        if len(trace.roots) != 1 or len(children) != nodes:
+            found.append(f"{len(trace.roots)} roots with {len(children)} of {nodes} nodes")
     return found
 
 
 @case("langgraph-nodes", calls=10, aim=Aim(500_000, "ns"))
 def ten_nodes(folder: Path) -> Iterator[Ways]:
-    """A graph of ten nodes, one after the other."""
+    """A graph of ten nodes in a row."""
     yield from _ways(folder, row(), NODES)
 
 
 @case("langgraph-fan-out", calls=2, rounds=30, aim=Aim(6_000_000, "ns"))
 def fan_out(folder: Path) -> Iterator[Ways]:
-    """A graph that runs a hundred nodes at once."""
+    """A graph that runs a hundred nodes in parallel."""
     yield from _ways(folder, fan(), WIDTH + 1)
 
 
 def compared(ways: Ways, calls: int, rounds: int) -> tuple[float, float]:
-    """Return what a call takes, bare and wrapped, in milliseconds: the median of *rounds*, taken in turns."""
+    """Return the milliseconds per call, bare and wrapped: the medians of *rounds* that alternate."""
     took: dict[Any, list[float]] = {ways.bare: [], ways.ours: []}
     for _ in range(rounds):
         for way, times in took.items():

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from . import models, storage, testing
     from .models import ObservationData, Trace, TraceData, Usage
     from .reading import read_traces
+    from .redaction.secret import Secret
     from .settings.schema import Settings
     from .tracing.propagation import ContextThreadPoolExecutor
 
@@ -40,6 +41,7 @@ __all__ = [
     "ObservationLevel",
     "ObservationType",
     "Report",
+    "Secret",
     "Settings",
     "Status",
     "Trace",
@@ -110,6 +112,7 @@ def load_env(path: str | os.PathLike[str] | None = None, *, override: bool = Fal
 _LATER = {
     "ContextThreadPoolExecutor": "tracing.propagation",
     "ObservationData": "models",
+    "Secret": "redaction.secret",
     "Settings": "settings.schema",
     "Trace": "models",
     "TraceData": "models",

@@ -101,8 +101,10 @@ class FluxLoopClient(Instruments):
             settings: As the loader made them.
             clock: ``now``, ``tick`` and ``new_id``, where they are not to be the real ones.
         """
+        # All that recording needs is imported here: a forked child must not import while it records.
         from .encoding.encoder import Encoder, Limits
         from .redaction import Redactor, Rules
+        from .tracing.stream_items import StreamItems
 
         redactor = None
         if settings.redact:
@@ -116,6 +118,7 @@ class FluxLoopClient(Instruments):
             redactor,
             counts=self._counts,
             switch=self.switch,
+            stream_items=StreamItems,
             **clock,
         )
 

@@ -8,11 +8,22 @@ recording path writes the same fields without passing through them.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from .enums import SCHEMA_VERSION, ObservationLevel, ObservationType, Status
 from .report import warn_user
@@ -134,7 +145,11 @@ class ObservationData(BaseModel):
     @classmethod
     def _token_spellings(cls, values: Any) -> Any:
         """Fold ``prompt_tokens`` and its siblings into ``usage``, where nothing better is given."""
-        if not isinstance(values, dict) or values.get("usage") is not None:
+        if (
+            not isinstance(values, dict)
+            or _TOKEN_SPELLINGS.keys().isdisjoint(values)
+            or values.get("usage") is not None
+        ):
             return values
         counts = {ours: values[theirs] for theirs, ours in _TOKEN_SPELLINGS.items() if values.get(theirs) is not None}
         return {**values, "usage": counts} if counts else values
@@ -237,26 +252,39 @@ class Trace(TraceData):
     """
 
     observations: list[ObservationData] = Field(default_factory=list)
+    """
+    In a trace that was read back, a list-like sequence that builds each observation at its first access.
+    """
 
     _index: tuple[int, _Index] | None = PrivateAttr(default=None)
+
+    @field_validator("observations", mode="before")
+    @classmethod
+    def _as_list(cls, observations: Any) -> Any:
+        return list(observations) if isinstance(observations, Sequence) else observations
+
+    @field_serializer("observations", mode="wrap")
+    def _listed(self, observations: Any, serialize: SerializerFunctionWrapHandler) -> Any:
+        return serialize(list(observations))
 
     @property
     def roots(self) -> list[ObservationData]:
         """The observations without a (known) parent, in start order."""
-        return list(self._below().get(None, ()))
+        return [self.observations[index] for index in self._by_parent().get(None, ())]
 
     def children(self, parent: ObservationData) -> list[ObservationData]:
         """The observations directly under *parent*, in start order."""
-        return list(self._below().get(parent.id, ()))
+        return [self.observations[index] for index in self._by_parent().get(parent.id, ())]
 
     def walk(self) -> Iterator[tuple[int, ObservationData]]:
         """Every observation, parents before children, each with its depth (a root has 0)."""
-        below = dict(self._below())
-        pending = [(0, o) for o in reversed(below.pop(None, ()))]
+        by_parent = dict(self._by_parent())
+        pending = [(0, index) for index in reversed(by_parent.pop(None, ()))]
         while pending:
-            depth, observation = pending.pop()
+            depth, index = pending.pop()
+            observation = self.observations[index]
             yield depth, observation
-            pending += [(depth + 1, o) for o in reversed(below.pop(observation.id, ()))]
+            pending += [(depth + 1, child) for child in reversed(by_parent.pop(observation.id, ()))]
 
     def count_usage(self) -> Usage | None:
         """
@@ -275,37 +303,45 @@ class Trace(TraceData):
             counted.add(observation.parent_id)
         return total
 
-    def _below(self) -> _Index:
-        """The children by parent id, roots under None; built once, and again when observations were added."""
+    def _by_parent(self) -> _Index:
+        """The tree, built once, and again when the number of observations has changed."""
         if self._index is None or self._index[0] != len(self.observations):
-            self._index = len(self.observations), _by_parent(self.observations)
+            self._index = len(self.observations), _by_parent(_links(self.observations))
         return self._index[1]
 
 
-_Index = dict[str | None, list[ObservationData]]
+_Index = dict[str | None, list[int]]
+"""The positions of the children by the parent's id, those of the roots under None."""
 
 
-def _by_parent(observations: list[ObservationData]) -> _Index:
-    known = {o.id for o in observations}
-    below: _Index = {}
-    for observation in observations:
-        parent = observation.parent_id if observation.parent_id in known else None
-        below.setdefault(parent, []).append(observation)
+def _links(observations: list[ObservationData]) -> list[tuple[str, str | None]]:
+    """Return each observation's id and parent id; a list that builds its observations later knows them beforehand."""
+    links: Callable[[], list[tuple[str, str | None]]] | None = getattr(observations, "links", None)
+    return links() if links else [(o.id, o.parent_id) for o in observations]
+
+
+def _by_parent(links: list[tuple[str, str | None]]) -> _Index:
+    known = {id for id, _ in links}
+    by_parent: _Index = {}
+    for index, (_, parent) in enumerate(links):
+        by_parent.setdefault(parent if parent in known else None, []).append(index)
     reached: set[str | None] = {None}
-    _reach(None, below, reached)
-    for observation in observations:
-        if observation.id not in reached:  # its ancestors form a ring, which is opened here
-            below[observation.parent_id] = [o for o in below[observation.parent_id] if o is not observation]
-            below.setdefault(None, []).append(observation)
-            reached.add(observation.id)
-            _reach(observation.id, below, reached)
-    return below
+    _add_descendants(None, by_parent, links, reached)
+    for index, (id, parent) in enumerate(links):
+        if id not in reached:  # its ancestors form a ring, which is opened here
+            by_parent[parent].remove(index)
+            by_parent.setdefault(None, []).append(index)
+            reached.add(id)
+            _add_descendants(id, by_parent, links, reached)
+    return by_parent
 
 
-def _reach(start: str | None, below: _Index, reached: set[str | None]) -> None:
-    """Add to *reached* all ids under *start*."""
+def _add_descendants(
+    start: str | None, by_parent: _Index, links: list[tuple[str, str | None]], reached: set[str | None]
+) -> None:
+    """Add the ids of all observations under *start* to *reached*."""
     pending = [start]
     while pending:
-        ids = {o.id for o in below.get(pending.pop(), ())} - reached
+        ids = {links[index][0] for index in by_parent.get(pending.pop(), ())} - reached
         reached |= ids
         pending += ids

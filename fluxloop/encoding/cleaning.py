@@ -15,7 +15,7 @@ import orjson
 
 from .converters import converter_for
 from .dumps import AS_IT_IS, dumps
-from .introspection import Opened, Shortened, left_out, name_of, snapshot
+from .introspection import MASK, Opened, Shortened, left_out, name_of, snapshot
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 """What `json.loads` can return, without NaN and the infinities."""
@@ -125,6 +125,8 @@ class Cleaning:
         elif type(made) is Shortened:
             self.truncated += 1
             made = made.value
+        elif made is MASK:
+            self.redacted += 1
         if type(made) is dict:
             return self._encoded(made) or self._fields(made)
         if type(made) is list or type(made) is tuple:

@@ -41,6 +41,7 @@ class Encoder:
         self._short = min(self.limits.leaf_bytes, self.limits.value_bytes)
         self._redactor = redactor or NoRedaction()
         self._suspects = self._redactor.suspects
+        self._parts = self if redactor is None else Encoder(self.limits)
 
     def encode(self, value: object, marks: Marks, read: Reader | None = None) -> bytes:
         """
@@ -67,6 +68,11 @@ class Encoder:
         except Exception:  # nothing that can go wrong here may reach the program; the loss is counted
             marks.truncated += 1
             return orjson.dumps(_unrecorded(value))
+
+    def encode_part(self, value: object, marks: Marks) -> bytes:
+        """Return *value* as JSON, not masked yet: an item of a stream, whose secrets continue in the next."""
+        encoded = self._parts.encode(value, marks)
+        return encoded if len(encoded) <= self.limits.leaf_bytes else self.encode(value, marks)
 
     def quick(self, value: object) -> bytes | None:
         """Return what `encode` would, if *value* is JSON as it is, short, and holds no secret; else None."""

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
+from ..encoding.introspection import MASK, is_secret
+
 Binder = Callable[..., dict[str, Any]]
 
 CONTEXT_TYPES = frozenset(
@@ -60,8 +62,10 @@ def binder(func: Callable[..., Any]) -> Binder:
         previous = kind
         source.append(_declared(parameter, index, namespace))
         is_own = index == 0 and parameter.name in ("self", "cls")
-        if not is_own and not _is_filled_in(hints.get(parameter.name, parameter.annotation)):
-            shown.append(f"{parameter.name!r}: {parameter.name}")
+        annotation = hints.get(parameter.name, parameter.annotation)
+        if not is_own and not _is_filled_in(annotation):
+            secret = is_secret(annotation) or (isinstance(annotation, str) and "Secret]" in annotation)
+            shown.append(f"{parameter.name!r}: {f'{MASK!r}' if secret else parameter.name}")
     if previous is inspect.Parameter.POSITIONAL_ONLY:
         source.append("/")
     exec(f"def bind({', '.join(source)}): return {{{', '.join(shown)}}}", namespace)  # as dataclasses does

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..encoding.record_text import label_of
 from ..enums import ObservationType, Status
+from ..interruptions import was_raised_from_outside
 from ..report import log
 from .arguments import Binder
-from .interruptions import was_raised_from_outside
 from .node import Node
 from .observation import SUPPRESSED, OpenObservation
 from .outcomes import outcome_of
@@ -397,7 +397,7 @@ def _undo(call: Node, before: Node | None) -> None:
     """Discard a call that was interrupted while it began."""
     if _current.get() is call:
         _current.set(before)
-    if isinstance(call, Call):
+    if isinstance(call, Call) and hasattr(call, "slot"):
         call.discard()
 
 

@@ -12,8 +12,8 @@ from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..enums import ObservationType, Status
+from ..interruptions import was_raised_from_outside
 from .calls import Spec, UnsampledCall
-from .interruptions import was_raised_from_outside
 from .node import Node
 from .observation import OpenObservation, label_known, record_event
 from .outcomes import status_of

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from ..encoding.record_text import datetime_of, label_of, quoted
 from ..enums import ObservationType, Status
+from ..interruptions import was_raised_from_outside
 from ..report import warn_user
-from .interruptions import was_raised_from_outside
 from .manual_values import Values, read_values
 from .node import Node
 from .observation import OpenObservation

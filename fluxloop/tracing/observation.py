@@ -12,10 +12,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..encoding import ids
-from ..encoding.record_text import label_of, members, ms_text, utc_text
+from ..encoding.record_text import UncheckedLabel, label_of, members, ms_text, utc_text
 from ..enums import ObservationLevel, ObservationType, Status
+from ..interruptions import was_raised_from_outside
 from ..report import log
-from .interruptions import was_raised_from_outside
 from .node import Node
 from .outcomes import outcome_of
 from .recorder import NOTHING, Recorder
@@ -119,6 +119,10 @@ class OpenObservation(Node):
             self.slot = recorder.journal.put(head, self.input)
 
     def _head(self, label: str) -> bytes:
+        if type(label) is UncheckedLabel and (redactor := self.trace.recorder.redactor) is not None:
+            checked = label.masked(redactor)
+            self.redacted += checked not in (label, getattr(self, "label", None))
+            label = checked
         self.label = label
         parent = self.parent
         parent_id = "null" if parent is None else f'"{parent.id}"'

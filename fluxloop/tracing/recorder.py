@@ -9,12 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..encoding import ids
+from ..interruptions import was_raised_from_outside
 from ..report import Report, Tally, Troubles
 from ..storage import Record, Storage
-from .interruptions import was_raised_from_outside
 from .outcomes import message_of
 
 if TYPE_CHECKING:
@@ -102,10 +102,11 @@ class Recorder:
         now: Callable[[], int] = time.time_ns,
         tick: Callable[[], int] = time.perf_counter_ns,
         new_id: Callable[[], str] = ids.new_id,
+        stream_items: Callable[[Any], Any],
     ) -> None:
         self.settings = settings
         self.storage = storage
-        self.encode, self.quick = encoder.encode, encoder.quick
+        self.encode, self.quick, self.encode_part = encoder.encode, encoder.quick, encoder.encode_part
         self.redactor = redactor
         self.session_id = settings.session_id
         self.trace_metadata = {name: value for name in _ON_TRACES if (value := getattr(settings, name)) is not None}
@@ -116,10 +117,7 @@ class Recorder:
         self.captures_input, self.captures_output = settings.capture_input, settings.capture_output
         self.now, self.tick, self.new_id = now, tick, new_id
         self.journal: Journal | None = getattr(storage, "journal", None)
-        # Imported with the first recorder, not with the first stream: a forked child must not import while it records.
-        from .stream_items import StreamItems
-
-        self.stream_items = StreamItems
+        self.stream_items = stream_items
 
     def write_line(self, day: str, line: bytes, trace: Record | None = None) -> None:
         """Hand an observation's line, and its trace's record, to the storage; count what the storage refuses."""

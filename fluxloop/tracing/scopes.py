@@ -43,7 +43,8 @@ class BlockScope:
             call.trace.adopt(**self.spec.trace)
         call.owner = strand
         call.enter()
-        return call.trace
+        trace: OpenTrace = call.trace
+        return trace
 
     def exit(self, exc: BaseException | None) -> None:
         """End the block that this strand entered last, with the outcome of *exc*."""
