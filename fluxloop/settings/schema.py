@@ -155,8 +155,8 @@ def row(name: str, source: str) -> Row:
 
 
 def unknown(name: str, source: str) -> str:
-    """Return the sentence that says *name*, met in *source*, is no setting."""
-    return f"there is no setting {name!r} (from {source}){did_you_mean(name, TABLE)}"
+    """Return the message for *name*, an unknown setting found in *source*."""
+    return f"unknown setting {name!r} (from {source}){did_you_mean(name, TABLE)}"
 
 
 def markdown_table() -> str:
