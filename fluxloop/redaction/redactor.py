@@ -36,7 +36,7 @@ class Redactor:
 
     Args:
         rules: What the user adds to the built-in rules.
-        on_trouble: Told in a sentence, without any of the data, when the hook or something of our own failed.
+        on_trouble: Called with a sentence, without any of the data, when the hook or our own code failed.
     """
 
     def __init__(self, rules: Rules | None = None, on_trouble: Callable[[str], None] | None = None) -> None:
@@ -60,7 +60,10 @@ class Redactor:
     def _open_prefilter(self) -> tuple[Prefilter | None, bool]:
         """Return the prefilter, if there can be one, and whether it includes the user's patterns."""
         readings = [
-            (kind, reading) for kind, shapes in enumerate(self._shapes) for shape in shapes for reading in shape.prefilter
+            (kind, reading)
+            for kind, shapes in enumerate(self._shapes)
+            for shape in shapes
+            for reading in shape.prefilter
         ]
         readings += [(_ENCODED, trigger) for trigger in TRIGGERS]
         own = [to_json_pattern(pattern) for pattern in self._rules.patterns]
@@ -105,8 +108,8 @@ class Redactor:
         Redact the *pieces* of one streamed text as if they were joined: secrets do not respect chunks.
 
         Returns:
-            As many pieces. A masked stretch stands in the piece in which it begins and is gone from
-            those that follow. If a hook changes the joined text, all of it stands in the first piece.
+            As many pieces. A mask is in the piece in which the secret begins; the pieces that follow
+            lose their part of it. If a hook changes the joined text, all of it is in the first piece.
         """
         joined = "".join(pieces)
         spans = self.spans(joined)
