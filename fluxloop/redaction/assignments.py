@@ -15,8 +15,18 @@ import re
 from functools import partial
 
 from .encoded import ESCAPE
-from .heuristics import LEAST_RANDOM, OPAQUE, READ, begins_code, is_argument, is_code, is_opaque
-from .heuristics import is_random, is_reference, is_short_random
+from .heuristics import (
+    LEAST_RANDOM,
+    OPAQUE,
+    READ,
+    begins_code,
+    is_argument,
+    is_code,
+    is_opaque,
+    is_random,
+    is_reference,
+    is_short_random,
+)
 from .keys import GAP, IF_RANDOM, IN_QUERIES, NUMBER, PASSES, USERS, Keys, Sensitivity, any_of
 from .shapes import MASK, Shape, Span
 

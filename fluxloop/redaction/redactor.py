@@ -13,6 +13,7 @@ from operator import attrgetter
 
 import orjson
 
+from ..interruptions import was_raised_from_outside
 from .assignments import assignments
 from .chunks import mask_items
 from .contexts import commands, named_contexts
@@ -95,6 +96,8 @@ class Redactor:
             clean = masking.value(value)
             return self._last_word(clean, masking.places)
         except Exception as error:  # also RecursionError: a deep value met near the limit of the user's stack
+            if was_raised_from_outside(error):
+                raise
             self._say(f"a value could not be examined for secrets ({type(error).__name__}) and was masked as a whole")
             return MASK, 1
 
@@ -132,6 +135,8 @@ class Redactor:
             found = self._found(text)
             return _merged(text, found) if found else found
         except Exception as error:
+            if was_raised_from_outside(error):
+                raise
             self._say(f"a text could not be examined for secrets ({type(error).__name__}) and was masked as a whole")
             return [(0, len(text))]
 
@@ -190,6 +195,8 @@ class Redactor:
             # A copy, because the hook may change it in place; and back, because that proves it to be JSON.
             after = orjson.dumps(hook(orjson.loads(before)))
         except Exception as error:
+            if was_raised_from_outside(error):
+                raise
             self._say(f"redact_hook failed with {type(error).__name__}; what it was called with was masked as a whole")
             return MASK, places + 1
         return (clean, places) if after == before else (orjson.loads(after), places + 1)

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..interruptions import was_raised_from_outside
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -44,6 +46,8 @@ class FanOut:
             try:
                 do(storage)
             except Exception as exc:
+                if was_raised_from_outside(exc):
+                    raise
                 failures.append(exc)
         if len(failures) == 1:
             raise failures[0]
