@@ -359,7 +359,7 @@ def begin(
                 except TypeError:  # they do not fit: the function itself raises then
                     given = {"args": args, "kwargs": kwargs}
             matcher = parent.tool_matcher if parent is not None else None
-            if matcher is not None and _is_same_call(matcher, spec, given):
+            if matcher is not None and _is_same_call(matcher, spec):
                 call = MatchedCall(parent, spec, given)  # type: ignore[arg-type]  # only observations have a matcher
             else:
                 call = Call.__new__(Call)  # bound before it begins, so that an interruption can discard it
@@ -401,8 +401,8 @@ def _undo(call: Node, before: Node | None) -> None:
         call.discard()
 
 
-def _is_same_call(matcher: ToolMatcher, spec: Spec, given: object) -> bool:
-    return spec.type is ObservationType.TOOL and matcher.matches((spec.called, spec.name))
+def _is_same_call(matcher: ToolMatcher, spec: Spec) -> bool:
+    return spec.type is ObservationType.TOOL and matcher.matches((spec.called, spec.name), spec.func)
 
 
 def _wants_its_own(spec: Spec, trace: OpenTrace) -> bool:

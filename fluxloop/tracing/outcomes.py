@@ -26,6 +26,10 @@ _CANCELLATIONS = {("asyncio.exceptions", "CancelledError"), ("trio", "Cancelled"
 """Cancellations of event loops, by name: neither library is imported for them."""
 
 
+ERROR_DETAILS = frozenset({"error_type", "traceback"})
+"""Metadata about the exception that ended an observation."""
+
+
 class Outcome(NamedTuple):
     """The ending of an observation that an exception left."""
 
