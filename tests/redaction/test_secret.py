@@ -71,7 +71,13 @@ def test_the_text_of_a_secret_is_its_mask() -> None:
     """Logs, f-strings and error messages do not show it; `get` returns it."""
     secret = Secret("hidden")
 
-    assert [str(secret), f"{secret}", f"{secret:>3}", "%s" % secret, repr(secret)] == [MASK, MASK, MASK, MASK, f"Secret({MASK})"]
+    assert [str(secret), f"{secret}", f"{secret:>3}", "%s" % secret, repr(secret)] == [
+        MASK,
+        MASK,
+        MASK,
+        MASK,
+        f"Secret({MASK})",
+    ]
     assert secret.get() == "hidden"
     assert secret == Secret("hidden") != Secret("other")
     assert hash(secret) == hash(Secret("hidden"))
@@ -126,7 +132,9 @@ def test_an_annotation_that_cannot_be_resolved_is_masked_by_its_text() -> None:
 
 def test_marking_costs_nothing_where_it_is_not_used() -> None:
     """`import fluxloop` does not load the module, and neither does a decorator."""
-    program = "import sys, fluxloop\n@fluxloop.tool\ndef f(a: int): ...\nprint('fluxloop.redaction.secret' in sys.modules)"
+    program = (
+        "import sys, fluxloop\n@fluxloop.tool\ndef f(a: int): ...\nprint('fluxloop.redaction.secret' in sys.modules)"
+    )
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
 
