@@ -1,8 +1,8 @@
 """
 Mask secrets that are split over the items of a stream.
 
-What arrives under the same path of consecutive items - ``{"text": "sk-"}, {"text": "proj-…"}`` - is one text. It is joined,
-masked and cut where the items were cut.
+What arrives under the same path of consecutive items - ``{"text": "sk-"}, {"text": "proj-…"}`` - is one text. It is
+joined, masked and cut where the items were cut.
 """
 
 from __future__ import annotations

@@ -86,8 +86,10 @@ _PHRASES = (
     # machine example.com login ann password X
     (
         r"(?<!\w)(?:machine|default)(?=\s|\\)",
-        rf"(?:machine{_SPACE}{{1,8}}[^\s\\]{{1,128}}|default)(?:{_SPACE}{{1,8}}(?:login|account){_SPACE}{{1,8}}[^\s\\]{{1,128}}){{1,2}}"
-        rf"{_SPACE}{{1,8}}password{_SPACE}{{1,8}}",
+        (
+            rf"(?:machine{_SPACE}{{1,8}}[^\s\\]{{1,128}}|default)(?:{_SPACE}{{1,8}}(?:login|account){_SPACE}{{1,8}}[^\s\\]{{1,128}}){{1,2}}"
+            rf"{_SPACE}{{1,8}}password{_SPACE}{{1,8}}"
+        ),
     ),
     # CREATE USER ann IDENTIFIED BY 'X', ALTER ROLE ann WITH PASSWORD 'X'
     (

@@ -160,7 +160,7 @@ class Redactor:
             done = 0
             for start, end in windows:
                 for anchor in shape.anchor.finditer(text, start, end):
-                    # An anchor inside of what was read already is skipped; examining it again could take quadratic time.
+                    # An anchor inside of what was read already is skipped: examining it again could be quadratic.
                     if anchor.start() >= done and (span := shape.extent(text, anchor)):
                         found.append(span)
                         done = span[1]

@@ -332,13 +332,14 @@ def begin(
         spec: What was settled at decoration.
         args: The call's positional arguments.
         kwargs: The call's keyword arguments.
-        before: The node the call begins under, where the caller has it already.
+        before: The node that was current where a stream was created; with *is_entered*, the context variable's value.
         is_entered: Whether to make the call current, *before* being what is restored afterwards.
     """
     tracer = spec.tracer
     call: Execution | None = None
     try:
-        here = before if before is not None and not before.closed and not needs_lookup else current()
+        known = before is not None and (not is_entered or not (before.closed or needs_lookup))
+        here = before if known else current()
         above = here if tracer.is_default else tracer.own_innermost(here)
         if above is None or (spec.opens_trace and _wants_its_own(spec, above.trace)):
             trace, parent = _opened(spec, here), None
