@@ -77,7 +77,8 @@ def test_one_scope_entered_by_two_threads_keeps_their_endings_apart():
                 inside.wait()
                 raise KeyError("k")
 
-        pytest.raises(KeyError, fail)
+        with pytest.raises(KeyError):
+            fail()
 
     with capture() as captured:
         threads = [threading.Thread(target=slow), threading.Thread(target=quick)]
