@@ -22,7 +22,7 @@ class MemoryStorage:
     Keep records in memory, as the same bytes a file would get.
 
     Args:
-        max_records: Keep this many and let go of the oldest; None keeps all.
+        max_records: Keep the newest, up to this number; None keeps all.
 
     Raises:
         ConfigError: If *max_records* is less than 1.

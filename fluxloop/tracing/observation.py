@@ -244,10 +244,10 @@ class OpenObservation(Node):
         if self.redacted or self.truncated:
             parts.append(self._marks(recorder))
         parts.append(b"}\n")
-        recorder.write_line(trace.day, b"".join(parts), closing)
+        recorded = recorder.write_line(trace.day, b"".join(parts), closing)
         slot, self.slot = self.slot, WRITTEN
         if slot >= 0 and recorder.journal is not None:
-            recorder.journal.free(slot)
+            recorder.journal.free(slot, recorded=recorded)
         if recorder.debug:
             log.debug("captured {%s} %s in trace %s", self.label, status.value, trace.id)
 

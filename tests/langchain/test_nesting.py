@@ -18,7 +18,7 @@ from scripted_models import ScriptedModel, calls
 
 import fluxloop
 from fluxloop import ObservationData
-from fluxloop.storage.journal import read_journals
+from fluxloop.storage.inflight import read_journals
 from fluxloop_langchain import FluxLoopCallbackHandler
 
 needs_langchain = pytest.mark.skipif(find_spec("langchain") is None, reason="needs langchain")
