@@ -4,6 +4,7 @@ The benchmarks run and report their results. The tests do not check the measured
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 
 import fluxloop
 from benchmarks.registry import CASES, REPORTS, Case, found, modules_of_workloads
-from benchmarks.results import Aim, Row, Spread
+from benchmarks.results import Row, Spread, Target
 from benchmarks.table import HEADINGS, table
 
 ROOT = Path(__file__).parent.parent
@@ -44,7 +45,7 @@ def test_a_quick_run_prints_a_row_per_workload_without_faults(tmp_path, names):
     assert printed_rows(done.stdout) == (names or [*modules_of_workloads()])
     assert [row["workload"] for row in rows] == printed_rows(done.stdout)
     assert [row["faults"] for row in rows if row["faults"]] == []
-    assert [row["workload"] for row in rows if row["aim"] and not row["figure"]["middle"] > 0] == []
+    assert [row["workload"] for row in rows if row["target"] and not row["figure"]["middle"] > 0] == []
 
 
 def test_every_workload_is_found_by_its_name():
@@ -81,7 +82,7 @@ def test_an_unknown_workload_is_an_error():
     )
 
     assert done.returncode == 2
-    assert "there is no workload 'smal'; there are small, large," in " ".join(done.stderr.split())
+    assert "unknown workload 'smal'; the workloads are small, large," in " ".join(done.stderr.split())
 
 
 def test_the_program_for_peers_records_every_call_with_fluxloop(tmp_path):
@@ -100,13 +101,13 @@ def test_the_program_for_peers_records_every_call_with_fluxloop(tmp_path):
 @pytest.mark.parametrize(
     ("row", "met"),
     [
-        (Row("w", figure=Spread(1, 2, 3), aim=Aim(2, "x")), True),
-        (Row("w", figure=Spread(1, 2.1, 3), aim=Aim(2, "x")), False),
-        (Row("w", figure=Spread(1, 1, 1), aim=Aim(2, "x"), faults=("1 lost",)), False),
+        (Row("w", figure=Spread(1, 2, 3), target=Target(2, "x")), True),
+        (Row("w", figure=Spread(1, 2.1, 3), target=Target(2, "x")), False),
+        (Row("w", figure=Spread(1, 1, 1), target=Target(2, "x"), faults=("1 lost",)), False),
         (Row("w", faults=("1 lost",)), False),
         (Row("w", figure=Spread(1, 2, 3)), None),
     ],
-    ids=["reached", "missed", "reached with a loss", "a loss", "no aim"],
+    ids=["reached", "missed", "reached with a loss", "a loss", "no target"],
 )
 def test_a_target_is_met_by_the_median_and_without_a_fault(row, met):
     """
@@ -121,15 +122,15 @@ def test_the_table_shows_the_figures_and_faults_of_a_row():
     """
     shown = table(
         [
-            Row("fast", bare=0.5, floor=3, ours=6, figure=Spread(1.9, 2, 2.2), aim=Aim(2.5, "x")),
+            Row("fast", bare=0.5, floor=3, ours=6, figure=Spread(1.9, 2, 2.2), target=Target(2.5, "x")),
             Row("lossy", faults=("3 lost",), note="of 10"),
         ]
     )
 
     assert shown.splitlines() == [
-        "workload     bare  floor adds  ours adds  result  quartiles    aim       met",
-        "fast      0.50 us     3.00 us    6.00 us  2.00 x  1.90 - 2.20  <= 2.5 x  yes",
-        "lossy                                                                    NO   3 lost; of 10",
+        "workload     bare  floor adds  FluxLoop adds  result  quartiles    target    met",
+        "fast      0.50 us     3.00 us        6.00 us  2.00 x  1.90 - 2.20  <= 2.5 x  yes",
+        "lossy                                                                        NO   3 lost; of 10",
     ]
 
 
@@ -137,4 +138,4 @@ def printed_rows(output: str) -> list[str]:
     """Return the first word of each row of the printed table."""
     lines = output.splitlines()
     begin = next(number for number, line in enumerate(lines) if re.split(r"\s{2,}", line.strip())[0] == HEADINGS[0])
-    return [line.split()[0] for line in lines[begin + 1 :]]
+    return [line.split()[0] for line in itertools.takewhile(str.strip, lines[begin + 1 :])]
