@@ -13,7 +13,7 @@ from .contract import SupportsFlush, journal_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from . import Record, Storage
+    from .contract import Record, Storage
 
 
 class FanOut:
