@@ -76,7 +76,7 @@ $(FOR_DEMO): $(CREATED) pyproject.toml $(CONSTRAINTS)
 	$(INSTALL) -c $(CONSTRAINTS) -e '.[cli]'
 	touch $@
 
-# Other stamps go first: they spoke of what this installation replaces.
+# Other stamps go first: this installation replaces what they record.
 $(FOR_WORK): $(CREATED) pyproject.toml $(CONSTRAINTS)
 	rm -f $(VENV)/.work-* $(VENV)/.demo-*
 	$(INSTALL) -c $(CONSTRAINTS) -e '.[dev]'

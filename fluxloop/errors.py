@@ -6,7 +6,7 @@ Every error FluxLoop raises, all of them at the edge: decoration, configuration,
     FluxLoopError
     ├── ConfigError       (ValueError)  a setting that is unknown or not acceptable
     ├── DecorationError   (TypeError)   a decorator on something that cannot be recorded
-    ├── TypeNameError     (ValueError)  a word that is no observation type
+    ├── TypeNameError     (ValueError)  a word that is not an observation type
     ├── ReadError         (OSError)     a path that holds no records
     └── WriteError        (OSError)     records that a storage could not keep
 
@@ -27,11 +27,11 @@ class ConfigError(FluxLoopError, ValueError):
 
 
 class DecorationError(FluxLoopError, TypeError):
-    """A decorator was put on something that is no function."""
+    """A decorator was put on something that is not a function."""
 
 
 class TypeNameError(FluxLoopError, ValueError):
-    """A word was given that is no observation type; the message lists those that are."""
+    """A word was given that is not an observation type; the message lists the types."""
 
 
 class ReadError(FluxLoopError, OSError):

@@ -66,7 +66,7 @@ class Usage(BaseModel):
     Token counts of one model call, or of a whole trace.
 
     ``input_tokens`` includes the cached ones and ``output_tokens`` the reasoning ones, whatever the
-    provider's own convention is. A count nobody reported is None, not zero.
+    provider's own convention is. A count that was not reported is None, not zero.
     """
 
     input_tokens: int | None = None
