@@ -1,4 +1,4 @@
-"""Helpers for a ChatKit server without a database and a client: a store in memory, and a function that sends messages."""
+"""Helpers for a ChatKit server without a database and a client: a store in memory, and a function to send messages."""
 
 from __future__ import annotations
 
