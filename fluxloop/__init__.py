@@ -128,9 +128,12 @@ _LATER = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        return version("fluxloop")
+        try:
+            return version("fluxloop")
+        except PackageNotFoundError:  # a checkout that is not installed
+            return "0+unknown"
     if name not in _LATER:
         raise AttributeError(f"module 'fluxloop' has no attribute {name!r}")
     module = import_module(f".{_LATER[name] or name}", __name__)

@@ -1,5 +1,5 @@
 """
-The errors that FluxLoop raises, all of them at decoration, configuration or reading.
+The errors that FluxLoop raises, at decoration, configuration, reading, and between a storage and the recorder.
 
 ::
 
@@ -7,7 +7,8 @@ The errors that FluxLoop raises, all of them at decoration, configuration or rea
     ├── ConfigError       (ValueError)  an unknown or invalid setting
     ├── DecorationError   (TypeError)   a decorator on an object that cannot be recorded
     ├── TypeNameError     (ValueError)  a name that is not an observation type
-    └── ReadError         (OSError)     a path that cannot be read as records
+    ├── ReadError         (OSError)     a path that cannot be read as records
+    └── WriteError        (OSError)     records that a storage could not write
 
 FluxLoop raises no error while it records. It logs its own failures once per cause to ``logging.getLogger("fluxloop")``
 and counts them in `fluxloop.report`. It reports a value that it cannot use as a `FluxLoopWarning` at the caller's line.
@@ -34,6 +35,13 @@ class TypeNameError(FluxLoopError, ValueError):
 
 class ReadError(FluxLoopError, OSError):
     """A path cannot be read as records."""
+
+
+class WriteError(FluxLoopError, OSError):
+    """A storage could not write all records that it received; the recorder counts the lost ones."""
+
+    lost = 1
+    """The number of lost records."""
 
 
 class FluxLoopWarning(UserWarning):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     AliasChoices,
@@ -24,6 +24,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import core_schema
 
 from .enums import SCHEMA_VERSION, ObservationLevel, ObservationType, Status
 from .report import warn_user
@@ -42,6 +43,22 @@ __all__ = [
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+if TYPE_CHECKING:
+    Time = datetime
+else:
+
+    class _DatetimeSchema:
+        """The schema of a datetime, stated: pydantic does not recognize the class that a clock for tests replaces."""
+
+        @staticmethod
+        def __get_pydantic_core_schema__(source: Any, handler: Any) -> Any:
+            return core_schema.datetime_schema()
+
+    # This module may be imported while freezegun replaces `datetime` by a subclass.
+    _real_datetime = next(cls for cls in datetime.__mro__ if cls.__module__ == "datetime")
+    Time = Annotated[_real_datetime, _DatetimeSchema]
 
 
 class Usage(BaseModel):
@@ -94,8 +111,8 @@ class ObservationData(BaseModel):
     status: Status | None = None
     level: ObservationLevel = ObservationLevel.INFO
     status_message: str | None = None
-    start_time: datetime = Field(default_factory=_now)
-    end_time: datetime | None = None
+    start_time: Time = Field(default_factory=_now)
+    end_time: Time | None = None
     duration_ms: float | None = None
     input: Any = None
     output: Any = None
@@ -228,8 +245,8 @@ class TraceData(BaseModel):
     name: str = ""
     session_id: str | None = None
     user_id: str | None = None
-    start_time: datetime | None = None
-    end_time: datetime | None = None
+    start_time: Time | None = None
+    end_time: Time | None = None
     duration_ms: float | None = None
     status: Status | None = None
     error: str | None = None

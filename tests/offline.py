@@ -27,7 +27,7 @@ def apply(set_attribute: Callable[[Any, str, Any], None] = setattr) -> None:
 def environment(**variables: str) -> dict[str, str]:
     """Return the environment for a Python subprocess without network and without FluxLoop settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FLUXLOOP_")}
-    path = os.pathsep.join([str(HERE / "startup"), str(HERE)])
+    path = os.pathsep.join(filter(None, [str(HERE / "startup"), str(HERE), os.environ.get("PYTHONPATH")]))
     return {**kept, "PYTHONPATH": path, "PYTHONUTF8": "1", "NO_COLOR": "1", "COLUMNS": "120", **variables}
 
 

@@ -1,8 +1,8 @@
 """
 Mask secrets that are split over the items of a stream.
 
-What arrives under the same path of consecutive items - ``{"text": "sk-"}, {"text": "proj-…"}`` - is one text. It is joined,
-masked and cut where the items were cut.
+What arrives under the same path of consecutive items - ``{"text": "sk-"}, {"text": "proj-…"}`` - is one text. It is
+joined, masked and cut where the items were cut.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Path = tuple[object, ...]
 Place = tuple[Any, Any, str]
 """A container, the key or index in it, and the text there."""
 
-_BYTES = re.compile(r"(<(?:bytes|bytearray|memoryview) [\d,]+: )(.*)(>)", re.DOTALL)
+_BYTES = re.compile(r"(<(?:bytes|bytearray|memoryview) [\d,]+(?:: )?)(.*)(>)", re.DOTALL)
 """How `fluxloop.encoding` writes bytes that are text."""
 _DEEPEST = 20
 _EVENT = re.compile(r"^(?:data:)?[ ]?(\{.*\})[ \r]*$", re.MULTILINE)
@@ -32,6 +32,7 @@ class Masker(Protocol):
     """What masks one value, or one text in pieces: a `Redactor`."""
 
     def redact(self, value: JSON) -> tuple[JSON, int]: ...
+    def text(self, text: str) -> tuple[str, int]: ...
     def split(self, pieces: Sequence[str]) -> tuple[list[str], int]: ...
 
 
@@ -91,7 +92,9 @@ def _is_split_over_events(redactor: Masker, pieces: list[str]) -> bool:
             events.append(orjson.loads(event[1]))
         except orjson.JSONDecodeError:
             continue
-    if len(events) < 2:
-        return False
-    alone = sum(redactor.redact(event)[1] for event in events)
-    return sum(redactor.split([text for *_, text in texts])[1] for texts in _by_path(events).values()) > alone
+    for places in _by_path(events).values():
+        texts = [text for *_, text in places]
+        masked, count = redactor.split(texts)
+        if count and masked != [redactor.text(text)[0] for text in texts]:
+            return True
+    return False

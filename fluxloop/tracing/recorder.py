@@ -12,16 +12,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ..encoding import ids
+from ..errors import WriteError
 from ..interruptions import was_raised_from_outside
 from ..report import Report, Tally, Troubles
 from ..storage import Record, Storage
+from ..storage.contract import journal_of
 from .outcomes import message_of
 
 if TYPE_CHECKING:
     from ..encoding.encoder import Encoder
     from ..redaction import Redactor
     from ..settings.schema import Settings
-    from ..storage.journal import Journal
 
 
 class _Nothing:
@@ -116,25 +117,35 @@ class Recorder:
         self.debug = settings.debug
         self.captures_input, self.captures_output = settings.capture_input, settings.capture_output
         self.now, self.tick, self.new_id = now, tick, new_id
-        self.journal: Journal | None = getattr(storage, "journal", None)
+        self.journal = journal_of(storage)
         self.stream_items = stream_items
 
-    def write_line(self, day: str, line: bytes, trace: Record | None = None) -> None:
-        """Hand an observation's line, and its trace's record, to the storage; count what the storage refuses."""
+    def write_line(self, day: str, line: bytes, trace: Record | None = None) -> bool:
+        """
+        Hand an observation's line, and its trace's record, to the storage; count what the storage refuses.
+
+        Returns:
+            Whether the storage has all of it.
+        """
         try:
             observation = make_record(Record, ("observation", day, line))
             self.storage.write((observation,) if trace is None else (observation, trace))
         except Exception as exc:
             if was_raised_from_outside(exc):
                 raise
-            self.counts.add("failed", 1 if trace is None else 2)
+            number = 1 if trace is None else 2
+            lost = exc.lost if isinstance(exc, WriteError) else number
+            self.counts.add("failed", lost)
+            for _ in range(number - lost):
+                self.count_written()
             self.counts.troubles.say(
                 f"storage {type(exc).__name__}", f"a record could not be stored: {message_of(exc)}"
             )
-        else:
+            return False
+        self.count_written()
+        if trace is not None:
             self.count_written()
-            if trace is not None:
-                self.count_written()
+        return True
 
     def record_failure(self, doing: str, exc: BaseException) -> None:
         """Count an observation lost to a failure of FluxLoop's own; the program goes on."""

@@ -79,7 +79,7 @@ class StreamItems:
             stream["items"] = items
         return output
 
-    def _items(self, message: JSON | None) -> list[object]:
+    def _items(self, message: JSON | None) -> list[Any]:
         """Return the items kept, with secrets masked that are split over several and show in none of them."""
         redactor = self.observation.trace.recorder.redactor
         items: list[Any] = [item if type(item) is str else loads(item) for item in self.items]

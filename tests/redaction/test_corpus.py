@@ -121,9 +121,8 @@ def test_no_secret_in_the_name_of_an_observation_is_recorded() -> None:
     dice = Random(SEED)
     cases = [case for case in secrets(SEED) if isinstance(case.value, str) and case.secret]
     for case in dice.sample(cases, 60):
-        with capture() as captured, fluxloop.instrument(case.value):
-            with fluxloop.observe(case.value, "tool"):
-                fluxloop.event(case.value)
+        with capture() as captured, fluxloop.instrument(case.value), fluxloop.observe(case.value, "tool"):
+            fluxloop.event(case.value)
 
         for record in captured.storage.read():
             assert not is_visible(case, record), case
