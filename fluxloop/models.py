@@ -1,8 +1,8 @@
 """
-The records as Python objects: `ObservationData`, `TraceData`, `Usage`, and the tree `Trace`.
+Records as Python objects: `ObservationData`, `TraceData`, `Usage`, and the tree `Trace`.
 
-These are what users build (manual instrumentation) and get back (`fluxloop.read_traces`). The
-recording path writes the same fields without passing through them.
+Users create `ObservationData` for manual instrumentation, and `fluxloop.read_traces` returns `Trace` objects. The
+recording path writes the same fields without creating these objects.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ else:
 
 class Usage(BaseModel):
     """
-    Token counts of one model call, or of a whole trace.
+    The token counts of one model call, or of a whole trace.
 
-    ``input_tokens`` includes the cached ones and ``output_tokens`` the reasoning ones, whatever the
-    provider's own convention is. A count that was not reported is None, not zero.
+    ``input_tokens`` includes cached tokens and ``output_tokens`` includes reasoning tokens, whatever the convention
+    of the provider. A count that was not reported is None, not zero.
     """
 
     input_tokens: int | None = None
@@ -82,20 +82,19 @@ class Usage(BaseModel):
         return any(count is not None for _, count in self)
 
     def __add__(self, other: Usage) -> Usage:
-        """Both together; what neither reported stays None."""
+        """Return the sum; a count that neither reports stays None."""
         pairs = ((name, count, getattr(other, name)) for name, count in self)
         return Usage(**{name: a if b is None else b if a is None else a + b for name, a, b in pairs})
 
 
 class ObservationData(BaseModel):
     """
-    One recorded thing with a start, an end, an input and an output.
+    One recorded operation, with a start, an end, an input and an output.
 
-    Built by hand for manual instrumentation; whatever is set on it before
-    `FluxLoopContext.pop_observation` is kept as given, including times, ids and token counts.
-    ``type`` takes an `ObservationType` or its name in any case.
+    Create it for manual instrumentation. All fields that are set before `FluxLoopContext.pop_observation` are recorded
+    as given, including times, ids and token counts. ``type`` takes an `ObservationType` or its name in any case.
 
-    Upstream's spellings are understood: ``parent_observation_id``, ``llm_parameters``,
+    The field names of FluxLoop 0.1 are accepted: ``parent_observation_id``, ``llm_parameters``,
     ``prompt_tokens``, ``completion_tokens`` and ``total_tokens``.
     """
 
@@ -150,7 +149,7 @@ class ObservationData(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _coerced(cls, values: Any, handler: Any, info: Any) -> Any:
-        """Set aside what is not acceptable, in a program that builds an observation; a reader has its own way."""
+        """Move invalid values to the metadata when a program creates an observation; readers handle them differently."""
         try:
             return handler(values)
         except ValidationError as error:
@@ -161,7 +160,7 @@ class ObservationData(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _token_spellings(cls, values: Any) -> Any:
-        """Fold ``prompt_tokens`` and its siblings into ``usage``, where nothing better is given."""
+        """Copy ``prompt_tokens`` and the other old fields to ``usage``, unless ``usage`` is given."""
         if (
             not isinstance(values, dict)
             or _TOKEN_SPELLINGS.keys().isdisjoint(values)
@@ -179,7 +178,7 @@ class ObservationData(BaseModel):
 
     @property
     def prompt_tokens(self) -> int | None:
-        """Upstream's word for ``usage.input_tokens``; can be set."""
+        """The name of ``usage.input_tokens`` in FluxLoop 0.1; can be set."""
         return self._tokens("input_tokens")
 
     @prompt_tokens.setter
@@ -188,7 +187,7 @@ class ObservationData(BaseModel):
 
     @property
     def completion_tokens(self) -> int | None:
-        """Upstream's word for ``usage.output_tokens``; can be set."""
+        """The name of ``usage.output_tokens`` in FluxLoop 0.1; can be set."""
         return self._tokens("output_tokens")
 
     @completion_tokens.setter
@@ -197,7 +196,7 @@ class ObservationData(BaseModel):
 
     @property
     def total_tokens(self) -> int | None:
-        """``usage.total_tokens``; can be set."""
+        """The same as ``usage.total_tokens``; can be set."""
         return self._tokens("total_tokens")
 
     @total_tokens.setter
@@ -206,7 +205,7 @@ class ObservationData(BaseModel):
 
 
 def _acceptable(values: dict[str, Any], error: ValidationError) -> dict[str, Any]:
-    """Return *values* with those that *error* refuses moved to the metadata, each with a warning."""
+    """Return *values* with the values that *error* rejects moved to the metadata, each with a warning."""
     rejected: dict[str, Any] = {}
     kept = dict(values)
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
@@ -229,12 +228,12 @@ _TOKEN_SPELLINGS = {
     "completion_tokens": "output_tokens",
     "total_tokens": "total_tokens",
 }
-"""Upstream's token fields, and the field of `Usage` each of them is."""
+"""The token fields of FluxLoop 0.1, and the corresponding fields of `Usage`."""
 
 
 class TraceData(BaseModel):
     """
-    One run of the program: what all its observations share.
+    One run of the program: the data that all its observations share.
 
     ``status``, ``error``, ``input`` and ``output`` are those of the root observation; ``usage``
     counts each model call once.
@@ -261,11 +260,11 @@ class TraceData(BaseModel):
 
 class Trace(TraceData):
     """
-    A trace read back, as a tree.
+    A trace that was read back, as a tree.
 
-    ``observations`` are in start order. ``status`` is None while the program is still running.
-    An observation whose parent was never recorded counts as a root, and so does one of several that
-    name each other as parents: nothing is ever hidden.
+    ``observations`` are in start order. ``status`` is None while the program is still running. Every observation can
+    be reached from a root: an observation whose parent was not recorded is a root, and so is one observation of a
+    cycle of parents.
     """
 
     observations: list[ObservationData] = Field(default_factory=list)
@@ -294,7 +293,7 @@ class Trace(TraceData):
         return [self.observations[index] for index in self._by_parent().get(parent.id, ())]
 
     def walk(self) -> Iterator[tuple[int, ObservationData]]:
-        """Every observation, parents before children, each with its depth (a root has 0)."""
+        """Yield every observation with its depth, parents before children; the depth of a root is 0."""
         by_parent = dict(self._by_parent())
         pending = [(0, index) for index in reversed(by_parent.pop(None, ()))]
         while pending:
@@ -305,10 +304,10 @@ class Trace(TraceData):
 
     def count_usage(self) -> Usage | None:
         """
-        The usage of all observations, each model call once.
+        Return the usage of all observations, each model call counted once.
 
-        An observation's own report counts unless one below it has reported: frameworks repeat the
-        numbers of their model calls on the steps and agents around them.
+        The usage of an observation counts unless a descendant reports usage: frameworks repeat the counts of their
+        model calls on the steps and agents around them.
         """
         total: Usage | None = None
         counted: set[str | None] = set()
@@ -321,7 +320,7 @@ class Trace(TraceData):
         return total
 
     def _by_parent(self) -> _Index:
-        """The tree, built once, and again when the number of observations has changed."""
+        """Return the tree, rebuilt when the number of observations has changed."""
         if self._index is None or self._index[0] != len(self.observations):
             self._index = len(self.observations), _by_parent(_links(self.observations))
         return self._index[1]

@@ -111,7 +111,7 @@ def test_the_program_for_peers_records_every_call_with_fluxloop(tmp_path):
 )
 def test_a_target_is_met_by_the_median_and_without_a_fault(row, met):
     """
-    A row meets its target if its median is within it and there is no fault; without a target it is None.
+    A row meets its target if its median is within it and no fault occurred; without a target it is None.
     """
     assert row.met is met
 
