@@ -104,7 +104,7 @@ def found(name: str) -> Case | Report:
     return CASES.get(name) or REPORTS[name]
 
 
-_OURS = ("calls", "starting", "endurance")
+_OURS = ("calls", "starting", "endurance", "reading")
 """The modules whose workloads need no framework."""
 
 _NAME = re.compile(r'^@(?:case|report)\(\s*"([^"]+)"', re.MULTILINE)
