@@ -1,8 +1,8 @@
 """
 Measure what wrapping a graph adds to its runs: ten nodes in a row, and a node that sends a hundred others an input.
 
-The wrapped and the bare graph run in turns. The aims are a quarter of the time of ten bare nodes, and three tenths of
-that of the fan-out; `check` reads back every tree. Run as a program, this module prints both ratios.
+The wrapped and the bare graph run in turns. The targets are a quarter of the time of ten bare nodes, and three
+tenths of that of the fan-out; `check` reads back every tree. Run as a program, this module prints both ratios.
 
     python -m benchmarks.langgraph_graph
 """
@@ -24,7 +24,7 @@ import fluxloop
 from fluxloop_langgraph import wrap_graph
 
 from .registry import Ways, case
-from .results import Aim
+from .results import Target
 
 NODES, WIDTH = 10, 100
 GIVEN: Any = {"seen": []}
@@ -77,13 +77,13 @@ def wrong(folder: Path, nodes: int) -> list[str]:
     return found
 
 
-@case("langgraph-nodes", calls=10, aim=Aim(500_000, "ns"))
+@case("langgraph-nodes", calls=10, target=Target(500_000, "ns"))
 def ten_nodes(folder: Path) -> Iterator[Ways]:
     """A graph of ten nodes in a row."""
     yield from _ways(folder, row(), NODES)
 
 
-@case("langgraph-fan-out", calls=2, rounds=30, aim=Aim(6_000_000, "ns"))
+@case("langgraph-fan-out", calls=2, rounds=30, target=Target(6_000_000, "ns"))
 def fan_out(folder: Path) -> Iterator[Ways]:
     """A graph that runs a hundred nodes in parallel."""
     yield from _ways(folder, fan(), WIDTH + 1)
@@ -101,9 +101,9 @@ def compared(ways: Ways, calls: int, rounds: int) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    for name, one, aim in (("ten nodes", ten_nodes, 0.25), ("fan-out of 100", fan_out, 0.3)):
+    for name, one, target in (("ten nodes", ten_nodes, 0.25), ("fan-out of 100", fan_out, 0.3)):
         with tempfile.TemporaryDirectory() as where, one.open(Path(where)) as ways:
             bare_ms, ours_ms = compared(ways, one.calls, one.rounds)
             wrong_trees = len(ways.check()) if ways.check else 0
             print(f"{name:16} bare {bare_ms:6.2f} ms, adds {ours_ms - bare_ms:5.2f} ms")
-            print(f"{'':16} {(ours_ms - bare_ms) / bare_ms:.2f} of it (aim {aim}), {wrong_trees} wrong trees")
+            print(f"{'':16} {(ours_ms - bare_ms) / bare_ms:.2f} of it (target {target}), {wrong_trees} wrong trees")

@@ -1,5 +1,5 @@
 """
-Reading back: one large trace by `fluxloop.read_traces`, beside `orjson.loads` of the same lines.
+Measure reading: one large trace by `fluxloop.read_traces`, compared with `orjson.loads` of the same lines.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import orjson
 import fluxloop
 
 from .registry import report
-from .results import Aim, Row, Spread
+from .results import Row, Spread, Target
 
 OBSERVATIONS = 100_000
 QUICK_OBSERVATIONS = 2_000
@@ -21,7 +21,7 @@ QUICK_OBSERVATIONS = 2_000
 
 @report("reading")
 def reading(is_quick: bool) -> Row:
-    """One trace of many observations, read from its files; figures are per observation."""
+    """Read one trace of many observations from its files; figures are per observation."""
     count = QUICK_OBSERVATIONS if is_quick else OBSERVATIONS
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -33,7 +33,7 @@ def reading(is_quick: bool) -> Row:
         floor=1e6 * min(floor for floor, _, _ in rounds) / count,
         ours=1e6 * min(ours for _, ours, _ in rounds) / count,
         figure=Spread.of([ours / floor for floor, ours, _ in rounds]),
-        aim=Aim(6, "x"),
+        target=Target(6, "x"),
         faults=() if found == count else (f"{count - found:,} lost",),
         note=f"{count:,} observations in one trace; floor: orjson.loads",
     )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .decorators import Instruments
 from .report import Report, log
+from .storage.contract import SupportsFlush
 from .tracing.propagation import needs_lookup
 from .tracing.recorder import Recorder
 
@@ -55,6 +56,11 @@ class FluxLoopClient(Instruments):
         return Configuration(source="configure()" if self.is_default else f"{type(self).__name__}()")
 
     def _first_recorder(self) -> Recorder:
+        from .storage.event_loops import unguarded
+
+        return unguarded(self._recorder_by_settings)
+
+    def _recorder_by_settings(self) -> Recorder:
         with self._lock:
             return self._recorder or self._use(self.configuration.settings())
 
@@ -101,8 +107,10 @@ class FluxLoopClient(Instruments):
             settings: As the loader made them.
             clock: ``now``, ``tick`` and ``new_id``, where they are not to be the real ones.
         """
+        # All that recording needs is imported here: a forked child must not import while it records.
         from .encoding.encoder import Encoder, Limits
         from .redaction import Redactor, Rules
+        from .tracing.stream_items import StreamItems
 
         redactor = None
         if settings.redact:
@@ -116,6 +124,7 @@ class FluxLoopClient(Instruments):
             redactor,
             counts=self._counts,
             switch=self.switch,
+            stream_items=StreamItems,
             **clock,
         )
 
@@ -140,11 +149,11 @@ class FluxLoopClient(Instruments):
         before = self._recorder
         if before is not None:
             was = before.settings
-            if (was.storage, was.base_path) == (settings.storage, settings.base_path):
+            if (was.storage, was.base_path, was.journal) == (settings.storage, settings.base_path, settings.journal):
                 return before.storage
         from .storage import open_storage
 
-        return open_storage(settings.storage, settings.base_path)
+        return open_storage(settings.storage, settings)
 
     def report(self) -> Report:
         """Return what became of the records so far: counts, and what went wrong in words."""
@@ -154,11 +163,11 @@ class FluxLoopClient(Instruments):
         """
         Wait until everything recorded so far has left the process; True if it has.
 
-        Files are written through, so that there is nothing to wait for. A storage that buffers is given
-        *timeout* seconds, if it has a ``flush(timeout)``.
+        Files are written through, so that there is nothing to wait for. A storage that buffers (`SupportsFlush`)
+        is given *timeout* seconds.
         """
-        flush = getattr(self.recorder.storage, "flush", None)
-        return bool(flush(timeout)) if flush is not None else True
+        storage = self.recorder.storage
+        return storage.flush(timeout) if isinstance(storage, SupportsFlush) else True
 
     def shutdown(self, timeout: float | None = None) -> bool:
         """Flush, and let go of files and connections; what is recorded later opens them again."""

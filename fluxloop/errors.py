@@ -7,7 +7,8 @@ Every error FluxLoop raises, all of them at the edge: decoration, configuration,
     ├── ConfigError       (ValueError)  a setting that is unknown or not acceptable
     ├── DecorationError   (TypeError)   a decorator on something that cannot be recorded
     ├── TypeNameError     (ValueError)  a word that is no observation type
-    └── ReadError         (OSError)     a path that holds no records
+    ├── ReadError         (OSError)     a path that holds no records
+    └── WriteError        (OSError)     records that a storage could not keep
 
 While a program is being recorded nothing is raised: failures of our own are logged once per cause
 to ``logging.getLogger("fluxloop")`` and counted in `fluxloop.report`. A value that cannot be recorded as given is
@@ -35,6 +36,13 @@ class TypeNameError(FluxLoopError, ValueError):
 
 class ReadError(FluxLoopError, OSError):
     """A path was given that cannot be read as records."""
+
+
+class WriteError(FluxLoopError, OSError):
+    """A storage could not keep all records it was given; the recorder counts those that are missing."""
+
+    lost = 1
+    """How many records were lost."""
 
 
 class FluxLoopWarning(UserWarning):

@@ -26,7 +26,7 @@ class State(TypedDict, total=False):
 
 
 def steps(*, count: int = 2, **options: Any) -> Any:
-    """One node after the other."""
+    """Nodes in sequence."""
     builder = StateGraph(State)
     for number in range(count):
         builder.add_node(f"step_{number}", _step(number))
@@ -78,7 +78,7 @@ def fan_out(width: int, **options: Any) -> Any:
 
 
 def nested(inner: Any = None, **options: Any) -> Any:
-    """A graph in a graph."""
+    """A graph with a subgraph."""
     builder = StateGraph(State)
     builder.add_node("before", _step(0))
     builder.add_node("inner", inner if inner is not None else steps(count=1))
@@ -88,7 +88,7 @@ def nested(inner: Any = None, **options: Any) -> Any:
 
 
 def asking(**options: Any) -> Any:
-    """A node that asks a human, and one after it."""
+    """A node that asks a human, and a node after it."""
     builder = StateGraph(State)
 
     def ask(state: State) -> State:
@@ -102,7 +102,7 @@ def asking(**options: Any) -> Any:
 
 
 def asking_inside(**options: Any) -> Any:
-    """A graph in a graph that asks a human."""
+    """A graph whose subgraph asks a human."""
     return nested(asking(checkpointer=None), **{"checkpointer": InMemorySaver(), **options})
 
 
@@ -166,7 +166,7 @@ def chat(model: Any = None, **options: Any) -> Any:
 
 
 def functional(**options: Any) -> Any:
-    """The functional API: a task, twice."""
+    """The functional API: an entrypoint that calls a task twice."""
 
     @task
     def double(n: int) -> int:

@@ -24,7 +24,7 @@ def drawn(trace: Trace) -> list[str]:
 
 
 def observation(id: str, parent: str | None = None, *, trace: str = "t1", **fields: Any) -> dict[str, Any]:
-    """A finished TOOL observation in the record format, its fields in the order we write them."""
+    """Return a finished TOOL observation in the record format, with its fields in the order of the files."""
     return {
         "id": id,
         "trace_id": trace,
@@ -42,7 +42,7 @@ def observation(id: str, parent: str | None = None, *, trace: str = "t1", **fiel
 
 
 def trace_line(trace: str = "t1", **fields: Any) -> dict[str, Any]:
-    """A trace's line in the record format."""
+    """Return a trace in the record format."""
     return {
         "trace_id": trace,
         "name": trace,
@@ -93,7 +93,7 @@ def running(folder: Path, *heads: Mapping[str, Any]) -> Iterator[Journal]:
 
 
 def died(folder: Path, *heads: Mapping[str, Any], process: str = "999999-dead") -> None:
-    """Leave the journal of a process that died with *heads* open."""
+    """Create the journal of a process that died while *heads* were open."""
     with running(folder, *heads):
         (alive,) = folder.glob(".inflight-*-*")
         shutil.copy(alive, folder / f"dead-{process}")

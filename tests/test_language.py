@@ -13,7 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PLACES = (
-    "fluxloop", "fluxloop_custom", "fluxloop_langchain", "fluxloop_langgraph", "tests", "docs", "examples", "benchmarks",
+    "fluxloop", "fluxloop_custom", "fluxloop_langchain", "fluxloop_langgraph",
+    "tests", "docs", "examples", "benchmarks",
     "README.md", "CHANGELOG.md", "Makefile", "pyproject.toml", ".ci",
 )  # fmt: skip
 SUFFIXES = {".py", ".md", ".toml", "", ".sh"}

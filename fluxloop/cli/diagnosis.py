@@ -141,22 +141,27 @@ def _record_problems(folder: Path, files: Files) -> Iterator[Problem]:
         return
     try:
         source = Source.at(folder)
+        # Journals before files, as in `TraceReader`: they may hold observations whose record is in the files.
+        unfinished = {
+            str(record.get("id")): (trace_id, alive)
+            for trace_id, observations in source.open_observations().items()
+            for alive, record in observations
+        }
         for path in (path for paths in source.days().values() for path in paths):
-            _count(path, files)
-        open_observations = source.open_observations()
+            _count(path, files, unfinished)
     except ReadError as error:
         yield Problem(str(error), "make the file readable, or move it away")
         return
     for path, reason in source.irregular():
         yield Problem(f"{path}: {reason}; records cannot be written there", "remove it, or move it away")
-    for trace_id, observations in open_observations.items():
-        files.running += sum(is_alive for is_alive, _ in observations)
-        if crashed := sum(not is_alive for is_alive, _ in observations):
-            files.crashed += crashed
-            files.crashed_traces += [trace_id][: MAX_LISTED - len(files.crashed_traces)]
+    files.running = sum(alive for _, alive in unfinished.values())
+    files.crashed = len(unfinished) - files.running
+    crashed = dict.fromkeys(trace for trace, alive in unfinished.values() if not alive)
+    files.crashed_traces = [*crashed][:MAX_LISTED]
 
 
-def _count(path: Path, files: Files) -> None:
+def _count(path: Path, files: Files, unfinished: dict[str, tuple[str, bool]]) -> None:
+    """Count the records in the file at *path*, and remove their ids from *unfinished*."""
     if (file := open_records(path)) is None:
         return
     with file:
@@ -169,6 +174,7 @@ def _count(path: Path, files: Files) -> None:
                         files.damage.append({"path": str(path), "line": number, "reason": record})
                 else:
                     files.records += 1
+                    unfinished.pop(str(record.get("id")), None)
     files.files += 1
 
 

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from ..errors import ReadError
 from ..storage.decoding import Json
-from ..storage.journal import read_journals
+from ..storage.inflight import read_journals
 from .building import start_text, trace_id_of
 
 LONGEST_LINE_BYTES = 64 << 20

@@ -94,8 +94,11 @@ class Watch:
         self._ended = {trace_id: None for trace_id, of_trace in observations.items() if not _is_alive(of_trace)}
         if alive := observations.keys() - self._ended.keys():
             for assembly in TraceReader(self._path, matches_id=alive.__contains__).assemblies():
-                assembly.build()
-                self._open[assembly.trace_id] = assembly
+                if assembly.ended:
+                    self._ended[assembly.trace_id] = None
+                else:
+                    assembly.build()
+                    self._open[assembly.trace_id] = assembly
 
     def _open_observations(self, source: Source) -> dict[str, OpenObservations]:
         found = source.open_observations()

@@ -15,8 +15,18 @@ import re
 from functools import partial
 
 from .encoded import ESCAPE
-from .heuristics import LEAST_RANDOM, OPAQUE, READ, begins_code, is_argument, is_code, is_opaque
-from .heuristics import is_random, is_reference, is_short_random
+from .heuristics import (
+    LEAST_RANDOM,
+    OPAQUE,
+    READ,
+    begins_code,
+    is_argument,
+    is_code,
+    is_opaque,
+    is_random,
+    is_reference,
+    is_short_random,
+)
 from .keys import GAP, IF_RANDOM, IN_QUERIES, NUMBER, PASSES, USERS, Keys, Sensitivity, any_of
 from .shapes import MASK, Shape, Span
 
@@ -49,8 +59,12 @@ _OPAQUE_RUN = re.compile(f"{OPAQUE}++")
 _AFTER_SCHEME = re.compile(r"(?=.*[^A-Za-z]|.{20}).{6,}", re.DOTALL)
 """A value after ``Authorization: Bearer``, where prose is less likely than after another colon."""
 _NUMBER = re.compile(r"-?[0-9][0-9.eE+\-]*+")
-_SCHEME = re.compile(r"(?i:bearer|basic|token|apikey|api-key|api-token|bot|geniekey|negotiate|oauth|ssws|sso-key) {1,4}(?=\S)")
-_SIGNED = re.compile(r"""(?i:aws4-hmac-sha256|hawk|oauth|signature|sharedkey(?:lite)?|sharedaccesssignature) [^\r\n"'\\]++""")
+_SCHEME = re.compile(
+    r"(?i:bearer|basic|token|apikey|api-key|api-token|bot|geniekey|negotiate|oauth|ssws|sso-key) {1,4}(?=\S)"
+)
+_SIGNED = re.compile(
+    r"""(?i:aws4-hmac-sha256|hawk|oauth|signature|sharedkey(?:lite)?|sharedaccesssignature) [^\r\n"'\\]++"""
+)
 """An authorization that consists of many fields."""
 _COOKIES = re.compile(rf"""(?={OPAQUE}{{5}})[^\s"'\\=]{{1,64}}=[^\r\n"'\\]++""")
 _LINE_START = re.compile(r"(?:\A|\n|\\n)[ \t]{0,20}(?:- )?\Z")
@@ -88,9 +102,9 @@ def assignments(keys: Keys) -> Shape:
             # {"name": "password", …, "value": "…"}, {"value": "…", "name": "password"}
             r'|"(?:,(?:"(?:type|value)":|-?[0-9]|[\[{])|\})'
             # the API key is 0p4que, <password>…, <add key="password" value="…"/>, <key>password</key>, password%3D…
-            rf"| {{1,4}}(?:is:? |was )?[A-Za-z_.+/=~-]{{0,24}}[0-9][\w.+/=~-]{{3}}"
+            rf"| {{1,4}}(?:is:? |was )?[A-Za-z_.+/=~-]{{0,24}}[0-9]"
             rf"|(?:{quote})?(?:>|{space}+[\w:.-]+=)|<\\*/|{escape})",
-            rf"(?i){any_of(name.replace(' ', GAP) for name in IF_RANDOM)}{NUMBER}(?:(?:{quote})?\]? *:?[:=]>? *(?:{quote})?{OPAQUE}{{8}}|>|<\\*/|{escape})",
+            rf"(?i){any_of(name.replace(' ', GAP) for name in IF_RANDOM)}{NUMBER}(?:(?:{quote})?\]?{said} *:?[:=]>? *(?:{quote})?{OPAQUE}{{8}}|>|<\\*/|{escape})",
             rf"(?i)(?:[?&;]|u0026){any_of(IN_QUERIES)}=[^\s&]{{6}}",
             rf"""(?i)[^a-z]{any_of(PASSES)}\\*["']? ?[:=] ?[^ \[{{]""",
             # --password …, and '--password', '…'

@@ -1,35 +1,42 @@
 """
 Mask secrets that are split over the items of a stream.
 
-What arrives under the same path of consecutive items - ``{"text": "sk-"}, {"text": "proj-…"}`` - is one text. It is joined,
-masked and cut where the items were cut.
+What arrives under the same path of consecutive items - ``{"text": "sk-"}, {"text": "proj-…"}`` - is one text. It is
+joined, masked and cut where the items were cut.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import orjson
 
 if TYPE_CHECKING:
-    from .redactor import Redactor
     from .rules import JSON
 
 Path = tuple[object, ...]
 Place = tuple[Any, Any, str]
 """A container, the key or index in it, and the text there."""
 
-_BYTES = re.compile(r"(<(?:bytes|bytearray|memoryview) [\d,]+: )(.*)(>)", re.DOTALL)
+_BYTES = re.compile(r"(<(?:bytes|bytearray|memoryview) [\d,]+(?:: )?)(.*)(>)", re.DOTALL)
 """How `fluxloop.encoding` writes bytes that are text."""
 _DEEPEST = 20
 _EVENT = re.compile(r"^(?:data:)?[ ]?(\{.*\})[ \r]*$", re.MULTILINE)
 """One event of a stream of server-sent events, or one line of JSON lines."""
 
 
-def mask_items(redactor: Redactor, items: list[JSON]) -> tuple[list[JSON], int]:
+class Masker(Protocol):
+    """What masks one value, or one text in pieces: a `Redactor`."""
+
+    def redact(self, value: JSON) -> tuple[JSON, int]: ...
+    def text(self, text: str) -> tuple[str, int]: ...
+    def split(self, pieces: Sequence[str]) -> tuple[list[str], int]: ...
+
+
+def mask_items(redactor: Masker, items: list[JSON]) -> tuple[list[JSON], int]:
     """
     Mask *items*; containers among them are changed in place.
 
@@ -74,7 +81,7 @@ def _texts(path: Path, container: Any, key: Any, value: JSON) -> Iterator[tuple[
             yield from _texts((*path, name), value, name, item)
 
 
-def _is_split_over_events(redactor: Redactor, pieces: list[str]) -> bool:
+def _is_split_over_events(redactor: Masker, pieces: list[str]) -> bool:
     """Return whether *pieces* are server-sent events or JSON lines with a secret that is split over several."""
     joined = "".join(pieces)
     if "{" not in joined:
@@ -85,7 +92,9 @@ def _is_split_over_events(redactor: Redactor, pieces: list[str]) -> bool:
             events.append(orjson.loads(event[1]))
         except orjson.JSONDecodeError:
             continue
-    if len(events) < 2:
-        return False
-    alone = sum(redactor.redact(event)[1] for event in events)
-    return sum(redactor.split([text for *_, text in texts])[1] for texts in _by_path(events).values()) > alone
+    for places in _by_path(events).values():
+        texts = [text for *_, text in places]
+        masked, count = redactor.split(texts)
+        if count and masked != [redactor.text(text)[0] for text in texts]:
+            return True
+    return False

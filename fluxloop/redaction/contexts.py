@@ -86,8 +86,10 @@ _PHRASES = (
     # machine example.com login ann password X
     (
         r"(?<!\w)(?:machine|default)(?=\s|\\)",
-        rf"(?:machine{_SPACE}{{1,8}}[^\s\\]{{1,128}}|default)(?:{_SPACE}{{1,8}}(?:login|account){_SPACE}{{1,8}}[^\s\\]{{1,128}}){{1,2}}"
-        rf"{_SPACE}{{1,8}}password{_SPACE}{{1,8}}",
+        (
+            rf"(?:machine{_SPACE}{{1,8}}[^\s\\]{{1,128}}|default)(?:{_SPACE}{{1,8}}(?:login|account){_SPACE}{{1,8}}[^\s\\]{{1,128}}){{1,2}}"
+            rf"{_SPACE}{{1,8}}password{_SPACE}{{1,8}}"
+        ),
     ),
     # CREATE USER ann IDENTIFIED BY 'X', ALTER ROLE ann WITH PASSWORD 'X'
     (
@@ -136,7 +138,7 @@ _MENTIONED = re.compile(
 
 
 def _mentioned(keys: Keys, text: str, anchor: re.Match[str]) -> Span | None:
-    if keys.sensitivity(key_before(text, anchor.start())) is None:
+    if keys.sensitivity(key_before(text, anchor.start())) is not Sensitivity.ALWAYS:
         return None
     match = _MENTIONED.match(text, anchor.end())
     return match.span("secret") if match and is_short_random(match["head"]) else None
@@ -146,10 +148,14 @@ def _mentioned(keys: Keys, text: str, anchor: re.Match[str]) -> Span | None:
 def commands() -> Shape:
     """Return the shape of secrets that follow an option of a known command, or a fixed phrase."""
     anchors, patterns = zip(*((anchor, re.compile(before + _ARGUMENT)) for anchor, before in _PHRASES), strict=True)
-    return Shape(re.compile("|".join(f"(?:{anchor})" for anchor in anchors)), partial(_argument, patterns), _READINGS, EVERYWHERE)
+    return Shape(
+        re.compile("|".join(f"(?:{anchor})" for anchor in anchors)), partial(_argument, patterns), _READINGS, EVERYWHERE
+    )
 
 
-def _keyed(keys: Keys, head: re.Pattern[str], follows: re.Pattern[str], text: str, anchor: re.Match[str]) -> Span | None:
+def _keyed(
+    keys: Keys, head: re.Pattern[str], follows: re.Pattern[str], text: str, anchor: re.Match[str]
+) -> Span | None:
     """The value that follows a secret key, if it is plausible; an empty span behind a long one that is not."""
     named = head.match(text, anchor.start())
     sensitivity = keys.sensitivity(named["key"]) if named else None

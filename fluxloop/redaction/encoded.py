@@ -40,9 +40,7 @@ TRIGGERS = (
 """Regular expressions for the prefilter: with those of `assignments`, one matches in each text that is decoded."""
 
 _BEFORE = re.compile(r"(?i)(?:bearer|basic|token|PRIVATE|(?:[?;]|26|3f)" + any_of(IN_QUERIES) + r")\Z")
-_URL = re.compile(
-    rf"(?i){_PERCENT}3a{_PERCENT}2f{_PERCENT}2f[^\s/]{{0,64}}{_PERCENT}3a[^\s/]{{1,128}}{_PERCENT}40"
-)
+_URL = re.compile(rf"(?i){_PERCENT}3a{_PERCENT}2f{_PERCENT}2f[^\s/]{{0,64}}{_PERCENT}3a[^\s/]{{1,128}}{_PERCENT}40")
 
 
 def is_encoded(text: str, keys: Keys) -> bool:
@@ -73,7 +71,8 @@ class Decoded:
                 break
 
     def _decode(self) -> bool:
-        parts, ours, theirs = [], [0], [0]
+        parts: list[str] = []
+        ours, theirs = [0], [0]
         length = at = 0
         for escape in _ESCAPED.finditer(self.text):
             character = _character(escape)
@@ -104,5 +103,9 @@ def _character(escape: re.Match[str]) -> str | None:
     """The character that *escape* represents, if it is printable ASCII or white space."""
     if escape["name"]:
         return _NAMED[escape["name"]]
-    code = int(escape["decimal"]) if escape["decimal"] else int(escape["percent"] or escape["hex"] or escape["unicode"], 16)
+    code = (
+        int(escape["decimal"])
+        if escape["decimal"]
+        else int(escape["percent"] or escape["hex"] or escape["unicode"], 16)
+    )
     return chr(code) if 32 <= code < 127 or code in (9, 10, 13) else None

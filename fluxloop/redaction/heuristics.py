@@ -36,7 +36,7 @@ _VOCABULARY = frozenset(
     "this to token unknown unset used valid value via was with wrong type cookie cookies authorization header headers key "
     "keys credential credentials auth authentication bearer basic only accepted rejected denied forbidden allowed".split()
 )
-"""Words of which descriptions consist, and passwords hardly ever."""
+"""Words that make up descriptions, and hardly ever passwords."""
 
 _STATES = frozenset(
     "required optional string str text bool boolean int integer number bytes object missing invalid expired unknown unset "
@@ -53,7 +53,9 @@ _REFERENCE_WORDS = (
     "key|token|secret|password|passwd|pwd|credentials?|auth|authorization|cookies?|value|input|field|text|str|string|name|"
     "args?|param|env|var|data|id|hash|default|provider|getter|function|factory|header|none|type|fn|cb|callback|label|prompt"
 )
-_REFERENCE = re.compile(rf"(?=.*[_.]|[a-z]+[A-Z])(?:[A-Za-z_]\w*\.)*\w*?(?:(?<![A-Za-z])|_)?(?i:{_REFERENCE_WORDS})s?\Z", re.ASCII)
+_REFERENCE = re.compile(
+    rf"(?=.*[_.]|[a-z]+[A-Z])(?:[A-Za-z_]\w*\.)*\w*?(?:(?<![A-Za-z])|_)?(?i:{_REFERENCE_WORDS})s?\Z", re.ASCII
+)
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*(?:\??\.[A-Za-z_]\w*)*\Z", re.ASCII)
 
 _PART = r"(?:(?:[A-Z]?[a-z]{2,}|[A-Z]{2,5}(?![a-z])|[A-Z](?=[A-Z][a-z]))+[0-9]{0,2}|[A-Z]+[0-9]{0,4}|[a-z]?|[0-9]{1,4}[a-z]{0,2})"
@@ -99,7 +101,9 @@ def is_reference(value: str, key: str) -> bool:
         return False
     name = _squeezed(key.rpartition(" ")[2])
     own = _squeezed(value)
-    return (len(own) > 2 and name.endswith(own)) or (value.isupper() and _IDENTIFIER.match(value) is not None and own.endswith(name[-6:]))
+    return (len(own) > 2 and name.endswith(own)) or (
+        value.isupper() and _IDENTIFIER.match(value) is not None and own.endswith(name[-6:])
+    )
 
 
 def is_code(value: str) -> bool:

@@ -181,13 +181,15 @@ class Keys:
             f"|{any_of(BEFORE_TOKEN)}{GAP}token|{any_of(BEFORE_PASS)}{GAP}pass)"
         )
         """All phrases as one regular expression, caseless, whatever precedes them."""
-        self.last_word = any_of([*own, *sorted({phrase.rpartition(" ")[2] for phrase in WORDS}), "key", "token", "pass"]) + "s?"
+        self.last_word = (
+            any_of([*own, *sorted({phrase.rpartition(" ")[2] for phrase in WORDS}), "key", "token", "pass"]) + "s?"
+        )
         """A looser and cheaper reading: the last word of each phrase, and the user's phrases."""
         self._own = re.compile(rf"{_WORD_START}(?i:{any_of(own)}s?){NUMBER}\Z", re.ASCII) if own else None
-        self._always = re.compile(
-            rf"(?:{_WORD_START}(?i:{self.phrase})|(?i:{any_of(GLUED)})s?){NUMBER}\Z", re.ASCII
+        self._always = re.compile(rf"(?:{_WORD_START}(?i:{self.phrase})|(?i:{any_of(GLUED)})s?){NUMBER}\Z", re.ASCII)
+        self._if_random = re.compile(
+            rf"{_WORD_START}(?i:{any_of(name.replace(' ', GAP) for name in IF_RANDOM)}){NUMBER}\Z", re.ASCII
         )
-        self._if_random = re.compile(rf"{_WORD_START}(?i:{any_of(name.replace(' ', GAP) for name in IF_RANDOM)}){NUMBER}\Z", re.ASCII)
         self._position = re.compile(rf"{_WORD_START}(?i:{any_of(POSITIONS)}{GAP}token){NUMBER}\Z", re.ASCII)
         self._known = lru_cache(4096)(self._read)
 
@@ -213,7 +215,9 @@ class Keys:
             return is_random(text)
         if key[-7:].lower().endswith(("cookie", "cookies")) and _COOKIE.match(text):
             return False
-        return not (self.is_folder(key, text) or is_placeholder(text) or is_description(text) or is_reference(text, key))
+        return not (
+            self.is_folder(key, text) or is_placeholder(text) or is_description(text) or is_reference(text, key)
+        )
 
     @staticmethod
     def is_folder(key: str, text: str, start: int = 0) -> bool:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from ..interruptions import was_raised_from_outside
+
 
 class Hit(NamedTuple):
     """A place where an expression matched."""
@@ -94,4 +96,6 @@ def open_prefilter(expressions: tuple[tuple[int, str], ...]) -> Prefilter:
     except ImportError:
         raise
     except Exception as error:
+        if was_raised_from_outside(error):
+            raise
         raise ValueError(f"cannot compile a prefilter: {error}") from error

@@ -13,6 +13,7 @@ from operator import attrgetter
 
 import orjson
 
+from ..interruptions import was_raised_from_outside
 from .assignments import assignments
 from .chunks import mask_items
 from .contexts import commands, named_contexts
@@ -36,7 +37,7 @@ class Redactor:
 
     Args:
         rules: What the user adds to the built-in rules.
-        on_trouble: Told in a sentence, without any of the data, when the hook or something of our own failed.
+        on_trouble: Called with a sentence, without any of the data, when the hook or our own code failed.
     """
 
     def __init__(self, rules: Rules | None = None, on_trouble: Callable[[str], None] | None = None) -> None:
@@ -60,7 +61,10 @@ class Redactor:
     def _open_prefilter(self) -> tuple[Prefilter | None, bool]:
         """Return the prefilter, if there can be one, and whether it includes the user's patterns."""
         readings = [
-            (kind, reading) for kind, shapes in enumerate(self._shapes) for shape in shapes for reading in shape.prefilter
+            (kind, reading)
+            for kind, shapes in enumerate(self._shapes)
+            for shape in shapes
+            for reading in shape.prefilter
         ]
         readings += [(_ENCODED, trigger) for trigger in TRIGGERS]
         own = [to_json_pattern(pattern) for pattern in self._rules.patterns]
@@ -92,6 +96,8 @@ class Redactor:
             clean = masking.value(value)
             return self._last_word(clean, masking.places)
         except Exception as error:  # also RecursionError: a deep value met near the limit of the user's stack
+            if was_raised_from_outside(error):
+                raise
             self._say(f"a value could not be examined for secrets ({type(error).__name__}) and was masked as a whole")
             return MASK, 1
 
@@ -105,8 +111,8 @@ class Redactor:
         Redact the *pieces* of one streamed text as if they were joined: secrets do not respect chunks.
 
         Returns:
-            As many pieces. A masked stretch stands in the piece in which it begins and is gone from
-            those that follow. If a hook changes the joined text, all of it stands in the first piece.
+            As many pieces. A mask is in the piece in which the secret begins; the pieces that follow
+            lose their part of it. If a hook changes the joined text, all of it is in the first piece.
         """
         joined = "".join(pieces)
         spans = self.spans(joined)
@@ -129,6 +135,8 @@ class Redactor:
             found = self._found(text)
             return _merged(text, found) if found else found
         except Exception as error:
+            if was_raised_from_outside(error):
+                raise
             self._say(f"a text could not be examined for secrets ({type(error).__name__}) and was masked as a whole")
             return [(0, len(text))]
 
@@ -152,7 +160,7 @@ class Redactor:
             done = 0
             for start, end in windows:
                 for anchor in shape.anchor.finditer(text, start, end):
-                    # An anchor inside of what was read already is skipped; examining it again could take quadratic time.
+                    # An anchor inside of what was read already is skipped: examining it again could be quadratic.
                     if anchor.start() >= done and (span := shape.extent(text, anchor)):
                         found.append(span)
                         done = span[1]
@@ -187,6 +195,8 @@ class Redactor:
             # A copy, because the hook may change it in place; and back, because that proves it to be JSON.
             after = orjson.dumps(hook(orjson.loads(before)))
         except Exception as error:
+            if was_raised_from_outside(error):
+                raise
             self._say(f"redact_hook failed with {type(error).__name__}; what it was called with was masked as a whole")
             return MASK, places + 1
         return (clean, places) if after == before else (orjson.loads(after), places + 1)

@@ -19,10 +19,10 @@ class Secret(Generic[T]):
     ``"[redacted]"``. ``str``, ``repr`` and formatting give that text too, so a secret does not reach logs or error
     messages. What the program makes of `get`'s result is an ordinary value again.
 
-    As a marker, ``Annotated[str, fluxloop.Secret]`` masks a parameter of a decorated function, a field of a dataclass or
-    of a pydantic model.
+    As a marker, ``Annotated[str, fluxloop.Secret]`` masks a parameter of a decorated function, a field of a dataclass
+    or of a pydantic model.
 
-    A `Secret` can be pickled and copied, because agents hand their state to other processes: the pickle holds the value.
+    A `Secret` can be pickled and copied, because agents pass their state to other processes: the pickle holds it.
     """
 
     __slots__ = ("_value",)

@@ -99,7 +99,7 @@ def _json_web_token(text: str, anchor: re.Match[str]) -> Span | None:
 _BEARER = re.compile(r"(?i:bearer) {1,4}(?P<secret>[\w.~+/=-]{7,}[\w~+/=-])", re.ASCII)
 _HAS_DIGIT = re.compile(r"[A-Za-z_.~+/=-]*+[0-9]")
 _BASE64_MARK = "[A-Za-z]*(?:[a-z][A-Z]|[0-9+/=])"
-"""What tells base64 from a word, so that "basic understanding" passes the prefilter."""
+"""What distinguishes base64 from a word, so that "basic understanding" passes the prefilter."""
 _BASIC = re.compile(rf"(?i:basic) {{1,4}}(?={_BASE64_MARK})([A-Za-z0-9+/]{{8,}}+={{0,2}}+)")
 
 

@@ -24,7 +24,7 @@ _SCHEMA_WORDS = frozenset((
     "oneOf", "pattern", "properties", "readOnly", "required", "title", "type", "uniqueItems", "writeOnly",
 ))
 # fmt: on
-"""A mapping with other keys than these is no JSON schema, but data that happen to have a ``type``."""
+"""A mapping with other keys than these is not a JSON schema, but data that happens to have a ``type``."""
 
 _SCHEMA_VALUES = frozenset(("const", "default", "example", "examples"))
 """Where a JSON schema holds a value of what it describes."""

@@ -58,6 +58,9 @@ class Settings:
 
     storage: str | Storage | tuple[str | Storage, ...] = _row("file", STORAGE, "where records go; several get them all")
     base_path: Path = _row(Path("traces"), PATH, "the folder file storage writes to, made when first needed")
+    journal: bool = _row(
+        True, FLAG, "note open observations in a hidden file, so that those of a killed process can be read"
+    )
     enabled: bool = _row(True, FLAG, "record at all")
     debug: bool = _row(False, FLAG, "log a line for each observation captured or ignored, and why")
     sample_rate: float = _row(1.0, between(0, 1), "the share of traces that is recorded, decided trace by trace")
@@ -155,8 +158,8 @@ def row(name: str, source: str) -> Row:
 
 
 def unknown(name: str, source: str) -> str:
-    """Return the sentence that says *name*, met in *source*, is no setting."""
-    return f"there is no setting {name!r} (from {source}){did_you_mean(name, TABLE)}"
+    """Return the message for *name*, an unknown setting found in *source*."""
+    return f"unknown setting {name!r} (from {source}){did_you_mean(name, TABLE)}"
 
 
 def markdown_table() -> str:

@@ -126,7 +126,7 @@ def _items(given: Any, separator: str) -> tuple[str, ...]:
         raise RejectedError
     for item in given:
         if not isinstance(item, str) or not item or item.isspace():
-            raise RejectedError(f"{shown(item)} is no such text")
+            raise RejectedError(f"{shown(item)} is not a non-empty text")
     return tuple(sorted(given) if isinstance(given, (set, frozenset)) else given)
 
 

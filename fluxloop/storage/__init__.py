@@ -1,8 +1,8 @@
 """
 Where finished records go.
 
-A storage is anything with `Storage`'s two methods. Records reach it encoded, bounded and redacted,
-so a new backend has only transport to think of. Each of ours is loaded when it is first asked for.
+A storage is anything with `Storage`'s two methods; further capabilities are protocols of their own. Records reach it
+encoded, bounded and redacted, so a new backend only has to transport them. Each storage is loaded when first used.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .contract import Readable, Record, Storage
+from .contract import Readable, Record, Storage, StorageSettings, SupportsFlush, SupportsJournal
 
 if TYPE_CHECKING:
     from .fanout import FanOut
@@ -19,7 +19,19 @@ if TYPE_CHECKING:
     from .memory import MemoryStorage
     from .opening import open_storage
 
-__all__ = ["FanOut", "FileStorage", "Journal", "MemoryStorage", "Readable", "Record", "Storage", "open_storage"]
+__all__ = [
+    "FanOut",
+    "FileStorage",
+    "Journal",
+    "MemoryStorage",
+    "Readable",
+    "Record",
+    "Storage",
+    "StorageSettings",
+    "SupportsFlush",
+    "SupportsJournal",
+    "open_storage",
+]
 
 _LATER = {
     "FanOut": "fanout",

@@ -4,26 +4,28 @@ One stream of records into several storages.
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING
+
+from ..interruptions import was_raised_from_outside
+from .contract import SupportsFlush, journal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from . import Record, Storage
-    from .journal import Journal
+    from .contract import Record, Storage
 
 
 class FanOut:
     """
-    Hand every record to each of *storages*; one that fails does not keep it from the others.
+    Write every record to each of *storages*; the failure of one does not affect the others.
 
-    The journal of open observations is that of the first storage which has one.
+    The journal of open observations is that of the first storage that has one.
     """
 
     def __init__(self, storages: Iterable[Storage]) -> None:
         self.storages = tuple(storages)
-        journals = (getattr(storage, "journal", None) for storage in self.storages)
-        self.journal: Journal | None = next(filter(None, journals), None)
+        self.journal = next(filter(None, map(journal_of, self.storages)), None)
 
     def write(self, records: Sequence[Record]) -> None:
         """
@@ -33,6 +35,18 @@ class FanOut:
             Exception: What the one failing storage raised; an `ExceptionGroup` where several did.
         """
         self._each(lambda storage: storage.write(records))
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Flush every storage that can be flushed, within *timeout* seconds in all; raises as `write` does."""
+        end = None if timeout is None else monotonic() + timeout
+        flushed = []
+
+        def flush(storage: Storage) -> None:
+            if isinstance(storage, SupportsFlush):
+                flushed.append(storage.flush(None if end is None else max(0.0, end - monotonic())))
+
+        self._each(flush)
+        return all(flushed)
 
     def close(self) -> None:
         """Close every storage; raises as `write` does."""
@@ -44,6 +58,8 @@ class FanOut:
             try:
                 do(storage)
             except Exception as exc:
+                if was_raised_from_outside(exc):
+                    raise
                 failures.append(exc)
         if len(failures) == 1:
             raise failures[0]

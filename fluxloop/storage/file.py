@@ -1,5 +1,5 @@
 """
-Records as lines of JSON in plain files, one `os.write` a record.
+Records as lines of JSON in plain files, one `os.write` per record.
 
 A record is in the file before `FileStorage.write` returns, so it survives whatever happens to the process. There are
 no threads and no buffers: a fork writes nothing twice, exiting adds nothing, and since each line is one write on an
@@ -19,29 +19,38 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from ..encoding.ids import after_fork
+from ..errors import WriteError
+from ..report import Troubles
 from .decoding import decoded
-from .descriptors import Descriptor
+from .descriptors import Descriptor, open_regular
+from .event_loops import unguarded
 from .journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from . import Record
+    from .contract import Record
 
-LOOK_EVERY_S = 0.5
-"""How long a file may have been removed or renamed before the next record notices. The first record after a trace line
-always looks whether its file was removed, so that a folder deleted between two runs costs nothing."""
+CHECK_REMOVED_S = 0.1
+"""For how long records may go to a file that was removed, until they are written again to a new one; the end of a
+trace always checks. Checking each record would cost a second system call."""
+
+MOST_UNCHECKED = 100
+"""How many records may; so many are held in memory."""
+
+CHECK_RENAMED_S = 0.5
+"""For how long records may go to a file that was renamed, where they can be read all that time."""
 
 MOST_OPEN = 8
 """Files held open: two a day, and a trace belongs to the day it began, so a few days can be in use at once."""
 
 LITTLE_SPACE_BYTES = 100_000_000
-"""Free space below which `FileStorage.check` speaks up: a busy agent writes that much within the hour."""
+"""Free space below which `FileStorage.check` reports a problem: a busy agent writes that much within the hour."""
 
 
 class FileStorage:
     """
-    Keep records in ``observations_YYYYMMDD.jsonl`` and ``traces_YYYYMMDD.jsonl`` under a folder.
+    Store records in ``observations_YYYYMMDD.jsonl`` and ``traces_YYYYMMDD.jsonl`` under a folder.
 
     The folder and the files are made by the first record, not before. Any number of threads, processes and
     forks may write to the same folder.
@@ -49,15 +58,22 @@ class FileStorage:
     Args:
         base_path: The folder; a relative one is taken from the working directory as it is now.
         dated: False for one ``observations.jsonl`` and one ``traces.jsonl`` without a date.
-        mode: Permissions of the files it makes, narrowed by the umask. Traces hold what users said and what tools
-            returned, so by default they are for the owner alone.
+        mode: Permissions of the files it makes, narrowed by the umask. Traces hold what users typed and what tools
+            returned, so by default only the owner may read them.
+        journal: Whether to keep a journal of open observations. Without it, what was open when a process died is
+            missing, and each observation costs one system call less.
     """
 
     def __init__(
-        self, base_path: str | os.PathLike[str] = "./traces", *, dated: bool = True, mode: int = 0o600
+        self,
+        base_path: str | os.PathLike[str] = "./traces",
+        *,
+        dated: bool = True,
+        mode: int = 0o600,
+        journal: bool = True,
     ) -> None:
         self.base_path = Path(base_path).expanduser().absolute()
-        self.journal = Journal(self.base_path)
+        self.journal = Journal(self.base_path) if journal else None
         self._dated = dated
         self._mode = mode
         self._files: dict[tuple[str, str], _File] = {}
@@ -68,80 +84,63 @@ class FileStorage:
         Append *records* to their files, each with one system call.
 
         Raises:
-            OSError: If a record could not be kept (the others were tried all the same); says what to do about it.
+            WriteError: If records could not be written, after the others were; the text names a remedy.
         """
         now = monotonic()
-        failure: OSError | None = None
+        failure: WriteError | None = None
         for kind, day, line in records:
             key = (kind, day) if self._dated else (kind, "")
             file = self._files.get(key)
             try:
-                if file is None or file.look_at <= now:
-                    self._look_and_write(key, line)
-                elif (written := os.write(file.fd, line)) != len(line):
-                    file.finish(line, written)
+                if file is None or file.check_at <= now:
+                    unguarded(self._check, key, line)
+                else:
+                    if (written := os.write(file.fd, line)) != len(line):
+                        file.finish(line, written)
+                    file.unchecked.append(line)
+                    if len(file.unchecked) > MOST_UNCHECKED or file.is_removed:  # the latter by another thread
+                        unguarded(self._check, key, file=file)
+                if kind == "trace":
+                    unguarded(self._check, key)
+                    unguarded(self._check, ("observation", key[1]))
             except OSError as exc:
-                failure = failure or explained(exc, f"keep a record in {self.path(*key)}")
-                if file is not None:
-                    file.look_at = 0.0  # the next record finds out whether the file is to blame
-            if kind == "trace" and (file := self._files.get(("observation", key[1]))) is not None:
-                file.look_at = 0.0
+                failure = self._failed(exc, key, line, failure)
         if failure is not None:
             raise failure
 
+    def flush(self, timeout: float | None = None) -> bool:
+        """
+        Write again what went to a file that was removed meanwhile; nothing else can be outstanding.
+
+        Raises:
+            WriteError: As `write`.
+        """
+        for key in list(self._files):
+            unguarded(self._check, key)
+        return True
+
     def close(self) -> None:
-        """Let go of the files; a later `write` opens them again."""
-        self._files = {}
-        self.journal.close()
+        """Close the files; a later `write` opens them again. Raises as `flush`, afterwards."""
+        try:
+            self.flush()
+        finally:
+            self._files = {}
+            if self.journal is not None:
+                unguarded(self.journal.close)
 
     def read(self) -> Iterator[dict[str, Any]]:
         """Yield every record in the folder, day by day, observations first; pieces of records are left out."""
-        for path in self._existing():
-            with path.open("rb") as file:
-                yield from chain.from_iterable(map(decoded, file))
+        for path in self.paths():
+            if path.is_file():
+                with open(path, "rb", opener=open_regular) as file:
+                    yield from chain.from_iterable(map(decoded, file))
 
     def path(self, kind: str, day: str) -> Path:
-        """Where a record of this *kind* and *day* (``YYYYMMDD``) goes."""
+        """Return the file of the records of this *kind* and *day* (``YYYYMMDD``)."""
         return self.base_path / (f"{kind}s_{day}.jsonl" if self._dated else f"{kind}s.jsonl")
 
-    def check(self) -> list[str]:
-        """Return what stands in the way of keeping records here, in words; empty when all is well. Leaves no trace."""
-        import shutil  # these two weigh more than all else here, and are for `fluxloop doctor` alone
-        import tempfile
-
-        try:
-            folder = next(p for p in (self.base_path, *self.base_path.parents) if p.exists())
-            with tempfile.TemporaryFile(dir=folder):
-                free_bytes = shutil.disk_usage(folder).free
-        except OSError as exc:
-            return [str(explained(exc, f"write to {self.base_path}"))]
-        problems = [f"{p} may not be written to. {_NO_RIGHT}" for p in self._existing() if not os.access(p, os.W_OK)]
-        if free_bytes < LITTLE_SPACE_BYTES:
-            problems.append(f"{folder} has only {free_bytes // 1_000_000} MB free. Free some space on that disk.")
-        if self.journal.trouble:
-            problems.append(self.journal.trouble)
-        return problems
-
-    def _look_and_write(self, key: tuple[str, str], line: bytes) -> None:
-        """Write *line* after a look at the file: is it open, in its place, and at the beginning of a line?"""
-        with _looking:
-            now = monotonic()
-            file = self._files.get(key)
-            if file is None or not file.in_place(now):
-                self._look_around()
-                file = self._files[key] = _open(self.path(*key), self._mode)
-                while len(self._files) > MOST_OPEN:
-                    self._files.pop(next(iter(self._files)))
-            file.append(b"\n" + line if file.torn else line)
-            file.look_at = file.look_closely_at
-
-    def _look_around(self) -> None:
-        """One file was not there: see where the journal is, and the other files before they are written to."""
-        for file in list(self._files.values()):
-            file.look_at = file.look_closely_at = 0.0
-        self.journal.follow()
-
-    def _existing(self) -> list[Path]:
+    def paths(self) -> list[Path]:
+        """Return what has the name of a file of records, day by day, observations first."""
         name = re.compile(r"(observation|trace)s_(\d{8})\.jsonl" if self._dated else r"(observation|trace)s()\.jsonl")
         found = [
             (match[2], match[1], path)
@@ -150,43 +149,133 @@ class FileStorage:
         ]
         return [path for _, _, path in sorted(found)]
 
+    def check(self) -> list[str]:
+        """Return what prevents records from being stored here, or exposes them, as sentences. Changes nothing."""
+        import shutil  # these two weigh more than everything else here, and only `fluxloop doctor` needs them
+        import tempfile
+
+        try:
+            folder = next(p for p in (self.base_path, *self.base_path.parents) if p.exists())
+            with tempfile.TemporaryFile(dir=folder):
+                free_bytes = shutil.disk_usage(folder).free
+        except OSError as exc:
+            return [str(explained(exc, f"write to {self.base_path}"))]
+        problems = [problem for path in self.paths() if (problem := self._problem_with(path))]
+        if free_bytes < LITTLE_SPACE_BYTES:
+            problems.append(f"{folder} has only {free_bytes // 1_000_000} MB free. Free some space on that disk.")
+        if self.journal is not None and self.journal.trouble:
+            problems.append(self.journal.trouble)
+        return problems
+
+    def _problem_with(self, path: Path) -> str | None:
+        if not path.is_file():
+            return f"{path} is not a regular file. {_NOT_A_FILE}"
+        if not os.access(path, os.W_OK):
+            return f"{path} may not be written to. {_NO_RIGHT}"
+        return _exposure(path, path.stat(), self._mode)
+
+    def _failed(self, exc: OSError, key: tuple[str, str], line: bytes, earlier: WriteError | None) -> WriteError | None:
+        """Return the error to raise after *line* could not be written, with the losses of an *earlier* one."""
+        file = self._files.get(key)
+        if file is not None:
+            file.check_at = 0.0  # the next record finds out whether the file is the cause
+            if exc.errno == errno.EBADF:  # the program has closed it: this line was not written, those before were
+                file.unchecked.clear()
+                try:
+                    unguarded(self._check, key, line)
+                    return earlier
+                except OSError as again:
+                    exc = again
+        error = exc if isinstance(exc, WriteError) else explained(exc, f"write a record to {self.path(*key)}")
+        if earlier is not None:
+            earlier.lost += error.lost
+        return earlier or error
+
+    def _check(self, key: tuple[str, str], line: bytes = b"", file: _File | None = None) -> None:
+        """Check that *file* is in its place, or else open it again; then write *line*, and what the removal took."""
+        lines = [line] if line else []
+        with _checking:
+            current = self._files.get(key)
+            file = file or current
+            if file is None:
+                if lines:
+                    self._write(self._opened(key), lines)
+                return
+            checked = len(file.unchecked)
+            if file.stat() is None:
+                file.is_removed = True  # first: lines that other threads still add are found by them
+                missing = file.unchecked[:]
+                del file.unchecked[: len(missing)]
+                self._write(self._opened(key) if current is file or current is None else current, missing + lines)
+                return
+            del file.unchecked[:checked]
+            now = monotonic()
+            if file.check_path_at <= now:
+                file.check_path_at = now + CHECK_RENAMED_S
+                if not file.is_in_place():
+                    file = self._opened(key)
+                elif self.journal is not None:
+                    self.journal.verify()
+            file.check_at = now + CHECK_REMOVED_S
+            self._write(file, lines)
+
+    def _write(self, file: _File, lines: list[bytes]) -> None:
+        for number, line in enumerate(lines):
+            try:
+                file.append(line)
+            except OSError as exc:
+                raise explained(exc, f"write a record to {file.path}", lost=len(lines) - number) from exc
+
+    def _opened(self, key: tuple[str, str]) -> _File:
+        """Open the file; one that was open is not in its place, so that the others are to be checked as well."""
+        if self._files.pop(key, None) is not None:
+            for file in self._files.values():
+                file.check_at = file.check_path_at = 0.0
+        path = self.path(*key)
+        flags = os.O_APPEND | os.O_CREAT
+        try:
+            file = _File.for_writing(path, flags, self._mode)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = _File.for_writing(path, flags, self._mode)
+        if exposure := _exposure(path, os.fstat(file.fd), self._mode):
+            _troubles.say(str(path), exposure)
+        self._files[key] = file
+        while len(self._files) > MOST_OPEN:
+            self._files.pop(next(iter(self._files)))
+        if self.journal is not None:
+            self.journal.verify()
+        return file
+
     def _forked(self) -> None:
-        self._files = {}  # the child opens its own: the parent may be about to close all it knows
+        self._files = {}  # the child opens its own: the parent may be about to close all it has
 
 
 class _File(Descriptor):
     """A file of records that is open for appending."""
 
-    __slots__ = ("look_at", "look_closely_at", "path", "torn")
+    __slots__ = ("check_at", "check_path_at", "is_removed", "torn", "unchecked")
 
-    def __init__(self, fd: int, path: str) -> None:
-        super().__init__(fd)
-        self.path = path
+    def __init__(self, fd: int, path: str | os.PathLike[str]) -> None:
+        super().__init__(fd, path)
         self.torn = _ends_torn(fd)
-        self.look_at = 0.0
-        """When (by `monotonic`) the next writer has to look whether all is well; 0 is at once."""
-        self.look_closely_at = monotonic() + LOOK_EVERY_S
-        """When it also has to see where the path leads, which costs twice as much."""
-
-    def in_place(self, now: float) -> bool:
-        """Whether this is still the file to write to: ours, not removed, and, at times, not renamed."""
-        try:
-            stat = os.fstat(self.fd)
-        except OSError:
-            return False
-        if not stat.st_nlink or (stat.st_dev, stat.st_ino) != self.identity:
-            return False
-        if now < self.look_closely_at:
-            return True
-        self.look_closely_at = now + LOOK_EVERY_S
-        return self.is_at(self.path)
+        self.is_removed = False
+        self.unchecked: list[bytes] = []
+        """Lines written since the file was last known not to be removed."""
+        now = monotonic()
+        self.check_at = now + CHECK_REMOVED_S
+        """When (by `monotonic`) the next writer has to check the file; 0 is at once."""
+        self.check_path_at = now + CHECK_RENAMED_S
+        """When it also has to check where the path leads, which costs twice as much."""
 
     def append(self, line: bytes) -> None:
-        """Write all of *line*, which begins a new line of the file."""
-        written = os.write(self.fd, line)
-        if written != len(line):
-            self.finish(line, written)
+        """Write *line* as a line of its own."""
+        text = b"\n" + line if self.torn else line
+        written = os.write(self.fd, text)
+        if written != len(text):
+            self.finish(text, written)
         self.torn = False
+        self.unchecked.append(line)
 
     def finish(self, line: bytes, written: int) -> None:
         """Write what is left of *line* after a short write; where that fails, remember the torn end."""
@@ -198,32 +287,19 @@ class _File(Descriptor):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 rest = rest[written:]
         except BaseException:
-            self.torn, self.look_at = True, 0.0
+            self.torn, self.check_at = True, 0.0
             raise
 
 
-def _open(path: Path, mode: int) -> _File:
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)  # O_CLOEXEC is Python's own default
-    try:
-        fd = os.open(path, flags, mode)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(path, flags, mode)
-    return _File(fd, str(path))
-
-
 def _ends_torn(fd: int) -> bool:
-    """Whether the file ends in a piece of a line which nobody is writing any more."""
+    """Whether the file ends in a piece of a line that no process is still writing."""
     before = -1
-    for _ in range(100):  # after so many looks the file has grown a hundred times, so somebody is at work
-        # Writing nothing waits for a writer that is in the middle of its line (it takes the inode's lock). Half
-        # lines are common sights without it: of two writers of 4 MB, a look at the last byte met one each time.
+    for _ in range(100):  # a file that grew at each of so many reads is being written to
+        # Writing nothing waits for a writer in the middle of its line, since it takes the inode's lock. Without it
+        # half lines are common: of two writers of 4 MB, a read of the last byte met one each time.
         os.write(fd, b"")
         size = os.lseek(fd, 0, os.SEEK_END)
-        if size == 0:
-            return False
-        os.lseek(fd, size - 1, os.SEEK_SET)
-        if os.read(fd, 1) in (b"\n", b""):
+        if size == 0 or os.pread(fd, 1, size - 1) in (b"\n", b""):
             return False
         if size == before:
             return True
@@ -231,18 +307,32 @@ def _ends_torn(fd: int) -> bool:
     return False
 
 
-def explained(exc: OSError, doing: str) -> OSError:
-    """Return *exc* as an error which says what we were *doing*, and what a person can do."""
+def _exposure(path: Path, status: os.stat_result, mode: int) -> str | None:
+    """Return the sentence that reports a file which another user made, and can read, beyond what *mode* allows."""
+    if os.name == "nt" or status.st_uid == os.geteuid():
+        return None
+    if status.st_uid == 0 and not status.st_mode & 0o077 & ~mode:
+        return None  # root reads everything anyway
+    return (
+        f"{path} was made by another user (uid {status.st_uid}, mode {status.st_mode & 0o777:o}), so that others can "
+        "read the records in it. Move it away, or choose another folder with base_path=."
+    )
+
+
+def explained(exc: OSError, doing: str, lost: int = 1) -> WriteError:
+    """Return *exc* as an error that describes what failed while *doing* what, and names a remedy."""
     number = exc.errno or 0
-    remedy = _REMEDIES.get(number, "Choose another folder with base_path=, or see what `fluxloop doctor` says.")
-    error = OSError(number, f"cannot {doing}: {exc.strerror or exc}. {remedy}")
+    remedy = _REMEDIES.get(number, "Choose another folder with base_path=, or run `fluxloop doctor`.")
+    error = WriteError(number, f"cannot {doing}: {exc.strerror or exc}. {remedy}")
+    error.lost = lost
     error.__cause__ = exc
     return error
 
 
-_NO_SPACE = "Free some space; recording goes on by itself."
+_NO_SPACE = "Free some space; recording continues by itself."
 _NO_RIGHT = "Give this user the right to write there, or choose another folder with base_path=."
-_IN_THE_WAY = "A file stands where the folder should be: move it, or choose another folder with base_path=."
+_NOT_A_FOLDER = "A file has the name of the folder: move it, or choose another folder with base_path=."
+_NOT_A_FILE = "Something else has the name of the file: move it, or choose another folder with base_path=."
 _REMEDIES = {
     errno.ENOSPC: _NO_SPACE,
     errno.EDQUOT: _NO_SPACE,
@@ -250,19 +340,25 @@ _REMEDIES = {
     errno.EACCES: _NO_RIGHT,
     errno.EPERM: _NO_RIGHT,
     errno.EROFS: _NO_RIGHT,
-    errno.ENOTDIR: _IN_THE_WAY,
-    errno.EEXIST: _IN_THE_WAY,
+    errno.ENOTDIR: _NOT_A_FOLDER,
+    errno.EEXIST: _NOT_A_FOLDER,
+    errno.EINVAL: _NOT_A_FILE,
+    errno.EISDIR: _NOT_A_FILE,
+    errno.ENXIO: _NOT_A_FILE,
     errno.EMFILE: "This process has too many files open (`ulimit -n`).",
 }
 
+_troubles = Troubles()
+"""The exposed files that were logged."""
+
 _storages: WeakSet[FileStorage] = WeakSet()
-_looking = threading.RLock()
-"""Held while a file is opened or looked at. Re-entrant: a signal handler or a finalizer may record, too."""
+_checking = threading.RLock()
+"""Held while a file is opened or checked. Re-entrant: a signal handler or a finalizer may record, too."""
 
 
 def _forked() -> None:
-    global _looking
-    _looking = threading.RLock()  # the old one may be held by a thread the child does not have
+    global _checking
+    _checking = threading.RLock()  # another thread of the parent may have held it
     for storage in list(_storages):
         storage._forked()
 

@@ -1,67 +1,74 @@
 """
-What has begun and not ended, kept where a killed process cannot take it along.
+The journal of a process: which observations are open, in a file that outlives the process.
 
-Each writing process has one hidden file of fixed slots, mapped into memory: beginning an observation fills a slot,
-ending it clears the slot, and neither costs a system call. Whatever moment the process dies at, the file tells which
-observations were open. The format is in ``docs/record-format.md``.
+Each writing process has one hidden file of fixed slots per folder. The start of an observation fills a slot, with one
+`os.pwrite`. Its end makes the slot free for the next observation and writes nothing: the record is in the files by
+then, and readers prefer it. When the last open observation ends, the slots are erased. So the journal adds one system
+call per observation, an idle process's journal is empty, and whatever other programs do to the file costs its content
+at most. The format is in ``docs/record-format.md``, its readers are in `inflight`.
 """
 
 from __future__ import annotations
 
 import atexit
+import errno
 import math
 import os
 import sys
 import threading
-from io import FileIO
-from itertools import islice
+from contextlib import suppress
+from itertools import count
+from os import pwrite
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
 from ..encoding import ids
-from ..enums import SCHEMA_VERSION, Status
-from .decoding import decoded
-from .descriptors import Descriptor, lock, runs
-from .slots import NAME, NOTHING, SLOT_BYTES, Slots
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from .descriptors import Descriptor, lock
+from .event_loops import unguarded
+from .inflight import MOST_SLOTS, NAME, SLOT_BYTES, tidy
 
 RETRY_S = 1.0
-"""After a journal could not be made (disk full, folder not writable), observations begin without it for so long."""
+"""After the file could not be made (disk full, folder not writable), observations begin without it for so long."""
 
 EXIT_S = 0.5
-"""How long the exit waits for a thread that is just making a journal; one stuck on a dead disk must not hold it up."""
-
-MOST_TIDIED = 100
-"""Journals a process looks at, when it makes its own, for those it can remove."""
-
-_BRACE = ord("{")
+"""How long the exit waits for a thread that is making a journal; a thread stuck on a dead disk must not delay it."""
 
 
 class Journal:
     """
     The journal of this process for one folder, made when the first observation begins.
 
-    Recording does not depend on it: where it cannot be kept, `put` returns -1 and `trouble` says why.
+    Recording does not depend on it: where it cannot be written, `put` returns -1 and `trouble` has the reason.
 
     Args:
-        folder: Where the records go; made if it is not there.
+        folder: Where the records go; made if it is missing.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self.trouble: str | None = None
-        """Why the last attempt to make or to enlarge the file failed."""
-        self._live: Slots = NOTHING
-        self._retry_at = 0.0
+        """Why the last attempt to write failed."""
+        self._file: Descriptor | None = None
+        # Each list operation is one step under the GIL, so no slot has two owners, and no lock is needed.
+        self._open: dict[int, bytes] = {}
+        """The slots in use, with their content: a new file gets all of it."""
+        self._ended: list[int] = []
+        """Free slots whose last observation is in the files of records; the journal shows it still."""
+        self._erased: list[int] = []
+        """Free slots that show nothing."""
+        self._reset()
         _journals.add(self)
+
+    def _reset(self) -> None:
+        self._file, self._open, self._ended, self._erased = None, {}, [], []
+        self._numbers = count()
+        self._base = next(_bases)
+        self._retry_at = 0.0
 
     def put(self, head: bytes, rest: bytes = b"") -> int:
         """
-        Note that an observation has begun.
+        Write that an observation has begun.
 
         Args:
             head: Its record from the opening brace on, without the closing one.
@@ -70,184 +77,169 @@ class Journal:
         Returns:
             The slot, for `free`; -1 if there is none. Never raises an Exception.
         """
-        size = len(head) + len(rest)  # told before they are joined: the rest may be large
-        if size >= SLOT_BYTES:
-            size, rest = len(head), b""
-            if size >= SLOT_BYTES:
+        if len(head) + len(rest) >= SLOT_BYTES:
+            if len(head) >= SLOT_BYTES:
                 return -1
-        live = self._live
+            rest = b""
+        file = self._file or unguarded(self._made_file)
+        if file is None:
+            return -1
         try:
-            slot = live.free.pop()  # one step under the GIL, like the append in `free`: no slot has two owners
+            slot = (self._ended or self._erased).pop()
         except IndexError:
-            live, slot = self._more()
-            if slot < 0:
+            slot = next(self._numbers)
+            if slot >= MOST_SLOTS:
                 return -1
-        slots, start = live.map, slot * SLOT_BYTES
-        after = start + 1
-        slots[after : after + size] = head[1:] + rest + b"\n"
-        slots[start] = _BRACE  # last, for until now the slot is free and what it holds may be half written
-        return live.base + slot
+        text = self._open[slot] = b"".join((head, rest, b"\n"))
+        try:
+            if pwrite(file.fd, text, slot * SLOT_BYTES) == len(text):
+                return self._base + slot
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as exc:
+            self._note(exc)
+            self.free(self._base + slot)
+            return -1
 
-    def free(self, slot: int) -> None:
-        """Note that the observation of *slot* has ended; -1 and slots from before a fork are ignored."""
-        live = self._live
-        slot -= live.base
-        start = slot * SLOT_BYTES
-        if 0 <= slot < live.count and (slots := live.map)[start]:
-            slots[start] = 0
-            live.free.append(slot)
+    def free(self, slot: int, *, recorded: bool = False) -> None:
+        """
+        Free the *slot* of an observation that has ended; -1 and slots from before a fork are ignored.
+
+        Args:
+            slot: As `put` returned it.
+            recorded: Whether the observation's record is in the files; otherwise the slot is erased.
+        """
+        slot -= self._base
+        if self._open.pop(slot, None) is None:
+            return
+        if not recorded:
+            self._erase([slot])
+        else:
+            self._ended.append(slot)
+        if not self._open:
+            self._erase_ended()
+
+    def _erase_ended(self) -> None:
+        ended = []
+        with suppress(IndexError):
+            while True:
+                ended.append(self._ended.pop())  # what is taken off the list is ours alone
+        self._erase(sorted(ended))
+
+    def _erase(self, slots: list[int]) -> None:
+        """Erase *slots*, in ascending order, and free them."""
+        file = self._file
+        first = 0
+        for end in range(1, len(slots) + 1):
+            if file is not None and (end == len(slots) or slots[end] != slots[end - 1] + 1):
+                try:
+                    pwrite(file.fd, bytes((end - first) * SLOT_BYTES), slots[first] * SLOT_BYTES)
+                except OSError as exc:
+                    self._note(exc)
+                first = end
+        self._erased += reversed(slots)
+
+    def verify(self) -> None:
+        """Show what is open and nothing else: in a new file if ours was removed or renamed, again if truncated."""
+        with _changing:
+            file = self._file
+            if file is None:
+                return
+            try:
+                self._erase_ended()
+                if not file.is_in_place():
+                    self._file = _new_file(self.folder)
+                    self._write_open(self._file)
+                    if file.stat() is not None:
+                        os.ftruncate(file.fd, 0)  # a renamed file must not show what goes on elsewhere
+                elif os.fstat(file.fd).st_size <= max(self._open, default=-1) * SLOT_BYTES:
+                    self._write_open(file)
+            except OSError as exc:
+                self._note(exc)
 
     def close(self) -> None:
         """Remove the file if nothing is open in it; otherwise it stays in use, and after us for its readers."""
         with _changing:
-            live, nothing_open = self._live, len(self._live.free) == self._live.count
-            if nothing_open and live is not NOTHING:
-                self._live = NOTHING
-                live.remove()
+            if self._file is not None and not self._open:
+                file, self._file = self._file, None
+                with suppress(OSError):
+                    file.remove()
 
-    def follow(self) -> None:
-        """Go on in a new file, with all that is open now, if ours was removed or renamed."""
+    def _made_file(self) -> Descriptor | None:
+        """Return the file, made if there is none; None if it cannot be made now."""
         with _changing:
-            live = self._live
-            if live is NOTHING or live.file.is_at(str(live.path)):
-                return
-            try:
-                live.move(self.folder)
-            except (OSError, ValueError) as exc:
-                self._failed(exc)
+            if self._file is None and monotonic() >= self._retry_at:
+                try:
+                    tidy(self.folder)
+                    _close_at_the_end_of_a_worker()
+                    made = _new_file(self.folder)
+                    if self._file is not None:  # a signal handler has recorded something meanwhile
+                        made.remove()
+                    else:
+                        self._file = made
+                except OSError as exc:
+                    self._note(exc)
+                    self._retry_at = monotonic() + RETRY_S
+            return self._file
 
-    def _more(self) -> tuple[Slots, int]:
-        """The free slot of a new or larger file, or -1."""
-        with _changing:
-            try:
-                if monotonic() >= self._retry_at:
-                    self._provide()
-                return self._live, self._live.free.pop()
-            except (OSError, ValueError) as exc:  # ValueError: from mmap, where a file system cannot map files
-                self._failed(exc)
-            except IndexError:
-                pass  # all are in use, and it may not grow
-            return self._live, -1
+    def _write_open(self, file: Descriptor) -> None:
+        for slot in list(self._open):
+            written = None
+            while (text := self._open.get(slot)) is not written:  # other threads free the slot and use it again
+                written = text
+                pwrite(file.fd, text or bytes(SLOT_BYTES), slot * SLOT_BYTES)
 
-    def _provide(self) -> None:
-        if self._live is NOTHING:
-            _tidy(self.folder)
-            _close_at_the_end_of_a_worker()
-            made = Slots(self.folder)
-            if self._live is NOTHING:  # unless a signal handler recorded something meanwhile
-                self._live = made
-        elif not self._live.free:
-            self._live.grow()
-
-    def _failed(self, exc: Exception) -> None:
+    def _note(self, exc: OSError) -> None:
         self.trouble = f"cannot keep a journal of open observations in {self.folder}: {exc}"
-        self._retry_at = monotonic() + RETRY_S
 
     def _forked(self) -> None:
         """In the child: leave the parent's file, its lock and its slots alone."""
-        self._live, parents = NOTHING, self._live
-        if parents is not NOTHING:
-            # Now, not when they are collected: the lock lasts until its last copy is closed, and a parent that
+        parents = self._file
+        self._reset()
+        if parents is not None:
+            # Now, not when it is collected: the lock lasts until its last copy is closed, and a parent that
             # was killed must not look alive because its child is. An explicit unlock would take it from the parent.
-            parents.map.close()
-            parents.file.close()
+            parents.close()
 
-
-class Inflight(NamedTuple):
-    """What one journal tells: observations that are open right now, or were when their process died."""
-
-    alive: bool
-    path: Path
-    records: list[dict[str, Any]]
-    """The beginning of each record; that of a root also has ``trace``, the beginning of its trace's line."""
-
-
-def read_journals(folder: str | os.PathLike[str]) -> Iterator[Inflight]:
-    """
-    Yield what every journal in *folder* tells, in the order of their names.
-
-    An observation that ended just before its process died can be in a journal and in the files; the files are right.
-    """
-    for path in sorted(Path(folder).glob(f"{NAME}*")):
+    def __del__(self) -> None:
         try:
-            with path.open("rb", buffering=0) as file:
-                # While we hold the lock nobody can begin to use the file: what was dead is dead while we read.
-                alive = is_alive(path, lock(file.fileno(), shared=True))
-                records = read_slots(file, alive=alive)
-        except OSError:
-            continue  # removed by now, since its process ended well, or not ours to read
-        yield Inflight(alive, path, records)
+            if self._file is not None and not self._open:
+                self._file.remove()
+        except Exception:
+            pass  # at the end of the interpreter, when modules may be gone
 
 
-def is_alive(path: Path, taken: bool | None) -> bool:
-    """Whether the process of a journal lives, given what `lock` said of its file."""
-    if taken is not None:
-        return not taken
-    pid = path.name.removeprefix(NAME).partition("-")[0]
-    return pid.isdecimal() and runs(int(pid))
+def _new_file(folder: Path) -> Descriptor:
+    """Make a journal file under *folder*, and lock it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for _ in range(10):
+        path = folder / f"{NAME}{os.getpid()}-{os.urandom(4).hex()}"
+        file = Descriptor.for_writing(path, os.O_CREAT | os.O_EXCL)
+        if lock(file.fd) is not False and file.is_in_place():
+            return file
+        path.unlink(missing_ok=True)  # a reader took it for a dead process's, before it was locked
+    raise BlockingIOError(f"other processes keep locking the new files in {folder}")
 
 
-def read_slots(file: FileIO, *, alive: bool) -> list[dict[str, Any]]:
-    """Return the records that stand in the slots of an open journal, leaving out what is half written."""
-    file.seek(0)
-    slots = file.read()
-    if alive:  # a slot may change under our eyes: what looks the same twice was not changing
-        file.seek(0)
-        again = file.read()
-    else:
-        again = slots
-    starts = (start for start in range(0, len(slots), SLOT_BYTES) if slots[start])
-    whole = (slots[s : s + SLOT_BYTES] for s in starts if slots[s : s + SLOT_BYTES] == again[s : s + SLOT_BYTES])
-    heads = (slot[: slot.index(b"\n")] for slot in whole if b"\n" in slot)
-    return [record for head in heads for record in decoded(head + b"}") if record.keys() >= {"id", "trace_id"}]
-
-
-def crashed(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """
-    Return the observation, and for a root the trace, that a *record* of a dead journal stands for.
-
-    Both are complete records of the status ``crashed``, without an end: nobody knows when it was.
-    """
-    observation = {**record, "status": str(Status.CRASHED), "level": "INFO"}
-    trace = observation.pop("trace", None)
-    if trace is None:
-        return observation, None
-    shared = {field: record[field] for field in ("name", "start_time", "input") if field in record}
-    ending = {"status": str(Status.CRASHED), "schema": SCHEMA_VERSION}
-    return observation, {"trace_id": record.get("trace_id"), **shared, **trace, **ending}
-
+_bases = count(0, MOST_SLOTS)
+"""What is added to slot numbers, so that a slot from before a fork is recognised."""
 
 _journals: WeakSet[Journal] = WeakSet()
 _changing = threading.RLock()
-"""Held while a file is made, enlarged or removed. Re-entrant: a signal handler or a finalizer may record, too."""
+"""Held while a file is made, checked or removed. Re-entrant: a signal handler or a finalizer may record, too."""
 
 
 def _forked() -> None:
     global _changing
-    _changing = threading.RLock()  # the old one may be held by a thread the child does not have
+    _changing = threading.RLock()  # another thread of the parent may have held it
     for journal in list(_journals):
         journal._forked()
 
 
-def _tidy(folder: Path) -> None:
-    """Remove what processes left that ended without a chance to (`os._exit`), if nothing was open in it."""
-    for path in islice(folder.glob(f"{NAME}*"), MOST_TIDIED):
-        try:
-            journal = Descriptor(os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0)))
-            with FileIO(journal.fd, closefd=False) as file:
-                if not is_alive(path, lock(journal.fd)) and not any(file.read()[::SLOT_BYTES]):
-                    journal.remove(path)
-        except OSError:
-            pass  # gone by now, or not ours to remove
-
-
 def _close_at_the_end_of_a_worker() -> None:
-    """A worker of `multiprocessing` ends by `os._exit`, past `atexit`; it has finalizers of its own instead."""
-    processes = sys.modules.get("multiprocessing.process")
-    if processes is not None and processes.parent_process() is not None:
-        from multiprocessing.util import Finalize
-
-        Finalize(None, _close_all, exitpriority=0)
+    """Have a worker of `multiprocessing` close its journals: it ends by `os._exit`, without `atexit`."""
+    processes, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if processes is not None and util is not None and processes.parent_process() is not None:
+        util.Finalize(None, _close_all, exitpriority=0)
 
 
 def _close_all() -> None:
@@ -262,7 +254,7 @@ def _exiting() -> None:
     try:
         _close_all()
         for journal in list(_journals):
-            journal._retry_at = math.inf  # what still runs now is not worth a new file nobody would remove
+            journal._retry_at = math.inf  # no more files: none would be removed
     finally:
         _changing.release()
 

@@ -14,7 +14,7 @@ from ..errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from . import Record
+    from .contract import Record
 
 
 class MemoryStorage:
@@ -22,7 +22,7 @@ class MemoryStorage:
     Keep records in memory, as the same bytes a file would get.
 
     Args:
-        max_records: Keep this many and let go of the oldest; None keeps all.
+        max_records: Keep the newest, up to this number; None keeps all.
 
     Raises:
         ConfigError: If *max_records* is less than 1.

@@ -4,51 +4,30 @@ The setting ``storage`` as a storage.
 
 from __future__ import annotations
 
-import io
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from ..errors import ConfigError
-from .contract import Storage
+from .contract import Storage, StorageSettings
 from .fanout import FanOut
 from .file import FileStorage
 from .memory import MemoryStorage
 
 
-def open_storage(spec: object, base_path: str | os.PathLike[str] = "./traces") -> Storage:
+def open_storage(spec: str | Storage | tuple[str | Storage, ...], settings: StorageSettings) -> Storage:
     """
-    Return the storage that the setting *spec* asks for.
+    Return the storage that *spec* asks for.
 
     Args:
-        spec: ``"file"``, ``"memory"``, a storage object, or a list of these to write to all of them.
-        base_path: The folder of ``"file"``.
-
-    Raises:
-        ConfigError: If *spec* is none of these.
+        spec: The value of the setting ``storage``, as the settings hold it once they have checked it: a name, a
+            storage object, or a tuple of these to write to all of them.
+        settings: What a storage opened by its name receives.
     """
-    if isinstance(spec, str) and (make := _BY_NAME.get(spec.strip().lower())):
-        return make(base_path)
-    if isinstance(spec, list | tuple) and spec:
-        storages = [open_storage(each, base_path) for each in spec]
-        return storages[0] if len(storages) == 1 else FanOut(storages)
-    if isinstance(spec, Storage) and not isinstance(spec, type | io.IOBase):
-        return spec
-    raise ConfigError(
-        'storage must be "file", "memory", an object with write(records) and close(), or a list of these, '
-        f"got {_described(spec)}"
-    )
+    if isinstance(spec, tuple):
+        return FanOut(open_storage(each, settings) for each in spec)
+    return BY_NAME[spec](settings) if isinstance(spec, str) else spec
 
 
-_BY_NAME: dict[str, Callable[[str | os.PathLike[str]], Storage]] = {
-    "file": FileStorage,
+BY_NAME: Mapping[str, Callable[[StorageSettings], Storage]] = {
+    "file": lambda settings: FileStorage(settings.base_path, journal=settings.journal),
     "memory": lambda _: MemoryStorage(),
 }
-
-
-def _described(spec: object) -> str:
-    """The value we got, and what may have been meant by it."""
-    if isinstance(spec, type):
-        return f"the class {spec.__name__}; write {spec.__name__}() for an object of it"
-    if isinstance(spec, str | os.PathLike | io.IOBase):
-        return f"{spec!r}; a folder is named by base_path="
-    return repr(spec)
+"""How the storages are made that can be opened by name; the setting accepts the same names."""

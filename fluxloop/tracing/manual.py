@@ -202,7 +202,7 @@ def push(trace: OpenTrace, data: ObservationData) -> ManualNode | None:
 
 
 def _is_same_call(matcher: ToolMatcher, data: ObservationData) -> bool:
-    return data.type is ObservationType.TOOL and matcher.matches((data.name,), is_body=True)
+    return data.type is ObservationType.TOOL and matcher.matches((data.name,))
 
 
 def pop(trace: OpenTrace) -> ObservationData | None:

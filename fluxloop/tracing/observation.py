@@ -17,7 +17,7 @@ from ..enums import ObservationLevel, ObservationType, Status
 from ..interruptions import was_raised_from_outside
 from ..report import log
 from .node import Node
-from .outcomes import outcome_of
+from .outcomes import ERROR_DETAILS, outcome_of
 from .recorder import NOTHING, Recorder
 
 if TYPE_CHECKING:
@@ -143,7 +143,12 @@ class OpenObservation(Node):
 
     def take_over(self, label: str | None, given: object) -> None:
         """Let the instrumented function of the same call decide label and input, see `tool_matching`."""
-        self.tool_matcher = None
+        if self.tool_matcher is not None and not self.tool_matcher.packages:
+            self.tool_matcher = None  # any TOOL would match
+        if self.claimed_result is not None:  # another attempt: a decorator of the user's calls the function again
+            self.claimed_result = None
+            for name in ERROR_DETAILS & (self.metadata or {}).keys():
+                del self.metadata[name]  # type: ignore[union-attr]
         if given is not NOTHING:
             self.set_input(given)
         self.head = self._head(label or self.label)
@@ -239,10 +244,10 @@ class OpenObservation(Node):
         if self.redacted or self.truncated:
             parts.append(self._marks(recorder))
         parts.append(b"}\n")
-        recorder.write_line(trace.day, b"".join(parts), closing)
+        recorded = recorder.write_line(trace.day, b"".join(parts), closing)
         slot, self.slot = self.slot, WRITTEN
         if slot >= 0 and recorder.journal is not None:
-            recorder.journal.free(slot)
+            recorder.journal.free(slot, recorded=recorded)
         if recorder.debug:
             log.debug("captured {%s} %s in trace %s", self.label, status.value, trace.id)
 

@@ -9,19 +9,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..encoding import ids
+from ..errors import WriteError
 from ..interruptions import was_raised_from_outside
 from ..report import Report, Tally, Troubles
 from ..storage import Record, Storage
+from ..storage.contract import journal_of
 from .outcomes import message_of
 
 if TYPE_CHECKING:
     from ..encoding.encoder import Encoder
     from ..redaction import Redactor
     from ..settings.schema import Settings
-    from ..storage.journal import Journal
 
 
 class _Nothing:
@@ -102,10 +103,11 @@ class Recorder:
         now: Callable[[], int] = time.time_ns,
         tick: Callable[[], int] = time.perf_counter_ns,
         new_id: Callable[[], str] = ids.new_id,
+        stream_items: Callable[[Any], Any],
     ) -> None:
         self.settings = settings
         self.storage = storage
-        self.encode, self.quick = encoder.encode, encoder.quick
+        self.encode, self.quick, self.encode_part = encoder.encode, encoder.quick, encoder.encode_part
         self.redactor = redactor
         self.session_id = settings.session_id
         self.trace_metadata = {name: value for name in _ON_TRACES if (value := getattr(settings, name)) is not None}
@@ -115,28 +117,35 @@ class Recorder:
         self.debug = settings.debug
         self.captures_input, self.captures_output = settings.capture_input, settings.capture_output
         self.now, self.tick, self.new_id = now, tick, new_id
-        self.journal: Journal | None = getattr(storage, "journal", None)
-        # Imported with the first recorder, not with the first stream: a forked child must not import while it records.
-        from .stream_items import StreamItems
+        self.journal = journal_of(storage)
+        self.stream_items = stream_items
 
-        self.stream_items = StreamItems
+    def write_line(self, day: str, line: bytes, trace: Record | None = None) -> bool:
+        """
+        Hand an observation's line, and its trace's record, to the storage; count what the storage refuses.
 
-    def write_line(self, day: str, line: bytes, trace: Record | None = None) -> None:
-        """Hand an observation's line, and its trace's record, to the storage; count what the storage refuses."""
+        Returns:
+            Whether the storage has all of it.
+        """
         try:
             observation = make_record(Record, ("observation", day, line))
             self.storage.write((observation,) if trace is None else (observation, trace))
         except Exception as exc:
             if was_raised_from_outside(exc):
                 raise
-            self.counts.add("failed", 1 if trace is None else 2)
+            number = 1 if trace is None else 2
+            lost = exc.lost if isinstance(exc, WriteError) else number
+            self.counts.add("failed", lost)
+            for _ in range(number - lost):
+                self.count_written()
             self.counts.troubles.say(
                 f"storage {type(exc).__name__}", f"a record could not be stored: {message_of(exc)}"
             )
-        else:
+            return False
+        self.count_written()
+        if trace is not None:
             self.count_written()
-            if trace is not None:
-                self.count_written()
+        return True
 
     def record_failure(self, doing: str, exc: BaseException) -> None:
         """Count an observation lost to a failure of FluxLoop's own; the program goes on."""

@@ -47,7 +47,7 @@ class StreamItems:
         self.count += 1
         self.facts.on_item(item)
         if self.items_left > 0 and self.bytes_left > 0:
-            kept = item if type(item) is str else self.observation.trace.recorder.encode(item, self.observation)
+            kept = item if type(item) is str else self.observation.trace.recorder.encode_part(item, self.observation)
             self.items_left -= 1
             self.bytes_left -= len(kept)
             self.offsets_ms.append(offset_ns // 1_000 / 1_000)
@@ -79,7 +79,7 @@ class StreamItems:
             stream["items"] = items
         return output
 
-    def _items(self, message: JSON | None) -> list[object]:
+    def _items(self, message: JSON | None) -> list[Any]:
         """Return the items kept, with secrets masked that are split over several and show in none of them."""
         redactor = self.observation.trace.recorder.redactor
         items: list[Any] = [item if type(item) is str else loads(item) for item in self.items]
@@ -87,6 +87,6 @@ class StreamItems:
             return items
         items, places = redactor.items(items)
         self.observation.redacted += places
-        if message is not None and redactor.redact(message)[1] > places:
+        if message is not None and redactor.redact(message)[1] > places + redactor.redact(items)[1]:
             return []  # a secret that no field of the items holds in one piece or in several
         return items

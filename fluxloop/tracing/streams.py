@@ -148,8 +148,8 @@ def is_followed(value: object) -> bool:
     """
     Whether *value* goes on after the function returned it, and is known well enough to be followed.
 
-    Generators, async generators, coroutines, futures, and the stream classes of SDKs (see `fluxloop.llm.sdk_streams`). Other
-    iterators - files, cursors, mocks, proxies - are left as they are: they have uses that following would break.
+    Generators, async generators, coroutines, futures, and the stream classes of SDKs (see `fluxloop.llm.sdk_streams`).
+    Other iterators - files, cursors, mocks, proxies - are left as they are: following would break their other uses.
     """
     return isinstance(value, _OWN_KINDS) or _is_asyncio_future(value) or stream_kind(type(value)) is not None
 

@@ -169,7 +169,11 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         )
         if kind == "function" and run.observation is not None:
             run.tool = tool = internals.tool_called()
-            run.observation.tool_matcher = ToolMatcher(lambda: function_tools.names_of(tool) | {data.name}, _PACKAGES)
+            run.observation.tool_matcher = ToolMatcher(
+                lambda: function_tools.names_of(tool) | {data.name},
+                _PACKAGES,
+                lambda: function_tools.functions_of(tool),
+            )
 
     def _goes_on(self, kind: str) -> dict[str, Any]:
         """Return where a span begins that is in none: a run taken up again goes on in a trace of which none is told."""

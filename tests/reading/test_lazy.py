@@ -39,12 +39,15 @@ def trace(tmp_path) -> Trace:
 
 def test_reading_a_trace_builds_no_more_than_its_root(tmp_path, built):
     """
-    Order, root and number of the observations are known without building them.
+    Order and number of the observations are known without building them; the root, where the trace's line lacks a value.
     """
-    written(tmp_path, *(observation(f"o{n}", "root", seq=n + 1) for n in range(100)), observation("root"), trace_line())
-    (trace,) = read_traces(tmp_path)
+    children = [observation(f"o{n}", "root", seq=n + 1) for n in range(100)]
+    written(tmp_path / "whole", *children, observation("root"), trace_line())
+    written(tmp_path / "lacking", *children, observation("root", output="x"), trace_line())
+    (whole,), (lacking,) = read_traces(tmp_path / "whole"), read_traces(tmp_path / "lacking")
 
-    assert (len(trace.observations), trace.output, built) == (101, None, ["root"])
+    assert (len(whole.observations), len(lacking.observations), lacking.output) == (101, 101, "x")
+    assert built == ["root"]
 
 
 def test_an_observation_is_built_once_when_it_is_accessed(trace, built):

@@ -75,7 +75,9 @@ def opaque(dice: Random, length: int = 32) -> str:
 def password(dice: Random) -> str:
     """Return a password as people make them."""
     words = ["Sommer", "tiger", "Dragon", "monkeys", "sunshine", "Winter", "horse", "staple"]
-    return dice.choice(words) + dice.choice("_-.!") * dice.randint(0, 1) + dice.choice(words) + str(dice.randint(10, 9999))
+    return (
+        dice.choice(words) + dice.choice("_-.!") * dice.randint(0, 1) + dice.choice(words) + str(dice.randint(10, 9999))
+    )
 
 
 KEYS = (
@@ -154,7 +156,9 @@ def _provider(provider: Any) -> Callable[[Random], Case]:
     def make(dice: Random) -> Case:
         body = drawn(f"{provider.alphabet}{{{provider.least},{provider.least + 3}}}", dice)
         secret = drawn(provider.prefix, dice) + body
-        text = dice.choice(("use {s} please", "({s})", '{"a": "{s}"}', "key={s}&x=1", "x\n{s}\ny", "'{s}'", "/{s}/", "{s}"))
+        text = dice.choice(
+            ("use {s} please", "({s})", '{"a": "{s}"}', "key={s}&x=1", "x\n{s}\ny", "'{s}'", "/{s}/", "{s}")
+        )
         return Case(f"provider {provider.name}", text.replace("{s}", secret), secret)
 
     return make
@@ -179,7 +183,11 @@ def _values(dice: Random) -> Iterator[Case]:
     yield Case("token", {"token": opaque(dice, 24)}, "")
     yield Case("JSON in a text", {"arguments": json.dumps({"password": secret, "n": 1})}, secret)
     yield Case("JSON in JSON in a text", {"a": json.dumps({"b": json.dumps({"password": secret})})}, secret)
-    yield Case("query in JSON", {"url": "https://x.example/?" + urllib.parse.urlencode({"q": "a b", "api_key": secret})}, secret)
+    yield Case(
+        "query in JSON",
+        {"url": "https://x.example/?" + urllib.parse.urlencode({"q": "a b", "api_key": secret})},
+        secret,
+    )
     yield Case("percent-encoded JSON", {"u": urllib.parse.quote(json.dumps({"password": secret}))}, secret)
     yield Case("escaped HTML", html.escape(f'<input name="password" value="{secret}">'), secret)
     basic = base64.b64encode(f"ann:{secret}".encode()).decode()

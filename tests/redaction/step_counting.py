@@ -190,7 +190,9 @@ def _repeat(operation: str, argument: Any, flags: int, steps: Steps, then: Match
         def more() -> int | None:
             if count >= most:
                 return None
-            body = _sequence(inner, flags, steps, lambda end: attempt(end, count + 1) if end > at or count < least else None)
+            body = _sequence(
+                inner, flags, steps, lambda end: attempt(end, count + 1) if end > at or count < least else None
+            )
             return body(at)
 
         if count < least:

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import errno
 import gc
+import json
 import os
 import shutil
+import socket
 import stat
+import sys
+import tempfile
+import threading
+import time
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fluxloop.errors import WriteError
 from fluxloop.storage import FileStorage, Record, file
-from fluxloop.storage.journal import read_journals
+from fluxloop.storage.descriptors import HIGH_NUMBER
+from fluxloop.storage.inflight import read_journals
+from fluxloop.storage.repair import sweep
 
 Make = Callable[..., Record]
 Lines = Callable[[Path], list[dict[str, Any]]]
 
 
 class Clock:
-    """A clock for `fluxloop.storage.file` that goes when it is told to."""
+    """A clock for `fluxloop.storage.file` that the test advances."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -158,7 +167,7 @@ def test_files_are_for_their_owner_alone_unless_asked(tmp_path: Path, record: Ma
 
 def test_many_days_hold_few_files_open(tmp_path: Path, record: Make) -> None:
     """
-    A program that runs for months lets go of the files of past days.
+    A program that runs for months closes the files of past days.
     """
     storage = FileStorage(tmp_path)
     before = open_files()
@@ -170,9 +179,9 @@ def test_many_days_hold_few_files_open(tmp_path: Path, record: Make) -> None:
     assert len(names(tmp_path)) == 200
 
 
-def test_close_lets_go_and_a_later_write_opens_again(tmp_path: Path, record: Make, lines: Lines) -> None:
+def test_close_closes_the_files_and_a_later_write_opens_them(tmp_path: Path, record: Make, lines: Lines) -> None:
     """
-    After `close` no descriptor is left; records that come later are kept all the same.
+    After `close` no descriptor is left; records that come later are stored.
     """
     before = open_files()
     storage = FileStorage(tmp_path)
@@ -197,9 +206,11 @@ def test_a_forgotten_storage_closes_its_files(tmp_path: Path, record: Make) -> N
     assert open_files() == before
 
 
-def test_a_descriptor_that_became_somebody_elses_is_neither_written_nor_closed(tmp_path: Path, record: Make) -> None:
+def test_a_descriptor_that_became_another_files_is_neither_written_nor_closed(
+    tmp_path: Path, record: Make, clock: Clock
+) -> None:
     """
-    A program that closes every number it finds, as daemons do, does not find our lines in its own files.
+    A number that the program gave to a file of its own is that file's: our records go to a new descriptor.
     """
     storage = FileStorage(tmp_path)
     storage.write([record(1), record(1, kind="trace")])
@@ -209,6 +220,7 @@ def test_a_descriptor_that_became_somebody_elses_is_neither_written_nor_closed(t
     for fd in ours:
         os.dup2(number, fd)
 
+    clock.now += file.CHECK_REMOVED_S
     storage.write([record(2)])
     storage.close()
 
@@ -219,20 +231,31 @@ def test_a_descriptor_that_became_somebody_elses_is_neither_written_nor_closed(t
         os.close(fd)
 
 
-def test_a_descriptor_somebody_closed_costs_one_record_at_most(tmp_path: Path, record: Make) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot choose the number of a descriptor")
+def test_our_descriptors_have_high_numbers(tmp_path: Path, record: Make, head: Callable[..., bytes]) -> None:
     """
-    The record that meets it is refused, and counted by the recorder; the next opens the file again.
+    A program that closes every number it finds gets the lowest ones for the files it opens next, not ours.
+    """
+    storage = FileStorage(tmp_path)
+    storage.write([record(1)])
+    storage.journal.put(head(1))
+
+    assert min(storage.journal._file.fd, *(opened.fd for opened in storage._files.values())) >= HIGH_NUMBER
+
+
+def test_a_descriptor_the_program_closed_costs_nothing(tmp_path: Path, record: Make) -> None:
+    """
+    The record that meets it is written to a new one.
     """
     storage = FileStorage(tmp_path)
     storage.write([record(1)])
     (opened,) = storage._files.values()
     os.close(opened.fd)
 
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        storage.write([record(2)])
+    storage.write([record(2)])
     storage.write([record(3)])
 
-    assert [each["id"] for each in storage.read()] == ["o1", "o3"]
+    assert [each["id"] for each in storage.read()] == ["o1", "o2", "o3"]
 
 
 # Files that disappear
@@ -240,31 +263,100 @@ def test_a_descriptor_somebody_closed_costs_one_record_at_most(tmp_path: Path, r
 
 def test_a_folder_deleted_between_two_traces_is_made_again(tmp_path: Path, record: Make, clock: Clock) -> None:
     """
-    `rm -rf traces` between two runs: the first record of the second run is in a new file, not in a deleted one.
+    `rm -rf traces` between two runs: the records of the second are in a new folder when it ends, the first's are not.
     """
     storage = FileStorage(tmp_path / "traces")
     storage.write([record(1), record(1, kind="trace")])
     shutil.rmtree(tmp_path / "traces")
 
-    storage.write([record(2), record(2, kind="trace")])
+    storage.write([record(2)])
+    storage.write([record(3), record(2, kind="trace")])
 
-    assert [line.get("id") for line in storage.read()] == ["o2", None]
+    assert [line.get("id") for line in storage.read()] == ["o2", "o3", None]
 
 
-def test_a_folder_deleted_during_a_trace_is_noticed_within_half_a_second(
-    tmp_path: Path, record: Make, clock: Clock
+def test_records_written_into_a_removed_file_are_written_again(tmp_path: Path, record: Make, clock: Clock) -> None:
+    """
+    A folder deleted in the middle of a trace: a tenth of a second later, with the next record, they are in a new one.
+    """
+    storage = FileStorage(tmp_path / "traces")
+    storage.write([record(1)])
+    clock.now += file.CHECK_REMOVED_S
+    storage.write([record(2)])
+    shutil.rmtree(tmp_path / "traces")
+    storage.write([record(3)])
+
+    clock.now += file.CHECK_REMOVED_S
+    storage.write([record(4)])
+
+    assert [line["id"] for line in storage.read()] == ["o2", "o3", "o4"]
+
+
+@pytest.mark.parametrize("last", ["flush", "close"])
+def test_flush_and_close_write_again_what_a_removed_file_took(
+    tmp_path: Path, record: Make, clock: Clock, last: str
 ) -> None:
     """
-    In the middle of a trace a look at the file every half second keeps records out of deleted files.
+    The last record of a program is not lost because no other follows.
     """
     storage = FileStorage(tmp_path / "traces")
     storage.write([record(1)])
     shutil.rmtree(tmp_path / "traces")
-
-    clock.now += file.LOOK_EVERY_S
     storage.write([record(2)])
 
-    assert [line["id"] for line in storage.read()] == ["o2"]
+    getattr(storage, last)()
+
+    assert [line["id"] for line in storage.read()] == ["o1", "o2"]
+
+
+def test_a_burst_into_a_removed_file_is_noticed_by_its_length(tmp_path: Path, record: Make, clock: Clock) -> None:
+    """
+    However little time passes, at most a hundred records wait in memory to be written again.
+    """
+    storage = FileStorage(tmp_path / "traces")
+    storage.write([record(0)])
+    shutil.rmtree(tmp_path / "traces")
+
+    for n in range(1, file.MOST_UNCHECKED + 1):
+        storage.write([record(n)])
+
+    assert [line["id"] for line in storage.read()] == [f"o{n}" for n in range(file.MOST_UNCHECKED + 1)]
+    assert all(not opened.unchecked[file.MOST_UNCHECKED + 1 :] for opened in storage._files.values())
+
+
+def test_threads_lose_nothing_to_a_file_that_is_removed_again_and_again(tmp_path: Path, record: Make) -> None:
+    """
+    Eight threads write while a ninth deletes the files: what is in no file any more was in one that was deleted.
+    """
+    storage = FileStorage(tmp_path)
+    path = tmp_path / "observations_20260117.jsonl"
+    taken: set[str] = set()
+    working = True
+
+    def work(name: str) -> None:
+        for n in range(2_000):
+            storage.write([record(f"{name}-{n}")])
+
+    def delete() -> None:
+        while working:
+            if path.exists():
+                with path.open("rb") as opened:
+                    path.unlink()
+                    time.sleep(0.005)
+                    taken.update(json.loads(line)["id"] for line in opened)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "abcdefgh"]
+    deleter = threading.Thread(target=delete)
+    for thread in (*threads, deleter):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    working = False
+    deleter.join()
+    storage.flush()
+
+    left = {line["id"] for line in storage.read()}
+    assert left | taken == {f"o{name}-{n}" for name in "abcdefgh" for n in range(2_000)}
 
 
 @pytest.mark.parametrize("name", ["observations_20260117.jsonl", "traces_20260117.jsonl"])
@@ -276,7 +368,7 @@ def test_a_rotated_file_is_noticed_within_half_a_second(tmp_path: Path, record: 
     storage.write([record(1), record(1, kind="trace")])
     (tmp_path / name).rename(tmp_path / f"{name}.1")
 
-    clock.now += file.LOOK_EVERY_S
+    clock.now += file.CHECK_RENAMED_S
     storage.write([record(2), record(2, kind="trace")])
 
     assert names(tmp_path) == sorted(["observations_20260117.jsonl", "traces_20260117.jsonl", f"{name}.1"])
@@ -292,7 +384,7 @@ def test_the_journal_follows_the_files(tmp_path: Path, record: Make, head: Calla
     storage.journal.put(head(2))
     shutil.rmtree(tmp_path / "traces")
 
-    storage.write([record(3)])
+    storage.write([record(3), record(3, kind="trace")])
 
     assert [[each["id"] for each in journal.records] for journal in read_journals(tmp_path / "traces")] == [["o2"]]
 
@@ -315,7 +407,7 @@ def test_a_journal_that_is_older_than_the_files_follows_too(
 # Torn ends
 
 
-def test_a_torn_end_is_healed_by_the_first_write(
+def test_a_torn_end_is_closed_by_the_first_write(
     tmp_path: Path, record: Make, clock: Clock, writes: list[bytes]
 ) -> None:
     """
@@ -326,7 +418,7 @@ def test_a_torn_end_is_healed_by_the_first_write(
     storage = FileStorage(tmp_path)
 
     storage.write([record(3)])
-    clock.now += file.LOOK_EVERY_S
+    clock.now += file.CHECK_RENAMED_S
     storage.write([record(4)])
 
     assert path.read_bytes() == record(1).line + b'{"id":"o2","trace_\n' + record(3).line + record(4).line
@@ -437,36 +529,178 @@ def test_one_record_that_fails_does_not_keep_the_others(
     assert [line.get("id") for line in storage.read()] == ["o0", "o2", None]
 
 
-def test_a_folder_that_is_a_file_is_said_clearly(tmp_path: Path, record: Make) -> None:
+def test_a_record_that_is_lost_is_counted_once(tmp_path: Path, record: Make, short_writes: list[int | OSError]) -> None:
     """
-    The message has what we tried, where, and what to do.
+    Of an observation and a trace written together, the error counts those that are missing, and no others.
+    """
+    storage = FileStorage(tmp_path)
+    storage.write([record(0), record(0, kind="trace")])
+    pair = [record(1), record(1, kind="trace")]
+
+    lost = []
+    for answers in ([full()], [len(pair[0].line), full()], [5, full(), full()]):
+        short_writes[:] = answers
+        with pytest.raises(WriteError) as caught:
+            storage.write(pair)
+        lost.append(caught.value.lost)
+
+    assert lost == [1, 1, 2]
+
+
+def test_a_folder_that_is_a_file_is_reported_with_a_remedy(tmp_path: Path, record: Make) -> None:
+    """
+    The message names what failed, where, and what to do.
     """
     (tmp_path / "traces").write_text("notes")
 
-    with pytest.raises(NotADirectoryError) as caught:
+    with pytest.raises(WriteError) as caught:
         FileStorage(tmp_path / "traces").write([record(1)])
 
     assert str(caught.value) == (
-        f"[Errno 20] cannot keep a record in {tmp_path}/traces/observations_20260117.jsonl: Not a directory. "
-        "A file stands where the folder should be: move it, or choose another folder with base_path=."
+        f"[Errno 20] cannot write a record to {tmp_path}/traces/observations_20260117.jsonl: Not a directory. "
+        "A file has the name of the folder: move it, or choose another folder with base_path=."
     )
 
 
-def test_a_folder_below_a_file_is_said_clearly(tmp_path: Path, record: Make) -> None:
+def test_a_folder_below_a_file_is_reported_with_a_remedy(tmp_path: Path, record: Make) -> None:
     """
-    Nor can a folder be made inside of something that is none.
+    No folder can be made inside a file.
     """
     (tmp_path / "notes.txt").write_text("notes")
 
-    with pytest.raises(NotADirectoryError, match="A file stands where the folder should be"):
+    with pytest.raises(WriteError, match="A file has the name of the folder"):
         FileStorage(tmp_path / "notes.txt" / "traces").write([record(1)])
 
 
-def test_an_error_nobody_foresaw_still_says_where_and_what_next(
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def connected_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+def device(path: Path) -> None:
+    os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 7))  # /dev/full
+
+
+NOT_FILES = pytest.mark.parametrize(
+    "make",
+    [
+        fifo,
+        connected_socket,
+        Path.mkdir,
+        pytest.param(device, marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices")),
+    ],
+)
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose path is short enough for a socket's."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+@NOT_FILES
+def test_what_is_not_a_regular_file_is_refused_at_once(
+    short_folder: Path, record: Make, make: Callable[[Path], None]
+) -> None:
+    """
+    A FIFO, a socket, a folder or a device with the name of our file: no waiting, and the same error from `check`.
+    """
+    path = short_folder / "observations_20260117.jsonl"
+    make(path)
+    storage = FileStorage(short_folder)
+
+    with pytest.raises(WriteError, match="Something else has the name of the file"):
+        storage.write([record(1), record(1, kind="trace")])
+
+    assert [line["trace_id"] for line in storage.read()] == ["t1"]
+    (problem,) = storage.check()
+    assert problem.startswith(f"{path} is not a regular file. Something else has the name of the file: move it")
+
+
+@NOT_FILES
+def test_what_is_not_a_regular_journal_is_passed_over(
+    short_folder: Path, head: Callable[..., bytes], make: Callable[[Path], None]
+) -> None:
+    """
+    Neither the first traced call nor a reader waits for it.
+    """
+    make(short_folder / ".inflight-999999-other")
+    journal = FileStorage(short_folder).journal
+    journal.put(head(1))
+
+    assert [record["id"] for inflight in read_journals(short_folder) for record in inflight.records] == ["o1"]
+    assert sweep(short_folder) == 0
+
+
+OTHER_USER = pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() != 0, reason="only root makes files of another user"
+)
+
+
+@OTHER_USER
+@pytest.mark.parametrize(
+    ("owner", "permissions", "mode", "is_exposed"),
+    [
+        (65534, 0o666, 0o600, True),
+        (65534, 0o600, 0o600, True),
+        (65534, 0o660, 0o660, True),
+        (0, 0o644, 0o600, False),
+    ],
+)
+def test_a_file_that_another_user_made_is_reported(
+    tmp_path: Path,
+    record: Make,
+    caplog: pytest.LogCaptureFixture,
+    owner: int,
+    permissions: int,
+    mode: int,
+    is_exposed: bool,
+) -> None:
+    """
+    Records go to it, so that none is lost; one warning and `check` report who can read them.
+    """
+    path = tmp_path / "observations_20260117.jsonl"
+    path.touch()
+    path.chmod(permissions)
+    os.chown(path, owner, -1)
+
+    for n in range(3):
+        FileStorage(tmp_path, mode=mode).write([record(n)])
+
+    expected = (
+        f"{path} was made by another user (uid {owner}, mode {permissions:o}), so that others can read the records in "
+        "it. Move it away, or choose another folder with base_path=."
+    )
+    assert caplog.messages == FileStorage(tmp_path, mode=mode).check() == [expected] * is_exposed
+    assert len(list(FileStorage(tmp_path).read())) == 3
+
+
+@OTHER_USER
+@pytest.mark.parametrize(("permissions", "problems"), [(0o600, 0), (0o644, 1)])
+def test_a_file_that_root_made_is_reported_where_others_can_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, permissions: int, problems: int
+) -> None:
+    """
+    Root can read everything anyway; its file is reported for what others may do with it.
+    """
+    path = tmp_path / "observations_20260117.jsonl"
+    path.touch()
+    path.chmod(permissions)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    assert len(FileStorage(tmp_path).check()) == problems
+
+
+def test_an_unforeseen_error_is_reported_with_its_place_and_the_next_step(
     tmp_path: Path, record: Make, short_writes: list[int | OSError]
 ) -> None:
     """
-    Other failures of the disk come with their own words and the way to `fluxloop doctor`.
+    Other failures of the disk are reported in their own words, with a reference to `fluxloop doctor`.
     """
     storage = FileStorage(tmp_path)
     storage.write([record(1)])
@@ -482,7 +716,7 @@ def test_writing_resumes_by_itself(tmp_path: Path, record: Make) -> None:
     """
     (tmp_path / "traces").write_text("notes")
     storage = FileStorage(tmp_path / "traces")
-    with pytest.raises(NotADirectoryError):
+    with pytest.raises(WriteError):
         storage.write([record(1)])
     (tmp_path / "traces").unlink()
 
@@ -519,7 +753,7 @@ def test_read_survives_torn_foreign_and_blank_lines(tmp_path: Path, record: Make
 
 def test_reading_where_nothing_was_written_yields_nothing(tmp_path: Path) -> None:
     """
-    A folder that does not exist holds no records; asking is no error.
+    A folder that does not exist holds no records, and is not an error.
     """
     assert list(FileStorage(tmp_path / "traces").read()) == []
 
@@ -539,16 +773,16 @@ def test_check_finds_nothing_wrong_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_check_names_a_file_in_the_way(tmp_path: Path) -> None:
     """
-    The problem is told before the first record meets it.
+    The problem is reported before the first record meets it.
     """
     (tmp_path / "traces").write_text("notes")
 
     (problem,) = FileStorage(tmp_path / "traces").check()
 
-    assert "A file stands where the folder should be" in problem
+    assert "A file has the name of the folder" in problem
 
 
-def test_check_tells_of_little_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_reports_little_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A disk that is nearly full is named before it is full.
     """
@@ -558,7 +792,7 @@ def test_check_tells_of_little_space(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert FileStorage(tmp_path).check() == [f"{tmp_path} has only 12 MB free. Free some space on that disk."]
 
 
-def test_check_tells_why_there_is_no_journal(tmp_path: Path, head: Callable[..., bytes]) -> None:
+def test_check_reports_why_there_is_no_journal(tmp_path: Path, head: Callable[..., bytes]) -> None:
     """
     What keeps a killed program's last steps from being readable is a problem, too.
     """

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from fluxloop.storage import FileStorage, Record
-from fluxloop.storage.journal import read_journals
+from fluxloop.storage.inflight import read_journals
 
 Start = Callable[..., subprocess.Popen[bytes]]
 Lines = Callable[[Path], list[dict[str, Any]]]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fluxloop.storage import FileStorage, Journal, Record
-from fluxloop.storage.journal import read_journals
+from fluxloop.storage.inflight import read_journals
 from fluxloop.storage.repair import sweep
 from fluxloop.storage.slots import SLOT_BYTES
 
