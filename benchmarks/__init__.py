@@ -1,5 +1,5 @@
 """
-What recording costs, beside a hand-written floor in the same run.
+Benchmarks: the cost of recording, compared with a minimal recorder written by hand.
 
-`python -m benchmarks` measures and prints a table; `docs/benchmarks.md` says what is measured and how to read it.
+`python -m benchmarks` prints a table; `docs/benchmarks.md` explains the workloads and the columns.
 """

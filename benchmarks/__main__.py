@@ -1,5 +1,5 @@
 """
-Measure and print: `python -m benchmarks [workload ...]`.
+Run workloads and print a table: `python -m benchmarks [workload ...]`.
 """
 
 from __future__ import annotations
@@ -15,73 +15,78 @@ from . import instructions, peers, registry
 from .measuring import compared
 from .registry import Case
 from .results import Row
-from .table import as_dict, machine, table
+from .table import LEGEND, as_dict, machine, table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is asked for; 1 if something came out wrong. An aim that is missed is shown, and is no failure."""
+    """Run the given workloads; return 1 if one has a fault. A missed target is shown, but is not a failure."""
     for name in [name for name in os.environ if name.startswith("FLUXLOOP_")]:
-        del os.environ[name]  # what is measured are the defaults
+        del os.environ[name]  # the benchmarks measure the default settings
     known = list(registry.modules_of_workloads())
     parser = _parser(known)
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.workload if name not in known]:
-        parser.error(f"there is no workload {unknown[0]!r}; there are {', '.join(known)}")
+        parser.error(f"unknown workload {unknown[0]!r}; the workloads are {', '.join(known)}")
     wanted = options.workload or known
     about = machine()
     print(", ".join(f"{name} {value}" for name, value in about.items()), "", sep="\n")
     rows = list(_measured(wanted, options.quick))
-    print(table(rows))
+    print(table(rows), LEGEND, sep="\n\n")
     counts = list(_counted(wanted)) if options.instructions else []
     if counts:
-        print("\nInstructions a call, outside the kernel:", "", table(counts), sep="\n")
+        print("\nInstructions per call, without the kernel:", "", table(counts), sep="\n")
     others = list(peers.measured(options.peers, is_quick=options.quick)) if options.peers is not None else []
     if others:
-        print("\nOne span, beside other libraries whose server cannot be reached:", "", table(others), sep="\n")
+        print(
+            "\nCPU time that one traced call adds, per library, with a server that cannot be reached:",
+            "",
+            table(others, "library"),
+            sep="\n",
+        )
     if options.json:
         tables = {"rows": rows, "instructions": counts, "peers": others}
-        found = {"machine": about, **{name: [*map(as_dict, each)] for name, each in tables.items()}}
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        results = {"machine": about, **{name: [*map(as_dict, each)] for name, each in tables.items()}}
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
     return 1 if any(row.faults for row in rows) else 0
 
 
 def _parser(known: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What recording costs, beside a floor.")
-    parser.add_argument("workload", nargs="*", help=f"any of {', '.join(known)}; all without one")
-    parser.add_argument("--quick", action="store_true", help="a few rounds of each: to see that it works")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found to FILE too")
-    parser.add_argument("--instructions", action="store_true", help="count instructions as well (needs valgrind)")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the cost of recording.")
+    parser.add_argument("workload", nargs="*", help=f"one or more of {', '.join(known)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="run a few rounds of each, to check that it works")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
+    parser.add_argument("--instructions", action="store_true", help="also count instructions (needs valgrind)")
     parser.add_argument(
         "--peers",
         nargs="*",
         metavar="PYTHON",
-        help="other tracing libraries too, installed here or for these interpreters",
+        help="also measure other tracing libraries, installed for this interpreter or for the given ones",
     )
     return parser
 
 
 def _measured(names: Sequence[str], is_quick: bool) -> Iterator[Row]:
     for name in names:
-        _say(name)
+        _show(name)
         try:
             workload = registry.found(name)
         except ModuleNotFoundError as exc:
-            yield Row(name, note=f"left out: {exc.name} is not installed")
+            yield Row(name, note=f"skipped: {exc.name} is not installed")
             continue
         yield compared(workload, is_quick=is_quick) if isinstance(workload, Case) else workload(is_quick)
 
 
 def _counted(names: Sequence[str]) -> Iterator[Row]:
     if not instructions.is_available():
-        print("\nvalgrind is not installed: no instructions counted")
+        print("\nvalgrind is not installed, so instructions are not counted")
         return
     for case in [registry.CASES[name] for name in names if name in registry.CASES]:
-        _say(f"{case.name}, counting")
+        _show(f"{case.name}, counting instructions")
         yield instructions.counted(case)
 
 
-def _say(name: str) -> None:
-    """Show a person who waits what is being measured; the table itself goes to standard output."""
+def _show(name: str) -> None:
+    """Show on a terminal which workload is running; the table is printed to standard output."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{name} ...", end="\r", file=sys.stderr, flush=True)
 

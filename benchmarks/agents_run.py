@@ -1,8 +1,8 @@
 """
-What recording adds to a run of the Agents SDK with one function call: two turns, two model calls, one tool.
+Measure what recording adds to a run of the Agents SDK with two turns, two model calls and one tool call.
 
-Three set-ups take turns, so that a busy machine is busy for all: the SDK's tracing off, a processor that does
-nothing, and ours writing to files.
+Three configurations run in turn, so that the load of the machine affects all of them: the SDK's tracing switched
+off, a processor that does nothing, and FluxLoop's processor writing to files.
 
     python -m benchmarks.agents_run [--quick]
 """
@@ -25,7 +25,7 @@ import fluxloop
 from fluxloop_custom.openai_agents.processor import FluxLoopTracingProcessor
 
 from .registry import report
-from .results import Aim, Row, Spread
+from .results import Row, Spread, Target
 
 CALL = ResponseFunctionToolCall(id="fc", call_id="call", name="add", arguments='{"a": 1, "b": 2}', type="function_call")
 TEXT = ResponseOutputText(text="three", type="output_text", annotations=[], logprobs=[])
@@ -33,7 +33,7 @@ ANSWER = ResponseOutputMessage(id="msg", content=[TEXT], role="assistant", statu
 
 
 class Scripted(Model):
-    """Calls the tool, then answers; reports its calls as the SDK's chat model does."""
+    """A model that calls the tool and then answers; it reports its calls as the SDK's chat model does."""
 
     async def get_response(self, system_instructions: Any, input: Any, *args: Any, **kwargs: Any) -> ModelResponse:
         with generation_span(model="scripted", model_config={"temperature": 0.5}) as span:
@@ -49,7 +49,7 @@ class Scripted(Model):
 
 
 class Idle(tracing.TracingProcessor):
-    """Does nothing: what the SDK's own tracing costs."""
+    """A processor that does nothing, to measure the cost of the SDK's own tracing."""
 
     def on_trace_start(self, trace: Any) -> None: ...
     def on_trace_end(self, trace: Any) -> None: ...
@@ -69,23 +69,23 @@ agent = Agent(name="Adder", model=Scripted(), tools=[add])
 
 
 async def run_us() -> float:
-    """Return how long one run takes, in microseconds."""
+    """Return the duration of one run in microseconds."""
     began = time.perf_counter()
     await Runner.run(agent, "1 + 2?")
     return (time.perf_counter() - began) * 1_000_000
 
 
 async def measure(runs: int) -> dict[str, list[float]]:
-    """Return how long each run took with each set-up, in microseconds."""
-    set_ups: dict[str, list[Any] | None] = {"off": None, "idle": [Idle()], "ours": [FluxLoopTracingProcessor()]}
-    times: dict[str, list[float]] = {name: [] for name in set_ups}
+    """Return the durations of the runs with each configuration, in microseconds."""
+    configurations: dict[str, list[Any] | None] = {"off": None, "idle": [Idle()], "ours": [FluxLoopTracingProcessor()]}
+    times: dict[str, list[float]] = {name: [] for name in configurations}
     gc.disable()
     for number in range(runs + 20):
-        for name, processors in set_ups.items():
+        for name, processors in configurations.items():
             set_tracing_disabled(processors is None)
             tracing.set_trace_processors(processors or [])
             taken = await run_us()
-            if number >= 20:  # the first ones fill caches
+            if number >= 20:  # the first runs fill caches
                 times[name].append(taken)
         gc.collect(0)
     gc.enable()
@@ -94,7 +94,7 @@ async def measure(runs: int) -> dict[str, list[float]]:
 
 @report("agents-run")
 def agents_run(quick: bool) -> Row:
-    """What our processor adds to a run, beside the SDK's tracing with a processor that does nothing."""
+    """Return what FluxLoop's processor adds to a run, compared with a processor that does nothing."""
     with tempfile.TemporaryDirectory() as folder:
         fluxloop.configure(storage="file", base_path=folder)
         times = asyncio.run(measure(60 if quick else 400))
@@ -109,8 +109,8 @@ def agents_run(quick: bool) -> Row:
         ours=median(added),
         figure=Spread.of(added),
         figure_unit="us",
-        aim=Aim(250, "us"),
-        note=f"floor: a processor that does nothing; ours: {median(added) / bare:.2f} of the bare run on top of it",
+        target=Target(250, "us"),
+        note=f"floor: a processor that does nothing; FluxLoop adds {median(added) / bare:.2f} of the bare run to it",
     )
 
 

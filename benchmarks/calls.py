@@ -1,5 +1,5 @@
 """
-Recorded calls beside calls recorded by hand: small ones, large ones, many at once, streams, and none at all.
+Compare calls recorded by FluxLoop with calls recorded by hand: small, large, concurrent, streamed and disabled.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import fluxloop
 from . import floor
 from .payloads import ANSWER, QUERY, documents, messages
 from .registry import Ways, case
-from .results import Aim
+from .results import Target
 
-NOTHING_RECORDED = Aim(150, "ns")
-"""What a decorated call may cost where nothing is to be recorded."""
+NOTHING_RECORDED = Target(150, "ns")
+"""The most that a decorated call may add if nothing is recorded."""
 
 
 def _repeated(call: Callable[[Any], Any], query: Any) -> Callable[[int], None]:
@@ -33,7 +33,7 @@ def _in_a_trace(run: Callable[[int], None]) -> Callable[[int], None]:
 
 
 def _compared(folder: Path, query: Any, answer: Any, **settings: Any) -> Iterator[Ways]:
-    """Yield the ways of a tool that is called with *query* in an open trace and returns *answer*."""
+    """Yield the variants of a tool that is called with *query* in an open trace and returns *answer*."""
 
     def search(query: Any, limit: int = 10) -> Any:
         return answer
@@ -47,38 +47,38 @@ def _compared(folder: Path, query: Any, answer: Any, **settings: Any) -> Iterato
         )
 
 
-@case("small", aim=Aim(2.5, "x"))
+@case("small", target=Target(2.5, "x"))
 def small(folder: Path) -> Iterator[Ways]:
-    """Tool calls of about 100 bytes each way, with all settings as they are by default."""
+    """Tool calls with about 100 bytes of input and output, with default settings."""
     yield from _compared(folder, QUERY, ANSWER)
 
 
-@case("large", calls=50, aim=Aim(1.5, "x"))
+@case("large", calls=50, target=Target(1.5, "x"))
 def large(folder: Path) -> Iterator[Ways]:
-    """Tool calls of 20 kB each way, redaction off."""
+    """Tool calls with 20 kB of input and of output, without redaction."""
     yield from _compared(folder, messages(1), documents(2), redact=False)
 
 
-@case("large-redacted", calls=50, aim=Aim(2, "x"))
+@case("large-redacted", calls=50, target=Target(2, "x"))
 def large_redacted(folder: Path) -> Iterator[Ways]:
-    """The same with redaction on, and nothing in it to redact."""
+    """Tool calls with 20 kB of input and of output, with redaction and without secrets."""
     yield from _compared(folder, messages(1), documents(2))
 
 
 @case("large-secret", calls=20, rounds=20)
 def large_secret(folder: Path) -> Iterator[Ways]:
-    """The same with one key in the answer, which is found and masked."""
+    """Tool calls with 20 kB of input and of output, with redaction and one secret in the output."""
     key = f"sk-proj-{'a1B2c3D4' * 6}"
     yield from _compared(folder, messages(1), [*documents(2), {"id": "doc-0", "text": f"The key is {key}, keep it."}])
 
 
 TASKS, EACH = 100, 10
-"""Tasks that run at once, and the calls each makes."""
+"""The number of concurrent tasks, and of the calls that each makes."""
 
 
-@case("tasks", calls=TASKS * EACH, rounds=30, aim=Aim(3, "x"))
+@case("tasks", calls=TASKS * EACH, rounds=30, target=Target(3, "x"))
 def tasks(folder: Path) -> Iterator[Ways]:
-    """A hundred asyncio tasks, each a recorded call that makes ten more and lets others run in between."""
+    """A hundred concurrent asyncio tasks, each a recorded call that makes ten more recorded calls."""
 
     async def search(query: Any, limit: int = 10) -> Any:
         await asyncio.sleep(0)
@@ -122,7 +122,7 @@ def _crowd(worker: Async) -> Callable[[int], Coroutine[Any, Any, None]]:
 
 
 def _faults(folder: Path, made: list[int]) -> list[str]:
-    """Read the traces back: is every call there, under the worker that made it?"""
+    """Read the traces back, and return which calls are missing or under a wrong parent."""
     lost = sum(1 + TASKS + calls for calls in made)
     misplaced = 0
     for trace in fluxloop.read_traces(folder):
@@ -145,14 +145,14 @@ def _query(observation: fluxloop.ObservationData) -> Any:
 
 
 ITEMS = 200
-"""Items of one stream."""
+"""The number of items of one stream."""
 
 
-@case("stream", calls=1_000, aim=None)
+@case("stream", calls=1_000, target=None)
 def stream(folder: Path) -> Iterator[Ways]:
-    """A generator read to its end; the figures are per item, of which a stream has two hundred."""
+    """A generator of 200 items, read to its end; the figures are per item."""
 
-    def speak(query: Any, limit: int = 10) -> Iterator[str]:
+    def stream_words(query: Any, limit: int = 10) -> Iterator[str]:
         for number in range(limit):
             yield WORDS[number % len(WORDS)]
 
@@ -167,25 +167,25 @@ def stream(folder: Path) -> Iterator[Ways]:
     fluxloop.configure(base_path=folder)
     with floor.opened(folder) as fd:
         yield Ways(
-            bare=read(speak),
-            floor=read(floor.generator(fd, speak)),
-            ours=_in_a_trace(read(fluxloop.tool(speak))),
+            bare=read(stream_words),
+            floor=read(floor.generator(fd, stream_words)),
+            ours=_in_a_trace(read(fluxloop.tool(stream_words))),
         )
 
 
 WORDS = ["The ", "train ", "leaves ", "at ", "two ", "minutes ", "to ", "eight, ", "platform ", "five. "]
 
 
-@case("off", calls=10_000, aim=NOTHING_RECORDED)
+@case("off", calls=10_000, target=NOTHING_RECORDED)
 def off(folder: Path) -> Iterator[Ways]:
-    """A decorated function with tracing switched off."""
+    """A decorated function while tracing is disabled."""
     fluxloop.configure(base_path=folder, enabled=False)
     yield Ways(bare=_repeated(_search, QUERY), ours=_in_a_trace(_repeated(fluxloop.tool(_search), QUERY)))
 
 
-@case("no-trace", calls=10_000, aim=NOTHING_RECORDED)
+@case("no-trace", calls=10_000, target=NOTHING_RECORDED)
 def no_trace(folder: Path) -> Iterator[Ways]:
-    """A decorated function where no trace is open."""
+    """A decorated function while no trace is open."""
     fluxloop.configure(base_path=folder)
     yield Ways(bare=_repeated(_search, QUERY), ours=_repeated(fluxloop.tool(_search), QUERY))
 

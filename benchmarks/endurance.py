@@ -1,7 +1,7 @@
 """
-What lasts: 200,000 observations in one go, and a process killed in the middle of a thousand a second.
+Check endurance: record 200,000 observations at once, and kill a process that records a thousand per second.
 
-    python -m benchmarks.endurance burst FOLDER COUNT      the two programs that are watched
+    python -m benchmarks.endurance burst FOLDER COUNT      the two programs that are measured
     python -m benchmarks.endurance steady FOLDER
 """
 
@@ -24,33 +24,33 @@ from .registry import report
 from .results import Row
 
 PER_SECOND = 1_000
-"""Observations a second of the process that is killed."""
+"""Observations per second in the process that is killed."""
 
 MOST_GROWTH_MB = 4
-"""What a process may grow by in the second half of a burst; a record kept per observation would be 50 MB."""
+"""The most that memory may grow in the second half of a burst; one retained record per observation would be 50 MB."""
 
 
 @report("burst")
 def burst(is_quick: bool) -> Row:
-    """Observations as fast as they come, in a process of their own: are all there, and does it stay small?"""
+    """Record observations as fast as possible in a separate process; check that none is lost and memory is constant."""
     count = 10_000 if is_quick else 200_000
     with TemporaryDirectory() as name:
-        said = json.loads(_started("burst", name, str(count)).communicate()[0])
+        result = json.loads(_started("burst", name, str(count)).communicate()[0])
         lines = sum(file.read_bytes().count(b"\n") for file in Path(name).glob("observations_*.jsonl"))
     lost = count + 1 - lines
     faults = [f"{lost:,} lost"] * bool(lost)
-    faults += [f"grew by {said['grown_mb']:.1f} MB"] * (said["grown_mb"] > MOST_GROWTH_MB)
+    faults += [f"grew by {result['grown_mb']:.1f} MB"] * (result["grown_mb"] > MOST_GROWTH_MB)
     return Row(
         "burst",
-        ours=said["seconds"] / count * 1e6,
+        ours=result["seconds"] / count * 1e6,
         faults=tuple(faults),
-        note=f"{count:,} observations, {lost:,} lost; the second half grew memory by {said['grown_mb']:.1f} MB",
+        note=f"{count:,} observations, {lost:,} lost; the second half grew memory by {result['grown_mb']:.1f} MB",
     )
 
 
 @report("kill")
 def kill(is_quick: bool) -> Row:
-    """A process is killed with SIGKILL while it records; what had ended is in the file, what was open is `crashed`."""
+    """Kill a recording process with SIGKILL; check that finished observations are stored, open ones `crashed`."""
     faults: list[str] = []
     finished = open_ = 0
     times = 2 if is_quick else 8
@@ -58,30 +58,30 @@ def kill(is_quick: bool) -> Row:
         with TemporaryDirectory() as name:
             process = _started("steady", name)
             assert process.stdout is not None
-            process.stdout.read(1)  # it has begun
+            process.stdout.read(1)  # the process is recording
             sleep(0.1 + 0.03 * number)
             process.send_signal(signal.SIGKILL)
-            told = 1 + len(process.stdout.read())
+            acknowledged = 1 + len(process.stdout.read())
             process.wait()
             process.stdout.close()
-            found, left_open, wrong = _after_death(Path(name), told)
+            found, left_open, wrong = _after_death(Path(name), acknowledged)
         finished, open_, faults = finished + found, open_ + left_open, faults + wrong
-    note = f"killed {times} times: {finished} finished ones kept, {open_} open ones read back as crashed"
+    note = f"killed {times} times: {finished} finished observations stored, {open_} open ones read back as crashed"
     return Row("kill", faults=tuple(faults), note=note)
 
 
-def _after_death(folder: Path, told: int) -> tuple[int, int, list[str]]:
-    """Return how many finished and how many crashed observations can be read, and what is wrong with them."""
+def _after_death(folder: Path, acknowledged: int) -> tuple[int, int, list[str]]:
+    """Return the numbers of finished and of crashed observations that can be read, and the faults."""
     observations = [observation for trace in fluxloop.read_traces(folder) for observation in trace.observations]
     finished = [observation for observation in observations if observation.status == "success"]
     crashed = [observation for observation in observations if observation.status == "crashed"]
     wrong = []
-    if len(finished) < told:
-        wrong.append(f"{told - len(finished)} finished ones lost")
+    if len(finished) < acknowledged:
+        wrong.append(f"{acknowledged - len(finished)} finished observations lost")
     if "run" not in {observation.name for observation in crashed}:
-        wrong.append("the open one is not read back as crashed")
+        wrong.append("the open observation is not read back as crashed")
     if len(finished) + len(crashed) != len(observations):
-        wrong.append("some have neither ended nor crashed")
+        wrong.append("some observations have neither ended nor crashed")
     return len(finished), len(crashed), wrong
 
 
@@ -91,13 +91,13 @@ def _started(*arguments: str) -> subprocess.Popen[bytes]:
 
 @fluxloop.tool
 def search(query: str) -> dict[str, Any]:
-    """Answer."""
+    """Return an answer of about 100 bytes."""
     return ANSWER
 
 
 @fluxloop.agent(name="run", capture_input=False)
 def run_burst(count: int) -> dict[str, float]:
-    """Record *count* observations and say how long that took, and what the process grew by in its second half."""
+    """Record *count* observations; return the CPU time, and the growth of memory in the second half."""
     begun = process_time()
     for _ in range(count // 2):
         search(QUERY)
@@ -109,7 +109,7 @@ def run_burst(count: int) -> dict[str, float]:
 
 @fluxloop.agent(name="run", capture_input=False)
 def run_steadily() -> None:
-    """Record so many a second for ever, saying each time that one has ended."""
+    """Record observations at a constant rate until killed, and write one byte after each."""
     due = monotonic()
     while True:
         search(QUERY)
@@ -119,7 +119,7 @@ def run_steadily() -> None:
 
 
 def _resident_mb() -> float:
-    """Return the memory the process holds, as far as the system tells."""
+    """Return the resident memory of the process, or 0 where the system does not report it."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
     except OSError:

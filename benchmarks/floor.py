@@ -1,12 +1,11 @@
 """
-The floor: the same records, made by hand.
+The floor: a minimal recorder written by hand, which writes the same records as FluxLoop.
 
-What a person would write into their own function to get our record out of it, and nothing more: no settings, no
-limits, no redaction, no journal, no care for errors, threads, forks or a full disk. Each of the three is written
-out, since a shared helper would cost a call and lower the bar.
+It has no settings, limits, redaction or journal, and does not handle errors, threads, forks or a full disk. The three
+functions share no helper, since a helper would add a call to the floor.
 
-A record costs a context variable read, set and reset, an id from a counter, the time of day read twice, one
-`orjson.dumps` of a dict and one `os.write`.
+For each record, the floor reads, sets and resets a context variable, takes an id from a counter, reads the time twice,
+and calls `orjson.dumps` and `os.write` once.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _now = datetime.now
 
 @contextmanager
 def opened(folder: Path) -> Iterator[int]:
-    """Open the file that the floor writes to, and close it."""
+    """Open the file that the floor writes to, and close it afterwards."""
     fd = os.open(folder / "floor.jsonl", os.O_APPEND | os.O_CREAT | os.O_WRONLY)
     try:
         yield fd
@@ -79,7 +78,7 @@ def function(fd: int, body: Callable[[Any, int], Any]) -> Callable[..., Any]:
 
 
 def coroutine(fd: int, body: Callable[[Any, int], Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """As `function`, for a coroutine function."""
+    """Return *body*, a coroutine function, with each call recorded by hand."""
     name = body.__name__
 
     async def recorded(query: Any, limit: int = 10) -> Any:
@@ -115,9 +114,9 @@ def coroutine(fd: int, body: Callable[[Any, int], Awaitable[Any]]) -> Callable[.
 
 def generator(fd: int, body: Callable[[Any, int], Iterator[str]]) -> Callable[..., Iterator[str]]:
     """
-    As `function`, for a generator of texts: the items, their offsets and the joined text are recorded.
+    Return *body*, a generator function of texts, with items, offsets and the joined text recorded by hand.
 
-    The observation is current only while *body* runs, as it has to be. What is sent or thrown in is not handed on.
+    The observation is current only while *body* runs. Sent values and thrown exceptions are not passed on.
     """
     name = body.__name__
 

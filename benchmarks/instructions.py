@@ -1,11 +1,11 @@
 """
-Count the instructions of a call, with callgrind where valgrind is installed.
+Count the instructions of a call with callgrind, if valgrind is installed.
 
-A count does not depend on what else the machine does, and repeats to a few in a thousand. What a call takes is the
-difference of two runs of different length, so that starting, importing and warming up cancel out. The kernel's part,
-which is the write, is not in it.
+Counts do not depend on the load of the machine, and repeat to a few parts per thousand. The count per call is the
+difference between a long and a short run, which removes start-up, imports and warm-up. Instructions of the kernel, such
+as those of the write, are not counted.
 
-    python -m benchmarks.instructions small ours 2000       what a counted process runs
+    python -m benchmarks.instructions small ours 2000       the program that is counted
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .registry import WAYS, Case
 from .results import Row, Spread
 
 SHORT, LONG = 2, 8
-"""Length of the two runs, in thousands of calls, or in the runs of a case whose calls are large."""
+"""Lengths of the two runs, in thousands of calls, or in runs of a case if its runs have fewer calls."""
 
 
 def is_available() -> bool:
@@ -32,7 +32,7 @@ def is_available() -> bool:
 
 
 def counted(case: Case) -> Row:
-    """Return what the ways of *case* take, in instructions per call."""
+    """Return the instructions per call of each variant of *case*."""
     with prepared(case) as (ways, _):
         names = [name for name in WAYS if getattr(ways, name) is not None]
     per_call = {name: _per_call(case, name) for name in names}
@@ -54,7 +54,7 @@ def _per_call(case: Case, way: str) -> float:
 
 
 def _total(name: str, way: str, calls: int) -> int:
-    """Return the instructions of a whole process that makes *calls* calls."""
+    """Return the instructions of a process that makes *calls* calls."""
     with TemporaryDirectory() as folder:
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", sys.executable]
         done = subprocess.run(

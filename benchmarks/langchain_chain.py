@@ -1,8 +1,8 @@
 """
-A LangChain chain of prompt, chat model and parser: bare, with a handler that does nothing, and with ours.
+Measure a LangChain chain of prompt, chat model and parser: bare, with a handler that does nothing, and with FluxLoop's.
 
-The floor is what langchain-core itself spends on telling a `BaseCallbackHandler` that ignores every event. A check
-reads back what was recorded.
+The floor is the time that langchain-core spends on a `BaseCallbackHandler` that ignores every event. A check reads
+back the recorded traces.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ import fluxloop
 from fluxloop_langchain import FluxLoopCallbackHandler
 
 from .registry import Ways, case
-from .results import Aim
+from .results import Target
 
 PROMPT = ChatPromptTemplate.from_messages([("system", "You are a friendly assistant."), ("user", "{question}")])
 QUESTION = {"question": "How do I get from the station to the museum?"}
 TOKENS = 200
-"""Of a streamed answer: words and the spaces between them."""
+"""The number of tokens of a streamed answer: words and the spaces between them."""
 
 Chain = Runnable[dict[str, str], str]
 Run = Callable[[Chain, RunnableConfig, int], object]
 
 
-def _chain_that_says(text: str) -> Chain:
+def _chain_with_answer(text: str) -> Chain:
     model = GenericFakeChatModel(messages=itertools.repeat(AIMessage(text)))
     return PROMPT | model | StrOutputParser()
 
 
 def _compared(folder: Path, text: str, run: Run) -> Iterator[Ways]:
-    """Yield the ways of *run*, which is given a chain that says *text*, a configuration, and how often."""
+    """Yield the variants of *run*, a function of a chain that answers *text*, a configuration and a number of calls."""
     fluxloop.configure(base_path=folder)
-    chain = _chain_that_says(text)
+    chain = _chain_with_answer(text)
     nothing: RunnableConfig = {"callbacks": [BaseCallbackHandler()]}
     ours: RunnableConfig = {"callbacks": [FluxLoopCallbackHandler()]}
 
@@ -61,9 +61,9 @@ def _compared(folder: Path, text: str, run: Run) -> Iterator[Ways]:
 TREE = ["CHAIN", "GENERATION"]
 
 
-@case("langchain-chain", calls=20, rounds=100, aim=Aim(4, "x"))
+@case("langchain-chain", calls=20, rounds=100, target=Target(4, "x"))
 def chain(folder: Path) -> Iterator[Ways]:
-    """Invoked, with an answer of a few words."""
+    """A chain that is invoked, with an answer of three words."""
 
     def run(chain: Chain, config: RunnableConfig, calls: int) -> None:
         for _ in range(calls):
@@ -72,9 +72,9 @@ def chain(folder: Path) -> Iterator[Ways]:
     yield from _compared(folder, "Take the tram.", run)
 
 
-@case("langchain-tokens", calls=2 * TOKENS, rounds=100, aim=Aim(2, "x"))
+@case("langchain-tokens", calls=2 * TOKENS, rounds=100, target=Target(2, "x"))
 def tokens(folder: Path) -> Iterator[Ways]:
-    """Streamed, with an answer of 200 tokens; a call is a token."""
+    """A chain that streams an answer of 200 tokens; the figures are per token."""
 
     def run(chain: Chain, config: RunnableConfig, calls: int) -> None:
         for _ in range(calls // TOKENS):

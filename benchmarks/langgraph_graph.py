@@ -1,8 +1,8 @@
 """
-What wrapping a graph adds to its runs: ten nodes in a row, and a node that sends a hundred others their input.
+Measure what wrapping a graph adds to its runs: ten nodes in a row, and a node that sends a hundred others an input.
 
-The wrapped graph and the same one bare take turns. The aims: a quarter of what ten bare nodes take, and three tenths
-of what the fan-out takes; `check` reads back every tree. Run by itself, this prints both as ratios.
+The wrapped and the bare graph run in turns. The targets are a quarter of the time of ten bare nodes, and three
+tenths of that of the fan-out; `check` reads back every tree. Run as a program, this module prints both ratios.
 
     python -m benchmarks.langgraph_graph
 """
@@ -24,7 +24,7 @@ import fluxloop
 from fluxloop_langgraph import wrap_graph
 
 from .registry import Ways, case
-from .results import Aim
+from .results import Target
 
 NODES, WIDTH = 10, 100
 GIVEN: Any = {"seen": []}
@@ -38,7 +38,7 @@ class State(TypedDict, total=False):
 
 
 def row() -> Any:
-    """Return a graph of nodes one after the other."""
+    """Return a graph of nodes in a row."""
 
     def node(number: int) -> Any:
         return lambda state: {"seen": [number], "n": number}
@@ -47,7 +47,7 @@ def row() -> Any:
 
 
 def fan() -> Any:
-    """Return a graph of which one node sends many others their own input."""
+    """Return a graph whose first node sends many others an input each."""
 
     def send(state: State) -> list[Send]:
         return [Send("work", {"n": number}) for number in range(WIDTH)]
@@ -68,29 +68,29 @@ def _ways(folder: Path, builder: Any, nodes: int) -> Iterator[Ways]:
 
 
 def wrong(folder: Path, nodes: int) -> list[str]:
-    """Return what is wrong with the trees recorded in *folder*."""
+    """Return the errors in the trees recorded in *folder*."""
     found = []
     for trace in fluxloop.read_traces(folder):
-        below = trace.children(trace.roots[0])
-        if len(trace.roots) != 1 or len(below) != nodes:
-            found.append(f"{len(trace.roots)} roots with {len(below)} of {nodes} nodes below")
+        children = trace.children(trace.roots[0])
+        if len(trace.roots) != 1 or len(children) != nodes:
+            found.append(f"{len(trace.roots)} roots with {len(children)} of {nodes} nodes")
     return found
 
 
-@case("langgraph-nodes", calls=10, aim=Aim(500_000, "ns"))
+@case("langgraph-nodes", calls=10, target=Target(500_000, "ns"))
 def ten_nodes(folder: Path) -> Iterator[Ways]:
-    """A graph of ten nodes, one after the other."""
+    """A graph of ten nodes in a row."""
     yield from _ways(folder, row(), NODES)
 
 
-@case("langgraph-fan-out", calls=2, rounds=30, aim=Aim(6_000_000, "ns"))
+@case("langgraph-fan-out", calls=2, rounds=30, target=Target(6_000_000, "ns"))
 def fan_out(folder: Path) -> Iterator[Ways]:
-    """A graph that runs a hundred nodes at once."""
+    """A graph that runs a hundred nodes in parallel."""
     yield from _ways(folder, fan(), WIDTH + 1)
 
 
 def compared(ways: Ways, calls: int, rounds: int) -> tuple[float, float]:
-    """Return what a call takes, bare and wrapped, in milliseconds: the median of *rounds*, taken in turns."""
+    """Return the milliseconds per call, bare and wrapped: the medians of *rounds* that alternate."""
     took: dict[Any, list[float]] = {ways.bare: [], ways.ours: []}
     for _ in range(rounds):
         for way, times in took.items():
@@ -101,9 +101,9 @@ def compared(ways: Ways, calls: int, rounds: int) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    for name, one, aim in (("ten nodes", ten_nodes, 0.25), ("fan-out of 100", fan_out, 0.3)):
+    for name, one, target in (("ten nodes", ten_nodes, 0.25), ("fan-out of 100", fan_out, 0.3)):
         with tempfile.TemporaryDirectory() as where, one.open(Path(where)) as ways:
             bare_ms, ours_ms = compared(ways, one.calls, one.rounds)
             wrong_trees = len(ways.check()) if ways.check else 0
             print(f"{name:16} bare {bare_ms:6.2f} ms, adds {ours_ms - bare_ms:5.2f} ms")
-            print(f"{'':16} {(ours_ms - bare_ms) / bare_ms:.2f} of it (aim {aim}), {wrong_trees} wrong trees")
+            print(f"{'':16} {(ours_ms - bare_ms) / bare_ms:.2f} of it (target {target}), {wrong_trees} wrong trees")

@@ -1,9 +1,9 @@
 """
-Time the ways of a case side by side.
+Time the variants of a case.
 
-The ways take turns, round after round, each round beginning with another one, and are compared within their round:
-what the machine does meanwhile falls on all of them alike. Time is the process's own CPU time, in all its threads and
-in the kernel, so that other programs count little; nothing that is timed here waits.
+The variants run in turn in every round, each round starting with a different one, and are compared within a round, so
+that the load of the machine affects them equally. The measured time is the CPU time of the process, in all its threads
+and in the kernel, which other programs affect little. No measured code waits.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .registry import WAYS, Case, Way, Ways
 from .results import Row, Spread
 
 MOST_KEPT_BYTES = 64_000_000
-"""Records that pile up in a folder before its files are emptied between two rounds."""
+"""The most bytes of records in the folder; above this, its files are emptied between two rounds."""
 
 
 @contextmanager
 def prepared(case: Case) -> Iterator[tuple[Ways, Path]]:
-    """Set *case* up in a folder of its own with default settings, and put everything back afterwards."""
+    """Set up *case* in a new folder with default settings, and restore everything afterwards."""
     with TemporaryDirectory(prefix="fluxloop-benchmark-") as name:
         folder = Path(name)
         fluxloop.reset_config()
@@ -40,7 +40,7 @@ def prepared(case: Case) -> Iterator[tuple[Ways, Path]]:
 
 
 def compared(case: Case, *, is_quick: bool = False) -> Row:
-    """Return what the ways of *case* take, per call."""
+    """Return the times of the variants of *case*, per call."""
     with prepared(case) as (ways, folder):
         rounds = 3 if is_quick else case.rounds
         by_name = {name: way for name in WAYS if (way := getattr(ways, name)) is not None}
@@ -56,7 +56,7 @@ def _row(case: Case, times: Mapping[str, list[int]], faults: Sequence[str] | Non
         for name in ("floor", "ours")
         if name in times
     }
-    unit = case.aim.unit if case.aim is not None else "x" if "floor" in added else "ns"
+    unit = case.target.unit if case.target is not None else "x" if "floor" in added else "ns"
     per = {
         "x": added.get("floor", []),
         "of bare": [base / case.calls for base in bare],
@@ -72,14 +72,14 @@ def _row(case: Case, times: Mapping[str, list[int]], faults: Sequence[str] | Non
         ours=us["ours"],
         figure=Spread.of(figures),
         figure_unit=unit,
-        aim=case.aim,
+        target=case.target,
         faults=tuple(faults or ()),
-        note="all read back, nothing lost or misplaced" if faults == [] else "",
+        note="all records read back: none lost, none under a wrong parent" if faults == [] else "",
     )
 
 
 def _interleaved(ways: Mapping[str, Way], calls: int, rounds: int, folder: Path) -> dict[str, list[int]]:
-    """Return the nanoseconds of each way in each round; a round before the first one warms up and does not count."""
+    """Return the nanoseconds of each variant in each round, after one round that is not counted."""
     times: dict[str, list[int]] = {name: [] for name in ways}
     order = list(ways)
     gc.collect()
@@ -97,7 +97,7 @@ def _interleaved(ways: Mapping[str, Way], calls: int, rounds: int, folder: Path)
 
 
 def _keep_small(folder: Path) -> None:
-    """Empty the files in *folder* where they have grown large; a writer that appends goes on at the beginning."""
+    """Empty the files in *folder* if they have grown large; an appending writer continues at the start of the file."""
     files = list(folder.glob("*.jsonl"))
     if sum(file.stat().st_size for file in files) > MOST_KEPT_BYTES:
         for file in files:

@@ -1,7 +1,7 @@
 """
-What the calls take and return: JSON as agents see it, English with its punctuation, ids, links, scores.
+The inputs and outputs of the measured calls: JSON as in agents, with English text, ids, links and scores.
 
-Among them is what redaction has to look at and let pass: authors, token counts, a key point, a password talked about.
+They contain words that redaction must examine and must not mask: authors, token counts, "key point", "password".
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 QUERY = "Which of the trains from Paris to Lyon tomorrow morning still have seats?"
 ANSWER = {"answer": "The 07:58 and the 09:58 do; the 08:58 is sold out.", "score": 0.87}
-"""With `QUERY` as input, a call of about 100 bytes each way."""
+"""Together with `QUERY`, about 100 bytes of input and output."""
 
 _SENTENCES = [
     "The museum opens at nine, except on Tuesdays, when the whole quarter seems to sleep in.",
@@ -21,7 +21,7 @@ _SENTENCES = [
     "The key point of the report is that rainfall, not temperature, drives the harvest.",
     "Max reset his password twice and still could not reach the booking page.",
     "Café owners along the river (there are about thirty) share one bakery.",
-    "Nobody could say whether the bridge would be repaired before winter.",
+    "It was unclear whether the bridge would be repaired before winter.",
     "Trains leave every twenty minutes; the last one, at 23:40, is often late.",
     "Bring water, a hat and something warm: above 2,000 metres the weather turns within the hour.",
     "The old harbour was filled in around 1880 and is now a square with plane trees.",
@@ -37,11 +37,11 @@ _SENTENCES = [
 ]
 
 LARGE_BYTES = 20_000
-"""What a large input and a large output come to, as JSON."""
+"""The size of a large input or output, as JSON."""
 
 
 def documents(seed: int, size: int = LARGE_BYTES) -> list[dict[str, Any]]:
-    """Return what a retrieval hands over: passages with their sources, about *size* bytes of JSON."""
+    """Return the result of a retrieval: passages with their sources, about *size* bytes of JSON."""
     dice = Random(seed)
     found: list[dict[str, Any]] = []
     while size > 0:
@@ -63,9 +63,9 @@ def documents(seed: int, size: int = LARGE_BYTES) -> list[dict[str, Any]]:
 def messages(seed: int, size: int = LARGE_BYTES) -> list[dict[str, Any]]:
     """Return a conversation of about *size* bytes of JSON."""
     dice = Random(seed)
-    said: list[dict[str, Any]] = [{"role": "system", "content": "You help people who travel. Be brief."}]
+    conversation: list[dict[str, Any]] = [{"role": "system", "content": "You help people who travel. Be brief."}]
     while size > 0:
         text = " ".join(dice.choices(_SENTENCES, k=8))
-        said.append({"role": ("user", "assistant")[len(said) % 2], "content": text})
+        conversation.append({"role": ("user", "assistant")[len(conversation) % 2], "content": text})
         size -= len(text.encode()) + 40
-    return said
+    return conversation

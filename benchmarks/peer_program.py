@@ -1,10 +1,10 @@
 """
-A program that another library traces, for `benchmarks.peers`. It stands alone, as it runs where only that library is.
+A program that another tracing library records, for `benchmarks.peers`. It imports nothing from this package.
 
-    python peer_program.py                        which libraries are installed here, with their versions
-    python peer_program.py NAME FOLDER COUNT      what a span added, in microseconds, and when the program was done
+    python peer_program.py                        print the installed libraries with their versions
+    python peer_program.py NAME FOLDER COUNT      print the cost of a traced call, and the time of the last one
 
-Each library is set up as its documentation says, with its defaults, for a server that cannot be reached.
+Each library is configured as documented, with its defaults, for a server that cannot be reached.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from typing import Any
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 NOWHERE = "http://127.0.0.1:9"
-"""Refuses connections at once, which is kinder than a server that is slow to answer."""
+"""An address that refuses connections immediately; a slow server would cost the libraries more."""
 
 ROUNDS = 10
-"""Times that bare and traced calls take turns."""
+"""The number of rounds of bare and traced calls."""
 
 
-# Each returns the decorators of the agent and of the tool.
+# Each function returns the decorators for the agent and for the tool.
 
 
 def fluxloop(folder: str) -> tuple[Decorator, Decorator]:
@@ -86,11 +86,11 @@ PEERS = {
     "opik": opik,
     "logfire": logfire,
 }
-"""How each library is set up, by the name of its distribution."""
+"""The function that configures each library, by the name of its distribution."""
 
 
 def installed() -> dict[str, str]:
-    """Return the versions of the libraries that are installed here, by name."""
+    """Return the versions of the installed libraries, by name."""
     found = {}
     for name in PEERS:
         try:
@@ -101,7 +101,7 @@ def installed() -> dict[str, str]:
 
 
 def main(name: str, folder: str, count: int) -> dict[str, float]:
-    """Make *count* traced tool calls inside traced agents, beside as many bare ones."""
+    """Make *count* traced tool calls inside traced agents, and as many bare calls."""
     logging.disable()
     agent, tool = PEERS[name](folder)
     answer = {"answer": "The 07:58 and the 09:58 do; the 08:58 is sold out.", "score": 0.87}

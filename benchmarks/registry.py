@@ -1,8 +1,8 @@
 """
-The workloads there are, each under its name.
+The registry of workloads by name.
 
-A module of this package adds its own by decorating a function with `case`, for what is compared call by call, or
-with `report`, for what is measured in another way; it is imported when its turn comes.
+A module adds a workload by decorating a function with `case`, for a workload that is compared call by call, or with
+`report`, for one that is measured differently. The module is imported when its first workload runs.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from .results import Aim, Row
+from .results import Row, Target
 
 Way = Callable[[int], object]
-"""Does so many calls, one after the other."""
+"""Makes the given number of calls, one after the other."""
 
 
 WAYS = ("bare", "floor", "ours")
-"""The ways a workload is done in."""
+"""The variants of a workload: without recording, recorded by hand, recorded by FluxLoop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """One workload, done in up to three ways."""
+    """The variants of one workload."""
 
     bare: Way
     ours: Way
     floor: Way | None = None
-    """Recorded by hand; without it the time that `ours` adds is the figure."""
+    """Recorded by hand; without it, the result is the time that `ours` adds."""
     check: Callable[[], list[str]] | None = None
-    """Reads back what all runs of `ours` recorded and says what is wrong with it."""
+    """Reads back the records of all runs of `ours`, and returns the faults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,35 +42,35 @@ class Case:
 
     name: str
     open: Callable[[Path], AbstractContextManager[Ways]]
-    """Sets it up in an empty folder."""
+    """Sets up the workload in an empty folder."""
     calls: int
-    """Calls in one timed run."""
+    """The number of calls in one timed run."""
     rounds: int
-    """Times each way is run."""
-    aim: Aim | None
+    """The number of timed runs of each variant."""
+    target: Target | None
 
 
 Report = Callable[[bool], Row]
-"""Measures something once and for all; told whether to be quick about it."""
+"""Measures a workload and returns its row; the argument is True for a quick run."""
 
 CASES: dict[str, Case] = {}
 REPORTS: dict[str, Report] = {}
 
 
 def case(
-    name: str, *, calls: int = 1_000, rounds: int = 60, aim: Aim | None = None
+    name: str, *, calls: int = 1_000, rounds: int = 60, target: Target | None = None
 ) -> Callable[[Callable[[Path], Iterator[Ways]]], Case]:
-    """Make a `Case` of a generator function that sets the workload up, yields its ways, and clears up."""
+    """Make a `Case` of a generator function that sets up the workload, yields its variants, and cleans up."""
 
     def add(opened: Callable[[Path], Iterator[Ways]]) -> Case:
-        CASES[name] = Case(name, contextmanager(opened), calls, rounds, aim)
+        CASES[name] = Case(name, contextmanager(opened), calls, rounds, target)
         return CASES[name]
 
     return add
 
 
 def report(name: str) -> Callable[[Report], Report]:
-    """Add a function that measures something in its own way."""
+    """Register a function that measures a workload and returns its row."""
 
     def add(measure: Report) -> Report:
         REPORTS[name] = measure
@@ -81,15 +81,17 @@ def report(name: str) -> Callable[[Report], Report]:
 
 def modules_of_workloads() -> dict[str, str]:
     """
-    Return the module of each workload, by name: our own workloads first, then those of the adapters.
+    Return the module of each workload by name: workloads of the core first, then those of the adapters.
 
-    The names are read from the sources, so that no framework is imported before its turn: what it leaves in memory
-    would be in the figures of all that follows.
+    The names are read from the source files, so that a framework is imported only when its workload runs: its memory
+    would affect the figures of other workloads.
     """
     folder = Path(__file__).parent
-    others = sorted({path.stem for path in folder.glob("*.py")} - {*_OURS, __name__.rpartition(".")[2]})
+    others = sorted({path.stem for path in folder.glob("*.py")} - {*_CORE_MODULES, __name__.rpartition(".")[2]})
     return {
-        name: module for module in (*_OURS, *others) for name in _NAME.findall((folder / f"{module}.py").read_text())
+        name: module
+        for module in (*_CORE_MODULES, *others)
+        for name in _NAME.findall((folder / f"{module}.py").read_text())
     }
 
 
@@ -98,13 +100,13 @@ def found(name: str) -> Case | Report:
     Return the workload *name*.
 
     Raises:
-        ModuleNotFoundError: If the framework that it measures is not installed.
+        ModuleNotFoundError: If the measured framework is not installed.
     """
     import_module(f"{__package__}.{modules_of_workloads()[name]}")
     return CASES.get(name) or REPORTS[name]
 
 
-_OURS = ("calls", "starting", "endurance")
-"""The modules whose workloads need no framework."""
+_CORE_MODULES = ("calls", "starting", "endurance", "reading")
+"""Modules whose workloads need no framework."""
 
 _NAME = re.compile(r'^@(?:case|report)\(\s*"([^"]+)"', re.MULTILINE)

@@ -1,5 +1,5 @@
 """
-What a benchmark found: a figure with its spread, and the aim it is held against.
+The results of a benchmark: a figure with its spread, and its target.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The quartiles of what several runs gave: half of them lie between `low` and `high`."""
+    """The quartiles of several measurements: half of them are between `low` and `high`."""
 
     low: float
     middle: float
@@ -20,19 +20,19 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Return the quartiles of *values*, of which there is at least one."""
+        """Return the quartiles of *values*, which must not be empty."""
         if len(values) == 1:
             return cls(values[0], values[0], values[0])
         return cls(*quantiles(values, n=4, method="inclusive"))
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
-    """The most a figure may come to."""
+class Target:
+    """The upper bound for a figure."""
 
     most: float
     unit: Literal["x", "of bare", "us", "ns"] = "x"
-    """What is limited: what we add over what the floor adds, what we add over the bare call, or just what we add."""
+    """The bounded quantity: FluxLoop's addition divided by the floor's, divided by the bare call, or as a time."""
 
     def __str__(self) -> str:
         return f"<= {self.most:,.10g} {self.unit}"
@@ -40,29 +40,29 @@ class Aim:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table. What does not apply to a workload is None."""
+    """One row of the table. A field that does not apply to the workload is None."""
 
     workload: str
     bare: float | None = None
-    """Of one call, or one item, without recording; in `unit`."""
+    """The cost of one call, or one item, without recording; in `unit`."""
     floor: float | None = None
-    """What recording it by hand adds."""
+    """The cost that recording by hand adds."""
     ours: float | None = None
-    """What FluxLoop adds."""
+    """The cost that FluxLoop adds."""
     unit: str = "us"
     figure: Spread | None = None
-    """What is held against the aim: the ratio of what was added, pair by pair, or the nanoseconds added."""
+    """The figure that is compared with the target: the ratio of the added costs of a round, or the added time."""
     figure_unit: str = "x"
-    aim: Aim | None = None
+    target: Target | None = None
     faults: tuple[str, ...] = ()
-    """What came out wrong, whatever it took: lost records, wrong parents, modules that should not be loaded."""
+    """Errors found by the workload: lost records, wrong parents, modules that must not be loaded."""
     note: str = ""
 
     @property
     def met(self) -> bool | None:
-        """Whether the median reaches the aim and nothing came out wrong; None where there is nothing to reach."""
+        """Whether the median is within the target and no fault occurred; None without a target."""
         if self.faults:
             return False
-        if self.aim is None or self.figure is None:
+        if self.target is None or self.figure is None:
             return None
-        return self.figure.middle <= self.aim.most
+        return self.figure.middle <= self.target.most

@@ -1,5 +1,5 @@
 """
-What starting costs: `import fluxloop` beside `import pydantic`, in fresh interpreters, and the first trace.
+Measure the start of a program: `import fluxloop`, compared with `import pydantic`, and the first trace.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import fluxloop
 
 from .registry import report
-from .results import Aim, Row, Spread
+from .results import Row, Spread, Target
 
 _ROOT = Path(fluxloop.__file__).parent.parent
 
@@ -49,12 +49,12 @@ UNWANTED = {
     *("agents", "anthropic", "chatkit", "httpx", "langchain", "langchain_core", "langgraph", "openai"),
     *("opentelemetry", "rich", "typer"),
 }
-"""What `import fluxloop` must not load."""
+"""Packages that `import fluxloop` must not load."""
 
 
 @report("import")
 def importing(is_quick: bool) -> Row:
-    """`import fluxloop` beside `import pydantic`, each in interpreters of its own, in turns."""
+    """Compare `import fluxloop` with `import pydantic`, each in new interpreters, in turn."""
     ours, theirs = _in_turns("import fluxloop", "import pydantic", rounds=3 if is_quick else 25)
     foreign = _foreign(ours[0]["modules"])
     kb = [median(run["pages"] for run in runs) * os.sysconf("SC_PAGE_SIZE") / 1024 for runs in (ours, theirs)]
@@ -64,22 +64,22 @@ def importing(is_quick: bool) -> Row:
         ours=median(run["ms"] for run in ours),
         unit="ms",
         figure=Spread.of([own["ms"] / other["ms"] for own, other in zip(ours, theirs, strict=True)]),
-        aim=Aim(1.3, "x"),
+        target=Target(1.3, "x"),
         faults=tuple(f"loads {name}" for name in foreign if name in UNWANTED),
-        note=f"floor: pydantic; memory {kb[0]:,.0f} kB beside {kb[1]:,.0f} kB; from outside: {', '.join(foreign)}",
+        note=f"floor: import pydantic; memory {kb[0]:,.0f} kB (pydantic {kb[1]:,.0f} kB); loads {', '.join(foreign)}",
     )
 
 
 @report("first-trace")
 def first_trace(is_quick: bool) -> Row:
-    """From nothing to the first trace in the file: import, settings, rules of redaction, folder, files, journal."""
+    """Measure a whole start up to the first stored trace: import, settings, redaction rules, folder, files, journal."""
     with TemporaryDirectory() as folder:
         [runs] = _in_turns(_FIRST_TRACE, rounds=3 if is_quick else 15, argument=folder)
     return Row("first-trace", ours=median(run["ms"] for run in runs), unit="ms", note="import and first trace, once")
 
 
 def _in_turns(*works: str, rounds: int, argument: str = "") -> list[list[dict[str, Any]]]:
-    """Run each of *works* in fresh interpreters, in turns; a first round, which compiles modules, does not count."""
+    """Run each of *works* in new interpreters, in turn; the first round, which compiles modules, is not counted."""
     runs: list[list[dict[str, Any]]] = [[] for _ in works]
     for number in range(rounds + 1):
         for work, results in zip(works, runs, strict=True):
@@ -90,13 +90,13 @@ def _in_turns(*works: str, rounds: int, argument: str = "") -> list[list[dict[st
 
 
 def _fresh(work: str, argument: str) -> dict[str, Any]:
-    # Isolated, so that no setting of the caller's counts, above all not the one against caching compiled modules.
+    # Isolated mode ignores the environment of the caller, above all PYTHONDONTWRITEBYTECODE.
     command = [sys.executable, "-I", "-c", _PROGRAM.format(work=work), str(_ROOT), argument]
     found: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     return found
 
 
 def _foreign(modules: list[str]) -> list[str]:
-    """Which packages *modules* come from, other than ours and the standard library's."""
+    """Return the packages of *modules* that belong neither to FluxLoop nor to the standard library."""
     packages = {module.partition(".")[0] for module in modules}
     return sorted(package for package in packages - sys.stdlib_module_names - {"fluxloop"} if package.isidentifier())

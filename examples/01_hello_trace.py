@@ -1,4 +1,4 @@
-"""A first trace: an agent that calls a tool and a model, recorded into plain files and read back."""
+"""A first trace: an agent that calls a tool and a model, recorded into files and read back."""
 
 import fluxloop
 from fluxloop.testing import outline

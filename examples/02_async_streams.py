@@ -1,4 +1,4 @@
-"""Two tools at once and an answer that streams: siblings stay siblings, and the stream is one observation."""
+"""Two concurrent tools and a streamed answer: the tools are siblings, and the stream is one observation."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Honest endings: an error, a stream closed early, a task that was cancelled."""
+"""Statuses: an error, a stream closed early, and a cancelled task."""
 
 import asyncio
 from collections.abc import Iterator

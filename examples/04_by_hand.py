@@ -1,4 +1,4 @@
-"""Manual instrumentation: a block, an event, a session, and threads of your own."""
+"""Manual instrumentation: a block, an event, a session, and a thread pool."""
 
 import fluxloop
 from fluxloop.testing import capture, outline

@@ -1,4 +1,4 @@
-"""Two set-ups in one process: each client records into a storage of its own."""
+"""Two configurations in one process: each client records into its own storage."""
 
 import fluxloop
 from fluxloop.testing import capture

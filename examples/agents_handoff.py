@@ -1,4 +1,4 @@
-"""The OpenAI Agents SDK: two tools at once, a handoff, and a tool that fails. Only the model is scripted."""
+"""The OpenAI Agents SDK: two concurrent tools, a handoff, and a failing tool. Only the model is scripted."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from fluxloop.testing import outline
 from fluxloop_custom.openai_agents import install
 from fluxloop_custom.testing import Calls, Says, ScriptedModel
 
-install()  # from here on every run is recorded; nothing goes over the network
+install()  # records every run from now on, without the network
 
 
 @function_tool
@@ -17,7 +17,7 @@ def weather(city: str) -> str:
     return f"sunny in {city}"
 
 
-@fluxloop.tool  # recorded inside: the real exception is seen, where the SDK says "redacted"
+@fluxloop.tool  # records the real exception, which the SDK replaces by "redacted"
 @function_tool
 async def book(city: str) -> str:
     raise LookupError(f"no flights to {city}")

@@ -1,4 +1,4 @@
-"""The guide's airline under a real ChatKit server: a response under its thread's id. Only the model is scripted."""
+"""The airline of the guide on a real ChatKit server; the session is the thread's id. Only the model is scripted."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A home-made framework, instrumented in ten lines: its tools stay what they are, in either order of decorators."""
+"""A custom framework, instrumented in ten lines: its tools keep their type, in either order of decorators."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,26 +9,26 @@ from fluxloop_custom import register_framework, traced_tool
 
 
 @dataclass
-class Tool:  # what the home-made framework makes of a function
+class Tool:  # the tool object of the framework
     name: str
     run: object
 
 
-def home_tool(name):  # its decorator
+def home_tool(name):  # the decorator of the framework
     return partial(Tool, name)
 
 
-# How to know a tool, and how to put a recorded function into one:
+# How to recognise a tool, and how to insert a recorded function into it:
 register_framework("__main__.Tool", lambda tool, recording: replace(tool, run=recording(tool.run, called=tool.name)))
 
 
-@fluxloop.tool  # on top: works, as the framework is registered
+@fluxloop.tool  # works on top, because the framework is registered
 @home_tool("weather")
 def weather(city):
     return f"sunny in {city}"
 
 
-@traced_tool(home_tool, "distance")  # for any framework, registered or not
+@traced_tool(home_tool, "distance")  # works for any framework, registered or not
 def distance(a, b):
     return abs(len(a) - len(b)) * 100
 

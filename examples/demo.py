@@ -1,8 +1,8 @@
 """
-The main job: a small agent answers a question from FluxLoop's own documentation, and leaves its trace in ./traces.
+The demo: a small agent answers a question from the documentation of FluxLoop, and is recorded in ./traces.
 
-Everything is real but the model: async code, two tools at once, threads that read the documents, a tool that
-fails and is tried again, and an answer that streams. Read the trace afterwards with ``fluxloop view``.
+Only the model is simulated. The agent has async code, two concurrent tools, threads that read the documents, a tool
+that fails and is retried, and a streamed answer. Show the trace afterwards with ``fluxloop view``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def words(text: str) -> set[str]:
 
 @fluxloop.trace(observation_type="retrieval")
 def read(page: str, question: str) -> dict[str, object]:
-    """Find the paragraph of a page that shares most of its words with the question."""
+    """Return the paragraph of a page that shares the most words with the question."""
     paragraphs = (DOCUMENTS / page).read_text(encoding="utf-8").split("\n\n")
     scored = [
         (len(words(question) & words(text)) ** 2 / (len(words(text)) + 1), text)
@@ -37,7 +37,7 @@ def read(page: str, question: str) -> dict[str, object]:
     return {"page": page, "score": round(score, 2), "text": best}
 
 
-@fluxloop.tool(description="Searches the documentation, a thread for each page.")
+@fluxloop.tool(description="Searches the documentation, with one thread per page.")
 def search(question: str) -> list[dict[str, object]]:
     pages = [page for page in PAGES if (DOCUMENTS / page).exists()]
     with fluxloop.ContextThreadPoolExecutor(max_workers=4) as pool:
@@ -47,7 +47,7 @@ def search(question: str) -> list[dict[str, object]]:
 
 @fluxloop.tool
 async def opening_hours(of: str) -> str:
-    """Fail the first time, as services do."""
+    """Fail at the first call, like an unreliable service."""
     global attempts
     attempts += 1
     await asyncio.sleep(0.02)
@@ -58,13 +58,13 @@ async def opening_hours(of: str) -> str:
 
 @fluxloop.prompt(model="scripted-1", provider="examples")
 async def answer(question: str, sources: list[dict[str, object]]) -> AsyncIterator[str]:
-    """Stand in for a model: quote the best source, word by word."""
+    """Simulate a model: stream the best source word by word."""
     for word in str(sources[0]["text"]).split()[:20]:
         await asyncio.sleep(0.005)
         yield word + " "
 
 
-async def patient(of: str) -> str:
+async def with_retry(of: str) -> str:
     try:
         return await opening_hours(of)
     except TimeoutError as problem:
@@ -74,10 +74,10 @@ async def patient(of: str) -> str:
 
 @fluxloop.agent(name="DocsAgent")
 async def ask(question: str) -> str:
-    sources, hours = await asyncio.gather(asyncio.to_thread(search, question), patient("the help desk"))
+    sources, hours = await asyncio.gather(asyncio.to_thread(search, question), with_retry("the help desk"))
     text = "".join([word async for word in answer(question, sources)])
     return f"{text.strip()} … (help desk: {hours})"
 
 
 if __name__ == "__main__":
-    print(asyncio.run(ask(" ".join(sys.argv[1:]) or "What does a process lose that is killed?")))
+    print(asyncio.run(ask(" ".join(sys.argv[1:]) or "What is lost when a process is killed?")))

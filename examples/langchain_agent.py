@@ -1,4 +1,4 @@
-"""A tool agent made by LangChain's `create_agent`: AGENT, its model calls and its tools, decorated or not."""
+"""An agent made by LangChain's `create_agent`: an AGENT with its model calls and its tools."""
 
 from langchain.agents import create_agent
 from langchain_core.language_models import FakeMessagesListChatModel
@@ -27,7 +27,7 @@ usage = {"input_tokens": 30, "output_tokens": 8, "total_tokens": 38}
 replies = [AIMessage("", tool_calls=[call], usage_metadata=usage), AIMessage("21.1 °C.", usage_metadata=usage)]
 agent = create_agent(Model(responses=replies), [celsius], name="weather")
 
-install()  # every run from now on, without passing anything
+install()  # records every run from now on, without a callback argument
 with capture() as captured:
     agent.invoke({"messages": [("user", "What is 70 °F?")]})
 

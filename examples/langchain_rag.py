@@ -1,4 +1,4 @@
-"""A LangChain retrieval chain: one handler, and what was found, asked and answered is a tree."""
+"""A LangChain retrieval chain: one handler records retrieval, prompt and answer as a tree."""
 
 from langchain_core.documents import Document
 from langchain_core.language_models import GenericFakeChatModel

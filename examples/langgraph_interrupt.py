@@ -1,5 +1,5 @@
 """
-A graph that asks a human before it sends something, and goes on with the answer.
+A graph that asks a human before it sends a mail, and continues with the answer.
 """
 
 from langgraph.checkpoint.memory import InMemorySaver

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from . import models, storage, testing
     from .models import ObservationData, Trace, TraceData, Usage
     from .reading import read_traces
+    from .redaction.secret import Secret
     from .settings.schema import Settings
     from .tracing.propagation import ContextThreadPoolExecutor
 
@@ -40,6 +41,7 @@ __all__ = [
     "ObservationLevel",
     "ObservationType",
     "Report",
+    "Secret",
     "Settings",
     "Status",
     "Trace",
@@ -110,6 +112,7 @@ def load_env(path: str | os.PathLike[str] | None = None, *, override: bool = Fal
 _LATER = {
     "ContextThreadPoolExecutor": "tracing.propagation",
     "ObservationData": "models",
+    "Secret": "redaction.secret",
     "Settings": "settings.schema",
     "Trace": "models",
     "TraceData": "models",
@@ -125,9 +128,12 @@ _LATER = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        return version("fluxloop")
+        try:
+            return version("fluxloop")
+        except PackageNotFoundError:  # a checkout that is not installed
+            return "0+unknown"
     if name not in _LATER:
         raise AttributeError(f"module 'fluxloop' has no attribute {name!r}")
     module = import_module(f".{_LATER[name] or name}", __name__)

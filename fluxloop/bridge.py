@@ -2,7 +2,7 @@
 The door to the core: what frameworks are connected with, and all that an adapter may use of it.
 
 Frameworks that report events by id have a `Ledger`; functions that can be wrapped are recorded as the decorators
-do it, with `recording`. A locator tells which observation is current inside a framework's step.
+do it, with `recording`. A locator returns the node that is current inside a framework's step.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from .decorators import decorate
 from .encoding.record_text import label_of
 from .enums import ObservationType
 from .llm.response_facts import read_facts
+from .llm.sdk_streams import register_stream_class
 from .llm.stream.assembly import delta_text
 from .report import log, missing, note_missing
 from .tracing.calls import Execution, Spec, begin
 from .tracing.instrumenters import Instrumenter, Recording, add_instrumenter
 from .tracing.ledger import Entry, Ledger
+from .tracing.node import Node
 from .tracing.observation import OpenObservation, record_event
 from .tracing.outcomes import register_ending, status_of
 from .tracing.propagation import Locator, add_locator, current_is, innermost, remove_locator
 from .tracing.recorder import NOTHING
 from .tracing.scopes import UNTRACED, ManualScope, is_outside
 from .tracing.stream_items import StreamItems, StreamObserver
-from .tracing.streams import register_stream_class
 from .tracing.tool_matching import ToolMatcher
 from .tracing.trace import name_session
 from .tracing.wrapping import spec_of
@@ -40,6 +41,7 @@ __all__ = [
     "Ledger",
     "Locator",
     "ManualScope",
+    "Node",
     "OpenObservation",
     "Recording",
     "Spec",
@@ -78,7 +80,7 @@ def is_recorded_as(kind: ObservationType, func: object) -> bool:
 
 
 def rename_default(func: object, called: str) -> None:
-    """Let what *func* records go by *called*, the name a framework gave its tool, unless the user named it."""
+    """Name the observations of *func* after *called*, a framework's name for its tool, unless the user named them."""
     spec = spec_of(func)
     if spec is not None and not spec.is_named:
         spec.name = spec.called = called

@@ -107,8 +107,10 @@ class FluxLoopClient(Instruments):
             settings: As the loader made them.
             clock: ``now``, ``tick`` and ``new_id``, where they are not to be the real ones.
         """
+        # All that recording needs is imported here: a forked child must not import while it records.
         from .encoding.encoder import Encoder, Limits
         from .redaction import Redactor, Rules
+        from .tracing.stream_items import StreamItems
 
         redactor = None
         if settings.redact:
@@ -122,6 +124,7 @@ class FluxLoopClient(Instruments):
             redactor,
             counts=self._counts,
             switch=self.switch,
+            stream_items=StreamItems,
             **clock,
         )
 
@@ -167,7 +170,7 @@ class FluxLoopClient(Instruments):
         return storage.flush(timeout) if isinstance(storage, SupportsFlush) else True
 
     def shutdown(self, timeout: float | None = None) -> bool:
-        """Flush, and let go of files and connections; what is recorded later opens them again."""
+        """Flush, and close files and connections; what is recorded later opens them again."""
         if self._recorder is None:
             return True
         flushed = self.flush(timeout)
@@ -190,7 +193,7 @@ class FluxLoopClient(Instruments):
 
 
 _handler: logging.Handler | None = None
-"""Ours, on our own logger, while debug lines are wanted and nobody else shows them."""
+"""FluxLoop's handler on its own logger, while debug lines are wanted and no other handler shows them."""
 
 
 def _show_debug_lines(wanted: bool) -> None:

@@ -1,49 +1,48 @@
 """
-Every error FluxLoop raises, all of them at the edge: decoration, configuration, reading.
+The errors that FluxLoop raises, at decoration, configuration, reading, and between a storage and the recorder.
 
 ::
 
     FluxLoopError
-    ├── ConfigError       (ValueError)  a setting that is unknown or not acceptable
-    ├── DecorationError   (TypeError)   a decorator on something that cannot be recorded
-    ├── TypeNameError     (ValueError)  a word that is no observation type
-    ├── ReadError         (OSError)     a path that holds no records
-    └── WriteError        (OSError)     records that a storage could not keep
+    ├── ConfigError       (ValueError)  an unknown or invalid setting
+    ├── DecorationError   (TypeError)   a decorator on an object that cannot be recorded
+    ├── TypeNameError     (ValueError)  a name that is not an observation type
+    ├── ReadError         (OSError)     a path that cannot be read as records
+    └── WriteError        (OSError)     records that a storage could not write
 
-While a program is being recorded nothing is raised: failures of our own are logged once per cause
-to ``logging.getLogger("fluxloop")`` and counted in `fluxloop.report`. A value that cannot be recorded as given is
-reported as a `FluxLoopWarning` at the user's line.
+FluxLoop raises no error while it records. It logs its own failures once per cause to ``logging.getLogger("fluxloop")``
+and counts them in `fluxloop.report`. It reports a value that it cannot use as a `FluxLoopWarning` at the caller's line.
 """
 
 from __future__ import annotations
 
 
 class FluxLoopError(Exception):
-    """The root of all errors raised by FluxLoop."""
+    """The base class of all errors that FluxLoop raises."""
 
 
 class ConfigError(FluxLoopError, ValueError):
-    """A setting is unknown, or its value is not acceptable; the message names key, value and source."""
+    """A setting is unknown or its value is invalid; the message names the setting, the value and its source."""
 
 
 class DecorationError(FluxLoopError, TypeError):
-    """A decorator was put on something that is no function."""
+    """A decorator was applied to an object that cannot be recorded."""
 
 
 class TypeNameError(FluxLoopError, ValueError):
-    """A word was given that is no observation type; the message lists those that are."""
+    """A name is not an observation type; the message lists the valid names."""
 
 
 class ReadError(FluxLoopError, OSError):
-    """A path was given that cannot be read as records."""
+    """A path cannot be read as records."""
 
 
 class WriteError(FluxLoopError, OSError):
-    """A storage could not keep all records it was given; the recorder counts those that are missing."""
+    """A storage could not write all records that it received; the recorder counts the lost ones."""
 
     lost = 1
-    """How many records were lost."""
+    """The number of lost records."""
 
 
 class FluxLoopWarning(UserWarning):
-    """Something was given that FluxLoop cannot use; the program goes on without it."""
+    """FluxLoop cannot use a value that it was given, and continues without it."""

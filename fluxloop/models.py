@@ -1,18 +1,30 @@
 """
-The records as Python objects: `ObservationData`, `TraceData`, `Usage`, and the tree `Trace`.
+Records as Python objects: `ObservationData`, `TraceData`, `Usage`, and the tree `Trace`.
 
-These are what users build (manual instrumentation) and get back (`fluxloop.read_traces`). The
-recording path writes the same fields without passing through them.
+Users create `ObservationData` for manual instrumentation, and `fluxloop.read_traces` returns `Trace` objects. The
+recording path writes the same fields without creating these objects.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import core_schema
 
 from .enums import SCHEMA_VERSION, ObservationLevel, ObservationType, Status
 from .report import warn_user
@@ -33,12 +45,28 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+if TYPE_CHECKING:
+    Time = datetime
+else:
+
+    class _DatetimeSchema:
+        """The schema of a datetime, stated: pydantic does not recognize the class that a clock for tests replaces."""
+
+        @staticmethod
+        def __get_pydantic_core_schema__(source: Any, handler: Any) -> Any:
+            return core_schema.datetime_schema()
+
+    # This module may be imported while freezegun replaces `datetime` by a subclass.
+    _real_datetime = next(cls for cls in datetime.__mro__ if cls.__module__ == "datetime")
+    Time = Annotated[_real_datetime, _DatetimeSchema]
+
+
 class Usage(BaseModel):
     """
-    Token counts of one model call, or of a whole trace.
+    The token counts of one model call, or of a whole trace.
 
-    ``input_tokens`` includes the cached ones and ``output_tokens`` the reasoning ones, whatever the
-    provider's own convention is. A count nobody reported is None, not zero.
+    ``input_tokens`` includes cached tokens and ``output_tokens`` includes reasoning tokens, whatever the convention
+    of the provider. A count that was not reported is None, not zero.
     """
 
     input_tokens: int | None = None
@@ -54,20 +82,19 @@ class Usage(BaseModel):
         return any(count is not None for _, count in self)
 
     def __add__(self, other: Usage) -> Usage:
-        """Both together; what neither reported stays None."""
+        """Return the sum; a count that neither reports stays None."""
         pairs = ((name, count, getattr(other, name)) for name, count in self)
         return Usage(**{name: a if b is None else b if a is None else a + b for name, a, b in pairs})
 
 
 class ObservationData(BaseModel):
     """
-    One recorded thing with a start, an end, an input and an output.
+    One recorded operation, with a start, an end, an input and an output.
 
-    Built by hand for manual instrumentation; whatever is set on it before
-    `FluxLoopContext.pop_observation` is kept as given, including times, ids and token counts.
-    ``type`` takes an `ObservationType` or its name in any case.
+    Create it for manual instrumentation. All fields that are set before `FluxLoopContext.pop_observation` are recorded
+    as given, including times, ids and token counts. ``type`` takes an `ObservationType` or its name in any case.
 
-    Upstream's spellings are understood: ``parent_observation_id``, ``llm_parameters``,
+    The field names of FluxLoop 0.1 are accepted: ``parent_observation_id``, ``llm_parameters``,
     ``prompt_tokens``, ``completion_tokens`` and ``total_tokens``.
     """
 
@@ -84,8 +111,8 @@ class ObservationData(BaseModel):
     status: Status | None = None
     level: ObservationLevel = ObservationLevel.INFO
     status_message: str | None = None
-    start_time: datetime = Field(default_factory=_now)
-    end_time: datetime | None = None
+    start_time: Time = Field(default_factory=_now)
+    end_time: Time | None = None
     duration_ms: float | None = None
     input: Any = None
     output: Any = None
@@ -122,7 +149,7 @@ class ObservationData(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _coerced(cls, values: Any, handler: Any, info: Any) -> Any:
-        """Set aside what is not acceptable, in a program that builds an observation; a reader has its own way."""
+        """Move invalid values to the metadata when a program creates an observation; readers have their own way."""
         try:
             return handler(values)
         except ValidationError as error:
@@ -133,8 +160,12 @@ class ObservationData(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _token_spellings(cls, values: Any) -> Any:
-        """Fold ``prompt_tokens`` and its siblings into ``usage``, where nothing better is given."""
-        if not isinstance(values, dict) or values.get("usage") is not None:
+        """Copy ``prompt_tokens`` and the other old fields to ``usage``, unless ``usage`` is given."""
+        if (
+            not isinstance(values, dict)
+            or _TOKEN_SPELLINGS.keys().isdisjoint(values)
+            or values.get("usage") is not None
+        ):
             return values
         counts = {ours: values[theirs] for theirs, ours in _TOKEN_SPELLINGS.items() if values.get(theirs) is not None}
         return {**values, "usage": counts} if counts else values
@@ -147,7 +178,7 @@ class ObservationData(BaseModel):
 
     @property
     def prompt_tokens(self) -> int | None:
-        """Upstream's word for ``usage.input_tokens``; can be set."""
+        """The name of ``usage.input_tokens`` in FluxLoop 0.1; can be set."""
         return self._tokens("input_tokens")
 
     @prompt_tokens.setter
@@ -156,7 +187,7 @@ class ObservationData(BaseModel):
 
     @property
     def completion_tokens(self) -> int | None:
-        """Upstream's word for ``usage.output_tokens``; can be set."""
+        """The name of ``usage.output_tokens`` in FluxLoop 0.1; can be set."""
         return self._tokens("output_tokens")
 
     @completion_tokens.setter
@@ -165,7 +196,7 @@ class ObservationData(BaseModel):
 
     @property
     def total_tokens(self) -> int | None:
-        """``usage.total_tokens``; can be set."""
+        """The same as ``usage.total_tokens``; can be set."""
         return self._tokens("total_tokens")
 
     @total_tokens.setter
@@ -174,7 +205,7 @@ class ObservationData(BaseModel):
 
 
 def _acceptable(values: dict[str, Any], error: ValidationError) -> dict[str, Any]:
-    """Return *values* with those that *error* refuses moved to the metadata, each with a warning."""
+    """Return *values* with the values that *error* rejects moved to the metadata, each with a warning."""
     rejected: dict[str, Any] = {}
     kept = dict(values)
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
@@ -197,12 +228,12 @@ _TOKEN_SPELLINGS = {
     "completion_tokens": "output_tokens",
     "total_tokens": "total_tokens",
 }
-"""Upstream's token fields, and the field of `Usage` each of them is."""
+"""The token fields of FluxLoop 0.1, and the corresponding fields of `Usage`."""
 
 
 class TraceData(BaseModel):
     """
-    One run of the program: what all its observations share.
+    One run of the program: the data that all its observations share.
 
     ``status``, ``error``, ``input`` and ``output`` are those of the root observation; ``usage``
     counts each model call once.
@@ -214,8 +245,8 @@ class TraceData(BaseModel):
     name: str = ""
     session_id: str | None = None
     user_id: str | None = None
-    start_time: datetime | None = None
-    end_time: datetime | None = None
+    start_time: Time | None = None
+    end_time: Time | None = None
     duration_ms: float | None = None
     status: Status | None = None
     error: str | None = None
@@ -229,41 +260,54 @@ class TraceData(BaseModel):
 
 class Trace(TraceData):
     """
-    A trace read back, as a tree.
+    A trace that was read back, as a tree.
 
-    ``observations`` are in start order. ``status`` is None while the program is still running.
-    An observation whose parent was never recorded counts as a root, and so does one of several that
-    name each other as parents: nothing is ever hidden.
+    ``observations`` are in start order. ``status`` is None while the program is still running. Every observation can
+    be reached from a root: an observation whose parent was not recorded is a root, and so is one observation of a
+    cycle of parents.
     """
 
     observations: list[ObservationData] = Field(default_factory=list)
+    """
+    In a trace that was read back, a list-like sequence that builds each observation at its first access.
+    """
 
     _index: tuple[int, _Index] | None = PrivateAttr(default=None)
+
+    @field_validator("observations", mode="before")
+    @classmethod
+    def _as_list(cls, observations: Any) -> Any:
+        return list(observations) if isinstance(observations, Sequence) else observations
+
+    @field_serializer("observations", mode="wrap")
+    def _listed(self, observations: Any, serialize: SerializerFunctionWrapHandler) -> Any:
+        return serialize(list(observations))
 
     @property
     def roots(self) -> list[ObservationData]:
         """The observations without a (known) parent, in start order."""
-        return list(self._below().get(None, ()))
+        return [self.observations[index] for index in self._by_parent().get(None, ())]
 
     def children(self, parent: ObservationData) -> list[ObservationData]:
         """The observations directly under *parent*, in start order."""
-        return list(self._below().get(parent.id, ()))
+        return [self.observations[index] for index in self._by_parent().get(parent.id, ())]
 
     def walk(self) -> Iterator[tuple[int, ObservationData]]:
-        """Every observation, parents before children, each with its depth (a root has 0)."""
-        below = dict(self._below())
-        pending = [(0, o) for o in reversed(below.pop(None, ()))]
+        """Yield every observation with its depth, parents before children; the depth of a root is 0."""
+        by_parent = dict(self._by_parent())
+        pending = [(0, index) for index in reversed(by_parent.pop(None, ()))]
         while pending:
-            depth, observation = pending.pop()
+            depth, index = pending.pop()
+            observation = self.observations[index]
             yield depth, observation
-            pending += [(depth + 1, o) for o in reversed(below.pop(observation.id, ()))]
+            pending += [(depth + 1, child) for child in reversed(by_parent.pop(observation.id, ()))]
 
     def count_usage(self) -> Usage | None:
         """
-        The usage of all observations, each model call once.
+        Return the usage of all observations, each model call counted once.
 
-        An observation's own report counts unless one below it has reported: frameworks repeat the
-        numbers of their model calls on the steps and agents around them.
+        The usage of an observation counts unless a descendant reports usage: frameworks repeat the counts of their
+        model calls on the steps and agents around them.
         """
         total: Usage | None = None
         counted: set[str | None] = set()
@@ -275,37 +319,45 @@ class Trace(TraceData):
             counted.add(observation.parent_id)
         return total
 
-    def _below(self) -> _Index:
-        """The children by parent id, roots under None; built once, and again when observations were added."""
+    def _by_parent(self) -> _Index:
+        """Return the tree, rebuilt when the number of observations has changed."""
         if self._index is None or self._index[0] != len(self.observations):
-            self._index = len(self.observations), _by_parent(self.observations)
+            self._index = len(self.observations), _by_parent(_links(self.observations))
         return self._index[1]
 
 
-_Index = dict[str | None, list[ObservationData]]
+_Index = dict[str | None, list[int]]
+"""The positions of the children by the parent's id, those of the roots under None."""
 
 
-def _by_parent(observations: list[ObservationData]) -> _Index:
-    known = {o.id for o in observations}
-    below: _Index = {}
-    for observation in observations:
-        parent = observation.parent_id if observation.parent_id in known else None
-        below.setdefault(parent, []).append(observation)
+def _links(observations: list[ObservationData]) -> list[tuple[str, str | None]]:
+    """Return each observation's id and parent id; a list that builds its observations later knows them beforehand."""
+    links: Callable[[], list[tuple[str, str | None]]] | None = getattr(observations, "links", None)
+    return links() if links else [(o.id, o.parent_id) for o in observations]
+
+
+def _by_parent(links: list[tuple[str, str | None]]) -> _Index:
+    known = {id for id, _ in links}
+    by_parent: _Index = {}
+    for index, (_, parent) in enumerate(links):
+        by_parent.setdefault(parent if parent in known else None, []).append(index)
     reached: set[str | None] = {None}
-    _reach(None, below, reached)
-    for observation in observations:
-        if observation.id not in reached:  # its ancestors form a ring, which is opened here
-            below[observation.parent_id] = [o for o in below[observation.parent_id] if o is not observation]
-            below.setdefault(None, []).append(observation)
-            reached.add(observation.id)
-            _reach(observation.id, below, reached)
-    return below
+    _add_descendants(None, by_parent, links, reached)
+    for index, (id, parent) in enumerate(links):
+        if id not in reached:  # its ancestors form a ring, which is opened here
+            by_parent[parent].remove(index)
+            by_parent.setdefault(None, []).append(index)
+            reached.add(id)
+            _add_descendants(id, by_parent, links, reached)
+    return by_parent
 
 
-def _reach(start: str | None, below: _Index, reached: set[str | None]) -> None:
-    """Add to *reached* all ids under *start*."""
+def _add_descendants(
+    start: str | None, by_parent: _Index, links: list[tuple[str, str | None]], reached: set[str | None]
+) -> None:
+    """Add the ids of all observations under *start* to *reached*."""
     pending = [start]
     while pending:
-        ids = {o.id for o in below.get(pending.pop(), ())} - reached
+        ids = {links[index][0] for index in by_parent.get(pending.pop(), ())} - reached
         reached |= ids
         pending += ids

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 from langchain_core.runnables.config import var_child_runnable_config
 
 from fluxloop import FluxLoopClient
-from fluxloop.bridge import OpenObservation, add_locator, default, innermost
+from fluxloop.bridge import Node, add_locator, default, innermost
 
 from .orphan_runs import RunLedger
 from .runs import key_of
@@ -37,7 +37,7 @@ def running(config: Any) -> Hashable | None:
     return key_of(run_id) if run_id is not None else None
 
 
-def locate(here: OpenObservation | None) -> OpenObservation | None:
+def locate(here: Node | None) -> Node | None:
     """Return the observation of the step that runs here, or what user code inside it has made current."""
     config = _running()
     if config is None:

@@ -13,15 +13,12 @@ import sys
 from collections import deque
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 from uuid import UUID
 from weakref import ReferenceType, ref
 
 from fluxloop import FluxLoopClient, Status
 from fluxloop.bridge import Entry, Ledger, Locator, OpenObservation
-
-if TYPE_CHECKING:
-    from .runs import Run
 
 IdRef: TypeAlias = ReferenceType[UUID] | None
 """A run's id, as long as anybody else holds it."""
@@ -49,7 +46,7 @@ class RunLedger(Ledger):
 
     def on_forced_end(self, entry: Entry) -> None:
         """Remember a run that is to end and may go on: what it still does belongs below it."""
-        run: Run = entry.about
+        run = entry.about
         run_id = run.id_ref() if run.id_ref is not None else None
         if run_id is not None:
             key = entry.key

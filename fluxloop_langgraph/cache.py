@@ -1,78 +1,51 @@
 """
-See which nodes a graph's cache answers for, which LangGraph tells nobody.
+A cache that reports its hits, which LangGraph reports to no handler.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langgraph.cache.base import BaseCache
 
-from .handler import GraphHandler
 
-INTERNAL = ("branch:", "__", "start:")
-"""How the channels begin by which LangGraph steers itself."""
+def _delegate(name: str) -> Any:
+    return lambda self, *args, **options: getattr(self.cache, name)(*args, **options)
 
 
-class WatchedCache(BaseCache[Any]):
-    """The cache of one call of a graph, which tells *handler* of what it finds."""
+class ObservedCache(BaseCache[Any]):
+    """The *cache* of one call of a graph; *on_hits* receives the result of each look-up."""
 
-    def __init__(self, cache: BaseCache[Any], handler: GraphHandler) -> None:
+    def __init__(self, cache: BaseCache[Any], on_hits: Callable[[Mapping[Any, Any]], None]) -> None:
         self.cache = cache
-        self.handler = handler
+        self.on_hits = on_hits
         self.serde = cache.serde
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.cache, name)
 
     def get(self, keys: Sequence[Any]) -> dict[Any, Any]:
-        """As the cache's own."""
-        return self._tell(self.cache.get(keys))
-
-    async def aget(self, keys: Sequence[Any]) -> dict[Any, Any]:
-        """As the cache's own."""
-        return self._tell(await self.cache.aget(keys))
-
-    def set(self, pairs: Mapping[Any, Any]) -> None:
-        """As the cache's own."""
-        self.cache.set(pairs)
-
-    async def aset(self, pairs: Mapping[Any, Any]) -> None:
-        """As the cache's own."""
-        await self.cache.aset(pairs)
-
-    def clear(self, namespaces: Sequence[Any] | None = None) -> None:
-        """As the cache's own."""
-        self.cache.clear(namespaces)
-
-    async def aclear(self, namespaces: Sequence[Any] | None = None) -> None:
-        """As the cache's own."""
-        await self.cache.aclear(namespaces)
-
-    def _tell(self, found: dict[Any, Any]) -> dict[Any, Any]:
-        for (namespace, _), writes in found.items():
-            self.handler.cached(_node(namespace), _written(writes))
+        """Like the cache's own."""
+        found = self.cache.get(keys)
+        self.on_hits(found)
         return found
 
+    async def aget(self, keys: Sequence[Any]) -> dict[Any, Any]:
+        """Like the cache's own."""
+        found = await self.cache.aget(keys)
+        self.on_hits(found)
+        return found
 
-def _node(namespace: Sequence[str]) -> str:
-    """Return which node's cache *namespace* is; that of a task has only the path of its function."""
-    name = str(namespace[-1])
-    return name if len(namespace) > 2 else name.rpartition(".")[2]
-
-
-def _written(writes: Any) -> object:
-    try:
-        written = {channel: value for channel, value in writes if not channel.startswith(INTERNAL)}
-    except (TypeError, ValueError, AttributeError):  # not what this LangGraph keeps, so as it is
-        return writes
-    return written or dict(writes).get("__return__")
+    set, aset, clear, aclear = map(_delegate, ("set", "aset", "clear", "aclear"))
 
 
-def watched(settled: tuple[Any, ...], handler: GraphHandler) -> tuple[Any, ...]:
-    """Return *settled*, what a graph settles for a call, with the cache among it watched by *handler*."""
-    return tuple(
-        WatchedCache(one, handler) if isinstance(one, BaseCache) and type(one) is not WatchedCache else one
-        for one in settled
-    )
+def with_observed_cache(resolved: Any, on_hits: Callable[[Mapping[Any, Any]], None]) -> Any:
+    """Return *resolved*, the options LangGraph resolved for one call, with the cache among them observed."""
+    if type(resolved) is not tuple:
+        return resolved
+    return tuple(ObservedCache(item, on_hits) if _is_unobserved(item) else item for item in resolved)
+
+
+def _is_unobserved(item: object) -> bool:
+    return isinstance(item, BaseCache) and not isinstance(item, ObservedCache)

@@ -1,10 +1,10 @@
 """
-What a node changed: a few words for each key of the state, whatever the size of the state.
+Summarize what a node changed in the state: a few words per key, whatever the size of the values.
 
     {"count": {"from": 1, "to": 2}, "messages": {"add_messages": "list of 1"}}
 
-A key with a reducer says what the reducer was given, any other what was there before and after. Values a person
-reads at a glance stand as they are, others as what they are and how many.
+A key with a reducer shows what the reducer was given, any other key its value before and after. Large values are shown
+by type and size.
 """
 
 from __future__ import annotations
@@ -12,99 +12,108 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-MAX_KEYS = 40
-"""Keys that are told of one by one; of the others only the number."""
+from langgraph.types import Command
 
-MAX_CHARS = 80
-"""The longest text that stands as it is."""
+from .internals import ROOT
 
-MAX_ITEMS = 3
-"""The longest list or dict that stands as it is, if what it holds does."""
+MAX_CHANGES = 40
+"""Changes listed one by one; of the rest, only the number is recorded."""
+MAX_CHARS, MAX_ITEMS = 80, 3
+"""The longest text, and the longest collection of small scalars, that are shown as they are."""
 
 NUMBERS = frozenset({int, float, bool, type(None)})
-SCALARS = frozenset({str, int, float, bool, type(None)})
-CONTAINERS = frozenset({list, tuple, set, frozenset, dict})
-_MISSING: Any = object()
-"""Stands where a key was not in the state, since None may be."""
+SCALARS = NUMBERS | {str}
+COLLECTIONS = frozenset({list, tuple, set, frozenset, dict})
+_ABSENT: Any = object()
+"""The previous value of a key that was not in the state, as None may be a value."""
 
 
 def changes(
     before: Mapping[str, Any] | None,
     output: object,
     reducers: Mapping[str, str],
-    keys: Collection[str] | None = None,
+    keys: Collection[str] = (),
+    *,
+    shows_before: bool = True,
 ) -> dict[str, Any]:
     """
-    Return what *output* changes.
+    Return the changes that *output* makes to the state: one per key, or a list if it has several for a key.
 
     Args:
-        before: The state the node was given, where it was one; see `held`.
-        output: What the node returned: an update, a state, a ``Command``, or several of these.
-        reducers: The name of the reducer of each key of the state that has one.
-        keys: The keys of the state, where they are known; LangGraph leaves out any other.
+        before: The state that the node was given, see `values_of`.
+        output: What the node returned: an update, a state, a ``Command``, or a list of these.
+        reducers: The names of the reducers, by key.
+        keys: The keys of the state, as LangGraph ignores all others; empty if they are unknown.
+        shows_before: Whether values from *before* may appear.
     """
-    told: dict[str, Any] = {}
-    left_out = 0
-    state: Mapping[str, Any] = before or {}
-    for key, value in output.items() if type(output) is dict else _updates(output):
-        if keys is not None and key not in keys:
+    found: dict[str, Any] = {}
+    count, state, is_single = 0, before or {}, ROOT in keys
+    for key, value in output.items() if type(output) is dict and not is_single else _updates(output, is_single):
+        if key not in keys if keys else key == ROOT:
             continue
-        reducer = reducers.get(key)
-        if reducer is not None:  # which may change it even with the value that it has
-            change = {reducer: short(value)}
+        reducer, old = reducers.get(key), state.get(key, _ABSENT)
+        if reducer is not None:  # the state may change even if the value equals the old one
+            change = {reducer: summary(value)}
+        # Only plain values are compared, as comparing others would run the user's code.
+        elif old is value or (type(old) is type(value) and type(old) in SCALARS and old == value):
+            continue
         else:
-            old = state.get(key, _MISSING)
-            # Only plain values are compared, as comparing others would run code of the user's.
-            if old is value or (type(old) is type(value) and type(old) in SCALARS and old == value):
-                continue
-            new = value if type(value) in NUMBERS else short(value)
-            change = {"to": new}
-            if old is not _MISSING:
-                change = {"from": old if type(old) in NUMBERS else short(old), "to": new}
-        if len(told) < MAX_KEYS:
-            told[key] = change
-        else:
-            left_out += 1
-    if left_out:
-        told["…"] = f"{left_out} more"
-    return told
+            change = {} if old is _ABSENT or not shows_before else {"from": summary(old)}
+            change["to"] = value if type(value) in NUMBERS else summary(value)
+        count += 1
+        if count > MAX_CHANGES:
+            found["…"] = f"{count - MAX_CHANGES} more"
+        elif (earlier := found.setdefault(key, change)) is not change:
+            found[key] = [*(earlier if type(earlier) is list else [earlier]), change]
+    return found
 
 
-def held(state: object) -> dict[str, Any] | None:
-    """Return a copy of what *state* holds by key: a dict, a model or a dataclass; None for anything else."""
-    items = state if type(state) is dict else getattr(state, "__dict__", None)
-    return items.copy() if type(items) is dict else None
+def values_of(state: object) -> dict[str, Any] | None:
+    """Return a copy of the values of *state* by key: a dict, a model or a dataclass; None for anything else."""
+    if type(state) is dict or isinstance(state, dict):
+        return dict.copy(state)
+    try:
+        values = state.__dict__
+    except Exception:  # no attributes, or a property of the user's class that raises
+        names = getattr(type(state), "__dataclass_fields__", None)
+        return {name: getattr(state, name, None) for name in names} if names else None
+    return dict.copy(values) if type(values) is dict else None
 
 
-def _updates(output: object) -> Iterator[tuple[str, Any]]:
-    if _is_command(output):
-        update = getattr(output, "update", None)
-        yield from update if isinstance(update, list | tuple) else _updates(update)
-    elif not isinstance(output, list | tuple):
-        yield from (held(output) or {}).items()
-    elif any(map(_is_command, output)):
-        for one in output:
-            yield from _updates(one)
+def _updates(output: object, is_single: bool) -> Iterator[tuple[str, Any]]:
+    """Yield the keys and values that LangGraph writes; *is_single* is true for a state that is a single value."""
+    if isinstance(output, Command):
+        yield from _command_updates(output.update)
+    elif isinstance(output, list | tuple) and any(isinstance(item, Command) for item in output):
+        for item in output:
+            yield from _updates(item, is_single)
+    elif is_single:
+        yield ROOT, output
+    else:
+        yield from (values_of(output) or {}).items()
 
 
-def _is_command(output: object) -> bool:
-    return type(output).__name__ == "Command"
+def _command_updates(update: object) -> Iterator[tuple[str, Any]]:
+    if not isinstance(update, list | tuple):
+        yield from {ROOT: update}.items() if (values := values_of(update)) is None else values.items()
+    elif all(isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str) for item in update):
+        yield from update
+    else:
+        yield ROOT, update
 
 
-def short(value: Any) -> Any:
-    """Return *value* where it is small, else its type and size."""
+def summary(value: Any) -> Any:
+    """Return *value* if it is small, else its type and size."""
     kind = type(value)
-    if kind in SCALARS:
-        return value if kind is not str or len(value) <= MAX_CHARS else f"str of {len(value):,} characters"
-    if kind in CONTAINERS:
-        if len(value) <= MAX_ITEMS:
-            inner = value.values() if kind is dict else value
-            kinds = set(map(type, inner))
-            if kinds <= SCALARS and not (str in kinds and any(map(_is_long, inner))):
-                return value
-        return f"{kind.__name__} of {len(value):,}"
-    return kind.__name__
+    if kind in NUMBERS:
+        return value
+    if kind is str:
+        return value if len(value) <= MAX_CHARS else f"str of {len(value):,} characters"
+    if kind not in COLLECTIONS:
+        return kind.__name__
+    is_shown = len(value) <= MAX_ITEMS and all(map(_is_small, value.values() if kind is dict else value))
+    return value if is_shown else f"{kind.__name__} of {len(value):,}"
 
 
-def _is_long(value: object) -> bool:
-    return type(value) is str and len(value) > MAX_CHARS
+def _is_small(value: object) -> bool:
+    return type(value) in NUMBERS or (type(value) is str and len(value) <= MAX_CHARS)

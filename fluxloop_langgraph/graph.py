@@ -1,9 +1,8 @@
 """
-Wrap a graph: the same object, recorded.
+Wrap a graph so that its runs are recorded.
 
-A compiled graph is changed in one thing only: its class becomes a subclass whose ``stream`` and ``astream``, where
-every way to run it ends, hand a handler of ours to each call. Its attributes, its configuration and so all that it
-saves stay as they were, and copies of it, as ``with_config`` makes them, are wrapped as well.
+Only its class changes, to a subclass whose ``stream`` and ``astream`` add a handler to each call: all other
+ways to run it end there. Copies of the graph, such as those ``with_config`` makes, are wrapped as well.
 """
 
 from __future__ import annotations
@@ -13,112 +12,151 @@ import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from langchain_core.callbacks import BaseCallbackManager
 from langgraph.pregel import Pregel
+from langgraph.pregel.remote import RemoteGraph
 
 from fluxloop import FluxLoopClient
-from fluxloop.bridge import default
+from fluxloop.bridge import default, note_missing
 
-from .attaching import attached, in_force
-from .cache import watched
+from .cache import with_observed_cache
+from .call_state import current_config
 from .handler import GraphHandler
-from .remote import RemoteGraph, recorded_remote
-from .timeouts import observe
+from .internals import defaults_method, handlers_in, merges_callbacks, observe_timeouts
+from .remote import recorded_remote
 
 G = TypeVar("G", bound=Any)
 
 _WRAPPED: dict[type, type] = {}
-"""The subclasses made so far, by the class of the graph; there are about as many as graph classes in LangGraph."""
+"""The subclasses that record with default options, by the class of the graph; LangGraph has a handful of these."""
 
 _options: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+"""The options of all subclasses made here."""
 
 
 def wrap_graph(graph: G, *, show_all: bool = False, client: FluxLoopClient = default) -> G:
     """
-    Record every run of *graph*, which behaves as before, and return it: the very same object.
+    Record every run of *graph*, which behaves as before, and return the same object.
 
-    Takes what ``StateGraph.compile`` and ``create_agent`` return, functions decorated with ``@entrypoint``, and
-    `RemoteGraph`, of which only the calls themselves are seen. Wrapping again changes nothing, nor does it matter
-    whether a graph around this one is wrapped, or a handler is passed or installed besides: a run is recorded once.
+    Wrapping twice has no effect. A run is recorded once, even if a graph around this one is wrapped, or another handler
+    of FluxLoop is passed or installed.
 
     Args:
-        graph: The graph. ``isinstance`` holds as before; what it is ``with_config`` and ``copy`` are wrapped too.
-        show_all: Record also runs that LangGraph and LangChain mark hidden.
-        client: Whose traces to record into; the package's own by default.
+        graph: What ``StateGraph.compile`` or ``create_agent`` returned, an ``@entrypoint`` function or a `RemoteGraph`.
+        show_all: Record runs that LangGraph and LangChain mark as hidden, too.
+        client: The client that records the traces; by default that of the package.
 
     Raises:
-        TypeError: If *graph* is none of these, such as a graph that is not compiled yet.
+        TypeError: If *graph* is none of these, such as a graph that is not compiled.
     """
-    kind = type(graph)
-    if kind in _options:
+    graph_class = type(graph)
+    if graph_class in _options:
         return graph
     if not isinstance(graph, Pregel | RemoteGraph):
-        hint = "; compile it first" if hasattr(graph, "compile") else ""
-        raise TypeError(
-            f"wrap_graph takes a compiled graph, an @entrypoint or a RemoteGraph, got {kind.__name__}{hint}"
-        )
-    graph.__class__ = _wrapped(kind, show_all, client)
+        given = graph_class.__name__ + ("; compile it first" if hasattr(graph, "compile") else "")
+        raise TypeError(f"wrap_graph takes a compiled graph, an @entrypoint or a RemoteGraph, got {given}")
+    try:
+        graph.__class__ = _recording_class(graph_class, show_all, client)
+    except (AttributeError, TypeError) as exc:
+        note_missing("fluxloop_langgraph", f"a way to wrap {graph_class.__name__}", f"it is not recorded ({exc})")
     return graph
 
 
 def unwrap_graph(graph: G) -> G:
-    """Take `wrap_graph` back, and return *graph*; harmless where it was not wrapped."""
+    """Undo `wrap_graph` and return *graph*; no effect if it is not wrapped."""
     if type(graph) in _options:
         graph.__class__ = type(graph).__base__
     return graph
 
 
-def _wrapped(kind: type, show_all: bool, client: FluxLoopClient) -> type:
-    """Return the subclass of *kind* that records; one for each way to."""
-    is_usual = client is default and not show_all
-    if is_usual and kind in _WRAPPED:
-        return _WRAPPED[kind]
-    members = _remote_members(kind, client) if issubclass(kind, RemoteGraph) else _members(kind, show_all, client)
-    members |= {
-        name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")
-    }  # it is shown, and found by what looks for a name, as what it was
-    members["__reduce_ex__"] = _reduced
-    subclass = type(kind)(kind.__name__, (kind,), members)
+def _recording_class(graph_class: type, show_all: bool, client: FluxLoopClient) -> type:
+    """Return the subclass of *graph_class* that records with these options."""
+    is_default = client is default and not show_all
+    if is_default and graph_class in _WRAPPED:
+        return _WRAPPED[graph_class]
+    if issubclass(graph_class, RemoteGraph):
+        members = {name: recorded_remote(getattr(graph_class, name), client) for name in ("stream", "astream")}
+    else:
+        members = _recording_methods(graph_class, show_all, client)
+    # Printed, and looked up by name, as the class it was made from.
+    members |= {name: getattr(graph_class, name) for name in ("__module__", "__qualname__", "__doc__")}
+    members["__reduce_ex__"] = _reduce
+    subclass = type(graph_class)(graph_class.__name__, (graph_class,), members)
     _options[subclass] = (show_all, client)
-    if is_usual:
-        _WRAPPED[kind] = subclass
+    if is_default:
+        _WRAPPED[graph_class] = subclass
     return subclass
 
 
-def _members(kind: Any, show_all: bool, client: FluxLoopClient) -> dict[str, Any]:
-    """Return the methods of a subclass of *kind* that records."""
-
+def _recording_methods(graph_class: Any, show_all: bool, client: FluxLoopClient) -> dict[str, Any]:
     def recording(method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
-        def call(self: Any, input: Any, config: Any = None, **options: Any) -> Any:
+        def call(self: Any, input: Any, config: Any = None, *args: Any, **options: Any) -> Any:
             if not client.switch.on:
-                return method(self, input, config, **options)
-            handler = GraphHandler(self, show_all=show_all, client=client)
-            running = method(self, input, attached(self, config, handler), **options)
-            handler.running = weakref.ref(running)
-            return running
+                return method(self, input, config, *args, **options)
+            handler = None
+            try:
+                handler = GraphHandler(self, show_all=show_all, client=client)
+                config = _with_handler(self, config, handler)
+            except Exception as exc:
+                client.record_failure("attaching to a graph", exc)
+            generator = method(self, input, config, *args, **options)
+            if handler is not None:
+                handler.call.watch(generator)
+            return generator
 
         return call
 
-    @functools.wraps(kind._defaults)
-    def defaults(self: Any, config: Any, **options: Any) -> Any:
-        settled = kind._defaults(self, config, **options)
-        handler = in_force(config)
-        if handler is None:
-            return settled
-        observe(config, handler.took_too_long)
-        return watched(settled, handler)
-
-    return {"stream": recording(kind.stream), "astream": recording(kind.astream), "_defaults": defaults}
+    methods = {"stream": recording(graph_class.stream), "astream": recording(graph_class.astream)}
+    if (resolve := defaults_method(graph_class)) is not None:
+        methods["_defaults"] = _observing(resolve, client)
+    return methods
 
 
-def _remote_members(kind: Any, client: FluxLoopClient) -> dict[str, Any]:
-    return {name: recorded_remote(getattr(kind, name), client) for name in ("stream", "astream")}
+def _observing(resolve: Callable[..., Any], client: FluxLoopClient) -> Callable[..., Any]:
+    """Return *resolve*, which resolves the options of a call, with the cache and the timeouts of the call observed."""
+
+    @functools.wraps(resolve)
+    def defaults(self: Any, config: Any, *args: Any, **options: Any) -> Any:
+        resolved = resolve(self, config, *args, **options)
+        try:
+            handler = next((one for one in handlers_in(config) if isinstance(one, GraphHandler)), None)
+            if handler is not None:
+                observe_timeouts(config, handler.note_timeout)
+                return with_observed_cache(resolved, handler.record_cached)
+        except Exception as exc:
+            client.record_failure("observing a graph", exc)
+        return resolved
+
+    return defaults
 
 
-def _reduced(self: Any, protocol: Any) -> Any:
-    """Pickle and copy it as the graph it was, to be wrapped again."""
+def _with_handler(graph: Any, config: Any, handler: GraphHandler) -> Any:
+    """
+    Return *config*, that of a call of *graph*, with *handler* added, unless it receives the events of one already.
+
+    The handlers of a call come from its configuration, from that of the graph and, inside a node, from that of the
+    node. Depending on the release, LangGraph merges them or uses the first.
+    """
+    sources = [source or {} for source in (config, graph.config, current_config())]
+    if not merges_callbacks():
+        sources = [source for source in sources if source.get("callbacks") is not None][:1]
+    handlers = [one for source in sources for one in handlers_in(source)]
+    if any(isinstance(one, GraphHandler) and one.client is handler.client for one in handlers):
+        return config
+    callbacks = sources[0].get("callbacks") if sources else None
+    if isinstance(callbacks, BaseCallbackManager):
+        callbacks = callbacks.copy()
+        callbacks.add_handler(handler, inherit=True)
+    else:
+        callbacks = [*(callbacks or ()), handler]
+    return {**(config or {}), "callbacks": callbacks}
+
+
+def _reduce(self: Any, protocol: Any) -> Any:
+    """Pickle and copy a wrapped graph as the graph it was made from, which is wrapped again when it is loaded."""
     show_all, client = _options[type(self)]
     bare: Any = object.__new__(type(self).__mro__[1])
     bare.__dict__.update(self.__dict__)
-    again = wrap_graph if client is default else functools.partial(wrap_graph, client=client)
-    return functools.partial(again, show_all=show_all) if show_all else again, (bare,)
+    wrap = wrap_graph if client is default else functools.partial(wrap_graph, client=client)
+    return functools.partial(wrap, show_all=show_all) if show_all else wrap, (bare,)

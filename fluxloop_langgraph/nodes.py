@@ -1,5 +1,5 @@
 """
-Record single nodes, where the graph around them is not to be wrapped.
+Record single nodes of a graph that is not wrapped.
 """
 
 from __future__ import annotations
@@ -11,17 +11,14 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, overload
 
 from langchain_core.runnables import Runnable
-from langchain_core.runnables.config import var_child_runnable_config
 
 from fluxloop import FluxLoopClient, ObservationType
-from fluxloop.bridge import Execution, Spec, begin, default
+from fluxloop.bridge import Spec, begin, default
 from fluxloop_langchain.ledgers import ledger_of, running
 
-from . import interrupts  # lets what steers a graph be no error
+from .call_state import current_config, thread_id_in
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-__all__ = ["interrupts", "trace_node"]
 
 
 @overload
@@ -30,21 +27,20 @@ def trace_node(func: F, /) -> F: ...
 def trace_node(*, name: str | None = None, client: FluxLoopClient = default) -> Callable[[F], F]: ...
 def trace_node(func: Any = None, /, *, name: str | None = None, client: FluxLoopClient = default) -> Any:
     """
-    Record each run of the node *func* as CHAIN; opens a trace, of the thread's session, where none is open.
+    Record each run of the node *func* as CHAIN; opens a trace in the session of the thread if no trace is open.
 
-    Where the run is recorded already, as it is in a wrapped graph, nothing is added.
+    A run that is recorded already, as in a wrapped graph, is not recorded again.
 
     Args:
         func: The function or method of a node, sync or async. LangGraph sees its signature and the subgraphs it uses.
-        name: The observation's name; by default what the node is called in the graph it runs in.
-        client: Whose traces to record into; the package's own by default.
+        name: The observation's name; by default the name of the node in its graph.
+        client: The client that records the traces; by default that of the package.
 
     Raises:
-        TypeError: If *func* is no function, such as a graph, for which `wrap_graph` is made, or if it is a generator.
+        TypeError: If *func* is not a function, or is a generator function; for graphs, see `wrap_graph`.
     """
-    if func is None:
-        return functools.partial(_traced, name=name, client=client)
-    return _traced(func, name=name, client=client)
+    traced = functools.partial(_traced, name=name, client=client)
+    return traced if func is None else traced(func)
 
 
 def _traced(func: Any, *, name: str | None, client: FluxLoopClient) -> Any:
@@ -52,66 +48,56 @@ def _traced(func: Any, *, name: str | None, client: FluxLoopClient) -> Any:
         raise TypeError(f"trace_node takes a node's function, got {type(func).__name__}; see wrap_graph for graphs")
     if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):  # LangGraph runs these in its own way
         raise TypeError(f"trace_node takes a function that returns, got the generator {func.__name__}; see wrap_graph")
-    called = str(name or getattr(func, "__name__", type(func).__name__))
-    is_named = name is not None
-
-    takes_self = _takes_self(func)
+    # A method decorated in its class: the first argument of a call is not the state.
+    is_method = inspect.isfunction(func) and next(iter(inspect.signature(func).parameters), "") in ("self", "cls")
 
     def recording(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        given = (*args[takes_self:], *kwargs.values())
-        return _recording(client, called, is_named, given[0] if given else None)
+        given = (*args[is_method:], *kwargs.values())
+        return _recording(client, name, func, given[0] if given else None)
 
     if inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(type(func).__call__):
 
         async def node(*args: Any, **kwargs: Any) -> Any:
-            with recording(args, kwargs) as call:
-                result = await func(*args, **kwargs)
-                return call.returned(result) if call is not None else result
+            with recording(args, kwargs) as returned:
+                return returned(await func(*args, **kwargs))
     else:
 
         def node(*args: Any, **kwargs: Any) -> Any:  # type: ignore[misc]
-            with recording(args, kwargs) as call:
-                result = func(*args, **kwargs)
-                return call.returned(result) if call is not None else result
+            with recording(args, kwargs) as returned:
+                return returned(func(*args, **kwargs))
 
     functools.update_wrapper(node, func)
-    # LangGraph looks for subgraphs in the function one wrapper deep, so that has to be the user's own.
+    # LangGraph looks for subgraphs through exactly one __wrapped__.
     node.__wrapped__ = inspect.unwrap(func)  # type: ignore[attr-defined]
     return node
 
 
-def _takes_self(func: Any) -> bool:
-    """Whether *func* is decorated as a method, in its class, so that a call's first argument is not the state."""
-    names = inspect.getfullargspec(func).args if inspect.isfunction(func) else []
-    return names[:1] in (["self"], ["cls"])
-
-
 @contextmanager
-def _recording(client: FluxLoopClient, name: str, is_named: bool, state: Any) -> Iterator[Execution | None]:
-    """Record a block as the run of a node, unless that is recorded already."""
-    config = var_child_runnable_config.get() or {}
+def _recording(client: FluxLoopClient, name: str | None, func: Any, state: Any) -> Iterator[Callable[[Any], Any]]:
+    """Record a block as the run of a node, unless that is recorded already; yields what to pass its result through."""
+    config = current_config()
     entry = ledger_of(client).entries.get(running(config))
     if entry is not None and entry.about.event == "chain" and entry.about.node() is not None:
-        yield None
+        yield lambda result: result
         return
-    about = {key: value for key, value in (config.get("metadata") or {}).items() if key.startswith("langgraph_")}
-    thread_id = (config.get("configurable") or {}).get("thread_id")
+    metadata = {key: item for key, item in (config.get("metadata") or {}).items() if key.startswith("langgraph_")}
+    default_name = metadata.get("langgraph_node") or getattr(func, "__name__", type(func).__name__)
     spec = Spec(
         client,
         ObservationType.CHAIN,
-        name if is_named else str(about.get("langgraph_node", name)),
+        str(name or default_name),
         opens_trace=True,
-        metadata=about,
-        trace={"session_id": thread_id},
+        metadata=metadata,
+        trace={"session_id": thread_id_in(config)},
         bind=lambda state: state,
     )
     call = begin(spec, (state,), {})
     if call is None:
-        yield None
+        yield lambda result: result
         return
     call.enter()
     try:
-        yield call
+        yield call.returned
     except BaseException as exc:
         call.raised(exc)
         raise

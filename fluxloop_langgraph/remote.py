@@ -1,5 +1,5 @@
 """
-Graphs that run elsewhere: what is seen of them is the call, with what it was given and what it streamed back.
+Record calls of graphs that run on a server: the input and what they stream back.
 """
 
 from __future__ import annotations
@@ -8,38 +8,33 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from langgraph.pregel.remote import RemoteGraph
-
 from fluxloop import FluxLoopClient, ObservationType
 from fluxloop.bridge import Spec, begin
 
-__all__ = ["RemoteGraph", "recorded_remote"]
+from .call_state import thread_id_in
 
 
 def recorded_remote(method: Callable[..., Any], client: FluxLoopClient) -> Callable[..., Any]:
     """Return *method*, a generator function of `RemoteGraph`, with each call recorded as a CHAIN."""
 
     @functools.wraps(method)
-    def call(self: Any, input: Any, config: Any = None, **options: Any) -> Any:
-        running = method(self, input, config, **options)
-        about = {"assistant_id": self.assistant_id}
+    def call(self: Any, input: Any, config: Any = None, *args: Any, **options: Any) -> Any:
+        stream = method(self, input, config, *args, **options)
+        metadata = {"assistant_id": getattr(self, "assistant_id", None)}
+        thread_id = thread_id_in(config) or thread_id_in(getattr(self, "config", None))
         spec = Spec(
             client,
             ObservationType.CHAIN,
-            self.name or "RemoteGraph",
+            getattr(self, "name", None) or "RemoteGraph",
             opens_trace=True,
-            metadata=about,
-            trace={"session_id": _thread(config) or _thread(self.config), "metadata": about.copy()},
+            metadata=metadata,
+            trace={"session_id": thread_id, "metadata": metadata.copy()},
             bind=lambda input: input,
         )
-        recorded = begin(spec, (input,), {})
-        if recorded is None:
-            return running
-        recorded.enter()
-        return recorded.returned(running)
+        execution = begin(spec, (input,), {})
+        if execution is None:
+            return stream
+        execution.enter()
+        return execution.returned(stream)
 
     return call
-
-
-def _thread(config: Any) -> Any:
-    return ((config or {}).get("configurable") or {}).get("thread_id")

@@ -1,8 +1,8 @@
 """
-Who waits for a human, read from the records: what was asked, whether it was answered, and how.
+Read from the records which runs wait for a human: the question, and its answer if there is one.
 
-A run that waits and the run that brings the answer are two traces. They are put together by the thread and the
-checkpoint both name; a thread that got new input instead, or an answer, waits no longer.
+A run that waits and the run that brings the answer are two traces, linked by the thread and the checkpoint. A thread
+that received new input instead of an answer does not wait any more.
 """
 
 from __future__ import annotations
@@ -17,18 +17,21 @@ from fluxloop import read_traces
 from fluxloop.models import ObservationData, ObservationType, Trace
 from fluxloop_langchain.interrupts import INTERRUPT, RESUME
 
+PLACE = ("thread_id", "checkpoint_id", "interrupt_id")
+"""The metadata that identify a question; an EVENT without any of these is the user's own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """A run that stopped to ask a human, and what became of it."""
+    """A question to a human, which a run stopped for, and its answer."""
 
     thread_id: str | None
     checkpoint_id: str | None
     interrupt_id: str | None
-    """None where the graph was told to stop before or after a node."""
+    """None if the graph stopped before or after a node as configured."""
     node: str | None
     asked: Any
-    """What was handed to ``interrupt(...)``."""
+    """The argument of ``interrupt(...)``."""
     asked_at: datetime | None
     trace_id: str | None
     """The trace of the run that waits."""
@@ -37,20 +40,20 @@ class Interruption:
     answered_in: str | None = None
     """The trace of the run that brought the answer."""
     is_waiting: bool = True
-    """False once it was answered, or the thread was given new input or went on from another checkpoint instead."""
+    """False once it is answered, or the thread received new input or continued from another checkpoint instead."""
 
 
 def waiting(traces: str | Path | Iterable[Trace] = "./traces") -> list[Interruption]:
-    """Return who waits for a human now, the longest first; as `interruptions`."""
-    return [one for one in interruptions(traces) if one.is_waiting]
+    """Return the `interruptions` that are not answered yet, oldest first."""
+    return [found for found in interruptions(traces) if found.is_waiting]
 
 
 def interruptions(traces: str | Path | Iterable[Trace] = "./traces") -> list[Interruption]:
     """
-    Return every time a recorded graph stopped to ask a human, the first first, with the answer where there is one.
+    Return all questions that recorded graphs stopped for, oldest first, with their answers.
 
     Args:
-        traces: Where the records are, as for `fluxloop.read_traces`, or the traces themselves.
+        traces: A file or folder of records, as for `fluxloop.read_traces`, or the traces themselves.
 
     Raises:
         ReadError: As for `fluxloop.read_traces`.
@@ -58,9 +61,9 @@ def interruptions(traces: str | Path | Iterable[Trace] = "./traces") -> list[Int
     found: list[Interruption] = []
     for trace in read_traces(traces) if isinstance(traces, str | Path) else traces:
         if "resumed" not in trace.metadata and (thread_id := trace.metadata.get("thread_id")) is not None:
-            found = [_abandoned(one, str(thread_id)) for one in found]
+            found = [replace(one, is_waiting=False) if one.thread_id == str(thread_id) else one for one in found]
         for event in trace.observations:
-            if event.type is not ObservationType.EVENT or not _tells(event):
+            if event.type is not ObservationType.EVENT or event.metadata.keys().isdisjoint((*PLACE, "when")):
                 continue
             if event.name == INTERRUPT:
                 _add(found, _asked(event))
@@ -69,47 +72,29 @@ def interruptions(traces: str | Path | Iterable[Trace] = "./traces") -> list[Int
     return found
 
 
-def _tells(event: ObservationData) -> bool:
-    return not {"thread_id", "checkpoint_id", "interrupt_id", "when"}.isdisjoint(event.metadata)
-
-
 def _asked(event: ObservationData) -> Interruption:
-    about = event.metadata
-    return Interruption(
-        thread_id=about.get("thread_id"),
-        checkpoint_id=about.get("checkpoint_id"),
-        interrupt_id=about.get("interrupt_id"),
-        node=about.get("langgraph_node"),
-        asked=event.input,
-        asked_at=event.start_time,
-        trace_id=event.trace_id,
-    )
+    thread_id, checkpoint_id, interrupt_id, node = map(event.metadata.get, (*PLACE, "langgraph_node"))
+    return Interruption(thread_id, checkpoint_id, interrupt_id, node, event.input, event.start_time, event.trace_id)
 
 
 def _add(found: list[Interruption], new: Interruption) -> None:
-    """Add *new*, unless it repeats a question that is open still: asked again after only others were answered."""
-    for index, one in enumerate(found):
-        asked_before = one.is_waiting and one.interrupt_id is not None and one.thread_id == new.thread_id
-        if asked_before and one.interrupt_id == new.interrupt_id:
+    """Add *new*, unless it repeats an open question: a graph raises it again when only others were answered."""
+    for index, one in enumerate(found if new.interrupt_id is not None else ()):
+        if one.is_waiting and (one.thread_id, one.interrupt_id) == (new.thread_id, new.interrupt_id):
             found[index] = replace(one, checkpoint_id=new.checkpoint_id)
             return
     found.append(new)
 
 
-def _abandoned(one: Interruption, thread_id: str) -> Interruption:
-    return replace(one, is_waiting=False) if one.is_waiting and one.thread_id == thread_id else one
-
-
 def _answered(one: Interruption, event: ObservationData) -> Interruption:
-    """Return *one* as it is after *event*, a resume, which may be that of another thread or interrupt."""
+    """Return *one* as it is after *event*, a resume, which may belong to another thread or interrupt."""
     about, answer = event.metadata, event.input
     if not one.is_waiting or one.thread_id != about.get("thread_id"):
         return one
     if (at := about.get("checkpoint_id")) and one.checkpoint_id and at != one.checkpoint_id:
-        return replace(one, is_waiting=False)  # the thread went on from elsewhere: its state was changed, or it forked
-    by_id = about.get("interrupt_ids")
-    if by_id is not None:
-        if one.interrupt_id not in by_id:
-            return one
-        answer = answer.get(one.interrupt_id) if isinstance(answer, dict) else answer
+        return replace(one, is_waiting=False)  # its state was changed, or it was forked
+    if (by_id := about.get("interrupt_ids")) is not None and one.interrupt_id not in by_id:
+        return one
+    if by_id is not None and isinstance(answer, dict):
+        answer = answer.get(one.interrupt_id)
     return replace(one, answer=answer, answered_at=event.start_time, answered_in=event.trace_id, is_waiting=False)

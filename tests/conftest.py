@@ -1,5 +1,5 @@
 """
-What every test stands on: its own empty folder, no settings from outside, no network.
+Fixtures for all tests: an empty folder, default settings, no network.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import hypothesis
 import offline
 import pytest
 from hypothesis.database import DirectoryBasedExampleDatabase
-from surroundings import alone
+from isolation import isolated_settings
 
 import fluxloop
 
 IN_CI = "CI" in os.environ
-"""There a run of property tests is to speak of the change, not of luck; elsewhere each run looks anew."""
+"""In CI, property tests are deterministic, so that a failure is due to the change; elsewhere they vary."""
 
 hypothesis.settings.register_profile(
     "fluxloop",
-    deadline=None,  # how long an example takes says more about the machine than about us
+    deadline=None,  # the time of an example depends on the machine more than on FluxLoop
     derandomize=IN_CI,
     print_blob=True,
-    # By default it would lie in the working directory, which is each test's own.
+    # The default location is the working directory, which is different for each test.
     database=None if IN_CI else DirectoryBasedExampleDatabase(Path(__file__).parent.parent / ".hypothesis"),
 )
 hypothesis.settings.load_profile("fluxloop")
@@ -32,8 +32,8 @@ hypothesis.settings.load_profile("fluxloop")
 
 @pytest.fixture(autouse=True)
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run the test in an empty folder, offline, with default settings, and leave the process as it was."""
-    with alone(tmp_path):
+    """Run the test in an empty folder, offline, with default settings, and restore the process afterwards."""
+    with isolated_settings(tmp_path):
         offline.apply(monkeypatch.setattr)
         fluxloop.reset_config()
         yield

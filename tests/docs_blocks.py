@@ -1,11 +1,11 @@
 """
-A Markdown page as a program: run its code in the order of the page, and compare what that prints.
+Run the code blocks of a Markdown page in order, and compare their output with the page.
 
-- The page's ``python`` blocks run one after the other in one namespace; of its ``bash`` blocks, the lines that
-  begin with ``fluxloop``; all of it in one folder. ``json`` and ``toml`` blocks have to parse.
-- A ``text output`` block right below such a block says what it prints, see `unlike`.
-- Marked ``no-run``, a block is left out; a comment in it says why. Marked ``raises``, it has to fail, and the last
-  line of the traceback counts as printed.
+- ``python`` blocks run one after the other in one namespace, and the lines of ``bash`` blocks that start with
+  ``fluxloop`` run as commands, all in one folder. ``json`` and ``toml`` blocks must parse.
+- A ``text output`` block directly after such a block contains its expected output, see `unlike`.
+- A block marked ``no-run`` is skipped; a comment in it gives the reason. A block marked ``raises`` must fail, and
+  the last line of the traceback counts as output.
 
 ``python -m docs_blocks PAGE`` runs a page in the working directory.
 """
@@ -37,7 +37,7 @@ _VARIES = re.compile(rf"(?P<anything>…)|(?P<duration>{_DURATION})|(?P<spaces>(
 
 
 class Block(NamedTuple):
-    """One fenced block: its language and marks, its code, the line that begins at, and the output stated below it."""
+    """One fenced block: its language and marks, its code, the line where the code starts, and its expected output."""
 
     language: str
     marks: frozenset[str]
@@ -51,7 +51,7 @@ class Block(NamedTuple):
 
 
 def blocks(page: str) -> list[Block]:
-    """Every fenced block of *page*, in order; an output block belongs to the one above it."""
+    """Return every fenced block of *page*, in order, with its output block."""
     found: list[Block] = []
     end = 0
     for match in _FENCE.finditer(page):
@@ -73,21 +73,21 @@ def prose(page: str) -> str:
 
 def unlike(expected: str, printed: str) -> str:
     """
-    Return how *printed* differs from *expected*, as a diff; nothing where they are alike.
+    Return the difference between *printed* and *expected* as a diff, or an empty text if they match.
 
-    In *expected*, ``…`` stands for anything within a line, a duration (``12 ms``) for any duration, and spaces
-    inside a line for any number of them. Trailing spaces, and empty lines at the end, do not count.
+    In *expected*, ``…`` matches any text within a line, a duration (``12 ms``) any duration, and spaces inside a
+    line any number of spaces. Trailing spaces, and empty lines at the end, are ignored.
     """
     wanted, got = _lines(expected), _lines(printed)
     if len(wanted) == len(got) and all(_pattern(w).fullmatch(g) for w, g in zip(wanted, got, strict=True)):
         return ""
-    # A line that matches is shown as expected, so that the diff holds only what is wrong.
+    # A matching line is shown as expected, so that the diff contains only lines that differ.
     shown = [next((w for w in wanted if _pattern(w).fullmatch(g)), g) for g in got]
     return "\n".join(difflib.unified_diff(wanted, shown, "expected", "printed", lineterm=""))
 
 
 def run(page: Path) -> Iterator[str]:
-    """Run *page* in the working directory, and yield what is wrong with it."""
+    """Run *page* in the working directory, and yield each failure."""
     module = ModuleType("page")
     sys.modules["page"] = module
     linecache.checkcache(str(page))
@@ -97,15 +97,15 @@ def run(page: Path) -> Iterator[str]:
             continue
         printed, failure = _RUNNERS[block.language](block, page, module)
         if bool(failure) != ("raises" in block.marks):
-            yield f"{where}: {failure or 'was to raise, and did not'}\n{printed}"
+            yield f"{where}: {failure or 'did not raise'}\n{printed}"
         elif block.output is not None and (difference := unlike(block.output, printed)):
-            yield f"{where}: prints something else\n{difference}"
+            yield f"{where}: unexpected output\n{difference}"
 
 
 def _python(block: Block, page: Path, module: ModuleType) -> tuple[str, str]:
     printed = io.StringIO()
     try:
-        # Empty lines in front make the line numbers of a traceback those of the page.
+        # Leading empty lines make the line numbers in a traceback equal those of the page.
         code = compile("\n" * (block.line - 1) + block.code, str(page), "exec", dont_inherit=True)
         with contextlib.redirect_stdout(printed):
             exec(code, module.__dict__)
@@ -116,7 +116,7 @@ def _python(block: Block, page: Path, module: ModuleType) -> tuple[str, str]:
 
 
 def _bash(block: Block, *_: object) -> tuple[str, str]:
-    """Run the lines that begin with ``fluxloop``, in a shell that finds the command beside this interpreter."""
+    """Run the lines that start with ``fluxloop``, with the command installed for this interpreter."""
     lines = block.code.replace("\\\n", " ").splitlines()
     commands = [line.removeprefix("$ ") for line in lines if line.removeprefix("$ ").startswith("fluxloop ")]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -132,12 +132,12 @@ def _parse(block: Block, *_: object) -> tuple[str, str]:
     try:
         json.loads(block.code) if block.language == "json" else tomllib.loads(block.code)
     except ValueError as exc:
-        return "", f"is no {block.language}: {exc}"
+        return "", f"invalid {block.language}: {exc}"
     return "", ""
 
 
 _RUNNERS = {"python": _python, "bash": _bash, "json": _parse, "toml": _parse}
-"""How the blocks of a language run: what they printed, and how they failed (empty if they did not)."""
+"""The function that runs the blocks of a language; it returns their output and their failure, which can be empty."""
 
 
 def _lines(text: str) -> list[str]:
@@ -145,11 +145,11 @@ def _lines(text: str) -> list[str]:
 
 
 def _pattern(line: str) -> re.Pattern[str]:
-    """The regular expression of a line of expected output."""
-    stands_for = {"anything": ".*", "duration": r"\d+(?:[.,]\d+)*", "spaces": " +"}
+    """Return the regular expression for one line of expected output."""
+    patterns = {"anything": ".*", "duration": r"\d+(?:[.,]\d+)*", "spaces": " +"}
     parts, end = [], 0
     for match in _VARIES.finditer(line):
-        parts += [re.escape(line[end : match.start()]), stands_for[match.lastgroup or ""]]
+        parts += [re.escape(line[end : match.start()]), patterns[match.lastgroup or ""]]
         end = match.end()
     return re.compile("".join([*parts, re.escape(line[end:])]))
 

@@ -1,5 +1,5 @@
 """
-What the tests of the encoder share: counts, strict JSON, and a small redactor.
+Helpers for the tests of the encoder: counts, strict JSON, and a small redactor.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ SECRET = re.compile(r"sk-[a-z0-9]{20}")
 
 @dataclass
 class Counts:
-    """A record that is being built, as far as the encoder sees it."""
+    """The counts that the encoder updates while it encodes a record."""
 
     redacted: int = 0
     truncated: int = 0
 
 
 class Masker:
-    """A redactor of the simplest kind: texts like ``sk-…`` of 20 characters, and what is called ``api_key``."""
+    """A minimal redactor: masks texts like ``sk-…`` with 20 characters, and values of the key ``api_key``."""
 
     def suspects(self, encoded: bytes) -> bool:
         return b"sk-" in encoded or b"api_key" in encoded
@@ -41,12 +41,12 @@ class Masker:
 
 
 def encode(value: object, marks: Counts | None = None, *, redactor: Masker | None = None, **limits: int) -> bytes:
-    """Encode once, within the default limits but for *limits*."""
+    """Encode *value*, with the default limits unless *limits* are given."""
     return Encoder(Limits(**limits), redactor).encode(value, Counts() if marks is None else marks)
 
 
 def strictly(encoded: bytes) -> Any:
-    """Decode JSON as the standard says it: no NaN, UTF-8, one document."""
+    """Decode standard JSON: UTF-8, one document, no NaN."""
 
     def refuse(constant: str) -> NoReturn:
         raise AssertionError(f"{constant} is not JSON")
@@ -55,5 +55,5 @@ def strictly(encoded: bytes) -> Any:
 
 
 def record(value: object, marks: Counts | None = None, *, redactor: Masker | None = None, **limits: int) -> Any:
-    """What a reader of the record gets for *value*."""
+    """Return *value* as a reader of the record gets it."""
     return strictly(encode(value, marks, redactor=redactor, **limits))

@@ -1,5 +1,5 @@
 """
-Graphs that the tests of `fluxloop_langgraph` run, small and each with one thing of LangGraph in it.
+Graphs for the tests of `fluxloop_langgraph`: small, each with one feature of LangGraph.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ THREAD = {"configurable": {"thread_id": "t-1"}}
 
 
 class State(TypedDict, total=False):
-    """What most of the graphs share: a list that grows, and a number that is replaced."""
+    """The state of most graphs: a list that grows, and a number that is replaced."""
 
     seen: Annotated[list[str], operator.add]
     n: int
 
 
 def steps(*, count: int = 2, **options: Any) -> Any:
-    """One node after the other."""
+    """Nodes in sequence."""
     builder = StateGraph(State)
     for number in range(count):
         builder.add_node(f"step_{number}", _step(number))
@@ -42,7 +42,7 @@ def _step(number: int) -> Any:
 
 
 def loop(**options: Any) -> Any:
-    """One node again and again, until it has counted to three."""
+    """One node that runs until it has counted to three."""
     builder = StateGraph(State)
 
     def count(state: State) -> State:
@@ -58,7 +58,7 @@ def loop(**options: Any) -> Any:
 
 
 def fan_out(width: int, **options: Any) -> Any:
-    """A node that sends *width* others their own input each."""
+    """A node that sends *width* others an input each."""
     builder = StateGraph(State)
 
     def plan(state: State) -> State:
@@ -78,7 +78,7 @@ def fan_out(width: int, **options: Any) -> Any:
 
 
 def nested(inner: Any = None, **options: Any) -> Any:
-    """A graph in a graph."""
+    """A graph with a subgraph."""
     builder = StateGraph(State)
     builder.add_node("before", _step(0))
     builder.add_node("inner", inner if inner is not None else steps(count=1))
@@ -88,7 +88,7 @@ def nested(inner: Any = None, **options: Any) -> Any:
 
 
 def asking(**options: Any) -> Any:
-    """A node that asks a human, and one after it."""
+    """A node that asks a human, and a node after it."""
     builder = StateGraph(State)
 
     def ask(state: State) -> State:
@@ -102,7 +102,7 @@ def asking(**options: Any) -> Any:
 
 
 def asking_inside(**options: Any) -> Any:
-    """A graph in a graph that asks a human."""
+    """A graph whose subgraph asks a human."""
     return nested(asking(checkpointer=None), **{"checkpointer": InMemorySaver(), **options})
 
 
@@ -119,7 +119,7 @@ def failing(error: BaseException | None = None, **options: Any) -> Any:
 
 
 def flaky(failures: int = 2, **options: Any) -> Any:
-    """A node that succeeds when it is tried once more than *failures* times."""
+    """A node that fails *failures* times before it succeeds."""
     builder = StateGraph(State)
     tries: list[int] = []
 
@@ -136,7 +136,7 @@ def flaky(failures: int = 2, **options: Any) -> Any:
 
 
 def handing_over(**options: Any) -> Any:
-    """A graph in a graph that steers the one around it."""
+    """A subgraph that sends a command to its parent graph."""
     builder = StateGraph(State)
 
     def hand_over(state: State) -> Command[Any]:
@@ -152,7 +152,7 @@ def handing_over(**options: Any) -> Any:
 
 
 def chat(model: Any = None, **options: Any) -> Any:
-    """A node that asks a chat model, which answers in pieces."""
+    """A node that calls a streaming chat model."""
     builder = StateGraph(MessagesState)
     replies = iter([AIMessage(content="good morning", id=f"m-{n}") for n in range(50)])
     model = model or GenericFakeChatModel(messages=replies)
@@ -166,7 +166,7 @@ def chat(model: Any = None, **options: Any) -> Any:
 
 
 def functional(**options: Any) -> Any:
-    """The functional API: a task, twice."""
+    """The functional API: an entrypoint that calls a task twice."""
 
     @task
     def double(n: int) -> int:
@@ -180,7 +180,7 @@ def functional(**options: Any) -> Any:
 
 
 def only(recorded: Any, name: str) -> list[Any]:
-    """Return the observations called *name* among what was recorded, in order."""
+    """Return the recorded observations named *name*, in order."""
     return [one for trace in recorded.traces() for one in trace.observations if one.name == name]
 
 
@@ -190,8 +190,8 @@ _SAME = re.compile(
 )
 
 
-def story(told: object) -> str:
-    """Return *told* as text in which ids and times are numbered, so that two runs of one program tell the same."""
+def story(value: object) -> str:
+    """Return *value* as text with ids and times replaced by numbers, so that two runs of a program compare equal."""
     names: dict[str, str] = {}
 
     def renamed(match: re.Match[str]) -> str:
@@ -199,4 +199,4 @@ def story(told: object) -> str:
             return f"<{match.lastgroup}>"
         return names.setdefault(match[0], f"<{match.lastgroup} {len(names)}>")
 
-    return _SAME.sub(renamed, repr(told))
+    return _SAME.sub(renamed, repr(value))

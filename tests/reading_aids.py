@@ -1,5 +1,5 @@
 """
-What the tests of reading and of the command line share: the golden files, outlines, journals, records.
+Shared by the tests of reading and of the command line: golden files, outlines, journals, records.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def drawn(trace: Trace) -> list[str]:
-    """The trace and its observations, a line each: type, name and status, indented by depth."""
+    """The trace and its observations, one line each: type, name and status, indented by depth."""
     lines = [f"{trace.name} [{trace.status or 'running'}]"]
     return lines + [f"{'  ' * depth}{o.type.name} {o.name} [{o.status or 'running'}]" for depth, o in trace.walk()]
 
 
 def observation(id: str, parent: str | None = None, *, trace: str = "t1", **fields: Any) -> dict[str, Any]:
-    """A finished TOOL observation in the record format, its fields in the order we write them."""
+    """Return a finished TOOL observation in the record format, with its fields in the order of the files."""
     return {
         "id": id,
         "trace_id": trace,
@@ -42,7 +42,7 @@ def observation(id: str, parent: str | None = None, *, trace: str = "t1", **fiel
 
 
 def trace_line(trace: str = "t1", **fields: Any) -> dict[str, Any]:
-    """A trace's line in the record format."""
+    """Return a trace in the record format."""
     return {
         "trace_id": trace,
         "name": trace,
@@ -59,7 +59,7 @@ def trace_line(trace: str = "t1", **fields: Any) -> dict[str, Any]:
 
 
 def line(record: Any) -> bytes:
-    """*record* as a line of ours: compact, UTF-8, with its line end."""
+    """*record* as a line in the record format: compact, UTF-8, with its line end."""
     return json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
 
@@ -74,7 +74,7 @@ def written(folder: Path, *records: Mapping[str, Any], day: str = "20260117") ->
 
 
 def head(id: str, parent: str | None = None, *, trace: str = "t1", **fields: Any) -> dict[str, Any]:
-    """The beginning of an observation, as a journal holds it; that of a root with the beginning of its trace's line."""
+    """The record of an open observation, as in a journal; that of a root has the beginning of the trace's line."""
     begun = observation(id, parent, trace=trace, **fields)
     for field in ("end_time", "duration_ms", "status", "level"):
         begun.pop(field, None)
@@ -83,7 +83,7 @@ def head(id: str, parent: str | None = None, *, trace: str = "t1", **fields: Any
 
 @contextmanager
 def running(folder: Path, *heads: Mapping[str, Any]) -> Iterator[Journal]:
-    """Keep *heads* in the journal of a process that lives: this one."""
+    """Keep *heads* in the journal of a living process: this one."""
     journal = Journal(folder)
     slots = [journal.put(line(one)[:-2]) for one in heads]
     yield journal
@@ -93,7 +93,7 @@ def running(folder: Path, *heads: Mapping[str, Any]) -> Iterator[Journal]:
 
 
 def died(folder: Path, *heads: Mapping[str, Any], process: str = "999999-dead") -> None:
-    """Leave the journal of a process that died with *heads* open."""
+    """Create the journal of a process that died while *heads* were open."""
     with running(folder, *heads):
         (alive,) = folder.glob(".inflight-*-*")
         shutil.copy(alive, folder / f"dead-{process}")

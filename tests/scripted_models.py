@@ -1,5 +1,5 @@
 """
-Models that say what they were told to, offline: for the tests of the adapters.
+Scripted models for the tests of the adapters; they work offline.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ USAGE = {
     "input_token_details": {"cache_read": 8},
     "output_token_details": {"reasoning": 2},
 }
-"""What each answer of a `ScriptedModel` costs."""
+"""The usage of each answer of a `ScriptedModel`."""
 
 
 class ScriptedModel(BaseChatModel):
     """
-    A chat model that gives its *replies* in turn, and then begins again; an exception among them is raised.
+    A chat model that returns its *replies* in order, repeatedly; a reply that is an exception is raised.
 
-    Streamed, a reply comes word by word, its tool calls and usage with the last piece; ``breaks_after`` pieces
-    it raises.
+    A streamed reply consists of one chunk per word; the last chunk has the tool calls and the usage. After
+    ``breaks_after`` chunks, the stream raises an error.
     """
 
     replies: list[Any]
@@ -104,7 +104,7 @@ class ScriptedModel(BaseChatModel):
 
 
 class ScriptedCompletion(LLM):
-    """A completion model that gives *reply*; streamed, word by word."""
+    """A completion model that returns *reply*; streamed with one chunk per word."""
 
     reply: str
 
@@ -126,5 +126,5 @@ class ScriptedCompletion(LLM):
 
 
 def calls(name: str, args: dict[str, Any], call_id: str = "call-1") -> AIMessage:
-    """Return an answer that asks for a tool."""
+    """Return an answer with one tool call."""
     return AIMessage("", tool_calls=[{"name": name, "args": args, "id": call_id}])

@@ -1,4 +1,4 @@
-"""Set-ups of their own: two of them in one process do not mix, and settings change at once."""
+"""Clients are independent of each other, and settings take effect immediately."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def written(folder: str) -> list[str]:
     return [outline(trace) for trace in fluxloop.read_traces(folder)]
 
 
-def test_two_clients_do_not_mix():
-    """Each records into its own storage, also when one calls the other."""
+def test_two_clients_record_separately():
+    """Each client records into its own storage, even when one calls the other."""
     with fluxloop.FluxLoopClient(base_path="a") as a, fluxloop.FluxLoopClient(storage="file", base_path="b") as b:
 
         @b.tool
@@ -39,8 +39,8 @@ def test_two_clients_do_not_mix():
     assert written("b") == ["AGENT inner -> 1\n  TOOL helper -> 1"]
 
 
-def test_a_client_called_back_goes_on_in_its_own_trace():
-    """Through another client's trace, a client finds its own again."""
+def test_a_client_continues_its_own_trace_inside_the_trace_of_another():
+    """Inside another client's trace, a client continues its own enclosing trace."""
     a, b = fluxloop.FluxLoopClient(storage="memory"), fluxloop.FluxLoopClient(storage="memory")
 
     with capture(a) as of_a, capture(b) as of_b, a.instrument("a"), b.instrument("b"), a.instrument("a again"):
@@ -50,8 +50,8 @@ def test_a_client_called_back_goes_on_in_its_own_trace():
     assert of_b.outline() == "SPAN b"
 
 
-def test_the_packages_decorators_join_whatever_trace_is_open():
-    """A library's `fluxloop.tool` is recorded by whoever calls it."""
+def test_the_decorators_of_the_package_record_into_any_open_trace():
+    """A tool decorated with `fluxloop.tool` is recorded by the client whose trace is open."""
     tool = fluxloop.tool(lambda: 1)
     with fluxloop.FluxLoopClient(storage="memory") as client, capture(client) as captured, client.instrument("x"):
         tool()
@@ -59,8 +59,8 @@ def test_the_packages_decorators_join_whatever_trace_is_open():
     assert captured.outline() == "SPAN x\n  TOOL <lambda> -> 1"
 
 
-def test_configure_takes_effect_at_once_and_each_time():
-    """New traces go where the settings now say; one that is open stays whole."""
+def test_each_configure_takes_effect_immediately():
+    """New traces use the new settings; an open trace keeps its storage."""
     agent = fluxloop.agent(lambda: 1)
 
     fluxloop.configure(base_path="one")
@@ -76,7 +76,7 @@ def test_configure_takes_effect_at_once_and_each_time():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "words"),
+    ("values", "name"),
     [
         ({"storag": "file"}, "storag"),
         ({"sample_rate": 2}, "sample_rate"),
@@ -85,20 +85,20 @@ def test_configure_takes_effect_at_once_and_each_time():
         ({"storage": "http-ish"}, "storage"),
     ],
 )
-def test_a_rejected_configure_changes_nothing(wrong, words):
-    """The error names the setting, and what was in force stays."""
+def test_a_rejected_configure_changes_nothing(values, name):
+    """The error names the setting, and the settings in force stay the same."""
     before = fluxloop.configure(base_path="before")
 
-    with pytest.raises(ValueError, match=words):
-        fluxloop.configure(**wrong)
+    with pytest.raises(ValueError, match=name):
+        fluxloop.configure(**values)
 
     assert fluxloop.get_config() == before
     fluxloop.agent(lambda: 1)()
     assert written("before") == ["AGENT <lambda> -> 1"]
 
 
-def test_load_env_refreshes_and_keeps_what_was_configured(monkeypatch):
-    """The file's values are active; an earlier `configure` still wins."""
+def test_load_env_takes_effect_and_keeps_configured_values(monkeypatch):
+    """The values of the file take effect; an earlier `configure` still wins."""
     Path(".env").write_text("FLUXLOOP_BASE_PATH=from-env\nFLUXLOOP_DEBUG=no\nFLUXLOOP_SAMPLE_RATE=0.5\n")
     fluxloop.configure(sample_rate=1.0)
 
@@ -112,7 +112,7 @@ def test_load_env_refreshes_and_keeps_what_was_configured(monkeypatch):
 
 
 def test_sampling_is_decided_per_trace():
-    """About the share asked for, each whole or not at all."""
+    """About the requested share of traces is recorded, each with all its observations."""
     with fluxloop.FluxLoopClient(storage="memory", sample_rate=0.5) as client:
         agent = client.agent(lambda: client.tool(lambda: 1)())
         for _ in range(200):
@@ -126,8 +126,8 @@ def test_sampling_is_decided_per_trace():
     assert client.report().sampled_out == 200 - kept
 
 
-def test_flush_and_shutdown_are_harmless_and_recording_goes_on():
-    """File storage has nothing to flush; what comes after a shutdown is kept all the same."""
+def test_flush_and_shutdown_are_harmless_and_recording_continues():
+    """File storage has nothing to flush, and calls after `shutdown` are still recorded."""
     fluxloop.configure(base_path="there")
     agent = fluxloop.agent(lambda: 1)
     agent()
@@ -140,7 +140,7 @@ def test_flush_and_shutdown_are_harmless_and_recording_goes_on():
 
 
 def test_a_buffering_storage_is_flushed_with_the_timeout():
-    """`flush(timeout)` reaches a storage that has one."""
+    """`flush(timeout)` calls the `flush` of a storage that has one."""
     asked = []
 
     class Buffering(MemoryStorage):
@@ -149,14 +149,14 @@ def test_a_buffering_storage_is_flushed_with_the_timeout():
             return False
 
     client = fluxloop.FluxLoopClient(storage=Buffering())
-    client.recorder  # noqa: B018 - looking it up makes it
+    client.recorder  # noqa: B018 - the first access creates it
 
     assert client.flush(0.5) is False
     assert asked == [0.5]
 
 
-def test_the_version_is_the_distributions():
-    """`fluxloop.__version__`."""
+def test_the_version_is_that_of_the_distribution():
+    """`fluxloop.__version__` is the version of the installed distribution."""
     from importlib.metadata import version
 
     assert fluxloop.__version__ == version("fluxloop")

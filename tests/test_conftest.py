@@ -1,4 +1,4 @@
-"""The ground of the tests holds: a folder of their own, and no network."""
+"""The fixtures for all tests: an empty folder per test, and no network."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from pathlib import Path
 import pytest
 
 
-def test_a_test_runs_in_a_folder_of_its_own(tmp_path):
+def test_each_test_runs_in_its_own_folder(tmp_path):
     """
-    Files a test leaves behind land in its own empty folder.
+    The working directory of a test is its own empty folder.
     """
     assert Path.cwd() == tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("address", [("192.0.2.1", 80), ("example.org", 80)])
-def test_a_connection_to_elsewhere_raises(address):
+def test_a_connection_to_another_machine_raises(address):
     """
-    A socket to another machine raises at once, whether it is named or numbered.
+    A connection to another machine, by name or by address, raises immediately.
     """
-    with pytest.raises(RuntimeError, match="tests stay on this machine"):
+    with pytest.raises(RuntimeError, match="tests must stay on this machine"):
         socket.create_connection(address)
 
 
-async def test_a_connection_to_elsewhere_raises_in_asyncio_too():
+async def test_an_asyncio_connection_to_another_machine_raises():
     """
-    The event loop looks names up and connects by the same calls.
+    Connections of the event loop raise as well.
     """
-    with pytest.raises(RuntimeError, match="tests stay on this machine"):
+    with pytest.raises(RuntimeError, match="tests must stay on this machine"):
         await asyncio.open_connection("example.org", 80)
 
 
 def test_a_connection_to_this_machine_is_allowed():
     """
-    A collector on the loopback address can be talked to.
+    A connection to the loopback address succeeds.
     """
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
         assert client.getpeername() == server.getsockname()

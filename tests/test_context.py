@@ -1,4 +1,4 @@
-"""The right tree, always: tasks, threads, generators, nested agents, whatever the order."""
+"""Observations are under the right parent across tasks, threads, generators and nested agents."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ async def slow(n: int) -> int:
     return tool(n)
 
 
-def test_context_is_there_inside_and_none_outside():
-    """`get_current_context` and `get_current_trace` answer where a trace is open."""
+def test_the_context_is_available_inside_a_trace_and_none_outside():
+    """`get_current_context` and `get_current_trace` return None outside a trace."""
     assert fluxloop.get_current_context() is None
     assert fluxloop.get_current_trace() is None
 
@@ -39,8 +39,8 @@ def test_context_is_there_inside_and_none_outside():
     assert fluxloop.get_current_context() is None
 
 
-def test_metadata_tags_and_user_of_a_trace():
-    """What is said on the context is written with the trace."""
+def test_metadata_tags_and_user_are_written_with_the_trace():
+    """Values set on the context are written with the trace."""
     with capture() as captured, fluxloop.instrument("x", session_id="s1", tags=["a", "b", "a"], user_id="u") as ctx:
         ctx.add_metadata("k", {"deep": [1]})
         ctx.add_tag("b")
@@ -56,8 +56,8 @@ def test_metadata_tags_and_user_of_a_trace():
     )
 
 
-def test_a_session_is_shared_by_the_traces_of_a_process():
-    """Without a session of their own, traces of one process belong together."""
+def test_traces_of_a_process_share_a_default_session():
+    """Traces without a session id share the session of their process."""
 
     @fluxloop.agent
     def agent() -> None: ...
@@ -72,7 +72,7 @@ def test_a_session_is_shared_by_the_traces_of_a_process():
 
 
 def test_gathered_coroutines_are_siblings():
-    """Concurrent calls have the agent as parent, each its own children."""
+    """Concurrent calls have the agent as parent, and each has its own children."""
 
     @fluxloop.agent
     async def agent() -> list[int]:
@@ -87,7 +87,7 @@ def test_gathered_coroutines_are_siblings():
 
 
 def test_task_groups_and_to_thread_keep_the_parent():
-    """TaskGroup and `asyncio.to_thread` need no help."""
+    """`TaskGroup` and `asyncio.to_thread` need no helper."""
 
     @fluxloop.agent
     async def agent() -> None:
@@ -103,7 +103,7 @@ def test_task_groups_and_to_thread_keep_the_parent():
 
 
 def test_the_thread_pool_carries_the_trace():
-    """`ContextThreadPoolExecutor` is a drop-in for jobs that belong to the agent."""
+    """Jobs of a `ContextThreadPoolExecutor` are recorded under the code that submits them."""
 
     @fluxloop.agent
     def agent() -> list[int]:
@@ -117,8 +117,8 @@ def test_the_thread_pool_carries_the_trace():
     assert [o.name for o in trace.children(trace.roots[0])] == ["tool"] * 4
 
 
-def test_a_bound_function_may_run_in_many_threads_at_once():
-    """`copy_context` gives a function that can be entered concurrently."""
+def test_a_function_bound_by_copy_context_can_run_in_several_threads_at_once():
+    """The function that `copy_context` returns can run concurrently."""
     barrier = threading.Barrier(3)
 
     @fluxloop.tool
@@ -141,8 +141,8 @@ def test_a_bound_function_may_run_in_many_threads_at_once():
     assert len(trace.children(trace.roots[0])) == 3
 
 
-def test_a_bare_thread_records_nothing_and_breaks_nothing():
-    """Without help a thread has no trace: its tools run, unrecorded."""
+def test_a_thread_without_the_context_records_nothing():
+    """A thread started without a helper has no trace: its tools run, but are not recorded."""
 
     @fluxloop.agent
     def agent() -> int:
@@ -156,7 +156,7 @@ def test_a_bare_thread_records_nothing_and_breaks_nothing():
 
 
 def test_nested_agents_and_scopes_share_a_trace():
-    """An agent inside an agent, a scope inside either, is a child, never a second trace."""
+    """An agent or a scope inside a trace becomes a child and does not open a second trace."""
 
     @fluxloop.agent
     def inner() -> int:
@@ -176,8 +176,8 @@ def test_nested_agents_and_scopes_share_a_trace():
     assert captured.traces()[0].tags == ["t"]
 
 
-def test_a_new_trace_inside_a_trace_is_asked_for_by_its_id():
-    """`trace_id=` opens one, and the outer one goes on afterwards."""
+def test_a_trace_id_opens_a_new_trace_inside_a_trace():
+    """`trace_id=` opens a new trace, and the outer trace continues afterwards."""
     with capture() as captured, fluxloop.instrument("outer"):
         with fluxloop.instrument("other", trace_id="my-id"):
             tool(1)
@@ -187,8 +187,8 @@ def test_a_new_trace_inside_a_trace_is_asked_for_by_its_id():
     assert {trace.trace_id for trace in captured.traces()} >= {"my-id"}
 
 
-def test_a_task_that_outlives_the_trace_still_belongs_to_it():
-    """What a task started inside records later is kept, under what started it."""
+def test_a_task_that_outlives_its_trace_records_into_it():
+    """A task that was started inside a trace and ends after it records into that trace."""
 
     async def main() -> None:
         with fluxloop.instrument("request"):
@@ -206,8 +206,8 @@ def test_a_task_that_outlives_the_trace_still_belongs_to_it():
     assert captured.outline() == "SPAN request\n  TOOL tool -> 1"
 
 
-def test_an_agent_in_a_task_that_outlived_its_trace_opens_its_own():
-    """A worker started during one request does not hang all its work on that request."""
+def test_an_agent_in_a_task_that_outlived_its_trace_opens_a_new_trace():
+    """A worker started during one request does not add later work to the trace of that request."""
 
     @fluxloop.agent
     async def job() -> None: ...
@@ -231,7 +231,7 @@ def test_an_agent_in_a_task_that_outlived_its_trace_opens_its_own():
 
 
 async def handle(n: int = 3) -> AsyncIterator[int]:
-    """The seed's Approach 2: a scope inside an undecorated async generator."""
+    """Approach 2 of the guide: a scope inside an undecorated async generator."""
     with fluxloop.instrument("prompt.agent"):
         for i in range(n):
             tool(i)
@@ -239,12 +239,12 @@ async def handle(n: int = 3) -> AsyncIterator[int]:
 
 
 def test_breaking_out_of_a_scope_in_a_generator_restores_the_context():
-    """The consumer that broke off is outside again, and what it does next is not recorded there."""
+    """After `break`, the consumer is outside the scope, and its later calls are not recorded in it."""
 
     async def main() -> None:
         async for _ in handle():
             break
-        await asyncio.sleep(0.01)  # the loop closes the generator from a task of its own
+        await asyncio.sleep(0.01)  # the event loop closes the generator in a separate task
         assert fluxloop.get_current_context() is None
         tool(99)
 
@@ -254,8 +254,8 @@ def test_breaking_out_of_a_scope_in_a_generator_restores_the_context():
     assert captured.outline() == "SPAN prompt.agent [abandoned]\n  TOOL tool -> 0"
 
 
-def test_concurrent_handlers_have_traces_of_their_own():
-    """Two requests at once do not mix."""
+def test_concurrent_handlers_have_separate_traces():
+    """Two concurrent requests are recorded as separate traces."""
 
     async def main() -> None:
         async def request() -> list[int]:
@@ -271,7 +271,7 @@ def test_concurrent_handlers_have_traces_of_their_own():
 
 
 def test_a_generator_closed_in_another_context_raises_nothing():
-    """No token is held across a yield, so nothing can be reset in the wrong context."""
+    """FluxLoop holds no context token across a yield, so closing in another context cannot fail."""
 
     @fluxloop.agent
     def counts() -> Iterator[int]:
@@ -287,8 +287,8 @@ def test_a_generator_closed_in_another_context_raises_nothing():
     assert fluxloop.get_current_context() is None
 
 
-def test_scopes_work_as_async_blocks_and_are_reusable():
-    """`async with`, and one scope object used twice, nested in itself."""
+def test_scopes_work_as_async_blocks_and_can_be_reused():
+    """A scope works with `async with`, and one scope object can be entered twice."""
     scope = fluxloop.instrument("x", observation_type="retrieval")
 
     async def main() -> None:
@@ -302,7 +302,7 @@ def test_scopes_work_as_async_blocks_and_are_reusable():
 
 
 def test_a_decorated_coroutine_is_inside_its_scope_while_it_runs():
-    """`@instrument` on `async def` covers the await."""
+    """`@instrument` on a coroutine function records the whole execution."""
 
     @fluxloop.instrument("scope")
     async def work() -> int:
@@ -316,8 +316,8 @@ def test_a_decorated_coroutine_is_inside_its_scope_while_it_runs():
 
 
 @pytest.mark.parametrize("setting", [{"enabled": False}, {"sample_rate": 0}])
-def test_nothing_is_recorded_where_tracing_is_off_or_the_trace_is_sampled_out(setting):
-    """No record, a harmless context, and no second trace from agents inside."""
+def test_nothing_is_recorded_when_disabled_or_sampled_out(setting):
+    """Nothing is recorded, the context has no effect, and agents inside open no second trace."""
 
     @fluxloop.agent
     def agent() -> int:
@@ -338,8 +338,8 @@ def test_nothing_is_recorded_where_tracing_is_off_or_the_trace_is_sampled_out(se
     assert list(captured.storage.read()) == []
 
 
-def test_switching_off_counts_for_an_open_trace_too():
-    """`configure(enabled=False)` takes effect at once."""
+def test_disabling_affects_open_traces():
+    """`configure(enabled=False)` also affects traces that are already open."""
     with fluxloop.FluxLoopClient(storage="memory") as client, client.instrument("x") as ctx:
         assert ctx.is_enabled()
         client.configure(enabled=False)

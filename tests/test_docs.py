@@ -1,7 +1,7 @@
 """
-The pages do what they say: their code runs and prints what stands below it, their links lead somewhere.
+The code blocks of the documentation run and print the output that the page shows, and all links are valid.
 
-How a page marks its blocks is told in `docs_blocks`.
+`docs_blocks` describes how a page marks its blocks.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.rel
 
 _LINK = re.compile(r"\]\((?!https?:|mailto:)(?P<path>[^)#\s]*)(?:#(?P<anchor>[^)\s]+))?\)")
 
-WORDS = ["observation", "observation type", "trace", "context", "storage", "adapter", "session"]
-"""Words of ours that the glossary explains, beside the types and statuses."""
+TERMS = ["observation", "observation type", "trace", "context", "storage", "adapter", "session"]
+"""Terms that the glossary defines, besides types and statuses."""
 
 
 @each_page
-def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(page):
+def test_the_code_of_a_page_runs_and_prints_the_output_shown(page):
     """
-    Whoever copies a page's code, block after block, sees what the page shows.
+    A reader who runs the code blocks of a page in order gets the output that the page shows.
     """
     done = subprocess.run(
         [sys.executable, "-m", "docs_blocks", page], capture_output=True, text=True, env=offline.environment()
@@ -42,9 +42,9 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(page):
 
 
 @each_page
-def test_a_block_that_is_left_out_says_why(page):
+def test_a_block_that_is_not_run_gives_the_reason(page):
     """
-    Code that the tests cannot run gives its reader the reason, in a comment.
+    A block that is not run has a comment with the reason.
     """
     silent = [block.line for block in blocks(page.read_text()) if "no-run" in block.marks and "#" not in block.code]
 
@@ -52,9 +52,9 @@ def test_a_block_that_is_left_out_says_why(page):
 
 
 @each_page
-def test_the_links_of_a_page_lead_somewhere(page):
+def test_the_links_of_a_page_are_valid(page):
     """
-    A link to another page, or to a heading, finds it.
+    Each link to a page or a heading has an existing target.
     """
     broken = [
         f"{target.relative_to(ROOT)}#{anchor}"
@@ -67,7 +67,7 @@ def test_the_links_of_a_page_lead_somewhere(page):
 
 def test_every_page_can_be_reached_from_the_readme():
     """
-    A reader who follows the links of the README comes by every page.
+    The links of the README, followed recursively, reach every page.
     """
     seen, pending = set(), [README]
     while pending:
@@ -79,18 +79,18 @@ def test_every_page_can_be_reached_from_the_readme():
     assert set(PAGES) - seen == set()
 
 
-def test_the_glossary_explains_our_words():
+def test_the_glossary_defines_the_terms():
     """
-    Each word of ours, each observation type and each status stands in the glossary.
+    The glossary contains the basic terms, each observation type and each status.
     """
     glossary = (ROOT / "docs/glossary.md").read_text()
-    words = [*WORDS, *(kind.name for kind in ObservationType), *(status.value for status in Status)]
+    terms = [*TERMS, *(type.name for type in ObservationType), *(status.value for status in Status)]
 
-    assert [word for word in words if not re.search(rf"\b{word}\b", glossary)] == []
+    assert [term for term in terms if not re.search(rf"\b{term}\b", glossary)] == []
 
 
 def links(page: Path) -> list[tuple[Path, str]]:
-    """What *page* links to within the project: a file, and the heading in it (empty for the whole)."""
+    """Return the targets in the project that *page* links to: a file, and a heading or an empty text."""
     text = re.sub(r"`[^`\n]*`", "", prose(page.read_text()))
     return [
         ((page.parent / match["path"]).resolve() if match["path"] else page, match["anchor"] or "")
@@ -99,6 +99,6 @@ def links(page: Path) -> list[tuple[Path, str]]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The names of *page*'s headings, as GitHub makes them."""
+    """Return the anchors of the headings of *page*, as GitHub creates them."""
     headings = re.findall(r"^#+ +(.*?) *$", prose(page.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

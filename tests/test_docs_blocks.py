@@ -1,4 +1,4 @@
-"""Pages run as programs, and one that is wrong is found out: at its own line, with what differs."""
+"""`docs_blocks` runs pages and reports failures with line number and diff."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from docs_blocks import blocks, run, unlike
 
 
 @pytest.fixture
-def wrong(tmp_path):
-    """Write a page, run it, and return what is wrong with it."""
+def failures_of(tmp_path):
+    """Write a page, run it, and return its failures."""
 
-    def wrong(text: str) -> list[str]:
+    def failures_of(text: str) -> list[str]:
         page = tmp_path / "page.md"
         page.write_text(textwrap.dedent(text))
         return list(run(page))
 
-    return wrong
+    return failures_of
 
 
-def test_a_page_runs_in_order_and_in_one_namespace(wrong):
+def test_a_page_runs_in_order_and_in_one_namespace(failures_of):
     """
-    A block sees what the blocks above it defined, and its output is compared with the one below.
+    A block can use names that earlier blocks defined, and its output is compared with the output block after it.
     """
     page = """
     ```python
@@ -39,12 +39,12 @@ def test_a_page_runs_in_order_and_in_one_namespace(wrong):
     ```
     """
 
-    assert wrong(page) == []
+    assert failures_of(page) == []
 
 
-def test_output_that_differs_is_shown_as_a_diff(wrong):
+def test_output_that_differs_is_shown_as_a_diff(failures_of):
     """
-    Of several lines only the one that differs is marked.
+    The diff marks only the line that differs.
     """
     page = """
     ```python
@@ -57,14 +57,14 @@ def test_output_that_differs_is_shown_as_a_diff(wrong):
     ```
     """
 
-    [complaint] = wrong(page)
-    assert complaint.startswith("page.md:3: prints something else")
-    assert complaint.endswith(" one\n-three\n+two")
+    [failure] = failures_of(page)
+    assert failure.startswith("page.md:3: unexpected output")
+    assert failure.endswith(" one\n-three\n+two")
 
 
-def test_an_error_is_reported_at_the_line_of_the_page(wrong):
+def test_an_error_is_reported_at_the_line_of_the_page(failures_of):
     """
-    The traceback names the page and the line in it.
+    The traceback contains the name of the page and the line number.
     """
     page = """
     # A title
@@ -75,13 +75,13 @@ def test_an_error_is_reported_at_the_line_of_the_page(wrong):
     ```
     """
 
-    [complaint] = wrong(page)
-    assert re.search(r'page\.md", line 6, in <module>\n +x / 0\n', complaint)
+    [failure] = failures_of(page)
+    assert re.search(r'page\.md", line 6, in <module>\n +x / 0\n', failure)
 
 
-def test_a_block_marked_raises_has_to_raise(wrong):
+def test_a_block_marked_raises_must_raise(failures_of):
     """
-    The error's last line counts as printed; a block that ends well is a complaint.
+    The last line of the error counts as output; a block that does not raise is a failure.
     """
     raises = """
     ```python raises
@@ -92,29 +92,29 @@ def test_a_block_marked_raises_has_to_raise(wrong):
     ```
     """
 
-    assert wrong(raises) == []
-    assert wrong("```python raises\n1 + 1\n```\n") == ["page.md:2: was to raise, and did not\n"]
+    assert failures_of(raises) == []
+    assert failures_of("```python raises\n1 + 1\n```\n") == ["page.md:2: did not raise\n"]
 
 
-def test_a_block_marked_no_run_is_left_out(wrong):
+def test_a_block_marked_no_run_is_skipped(failures_of):
     """
-    Nothing of it is executed.
+    The block is not executed.
     """
-    assert wrong("```python no-run\nraise SystemError  # for want of a key\n```\n") == []
+    assert failures_of("```python no-run\nraise SystemError  # needs an API key\n```\n") == []
 
 
 @pytest.mark.parametrize(("language", "text"), [("json", '{"a": NaN'), ("toml", "a = = 1")])
-def test_data_that_does_not_parse_is_a_complaint(wrong, language, text):
+def test_data_that_does_not_parse_is_a_failure(failures_of, language, text):
     """
-    JSON and TOML blocks are what they claim to be.
+    JSON and TOML blocks must parse.
     """
-    [complaint] = wrong(f"```{language}\n{text}\n```\n")
-    assert complaint.startswith(f"page.md:2: is no {language}")
+    [failure] = failures_of(f"```{language}\n{text}\n```\n")
+    assert failure.startswith(f"page.md:2: invalid {language}")
 
 
-def test_a_command_that_fails_is_a_complaint(wrong):
+def test_a_command_that_fails_is_a_failure(failures_of):
     """
-    Of a shell block the `fluxloop` lines run, and have to end well.
+    The `fluxloop` lines of a shell block run, and must succeed.
     """
     page = """
     ```bash
@@ -123,8 +123,8 @@ def test_a_command_that_fails_is_a_complaint(wrong):
     ```
     """
 
-    [complaint] = wrong(page)
-    assert "'fluxloop no-such-command' ended with" in complaint
+    [failure] = failures_of(page)
+    assert "'fluxloop no-such-command' ended with" in failure
 
 
 @pytest.mark.parametrize(
@@ -136,9 +136,9 @@ def test_a_command_that_fails_is_a_complaint(wrong):
         ("one\ntwo\n", "one  \ntwo\n\n"),
     ],
 )
-def test_what_may_vary_is_alike(expected, printed):
+def test_durations_spaces_and_ellipses_match(expected, printed):
     """
-    Durations, runs of spaces inside a line, whatever `…` stands for, and what cannot be seen.
+    Durations, spaces inside a line, text in place of `…`, and trailing whitespace may differ.
     """
     assert unlike(expected, printed) == ""
 
@@ -153,16 +153,16 @@ def test_what_may_vary_is_alike(expected, printed):
         ("a.c", "abc"),
     ],
 )
-def test_what_may_not_vary_is_not_alike(expected, printed):
+def test_names_indentation_and_numbers_must_be_equal(expected, printed):
     """
-    Names, indentation, numbers that are no durations, missing lines.
+    Names, indentation, numbers without a unit of time, and missing lines may not differ.
     """
     assert unlike(expected, printed) != ""
 
 
-def test_blocks_know_their_place():
+def test_blocks_in_lists_are_unindented_and_outputs_belong_to_the_block_before():
     """
-    A block in a list is unindented, and an output block belongs to the block right above it only.
+    A block in a list is unindented, and an output block belongs only to the block directly before it.
     """
     page = "1. first\n   ```python no-run\n   x = 1\n   ```\n\nprose\n\n```text output\nlost\n```\n"
 

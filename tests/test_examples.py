@@ -1,8 +1,8 @@
 """
-Every example runs offline, as a user would start it, and prints the outline it ends with.
+Every example runs offline, as a user would start it, and prints the output listed at its end.
 
-An example opens with a docstring that says what it shows. The comment lines after its last ``# prints:``
-are what it prints, compared as in `docs_blocks.unlike`.
+An example starts with a docstring that describes it. The comment lines after its last ``# prints:`` are its
+expected output, compared by `docs_blocks.unlike`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ each_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: 
 
 
 @each_example
-def test_an_example_prints_the_outline_it_ends_with(example):
+def test_an_example_prints_its_expected_output(example):
     """
-    Started in an empty folder, without a network, it prints what its last lines say.
+    In an empty folder and without a network, the example prints the output listed at its end.
     """
     for framework in sorted(frameworks(example)):
         if importlib.util.find_spec(framework) is None:
@@ -36,24 +36,24 @@ def test_an_example_prints_the_outline_it_ends_with(example):
 
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert unlike(outline(example), done.stdout) == ""
+    assert unlike(expected_output(example), done.stdout) == ""
 
 
 @each_example
-def test_an_example_is_short_and_says_what_it_shows(example):
+def test_an_example_is_short_and_has_a_docstring(example):
     """
-    It opens with a docstring, ends with an outline, and has under 40 lines between.
+    An example has a docstring, fewer than 40 lines of code, and its expected output.
     """
     program = example.read_text().rpartition("\n# prints:\n")[0]
 
     assert ast.get_docstring(ast.parse(program))
-    assert outline(example).strip()
+    assert expected_output(example).strip()
     assert program.count("\n") < 40
 
 
-def test_the_examples_are_numbered_in_the_order_to_read_them():
+def test_the_examples_of_the_core_are_numbered_without_gaps():
     """
-    The core's examples count from 01 without a gap; a framework's begin with its name.
+    The examples of the core are numbered from 01 without a gap; names of other examples start with the framework.
     """
     numbers = [path.name[:2] for path in EXAMPLES if path.name[0].isdigit()]
 
@@ -61,14 +61,14 @@ def test_the_examples_are_numbered_in_the_order_to_read_them():
 
 
 def frameworks(example: Path) -> set[str]:
-    """The agent frameworks *example* imports."""
+    """Return the agent frameworks that *example* imports."""
     nodes = list(ast.walk(ast.parse(example.read_text())))
     modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     modules += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
     return {module.partition(".")[0] for module in modules} & FRAMEWORKS
 
 
-def outline(example: Path) -> str:
-    """What *example* says it prints."""
+def expected_output(example: Path) -> str:
+    """Return the expected output of *example*."""
     stated = example.read_text().rpartition("\n# prints:\n")[2]
     return "\n".join(line.removeprefix("#").removeprefix(" ") for line in stated.splitlines())

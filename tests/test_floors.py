@@ -2,8 +2,10 @@
 Imports point down: the floors of the packages, as a table, and every module's imports against it.
 
 Each module has a floor. An import may point to a lower floor, or stay on its own within one package;
-adapters enter the core through its doors only. Imports inside functions count, those that only the
-type checker sees do not, and ``fluxloop/__init__.py`` is the public face, which may import anything.
+adapters enter the core through its doors only. Imports inside functions count, and those that only the
+type checker sees. ``fluxloop/__init__.py`` is the public face, which may import anything.
+
+`python tests/test_floors.py` prints the drawing: each floor with its rooms, and the rooms they import.
 """
 
 from __future__ import annotations
@@ -21,25 +23,31 @@ import fluxloop
 ROOT = Path(__file__).parent.parent
 
 FLOORS = {
-    0: "accepts arguments claims deltas endings errors frameworks ids kinds lines models redaction report "
-    "serialization usage",
-    1: "config env settings storage",
-    2: "calls context events manual notes observations recorder scopes streams threads traces wrapping",
-    3: "bridge client decorators ledger reading recording",
-    4: "__main__ cli pytest_plugin testing",
+    0: "encoding enums errors interruptions llm models redaction report",
+    1: "settings storage",
+    2: "tracing",
+    3: "bridge client context decorators reading recording testing",
+    4: "__main__ cli collector experiments export pytest_plugin replay viewer",
     5: "/fluxloop_custom /fluxloop_langchain /fluxloop_langgraph",
     6: "/benchmarks /examples",
 }
 """Modules of `fluxloop`, and other top-level packages (``/``); what is inside one of them shares its floor."""
 
-DOORS = {"fluxloop", "fluxloop.bridge", "fluxloop.errors", "fluxloop.models", "fluxloop.storage", "fluxloop.usage"}
+DOORS = {
+    "fluxloop",
+    "fluxloop.bridge",
+    "fluxloop.errors",
+    "fluxloop.llm.token_counts",
+    "fluxloop.models",
+    "fluxloop.storage",
+}
 """Where an adapter may enter the core."""
 
 PARTNERS = {("fluxloop_langgraph", "fluxloop_langchain")}
 """Packages of one floor of which the first may import the second."""
 
 LIBRARIES = {
-    "dotenv": "env",
+    "dotenv": "settings",
     "hyperscan": "redaction",
     "orjson": "*",
     "packaging": "cli",
@@ -77,19 +85,25 @@ def test_the_core_takes_from_outside_only_what_its_table_says():
     assert not wrong, "\n" + "\n".join(wrong)
 
 
-def test_no_imports_go_round_in_a_circle():
+def test_no_module_is_in_a_cycle():
     """
-    Modules can be loaded in some order in which each finds what it needs already there.
+    No module imports itself by way of others, not inside functions and not for types alone either.
     """
     needs = {
-        name_of(path, ROOT): {target_of(i, ROOT) for i in imports(path, ROOT, inside_functions=False)}
+        name_of(path, ROOT): {target_of(i, ROOT) for i in imports(path, ROOT)}
         for path in modules(ROOT)
         if path != ROOT / "fluxloop/__init__.py"
     }
-    while ready := {name for name, needed in needs.items() if not (needed - {name}) & needs.keys()}:
-        needs = {name: needed for name, needed in needs.items() if name not in ready}
+    while ends := {name for name in needs if not inside(needs, name)}:
+        needs = {name: needed for name, needed in needs.items() if name not in ends}
 
     assert not needs, f"these import each other: {sorted(needs)}"
+
+
+def inside(needs: dict[str, set[str]], name: str) -> bool:
+    """Whether *name* imports one of the modules in *needs*, and one of them imports it."""
+    others = needs.keys() - {name}
+    return bool(needs[name] & others) and any(name in needs[other] for other in others)
 
 
 # How the checks answer to modules that break the rules, so that a silent check is noticed.
@@ -98,19 +112,24 @@ def test_no_imports_go_round_in_a_circle():
 @pytest.mark.parametrize(
     ("path", "source", "arrow"),
     [
-        ("fluxloop/ids.py", "from .config import Settings", "fluxloop.ids (0) -> fluxloop.config (1)"),
-        ("fluxloop/ids.py", "def f():\n    from . import recorder", "fluxloop.ids (0) -> fluxloop.recorder (2)"),
-        ("fluxloop/storage/file.py", "from ..context import x", "fluxloop.storage.file (1) -> fluxloop.context (2)"),
-        ("fluxloop/calls.py", "import fluxloop", "fluxloop.calls (2) -> fluxloop (3)"),
+        ("fluxloop/report.py", "from .settings import schema", "fluxloop.report (0) -> fluxloop.settings (1)"),
+        ("fluxloop/report.py", "def f():\n    from . import client", "fluxloop.report (0) -> fluxloop.client (3)"),
+        (
+            "fluxloop/enums.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .tracing import x",
+            "fluxloop.enums (0) -> fluxloop.tracing (2)",
+        ),
+        ("fluxloop/storage/file.py", "from ..context import x", "fluxloop.storage.file (1) -> fluxloop.context (3)"),
+        ("fluxloop/tracing/calls.py", "import fluxloop", "fluxloop.tracing.calls (2) -> fluxloop (3)"),
         ("fluxloop/bridge.py", "import fluxloop_custom", "fluxloop.bridge (3) -> fluxloop_custom (5)"),
         (
             "fluxloop_langchain/x.py",
             "import fluxloop_langgraph.y",
             "fluxloop_langchain.x (5) -> fluxloop_langgraph.y (5)",
         ),
-        ("fluxloop_custom/x.py", "from fluxloop.recorder import begin", "by a door"),
+        ("fluxloop_custom/x.py", "from fluxloop.tracing.calls import begin", "by a door"),
         ("fluxloop_custom/x.py", "from fluxloop.bridge import _secret", "by a door"),
-        ("fluxloop_custom/x.py", "from fluxloop import recorder", "by a door"),
+        ("fluxloop_custom/x.py", "from fluxloop import tracing", "by a door"),
         ("fluxloop/novelty.py", "", "fluxloop.novelty: give it a floor"),
     ],
 )
@@ -126,8 +145,7 @@ def test_an_import_that_points_up_is_named(tmp_path, path, source, arrow):
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("fluxloop/recorder.py", "from .config import Settings\nfrom .context import x\nimport os"),
-        ("fluxloop/ids.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .recorder import Recorder"),
+        ("fluxloop/tracing/recorder.py", "from ..settings import schema\nfrom .node import x\nimport os"),
         ("fluxloop/__init__.py", "from .cli import main"),
         ("fluxloop/cli/view.py", "import fluxloop\nfrom ..reading import read_traces"),
         ("fluxloop_langgraph/graph.py", "from fluxloop_langchain.handler import Handler\nimport fluxloop"),
@@ -135,7 +153,7 @@ def test_an_import_that_points_up_is_named(tmp_path, path, source, arrow):
 )
 def test_an_import_that_points_down_is_let_through(tmp_path, path, source):
     """
-    Downward, within a floor, for the type checker, and from the public face: all allowed.
+    Downward, within a floor of one package, and from the public face: all allowed.
     """
     module = write(tmp_path, path, source)
 
@@ -147,12 +165,12 @@ def test_a_library_in_the_wrong_place_is_named(tmp_path):
     A library the table does not know, or does not give to this module, is named.
     """
     module = write(
-        tmp_path, "fluxloop/ids.py", "import json\nimport requests\nfrom orjson import dumps\nimport rich.text"
+        tmp_path, "fluxloop/report.py", "import json\nimport requests\nfrom orjson import dumps\nimport rich.text"
     )
 
     assert strangers(module, tmp_path) == [
-        "fluxloop.ids takes 'requests' from outside, fluxloop/ids.py:2",
-        "fluxloop.ids takes 'rich' from outside, fluxloop/ids.py:4",
+        "fluxloop.report takes 'requests' from outside, fluxloop/report.py:2",
+        "fluxloop.report takes 'rich' from outside, fluxloop/report.py:4",
     ]
 
 
@@ -198,24 +216,20 @@ def strangers(path: Path, root: Path) -> list[str]:
     ]
 
 
-def imports(path: Path, root: Path, *, inside_functions: bool = True) -> Iterator[Import]:
-    """Each import of the module at *path* that runs, relative ones made absolute."""
+def imports(path: Path, root: Path) -> Iterator[Import]:
+    """Each import of the module at *path*, wherever it is, relative ones made absolute."""
     name = name_of(path, root)
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     pending: list[ast.AST] = [ast.parse(path.read_text())]
     while pending:
         node = pending.pop(0)
         match node:
-            case ast.If(test=ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING")):
-                pending += node.orelse
             case ast.Import():
                 yield from (Import(alias.name, None, node.lineno) for alias in node.names)
             case ast.ImportFrom():
                 above = package[: len(package) - node.level + 1] if node.level else []
                 module = ".".join([*above, *filter(None, [node.module])])
                 yield from (Import(module, alias.name, node.lineno) for alias in node.names)
-            case ast.FunctionDef() | ast.AsyncFunctionDef() if not inside_functions:
-                pass
             case _:
                 pending += ast.iter_child_nodes(node)
 
@@ -266,3 +280,29 @@ def write(root: Path, path: str, source: str) -> Path:
     module.parent.mkdir(parents=True, exist_ok=True)
     module.write_text(source)
     return module
+
+
+def drawing() -> str:
+    """The floors from the top down, with the rooms of each and what they import, a line per room."""
+    below: dict[str, set[str]] = {}
+    for path in modules(ROOT):
+        name = name_of(path, ROOT)
+        below.setdefault(room_of(name), set()).update(room_of(target_of(found, ROOT)) for found in imports(path, ROOT))
+    lines = []
+    for floor in sorted(FLOORS, reverse=True):
+        for room in sorted(room for room in below if floor_of(room) == floor and room != "fluxloop"):
+            targets = sorted(target for target in below[room] if floor_of(target) is not None and target != room)
+            lines.append(
+                f"{floor}  {room.removeprefix('fluxloop.'):20} -> {', '.join(targets).replace('fluxloop.', '')}"
+            )
+    return "\n".join(lines)
+
+
+def room_of(module: str) -> str:
+    """The package or top-level module of `fluxloop`, or the other top-level package, that holds *module*."""
+    parts = module.split(".")
+    return ".".join(parts[: 2 if parts[0] == "fluxloop" else 1])
+
+
+if __name__ == "__main__":
+    print(drawing())  # noqa: T201

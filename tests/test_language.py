@@ -13,7 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PLACES = (
-    "fluxloop", "fluxloop_custom", "fluxloop_langchain", "fluxloop_langgraph", "tests", "docs", "examples", "benchmarks",
+    "fluxloop", "fluxloop_custom", "fluxloop_langchain", "fluxloop_langgraph",
+    "tests", "docs", "examples", "benchmarks",
     "README.md", "CHANGELOG.md", "Makefile", "pyproject.toml", ".ci",
 )  # fmt: skip
 SUFFIXES = {".py", ".md", ".toml", "", ".sh"}
@@ -24,7 +25,7 @@ WORN_OUT = {
     r"speaks?|spoken|spoke|speaking": "streams, prints, supports",
     r"nobody|somebody|whoever|whom": "name the subject: the caller, the handler, the run, no code",
     r"of which": "use two sentences",
-    r"(?:is|are|was|were) no (?!longer|more\b)[a-z-]+": "is not a ...",
+    r"(?<!there )(?:is|are|was|were) no (?!longer|more\b)[a-z-]+": "is not a ...",
     r"ke(?:ep|eps|pt|eping) back": "withhold, omit, suppress",
     r"t(?:ake|akes|aken|ook|aking) back": "discard, undo",
     r"st(?:and|ands|ood|anding) for": "represents, means",
@@ -34,7 +35,7 @@ WORN_OUT = {
     r"s(?:ee|ees|een) to it": "ensure",
     r"(?:goes|go|going) by": "is named, uses",
     r"a (?:line|row|record|span|observation) (?:a|an|each) \w+": "per",
-    r"(?:object|write|test|us|line) a (?:line|record|span|test|call|node|file)": "per",
+    r"(?:object|us|line) a (?:line|record|span|test|call|node|file)": "per",
     r"all the same|be it|for good|as ever|anew|at all events|in charge": "plain words",
     r"behind (?:our|its|their) back": "without FluxLoop knowing",
     r"under (?:our|its) (?:feet|hands|eyes)": "while we read it",

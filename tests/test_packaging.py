@@ -1,7 +1,7 @@
 """
-What is installed is what we mean to give: quiet to import, typed, four packages, its versions stated once.
+The distribution: four typed packages, an import without side effects, and tested version ranges.
 
-The slow ones build the distribution and install it with nothing but what it asks for.
+The slow tests build the distribution and install it with its dependencies only.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ HEAVY = {
     *("agents", "anthropic", "asyncio", "chatkit", "httpx", "hypothesis", "langchain", "langchain_core", "langgraph"),
     *("numpy", "openai", "pandas", "pydantic", "pytest", "rich", "typer"),
 }
-"""What `import fluxloop` must not load, all of it installed where the tests run."""
+"""Modules that `import fluxloop` must not load; all of them are installed for the tests."""
 
-LISTEN = """
+OBSERVE_IMPORT = """
 import json, os, sys
 
-heard = []
+events = []
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND
 
-def hear(event, args):
+def audit(event, args):
     if event == "open" and not (args[2] or 0) & WRITES:
         return
     if event.startswith(("open", "os.mkdir", "os.putenv", "os.fork", "socket.", "subprocess.", "_thread.start")):
-        heard.append(f"{event} {args!r}")
+        events.append(f"{event} {args!r}")
 
-sys.addaudithook(hear)
+sys.addaudithook(audit)
 import fluxloop
-print(json.dumps({"heard": heard, "modules": sorted(sys.modules), "files": os.listdir()}))
+print(json.dumps({"events": events, "modules": sorted(sys.modules), "files": os.listdir()}))
 """
-"""A program that imports FluxLoop and says what that did."""
+"""A program that imports FluxLoop and prints the side effects of the import."""
 
 RECORD = """
 import fluxloop
@@ -71,34 +71,34 @@ print([(observation.type.name, observation.name) for observation in trace.observ
 """A program that records a trace and reads it back."""
 
 
-def test_importing_is_quiet(tmp_path):
+def test_importing_has_no_side_effects(tmp_path):
     """
-    It writes no file, starts no thread, opens no socket, sets no variable, and loads nothing heavy.
+    `import fluxloop` writes no file, starts no thread, opens no socket, sets no variable and loads no heavy module.
     """
-    said = json.loads(python("-B", "-c", LISTEN))
+    effects = json.loads(python("-B", "-c", OBSERVE_IMPORT))
 
-    assert said["heard"] == []
-    assert said["files"] == []
-    assert HEAVY & {*said["modules"]} == set()
+    assert effects["events"] == []
+    assert effects["files"] == []
+    assert HEAVY & {*effects["modules"]} == set()
 
 
-def test_the_version_is_the_installed_one():
+def test_the_version_is_the_installed_version():
     """
-    `fluxloop.__version__`, what pip shows and what the project states are one.
+    `fluxloop.__version__`, the version that pip shows and the version in pyproject.toml are equal.
     """
     assert fluxloop.__version__ == version("fluxloop") == PROJECT["version"]
 
 
-def test_the_changelog_tells_what_is_new_in_this_version():
+def test_the_changelog_has_a_section_for_this_version():
     """
-    The version that is being made has a section in the changelog.
+    The version in pyproject.toml has a section in the changelog.
     """
     assert f"\n## {PROJECT['version']} " in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_the_lowest_versions_we_allow_are_the_ones_tested():
+def test_the_lower_bounds_are_the_oldest_tested_versions():
     """
-    Each lower end stated in pyproject.toml is what constraints-oldest.txt pins, so no range promises the untested.
+    Each lower bound in pyproject.toml equals the version pinned in constraints-oldest.txt, so each is tested.
     """
     pins = dict(re.findall(r"^([\w-]+)==([\w.]+)", (ROOT / "constraints-oldest.txt").read_text(), re.MULTILINE))
     extras = PROJECT["optional-dependencies"]
@@ -108,9 +108,9 @@ def test_the_lowest_versions_we_allow_are_the_ones_tested():
     assert {name: Version(pins[name]) for name in stated} == stated
 
 
-def test_the_extras_are_all_in_all():
+def test_the_extra_all_includes_every_other_extra():
     """
-    `fluxloop[all]` brings what every other extra for users brings.
+    `fluxloop[all]` includes every other extra for users.
     """
     extras = PROJECT["optional-dependencies"]
     [everything] = [Requirement(line) for line in extras["all"]]
@@ -121,7 +121,7 @@ def test_the_extras_are_all_in_all():
 @pytest.mark.parametrize("path", ["constraints.txt", "constraints-oldest.txt"])
 def test_constraints_pin_versions_and_nothing_else(path):
     """
-    A constraints file names no place to fetch from, so it serves whatever index its user has.
+    A constraints file contains no index or URL, so it works with any package index.
     """
     lines = [line for line in (ROOT / path).read_text().splitlines() if not line.startswith("#")]
 
@@ -130,7 +130,7 @@ def test_constraints_pin_versions_and_nothing_else(path):
 
 @pytest.fixture(scope="module")
 def distribution(tmp_path_factory):
-    """The folder with the source archive, and the wheel that was built from it."""
+    """The folder with the source archive and the wheel that was built from it."""
     folder = tmp_path_factory.mktemp("distribution")
     python("-m", "hatchling", "build", "-t", "sdist", "-d", folder, cwd=ROOT)
     [archive] = folder.glob("*.tar.gz")
@@ -141,9 +141,9 @@ def distribution(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_the_four_packages_typed_and_nothing_else(distribution):
+def test_the_wheel_contains_the_four_typed_packages_and_nothing_else(distribution):
     """
-    Everything in the wheel is ours, every package says it is typed, and pip on Python 3.10 is refused.
+    The wheel contains the four packages, each with `py.typed`, and requires Python 3.11.
     """
     [path] = distribution.glob("*.whl")
     with zipfile.ZipFile(path) as wheel:
@@ -162,12 +162,12 @@ def test_the_wheel_holds_the_four_packages_typed_and_nothing_else(distribution):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("versions", ["newest", "oldest"])
-def test_the_wheel_works_with_only_what_it_asks_for(distribution, tmp_path, versions):
+def test_the_wheel_works_with_only_its_dependencies(distribution, tmp_path, versions):
     """
-    Installed alone, FluxLoop records and reads back: with the newest versions of what it needs, and the lowest.
+    With only its dependencies installed, in their newest or oldest versions, FluxLoop records and reads traces.
     """
     if versions == "oldest" and sys.version_info >= (3, 13):
-        pytest.skip("the lowest versions were released before this Python, and have no wheels for it")
+        pytest.skip("the oldest versions have no wheels for this Python")
     asked = [Requirement(line) for line in PROJECT["dependencies"]]
     pins = [f"{each.name}=={lowest(each)}" for each in asked] if versions == "oldest" else []
     constraints = tmp_path / "constraints.txt"
@@ -184,7 +184,7 @@ def test_the_wheel_works_with_only_what_it_asks_for(distribution, tmp_path, vers
 
 
 def python(*args: object, python: object = sys.executable, cwd: Path | None = None, env: object = None) -> str:
-    """Run a Python, kept on this machine unless *env* says otherwise, and return what it prints."""
+    """Run an interpreter, without a network unless *env* is given, and return its output."""
     done = subprocess.run(
         [str(arg) for arg in (python, *args)],
         capture_output=True,
@@ -197,6 +197,6 @@ def python(*args: object, python: object = sys.executable, cwd: Path | None = No
 
 
 def lowest(requirement: Requirement) -> Version:
-    """The lower end of what *requirement* allows."""
+    """Return the lower bound of *requirement*."""
     [bound] = [each.version for each in requirement.specifier if each.operator == ">="]
     return Version(bound)

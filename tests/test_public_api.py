@@ -1,5 +1,5 @@
 """
-Everything a user can name is there, explains itself, and is in the docs: names, settings, commands and options.
+Every public name, setting, command and option exists, has a docstring, and is documented.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ ROOT = Path(__file__).parent.parent
 DOCS = "\n".join(page.read_text() for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))])
 MODULES = ["fluxloop", "fluxloop.bridge", "fluxloop.errors", "fluxloop.models", "fluxloop.storage", "fluxloop.testing"]
 
-SEEDS = [
+GUIDE_NAMES = [
     *("FluxLoopClient", "agent", "configure", "get_current_context", "get_current_trace", "instrument", "load_env"),
     *("prompt", "tool", "trace"),
 ]
-"""What the introduction of the SDK names, as far as the core goes."""
+"""The names of the core that the introduction of the SDK uses."""
 
 
 def public(module: ModuleType) -> dict[str, object]:
-    """The public names of *module*: those it lists, or those it defines."""
+    """Return the public names of *module*: its `__all__`, or the names that it defines."""
     if hasattr(module, "__all__"):
         return {name: getattr(module, name) for name in module.__all__}
     return {
@@ -46,27 +46,27 @@ PUBLIC = [
 ]
 
 
-def test_the_public_face_is_sorted_and_complete():
+def test_the_public_names_are_sorted_and_complete():
     """
-    The names stand in order, once each, and every one of them can be had; the seeds' names are among them.
+    `__all__` is sorted and has no duplicates, every name exists, and the names of the guides are included.
     """
     assert fluxloop.__all__ == sorted({*fluxloop.__all__})
     assert {*fluxloop.__all__} <= {*dir(fluxloop)}
-    assert {*SEEDS} <= {*fluxloop.__all__}
+    assert {*GUIDE_NAMES} <= {*fluxloop.__all__}
 
 
-def test_an_unknown_name_is_refused_by_name():
+def test_an_unknown_name_raises_an_error_that_names_it():
     """
-    Loading names late does not change what a misspelt one gives.
+    Lazy loading of names does not change the error for an unknown name.
     """
     with pytest.raises(AttributeError, match="agnet"):
-        fluxloop.agnet  # noqa: B018 - looking it up is the act
+        fluxloop.agnet  # noqa: B018 - the access is tested
 
 
 @pytest.mark.parametrize(("name", "value"), PUBLIC)
-def test_a_public_name_explains_itself(name, value):
+def test_a_public_name_has_a_docstring(name, value):
     """
-    Everything public that can hold a docstring has one of its own.
+    Every public function, class and module has a docstring.
     """
     if inspect.isroutine(value) or inspect.isclass(value) or inspect.ismodule(value):
         assert (value.__doc__ or "").strip()
@@ -74,23 +74,23 @@ def test_a_public_name_explains_itself(name, value):
 
 def test_every_public_name_is_in_the_docs():
     """
-    A reader of the docs meets every public name, as code.
+    Every public name occurs in the docs, marked as code.
     """
     missing = [parameter.id for parameter in PUBLIC if not mentioned(str(parameter.id).rpartition(".")[2])]
 
     assert missing == [], f"{len(missing)} of {len(PUBLIC)} names are not in the docs"
 
 
-def test_the_table_of_settings_in_the_docs_is_the_one_the_settings_print():
+def test_the_docs_contain_the_current_table_of_settings():
     """
-    No setting is missing from the docs, and what they say about it is what holds.
+    The docs contain the current table of settings.
     """
     assert schema.markdown_table() in (ROOT / "docs/configuration.md").read_text()
 
 
 def test_every_command_and_option_is_in_the_docs():
     """
-    Each `fluxloop` command is shown in the docs, and each of its options.
+    The docs mention each `fluxloop` command and each of its options.
     """
     missing = []
     for name, command in get_command(app).commands.items():
@@ -102,5 +102,5 @@ def test_every_command_and_option_is_in_the_docs():
 
 
 def mentioned(name: str) -> bool:
-    """Whether *name* stands in the docs as code: in backticks, after a dot, or imported."""
+    """Whether *name* occurs in the docs as code: in backticks, after a dot, or in an import."""
     return bool(re.search(rf"(`@?|\.|\bimport [^\n]*\b){name}\b", DOCS))

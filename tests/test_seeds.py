@@ -1,4 +1,4 @@
-"""The seed documents' own snippets, run as printed."""
+"""The code examples of the original guides run unchanged."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ response = my_agent("Hello, world!")
 
 
 def run_script(source: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run *source* as a program of its own in *folder*."""
+    """Run *source* as a separate program in *folder*."""
     (folder / "script.py").write_text(textwrap.dedent(source))
     return subprocess.run(
         [sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, timeout=60, check=False
@@ -50,8 +50,8 @@ def records(folder: Path, kind: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_the_quick_example_leaves_two_files_with_the_documented_fields(tmp_path):
-    """The first example, as a script."""
+def test_the_quick_example_writes_two_files_with_the_documented_fields(tmp_path):
+    """The first example of the introduction, run as a script."""
     done = run_script(QUICK_EXAMPLE + "\nprint(response)", tmp_path)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "HELLO, WORLD!\n", "")
@@ -67,7 +67,7 @@ def test_the_quick_example_leaves_two_files_with_the_documented_fields(tmp_path)
 
 
 def test_without_configure_traces_go_to_the_default_folder(tmp_path):
-    """`configure` is optional, and nothing but the two files appears."""
+    """Without `configure`, records are written to ./traces and no network is used."""
     done = run_script(
         """
         import socket
@@ -85,8 +85,8 @@ def test_without_configure_traces_go_to_the_default_folder(tmp_path):
     assert len(records(tmp_path, "observations")) == 1
 
 
-def test_a_disabled_program_leaves_no_file(tmp_path, monkeypatch):
-    """`FLUXLOOP_ENABLED=false`: zero files."""
+def test_a_disabled_program_creates_no_file(tmp_path, monkeypatch):
+    """With `FLUXLOOP_ENABLED=off`, a program creates no file."""
     monkeypatch.setenv("FLUXLOOP_ENABLED", "off")
 
     done = run_script("import fluxloop\nassert fluxloop.agent(lambda: 1)() == 1", tmp_path)
@@ -95,8 +95,8 @@ def test_a_disabled_program_leaves_no_file(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["script.py"]
 
 
-def test_async_agents_and_streams_of_the_introduction():
-    """The "Async & Streaming" snippet."""
+def test_the_async_and_streaming_example_is_recorded():
+    """The "Async & Streaming" example records agents and streams."""
 
     async def process_async(prompt: str) -> str:
         await asyncio.sleep(0)
@@ -133,8 +133,8 @@ def test_async_agents_and_streams_of_the_introduction():
     )
 
 
-def test_pattern_b_keeps_what_the_framework_decorator_needs():
-    """A framework's decorator above ours sees the function's own name, doc and signature."""
+def test_pattern_b_keeps_name_docstring_and_annotations():
+    """A framework decorator over `@fluxloop.tool` sees the name, docstring and annotations of the function."""
     seen = {}
 
     def framework_tool_decorator(description: str):
@@ -161,8 +161,8 @@ def test_pattern_b_keeps_what_the_framework_decorator_needs():
     assert captured.outline() == "SPAN my_agent_run\n  TOOL tool.my_tool -> {'result': 'x'}"
 
 
-def test_approach_1_and_2_for_model_calls_that_stream():
-    """A decorated helper whose result is iterated, and a scope round the iteration."""
+def test_approaches_1_and_2_record_streaming_model_calls():
+    """Streams are recorded through a decorated helper and through a scope around the iteration."""
 
     class Agent:
         async def generate(self, request: str, context: object = None):
@@ -205,8 +205,8 @@ def test_approach_1_and_2_for_model_calls_that_stream():
     assert [o.name for o in second.observations] == ["run", "prompt.agent"]
 
 
-def test_debug_mode_says_what_was_captured_and_what_was_ignored(tmp_path):
-    """One line for each, with the reason."""
+def test_debug_mode_logs_captured_and_ignored_calls(tmp_path):
+    """With `debug=True`, each captured or ignored call is logged, with the reason."""
     done = run_script(
         """
         import fluxloop

@@ -1,4 +1,4 @@
-"""What stands in for the world around a ChatKit server: a store in lists for the database, messages for a user."""
+"""Helpers for a ChatKit server without a database and a client: a store in memory, and a function to send messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chatkit.types import Page
 
 
 class MemoryStore(Store[Any]):
-    """Threads and their items, as long as the program runs; attachments are not kept."""
+    """Stores threads and their items in memory; attachments are not stored."""
 
     def __init__(self) -> None:
         self.threads: dict[str, Any] = {}

@@ -1,12 +1,13 @@
 """
-Find out whether FluxLoop is set up well here, and what the records of earlier runs tell.
+Diagnose the set-up of FluxLoop in this environment, and the records of earlier runs.
 
-A *problem* is something to put right, and comes with its remedy. What was merely found, such as a run
-that crashed last week, is a *note*. Looking changes nothing: no folder is made, nothing is sent.
+A *problem* needs a correction, and names it as its remedy. Any other finding, such as a run that crashed last week, is
+a *note*. The diagnosis changes nothing: it creates no folder and sends nothing.
 """
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -18,23 +19,23 @@ from packaging.requirements import Requirement
 
 from ..errors import ReadError
 from ..reading import Source
-from ..reading.source import open_records
+from ..reading.source import lines_of, open_records
 from ..settings.dotenv import nearest
 from ..settings.layers import Configuration, Described, describe
 from ..storage.decoding import records_in
 from ..storage.file import FileStorage
 from .formatting import counted
 
-MOST_NAMED = 20
-"""Damaged places and crashed traces that are named one by one; all are counted."""
+MAX_LISTED = 20
+"""Damaged places and crashed traces that are listed; all are counted."""
 
 FRAMEWORKS = ("langchain", "langgraph", "openai-agents", "chatkit")
-"""The extras that stand for a framework."""
+"""The extras that install a framework."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something to put right, and how."""
+    """Something to correct, and how."""
 
     problem: str
     remedy: str
@@ -42,42 +43,42 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Framework:
-    """A framework there is an adapter for."""
+    """A framework that has an adapter."""
 
     name: str
     supported: str
-    """The versions this FluxLoop works with, as pip spells a range."""
+    """The supported versions, as a pip specifier."""
     version: str | None
-    """The version installed here."""
+    """The installed version; None if it is not installed."""
     is_supported: bool
 
 
 @dataclass(slots=True)
 class Files:
-    """The folder the records go to, and what is in it."""
+    """The folder of the records, and what it contains."""
 
     path: str
     exists: bool = False
     is_writable: bool = False
-    """Whether nothing stands in the way of writing there."""
+    """Whether records can be written to it."""
     files: int = 0
     bytes: int = 0
     records: int = 0
     damaged: int = 0
-    """Places that are no records: lines cut off by a kill or a full disk, lines of other programs."""
+    """Places that are not records: lines cut off by a kill or a full disk, lines of other programs."""
     damage: list[dict[str, Any]] = field(default_factory=list)
-    """The first of them, each with ``path``, ``line`` and ``reason``."""
+    """The first `MAX_LISTED` of them, each with ``path``, ``line`` and ``reason``."""
     running: int = 0
-    """Observations that are open right now."""
+    """Observations that are open now."""
     crashed: int = 0
     """Observations that were open when their process died."""
     crashed_traces: list[str] = field(default_factory=list)
-    """The ids of some of the traces they belong to."""
+    """The ids of the first `MAX_LISTED` traces that crashed."""
 
 
 @dataclass(slots=True)
 class Diagnosis:
-    """What `fluxloop doctor` prints."""
+    """The output of `fluxloop doctor`."""
 
     fluxloop: str
     python: str
@@ -94,16 +95,16 @@ class Diagnosis:
 
 
 def diagnose(configuration: Configuration, version: str) -> Diagnosis:
-    """Look at everything there is to look at; *version* is that of FluxLoop."""
+    """Return the diagnosis of this environment; *version* is the version of FluxLoop."""
     settings = configuration.settings()
     files = Files(str(settings.base_path))
     problems = [Problem(problem, "correct it where it was set, or unset it") for problem in configuration.problems()]
-    of_folder = _trouble_with_folder(settings.base_path, files)
+    folder_problems = _folder_problems(settings.base_path, files)
     if settings.storage == "file" or (isinstance(settings.storage, tuple) and "file" in settings.storage):
-        problems += of_folder
-    problems += _trouble_with_records(settings.base_path, files)
+        problems += folder_problems
+    problems += _record_problems(settings.base_path, files)
     frameworks = [*_frameworks()]
-    problems += [_trouble_with_framework(one) for one in frameworks if not one.is_supported]
+    problems += [_framework_problem(framework) for framework in frameworks if not framework.is_supported]
     return Diagnosis(
         version,
         platform.python_version(),
@@ -116,25 +117,26 @@ def diagnose(configuration: Configuration, version: str) -> Diagnosis:
     )
 
 
-def _trouble_with_framework(one: Framework) -> Problem:
+def _framework_problem(framework: Framework) -> Problem:
     return Problem(
-        f"{one.name} {one.version} is installed, and this FluxLoop works with {one.supported}",
-        f"pip install '{one.name}{one.supported}', or a FluxLoop that knows it: pip install --upgrade fluxloop",
+        f"{framework.name} {framework.version} is installed, and this FluxLoop supports {framework.supported}",
+        f"pip install '{framework.name}{framework.supported}', "
+        "or a FluxLoop that supports it: pip install --upgrade fluxloop",
     )
 
 
-def _trouble_with_folder(folder: Path, files: Files) -> list[Problem]:
+def _folder_problems(folder: Path, files: Files) -> list[Problem]:
     files.exists = folder.exists()
     complaints = FileStorage(folder).check()
     files.is_writable = not complaints
-    return [Problem(complaint, _ELSEWHERE) for complaint in complaints]
+    return [Problem(complaint, _CORRECT_FOLDER) for complaint in complaints]
 
 
-_ELSEWHERE = 'put that right, or choose another folder: fluxloop.configure(base_path="…") or FLUXLOOP_BASE_PATH'
+_CORRECT_FOLDER = 'correct that, or choose another folder: fluxloop.configure(base_path="...") or FLUXLOOP_BASE_PATH'
 
 
-def _trouble_with_records(folder: Path, files: Files) -> Iterator[Problem]:
-    """Count what is in the files and the journals of *folder*; what cannot be read is a problem."""
+def _record_problems(folder: Path, files: Files) -> Iterator[Problem]:
+    """Count the contents of the files and the journals of *folder*; what cannot be read is a problem."""
     if not folder.is_dir():
         return
     try:
@@ -142,17 +144,20 @@ def _trouble_with_records(folder: Path, files: Files) -> Iterator[Problem]:
         # Journals before files, as in `TraceReader`: they may hold observations whose record is in the files.
         unfinished = {
             str(record.get("id")): (trace_id, alive)
-            for trace_id, heads in source.heads().items()
-            for alive, record in heads
+            for trace_id, observations in source.open_observations().items()
+            for alive, record in observations
         }
         for path in (path for paths in source.days().values() for path in paths):
             _count(path, files, unfinished)
     except ReadError as error:
         yield Problem(str(error), "make the file readable, or move it away")
         return
+    for path, reason in source.irregular():
+        yield Problem(f"{path}: {reason}; records cannot be written there", "remove it, or move it away")
     files.running = sum(alive for _, alive in unfinished.values())
     files.crashed = len(unfinished) - files.running
-    files.crashed_traces = [*dict.fromkeys(trace for trace, alive in unfinished.values() if not alive)][:MOST_NAMED]
+    crashed = dict.fromkeys(trace for trace, alive in unfinished.values() if not alive)
+    files.crashed_traces = [*crashed][:MAX_LISTED]
 
 
 def _count(path: Path, files: Files, unfinished: dict[str, tuple[str, bool]]) -> None:
@@ -160,12 +165,12 @@ def _count(path: Path, files: Files, unfinished: dict[str, tuple[str, bool]]) ->
     if (file := open_records(path)) is None:
         return
     with file:
-        for number, line in enumerate(file, start=1):
-            files.bytes += len(line)
-            for _, record in records_in(line):
+        files.bytes += os.fstat(file.fileno()).st_size
+        for number, (_, line) in enumerate(lines_of(file), start=1):
+            for _, _, record in records_in(line):
                 if isinstance(record, str):
                     files.damaged += 1
-                    if len(files.damage) < MOST_NAMED:
+                    if len(files.damage) < MAX_LISTED:
                         files.damage.append({"path": str(path), "line": number, "reason": record})
                 else:
                     files.records += 1
@@ -174,20 +179,20 @@ def _count(path: Path, files: Files, unfinished: dict[str, tuple[str, bool]]) ->
 
 
 def _frameworks() -> Iterator[Framework]:
-    """The frameworks our extras name, with the range stated there: that is the only place which knows it."""
+    """Return the frameworks that our extras name, with the range stated there and nowhere else."""
     try:
         requirements = [Requirement(text) for text in metadata.requires("fluxloop") or ()]
-    except metadata.PackageNotFoundError:  # run from a checkout that was never installed
+    except metadata.PackageNotFoundError:  # a checkout that is not installed
         return
-    named = {one.name: one for one in requirements if _is_of_framework(one)}
+    named = {requirement.name: requirement for requirement in requirements if _is_framework(requirement)}
     for name, requirement in sorted(named.items()):
         version = _version(name)
-        supported = ",".join(sorted(map(str, requirement.specifier), reverse=True))  # from-to, as people write it
+        supported = ",".join(sorted(map(str, requirement.specifier), reverse=True))  # the lower end first
         is_supported = version is None or requirement.specifier.contains(version, prereleases=True)
         yield Framework(name, supported, version, is_supported)
 
 
-def _is_of_framework(requirement: Requirement) -> bool:
+def _is_framework(requirement: Requirement) -> bool:
     marker = requirement.marker
     if marker is None or requirement.name == "fluxloop" or marker.evaluate({"extra": ""}):
         return False
@@ -205,19 +210,19 @@ def _notes(files: Files, *, enabled: bool) -> Iterator[str]:
     if not enabled:
         yield "tracing is off: nothing is recorded"
     if not files.exists:
-        yield f"{files.path} will be made when the first observation is recorded"
+        yield f"{files.path} will be created when the first observation is recorded"
     if (env := nearest(".env")) is not None:
-        yield f"{env} counts in programs that call fluxloop.load_env(); this command does not load it"
+        yield f"{env} applies to programs that call fluxloop.load_env(); this command does not load it"
     if files.running:
         yield f"{counted(files.running, 'observation')} open in running programs: fluxloop view --follow"
     if files.crashed:
         yield (
-            f"{counted(files.crashed, 'observation')} still open when the process died: "
+            f"{counted(files.crashed, 'observation')} open when the process died: "
             f"fluxloop view --trace {files.crashed_traces[0]}"
         )
     if files.damaged:
         first = files.damage[0]
         yield (
-            f"{counted(files.damaged, 'place')} in the files left out when reading, "
+            f"{counted(files.damaged, 'place')} in the files skipped when reading, "
             f"first {first['path']} line {first['line']} ({first['reason']})"
         )

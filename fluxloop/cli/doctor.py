@@ -1,67 +1,101 @@
 """
-Print a diagnosis for a person: what is set, where records go, what is installed, and what to do.
+``fluxloop doctor``: print a diagnosis of the set-up for a person, or as JSON.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+import fluxloop
+
 from ..enums import Status
-from .diagnosis import Diagnosis, Files, Framework
-from .formatting import counted
-from .terminal import signs
-from .values import plain
+from ..reading.to_json import encode, escaped
+from ..report import log
+from ..settings.layers import Configuration
+from .diagnosis import Diagnosis, Files, Framework, diagnose
+from .formatting import console, counted, print_json, signs
+
+EPILOG = """
+[bold]Examples[/]
+
+  fluxloop doctor                         what is set, where records go, what to correct
+  fluxloop doctor --json                  the same as one JSON object
+  FLUXLOOP_DEBUG=1 fluxloop doctor        how a variable changes the settings
+
+[bold]Exit codes[/]: 0 no problems, 1 problems. Notes, such as a run that crashed last week, are not problems.
+"""
 
 
-def print_diagnosis(found: Diagnosis, console: Console) -> None:
-    """Print what was found, the problems last, where the eye is."""
-    marks = signs(console).marks
-    console.print(Text.assemble((f"FluxLoop {found.fluxloop}", "bold"), f"  Python {found.python}, {found.platform}"))
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="Print without colors.")] = False,
+) -> None:
+    """
+    Check the set-up: every setting and its source, the folder, crashed runs, damaged lines, frameworks.
+    """
+    log.addHandler(logging.NullHandler())  # problems are printed below, and not logged as well
+    diagnosis = diagnose(Configuration(), fluxloop.__version__)
+    if as_json:
+        print_json(encode(diagnosis.as_json()))
+    else:
+        print_diagnosis(diagnosis, console(color=not no_color))
+    raise typer.Exit(1 if diagnosis.problems else 0)
+
+
+def print_diagnosis(diagnosis: Diagnosis, output: Console) -> None:
+    """Print *diagnosis* with the problems at the end, where a terminal shows them."""
+    characters = signs(output)
+    about = f"  Python {diagnosis.python}, {diagnosis.platform}"
+    output.print(Text.assemble((f"FluxLoop {diagnosis.fluxloop}", "bold"), about))
     settings = [
         (
-            one.name,
-            Text(plain(one.value)),
-            Text(plain(one.source), style="dim" if one.source == "default" else "bold cyan"),
+            setting.name,
+            Text(escaped(setting.value)),
+            Text(escaped(setting.source), style="dim" if setting.source == "default" else "bold cyan"),
         )
-        for one in found.settings
+        for setting in diagnosis.settings
     ]
-    _print_section(console, "Settings", settings)
-    _print_section(console, "Files", _about_files(found.files))
-    _print_section(console, "Frameworks", map(_about_framework, found.frameworks))
-    _print_section(console, "Notes", [(Text(plain(note)),) for note in found.notes])
-    console.print()
-    for one in found.problems:
-        console.print(Text(f"{marks[Status.ERROR]} {plain(one.problem)}", style="bold red"), soft_wrap=True)
-        console.print(Text(f"  {signs(console).arrow} {plain(one.remedy)}"), soft_wrap=True)
-    if not found.problems:
-        console.print(Text(f"{marks[Status.SUCCESS]} no problems", style="bold green"))
+    _print_section(output, "Settings", settings)
+    _print_section(output, "Files", _file_rows(diagnosis.files))
+    _print_section(output, "Frameworks", map(_framework_row, diagnosis.frameworks))
+    _print_section(output, "Notes", [(Text(escaped(note)),) for note in diagnosis.notes])
+    output.print()
+    for problem in diagnosis.problems:
+        text = f"{characters.statuses[Status.ERROR]} {escaped(problem.problem)}"
+        output.print(Text(text, style="bold red"), soft_wrap=True)
+        output.print(Text(f"  {characters.arrow} {escaped(problem.remedy)}"), soft_wrap=True)
+    if not diagnosis.problems:
+        output.print(Text(f"{characters.statuses[Status.SUCCESS]} no problems", style="bold green"))
 
 
-def _print_section(console: Console, title: str, rows: Iterable[tuple[str | Text, ...]]) -> None:
+def _print_section(output: Console, title: str, rows: Iterable[tuple[str | Text, ...]]) -> None:
     rows = list(rows)
     if not rows:
         return
     table = Table.grid(padding=(0, 3, 0, 0))
     for row in rows:
         table.add_row(*row)
-    console.print()
-    console.print(Text(title, style="bold"))
-    console.print(Padding(table, (0, 0, 0, 2), expand=False))
+    output.print()
+    output.print(Text(title, style="bold"))
+    output.print(Padding(table, (0, 0, 0, 2), expand=False))
 
 
-def _about_files(files: Files) -> list[tuple[str | Text, ...]]:
-    state = "can be written to" if files.is_writable else "cannot be written to"
+def _file_rows(files: Files) -> list[tuple[str | Text, ...]]:
+    state = "writable" if files.is_writable else "not writable"
     rows: list[tuple[str | Text, ...]] = [
-        ("folder", Text(plain(files.path))),
+        ("folder", Text(escaped(files.path))),
         (
             "",
             Text(
-                f"{state}, {'exists' if files.exists else 'not made yet'}",
+                f"{state}, {'exists' if files.exists else 'not created yet'}",
                 style="green" if files.is_writable else "red",
             ),
         ),
@@ -77,8 +111,8 @@ def _about_files(files: Files) -> list[tuple[str | Text, ...]]:
     return rows
 
 
-def _about_framework(one: Framework) -> tuple[str | Text, ...]:
-    if one.version is None:
-        return one.name, Text("not installed", style="dim"), Text(f"supported {one.supported}", style="dim")
-    style = "green" if one.is_supported else "bold red"
-    return one.name, Text(one.version, style=style), Text(f"supported {one.supported}", style="dim")
+def _framework_row(framework: Framework) -> tuple[str | Text, ...]:
+    if framework.version is None:
+        return framework.name, Text("not installed", style="dim"), Text(f"supported {framework.supported}", style="dim")
+    style = "green" if framework.is_supported else "bold red"
+    return framework.name, Text(framework.version, style=style), Text(f"supported {framework.supported}", style="dim")

@@ -1,18 +1,30 @@
 """
-The short words of the terminal: durations, tokens, times, marks and colours.
+Text for the terminal: durations, token counts, times, statuses, colors, line breaks, and the console.
 
-Every mark comes with its word, so nothing depends on colour, and has a twin for terminals and pipes
-that know ASCII only.
+A status is a sign and a word, so nothing depends on color. Every sign has an ASCII form for outputs that cannot show
+others.
 """
 
 from __future__ import annotations
 
+import os
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from math import inf
 from typing import NamedTuple
 
+from rich.cells import cell_len, chop_cells
+from rich.console import Console
+from rich.text import Text
+
 from ..enums import ObservationType, Status
 from ..models import ObservationData, TraceData, Usage
+from ..reading.to_json import in_ascii
+
+PIPE_WIDTH = 120
+"""Columns where the output is not a terminal and ``COLUMNS`` is not set."""
 
 
 class Signs(NamedTuple):
@@ -21,22 +33,22 @@ class Signs(NamedTuple):
     branch: str
     last: str
     line: str
-    cut: str
+    ellipsis: str
     arrow: str
     dot: str
     rule: str
-    marks: dict[Status | None, str]
+    statuses: dict[Status | None, str]
 
 
 UNICODE = Signs(
     branch="├─ ",
     last="╰─ ",
     line="│  ",
-    cut="…",
+    ellipsis="…",
     arrow="→",
     dot="·",
     rule="─",
-    marks={
+    statuses={
         Status.SUCCESS: "✓",
         Status.ERROR: "✗",
         Status.CANCELLED: "⊘",
@@ -51,11 +63,11 @@ ASCII = Signs(
     branch="|- ",
     last="`- ",
     line="|  ",
-    cut="..",
+    ellipsis="..",
     arrow=">",
     dot="-",
     rule="-",
-    marks={
+    statuses={
         Status.SUCCESS: "+",
         Status.ERROR: "x",
         Status.CANCELLED: "-",
@@ -90,13 +102,13 @@ STATUS_STYLES: dict[Status | None, str] = {
 
 
 def status_word(status: Status | None, signs: Signs) -> str:
-    """Return mark and word of *status*, which is None while something runs."""
-    return f"{signs.marks[status]} {status or 'running'}"
+    """Return the sign and the word of *status*, which is None for something that still runs."""
+    return f"{signs.statuses[status]} {status or 'running'}"
 
 
 def duration(milliseconds: float | None) -> str:
-    """Return a length of time in three significant digits or so: ``212 µs``, ``1.33 s``, ``2m 05s``."""
-    if milliseconds is None or not 0 <= milliseconds < inf:  # a foreign line may hold NaN
+    """Return a duration with about three significant digits: ``0.21 ms``, ``1.33 s``, ``2m 05s``."""
+    if milliseconds is None or not 0 <= milliseconds < inf:  # the record of another program may hold NaN
         return ""
     if milliseconds < 9.995:
         return f"{milliseconds:.2f} ms"
@@ -113,21 +125,20 @@ def duration(milliseconds: float | None) -> str:
 
 
 def elapsed(item: ObservationData | TraceData, now: datetime | None) -> float | None:
-    """Return the milliseconds *item* took, or has taken until *now* if it still runs."""
+    """Return the duration of *item* in milliseconds; up to *now* if it still runs."""
     if item.duration_ms is None and item.status is None and item.start_time and now:
         return max(0.0, (now - item.start_time).total_seconds() * 1000)
     return item.duration_ms
 
 
 def tokens_in_out(usage: Usage | None, signs: Signs) -> str:
-    """Return token counts for a column: ``1,204→87``, or the one number that is known."""
+    """Return token counts for a column: ``1,204→87``, or the one count that is known."""
     if usage is None or not usage.reported:
         return ""
-    given, made = usage.input_tokens, usage.output_tokens
-    if given is not None and made is not None:
-        return f"{given:,}{signs.arrow}{made:,}"
-    known = ((given, " in"), (made, " out"), (usage.total_tokens, ""))
-    return next((f"{count:,}{word}" for count, word in known if count is not None), "")
+    if usage.input_tokens is not None and usage.output_tokens is not None:
+        return f"{usage.input_tokens:,}{signs.arrow}{usage.output_tokens:,}"
+    counts = ((usage.input_tokens, " in"), (usage.output_tokens, " out"), (usage.total_tokens, ""))
+    return next((f"{count:,}{word}" for count, word in counts if count is not None), "")
 
 
 def tokens_in_words(usage: Usage | None) -> str:
@@ -152,6 +163,61 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def moment(time: datetime | None) -> str:
-    """Return a point in time as ``2026-01-17 14:30:22 UTC``, the clock of the files."""
+def utc_time(time: datetime | None) -> str:
+    """Return *time* as ``2026-01-17 14:30:22 UTC``; the names of the files use UTC, too."""
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if time else ""
+
+
+def shortened(text: Text, width: int, signs: Signs) -> Text:
+    """Shorten *text* to *width* columns, with an ellipsis at its end."""
+    if text.cell_len > width:
+        text.truncate(width - cell_len(signs.ellipsis))
+        text.append(signs.ellipsis, style="dim")
+    return text
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """Wrap *line* to *width*, at spaces where every character is one column wide."""
+    if cell_len(line) <= width:
+        return [line]
+    if len(line) == cell_len(line):
+        return textwrap.wrap(line, width, break_on_hyphens=False) or [""]
+    return chop_cells(line, width)
+
+
+def joined(facts: Iterable[str], separator: str, width: int) -> Iterator[str]:
+    """Join *facts* into as few lines of *width* as possible."""
+    line = ""
+    for fact in facts:
+        if line and cell_len(line + separator + fact) > width:
+            yield line
+            line = fact
+        else:
+            line = f"{line}{separator}{fact}" if line else fact
+    if line:
+        yield line
+
+
+def console(*, color: bool = True, stderr: bool = False) -> Console:
+    """Return a console on stdout or stderr that can print any recorded text."""
+    stream = sys.stderr if stderr else sys.stdout
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
+    width = None if stream.isatty() or os.environ.get("COLUMNS", "").isdecimal() else PIPE_WIDTH
+    return Console(stderr=stderr, color_system="auto" if color else None, highlight=False, width=width)
+
+
+def signs(output: Console) -> Signs:
+    """Return the characters that *output* can show."""
+    return UNICODE if output.encoding.lower().startswith("utf") else ASCII
+
+
+def rule(output: Console) -> Text:
+    """Return the line between two traces."""
+    return Text(signs(output).rule * output.width, style="dim")
+
+
+def print_json(text: str) -> None:
+    """Print one line of JSON on stdout; an encoding other than UTF-8 gets ASCII, so that it stays JSON."""
+    encoding = (sys.stdout.encoding or "utf-8").lower()
+    sys.stdout.write((text if encoding.startswith("utf") else in_ascii(text)) + "\n")

@@ -1,29 +1,29 @@
 """
-Draw a trace as a tree for a terminal: one row an observation, and below it what went in and came out.
+Draw a trace as a tree for a terminal: one row per observation, followed by its input and output.
 
-`render` is a pure function of the trace and the width, so one picture serves the terminal, a pipe, a
-live display and a test. Inputs and outputs are shortened to the width; errors never are.
+`render` depends on nothing but the trace and its options, so the terminal, a pipe, a live display and a test get the
+same text. Inputs and outputs are shortened to the width; errors never are.
 """
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
 from ..enums import ObservationType, Status
 from ..models import ObservationData, Trace
+from ..reading.to_json import escaped
 from . import formatting
-from .oneline import NARROWEST, WIDE_ENOUGH, cut, name_of
-from .values import brief, plain, whole
+from .formatting import joined, shortened, wrapped
+from .summaries import COLUMNS_FROM, NARROWEST, name_of
+from .values import brief, whole
 
 TYPE_WIDTH = 12
-"""Columns of ``GENERATION``, the longest type, and two blanks."""
+"""Columns of ``GENERATION``, the longest type, and two spaces."""
 
 
 def render(
@@ -35,14 +35,14 @@ def render(
     now: datetime | None = None,
 ) -> Text:
     """
-    Return *trace* as a tree, below a header of two lines or more.
+    Return *trace* as a tree, with a header of two or more lines.
 
     Args:
         trace: Any trace, finished or running.
         width: Columns; no line is wider, unless *width* is under `NARROWEST`.
         full: Do not shorten inputs and outputs, and add metadata and tracebacks.
-        signs: `formatting.UNICODE`, or `formatting.ASCII` where that cannot be shown.
-        now: The end, so far, of what still runs.
+        signs: `formatting.UNICODE`, or `formatting.ASCII` for outputs that cannot show it.
+        now: The time up to which durations of running observations count.
     """
     drawing = _Drawing(trace, max(width, NARROWEST), full, signs, now)
     return Text("\n").join([*drawing.header(), *drawing.body()])
@@ -50,12 +50,12 @@ def render(
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where an observation stands in the tree, as the lines to draw before it."""
+    """The position of an observation in the tree, as the guide lines to draw before it."""
 
     own: str
     """Before its row."""
     below: str
-    """Before the lines that belong to it."""
+    """Before its other lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +74,20 @@ class _Drawing:
         )
         title.append(f"  {formatting.duration(formatting.elapsed(trace, self.now))}")
         tokens = formatting.tokens_in_words(trace.usage)
-        if has_room := title.cell_len + 2 + len(tokens) <= self.width:
+        if fits := title.cell_len + 2 + len(tokens) <= self.width:
             title.append(f"  {tokens}", style="cyan")
         title.rstrip()
-        yield cut(title, self.width, self.signs)
+        yield shortened(title, self.width, self.signs)
         facts = [
-            formatting.moment(trace.start_time),
-            "" if has_room else tokens,
-            f"trace {plain(trace.trace_id)}",
-            f"session {plain(trace.session_id)}" if trace.session_id else "",
-            f"user {plain(trace.user_id)}" if trace.user_id else "",
-            f"tags {', '.join(map(plain, trace.tags))}" if trace.tags else "",
+            formatting.utc_time(trace.start_time),
+            "" if fits else tokens,
+            f"trace {escaped(trace.trace_id)}",
+            f"session {escaped(trace.session_id)}" if trace.session_id else "",
+            f"user {escaped(trace.user_id)}" if trace.user_id else "",
+            f"tags {', '.join(map(escaped, trace.tags))}" if trace.tags else "",
         ]
-        for line in _filled(filter(None, facts), f" {self.signs.dot} ", self.width):
-            yield cut(Text(line, style="dim"), self.width, self.signs)
+        for line in joined(filter(None, facts), f" {self.signs.dot} ", self.width):
+            yield shortened(Text(line, style="dim"), self.width, self.signs)
         if trace.metadata:
             yield from self._value("", "metadata ", trace.metadata, "dim")
         if trace.error and all(o.error != trace.error for o in trace.observations):
@@ -96,25 +96,25 @@ class _Drawing:
             yield Text()
 
     def body(self) -> Iterator[Text]:
-        reported: dict[tuple[str | None, str | None], str] = {
+        raised_by: dict[tuple[str | None, str | None], str] = {
             (o.parent_id, o.error): o.name for o in self.trace.observations if o.error
         }
         for place, observation in self._places():
             yield from self._row(place, observation)
-            yield from self._details(place.below, observation, reported.get((observation.id, observation.error)))
+            yield from self._details(place.below, observation, raised_by.get((observation.id, observation.error)))
 
     def _places(self) -> Iterator[tuple[_Place, ObservationData]]:
-        """Every observation in the order of the tree, each with the lines to draw before it."""
+        """Return every observation in the order of the tree, each with its guide lines."""
         walked = list(self.trace.walk())
-        deepest = max(1, (self.width - 36) // 6)  # half of what is left beside the type and a short name is for guides
+        deepest = max(1, (self.width - 36) // 6)  # half of the width beside the type and a short name
         open_depths: set[int] = set()
         places = []
-        for i in range(len(walked) - 1, -1, -1):  # upwards, as only what follows tells where a line must go on
+        for i in range(len(walked) - 1, -1, -1):  # upwards: what follows decides where a line continues
             depth = walked[i][0]
             open_depths = {d for d in open_depths if d <= depth}
             above = "".join(self._guide(d in open_depths) for d in range(max(1, depth - deepest), depth))
             if depth > deepest + 1:
-                above = f"{self.signs.cut:{len(self.signs.line)}}" + above[len(self.signs.line) :]
+                above = f"{self.signs.ellipsis:{len(self.signs.line)}}" + above[len(self.signs.line) :]
             own = "" if depth == 0 else self.signs.branch if depth in open_depths else self.signs.last
             has_children = i + 1 < len(walked) and walked[i + 1][0] > depth
             below = above + (self._guide(depth in open_depths) if depth else "") + self._guide(has_children)
@@ -122,76 +122,78 @@ class _Drawing:
             open_depths.add(depth)
         return zip(reversed(places), (observation for _, observation in walked), strict=True)
 
-    def _guide(self, goes_on: bool) -> str:
-        return self.signs.line if goes_on else " " * len(self.signs.line)
+    def _guide(self, continues: bool) -> str:
+        return self.signs.line if continues else " " * len(self.signs.line)
 
     def _row(self, place: _Place, observation: ObservationData) -> Iterator[Text]:
-        """Type, place, name and model, then the facts in columns; or below, where there is no room for these."""
+        """Type, guide lines, name and model; then duration, tokens and status in columns, or on a second line."""
         left = Text().append(f"{observation.type.name:{TYPE_WIDTH}}", style=formatting.TYPE_STYLES[observation.type])
-        left.append(place.own, style="dim").append(plain(observation.name) or "(no name)", style="bold")
+        left.append(place.own, style="dim").append(escaped(observation.name) or "(no name)", style="bold")
         if observation.model:
-            left.append(f" {self.signs.dot} {plain(observation.model)}", style="dim")
-        length, tokens, ending = self._facts(observation)
-        if self.width < WIDE_ENOUGH:
-            yield cut(left, self.width, self.signs)
-            if facts := Text("  ").join(filter(None, (length, tokens, ending))):
-                yield cut(self._below(place.below).append_text(facts), self.width, self.signs)
+            left.append(f" {self.signs.dot} {escaped(observation.model)}", style="dim")
+        duration, tokens, status = self._columns(observation)
+        if self.width < COLUMNS_FROM:
+            yield shortened(left, self.width, self.signs)
+            if columns := Text("  ").join(filter(None, (duration, tokens, status))):
+                yield shortened(self._start(place.below).append_text(columns), self.width, self.signs)
             return
-        length.pad_left(max(0, 8 - length.cell_len))
+        duration.pad_left(max(0, 8 - duration.cell_len))
         tokens.pad_left(max(0, 11 - tokens.cell_len))
-        ending.pad_right(max(0, 13 - ending.cell_len))
-        right = Text("  ").join((Text(), length, tokens, ending))
-        cut(left, self.width - right.cell_len, self.signs)
+        status.pad_right(max(0, 13 - status.cell_len))
+        right = Text("  ").join((Text(), duration, tokens, status))
+        shortened(left, self.width - right.cell_len, self.signs)
         left.pad_right(max(0, self.width - right.cell_len - left.cell_len))
         row = left.append_text(right)
         row.rstrip()
         yield row
 
-    def _facts(self, observation: ObservationData) -> tuple[Text, Text, Text]:
-        """Duration, tokens and ending; an EVENT that is a point in time has no more than tokens."""
+    def _columns(self, observation: ObservationData) -> tuple[Text, Text, Text]:
+        """Duration, tokens and status; an EVENT that is a point in time has only tokens."""
         tokens = Text(formatting.tokens_in_out(observation.usage, self.signs), style="cyan")
         is_success = observation.status is Status.SUCCESS
         if observation.type is ObservationType.EVENT and is_success and not observation.duration_ms:
             return Text(), tokens, Text()
         style = "dim green" if is_success else formatting.STATUS_STYLES[observation.status]
-        ending = Text(formatting.status_word(observation.status, self.signs), style=style)
-        return Text(formatting.duration(formatting.elapsed(observation, self.now))), tokens, ending
+        status = Text(formatting.status_word(observation.status, self.signs), style=style)
+        return Text(formatting.duration(formatting.elapsed(observation, self.now))), tokens, status
 
-    def _details(self, guide: str, observation: ObservationData, reported_by: str | None) -> Iterator[Text]:
-        """The lines below a row: what went in, what came out, what went wrong, what is worth a word."""
-        yield from self._in_and_out(guide, observation)
-        if remarks := f" {self.signs.dot} ".join(_remarks(observation)):
-            yield cut(self._below(guide).append(remarks, style="dim italic"), self.width, self.signs)
+    def _details(self, guide: str, observation: ObservationData, origin: str | None) -> Iterator[Text]:
+        """The lines after a row: input, output, annotations and error."""
+        yield from self._input_and_output(guide, observation)
+        if annotations := f" {self.signs.dot} ".join(_annotations(observation)):
+            yield shortened(self._start(guide).append(annotations, style="dim italic"), self.width, self.signs)
         if observation.error:
             style = formatting.STATUS_STYLES[observation.status]
-            kind = observation.metadata.get("error_type")
-            if reported_by is not None and not self.full:
-                yield from self._wrapped(guide, f"{kind or 'error'} from {reported_by}, see below", "red")
+            error_type = observation.metadata.get("error_type")
+            if origin is not None and not self.full:
+                yield from self._wrapped(guide, f"{error_type or 'error'} from {origin}, see below", "red")
             else:
-                yield from self._wrapped(guide, f"{kind}: {observation.error}" if kind else observation.error, style)
+                yield from self._wrapped(
+                    guide, f"{error_type}: {observation.error}" if error_type else observation.error, style
+                )
         if self.full:
-            yield from self._more(guide, observation)
+            yield from self._full_details(guide, observation)
 
-    def _in_and_out(self, guide: str, observation: ObservationData) -> Iterator[Text]:
-        """What went in and what came out, as ``input → output`` on one line where both fit, else on two."""
-        given = None if observation.input == {} else observation.input
-        made = observation.output
+    def _input_and_output(self, guide: str, observation: ObservationData) -> Iterator[Text]:
+        """Input and output, as ``input → output`` on one line where both fit, else on two."""
+        value_in = None if observation.input == {} else observation.input
+        value_out = observation.output
         if self.full:
-            for label, value in (("in   ", given), ("out  ", made)):
+            for label, value in (("in   ", value_in), ("out  ", value_out)):
                 if value is not None:
                     yield from self._value(guide, label, value)
             return
-        start, arrow = self._below(guide), Text(f"{self.signs.arrow} ", style="dim")
-        most = 4 * self.width  # measuring a megabyte that is cut anyway takes its time
-        left = Text(brief(given)[:most] if given is not None else "")
-        right = Text.assemble(arrow, brief(made)[:most]) if made is not None else Text()
+        start, arrow = self._start(guide), Text(f"{self.signs.arrow} ", style="dim")
+        limit = 4 * self.width  # measuring a megabyte that is cut afterwards takes long
+        left = Text(brief(value_in)[:limit] if value_in is not None else "")
+        right = Text.assemble(arrow, brief(value_out)[:limit]) if value_out is not None else Text()
         both = Text(" ").join(filter(None, (left, right)))
         for part in [both] if start.cell_len + both.cell_len <= self.width else [left, right]:
             if part:
-                yield cut(start.copy().append_text(part), self.width, self.signs)
+                yield shortened(start.copy().append_text(part), self.width, self.signs)
 
-    def _more(self, guide: str, observation: ObservationData) -> Iterator[Text]:
-        """What only the full view shows."""
+    def _full_details(self, guide: str, observation: ObservationData) -> Iterator[Text]:
+        """The lines that only the full view has."""
         if isinstance(traceback := observation.metadata.get("traceback"), str):
             yield from self._wrapped(guide, traceback, "red")
         rest = {key: value for key, value in observation.metadata.items() if key not in ("traceback", "error_type")}
@@ -202,31 +204,31 @@ class _Drawing:
             yield from self._value(guide, "finish reasons ", ", ".join(observation.finish_reasons), "dim")
 
     def _value(self, guide: str, label: str, value: Any, style: str = "") -> Iterator[Text]:
-        """A labelled value: one line, cut to the width, or all of it in the full view."""
-        start = self._below(guide) if guide else Text()
+        """A labelled value: one line cut to the width, or the whole value in the full view."""
+        start = self._start(guide) if guide else Text()
         if not self.full:
-            yield cut(start.append(label, style="dim").append(brief(value), style=style), self.width, self.signs)
+            yield shortened(start.append(label, style="dim").append(brief(value), style=style), self.width, self.signs)
             return
         room = max(4, self.width - start.cell_len - len(label))
         for line in whole(value, room):
-            for piece in _wrap(line, room):
+            for piece in wrapped(line, room):
                 yield start.copy().append(label, style="dim").append(piece, style=style)
                 label = " " * len(label)
 
     def _wrapped(self, guide: str, text: str, style: str) -> Iterator[Text]:
-        """Text in full, broken to the width."""
-        start = self._below(guide) if guide else Text()
+        """The whole text, wrapped to the width."""
+        start = self._start(guide) if guide else Text()
         room = max(4, self.width - start.cell_len)
         for line in text.expandtabs(4).splitlines():
-            for piece in _wrap(plain(line), room):
+            for piece in wrapped(escaped(line), room):
                 yield start.copy().append(piece, style=style)
 
-    def _below(self, guide: str) -> Text:
+    def _start(self, guide: str) -> Text:
         return Text(" " * TYPE_WIDTH).append(guide, style="dim")
 
 
-def _remarks(observation: ObservationData) -> Iterator[str]:
-    """What is worth a word beside the values."""
+def _annotations(observation: ObservationData) -> Iterator[str]:
+    """Facts about the record that its values do not show."""
     stream = observation.metadata.get("stream")
     first = formatting.duration(observation.time_to_first_token_ms)
     if isinstance(stream, dict) and isinstance(count := stream.get("count"), int):
@@ -241,25 +243,3 @@ def _remarks(observation: ObservationData) -> Iterator[str]:
         yield f"{observation.truncated:,} cut to the size limit"
     if as_recorded := observation.metadata.get("as_recorded"):
         yield f"recorded as {brief(as_recorded)}"
-
-
-def _wrap(line: str, width: int) -> list[str]:
-    """Break *line* to *width*, at blanks where every character is one column wide."""
-    if cell_len(line) <= width:
-        return [line]
-    if len(line) == cell_len(line):
-        return textwrap.wrap(line, width, break_on_hyphens=False) or [""]
-    return chop_cells(line, width)
-
-
-def _filled(facts: Iterable[str], between: str, width: int) -> Iterator[str]:
-    """Join *facts* into as few lines of *width* as will hold them."""
-    line = ""
-    for fact in facts:
-        if line and cell_len(line + between + fact) > width:
-            yield line
-            line = fact
-        else:
-            line = f"{line}{between}{fact}" if line else fact
-    if line:
-        yield line

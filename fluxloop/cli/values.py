@@ -1,58 +1,52 @@
 """
-Say a recorded value in one line, or in full.
+A recorded value as one line of text, or in full.
 
-In one line a mapping reads like the arguments of a call, and a conversation like its last message.
-Nothing a program recorded can move the cursor or reorder the line: control characters are spelled out.
+On one line a mapping reads like the arguments of a call, and a conversation like its last message. Nothing that was
+recorded can move the cursor or reorder the line: such characters are shown as escapes.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
+
+from ..reading.to_json import escaped, pieces
 
 
 def brief(value: Any) -> str:
-    """Return *value* in one line of any length, the telling parts first."""
-    if (message := _message(value) or _conversation(value)) is not None:
-        return plain(message)
-    if isinstance(value, dict) and value:
-        return plain(_arguments(value))
-    return plain(_json(value))
+    """Return *value* on one line of any length, with the most informative parts first."""
+    try:
+        text = _message(value) or _conversation(value)
+        if text is None and isinstance(value, dict) and value:
+            text = _arguments(value)
+    except RecursionError:  # tool calls within tool calls, deeper than any program makes them
+        text = None
+    return escaped(_json(value) if text is None else text)
 
 
 def whole(value: Any, width: int = 80) -> list[str]:
-    """Return the lines of *value*: text as it is, everything else as JSON, opened up where it is wider than *width*."""
-    lines = value.expandtabs(4).splitlines() if isinstance(value, str) else _opened(value, width, depth=0)
-    return [plain(line) for line in lines] or ['""']
+    """Return the lines of *value*: text as it is, everything else as JSON, indented where it is wider than *width*."""
+    lines = value.expandtabs(4).splitlines() if isinstance(value, str) else _indented(value, width, depth=0)
+    return [escaped(line) for line in lines] or ['""']
 
 
-def _opened(value: Any, width: int, depth: int) -> list[str]:
-    """JSON in which whatever fits stays on one line."""
+def _indented(value: Any, width: int, depth: int) -> list[str]:
+    """Return JSON in which each container that fits the width stays on one line."""
     line = _json(value)
-    if len(line) <= width or depth == DEEPEST or not (value and isinstance(value, dict | list)):
+    if len(line) <= width or depth == MAX_INDENTED_DEPTH or not (value and isinstance(value, dict | list)):
         return [line]
     keyed = [(f"{_json(key)}: ", item) for key, item in value.items()] if isinstance(value, dict) else None
     lines = ["{" if keyed else "["]
     for label, item in keyed or [("", item) for item in value]:
-        first, *more = _opened(item, width - 2 - len(label), depth + 1)
+        first, *more = _indented(item, width - 2 - len(label), depth + 1)
         lines += [f"  {label}{first}", *(f"  {line}" for line in more)]
         lines[-1] += ","
     lines[-1] = lines[-1][:-1]
     return [*lines, "}" if keyed else "]"]
 
 
-DEEPEST = 40
-"""Levels of nesting that are opened up; what lies deeper stays on one line."""
-
-
-def plain(text: str) -> str:
-    """Return *text* with everything that would act on a terminal spelled out, as in ``\\u001b``."""
-    return _ACTING.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
-
-
-_ACTING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-"""Control characters, line separators, and the marks that turn the direction of writing."""
+MAX_INDENTED_DEPTH = 40
+"""Levels of nesting that are indented; a deeper container stays on one line."""
 
 
 def _arguments(values: dict[str, Any]) -> str:
@@ -60,7 +54,7 @@ def _arguments(values: dict[str, Any]) -> str:
 
 
 def _conversation(value: Any) -> str | None:
-    """Say the last of a list of chat messages, and how many came before it."""
+    """Return the last of a list of chat messages, and the number of messages before it; None for other lists."""
     if not (isinstance(value, list) and value):
         return None
     last = _message(value[-1])
@@ -70,19 +64,19 @@ def _conversation(value: Any) -> str | None:
 
 
 def _message(value: Any) -> str | None:
-    """Say a chat message, in the shapes of OpenAI, Anthropic and LangChain; None if it is none."""
+    """Return a chat message of OpenAI, Anthropic or LangChain as text; None for other values."""
     if not (isinstance(value, dict) and "content" in value):
         return None
     role = value.get("role") or value.get("type")
     if not isinstance(role, str):
         return None
     calls = value.get("tool_calls")
-    said = [_text(value["content"]), *map(_call, calls if isinstance(calls, list) else ())]
-    return f"{role}: {' '.join(filter(None, said))}"
+    parts = [_text(value["content"]), *map(_call, calls if isinstance(calls, list) else ())]
+    return f"{role}: {' '.join(filter(None, parts))}"
 
 
 def _text(content: Any) -> str:
-    """The text of a message; of a list of parts, the texts among them and the types of the others."""
+    """Return the text of a message: of a list of parts, the texts, and the types of the other parts."""
     if isinstance(content, str):
         return _json(content) if content else ""
     if isinstance(content, list) and all(isinstance(part, dict) for part in content):
@@ -93,18 +87,18 @@ def _text(content: Any) -> str:
 
 
 def _call(call: Any) -> str:
-    """Say a tool call a model asked for, as in ``get_weather(city="Paris")``."""
+    """Return a tool call that a model requested, as in ``get_weather(city="Paris")``."""
     if not isinstance(call, dict):
         return _json(call)
     inner = call.get("function")
-    of = inner if isinstance(inner, dict) else call
-    arguments = of.get("args", of.get("arguments", of.get("input")))
-    said = _arguments(arguments) if isinstance(arguments, dict) else str(arguments or "")
-    return f"{of.get('name', 'tool')}({said})"
+    function = inner if isinstance(inner, dict) else call
+    arguments = function.get("args", function.get("arguments", function.get("input")))
+    text = _arguments(arguments) if isinstance(arguments, dict) else str(arguments or "")
+    return f"{function.get('name', 'tool')}({text})"
 
 
 def _json(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, default=str)
     except RecursionError:
-        return "<nested too deeply to show>"
+        return "".join(pieces(value, comma=", ", colon=": "))

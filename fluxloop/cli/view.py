@@ -1,85 +1,130 @@
 """
-Choose the traces `fluxloop view` shows, and show them.
+``fluxloop view``: select traces, and print them as trees or as JSON.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
-from rich.text import Text
 
 from ..errors import ReadError
 from ..models import Trace
 from ..reading import TraceReader
-from .oneline import summaries
-from .terminal import signs
+from ..reading.to_json import trace_line
+from ..settings.layers import Configuration
+from .formatting import console, print_json, rule, signs
+from .live import follow_in_lines, follow_in_place
+from .summaries import summaries
 from .tree import render
 
-EARLIER = 5
-"""Traces that are listed in a line each, above the newest, where nothing was asked for."""
+EARLIER_COUNT = 5
+"""Traces listed above the newest, one line each, where no option selects traces."""
+
+EPILOG = """
+[bold]Examples[/]
+
+  fluxloop view                   the newest trace, and one line for each of the five before
+  fluxloop view --last 3 --full   the last three traces, nothing shortened
+  fluxloop view --trace 00a1b2c3  one trace, by the beginning or the end of its id
+  fluxloop view ./other/traces    another folder, or one file of it
+  fluxloop view --follow          the traces of a program while it runs
+  fluxloop view --last 9 --json   for other programs: one JSON object per line
+
+[bold]Exit codes[/]: 0 printed, 1 nothing found or not readable, 2 wrong usage.
+"""
+
+
+def view(
+    path: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of records, or one .jsonl file.", show_default="the configured base_path"),
+    ] = None,
+    trace: Annotated[
+        str | None, typer.Option(metavar="ID", help="Print this trace; the beginning or the end of its id is enough.")
+    ] = None,
+    last: Annotated[int | None, typer.Option(metavar="N", min=1, help="Print the last N traces as trees.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one trace per line.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Watch running programs until Ctrl-C.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Shorten nothing; add metadata and tracebacks.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="Print without colors.")] = False,
+) -> None:
+    """
+    Print traces as trees: what called what, how long it took, what it returned and how it ended.
+    """
+    output = console(color=not no_color)
+    path = path or Configuration().settings().base_path
+    if follow:
+        with suppress(KeyboardInterrupt):
+            if as_json or not output.is_terminal:
+                follow_in_lines(path, id_filter(trace), output, as_json=as_json)
+            else:
+                follow_in_place(path, id_filter(trace), output, last=last or 1, full=full)
+        return
+    selection = select(path, trace_id=trace, last=last)
+    if as_json:
+        for one in selection.traces:
+            print_json(trace_line(one))
+    else:
+        print_selection(selection, output, full=full)
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """The traces to show, oldest first."""
+class Selection:
+    """The traces to print, oldest first."""
 
-    shown: list[Trace]
+    traces: list[Trace]
     earlier: list[Trace]
-    """Those just before, of which a line will do."""
+    """The traces just before, to be printed as one line each."""
 
 
-def choose(path: Path, *, trace_id: str | None = None, last: int | None = None) -> Chosen:
+def select(path: Path, *, trace_id: str | None = None, last: int | None = None) -> Selection:
     """
-    Return the traces to show: those *trace_id* means, or the *last* ones, or the newest and a few before it.
+    Return the traces that *trace_id* matches, or the *last* ones, or the newest and a few before it.
 
     Raises:
-        ReadError: If there are none; the message says what to do.
+        ReadError: If there are none; the message names the next step.
     """
-    newest = TraceReader(path, wanted=matching(trace_id)).newest()
+    newest = TraceReader(path, matches_id=id_filter(trace_id)).newest()
     if trace_id is not None or last is not None:
-        shown, earlier = [*islice(newest, last)], []
+        traces, earlier = [*islice(newest, last)], []
     else:
-        shown, earlier = [*islice(newest, 1)], [*islice(newest, EARLIER)]
-    if not shown:
-        raise ReadError(_nothing(path, trace_id))
-    return Chosen(shown[::-1], earlier[::-1])
+        traces, earlier = [*islice(newest, 1)], [*islice(newest, EARLIER_COUNT)]
+    if not traces:
+        raise ReadError(_nothing_found(path, trace_id))
+    return Selection(traces[::-1], earlier[::-1])
 
 
-def matching(trace_id: str | None) -> Callable[[str], object]:
-    """Return what tells whether an id is meant: the whole of it, its beginning, or its end as it is printed."""
+def id_filter(trace_id: str | None) -> Callable[[str], object]:
+    """Return a function that accepts an id if it begins or ends with *trace_id*, which may be copied from a line."""
     if trace_id is None:
         return bool
     part = trace_id.strip().removeprefix("…").removeprefix("..")
     return lambda whole: whole.startswith(part) or whole.endswith(part)
 
 
-def show(chosen: Chosen, console: Console, *, full: bool = False) -> None:
-    """Print *chosen*: the earlier ones in a line each, the others as trees."""
-    with_signs = signs(console)
-    if chosen.earlier:
-        console.print(summaries(chosen.earlier, console.width, signs=with_signs), soft_wrap=True)
-    for number, trace in enumerate(chosen.shown):
-        if number or chosen.earlier:
-            console.print(rule(console), soft_wrap=True)
-        console.print(render(trace, console.width, full, signs=with_signs), soft_wrap=True)
+def print_selection(selection: Selection, output: Console, *, full: bool = False) -> None:
+    """Print the earlier traces as one line each, and the selected ones as trees."""
+    if selection.earlier:
+        output.print(summaries(selection.earlier, output.width, signs=signs(output)), soft_wrap=True)
+    for number, trace in enumerate(selection.traces):
+        if number or selection.earlier:
+            output.print(rule(output), soft_wrap=True)
+        output.print(render(trace, output.width, full, signs=signs(output)), soft_wrap=True)
 
 
-def rule(console: Console) -> Text:
-    """Return the line that stands between two traces."""
-    return Text(signs(console).rule * console.width, style="dim")
-
-
-def _nothing(path: Path, trace_id: str | None) -> str:
+def _nothing_found(path: Path, trace_id: str | None) -> str:
     if trace_id is not None:
         return (
-            f"{path}: no trace has an id that begins or ends with {trace_id!r}. "
-            f"Next step: fluxloop view {path} --last 20 shows ids"
+            f"{path}: no trace id begins or ends with {trace_id!r}. Next step: fluxloop view {path} --last 20 shows ids"
         )
     return (
-        f"{path}: no traces in there yet. Next step: run a program with @fluxloop.agent on a function of it, "
+        f"{path}: no traces yet. Next step: run a program with @fluxloop.agent on one of its functions, "
         "or name the folder that it writes to"
     )

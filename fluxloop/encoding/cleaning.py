@@ -13,9 +13,10 @@ from typing import Any, Protocol, TypeAlias
 
 import orjson
 
+from ..interruptions import was_raised_from_outside
 from .converters import converter_for
 from .dumps import AS_IT_IS, dumps
-from .introspection import Opened, Shortened, left_out, name_of, snapshot
+from .introspection import MASK, Opened, Shortened, left_out, name_of, snapshot
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 """What `json.loads` can return, without NaN and the infinities."""
@@ -109,6 +110,8 @@ class Cleaning:
                 return self._items(value)
             return self._converted(value, kind)
         except Exception as error:  # of user code, or of a stack that is nearly full
+            if was_raised_from_outside(error):
+                raise
             return self._text(f"<{name_of(kind)}: unreadable, {name_of(type(error))}>")
         finally:
             self._opened = opened
@@ -125,6 +128,8 @@ class Cleaning:
         elif type(made) is Shortened:
             self.truncated += 1
             made = made.value
+        elif made is MASK:
+            self.redacted += 1
         if type(made) is dict:
             return self._encoded(made) or self._fields(made)
         if type(made) is list or type(made) is tuple:
@@ -137,7 +142,9 @@ class Cleaning:
             return None
         try:
             encoded = dumps(made, None, AS_IT_IS)
-        except Exception:  # JSON cannot say them all
+        except Exception as exc:  # JSON cannot say them all
+            if was_raised_from_outside(exc):
+                raise
             return None
         if len(encoded) > min(self.left, self._limits.leaf_bytes):
             return None

@@ -11,7 +11,9 @@ from __future__ import annotations
 import datetime
 import functools
 import io
+import sys
 import types
+import typing
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from enum import Enum
@@ -21,11 +23,13 @@ from uuid import UUID
 
 from . import foreign
 from .introspection import (
+    MASK,
     Converter,
     Opened,
     Shortened,
     bases,
     full_name,
+    is_secret,
     left_out,
     name_of,
     namespace,
@@ -95,19 +99,30 @@ def _attributes(cls: type) -> Converter:
 
 
 def _declared(names: Callable[[type], Iterable[str]]) -> Callable[[type], Converter]:
-    """Classes that declare their fields (dataclasses, attrs): those, in that order, but for private ones."""
+    """Classes that declare their fields (dataclasses, attrs): those, in that order, but for private and secret ones."""
 
     def choose(cls: type) -> Converter:
         public = [name for name in names(cls) if not name.startswith("_")]
+        secret = {name: MASK for name, hint in _hints(cls).items() if is_secret(hint)}
         read_all = stored(cls)
 
         def read(value: object) -> object:
-            held = read_all(value)
+            held = {**read_all(value), **secret}
             return {name: held[name] for name in public if name in held}
 
         return read
 
     return choose
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    """Return the annotations of *cls*, those that are texts resolved; none if `fluxloop.Secret` was not loaded."""
+    if "fluxloop.redaction.secret" not in sys.modules:
+        return {}
+    try:
+        return typing.get_type_hints(cls, include_extras=True)
+    except Exception:  # a name that only type checkers see, or any code in an annotation
+        return dict(namespace(cls).get("__annotations__", {}))
 
 
 def _items(value: Any) -> object:
@@ -182,6 +197,7 @@ _TABLE: dict[type | str, Converter] = {
     dict: dict.copy,
     list: list.copy,
     tuple: _tuple,
+    "fluxloop.redaction.secret.Secret": lambda value: MASK,
     # the standard library
     Enum: lambda value: value._value_,
     bytes: _binary,

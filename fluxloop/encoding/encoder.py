@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias
 
 import orjson
 
+from ..interruptions import was_raised_from_outside
 from .cleaning import JSON, Cleaning, Limits, Redacting, mended
 from .converters import register
 from .dumps import AS_IT_IS, dumps
@@ -41,6 +42,7 @@ class Encoder:
         self._short = min(self.limits.leaf_bytes, self.limits.value_bytes)
         self._redactor = redactor or NoRedaction()
         self._suspects = self._redactor.suspects
+        self._parts = self if redactor is None else Encoder(self.limits)
 
     def encode(self, value: object, marks: Marks, read: Reader | None = None) -> bytes:
         """
@@ -56,7 +58,9 @@ class Encoder:
         try:
             try:
                 encoded = dumps(value, None, AS_IT_IS)
-            except Exception:  # JSON cannot say it as it is
+            except Exception as exc:  # JSON cannot say it as it is
+                if was_raised_from_outside(exc):
+                    raise
                 if read is not None:
                     return self.encode(read(value), marks)
                 encoded = self._cleaned(value, marks)
@@ -64,23 +68,34 @@ class Encoder:
                 if len(encoded) > self._short and not self._fits(encoded):
                     encoded = self._cleaned(value, marks)
             return self._masked(encoded, marks) if self._suspects(encoded) else encoded
-        except Exception:  # nothing that can go wrong here may reach the program; the loss is counted
+        except Exception as exc:  # nothing that can go wrong here may reach the program; the loss is counted
+            if was_raised_from_outside(exc):
+                raise
             marks.truncated += 1
             return orjson.dumps(_unrecorded(value))
+
+    def encode_part(self, value: object, marks: Marks) -> bytes:
+        """Return *value* as JSON, not masked yet: an item of a stream, whose secrets continue in the next."""
+        encoded = self._parts.encode(value, marks)
+        return encoded if len(encoded) <= self.limits.leaf_bytes else self.encode(value, marks)
 
     def quick(self, value: object) -> bytes | None:
         """Return what `encode` would, if *value* is JSON as it is, short, and holds no secret; else None."""
         try:
             encoded = dumps(value, None, AS_IT_IS)
             return None if len(encoded) > self._short or self._suspects(encoded) else encoded
-        except Exception:  # then `encode` says what is to be done
+        except Exception as exc:  # then `encode` says what is to be done
+            if was_raised_from_outside(exc):
+                raise
             return None
 
     def plain(self, value: object) -> JSON:
         """Return *value* as JSON-safe data within the limits, not masked: for readers that go on building."""
         try:
             return Cleaning(self.limits, self.limits.value_bytes, NoRedaction(), finishing=False).clean(value)
-        except Exception:  # as in `encode`
+        except Exception as exc:  # as in `encode`
+            if was_raised_from_outside(exc):
+                raise
             return _unrecorded(value)
 
     def _fits(self, encoded: bytes) -> bool:

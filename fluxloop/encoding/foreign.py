@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .introspection import Converter, Shortened, name_of, namespace, own, qualname, tag
+from .introspection import MASK, Converter, Shortened, is_secret, name_of, namespace, own, qualname, tag
 
 SMALL_ARRAY = 1_000
 """Cells up to which an array or a table is recorded in full: a list of scores is, a table of embeddings is not."""
@@ -27,15 +27,20 @@ def pydantic(cls: type) -> Converter:
     spellings = (own_fields.get(name) for name in ("__pydantic_fields__", "model_fields", "__fields__"))
     fields = next((found for found in spellings if isinstance(found, dict)), {})
     hidden = {name for name, field in fields.items() if getattr(getattr(field, "field_info", field), "exclude", None)}
+    secret = {name: MASK for name, field in fields.items() if _is_secret_field(field)}
 
     def read(value: object) -> object:
         held = dict.copy(object.__getattribute__(value, "__dict__"))
         held.update(own(value, "__pydantic_extra__") or {})
         for name in hidden:
             held.pop(name, None)
-        return held
+        return held | {name: mask for name, mask in secret.items() if name in held} if secret else held
 
     return read
+
+
+def _is_secret_field(field: Any) -> bool:
+    return any(map(is_secret, (getattr(field, "annotation", None), *(getattr(field, "metadata", None) or ()))))
 
 
 def labelled(*names: str) -> Converter:

@@ -7,6 +7,7 @@ properties and ``__repr__`` may lie, raise, or do work. Here are also the few wo
 
 from __future__ import annotations
 
+import sys
 import types
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -41,6 +42,16 @@ qualname: Callable[[type], str] = type.__dict__["__qualname__"].__get__
 _module: Callable[[type], object] = type.__dict__["__module__"].__get__
 namespace: Callable[[type], dict[str, Any]] = type.__dict__["__dict__"].__get__
 """What a class itself defines (a read-only view)."""
+
+
+def is_secret(annotation: object) -> bool:
+    """Return whether *annotation* is marked with `fluxloop.Secret`; it cannot be, before that is loaded."""
+    secret = sys.modules.get("fluxloop.redaction.secret")
+    return secret is not None and bool(secret.is_marked(annotation))
+
+
+MASK = "[redacted]"
+"""What replaces a value that is marked as secret."""
 
 
 def full_name(cls: type) -> str:

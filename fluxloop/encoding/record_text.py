@@ -7,8 +7,10 @@ building an object and encoding it whole.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from time import gmtime, strftime
+from typing import Protocol
 
 from orjson import dumps
 
@@ -31,9 +33,40 @@ def quoted(text: str) -> str:
         return dumps(text.encode(errors="replace").decode()).decode()
 
 
+class UncheckedLabel(str):
+    """A label whose name may hold a secret; masked for the redactor of the recorder that uses it."""
+
+    kind: ObservationType
+    name: str
+    known: tuple[object, str] = (None, "")
+
+    def masked(self, redactor: Masking) -> str:
+        """Return the label with the secrets in its name masked."""
+        known = self.known
+        if known[0] is not redactor:
+            self.known = known = (redactor, f'"type":"{self.kind.name}","name":{quoted(redactor.name(self.name))}')
+        return known[1]
+
+
+class Masking(Protocol):
+    """What masks a name, see `fluxloop.redaction.Redactor`."""
+
+    def name(self, name: str) -> str:
+        """Return *name* masked."""
+
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_.<>-]{0,40}[0-9]{0,4}").fullmatch
+"""Names that hold no secret: nearly all names of functions."""
+
+
 def label_of(kind: ObservationType, name: str) -> str:
-    """Return the members ``"type":…,"name":…`` of a record."""
-    return f'"type":"{kind.name}","name":{quoted(name)}'
+    """Return the members ``"type":…,"name":…`` of a record; an `UncheckedLabel` if the name may hold a secret."""
+    label = f'"type":"{kind.name}","name":{quoted(name)}'
+    if _PLAIN_NAME(name) is not None:
+        return label
+    unchecked = UncheckedLabel(label)
+    unchecked.kind, unchecked.name = kind, name
+    return unchecked
 
 
 def members(encoded: bytes) -> bytes:

@@ -11,6 +11,8 @@ from functools import lru_cache
 from types import MemberDescriptorType
 from typing import Any, Final, TypeAlias
 
+from ..interruptions import was_raised_from_outside
+
 Fields: TypeAlias = dict[str, Any]
 """What an object holds, by name."""
 
@@ -39,7 +41,9 @@ def fields(value: object) -> Fields:
         held = getattr(value, "__dict__", None)
         extra = getattr(value, "__pydantic_extra__", None)
         declared = _declared(kind)
-    except Exception:  # what an object does not let us see, it does not hold for us
+    except Exception as exc:  # what an object does not let us see, it does not hold for us
+        if was_raised_from_outside(exc):
+            raise
         return {}
     own: Fields = held if type(held) is dict else {}
     if type(extra) is dict and extra:
@@ -95,5 +99,7 @@ def _declared(kind: Any) -> tuple[str, ...]:
 def _ask(value: object, name: str) -> object:
     try:
         return getattr(value, name, None)
-    except Exception:  # a property that fails tells us nothing
+    except Exception as exc:  # a property that fails tells us nothing
+        if was_raised_from_outside(exc):
+            raise
         return None

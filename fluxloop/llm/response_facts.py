@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from ..interruptions import was_raised_from_outside
 from .fields import ATOMS, Fields, fields, get, listed, name_of
 from .token_counts import SIGNS as COUNT_SIGNS
 from .token_counts import add_usage, read_usage
@@ -60,7 +61,9 @@ def read_facts(value: object) -> ModelFacts | None:
         if kind is tuple:
             return _facts_of_parts(listed(value), _DEPTH)
         return _facts(value, _DEPTH)
-    except Exception:  # whatever a stranger's object does when looked at, it tells us nothing
+    except Exception as exc:  # whatever a stranger's object does when looked at, it tells us nothing
+        if was_raised_from_outside(exc):
+            raise
         return None
 
 

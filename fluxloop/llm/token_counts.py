@@ -12,6 +12,7 @@ from collections.abc import Iterable, Set
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
+from ..interruptions import was_raised_from_outside
 from .fields import Fields, fields, get
 
 
@@ -28,7 +29,9 @@ def read_usage(value: object) -> dict[str, int] | None:
     """
     try:
         return _usage(fields(value), _DEPTH)
-    except Exception:  # whatever a stranger's object does when looked at, it holds no counts for us
+    except Exception as exc:  # whatever a stranger's object does when looked at, it holds no counts for us
+        if was_raised_from_outside(exc):
+            raise
         return None
 
 

@@ -1,9 +1,9 @@
 """
-Know where in a day's files the records of each trace are.
+Index the records of a day's files by trace.
 
-One pass over the files notes the offset of every record; a trace is then read by going to its
-offsets. Lines with the fixed beginning that we write are not decoded for that: a million take
-about a second. The index takes some 300 bytes a trace and 8 a record.
+One pass over the files notes the offset of every record; a trace is then read by seeking to its offsets. Lines that
+begin as our writer begins them are not decoded for that: a million take about a second. The index takes some 300 bytes
+per trace and 8 per record.
 """
 
 from __future__ import annotations
@@ -11,33 +11,35 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from ..storage.decoding import TORN, Json, records_in
-from .assembly import NO_TIME, start_text, trace_id_of
+from ..storage.decoding import NOT_A_RECORD, TORN, Json, decode, kind_of, records_in
+from .building import NO_TIME, start_text, trace_id_of
+from .source import LONGEST_LINE_BYTES, lines_of
 
-MOST_SKIPPED = 1000
-"""Places remembered a day; a file that holds no records at all must not fill the memory."""
+MAX_SKIPPED = 1000
+"""Skipped places remembered per day, so that a file without any record does not fill the memory."""
 
 
 class Skipped(NamedTuple):
-    """A place that could not be read as a record."""
+    """A place in a file that is not a record, or a path that is not a file."""
 
     path: Path
     line: int
-    """Counted from 1."""
+    """Counted from 1; 0 for the path as a whole."""
     reason: str
 
 
 class Entry:
-    """When a trace began, as far as its records tell, and where they are."""
+    """The start of a trace, as far as its records show, and where they are."""
 
     __slots__ = ("places", "start")
 
     def __init__(self, start: bytes) -> None:
         self.start = start
-        """As written, which for our times sorts by time."""
+        """As written. In our own format it sorts by time."""
         self.places = array("Q")
 
 
@@ -45,58 +47,75 @@ class DayIndex:
     """
     The records in *files*, by trace.
 
-    ``lost`` counts the places that could not be read, in the first pass or by `records`.
+    ``skipped_count`` counts the places that are not records, found in the first pass or by `records`.
     """
 
     def __init__(self, files: Sequence[BinaryIO]) -> None:
-        self.lost = 0
+        self.skipped_count = 0
         self._files = files
         self._traces: dict[bytes, Entry] = {}
-        self._lost: list[tuple[int, int, str]] = []
+        self._lengths: dict[int, int] = {}
+        """The lengths of records that share a line with something else, by place; other records end with their line."""
+        self._skipped: list[tuple[int, int, str]] = []
         for number, file in enumerate(files):
             self._scan(number, file)
 
     def entry(self, trace_id: str, start: str) -> Entry:
-        """Return the trace's entry, made if need be, knowing now that it began no later than *start*."""
+        """Return the entry of a trace, added if it is new; the trace began at *start* or earlier."""
         entry = self._traces.setdefault(trace_id.encode(), Entry(_UNKNOWN))
         entry.start = min(entry.start, start.encode())
         return entry
 
     def in_order(self, *, newest_first: bool) -> Iterator[tuple[str, Entry]]:
-        """Yield the trace ids and their entries by the time they began."""
-        items = sorted(self._traces.items(), key=lambda item: item[1].start)
-        for key, entry in reversed(items) if newest_first else items:
+        """Yield the trace ids and their entries in the order of their starts."""
+        items = sorted(self._traces.items(), key=lambda item: item[1].start, reverse=newest_first)
+        for key, entry in items:
             yield key.decode("utf-8", "replace"), entry
 
-    def records(self, entry: Entry) -> Iterator[Json]:
-        """Read the records of a trace, in the order they were written."""
-        for place in entry.places:
-            offset, number = divmod(place, len(self._files))
-            file = self._files[number]
-            file.seek(offset)
-            at, record = next(records_in(file.readline()), (0, TORN))
-            if at == 0 and not isinstance(record, str):
-                yield record
+    def records(self, entry: Entry) -> Iterator[tuple[Json, bytes]]:
+        """Read the records of a trace in the order they were written, each with its line."""
+        for place, line in self._lines(entry):
+            try:
+                record = decode(line)
+            except ValueError:
+                self._skip(place, TORN)
+                continue
+            if kind_of(record):
+                yield record, line
             else:
-                self._lose(number, offset, record if isinstance(record, str) else TORN)
+                self._skip(place, NOT_A_RECORD)
+
+    def _lines(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
+        files, lengths = self._files, self._lengths
+        positions = [-1] * len(files)
+        for place in entry.places:
+            offset, number = divmod(place, len(files))
+            file = files[number]
+            if offset != positions[number]:  # seeking takes longer than reading the line
+                file.seek(offset)
+            line = file.read(lengths[place]) if place in lengths else file.readline(LONGEST_LINE_BYTES)
+            positions[number] = offset + len(line)
+            yield place, line
 
     def skipped(self) -> list[Skipped]:
-        """Return the first `MOST_SKIPPED` places that could not be read, by file and line."""
+        """Return the first `MAX_SKIPPED` places that are not records, by file and line."""
         found: list[Skipped] = []
-        for wanted, file in enumerate(self._files):
-            line = 1
-            file.seek(0)
-            for number, offset, reason in sorted(self._lost):
-                if number == wanted:
-                    line += _count_lines(file, offset)
-                    found.append(Skipped(Path(file.name), line, reason))
+        for number, places in groupby(sorted(self._skipped), key=lambda place: place[0]):
+            file = self._files[number]
+            lines = enumerate(lines_of(file), start=1)
+            line, end = 0, 0
+            for _, offset, reason in places:
+                while offset >= end and (following := next(lines, None)):
+                    line, (start, text) = following
+                    end = start + len(text)
+                found.append(Skipped(Path(file.name), line, reason))
         return found
 
     def _scan(self, number: int, file: BinaryIO) -> None:
-        traces, files, offset = self._traces, len(self._files), 0
-        for line in file:
+        traces, files = self._traces, len(self._files)
+        for offset, line in lines_of(file):
             head = _HEAD.match(line)
-            # A second "trace_id" may be a record glued to a torn one, or the user's data: the slow way tells.
+            # A second "trace_id" may belong to a record glued to a torn one, or to the user's data.
             if head and line.endswith(b"}\n") and line.find(b'"trace_id"', head.end()) < 0:
                 at = line.find(b'"start_time":"', head.end())
                 start = line[at + 14 : at + 41] if at > 0 else _UNKNOWN
@@ -107,32 +126,26 @@ class DayIndex:
                     entry.start = start
                 entry.places.append(offset * files + number)
             else:
-                self._scan_slowly(number, offset, line)
-            offset += len(line)
+                self._scan_decoded(number, offset, line)
 
-    def _scan_slowly(self, number: int, offset: int, line: bytes) -> None:
-        for at, record in records_in(line):
+    def _scan_decoded(self, number: int, offset: int, line: bytes) -> None:
+        for start, end, record in records_in(line):
+            place = (offset + start) * len(self._files) + number
             if isinstance(record, str):
-                self._lose(number, offset + at, record)
-            else:
-                entry = self.entry(trace_id_of(record), start_text(record))
-                entry.places.append((offset + at) * len(self._files) + number)
+                self._skip(place, record)
+                continue
+            if start or end < len(line):
+                self._lengths[place] = end - start
+            self.entry(trace_id_of(record), start_text(record)).places.append(place)
 
-    def _lose(self, number: int, offset: int, reason: str) -> None:
-        self.lost += 1
-        if len(self._lost) < MOST_SKIPPED:
-            self._lost.append((number, offset, reason))
+    def _skip(self, place: int, reason: str) -> None:
+        self.skipped_count += 1
+        if len(self._skipped) < MAX_SKIPPED:
+            offset, number = divmod(place, len(self._files))
+            self._skipped.append((number, offset, reason))
 
 
 _HEAD = re.compile(rb'\{"(?:id":"[^"\\]*",")?trace_id":"([^"\\]+)"')
-"""What every line of ours begins with, up to and with the trace's id."""
+"""The beginning of every line of our own format, up to and including the trace id."""
 
 _UNKNOWN = NO_TIME.encode()
-
-
-def _count_lines(file: BinaryIO, end: int) -> int:
-    """Count the line ends from where *file* is to the offset *end*, and leave it there."""
-    count = 0
-    while (left := end - file.tell()) > 0 and (piece := file.read(min(left, 1 << 20))):
-        count += piece.count(b"\n")
-    return count

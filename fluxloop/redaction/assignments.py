@@ -1,9 +1,12 @@
 """
-Secrets inside a text that stand beside their name.
+Secrets inside a text that follow their name.
 
 Query strings, dumps of an environment, headers, ``repr`` of mappings and JSON inside strings (the
 ``arguments`` of tool calls) are all a key, ``=`` or ``:``, and a value. Prose has colons too, so after
 a bare colon a value has to look opaque: *password: must be long* stays as it is.
+
+Every match either reads a bounded number of characters, or ends the search at the last character it read: `Shape.extent`
+returns an empty span there, so no character is read again for each name in front of it.
 """
 
 from __future__ import annotations
@@ -11,74 +14,101 @@ from __future__ import annotations
 import re
 from functools import partial
 
-from .keys import LEAST_OPAQUE, NUMBER, OPAQUE, Keys, Promise
+from .encoded import ESCAPE
+from .heuristics import (
+    LEAST_RANDOM,
+    OPAQUE,
+    READ,
+    begins_code,
+    is_argument,
+    is_code,
+    is_opaque,
+    is_random,
+    is_reference,
+    is_short_random,
+)
+from .keys import GAP, IF_RANDOM, IN_QUERIES, NUMBER, PASSES, USERS, Keys, Sensitivity, any_of
 from .shapes import MASK, Shape, Span
 
 _QUOTE = r"""\\{0,7}["']"""
-"""A quote as it stands in JSON nested up to three times."""
+"""A quote as it appears in JSON nested up to three times."""
 
 _ANCHOR = re.compile(
-    rf"""(?<=[A-Za-z0-9_.\-])(?P<close>{_QUOTE})?+\]?+[ ]{{0,8}}+(?P<sign>:?=(?!=)>?|:)[ ]{{0,8}}+""",
+    rf"""(?<=[A-Za-z0-9_.\-])(?P<close>{_QUOTE})?+\]?+(?:[ ](?:provided|supplied|given|used|is|was)(?=[ ]?[:=]))?+
+    (?P<before>[ ]{{0,8}}+)(?P<sign>:?=(?!=)>?|:|,(?=[ ]?{_QUOTE}))(?P<after>[ ]{{0,8}}+)""",
     re.VERBOSE,
 )
-_YEK = re.compile(r"[A-Za-z0-9_.\-]+(?: [A-Za-z0-9]{1,24})?")
+_KEY_REVERSED = re.compile(r"[A-Za-z0-9_.\-]+(?: [A-Za-z0-9]{1,24})?")
 """A key, perhaps of two words, read backwards from its anchor."""
 _LONGEST = 88
 """Characters of a key that are read; its last words decide."""
 
 _OPENING = re.compile(r"""(?P<escape>\\{0,7})(?P<quote>["'])""")
+_QUOTE_OR_LINE_END = re.compile(r"""(?<!\\)(?P<escape>\\*+)(?P<quote>["'])|\n""")
 _BARE = re.compile(
-    r"""(?!=)(?:[^\s"'`&<>,;\\\[]|(?!MASK)\[|,(?![\s"'\\]|[\w.\-]{1,64}[=:]|$)|\\(?![nrtbfu"'\\/]))+""".replace(
+    r"""(?!=)(?:[^\s"'`&<>,;\\\[]|(?!MASK)\[|,(?![\s"'\\]|[\w.\-]{1,64}[=:]|$)|\\(?![nrtbfu"'\\/])
+    |&(?![\w.\-\[\]%]{1,64}=|[a-z]{2,6};|\#)|;(?![\s"'\\]|[\w.\-][\w.\- ]{0,64}=|$)|<(?![/A-Za-z!?]))++""".replace(
         "MASK", re.escape(MASK)
     ),
-    re.ASCII,
+    re.ASCII | re.VERBOSE,
 )
 """An unquoted value: it ends with white space, a quote, a separator, a mask."""
 _OPAQUE_START = re.compile(f"{OPAQUE}{{5}}")
-_OPAQUE_RUN = re.compile(f"{OPAQUE}+")
-_OPAQUE_WORD = re.compile(r"(?=.*[0-9]|.{20}).{6,}", re.DOTALL)
-"""A value after a bare colon that is no word of prose."""
-_AFTER_SCHEME = re.compile(rf"(?=.*[^A-Za-z]|.{{20}}){OPAQUE}{{6,}}", re.DOTALL)
-"""The same after ``Authorization: Bearer``, where prose is less likely."""
-_NUMBER = re.compile(r"-?[0-9][0-9.eE+\-]*")
-_SCHEME = re.compile(r"(?i:bearer|basic|token|apikey|negotiate) (?=\S)")
-_COOKIES = re.compile(rf"""(?={OPAQUE}{{5}})[^\s"'\\=]{{1,64}}=[^\r\n"'\\]+""")
-
-_STAND_IN = re.compile(
-    r"""<.*>|\$?\{.*\}|\$\(.*\)|%\(?\w*\)?s|\$[A-Z_][A-Z0-9_]*|\?|:\w+|\*+|\.{2,}|[xX]{3,}|[-_]+
-    |(?i:none|null|nil|true|false|undefined)""",
-    re.VERBOSE | re.DOTALL,
+_RANDOM_START = re.compile(f"{OPAQUE}{{{LEAST_RANDOM},{READ}}}+")
+_OPAQUE_RUN = re.compile(f"{OPAQUE}++")
+_AFTER_SCHEME = re.compile(r"(?=.*[^A-Za-z]|.{20}).{6,}", re.DOTALL)
+"""A value after ``Authorization: Bearer``, where prose is less likely than after another colon."""
+_NUMBER = re.compile(r"-?[0-9][0-9.eE+\-]*+")
+_SCHEME = re.compile(
+    r"(?i:bearer|basic|token|apikey|api-key|api-token|bot|geniekey|negotiate|oauth|ssws|sso-key) {1,4}(?=\S)"
 )
-"""What stands for a value in templates, documentation and other people's redaction."""
-
-_EXPRESSION = re.compile(
-    r"\$?\{|\$\(|[A-Za-z_$][\w$.]*[\[(]"
-    r"|(?:self|this|os|sys|config|settings|args|env|process|cfg|opts|options|kwargs|request|secrets)\.[A-Za-z_]"
+_SIGNED = re.compile(
+    r"""(?i:aws4-hmac-sha256|hawk|oauth|signature|sharedkey(?:lite)?|sharedaccesssignature) [^\r\n"'\\]++"""
 )
-"""How a value begins that is filled in or computed: a placeholder, a call, a subscript, an attribute."""
+"""An authorization that consists of many fields."""
+_COOKIES = re.compile(rf"""(?={OPAQUE}{{5}})[^\s"'\\=]{{1,64}}=[^\r\n"'\\]++""")
+_LINE_START = re.compile(r"(?:\A|\n|\\n)[ \t]{0,20}(?:- )?\Z")
+_LINE_END = re.compile(r"[ \t]{0,8}(?:\\?\r)?(?:\n|\\n|\Z)")
+_PAIR_START = re.compile(rf"[(\[]{_QUOTE}\Z")
+_PAIR_END = re.compile(rf"{_QUOTE}[ ]?[)\]]")
+_ARGUMENT_START = re.compile(r"[(,] ?\Z")
+_BESIDE_USER = re.compile(rf"(?i)(?<![a-z]){any_of(USERS)}(?:{_QUOTE})?[ ]?[:=]")
+_SHORT_VALUE = re.compile(rf"""(?:{_QUOTE})?([^\s"'\\,;&]{{3,128}})""")
+_QUERY_START = re.compile(r"(?:[?&;]|u0026)\Z")
 
 
 def assignments(keys: Keys) -> Shape:
     """
     Return the shape of a value beside one of *keys*.
 
-    Its sieve also finds those keys in mappings and in lists of pairs, as they look in JSON: the phrases
-    are what is dear in it, and so they are there once.
+    Its prefilter also finds those keys in mappings and in lists of pairs, as they look in JSON: the phrases
+    are the expensive part of it, so they occur once.
     """
     quote, name = r"\\*[\"']", rf"(?i){keys.phrase}{NUMBER}"
     quoted = r"""\\*(?:"[^"]|'[^'])"""
+    said = "(?: (?:provided|supplied|given|used|is|was))?"
+    space, escape = r"(?:\s|\\+[nrt])", ESCAPE
     return Shape(
         anchor=_ANCHOR,
         extent=partial(_value, keys),
-        sieve=(
+        prefilter=(
             name + "(?:"
             # "password": "…", "password": 1, "password": {…}; the same in JSON inside a string
             rf"{quote}\]? *:?[:=]>? *(?:{quoted}|-?[0-9]|[\[{{])"
+            # ['password', '…'], also in JSON
+            r"""|\\*' *, ?\\*'|\\*" *, \\*"|\\+" *, ?\\+"|","(?:[^"\\]|\\.)*"[\])]"""
             # password: "…", password: 0p4que, password=…
-            rf"|\]? *(?:: *(?:{quoted}|{OPAQUE}{{5}})|:?=>? *[^\s=])"
-            # {"name": "password", "value": "…"}, {"value": "…", "name": "password"}, ["password", "…"]
-            r'|"(?:,"value"|\}|,(?:[^"]|"(?:[^"\\]|\\.)*"\]))' + ")",
-            rf"(?i)token{NUMBER}(?:{quote})?\]? *:?[:=]>? *(?:{quote})?{OPAQUE}{{{LEAST_OPAQUE}}}",
+            rf"|\]?{said} *(?:: *(?:{quoted}|(?:(?:bot|ssws|api|key) )?{OPAQUE}{{5}})|:?=>? *[^\s=])"
+            # {"name": "password", …, "value": "…"}, {"value": "…", "name": "password"}
+            r'|"(?:,(?:"(?:type|value)":|-?[0-9]|[\[{])|\})'
+            # the API key is 0p4que, <password>…, <add key="password" value="…"/>, <key>password</key>, password%3D…
+            rf"| {{1,4}}(?:is:? |was )?[A-Za-z_.+/=~-]{{0,24}}[0-9]"
+            rf"|(?:{quote})?(?:>|{space}+[\w:.-]+=)|<\\*/|{escape})",
+            rf"(?i){any_of(name.replace(' ', GAP) for name in IF_RANDOM)}{NUMBER}(?:(?:{quote})?\]?{said} *:?[:=]>? *(?:{quote})?{OPAQUE}{{8}}|>|<\\*/|{escape})",
+            rf"(?i)(?:[?&;]|u0026){any_of(IN_QUERIES)}=[^\s&]{{6}}",
+            rf"""(?i)[^a-z]{any_of(PASSES)}(?:=|: ?|\\*["'] ?[:=] ?)[^ \[{{]""",
+            # --password …, and '--password', '…'
+            r"(?i)(?:--|[^\w-]-(?:pass|pwd|secret|token|api))[\w.-]*(?: +[^\s-]|\t|\\*[\"'],)",
         ),
         reach=200,
     )
@@ -86,79 +116,121 @@ def assignments(keys: Keys) -> Shape:
 
 def _value(keys: Keys, text: str, anchor: re.Match[str]) -> Span | None:
     """The secret after *anchor*, without its quotes and without the scheme of an authorization."""
-    key = _key_before(text, anchor.start())
-    promise = keys.promise(key)
-    start = anchor.end()
-    if promise is None:
+    key = key_before(text, anchor.start())
+    sensitivity = keys.sensitivity(key)
+    start, sign = anchor.end(), anchor["sign"]
+    if sensitivity is None:
+        return _in_context(text, key.rpartition(" ")[2].lower(), anchor)
+    if sign == "," and not (anchor["close"] and _comes_after(text, anchor.start() - len(key), _PAIR_START)):
         return None
     if opening := _OPENING.match(text, start):
         start = opening.end()
         end = _closing(text, start, len(opening["escape"]), opening["quote"])
-        if text[start:end] == MASK or _STAND_IN.fullmatch(text, start, end):
+        value = text[start:end]
+        if value[:1] in tuple(")]},") or (sign == "," and not (is_opaque(value) and _PAIR_END.match(text, end))):
             return None
-    elif promise is Promise.TOKEN:
-        run = None if anchor["close"] else _OPAQUE_RUN.match(text, start)
-        end = run.end() if run else start
-    elif anchor["close"]:
+        return (start, end) if keys.hides(key, value) else None
+    if sensitivity is Sensitivity.IF_RANDOM:
+        return None if anchor["close"] else _random(text, start)
+    if anchor["close"]:
         number = _NUMBER.match(text, start)
-        end = number.end() if number else start
-    else:
-        start, end = _bare(text, start, key, anchor["sign"])
-    return (start, end) if keys.hides(key, text[start:end]) else None
+        return number.span() if number and keys.hides(key, number[0]) else None
+    return _bare(keys, text, key, anchor)
 
 
-def _key_before(text: str, end: int) -> str:
+def key_before(text: str, end: int) -> str:
     """The key that ends at *end*; empty if there is none."""
     start = max(0, end - _LONGEST)
-    backwards = _YEK.match(text[start:end][::-1])
+    backwards = _KEY_REVERSED.match(text[start:end][::-1])
     key = backwards[0][::-1] if backwards else ""
     # In nested JSON the letter after a backslash belongs to an escape, not to the key.
     escaped = key[:1] in tuple("bfnrt") and text[end - len(key) - 1 : end - len(key)] == "\\"
-    return key[1:] if escaped else key
+    return key[1:] if escaped else key.removeprefix("-D")  # -Dapi.key=… sets a property of Java
 
 
-def _bare(text: str, start: int, key: str, sign: str) -> Span:
-    """The unquoted value at *start*; empty if there is none, or a word of prose or code."""
-    nothing = (start, start)
+def _comes_after(text: str, at: int, context: re.Pattern[str]) -> bool:
+    """Return whether *context* ends at *at*."""
+    return context.search(text[max(0, at - 24) : at]) is not None
+
+
+def _in_context(text: str, key: str, anchor: re.Match[str]) -> Span | None:
+    """The value of a name that is secret in some places: ``?key=…`` if it looks random, ``pass: …`` beside a user."""
+    key_start, start = anchor.start() - len(key), anchor.end()
+    if key in IN_QUERIES and _comes_after(text, key_start, _QUERY_START):
+        head = _BARE.match(text, start, start + 4 * READ)
+        whole = _BARE.match(text, start) if head and is_short_random(head[0]) else None
+        return whole.span() if whole else None
+    if key in PASSES and _BESIDE_USER.search(text, max(0, key_start - _LONGEST), key_start):
+        value = _SHORT_VALUE.match(text, start)
+        return value.span(1) if value and is_argument(value[1]) else None
+    return None
+
+
+def _random(text: str, start: int) -> Span | None:
+    head = _RANDOM_START.match(text, start)
+    if head is None or begins_code(text, start) or not is_random(head[0]):
+        return None
+    run = _OPAQUE_RUN.match(text, start)
+    return run.span() if run else None
+
+
+def _bare(keys: Keys, text: str, key: str, anchor: re.Match[str]) -> Span | None:
+    """The unquoted value after *anchor*; None or empty if it is missing, or a word of prose or code."""
+    start, sign = anchor.end(), anchor["sign"]
     if sign == ":" and key.lower().endswith(("cookie", "cookies")):
         cookies = _COOKIES.match(text, start)
-        return cookies.span() if cookies else nothing
+        return cookies.span() if cookies else None
+    if key.lower().endswith("authorization") and (signed := _SIGNED.match(text, start)):
+        return signed.span()
     scheme = _SCHEME.match(text, start)
     start = scheme.end() if scheme else start
-    if _EXPRESSION.match(text, start) or (sign == ":" and not _OPAQUE_START.match(text, start)):
-        return nothing
+    if begins_code(text, start) or (sign == ":" and not _OPAQUE_START.match(text, start)):
+        return None
+    if keys.is_folder(key, text, start):  # before anything long is read
+        return None
     word = _BARE.match(text, start)
-    if word is None or text.startswith(MASK, word.end()):  # its other part was looked at when the mask was put there
-        return nothing
+    if word is None:
+        return None
+    if text.startswith(MASK, word.end()):  # the text before the mask was examined when the mask was made
+        return word.end(), word.end()
     value = word[0].rstrip(")]}.:!?")
-    if _STAND_IN.fullmatch(value) or _is_reference(value, key):
-        return nothing
-    if sign == ":" and not (_AFTER_SCHEME if scheme else _OPAQUE_WORD).fullmatch(value):
-        return nothing
+    if not keys.hides(key, value) or is_reference(value, key):
+        return None
+    if sign == ":" and not _stands_out(text, key, value, anchor, start, scheme is not None):
+        return None
+    if sign != ":" and is_code(value) and _is_in_code(text, key, anchor):
+        return None
     return start, start + len(value)
 
 
-def _is_reference(value: str, key: str) -> bool:
-    """Whether *value* is a variable named like its key: ``api_key=api_key``, ``api_key=OPENAI_API_KEY``."""
-    name = key.rpartition(" ")[2].lower()
-    return value.lower() == name or (value.isupper() and value.lower().endswith(f"_{name}"))
+def _stands_out(text: str, key: str, value: str, anchor: re.Match[str], start: int, after_scheme: bool) -> bool:
+    """Return whether *value* after a bare colon is not prose: it is opaque, or all that a line holds."""
+    if _AFTER_SCHEME.fullmatch(value) if after_scheme else is_opaque(value):
+        return True
+    return (
+        key[-4:].lower() not in ("tion", "tial", "ials")
+        and is_argument(value)
+        and _LINE_END.match(text, start + len(value)) is not None
+        and _comes_after(text, anchor.start() - len(key), _LINE_START)
+    )
+
+
+def _is_in_code(text: str, key: str, anchor: re.Match[str]) -> bool:
+    """Return whether the assignment looks like source code: ``a = b``, ``f(a=b)``."""
+    return bool(anchor["before"] or anchor["after"]) or _comes_after(text, anchor.start() - len(key), _ARGUMENT_START)
 
 
 def _closing(text: str, start: int, escape: int, quote: str) -> int:
     """
-    Return where the string ends whose opening *quote* stood behind *escape* backslashes.
+    Return where the string ends whose opening *quote* follows *escape* backslashes.
 
     In JSON nested n times an ordinary quote has 2**n - 1 backslashes, one inside the string more.
     Without a closing quote the string ends with its line.
     """
-    at = start - 1
-    while (at := text.find(quote, at + 1)) >= 0:
-        backslashes = 0
-        while at - backslashes > start and text[at - backslashes - 1] == "\\":
-            backslashes += 1
-        if backslashes <= escape or (backslashes - escape) % (2 * escape + 2) == 0:
-            at -= min(backslashes, escape)
-            break
-    end = len(text) if at < 0 else at
-    line_end = text.find("\n", start, end)
-    return end if line_end < 0 else line_end
+    for found in _QUOTE_OR_LINE_END.finditer(text, start):
+        if found["quote"] is None:
+            return found.start()
+        backslashes = len(found["escape"])
+        if found["quote"] == quote and (backslashes <= escape or (backslashes - escape) % (2 * escape + 2) == 0):
+            return found.end() - 1 - min(backslashes, escape)
+    return len(text)

@@ -1,9 +1,9 @@
 """
-Which key names promise a secret.
+Which key names announce a secret.
 
 A key is judged by its last words, so ``X-Api-Key``, ``openaiApiKey`` and ``OPENAI_API_KEY_2`` are all
-the phrase *api key*, while ``api_key_name``, ``monkey`` and ``max_tokens`` are none. The phrases below
-decide for the keys of mappings, for assignments inside texts and, in a looser reading, for the sieve.
+the phrase *api key*, while ``api_key_name``, ``monkey`` and ``max_tokens`` are not. The phrases below
+decide for the keys of mappings, for assignments inside texts and, in a looser reading, for the prefilter.
 """
 
 from __future__ import annotations
@@ -14,18 +14,25 @@ from enum import Enum
 from functools import lru_cache
 
 from ..errors import ConfigError
+from .heuristics import is_description, is_placeholder, is_random, is_reference
 
 WORDS = (
     "amz signature",
+    "auth header",
     "authorization",
     "cookie",
     "credential",
+    "creds",
     "goog signature",
+    "jsessionid",
     "jwt",
+    "mnemonic",
     "passcode",
     "passphrase",
     "passwd",
     "password",
+    "passwort",
+    "phpsessid",
     "pwd",
     "recovery phrase",
     "secret",
@@ -40,19 +47,34 @@ BEFORE_KEY = (
     "access",
     "account",
     "admin",
+    "anthropic",
     "api",
     "app",
     "application",
     "auth",
+    "azure",
+    "cohere",
+    "consumer",
     "decryption",
+    "deploy",
     "encryption",
     "functions",
+    "gemini",
+    "groq",
+    "hmac",
+    "license",
     "master",
+    "mistral",
+    "openai",
     "private",
     "secret",
+    "service",
     "shared",
     "signing",
+    "storage",
+    "stripe",
     "subscription",
+    "webhook",
 )
 """Words that make a *key* secret; a bare ``key`` names many things."""
 
@@ -61,22 +83,44 @@ BEFORE_TOKEN = (
     "api",
     "auth",
     "bearer",
+    "bot",
     "csrf",
+    "github",
+    "gitlab",
     "id",
     "oauth",
     "refresh",
     "secret",
     "security",
     "session",
+    "slack",
     "xsrf",
 )
 """Words that make a *token* secret, whatever it looks like."""
 
-BEFORE_PASS = ("db", "mail", "smtp", "user")
+BEFORE_PASS = ("admin", "database", "db", "email", "ftp", "mail", "mysql", "postgres", "redis", "root", "smtp", "user")
 """Words that make a *pass* secret; a bare ``pass`` is the result of a test."""
 
-GLUED = ("password", "passwd", "passphrase", "apikey", "secretkey", "privatekey")
-"""Phrases that also count at the end of a longer word, as in ``PGPASSWORD``: no other word ends like them."""
+IF_RANDOM = ("token", "auth", "key data")
+"""Words that make a value secret only if it looks random."""
+
+IN_QUERIES = ("key", "sig", "signature", "code", "auth", "hmac", "pass", "sas")
+"""Parameters of a URL whose value is secret if it looks random; elsewhere these names have other meanings."""
+
+GAP = r"[_\-. ]?"
+"""What may be between the words of a phrase. One character: with any number the prefilter takes twice the time."""
+
+NUMBER = rf"(?:{GAP}[0-9]{{1,2}})?"
+"""What may follow the last word: ``api_key_2``."""
+
+PASSES = ("pass",)
+"""Words that name a secret only beside a user's name."""
+
+USERS = ("user", "username", "user_name", "login", "usr", "uid", "email", "account")
+"""Keys that hold a user's name."""
+
+GLUED = ("password", "passwd", "passphrase", rf"api{GAP}key", "secretkey", "privatekey", "authtoken", "accesstoken")
+"""Phrases that also count at the end of a longer word, as in ``PGPASSWORD``: other words do not end like them."""
 
 POSITIONS = (
     "bos",
@@ -100,33 +144,21 @@ POSITIONS = (
 )
 """Words that make a *token* a place in a list or a symbol of a vocabulary: never secret."""
 
-GAP = r"[_\-. ]?"
-"""What may stand between the words of a phrase. One character: with any number the sieve takes twice the time."""
-
-NUMBER = rf"(?:{GAP}[0-9]{{1,2}})?"
-"""What may follow the last word: ``api_key_2``."""
-
-OPAQUE = r"[A-Za-z0-9_.~+/=:|%@!$*,;-]"
-"""A character of an opaque token: no white space, and nothing that JSON escapes."""
-
-LEAST_OPAQUE = 16
-"""Characters from which on a token looks opaque."""
-
 LONGEST_KEY = 200
 """Characters of a key that are looked at, from its end: keys can be data, and those seen last are remembered."""
 
-_OPAQUE_TOKEN = re.compile(rf"(?![a-z]+\Z){OPAQUE}{{{LEAST_OPAQUE},}}")
 _WORD_START = r"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]))"
 _FOLDER = re.compile(r"[/~]|[A-Za-z]:\\")
+_COOKIE = re.compile(r"[A-Za-z' ]*\Z")
 
 
-class Promise(Enum):
-    """How surely a key names a secret."""
+class Sensitivity(Enum):
+    """How surely a key announces a secret."""
 
-    SECRET = "secret"
-    """Whatever is under it is one."""
-    TOKEN = "token"
-    """An opaque text under it is one: log probabilities and streams carry ``{"token": " the"}``."""
+    ALWAYS = "always"
+    """Whatever is under it is a secret."""
+    IF_RANDOM = "if random"
+    """A value that looks random is one: log probabilities and streams carry ``{"token": " the"}``."""
 
 
 class Keys:
@@ -138,44 +170,59 @@ class Keys:
             ``old-customer-ssn``. ASCII letters compare case-insensitively.
 
     Raises:
-        ConfigError: If a name is no text, has no word in it, or holds a quote, a backslash or a control character.
+        ConfigError: If a name is not a string, has no word in it, or holds a quote, a backslash or a control character.
     """
 
     def __init__(self, extra: Iterable[str] = ()) -> None:
         own = [GAP.join(map(re.escape, _words(name))) for name in extra]
-        named = _any([*own, *(phrase.replace(" ", GAP) for phrase in WORDS)])
+        named = any_of([*own, *(phrase.replace(" ", GAP) for phrase in WORDS)])
         self.phrase = (
-            f"(?:(?:{named}|{_any(BEFORE_KEY)}{GAP}key)s?|{_any(BEFORE_TOKEN)}{GAP}token|{_any(BEFORE_PASS)}{GAP}pass)"
+            f"(?:(?:{named}|{any_of(BEFORE_KEY)}{GAP}key)s?"
+            f"|{any_of(BEFORE_TOKEN)}{GAP}token|{any_of(BEFORE_PASS)}{GAP}pass)"
         )
-        """All phrases as one regular expression, caseless, without a view on what stands before."""
-        self._secret = re.compile(rf"(?:{_WORD_START}(?i:{self.phrase})|(?i:{_any(GLUED)})s?){NUMBER}\Z", re.ASCII)
-        self._token = re.compile(rf"{_WORD_START}(?i:token){NUMBER}\Z", re.ASCII)
-        self._position = re.compile(rf"{_WORD_START}(?i:{_any(POSITIONS)}{GAP}token){NUMBER}\Z", re.ASCII)
+        """All phrases as one regular expression, caseless, whatever precedes them."""
+        self._own = re.compile(rf"{_WORD_START}(?i:{any_of(own)}s?){NUMBER}\Z", re.ASCII) if own else None
+        self._always = re.compile(rf"(?:{_WORD_START}(?i:{self.phrase})|(?i:{any_of(GLUED)})s?){NUMBER}\Z", re.ASCII)
+        self._if_random = re.compile(
+            rf"{_WORD_START}(?i:{any_of(name.replace(' ', GAP) for name in IF_RANDOM)}){NUMBER}\Z", re.ASCII
+        )
+        self._position = re.compile(rf"{_WORD_START}(?i:{any_of(POSITIONS)}{GAP}token){NUMBER}\Z", re.ASCII)
         self._known = lru_cache(4096)(self._read)
 
-    def promise(self, key: str) -> Promise | None:
-        """Return what *key* promises, if anything."""
+    def sensitivity(self, key: str) -> Sensitivity | None:
+        """Return how surely *key* announces a secret, if it does."""
         return self._known(key[-LONGEST_KEY:])
 
-    def _read(self, key: str) -> Promise | None:
-        if self._secret.search(key):
-            return Promise.SECRET
-        if self._token.search(key) and not self._position.search(key):
-            return Promise.TOKEN
+    def _read(self, key: str) -> Sensitivity | None:
+        if self._always.search(key):
+            return Sensitivity.ALWAYS
+        if self._if_random.search(key) and not self._position.search(key):
+            return Sensitivity.IF_RANDOM
         return None
 
     def hides(self, key: str, text: str) -> bool:
         """Return whether *text*, found under *key*, is a secret as a whole."""
-        promise = self.promise(key)
-        if promise is Promise.TOKEN:
-            return _OPAQUE_TOKEN.fullmatch(text) is not None
-        if promise is None or not text:
+        sensitivity = self.sensitivity(key)
+        if sensitivity is None or not text:
             return False
-        # PWD and OLDPWD hold folders in every dump of an environment.
-        return not (key.upper().endswith("PWD") and _FOLDER.match(text))
+        if self._own is not None and self._own.search(key[-LONGEST_KEY:]):
+            return not is_placeholder(text)
+        if sensitivity is Sensitivity.IF_RANDOM:
+            return is_random(text)
+        if key[-7:].lower().endswith(("cookie", "cookies")) and _COOKIE.match(text):
+            return False
+        return not (
+            self.is_folder(key, text) or is_placeholder(text) or is_description(text) or is_reference(text, key)
+        )
+
+    @staticmethod
+    def is_folder(key: str, text: str, start: int = 0) -> bool:
+        """Return whether a folder begins at *start*: PWD and OLDPWD hold one in every dump of an environment."""
+        return key[-3:].upper() == "PWD" and _FOLDER.match(text, start) is not None
 
 
-def _any(choices: Iterable[str]) -> str:
+def any_of(choices: Iterable[str]) -> str:
+    """Return a regular expression that matches any of *choices*."""
     return "(?:" + "|".join(choices) + ")"
 
 

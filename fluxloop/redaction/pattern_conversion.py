@@ -1,10 +1,10 @@
 """
-Rewrite a user's regular expression for the sieve.
+Rewrite a user's regular expression for the prefilter.
 
-The sieve sees a text as UTF-8 in JSON. A pattern made of characters that JSON leaves alone can be
-carried over; wherever it may also match beyond ASCII, the copy accepts any such character. What
-looks at anything else (line breaks, quotes, ``.``, anchors, what stands around) cannot, and repeats of
-a hundred and more would take hyperscan minutes to compile.
+The prefilter scans a text as UTF-8 in JSON. A pattern made of characters that JSON leaves alone can be
+converted; wherever it may also match beyond ASCII, the copy accepts any such character. A pattern that
+reads anything else (line breaks, quotes, ``.``, anchors, lookaround) cannot, and hyperscan would take minutes to
+compile repeats of a hundred and more.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _BEYOND_ASCII = r"[\x80-\xff]{2,4}"
 """One character beyond ASCII, in UTF-8."""
 
 
-def widened(pattern: re.Pattern[str]) -> str | None:
+def to_json_pattern(pattern: re.Pattern[str]) -> str | None:
     """
     Return an expression over JSON in UTF-8 that matches wherever *pattern* matches in the text.
 
     Returns:
-        The expression, or None if *pattern* is not of the simple kind that can be carried over.
+        The expression, or None if *pattern* is not of the simple kind that can be converted.
     """
     if pattern.flags & (re.VERBOSE | re.LOCALE):
         return None
@@ -51,11 +51,11 @@ def widened(pattern: re.Pattern[str]) -> str | None:
         if part is None:
             return None
         at = part.end()
-        parts.append(_carried(part, caseless, pattern.flags & re.ASCII != 0))
+        parts.append(_converted(part, caseless, pattern.flags & re.ASCII != 0))
     return "".join(parts)
 
 
-def _carried(part: re.Match[str], caseless: bool, ascii_only: bool) -> str:
+def _converted(part: re.Match[str], caseless: bool, ascii_only: bool) -> str:
     text = part[0]
     if part["edge"]:
         return ""

@@ -1,8 +1,8 @@
 """
 Look at bytes for anything that could be a secret, in microseconds.
 
-A sieve holds regular expressions which match wherever one of the exact rules would, and sometimes
-where none does. Most records hold no secret; for them one scan is all that redaction costs.
+A prefilter has regular expressions that match wherever one of the exact rules would, and sometimes
+where none does. Most records hold no secret; for them one scan is the whole cost of redaction.
 Hyperscan runs all expressions at once, 300 times as fast as `re`.
 """
 
@@ -12,23 +12,25 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from ..interruptions import was_raised_from_outside
+
 
 class Hit(NamedTuple):
     """A place where an expression matched."""
 
     kind: int
-    """What the expression looks for, as given to `open_sieve`."""
+    """What the expression looks for, as given to `open_prefilter`."""
     end: int
     """Offset in bytes just after the match."""
 
 
-class Sieve:
+class Prefilter:
     """
-    Expressions compiled into one database; use `open_sieve`.
+    Expressions compiled into one database; use `open_prefilter`.
 
-    Scanning lets go of the interpreter lock and writes into a scratch space, so every scan under way
-    needs its own. They are handed out from a list: that serves any number of threads, a scan begun by
-    a signal handler inside another one, and the child of a fork.
+    A scan releases the interpreter lock and writes into a scratch space, so concurrent scans need one
+    each. A list holds the idle ones, which serves any number of threads, a scan that a signal handler
+    starts inside another one, and the child of a fork.
     """
 
     def __init__(self, expressions: Sequence[tuple[int, str]]) -> None:
@@ -79,19 +81,21 @@ def _enough(*_: object) -> bool:
 
 
 @lru_cache(maxsize=16)
-def open_sieve(expressions: tuple[tuple[int, str], ...]) -> Sieve:
+def open_prefilter(expressions: tuple[tuple[int, str], ...]) -> Prefilter:
     """
-    Return the sieve for *expressions*, pairs of a kind and a regular expression over UTF-8 bytes.
+    Return the prefilter for *expressions*, pairs of a kind and a regular expression over UTF-8 bytes.
 
-    Compiling takes about 20 ms, so equal expressions share one sieve.
+    Compiling takes about 20 ms, so equal expressions share one prefilter.
 
     Raises:
         ImportError: If hyperscan cannot be loaded on this platform.
         ValueError: If hyperscan cannot express one of them.
     """
     try:
-        return Sieve(expressions)
+        return Prefilter(expressions)
     except ImportError:
         raise
     except Exception as error:
-        raise ValueError(f"cannot compile a sieve: {error}") from error
+        if was_raised_from_outside(error):
+            raise
+        raise ValueError(f"cannot compile a prefilter: {error}") from error

@@ -13,16 +13,20 @@ from operator import attrgetter
 
 import orjson
 
+from ..interruptions import was_raised_from_outside
 from .assignments import assignments
+from .chunks import mask_items
+from .contexts import commands, named_contexts
+from .encoded import TRIGGERS, Decoded, is_encoded
 from .keys import Keys
-from .pattern_conversion import widened
-from .prefilter import Hit, Sieve, open_sieve
+from .pattern_conversion import to_json_pattern
+from .prefilter import Hit, Prefilter, open_prefilter
 from .rules import JSON, Rules
 from .shapes import MASK, Shape, Span, standalone
 from .values import Masking
 
-_OWN = 99
-"""The kind of the user's patterns in the sieve."""
+_OWN, _ENCODED = 998, 999
+"""The kinds of the user's patterns, and of encoded assignments, in the prefilter."""
 
 
 class Redactor:
@@ -33,17 +37,20 @@ class Redactor:
 
     Args:
         rules: What the user adds to the built-in rules.
-        on_trouble: Told in a sentence, without any of the data, when the hook or something of our own failed.
+        on_trouble: Called with a sentence, without any of the data, when the hook or our own code failed.
     """
 
     def __init__(self, rules: Rules | None = None, on_trouble: Callable[[str], None] | None = None) -> None:
         self._rules = rules or Rules.default()
         self._say = on_trouble or (lambda message: None)
         self._keys = Keys(self._rules.keys)
-        self._shapes = (assignments(self._keys), *standalone())
-        self._sieve, complete = self._open_sieve()
+        named = (assignments(self._keys), *named_contexts(self._keys))
+        self._shapes = (named, (commands(),), *((shape,) for shape in standalone()))
+        self._prefilter, complete = self._open_prefilter()
         knows_all = complete and self._rules.hook is None
-        self.suspects: Callable[[bytes], bool] = self._sieve.any if self._sieve is not None and knows_all else _anything
+        self.suspects: Callable[[bytes], bool] = (
+            self._prefilter.any if self._prefilter is not None and knows_all else _anything
+        )
         """
         Returns False only where `redact` would change nothing. A few microseconds for 20 kB.
 
@@ -51,15 +58,21 @@ class Redactor:
         with one the answer is always True.
         """
 
-    def _open_sieve(self) -> tuple[Sieve | None, bool]:
-        """Return the sieve, if there can be one, and whether it knows the user's patterns too."""
-        looks = tuple((kind, look) for kind, shape in enumerate(self._shapes) for look in shape.sieve)
-        own = [widened(pattern) for pattern in self._rules.patterns]
+    def _open_prefilter(self) -> tuple[Prefilter | None, bool]:
+        """Return the prefilter, if there can be one, and whether it includes the user's patterns."""
+        readings = [
+            (kind, reading)
+            for kind, shapes in enumerate(self._shapes)
+            for shape in shapes
+            for reading in shape.prefilter
+        ]
+        readings += [(_ENCODED, trigger) for trigger in TRIGGERS]
+        own = [to_json_pattern(pattern) for pattern in self._rules.patterns]
         try:
             if None not in own:
                 with suppress(ValueError):  # beyond hyperscan: then the user's patterns are searched in every value
-                    return open_sieve((*looks, *((_OWN, look) for look in own if look))), True
-            return open_sieve(looks), False
+                    return open_prefilter((*readings, *((_OWN, reading) for reading in own if reading))), True
+            return open_prefilter(tuple(readings)), False
         except (ImportError, ValueError) as error:
             self._say(f"redaction is slow, because its prefilter cannot be used: {error}")
             return None, False
@@ -83,6 +96,8 @@ class Redactor:
             clean = masking.value(value)
             return self._last_word(clean, masking.places)
         except Exception as error:  # also RecursionError: a deep value met near the limit of the user's stack
+            if was_raised_from_outside(error):
+                raise
             self._say(f"a value could not be examined for secrets ({type(error).__name__}) and was masked as a whole")
             return MASK, 1
 
@@ -96,8 +111,8 @@ class Redactor:
         Redact the *pieces* of one streamed text as if they were joined: secrets do not respect chunks.
 
         Returns:
-            As many pieces. A masked stretch stands in the piece in which it begins and is gone from
-            those that follow. If a hook changes the joined text, all of it stands in the first piece.
+            As many pieces. A mask is in the piece in which the secret begins; the pieces that follow
+            lose their part of it. If a hook changes the joined text, all of it is in the first piece.
         """
         joined = "".join(pieces)
         spans = self.spans(joined)
@@ -106,42 +121,65 @@ class Redactor:
             return [clean if isinstance(clean, str) else MASK, *("" for _ in pieces[1:])], places
         return _split(joined, pieces, spans), places
 
+    def items(self, items: list[JSON]) -> tuple[list[JSON], int]:
+        """Mask the *items* of a stream in place, also what is split over several; see `chunks.mask_items`."""
+        return mask_items(self, items)
+
+    def name(self, name: str) -> str:
+        """Return *name*, of an observation, masked; the hook has no part in it."""
+        return self._masked(name)[0]
+
     def spans(self, text: str) -> list[Span]:
         """Return the stretches of *text* that are secret, in order, without overlaps. The hook has no part in it."""
         try:
             found = self._found(text)
             return _merged(text, found) if found else found
         except Exception as error:
+            if was_raised_from_outside(error):
+                raise
             self._say(f"a text could not be examined for secrets ({type(error).__name__}) and was masked as a whole")
             return [(0, len(text))]
 
     def _found(self, text: str) -> list[Span]:
-        found: list[Span] = []
-        for shape, windows in self._places(text):
-            done = 0
-            for start, end in windows:
-                for anchor in shape.anchor.finditer(text, start, end):
-                    # What begins inside a secret is part of it; looking again and again would take quadratic time.
-                    if anchor.start() >= done and (span := shape.extent(text, anchor)):
-                        found.append(span)
-                        done = span[1]
+        if self._prefilter is None:
+            found = self._search(text)
+        else:
+            # A character outside ASCII becomes one byte, so that offsets are those of the text.
+            hits = self._prefilter.hits(text.encode("ascii", "replace"))
+            found = self._search(text, hits) if hits else []
+        if (self._prefilter is None or hits) and is_encoded(text, self._keys):
+            found += self._in_decoded(text)
         for pattern in self._rules.patterns:
             found += [_secret(match) for match in pattern.finditer(text)]
         return found
 
-    def _places(self, text: str) -> Iterable[tuple[Shape, Iterable[Span]]]:
-        """Where to look for which shape: near the hits of the sieve, or, without one, everywhere."""
-        if self._sieve is None:
-            return [(shape, [(0, len(text))]) for shape in self._shapes]
-        # A character outside ASCII becomes one byte, so that offsets are those of the text.
-        hits = self._sieve.hits(text.encode("ascii", "replace"))
-        return self._near(hits) if hits else ()
+    def _search(self, text: str, hits: Sequence[Hit] | None = None) -> list[Span]:
+        """Return what the shapes find near *hits* of the prefilter, or anywhere."""
+        found: list[Span] = []
+        for shape, windows in self._near(hits) if hits is not None else self._everywhere(text):
+            done = 0
+            for start, end in windows:
+                for anchor in shape.anchor.finditer(text, start, end):
+                    # An anchor inside of what was read already is skipped: examining it again could be quadratic.
+                    if anchor.start() >= done and (span := shape.extent(text, anchor)):
+                        found.append(span)
+                        done = span[1]
+        return found
+
+    def _in_decoded(self, text: str) -> Iterator[Span]:
+        """Return what the rules find once percent-encoding and the like are undone, located in *text*."""
+        decoded = Decoded(text)
+        return decoded.original(_merged(decoded.text, self._search(decoded.text)))
+
+    def _everywhere(self, text: str) -> Iterator[tuple[Shape, Iterable[Span]]]:
+        return ((shape, [(0, len(text))]) for shapes in self._shapes for shape in shapes)
 
     def _near(self, hits: Iterable[Hit]) -> Iterator[tuple[Shape, Iterable[Span]]]:
+        """Yield the shapes that the prefilter has hit, each with the windows around its hits."""
         for kind, same in groupby(hits, attrgetter("kind")):
             if kind < len(self._shapes):
-                shape = self._shapes[kind]
-                yield shape, _windows(same, shape.reach)
+                ends = list(same)
+                yield from ((shape, _windows(ends, shape.reach)) for shape in self._shapes[kind])
 
     def _masked(self, text: str) -> tuple[str, int]:
         spans = self.spans(text)
@@ -157,6 +195,8 @@ class Redactor:
             # A copy, because the hook may change it in place; and back, because that proves it to be JSON.
             after = orjson.dumps(hook(orjson.loads(before)))
         except Exception as error:
+            if was_raised_from_outside(error):
+                raise
             self._say(f"redact_hook failed with {type(error).__name__}; what it was called with was masked as a whole")
             return MASK, places + 1
         return (clean, places) if after == before else (orjson.loads(after), places + 1)

@@ -63,7 +63,7 @@ class Rules:
 
 
 def _many(setting: str, values: Iterable[object], of_what: str) -> Iterable[object]:
-    """Return *values*, unless it is one text, whose characters nobody wants as rules."""
+    """Return *values*, unless it is one text, whose characters are not meant as rules."""
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         raise ConfigError(f"{setting} must be a list of {of_what}, got {values!r}")
     return values

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from .keys import Keys, Promise
+from .heuristics import is_argument, is_description, is_opaque
+from .keys import PASSES, USERS, Keys, Sensitivity
 from .rules import JSON
 from .shapes import MASK
 
@@ -23,10 +24,14 @@ _SCHEMA_WORDS = frozenset((
     "oneOf", "pattern", "properties", "readOnly", "required", "title", "type", "uniqueItems", "writeOnly",
 ))
 # fmt: on
-"""A mapping with other keys than these is no JSON schema, but data that happen to have a ``type``."""
+"""A mapping with other keys than these is not a JSON schema, but data that happens to have a ``type``."""
 
 _SCHEMA_VALUES = frozenset(("const", "default", "example", "examples"))
 """Where a JSON schema holds a value of what it describes."""
+
+
+_LABELS = ("name", "key", "header", "variable", "field")
+"""Where a mapping with a ``value`` holds its name."""
 
 
 class Masking:
@@ -68,6 +73,8 @@ class Masking:
     def _leaf(self, value: JSON) -> JSON:
         if value is None or isinstance(value, bool) or value in ("", MASK):
             return value
+        if isinstance(value, str) and " " in value and is_description(value):  # "password": ["This field is required."]
+            return value
         self.places += 1
         return MASK
 
@@ -79,7 +86,8 @@ class Masking:
             hidden = (
                 (key in _SCHEMA_VALUES if schema else secret)
                 or (named and key == "value")
-                or (self._keys.promise(key) is not None and self._is_hidden(key, value))
+                or (key.lower() in PASSES and isinstance(value, str) and self._has_user(given) and is_argument(value))
+                or (self._keys.sensitivity(key) is not None and self._is_hidden(key, value))
             )
             masked = self.value(value, hidden)
             if masked is not value:
@@ -87,11 +95,14 @@ class Masking:
                 clean[key] = masked
         return clean
 
+    def _has_user(self, given: dict[str, JSON]) -> bool:
+        return any(key.lower() in USERS for key in given)
+
     def _is_named_secret(self, given: dict[str, JSON]) -> bool:
-        """Whether *given* is ``{"name": "authorization", "value": "…"}``, in this order or with the name at the end."""
+        """Return whether *given* is ``{"name": "authorization", "value": "…"}``, or has its name at the end."""
         keys = list(given)
-        for label in ("name", "key"):
-            if label in given and keys[keys.index(label) + 1 :][:1] in ([], ["value"]):
+        for label in _LABELS:
+            if label in given and keys[keys.index(label) + 1 :][:1] in ([], ["value"], ["type"]):
                 return self._is_secret(given[label])
         return False
 
@@ -99,11 +110,23 @@ class Masking:
         pairs = not secret and _are_pairs(given)
         clean = given
         for index, value in enumerate(given):
-            masked = self._pair(cast("list[JSON]", value)) if pairs else self.value(value, secret)
+            if pairs:
+                masked: JSON = self._pair(cast("list[JSON]", value))
+            else:
+                masked = self.value(value, secret or (index > 0 and self._is_announced(given, index)))
             if masked is not value:
                 clean = list(given) if clean is given else clean
                 clean[index] = masked
         return clean
+
+    def _is_announced(self, given: list[JSON], index: int) -> bool:
+        """Return whether the item before announces the one at *index*: ``["--api-key", "…"]``, ``["api_key", "…"]``."""
+        name, value = given[index - 1], given[index]
+        if not isinstance(name, str) or not isinstance(value, str) or not self._is_secret(name):
+            return False
+        if name[:1] == "-":
+            return is_argument(value) and not is_description(value)
+        return index == 1 and len(given) == 2 and is_opaque(value) and self._keys.hides(name, value)
 
     def _pair(self, given: list[JSON]) -> list[JSON]:
         """Mask one ``[name, value]`` of a list of them, which is how headers are often kept."""
@@ -115,7 +138,7 @@ class Masking:
         return self._keys.hides(key, value) if isinstance(value, str) else self._is_secret(key)
 
     def _is_secret(self, name: JSON) -> bool:
-        return isinstance(name, str) and self._keys.promise(name) is Promise.SECRET
+        return isinstance(name, str) and self._keys.sensitivity(name) is Sensitivity.ALWAYS
 
 
 def _is_schema(given: dict[str, JSON]) -> bool:

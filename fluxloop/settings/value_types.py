@@ -126,7 +126,7 @@ def _items(given: Any, separator: str) -> tuple[str, ...]:
         raise RejectedError
     for item in given:
         if not isinstance(item, str) or not item or item.isspace():
-            raise RejectedError(f"{shown(item)} is no such text")
+            raise RejectedError(f"{shown(item)} is not a non-empty text")
     return tuple(sorted(given) if isinstance(given, (set, frozenset)) else given)
 
 
@@ -143,7 +143,7 @@ def _storage(given: Any) -> str | Storage | tuple[str | Storage, ...]:
     chosen: list[str | Storage] = []
     for item in items:
         storage = _one_storage(item)
-        if not any(storage is other for other in chosen):  # the same record twice in one place helps nobody
+        if not any(storage is other for other in chosen):  # the same record twice in one place is of no use
             chosen.append(storage)
     if not chosen:
         raise RejectedError

@@ -1,16 +1,16 @@
 """
-Find the records in one line of a file, however it was damaged.
+Decode the lines of record files, damaged lines included.
 
-A line of ours is one record. A short write (full disk, a kill in the middle of megabytes) leaves the
-beginning of one, and the next record may follow on the same line; ``records_in`` finds that one too.
+A line is one record. A short write (a full disk, a process killed in the middle of megabytes) leaves the beginning of a
+record, and the next record may follow on the same line; `records_in` finds that record too. The work is proportional to
+the length of the line, whatever the line holds.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -18,108 +18,180 @@ Json = dict[str, Any]
 """One decoded record."""
 
 NOT_A_RECORD = "other JSON"
-"""Said of a line that is JSON and neither an observation nor a trace."""
+"""The reason given for valid JSON that is neither an observation nor a trace."""
 
-TORN = "torn, or no JSON"
-"""Said of a line, or the part of one, that cannot be decoded."""
+TORN = "torn, or not JSON"
+"""The reason given for a line, or a part of a line, that cannot be decoded."""
+
+
+class Found(NamedTuple):
+    """A part of a line: a record, or the reason why it is not one."""
+
+    start: int
+    """Offset of the first byte within the line."""
+    end: int
+    """Offset behind the last byte."""
+    record: Json | str
 
 
 def kind_of(value: object) -> Literal["observation", "trace"] | None:
-    """Say what a decoded line is, going by its fields; None if it is no record of ours or upstream's."""
+    """Return the kind of record that a decoded line is, judged by its fields; None for other JSON."""
     if not isinstance(value, dict):
         return None
     own, trace_id = value.get("id"), value.get("trace_id")
-    if _OBSERVATION_FIELDS & value.keys() or (own and trace_id and own != trace_id):
+    if not _OBSERVATION_FIELDS.isdisjoint(value) or (own and trace_id and own != trace_id):
         return "observation" if own and trace_id else None
     return "trace" if (trace_id or own) and "start_time" in value else None
 
 
-_OBSERVATION_FIELDS = {"type", "parent_id", "parent_observation_id"}
-"""Fields that no trace line has."""
+_OBSERVATION_FIELDS = frozenset({"type", "parent_id", "parent_observation_id"})
+"""Fields that the line of a trace never has."""
 
 
 def decoded(line: bytes) -> list[Json]:
-    """Return the records on *line*: one, as a rule; none if it is torn or foreign; two where a newline was cut off."""
-    return [record for _, record in records_in(line, is_of_a_trace) if not isinstance(record, str)]
+    """Return the records on *line*: usually one, none if it is torn or foreign, several where a line end is missing."""
+    return [found.record for found in records_in(line, has_trace_id) if not isinstance(found.record, str)]
 
 
-def is_of_a_trace(value: object) -> bool:
-    """Whether *value* can be a record of ours, be it never so incomplete."""
+def has_trace_id(value: object) -> bool:
+    """Whether *value* can be a record, complete or not."""
     return isinstance(value, dict) and "trace_id" in value
 
 
-def records_in(line: bytes, is_record: Callable[[object], object] = kind_of) -> Iterator[tuple[int, Json | str]]:
+def records_in(line: bytes, is_record: Callable[[object], object] = kind_of) -> Iterator[Found]:
     """
-    Yield the records of *line*, each with the byte at which it begins.
+    Yield the records of *line* in order, and the reason for each part that is not a record.
 
-    In place of what is no record comes the reason, `TORN` or `NOT_A_RECORD`. A blank line yields nothing.
+    A blank line yields nothing.
 
     Args:
-        line: With or without its newline.
-        is_record: Says what counts as one.
+        line: With or without its line end.
+        is_record: Decides which decoded values count as records.
     """
     try:
         value = decode(line)
     except ValueError:
         yield from _salvaged(line, is_record)
     else:
-        yield 0, value if is_record(value) else NOT_A_RECORD
+        yield Found(0, len(line), value if is_record(value) else NOT_A_RECORD)
 
 
 def decode(line: bytes) -> Any:
     """
-    Decode JSON as strictly as we write it, else as leniently as others do.
+    Decode JSON strictly, or else as leniently as other writers need.
 
-    Bare ``NaN``, lone surrogates and bytes that are no UTF-8 are taken; the latter two become U+FFFD.
+    Bare ``NaN``, lone surrogates and bytes outside UTF-8 are accepted; the latter two become U+FFFD.
 
     Raises:
-        ValueError: If it is no JSON all the same.
+        ValueError: If it is not JSON, or nested too deeply to decode.
     """
-    with suppress(orjson.JSONDecodeError):
-        return orjson.loads(line)
-    import json  # for what is damaged or foreign alone
-
     try:
-        return _printable(json.loads(line.decode("utf-8", "replace")))
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        import json  # for damaged and foreign lines only
+
+    text = line.decode("utf-8", "replace")
+    try:
+        value = json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    return _without_surrogates(value) if _SURROGATE.search(text) else value
 
 
-def _printable(value: Any) -> Any:
-    """Replace lone surrogates, which JSON can spell and no file or terminal can hold."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_printable(item) for item in value]
-    if isinstance(value, dict):
-        return {_printable(key): _printable(item) for key, item in value.items()}
-    return value
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def _salvaged(line: bytes, is_record: Callable[[object], object]) -> Iterator[tuple[int, Json | str]]:
-    from json import JSONDecoder
+def _without_surrogates(value: Any) -> Any:
+    """Replace lone surrogates, which JSON can spell but no file or terminal can hold."""
+    holder = [value]
+    pending: list[Any] = [holder]
+    while pending:
+        container = pending.pop()
+        items: list[tuple[Any, Any]]
+        if isinstance(container, dict):
+            items = [(_valid_unicode(key), item) for key, item in container.items()]
+            container.clear()
+        else:
+            items = list(enumerate(container))
+        for key, item in items:
+            container[key] = _valid_unicode(item) if isinstance(item, str) else item
+            if isinstance(item, list | dict):
+                pending.append(item)
+    return holder[0]
 
-    decode_at = JSONDecoder().raw_decode
-    text = line.decode("latin-1")  # one character a byte, so positions agree; JSON's own signs are ASCII
-    at = done = 0
-    while begin := _BEGIN.search(text, at):
-        at = begin.start() + 1
-        with suppress(ValueError, RecursionError):
-            _, end = decode_at(text, begin.start())
-            # A record ends its line or touches the next record; an object inside a torn one does neither.
-            if _AFTER.match(text, end) and is_record(record := decode(line[begin.start() : end])):
-                if not _is_blank(line[done : begin.start()]):
-                    yield done, TORN
-                yield begin.start(), record
-                at = done = end
+
+def _valid_unicode(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _salvaged(line: bytes, is_record: Callable[[object], object]) -> Iterator[Found]:
+    """Yield the whole records on a damaged line, and a reason for each stretch between them."""
+    done = at = 0
+    while begin := _BEGIN.search(line, at):
+        start, end, at = _object_at(line, begin.start())
+        # A whole record ends its line or touches the next record; an object inside a torn record does neither.
+        if start < end and _AFTER.match(line, end) and is_record(record := _decoded_or_none(line[start:end])):
+            if not _is_blank(line[done:start]):
+                yield Found(done, start, TORN)
+            yield Found(start, end, record)
+            done = end
     if not _is_blank(line[done:]):
-        yield done, TORN
+        yield Found(done, len(line), TORN)
 
 
-_BEGIN = re.compile(r'\{"(?:id|trace_id)": ?"')
-_AFTER = re.compile(r"\s*(?:\{|\Z)")
+def _object_at(line: bytes, begin: int) -> tuple[int, int, int]:
+    """
+    Return the start and the end of the object that may be a record, and where to search for the next one.
+
+    The object is the one at *begin*. If that one is torn, it is the object that closed directly before the tear, which
+    is a record where the torn one was cut at a place that a value may follow. Start and end are equal if there is none.
+
+    Searching never goes back before the tear: up to there all objects nested in the torn one have been closed inside
+    it, or are torn at the same byte. This keeps the work linear.
+    """
+    starts: list[int] = []  # of the brackets that are open
+    expected = _VALUE
+    at, closed = begin, (begin, begin)
+    while (token := expected.match(line, at)) is not None:
+        at = token.end()
+        if token.lastgroup == "open":
+            starts.append(at - 1)
+            expected = _KEY_OR_END if line[at - 1] == _BRACE else _VALUE_OR_END
+            continue
+        if token.lastgroup == "close":
+            closed = starts.pop(), at
+            if not starts:
+                return *closed, at
+        expected = _NEXT_MEMBER if line[starts[-1]] == _BRACE else _NEXT_ITEM
+    tear = _BLANKS.match(line, at).end()  # type: ignore[union-attr]  # it matches the empty text, too
+    start, end = closed if closed[1] == at and _BEGIN.match(line, closed[0]) else (begin, begin)
+    # A string of the torn record ends with the first quote of the next record, two bytes behind its brace.
+    return start, end, max(begin + 1, tear - 2)
+
+
+_STRING = rb'"[^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+"'
+_SCALAR = _STRING + rb"|-?[0-9][0-9.eE+-]*+|true|false|null|NaN|-?Infinity"
+_BLANK = rb"[ \t\r\n]*+"
+_ONE_VALUE = rb"(?:(?P<open>[{[])|" + _SCALAR + rb")"
+_MEMBER = _STRING + _BLANK + rb":" + _BLANK + _ONE_VALUE
+_VALUE = re.compile(_BLANK + _ONE_VALUE)
+_VALUE_OR_END = re.compile(_BLANK + rb"(?:(?P<close>\])|" + _ONE_VALUE + rb")")
+_KEY_OR_END = re.compile(_BLANK + rb"(?:(?P<close>\})|" + _MEMBER + rb")")
+_NEXT_ITEM = re.compile(_BLANK + rb"(?:(?P<close>\])|," + _BLANK + _ONE_VALUE + rb")")
+_NEXT_MEMBER = re.compile(_BLANK + rb"(?:(?P<close>\})|," + _BLANK + _MEMBER + rb")")
+_BRACE = ord("{")
+_BLANKS = re.compile(_BLANK)
+_BEGIN = re.compile(rb'\{"(?:id|trace_id)": ?"')
+_AFTER = re.compile(rb"\s*(?:\{|\Z)")
+
+
+def _decoded_or_none(piece: bytes) -> Any:
+    try:
+        return decode(piece)
+    except ValueError:
+        return None
 
 
 def _is_blank(piece: bytes) -> bool:
-    """Whether *piece* says nothing: white space, a byte order mark, or the NULs a power cut leaves."""
+    """Whether *piece* holds nothing: white space, a byte order mark, or the NULs that a power cut leaves."""
     return not piece.strip(b" \t\r\n\0\xef\xbb\xbf")

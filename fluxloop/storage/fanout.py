@@ -7,12 +7,13 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from ..interruptions import was_raised_from_outside
 from .contract import SupportsFlush, journal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from . import Record, Storage
+    from .contract import Record, Storage
 
 
 class FanOut:
@@ -57,6 +58,8 @@ class FanOut:
             try:
                 do(storage)
             except Exception as exc:
+                if was_raised_from_outside(exc):
+                    raise
                 failures.append(exc)
         if len(failures) == 1:
             raise failures[0]

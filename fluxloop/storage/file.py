@@ -29,7 +29,7 @@ from .journal import Journal
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from . import Record
+    from .contract import Record
 
 CHECK_REMOVED_S = 0.1
 """For how long records may go to a file that was removed, until they are written again to a new one; the end of a

@@ -14,7 +14,7 @@ from ..errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from . import Record
+    from .contract import Record
 
 
 class MemoryStorage:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from . import Record
+from .contract import Record
 from .descriptors import Descriptor, lock, open_regular
 from .file import FileStorage
 from .inflight import NAME, crashed, is_alive, read_slots

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
+from ..encoding.introspection import MASK, is_secret
+
 Binder = Callable[..., dict[str, Any]]
 
 CONTEXT_TYPES = frozenset(
@@ -30,7 +32,7 @@ CONTEXT_TYPES = frozenset(
         "ToolRuntime",
     }
 )
-"""Annotations of parameters that a framework fills with its own running state; they are no input of the tool."""
+"""Annotations of parameters that a framework fills with its own state; they are not part of the tool's input."""
 
 _INJECTED = "InjectedToolArg"
 """LangChain's mark, in an ``Annotated``, of an argument that is not the model's: the graph's state, a store, an id."""
@@ -60,8 +62,10 @@ def binder(func: Callable[..., Any]) -> Binder:
         previous = kind
         source.append(_declared(parameter, index, namespace))
         is_own = index == 0 and parameter.name in ("self", "cls")
-        if not is_own and not _is_filled_in(hints.get(parameter.name, parameter.annotation)):
-            shown.append(f"{parameter.name!r}: {parameter.name}")
+        annotation = hints.get(parameter.name, parameter.annotation)
+        if not is_own and not _is_filled_in(annotation):
+            secret = is_secret(annotation) or (isinstance(annotation, str) and "Secret]" in annotation)
+            shown.append(f"{parameter.name!r}: {f'{MASK!r}' if secret else parameter.name}")
     if previous is inspect.Parameter.POSITIONAL_ONLY:
         source.append("/")
     exec(f"def bind({', '.join(source)}): return {{{', '.join(shown)}}}", namespace)  # as dataclasses does
@@ -81,7 +85,7 @@ def _declared(parameter: inspect.Parameter, index: int, namespace: dict[str, Any
 
 
 def _resolved(func: Callable[..., Any], parameters: list[inspect.Parameter]) -> dict[str, Any]:
-    """Return what annotations given as texts stand for, where there are any and all of them can be told."""
+    """Return the annotations that are given as texts, evaluated; nothing where one of them cannot be."""
     if not any(isinstance(parameter.annotation, str) for parameter in parameters):
         return {}
     try:

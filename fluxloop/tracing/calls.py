@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..encoding.record_text import label_of
 from ..enums import ObservationType, Status
+from ..interruptions import was_raised_from_outside
 from ..report import log
 from .arguments import Binder
-from .interruptions import was_raised_from_outside
 from .node import Node
 from .observation import SUPPRESSED, OpenObservation
 from .outcomes import outcome_of
@@ -332,13 +332,14 @@ def begin(
         spec: What was settled at decoration.
         args: The call's positional arguments.
         kwargs: The call's keyword arguments.
-        before: The node the call begins under, where the caller has it already.
+        before: The node that was current where a stream was created; with *is_entered*, the context variable's value.
         is_entered: Whether to make the call current, *before* being what is restored afterwards.
     """
     tracer = spec.tracer
     call: Execution | None = None
     try:
-        here = before if before is not None and not before.closed and not needs_lookup else current()
+        known = before is not None and (not is_entered or not (before.closed or needs_lookup))
+        here = before if known else current()
         above = here if tracer.is_default else tracer.own_innermost(here)
         if above is None or (spec.opens_trace and _wants_its_own(spec, above.trace)):
             trace, parent = _opened(spec, here), None
@@ -359,7 +360,7 @@ def begin(
                 except TypeError:  # they do not fit: the function itself raises then
                     given = {"args": args, "kwargs": kwargs}
             matcher = parent.tool_matcher if parent is not None else None
-            if matcher is not None and _is_same_call(matcher, spec, given):
+            if matcher is not None and _is_same_call(matcher, spec):
                 call = MatchedCall(parent, spec, given)  # type: ignore[arg-type]  # only observations have a matcher
             else:
                 call = Call.__new__(Call)  # bound before it begins, so that an interruption can discard it
@@ -397,12 +398,12 @@ def _undo(call: Node, before: Node | None) -> None:
     """Discard a call that was interrupted while it began."""
     if _current.get() is call:
         _current.set(before)
-    if isinstance(call, Call):
+    if isinstance(call, Call) and hasattr(call, "slot"):
         call.discard()
 
 
-def _is_same_call(matcher: ToolMatcher, spec: Spec, given: object) -> bool:
-    return spec.type is ObservationType.TOOL and matcher.matches((spec.called, spec.name))
+def _is_same_call(matcher: ToolMatcher, spec: Spec) -> bool:
+    return spec.type is ObservationType.TOOL and matcher.matches((spec.called, spec.name), spec.func)
 
 
 def _wants_its_own(spec: Spec, trace: OpenTrace) -> bool:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from ..encoding.record_text import datetime_of, label_of, quoted
 from ..enums import ObservationType, Status
+from ..interruptions import was_raised_from_outside
 from ..report import warn_user
-from .interruptions import was_raised_from_outside
 from .manual_values import Values, read_values
 from .node import Node
 from .observation import OpenObservation
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class ManualNode(Node):
-    """A node that was pushed: whom it belongs to, and how its end is read from the user's object."""
+    """A node that was pushed; its end is read from the user's object."""
 
     __slots__ = ()
 
@@ -202,7 +202,7 @@ def push(trace: OpenTrace, data: ObservationData) -> ManualNode | None:
 
 
 def _is_same_call(matcher: ToolMatcher, data: ObservationData) -> bool:
-    return data.type is ObservationType.TOOL and matcher.matches((data.name,), is_body=True)
+    return data.type is ObservationType.TOOL and matcher.matches((data.name,))
 
 
 def pop(trace: OpenTrace) -> ObservationData | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ..encoding.record_text import ns_of
@@ -50,7 +50,7 @@ def read_values(data: ObservationData) -> Values:
             return default
         try:
             return reader(value)
-        except (TypeError, ValueError, OverflowError, OSError):
+        except (TypeError, ValueError, OverflowError):
             rejected[name] = value
             values.warnings.append(f"{name} of observation {values.name!r} must be {accepted}, got {value!r:.100}")
             return default
@@ -82,6 +82,8 @@ def read_values(data: ObservationData) -> Values:
 
 _TIME = "a time: a datetime, ISO 8601 text, or seconds since 1970"
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 _MOST_SECONDS = 100_000_000_000
 """Larger numbers are milliseconds, microseconds or nanoseconds since 1970: as seconds they lie beyond the year 5000."""
 
@@ -105,7 +107,7 @@ def moment_ns(value: object) -> int:
         seconds = float(value)
         while abs(seconds) > _MOST_SECONDS:
             seconds /= 1_000
-        return ns_of(datetime.fromtimestamp(seconds, UTC))
+        return ns_of(_EPOCH + timedelta(seconds=seconds))
     raise ValueError(value)
 
 

@@ -15,7 +15,6 @@ from .recorder import NOTHING
 
 if TYPE_CHECKING:
     from .tool_matching import ToolMatcher
-    from .trace import OpenTrace
 
 
 class Node:
@@ -26,7 +25,7 @@ class Node:
     tool_matcher: ToolMatcher | None = None
     """On the observation of a framework's tool event: what recognises the function of the same call."""
 
-    def __init__(self, trace: OpenTrace, parent: Node | None, own_id: str) -> None:
+    def __init__(self, trace: Any, parent: Node | None, own_id: str) -> None:
         """
         Take a place in the tree.
 
@@ -35,7 +34,7 @@ class Node:
             parent: The node above it; None for the root.
             own_id: Its id, as the inside of a JSON string.
         """
-        self.trace = trace
+        self.trace = trace  # an OpenTrace; its type, which names nodes itself, would make a cycle of imports
         self.parent = parent
         self.id = own_id
         self.closed = False

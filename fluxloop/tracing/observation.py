@@ -12,12 +12,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..encoding import ids
-from ..encoding.record_text import label_of, members, ms_text, utc_text
+from ..encoding.record_text import UncheckedLabel, label_of, members, ms_text, utc_text
 from ..enums import ObservationLevel, ObservationType, Status
+from ..interruptions import was_raised_from_outside
 from ..report import log
-from .interruptions import was_raised_from_outside
 from .node import Node
-from .outcomes import outcome_of
+from .outcomes import ERROR_DETAILS, outcome_of
 from .recorder import NOTHING, Recorder
 
 if TYPE_CHECKING:
@@ -119,6 +119,10 @@ class OpenObservation(Node):
             self.slot = recorder.journal.put(head, self.input)
 
     def _head(self, label: str) -> bytes:
+        if type(label) is UncheckedLabel and (redactor := self.trace.recorder.redactor) is not None:
+            checked = label.masked(redactor)
+            self.redacted += checked not in (label, getattr(self, "label", None))
+            label = checked
         self.label = label
         parent = self.parent
         parent_id = "null" if parent is None else f'"{parent.id}"'
@@ -139,7 +143,12 @@ class OpenObservation(Node):
 
     def take_over(self, label: str | None, given: object) -> None:
         """Let the instrumented function of the same call decide label and input, see `tool_matching`."""
-        self.tool_matcher = None
+        if self.tool_matcher is not None and not self.tool_matcher.packages:
+            self.tool_matcher = None  # any TOOL would match
+        if self.claimed_result is not None:  # another attempt: a decorator of the user's calls the function again
+            self.claimed_result = None
+            for name in ERROR_DETAILS & (self.metadata or {}).keys():
+                del self.metadata[name]  # type: ignore[union-attr]
         if given is not NOTHING:
             self.set_input(given)
         self.head = self._head(label or self.label)

@@ -13,6 +13,7 @@ from traceback import TracebackException, extract_tb, format_list
 from typing import Any, NamedTuple
 
 from ..enums import Status
+from ..interruptions import was_raised_from_outside
 
 _OUR_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -23,6 +24,10 @@ _registered: dict[type[BaseException], Status] = {KeyboardInterrupt: Status.CANC
 
 _CANCELLATIONS = {("asyncio.exceptions", "CancelledError"), ("trio", "Cancelled")}
 """Cancellations of event loops, by name: neither library is imported for them."""
+
+
+ERROR_DETAILS = frozenset({"error_type", "traceback"})
+"""Metadata about the exception that ended an observation."""
 
 
 class Outcome(NamedTuple):
@@ -90,7 +95,9 @@ def message_of(exc: BaseException) -> str:
 def _text_of(exc: BaseException) -> str:
     try:
         return str(exc)
-    except Exception:  # the user's __str__ failed; the class name has to do
+    except Exception as exc:  # the user's __str__ failed; the class name has to do
+        if was_raised_from_outside(exc):
+            raise
         return ""
 
 
@@ -117,7 +124,9 @@ def _traceback_text(exc: BaseException) -> str:
         if header_at >= 0 and not isinstance(exc, BaseExceptionGroup):
             _formatted = _Formatted(key, min(depth, MOST_FRAMES), header_at + len(_HEADER), text)
         return text
-    except Exception:  # exceptions with hostile attributes exist; the message alone then has to do
+    except Exception as exc:  # exceptions with hostile attributes exist; the message alone then has to do
+        if was_raised_from_outside(exc):
+            raise
         return type(exc).__name__
 
 

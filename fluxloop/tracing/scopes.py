@@ -39,11 +39,17 @@ class BlockScope:
         self._entries.append((strand, call))
         if call is None:
             return OpenTrace.unrecorded(self.spec.tracer.recorder, self.spec.name)
-        if call.parent is not None:
-            call.trace.adopt(**self.spec.trace)
-        call.owner = strand
-        call.enter()
-        return call.trace
+        try:
+            if call.parent is not None:
+                call.trace.adopt(**self.spec.trace)
+            call.owner = strand
+            call.enter()
+            trace: OpenTrace = call.trace
+            return trace
+        except BaseException as exc:  # interrupted: a block that is not entered is not left either
+            self._entries.remove((strand, call))
+            call.raised(exc)
+            raise
 
     def exit(self, exc: BaseException | None) -> None:
         """End the block that this strand entered last, with the outcome of *exc*."""

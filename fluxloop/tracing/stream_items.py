@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from orjson import loads
 
+from ..encoding.introspection import MASK
 from ..llm.stream.assembly import StreamFacts
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ class StreamItems:
         self.count = 0
         self.offsets_ms: list[float] = []
         self.items: list[bytes | str] = []
-        self.pieces: list[str] = []
         self.facts = StreamFacts(limit_chars=settings.max_value_bytes)
         self.items_left = settings.max_stream_items
         self.bytes_left = settings.max_stream_bytes
@@ -45,14 +45,13 @@ class StreamItems:
     def on_item(self, item: Any, offset_ns: int) -> None:
         """Note *item*, which arrived *offset_ns* after the beginning."""
         self.count += 1
-        piece = self.facts.on_item(item) or ""
+        self.facts.on_item(item)
         if self.items_left > 0 and self.bytes_left > 0:
-            kept = item if type(item) is str else self.observation.trace.recorder.encode(item, self.observation)
+            kept = item if type(item) is str else self.observation.trace.recorder.encode_part(item, self.observation)
             self.items_left -= 1
             self.bytes_left -= len(kept)
             self.offsets_ms.append(offset_ns // 1_000 / 1_000)
             self.items.append(kept)
-            self.pieces.append(piece)
 
     def output(self, ended: str, returned: object) -> object:
         """Write what is known on the observation, and return what its output shall be."""
@@ -74,22 +73,20 @@ class StreamItems:
         self.observation.add_metadata(stream=stream)
         if output is None:
             return items
+        if message is None and self.items and not items:
+            return MASK  # text with a secret that is split over the events in it
         if items:
             stream["items"] = items
         return output
 
-    def _items(self, message: JSON | None) -> list[object]:
+    def _items(self, message: JSON | None) -> list[Any]:
         """Return the items kept, with secrets masked that are split over several and show in none of them."""
         redactor = self.observation.trace.recorder.redactor
+        items: list[Any] = [item if type(item) is str else loads(item) for item in self.items]
         if redactor is None:
-            return [item if isinstance(item, str) else loads(item) for item in self.items]
-        if message is not None and redactor.redact(message)[1] > redactor.text("".join(self.pieces))[1]:
-            return []  # a secret in the arguments of a tool call: no telling which pieces make it up
-        masked, places = redactor.split(self.pieces)
-        if masked == self.items:  # all of them text, and nothing to mask
-            return list(masked)
+            return items
+        items, places = redactor.items(items)
         self.observation.redacted += places
-        return [
-            now if isinstance(item, str) or now != was else loads(item)
-            for item, was, now in zip(self.items, self.pieces, masked, strict=True)
-        ]
+        if message is not None and redactor.redact(message)[1] > places + redactor.redact(items)[1]:
+            return []  # a secret that no field of the items holds in one piece or in several
+        return items

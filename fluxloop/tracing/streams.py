@@ -16,6 +16,8 @@ from functools import partial
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Protocol
 
+from ..llm.sdk_streams import stream_kind
+
 PLAIN = frozenset({str, int, float, bool, type(None), dict, list, tuple, bytes, set, frozenset})
 """Types that nearly every function returns, and that nothing follows."""
 
@@ -146,10 +148,10 @@ def is_followed(value: object) -> bool:
     """
     Whether *value* goes on after the function returned it, and is known well enough to be followed.
 
-    Generators, async generators, coroutines, futures, and the stream classes of SDKs (`STREAM_CLASSES`). Other
-    iterators - files, cursors, mocks, proxies - are left as they are: they have uses that following would break.
+    Generators, async generators, coroutines, futures, and the stream classes of SDKs (see `fluxloop.llm.sdk_streams`).
+    Other iterators - files, cursors, mocks, proxies - are left as they are: following would break their other uses.
     """
-    return isinstance(value, _OWN_KINDS) or _is_asyncio_future(value) or _sdk_kind(value) is not None
+    return isinstance(value, _OWN_KINDS) or _is_asyncio_future(value) or stream_kind(type(value)) is not None
 
 
 _OWN_KINDS = (GeneratorType, AsyncGeneratorType, CoroutineType, concurrent.futures.Future)
@@ -170,7 +172,7 @@ def follow(call: Followed, value: Any) -> Any:
         result = _await(call, value)
     elif isinstance(value, concurrent.futures.Future) or _is_asyncio_future(value):
         _follow_future(call, value)
-    elif not _attach(call, value, is_manager=_sdk_kind(value) == "manager"):
+    elif not _attach(call, value, is_manager=stream_kind(type(value)) == "manager"):
         call.succeeded(value)
         return value
     if result is not value:
@@ -192,7 +194,7 @@ def _follow_future(call: Followed, future: Any) -> None:
 
 
 def _end_with_future(call: Followed, future: Any) -> None:
-    # asyncio logs a failure that nobody retrieved, and `exception()` would count as retrieving it.
+    # asyncio logs a failure that was never retrieved, and `exception()` would count as retrieving it.
     exc = getattr(future, "_exception", None)
     if exc is not None:
         call.failed(exc)
@@ -201,40 +203,6 @@ def _end_with_future(call: Followed, future: Any) -> None:
         call.succeeded(future.result())
     except BaseException as failure:
         call.failed(failure)
-
-
-STREAM_CLASSES: dict[str, str] = {}
-"""Classes whose instances are streams of a model's answer, by qualified name: ``stream`` or ``manager``."""
-
-_SDKS = ("anthropic", "groq", "openai", "together")
-STREAM_CLASSES |= {f"{sdk}._streaming.{name}": "stream" for sdk in _SDKS for name in ("Stream", "AsyncStream")}
-
-
-def register_stream_class(kind: type | str, *, is_manager: bool = False) -> None:
-    """
-    Let observations end with the streams of a class, where a recorded function returns such an object.
-
-    Args:
-        kind: The class, or its qualified name (``package.module.Class``); subclasses are included.
-        is_manager: Whether its instances are context managers that return the stream when they are entered.
-    """
-    name = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__name__}"
-    STREAM_CLASSES[name] = "manager" if is_manager else "stream"
-
-
-_name_of = type.__dict__["__name__"].__get__
-_mro_of = type.__dict__["__mro__"].__get__
-
-
-def _sdk_kind(value: object) -> str | None:
-    """Return ``stream`` or ``manager`` for an SDK's stream; read past whatever its metaclass defines."""
-    for kind in _mro_of(type(value)):
-        if kind is object:
-            return None
-        found = STREAM_CLASSES.get(f"{kind.__dict__.get('__module__')}.{_name_of(kind)}")
-        if found is not None:
-            return found
-    return None
 
 
 def _attach(call: Followed, stream: Any, *, is_manager: bool) -> bool:

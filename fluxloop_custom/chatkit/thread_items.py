@@ -130,7 +130,7 @@ def _response_around(observation: OpenObservation) -> OpenObservation | None:
     around = observation.parent
     while around is not None and not (isinstance(around, Execution) and around.spec.stream_items is ThreadNotes):
         around = around.parent
-    return around
+    return around.observation if isinstance(around, Execution) else None
 
 
 def _dumped(model: Any, left_out: frozenset[str] = frozenset()) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Set
 from types import CellType, FunctionType
 from typing import Any
 
@@ -73,12 +74,15 @@ def has_timed_out(tool: Any, said: object) -> bool:
     return limit_s is not None and said == f"Tool '{tool.name}' timed out after {limit_s:g} seconds."
 
 
-def names_of(tool: Any) -> frozenset[str]:
+def names_of(tool: Any) -> Set[str]:
     """Return the names that a tool and its function go by; empty for None."""
-    if tool is None:
-        return frozenset()
-    function = _find(getattr(tool.on_invoke_tool, "_invoke_tool_impl", tool.on_invoke_tool))
-    return frozenset({tool.name, getattr(function, "__name__", tool.name)})
+    return frozenset() if tool is None else {tool.name, *(getattr(one, "__name__", "") for one in functions_of(tool))}
+
+
+def functions_of(tool: Any) -> tuple[Any, ...]:
+    """Return the function that *tool* calls, in a tuple; empty if it is unknown."""
+    function = tool and _find(getattr(tool.on_invoke_tool, "_invoke_tool_impl", tool.on_invoke_tool))
+    return () if function is None else (function,)
 
 
 def _is_agent(tool: Any) -> bool:

@@ -14,7 +14,8 @@ from types import FrameType
 from typing import Any
 
 from agents import tracing
-from agents.tracing.processors import BackendSpanExporter
+
+from fluxloop.bridge import note_missing
 
 _FRAMES = 12
 """Frames to look through; what is looked for lies about six above the processor's."""
@@ -105,15 +106,36 @@ def _module(frame: FrameType) -> str:
 
 
 def processors() -> tuple[Any, ...] | None:
-    """Return the SDK's processors; None where they are not where they used to be."""
+    """Return the SDK's processors; None where a release keeps them elsewhere, so that only FluxLoop's can be set."""
     multi = getattr(tracing.get_trace_provider(), "_multi_processor", None)
     found = getattr(multi, "_processors", None)
+    if found is None:
+        note_missing(_ADAPTER, "TraceProvider._multi_processor", "install() replaces the processors of others as well")
     return tuple(found) if found is not None else None
 
 
 def exports(processor: object) -> bool:
-    """Whether *processor* is the SDK's own, which sends what it collects to OpenAI."""
-    return isinstance(getattr(processor, "_exporter", None), BackendSpanExporter)
+    """
+    Whether *processor* may send what it collects to OpenAI.
+
+    One of the SDK's own classes does, unless it is known to hold an exporter from elsewhere, or the one that prints:
+    where a release keeps its exporter is private, and a wrong guess would send data out.
+    """
+    exporters = [held for held in _attributes(processor) if callable(getattr(type(held), "export", None))]
+    if any(_is_of_sdk(exporter) and type(exporter).__name__ != "ConsoleSpanExporter" for exporter in exporters):
+        return True
+    return _is_of_sdk(processor) and not exporters
+
+
+def _attributes(value: object) -> list[object]:
+    return list(getattr(value, "__dict__", {}).values())
+
+
+def _is_of_sdk(value: object) -> bool:
+    return type(value).__module__.partition(".")[0] == "agents"
+
+
+_ADAPTER = "fluxloop_custom.openai_agents"
 
 
 def is_off() -> bool:

@@ -18,6 +18,7 @@ from fluxloop import FluxLoopClient, ObservationType, Status
 from fluxloop.bridge import (
     NOTHING,
     Ledger,
+    Node,
     OpenObservation,
     ToolMatcher,
     add_locator,
@@ -54,7 +55,8 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
 
     def __init__(self, *, shows_steps: bool = False, client: FluxLoopClient | None = None) -> None:
         self._shows_steps = shows_steps
-        self._ledger = Ledger(client or default, self._locate)
+        self._client = client or default
+        self._ledger = Ledger(self._client, self._locate)
         self._runs: dict[str, Run] = {}
         self._left: WeakKeyDictionary[tracing.Span[Any], OpenObservation] = WeakKeyDictionary()
         """Tools that were cancelled, by their spans: what goes on in a thread, which nobody can cancel, is inside."""
@@ -99,12 +101,12 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
 
     def force_flush(self) -> None:
         """Wait until what was recorded has left the process."""
-        self._ledger.tracer.flush(timeout=_FLUSH_S)
+        self._client.flush(timeout=_FLUSH_S)
 
     def _broke(self, exc: Exception) -> None:
         self._ledger.tracer.record_failure("following an agent's run", exc)
 
-    def _locate(self, here: OpenObservation | None) -> OpenObservation | None:
+    def _locate(self, here: Node | None) -> Node | None:
         """Return the observation of the span whose code is running, where it is the inner one."""
         if not (self._runs or self._left):
             return here
@@ -167,7 +169,11 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         )
         if kind == "function" and run.observation is not None:
             run.tool = tool = internals.tool_called()
-            run.observation.tool_matcher = ToolMatcher(lambda: function_tools.names_of(tool) | {data.name}, _PACKAGES)
+            run.observation.tool_matcher = ToolMatcher(
+                lambda: function_tools.names_of(tool) | {data.name},
+                _PACKAGES,
+                lambda: function_tools.functions_of(tool),
+            )
 
     def _goes_on(self, kind: str) -> dict[str, Any]:
         """Return where a span begins that is in none: a run taken up again goes on in a trace of which none is told."""

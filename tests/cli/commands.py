@@ -1,5 +1,5 @@
 """
-Running the command as people do: in this process, or as a real one.
+Run the command, in this process or as a real one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fluxloop.cli import main
 
 
 class Done(NamedTuple):
-    """What a run of the command left."""
+    """The exit code and the output of a run of the command."""
 
     code: int
     out: str
@@ -24,7 +24,7 @@ class Done(NamedTuple):
 
 
 def runner(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """Return what runs ``fluxloop`` with the arguments given, in this process, in a window of 100 columns."""
+    """Return a function that runs ``fluxloop`` with arguments in this process, 100 columns wide."""
     monkeypatch.setenv("COLUMNS", "100")
 
     def run(*arguments: object) -> Done:

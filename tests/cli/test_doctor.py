@@ -1,10 +1,11 @@
 """
-``fluxloop doctor``: what is set and from where, what is wrong and what to do, as text and as JSON.
+``fluxloop doctor``: settings and their sources, problems and their remedies, as text and as JSON.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from importlib import metadata
 from pathlib import Path
 
@@ -22,13 +23,13 @@ def fluxloop_(monkeypatch, capsys):
 
 @pytest.fixture
 def diagnosis(fluxloop_):
-    """What returns the decoded output of ``fluxloop doctor --json``."""
+    """A function that returns the decoded output of ``fluxloop doctor --json``."""
     return lambda: json.loads(fluxloop_("doctor", "--json").out)
 
 
 def test_json_is_one_object_and_nothing_else(monkeypatch):
     """
-    Also with problems, and in a real process, stdout is pure JSON.
+    In a real process, and with problems, stdout is one JSON object.
     """
     done = completed("doctor", "--json", FLUXLOOP_SAMPLE_RATE="7")
     found = json.loads(done.out)
@@ -40,9 +41,9 @@ def test_json_is_one_object_and_nothing_else(monkeypatch):
     assert done.err == ""
 
 
-def test_all_is_well_in_an_empty_folder(fluxloop_, tmp_path):
+def test_an_empty_folder_has_no_problems(fluxloop_, tmp_path):
     """
-    No problems means exit code 0; looking has made no folder.
+    Without problems the exit code is 0; the diagnosis has created no folder.
     """
     done = fluxloop_("doctor")
 
@@ -51,9 +52,9 @@ def test_all_is_well_in_an_empty_folder(fluxloop_, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_setting_is_told_with_its_source(diagnosis, monkeypatch, tmp_path):
+def test_every_setting_is_reported_with_its_source(diagnosis, monkeypatch, tmp_path):
     """
-    Default, environment and pyproject.toml are told apart, for each setting there is.
+    The source of each setting is the default, a variable or pyproject.toml.
     """
     monkeypatch.setenv("FLUXLOOP_DEBUG", "yes")
     (tmp_path / "pyproject.toml").write_text("[tool.fluxloop]\nsample_rate = 0.5\n")
@@ -73,7 +74,7 @@ def test_every_setting_is_told_with_its_source(diagnosis, monkeypatch, tmp_path)
 
 def test_a_problem_comes_with_its_remedy(fluxloop_, monkeypatch, tmp_path):
     """
-    A folder that is a file: what is wrong, and how to choose another.
+    The folder is a file: the output names the problem and how to choose another folder.
     """
     (tmp_path / "taken").touch()
     monkeypatch.setenv("FLUXLOOP_BASE_PATH", "taken")
@@ -81,12 +82,12 @@ def test_a_problem_comes_with_its_remedy(fluxloop_, monkeypatch, tmp_path):
 
     assert done.code == 1
     assert f"cannot write to {tmp_path / 'taken'}" in done.out
-    assert 'fluxloop.configure(base_path="…") or FLUXLOOP_BASE_PATH' in done.out
+    assert 'fluxloop.configure(base_path="...") or FLUXLOOP_BASE_PATH' in done.out
 
 
-def test_a_folder_that_is_not_used_is_no_problem(diagnosis, monkeypatch, tmp_path):
+def test_a_folder_that_is_not_used_is_not_a_problem(diagnosis, monkeypatch, tmp_path):
     """
-    Whoever records into memory need not have a folder to write to.
+    A set-up that records into memory needs no writable folder.
     """
     (tmp_path / "traces").touch()
     monkeypatch.setenv("FLUXLOOP_STORAGE", "memory")
@@ -95,9 +96,9 @@ def test_a_folder_that_is_not_used_is_no_problem(diagnosis, monkeypatch, tmp_pat
     assert (found["ok"], found["files"]["is_writable"]) == (True, False)
 
 
-def test_what_is_in_the_files_is_counted_and_noted(diagnosis, tmp_path):
+def test_the_contents_of_the_files_are_counted_and_noted(diagnosis, tmp_path):
     """
-    Records, damaged lines, what runs and what crashed; none of it is a problem of the set-up.
+    Records, damaged lines, running and crashed observations are counted, and are not problems.
     """
     folder = written(tmp_path / "traces", observation("a"), observation("b", seq=1), trace_line())
     with (folder / "observations_20260117.jsonl").open("ab") as file:
@@ -109,46 +110,64 @@ def test_what_is_in_the_files_is_counted_and_noted(diagnosis, tmp_path):
 
     assert (files["records"], files["files"], files["damaged"], files["running"], files["crashed"]) == (3, 2, 1, 1, 2)
     assert files["damage"] == [
-        {"path": str(folder / "observations_20260117.jsonl"), "line": 3, "reason": "torn, or no JSON"}
+        {"path": str(folder / "observations_20260117.jsonl"), "line": 3, "reason": "torn, or not JSON"}
     ]
     assert files["crashed_traces"] == ["t2"]
     assert found["ok"]
     assert any("fluxloop view --trace t2" in note for note in found["notes"])
 
 
-def test_the_text_tells_the_same(fluxloop_, tmp_path):
+def test_the_text_has_the_same_counts(fluxloop_, tmp_path):
     """
-    A person reads the counts, the crashed run and the damage too.
+    The text has the counts, the crashed run and the damage.
     """
     folder = written(tmp_path / "traces", observation("a"))
     died(folder, head("lost", trace="t2"))
     out = fluxloop_("doctor").out
 
     assert "1 in 1 file, 0.0 MB" in out
-    assert "1 observation still open when the process died: fluxloop view --trace t2" in " ".join(out.split())
+    assert "1 observation open when the process died: fluxloop view --trace t2" in " ".join(out.split())
 
 
-def test_a_file_that_cannot_be_read_is_a_problem(diagnosis, tmp_path):
+def test_a_file_that_cannot_be_read_is_a_problem(diagnosis, tmp_path, monkeypatch):
     """
-    What `read_traces` would stumble over, the doctor names.
+    A file for which `read_traces` raises is reported with a remedy.
     """
-    folder = tmp_path / "traces"
-    (folder / "observations_20260117.jsonl").mkdir(parents=True)
+    written(tmp_path / "traces", observation("a"))
+    monkeypatch.setattr("fluxloop.reading.source._opened", _refuse)
     found = diagnosis()
 
     assert [one["remedy"] for one in found["problems"]] == ["make the file readable, or move it away"]
 
 
-def test_tracing_that_is_off_and_a_file_nobody_loads_are_noted(diagnosis, monkeypatch, tmp_path):
+def _refuse(path: Path) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
+def test_a_path_that_is_not_a_file_is_a_problem(diagnosis, tmp_path):
     """
-    Two reasons why nothing is recorded as expected.
+    A FIFO with the name of a record file is reported, and does not block the command.
+    """
+    folder = written(tmp_path / "traces", observation("a"))
+    os.mkfifo(folder / "traces_20260117.jsonl")
+    found = diagnosis()
+
+    assert [one["problem"].rpartition(": ")[2] for one in found["problems"]] == [
+        "a FIFO, not a regular file; records cannot be written there"
+    ]
+    assert found["files"]["records"] == 1
+
+
+def test_disabled_tracing_and_an_unloaded_env_file_are_noted(diagnosis, monkeypatch, tmp_path):
+    """
+    Both explain why records may be missing.
     """
     monkeypatch.setenv("FLUXLOOP_ENABLED", "false")
     (tmp_path / ".env").write_text("FLUXLOOP_DEBUG=1\n")
     notes = " ".join(diagnosis()["notes"])
 
     assert "tracing is off" in notes
-    assert "counts in programs that call fluxloop.load_env()" in notes
+    assert "applies to programs that call fluxloop.load_env()" in notes
 
 
 REQUIREMENTS = [
@@ -165,7 +184,7 @@ VERSIONS = {"langgraph": "1.2.22", "openai-agents": "2.0.0", "fluxloop": "0.2.0"
 
 def test_a_framework_outside_the_supported_range_is_a_problem(diagnosis, monkeypatch):
     """
-    The ranges are those of the package's own extras; what is not installed is no problem.
+    The ranges are those of the package's extras; a framework that is not installed is not a problem.
     """
     monkeypatch.setattr(metadata, "requires", lambda package: REQUIREMENTS)
     monkeypatch.setattr(metadata, "version", _version)
@@ -177,7 +196,7 @@ def test_a_framework_outside_the_supported_range_is_a_problem(diagnosis, monkeyp
         {"name": "openai-chatkit", "supported": ">=1.0,<2", "version": None, "is_supported": True},
     ]
     assert [one["remedy"] for one in found["problems"]] == [
-        "pip install 'openai-agents>=0.3.2,<1', or a FluxLoop that knows it: pip install --upgrade fluxloop"
+        "pip install 'openai-agents>=0.3.2,<1', or a FluxLoop that supports it: pip install --upgrade fluxloop"
     ]
 
 
@@ -187,9 +206,9 @@ def _version(package: str) -> str:
     return VERSIONS[package]
 
 
-def test_a_checkout_that_was_never_installed_is_examined_all_the_same(diagnosis, monkeypatch):
+def test_a_checkout_that_is_not_installed_is_diagnosed(diagnosis, monkeypatch):
     """
-    Without the package's metadata there are no ranges to compare with, and everything else is told.
+    Without the package's metadata no ranges are known; everything else is reported.
     """
     monkeypatch.setattr(metadata, "requires", _not_installed)
 
@@ -202,7 +221,7 @@ def _not_installed(package: str) -> None:
 
 def test_the_real_ranges_name_every_framework(diagnosis):
     """
-    The frameworks with an adapter are found in the metadata of the installed package.
+    The metadata of the installed package lists every framework that has an adapter.
     """
     assert [one["name"] for one in diagnosis()["frameworks"]] == [
         *("langchain-core", "langgraph", "openai-agents", "openai-chatkit"),

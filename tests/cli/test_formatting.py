@@ -1,5 +1,5 @@
 """
-The short words: durations, token counts, times and marks.
+Text for the terminal: durations, token counts, times and statuses.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from fluxloop.models import ObservationData, Usage
         (1e30, "1e+22 d"),
     ],
 )
-def test_a_duration_has_the_unit_that_suits_it(milliseconds, text):
+def test_a_duration_has_a_suitable_unit(milliseconds, text):
     """
-    Three digits or so, and no number that rounds up into the next unit.
+    About three digits, and no number that rounds up to the next unit.
     """
     assert formatting.duration(milliseconds) == text
 
@@ -61,7 +61,7 @@ def test_a_duration_has_the_unit_that_suits_it(milliseconds, text):
 )
 def test_tokens_in_a_column_and_in_words(usage, column, sentence):
     """
-    A count nobody reported is not shown as zero.
+    A count that was not reported is not shown as zero.
     """
     assert (formatting.tokens_in_out(usage, formatting.UNICODE), formatting.tokens_in_words(usage)) == (
         column,
@@ -69,40 +69,40 @@ def test_tokens_in_a_column_and_in_words(usage, column, sentence):
     )
 
 
-def test_every_status_has_a_mark_and_a_word_in_both_alphabets():
+def test_every_status_has_its_own_sign_and_word():
     """
-    No two endings look alike, even without colour.
+    Every status has its own sign and word, so color is not needed.
     """
     for signs in (formatting.UNICODE, formatting.ASCII):
-        said = {formatting.status_word(status, signs) for status in (*Status, None)}
+        words = {formatting.status_word(status, signs) for status in (*Status, None)}
 
-        assert len(said) == len(Status) + 1
-        assert len({text[0] for text in said}) == len(Status) + 1
-    assert "".join(formatting.ASCII.marks.values()).isascii()
+        assert len(words) == len(Status) + 1
+        assert len({text[0] for text in words}) == len(Status) + 1
+    assert "".join(formatting.ASCII.statuses.values()).isascii()
 
 
-def test_every_type_has_a_colour():
+def test_every_type_has_a_style():
     """
-    A new observation type cannot be forgotten.
+    Every observation type and status has a style.
     """
     assert set(formatting.TYPE_STYLES) == set(ObservationType)
     assert set(formatting.STATUS_STYLES) == {*Status, None}
 
 
-def test_moments_are_those_of_the_files():
+def test_times_are_utc():
     """
-    Times are shown in UTC, by which the files are named.
+    Times are shown in UTC, as in the names of the files.
     """
     assert (
-        formatting.moment(datetime(2026, 1, 17, 1, 30, tzinfo=timezone(timedelta(hours=2))))
+        formatting.utc_time(datetime(2026, 1, 17, 1, 30, tzinfo=timezone(timedelta(hours=2))))
         == "2026-01-16 23:30:00 UTC"
     )
-    assert formatting.moment(None) == ""
+    assert formatting.utc_time(None) == ""
 
 
-def test_what_runs_has_taken_the_time_until_now():
+def test_a_running_observation_lasts_until_now():
     """
-    Only what is still open is measured against the clock, and never below zero.
+    Only a running observation is measured against the clock, and never below zero.
     """
     start = datetime(2026, 1, 17, tzinfo=UTC)
     is_open = ObservationData(type="tool", name="a", start_time=start)

@@ -1,5 +1,5 @@
 """
-The live picture of what runs: it fits the terminal, and shows first what matters now.
+The live view of running traces: it fits the terminal and shows the most recent observations.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def running_trace(finished: int) -> Trace:
     return assembly.trace()
 
 
-def test_the_picture_shows_what_runs_and_how_to_stop():
+def test_the_view_shows_running_traces_and_how_to_stop():
     """
-    The tree of each running trace, and one line about the whole.
+    The view has the tree of each running trace and a status line.
     """
-    lines = live.picture([running_trace(1)], Path("traces"), terminal()).plain.split("\n")
+    lines = live.live_view([running_trace(1)], Path("traces"), terminal()).plain.split("\n")
 
     assert [text.split()[:3] for text in lines] == [
         ["Agent", "●", "running"],
@@ -49,32 +49,32 @@ def test_the_picture_shows_what_runs_and_how_to_stop():
     assert lines[-1] == "traces · 1 running · Ctrl-C ends"
 
 
-@pytest.mark.parametrize(("waiting", "state"), [(True, "waiting for it to appear"), (False, "0 running")])
-def test_nothing_running_is_said_too(waiting, state):
+@pytest.mark.parametrize(("waiting", "state"), [(True, "waiting for it to be created"), (False, "0 running")])
+def test_a_view_without_running_traces_has_a_status_line(waiting, state):
     """
-    An empty screen tells whether the folder is missing or merely quiet.
+    The status line distinguishes a missing folder from one without running traces.
     """
-    shown = live.picture([], Path("traces"), terminal(), is_waiting=waiting).plain
+    shown = live.live_view([], Path("traces"), terminal(), is_waiting=waiting).plain
 
     assert shown == f"traces · {state} · Ctrl-C ends"
 
 
-def test_the_picture_never_exceeds_the_terminal():
+def test_the_view_fits_the_terminal():
     """
-    Of a long trace the part that happens now is kept.
+    Of a long trace the most recent part is shown.
     """
-    lines = live.picture([running_trace(500)], Path("traces"), terminal(height=12)).plain.split("\n")
+    lines = live.live_view([running_trace(500)], Path("traces"), terminal(height=12)).plain.split("\n")
 
     assert len(lines) <= 12
     assert any("╰─ now" in text for text in lines)
     assert any("├─ done499" in text for text in lines)
 
 
-def test_a_long_trace_is_reduced_to_what_matters_now():
+def test_a_long_trace_is_reduced_to_its_recent_part():
     """
-    What is open, what ended last, and all above these; drawing costs the same however long the program runs.
+    The open observations, those that ended last, and their ancestors, however long the program runs.
     """
-    reduced = live.focused(running_trace(500), most=4)
+    reduced = live.reduced(running_trace(500), count=4)
 
     assert [o.name for o in reduced.observations] == ["root", "done498", "done499", "now"]
-    assert live.focused(reduced, most=4) is reduced
+    assert live.reduced(reduced, count=4) is reduced

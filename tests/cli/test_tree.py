@@ -1,5 +1,5 @@
 """
-`render`: the picture of a trace, line by line, at any width, in any alphabet.
+`render`: the tree of a trace, line by line, at any width, in Unicode and ASCII.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from reading_aids import GOLDEN, head, observation, trace_line
 from rich.cells import cell_len
 
 from fluxloop.cli import formatting
-from fluxloop.cli.oneline import ended, short_id, summaries
+from fluxloop.cli.summaries import observation_summary, short_id, summaries
 from fluxloop.cli.tree import render
 from fluxloop.enums import ObservationType, Status
 from fluxloop.models import ObservationData, Trace
@@ -22,8 +22,8 @@ from fluxloop.reading import Assembly, read_traces, traces_of
 NOW = datetime(2026, 1, 17, 14, 30, 30, tzinfo=UTC)
 
 
-def picture(trace, width=100, **options):
-    """The drawing of *trace*, without colours, as lines."""
+def drawn_lines(trace, width=100, **options):
+    """The tree of *trace* as lines, without colors."""
     return render(trace, width, **options).plain.split("\n")
 
 
@@ -35,7 +35,7 @@ def test_a_trace_is_a_header_and_a_tree():
     """
     Types, names, durations, tokens, statuses, inputs, outputs, streams, session and tags, in columns.
     """
-    assert picture(golden("WeatherAgent")) == [
+    assert drawn_lines(golden("WeatherAgent")) == [
         "WeatherAgent  ✓ success  1.33 s  1,652 tokens (1,523 in, 1,024 of them cached, 129 out)",
         "2026-01-17 14:30:22 UTC · trace 5f0cbb9a-3f52-8d1c-9c5e-000000000001",
         "session 7c1e0000-0000-8000-8000-000000000001 · user ada · tags production, eu",
@@ -67,11 +67,11 @@ def test_a_trace_is_a_header_and_a_tree():
     ]
 
 
-def test_every_ending_is_a_word_and_an_error_is_told_once():
+def test_every_status_is_a_word_and_an_error_is_shown_once():
     """
-    Endings are told by words; an error is in full where it arose, and a pointer where it passed by.
+    Statuses are words; an error is shown in full where it was raised, and as a reference in its ancestors.
     """
-    assert picture(golden("TravelAgent"), signs=formatting.ASCII) == [
+    assert drawn_lines(golden("TravelAgent"), signs=formatting.ASCII) == [
         "TravelAgent  x error  222 ms",
         "2026-01-17 14:30:24 UTC - trace 5f0cbb9a-3f52-8d1c-9c5e-000000000002 - session thr_9",
         "",
@@ -92,11 +92,11 @@ def test_every_ending_is_a_word_and_an_error_is_told_once():
     ]
 
 
-def test_a_narrow_terminal_gets_the_facts_below_the_name():
+def test_a_narrow_terminal_has_the_columns_on_a_second_line():
     """
-    Where there is no room for columns nothing is left out.
+    Without space for columns, duration and status are on a second line.
     """
-    assert picture(golden("TravelAgent"), 50)[5:10] == [
+    assert drawn_lines(golden("TravelAgent"), 50)[5:10] == [
         "AGENT       TravelAgent",
         "            │  222 ms  ✗ error",
         '            │  prompt="Book a trip"',
@@ -105,12 +105,12 @@ def test_a_narrow_terminal_gets_the_facts_below_the_name():
     ]
 
 
-def test_in_full_nothing_is_shortened():
+def test_the_full_view_shortens_nothing():
     """
-    Tracebacks, metadata, parameters, and values as text or JSON.
+    The full view has tracebacks, metadata, parameters, and whole values as text or JSON.
     """
-    lines = picture(golden("TravelAgent"), full=True)
-    plan = "\n".join(picture(golden("WeatherAgent"), full=True))
+    lines = drawn_lines(golden("TravelAgent"), full=True)
+    plan = "\n".join(drawn_lines(golden("WeatherAgent"), full=True))
 
     assert '            │     in   {"city": "Pariss"}' in lines
     assert '            │       File "agent.py", line 12, in lookup' in lines
@@ -121,63 +121,72 @@ def test_in_full_nothing_is_shortened():
     assert "…" not in plan
 
 
-def test_a_long_error_is_broken_and_never_cut():
+def test_a_long_error_is_wrapped_and_never_cut():
     """
-    Every word of an error is there, whatever the width.
+    Every word of an error is shown, whatever the width.
     """
     message = " ".join(f"word{n}" for n in range(60)) + "\nand a second line"
     (trace,) = traces_of([observation("a", status="error", error=message)])
-    lines = picture(trace, 60)
+    lines = drawn_lines(trace, 60)
 
     assert all(cell_len(text) <= 60 for text in lines)
     assert " ".join(" ".join(lines).split()).endswith("word58 word59 and a second line")
 
 
-def test_an_error_only_the_trace_knows_is_in_the_header():
+def test_an_error_of_the_trace_alone_is_in_the_header():
     """
-    A trace whose observations were lost still says why it failed.
+    A trace whose observations were lost shows its own error.
     """
     (trace,) = traces_of([trace_line(status="error", error="lost")])
 
-    assert picture(trace) == ["t1  ✗ error  333 ms", "2026-01-17 14:30:22 UTC · trace t1 · session s1", "lost"]
+    assert drawn_lines(trace) == ["t1  ✗ error  333 ms", "2026-01-17 14:30:22 UTC · trace t1 · session s1", "lost"]
 
 
-def test_what_runs_shows_the_time_it_has_taken():
+def test_a_running_trace_shows_its_duration_so_far():
     """
-    A running trace has no end; its durations go on until *now*.
+    A running trace has no end; its durations count until *now*.
     """
     assembly = Assembly("t1")
     assembly.set_open([(True, head("root", type="AGENT"))])
 
-    assert picture(assembly.trace(), now=NOW)[-1].split() == ["AGENT", "root", "7.88", "s", "●", "running"]
+    assert drawn_lines(assembly.trace(), now=NOW)[-1].split() == ["AGENT", "root", "7.88", "s", "●", "running"]
 
 
 def test_a_deep_tree_keeps_its_names_visible():
     """
-    Hundreds of levels do not push the names out of the terminal.
+    In a tree of hundreds of levels every name is within the width.
     """
     chain = [observation(f"o{n}", f"o{n - 1}" if n else None, seq=n) for n in range(400)]
     (trace,) = traces_of(chain)
-    lines = picture(trace, 80)
+    lines = drawn_lines(trace, 80)
 
     assert all(f"o{n}" in lines[n + 3] for n in range(400))
     assert max(map(cell_len, lines)) <= 80
     assert lines[300].startswith("TOOL        …")
 
 
-def test_text_that_would_act_on_the_terminal_is_spelled_out():
+def test_text_that_would_act_on_the_terminal_is_escaped():
     """
-    Names, sessions, tags and errors come from outside: an escape sequence in them stays text.
+    An escape sequence in a name, session, tag or error is shown as text.
     """
-    evil = "\x1b[31mred\x07"
+    active = "\x1b[31mred\x07"
     records = [
         observation(
-            evil, type="AGENT", name=evil, model=evil, error=evil, metadata={"error_type": evil, "traceback": evil}
+            active,
+            type="AGENT",
+            name=active,
+            model=active,
+            error=active,
+            metadata={"error_type": active, "traceback": active},
         ),
-        trace_line(name=evil, session_id=evil, user_id=evil, tags=[evil], metadata={evil: evil}),
+        trace_line(name=active, session_id=active, user_id=active, tags=[active], metadata={active: active}),
     ]
     (trace,) = traces_of(records)
-    shown = render(trace, full=True).plain + summaries([trace]).plain + ended(trace.observations[0], evil).plain
+    shown = (
+        render(trace, full=True).plain
+        + summaries([trace]).plain
+        + observation_summary(trace.observations[0], active).plain
+    )
 
     assert "\x1b" not in shown
     assert r"\u001b[31mred\u0007" in shown
@@ -208,19 +217,19 @@ observations = st.builds(
 )
 def test_any_trace_can_be_drawn_within_the_width(several, width, full, signs):
     """
-    Whatever was recorded, no line is wider than asked for (or than the narrowest there is).
+    For any trace, no line is wider than the width (or than the minimum width).
     """
     trace = Trace(trace_id="t", name="n", observations=several)
-    lines = picture(trace, width, full=full, signs=signs, now=NOW)
+    lines = drawn_lines(trace, width, full=full, signs=signs, now=NOW)
 
     assert max(map(cell_len, lines)) <= max(width, 40)
     assert summaries([trace], width, signs=signs).cell_len <= max(width, 40)
 
 
 @pytest.mark.parametrize("width", [50, 100])
-def test_summaries_line_up(width):
+def test_summaries_are_aligned(width):
     """
-    One line a trace, names in a column, the error at the end.
+    One line per trace: the names in a column, the error at the end.
     """
     lines = summaries(list(read_traces(GOLDEN / "schema_1")), width).plain.split("\n")
 
@@ -234,32 +243,32 @@ def test_summaries_line_up(width):
 
 def test_the_short_form_of_an_id_is_its_end():
     """
-    Ids of one process share their beginning, so the end tells them apart.
+    Ids of one process share their beginning and differ at their end.
     """
     assert short_id("5f0cbb9a-3f52-8d1c-9c5e-000000000001", formatting.UNICODE) == "…00000001"
     assert short_id("trace_abc", formatting.UNICODE) == "trace_abc"
 
 
-def test_an_observation_in_one_line_says_when_what_and_how():
+def test_an_observation_on_one_line_has_time_type_and_status():
     """
-    The line of ``--follow`` in a pipe: time, type, ending, duration, name, tokens, trace, and output or error.
+    A line of ``--follow`` in a pipe: time, type, ending, duration, name, tokens, trace, and output or error.
     """
     weather, travel = golden("WeatherAgent"), golden("TravelAgent")
     plan = next(o for o in weather.observations if o.name == "plan")
 
-    assert ended(plan, "WeatherAgent").plain == (
+    assert observation_summary(plan, "WeatherAgent").plain == (
         "14:30:22.640  GENERATION  ✓ success        579 ms  plan  1,291 tokens (1,204 in, 1,024 of them cached, 87 out)"
         '  in WeatherAgent  → assistant: get_weather(city="Paris", unit="°C")'
     )
-    assert ended(travel.observations[1], "").plain == (
+    assert observation_summary(travel.observations[1], "").plain == (
         "14:30:24.010  TOOL        ✗ error         5.00 ms  lookup  no such city: Pariss"
     )
 
 
 def test_drawing_does_not_depend_on_the_clock():
     """
-    Without *now*, the picture of a trace is the same each time.
+    Without *now*, the tree of a finished trace does not change.
     """
     trace = golden("WeatherAgent")
 
-    assert picture(trace) == picture(trace, now=NOW + timedelta(days=1))
+    assert drawn_lines(trace) == drawn_lines(trace, now=NOW + timedelta(days=1))

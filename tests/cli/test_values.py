@@ -1,5 +1,5 @@
 """
-`brief` and `whole`: a value in one line, or in all of its lines, and never a way to steer the terminal.
+`brief` and `whole`: a value on one line or in full, without characters that act on the terminal.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from fluxloop.cli.values import brief, plain, whole
+from fluxloop.cli.values import brief, whole
+from fluxloop.reading.to_json import escaped
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -35,7 +36,7 @@ json_values = st.recursive(
 )
 def test_a_value_in_one_line(value, line):
     """
-    A mapping reads like the arguments of a call, everything else as JSON.
+    A mapping reads like the arguments of a call; everything else is JSON.
     """
     assert brief(value) == line
 
@@ -55,16 +56,16 @@ OPENAI_CALL = {"id": "c1", "type": "function", "function": {"name": "add", "argu
         ({"role": "tool", "content": {"a": 1}}, 'tool: {"a": 1}'),
     ],
 )
-def test_a_chat_message_says_who_said_what(message, line):
+def test_a_chat_message_shows_role_and_content(message, line):
     """
     Messages of OpenAI, Anthropic and LangChain, with parts and tool calls.
     """
     assert brief(message) == line
 
 
-def test_a_conversation_says_its_last_message():
+def test_a_conversation_shows_its_last_message():
     """
-    What was said last is what a call is about; how much came before is a number.
+    The last message is shown, with the number of messages before it.
     """
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
 
@@ -73,9 +74,9 @@ def test_a_conversation_says_its_last_message():
     assert brief([*messages, "odd"]).startswith('[{"role"')
 
 
-def test_a_value_in_full_opens_only_what_does_not_fit():
+def test_a_value_in_full_indents_only_what_does_not_fit():
     """
-    Containers that fit the width stay on one line; text keeps its own lines.
+    Containers that fit the width stay on one line; text keeps its lines.
     """
     value = {"short": [1, 2], "long": ["a" * 10, "b" * 10]}
 
@@ -95,7 +96,7 @@ def test_a_value_in_full_opens_only_what_does_not_fit():
 @given(json_values, st.integers(-5, 60))
 def test_a_value_in_full_is_the_value(value, width):
     """
-    Joined again, the lines are JSON that means the same.
+    The lines, joined, are JSON with the same value.
     """
     if isinstance(value, str):
         return
@@ -104,17 +105,17 @@ def test_a_value_in_full_is_the_value(value, width):
     assert json.dumps(json.loads(shown)) == json.dumps(value)
 
 
-def test_nothing_that_was_recorded_can_act_on_the_terminal():
+def test_characters_that_act_on_the_terminal_are_escaped():
     """
-    Escape sequences, carriage returns, bells and turns of the writing direction are spelled out.
+    Escape sequences, carriage returns, bells and direction marks are shown as escapes.
     """
-    assert plain("\x1b[2J\r\a\u202etxt\x9b\u2028") == r"\u001b[2J\u000d\u0007\u202etxt\u009b\u2028"
+    assert escaped("\x1b[2J\r\a\u202etxt\x9b\u2028") == r"\u001b[2J\u000d\u0007\u202etxt\u009b\u2028"
 
 
 @given(st.text() | json_values)
-def test_whatever_is_shown_is_printable(value):
+def test_every_line_is_printable(value):
     """
-    One line holds one line, and no control character.
+    A line has no line end and no control character.
     """
     shown = [brief(value), *whole(value)]
 
@@ -122,13 +123,25 @@ def test_whatever_is_shown_is_printable(value):
     assert all(cell_len(line) >= 0 for line in shown)
 
 
-def test_a_value_nested_too_deeply_is_said_to_be():
+def test_a_value_of_any_depth_is_shown():
     """
-    A foreign record may nest deeper than an encoder goes; the rest of the tree is shown all the same.
+    A value may be deeper than the encoder of the standard library goes.
     """
     deep: list[object] = []
-    for _ in range(100_000):
+    for _ in range(5_000):
         deep = [deep]
+    shown, lines = brief(deep), whole(deep)
 
-    assert brief(deep) == "<nested too deeply to show>"
-    assert whole(deep) == ["<nested too deeply to show>"]
+    assert shown == "[" * 5_001 + "]" * 5_001
+    assert "".join("".join(lines).split()) == shown
+
+
+def test_tool_calls_nested_in_tool_calls_are_shown_at_any_depth():
+    """
+    A message whose tool calls have messages as arguments, hundreds of levels deep, is shown as JSON.
+    """
+    message: dict[str, object] = {"role": "user", "content": "Hi"}
+    for _ in range(2000):
+        message = {"role": "assistant", "content": "", "tool_calls": [{"name": "f", "args": {"messages": [message]}}]}
+
+    assert brief(message).count('"name": "f"') == 2000

@@ -1,5 +1,5 @@
 """
-``fluxloop view``: what it chooses, what it prints, how it ends; in this process and as a real command.
+``fluxloop view``: what it selects, prints and returns, in this process and as a real command.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import offline
 import pytest
 from cli.commands import completed, process, runner
-from reading_aids import GOLDEN, head, observation, running, trace_line, written
+from reading_aids import GOLDEN, head, line, observation, running, trace_line, written
 
 import fluxloop.cli
 
@@ -31,9 +31,9 @@ def fluxloop_(monkeypatch, capsys):
     return runner(monkeypatch, capsys)
 
 
-def test_the_newest_trace_is_shown_below_a_line_for_each_before_it(fluxloop_):
+def test_the_newest_trace_follows_a_line_for_each_before_it(fluxloop_):
     """
-    Without options: what ran last, in full view, and what ran before it at a glance.
+    Without options: the newest trace as a tree, and the ones before it as one line each.
     """
     done = fluxloop_("view", SCHEMA_1)
 
@@ -52,7 +52,7 @@ def test_the_newest_trace_is_shown_below_a_line_for_each_before_it(fluxloop_):
 
 def test_the_configured_folder_is_the_default(fluxloop_, tmp_path, monkeypatch):
     """
-    ``fluxloop view`` alone reads where a program started here would write.
+    ``fluxloop view`` reads the folder that a program started here writes to.
     """
     written(tmp_path / "elsewhere", observation("found"))
     (tmp_path / "pyproject.toml").write_text('[tool.fluxloop]\nbase_path = "elsewhere"\n')
@@ -62,7 +62,7 @@ def test_the_configured_folder_is_the_default(fluxloop_, tmp_path, monkeypatch):
 
 def test_the_last_traces_are_shown_oldest_first(fluxloop_):
     """
-    ``--last`` shows that many trees, so that the newest stands at the bottom, where the eye is.
+    ``--last`` shows that many trees, the newest at the bottom.
     """
     out = fluxloop_("view", SCHEMA_1, "--last", 2).out
 
@@ -73,7 +73,7 @@ def test_the_last_traces_are_shown_oldest_first(fluxloop_):
 @pytest.mark.parametrize("part", ["5f0cbb9a-3f52-8d1c-9c5e-000000000002", "…00000002", "000002"])
 def test_a_trace_is_found_by_a_part_of_its_id(fluxloop_, part):
     """
-    The whole id, or its end as it is printed.
+    The whole id, or its end as printed.
     """
     out = fluxloop_("view", SCHEMA_1, "--trace", part).out
 
@@ -81,9 +81,9 @@ def test_a_trace_is_found_by_a_part_of_its_id(fluxloop_, part):
     assert out.count("trace 5f0c") == 1
 
 
-def test_json_is_one_object_a_line_and_nothing_else(fluxloop_):
+def test_json_is_one_object_per_line_and_nothing_else(fluxloop_):
     """
-    What other programs read is pure JSON, in the order the trees would have.
+    The output is only JSON, in the order of the trees.
     """
     done = fluxloop_("view", SCHEMA_1, "--last", 9, "--json")
     traces = [json.loads(text) for text in done.out.splitlines()]
@@ -93,7 +93,39 @@ def test_json_is_one_object_a_line_and_nothing_else(fluxloop_):
     assert done.err == ""
 
 
-def test_full_shows_what_is_shortened_otherwise(fluxloop_):
+@pytest.mark.parametrize("depth", [900, 990])
+def test_deep_values_are_printed(fluxloop_, tmp_path, depth):
+    """
+    A value that is nested almost as deeply as a line can be decoded is printed as JSON and as a tree.
+    """
+    deep = "[" * depth + "]" * depth
+    path = written(tmp_path, observation("a")) / "observations_20260117.jsonl"
+    path.write_bytes(line(observation("a", output="deep")).replace(b'"deep"', deep.encode()))
+
+    assert f'"output":{deep}' in fluxloop_("view", tmp_path, "--json").out
+    assert "[[[[" in fluxloop_("view", tmp_path).out
+    assert fluxloop_("view", tmp_path, "--full").out.count("[") >= depth
+
+
+@pytest.mark.parametrize("options", [["--json"], [], ["--full"]], ids=str)
+def test_nothing_recorded_acts_on_the_terminal(fluxloop_, tmp_path, options):
+    """
+    C1 controls and direction marks in names, values, keys, errors and ids are printed as escapes.
+    """
+    active = "\x9b31m\u202egpj\x1b[2J\u2066\x85"
+    fields = {"name": active, "error": active, "metadata": {"error_type": active, "traceback": active, active: 1}}
+    written(
+        tmp_path,
+        observation(active, trace=active, input={active: active}, output=active, model=active, **fields),
+        trace_line(active, tags=[active], session_id=active),
+    )
+    out = fluxloop_("view", tmp_path, *options).out
+
+    assert {*out} & {*"\x9b\u202e\x1b\u2066\x85"} == set()
+    assert r"\u009b31m\u202egpj\u001b[2J\u2066" in out
+
+
+def test_full_adds_tracebacks(fluxloop_):
     """
     ``--full`` adds the traceback to an error.
     """
@@ -106,12 +138,12 @@ def test_full_shows_what_is_shortened_otherwise(fluxloop_):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere"], "nowhere: there is no such file or folder. Expected a folder with traces_YYYYMMDD.jsonl"),
-        (["empty"], "empty: no traces in there yet. Next step: run a program with @fluxloop.agent"),
-        (["filled", "--trace", "zzz"], "no trace has an id that begins or ends with 'zzz'. Next step: fluxloop view"),
+        (["nowhere"], "nowhere: no such file or folder. Expected a folder with traces_YYYYMMDD.jsonl"),
+        (["empty"], "empty: no traces yet. Next step: run a program with @fluxloop.agent"),
+        (["filled", "--trace", "zzz"], "no trace id begins or ends with 'zzz'. Next step: fluxloop view"),
     ],
 )
-def test_nothing_to_show_is_one_line_with_the_next_step(fluxloop_, tmp_path, arguments, message):
+def test_an_empty_result_is_one_line_with_the_next_step(fluxloop_, tmp_path, arguments, message):
     """
     A wrong path, an empty folder, an unknown id: exit code 1, and nothing on stdout.
     """
@@ -126,35 +158,35 @@ def test_nothing_to_show_is_one_line_with_the_next_step(fluxloop_, tmp_path, arg
 @pytest.mark.parametrize(
     "arguments", [["view", "--last", "0"], ["view", "--nonsense"], ["nonsense"], ["view", "a", "b"]]
 )
-def test_wrong_usage_is_the_exit_code_2(fluxloop_, arguments):
+def test_wrong_usage_has_the_exit_code_2(fluxloop_, arguments):
     """
-    A typing error is told apart from a missing trace.
+    A typing error and a missing trace have different exit codes.
     """
     assert fluxloop_(*arguments).code == 2
 
 
 def test_help_teaches_by_examples(fluxloop_):
     """
-    Each command's help has its options, its exit codes and lines to copy.
+    The help of each command has its options, its exit codes and examples to copy.
     """
-    general, of_view, of_doctor = (fluxloop_(*formatting, "--help").out for formatting in ([], ["view"], ["doctor"]))
+    general, of_view, of_doctor = (fluxloop_(*command, "--help").out for command in ([], ["view"], ["doctor"]))
 
     assert all(word in general for word in ("view", "doctor", "--version"))
     assert "fluxloop view --last 3 --full" in of_view
     assert all(option in of_view for option in ("--trace", "--last", "--json", "--follow", "--full", "--no-color"))
-    assert all("Exit codes" in text for text in (of_view, of_doctor))
+    assert all("Exit codes" in text and "Examples" in text for text in (of_view, of_doctor))
 
 
 def test_the_version_is_that_of_the_package(fluxloop_):
     """
-    ``fluxloop --version`` says what ``fluxloop.__version__`` says.
+    ``fluxloop --version`` prints ``fluxloop.__version__``.
     """
     assert fluxloop_("--version").out == f"fluxloop {fluxloop.__version__}\n"
 
 
-def test_without_its_libraries_the_command_says_how_to_install_them(monkeypatch, capsys):
+def test_without_its_libraries_the_command_names_the_extra(monkeypatch, capsys):
     """
-    The core is installed without typer and rich; the command then names the extra.
+    Without typer and rich, the command names the extra that installs them.
     """
     monkeypatch.setitem(sys.modules, "typer", None)
     for name in [name for name in sys.modules if name.startswith("fluxloop.cli.")]:
@@ -164,9 +196,9 @@ def test_without_its_libraries_the_command_says_how_to_install_them(monkeypatch,
     assert "pip install 'fluxloop[cli]'" in capsys.readouterr().err
 
 
-def test_a_module_missing_inside_ours_is_not_blamed_on_the_extra(monkeypatch):
+def test_a_missing_module_of_fluxloop_is_not_reported_as_a_missing_extra(monkeypatch):
     """
-    A broken installation of something else shows as what it is.
+    A missing module of FluxLoop itself raises.
     """
     monkeypatch.setitem(sys.modules, "fluxloop.cli.app", None)
 
@@ -183,9 +215,9 @@ def test_the_command_runs_as_a_module():
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
-def test_a_pipe_that_knows_no_unicode_gets_what_it_can_hold(encoding):
+def test_a_pipe_without_unicode_gets_ascii(encoding):
     """
-    Nothing fails for a sign in a recorded text; the tree is drawn in ASCII.
+    No recorded text causes an error; the tree is drawn in ASCII.
     """
     done = completed("view", SCHEMA_1, "--last", "9", PYTHONIOENCODING=encoding, PYTHONUTF8="0")
 
@@ -194,7 +226,19 @@ def test_a_pipe_that_knows_no_unicode_gets_what_it_can_hold(encoding):
     assert r"\u2602" in done.out
 
 
-def test_a_reader_that_goes_away_is_no_error():
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_is_valid_in_every_encoding(encoding):
+    """
+    Characters that the output cannot hold are written as JSON escapes.
+    """
+    arguments = ("view", SCHEMA_1, "--last", "9", "--json")
+    done = completed(*arguments, PYTHONIOENCODING=encoding, PYTHONUTF8="0")
+    traces = [json.loads(text) for text in done.out.splitlines()]
+
+    assert traces[2]["name"] == 'instrumented "scope" ☂'
+
+
+def test_a_closed_pipe_is_not_an_error():
     """
     ``fluxloop view | head -1`` prints a line and leaves nothing on stderr.
     """
@@ -210,9 +254,9 @@ def test_a_reader_that_goes_away_is_no_error():
     assert done.stderr == ""
 
 
-def test_colours_are_for_terminals_that_want_them(tmp_path):
+def test_colors_are_for_terminals(tmp_path):
     """
-    A terminal gets colours, unless ``--no-color`` or ``NO_COLOR`` is said; a pipe gets none.
+    A terminal gets colors, unless ``--no-color`` or ``NO_COLOR`` is given; a pipe gets none.
     """
     assert re.search(r"\x1b\[[\d;]*3\d", in_terminal("view", SCHEMA_1))
     assert "\x1b[" not in in_terminal("view", SCHEMA_1, "--no-color")
@@ -221,7 +265,7 @@ def test_colours_are_for_terminals_that_want_them(tmp_path):
 
 
 def in_terminal(*arguments: object, **environment: str) -> str:
-    """Run the command in a terminal of its own, and return everything it showed."""
+    """Run the command in a terminal of its own, and return everything it printed."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "fluxloop", *map(str, arguments)]
     variables = offline.environment(TERM="xterm-256color", **environment)
@@ -267,7 +311,7 @@ agent("cats")
 
 @contextmanager
 def program(folder: Path, source: str = PROGRAM) -> Iterator[subprocess.Popen[str]]:
-    """A traced program that runs, and is killed at the end if it still does."""
+    """A running traced program, killed at the end if it still runs."""
     command = [sys.executable, "-c", source, str(folder)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, encoding="utf-8", env=offline.environment()) as running:
@@ -279,7 +323,7 @@ def program(folder: Path, source: str = PROGRAM) -> Iterator[subprocess.Popen[st
 
 @contextmanager
 def following(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """A ``fluxloop view --follow`` that has begun to watch, interrupted at the end as by Ctrl-C."""
+    """A ``fluxloop view --follow`` that has started to watch, interrupted at the end as by Ctrl-C."""
     with process("view", "--follow", *arguments) as follow:
         try:
             assert follow.stderr.readline().endswith(", Ctrl-C ends\n")
@@ -291,7 +335,7 @@ def following(*arguments: object) -> Iterator[subprocess.Popen[str]]:
 
 def test_following_prints_a_line_as_each_observation_ends(tmp_path):
     """
-    While a real program runs, its tool is told as it ends, and its agent when that ends.
+    While a real program runs, a line is printed when its tool ends, and another when its agent ends.
     """
     with following(tmp_path / "traces") as follow, program(tmp_path / "traces") as running:
         tool = follow.stdout.readline()
@@ -304,9 +348,9 @@ def test_following_prints_a_line_as_each_observation_ends(tmp_path):
     assert agent.endswith('agent  → "found cats"\n')
 
 
-def test_following_tells_what_a_killed_program_had_open(tmp_path):
+def test_following_reports_the_open_observations_of_a_killed_program(tmp_path):
     """
-    A program that is killed in the middle of its agent is told as crashed, at once.
+    A program that is killed within its agent is reported as crashed at once.
     """
     with following(tmp_path / "traces") as follow, program(tmp_path / "traces") as running:
         follow.stdout.readline()
@@ -318,7 +362,7 @@ def test_following_tells_what_a_killed_program_had_open(tmp_path):
 
 def test_following_as_json_prints_records(tmp_path):
     """
-    ``--follow --json`` is a stream of records, each when its observation ends.
+    ``--follow --json`` prints the record of each observation when it ends.
     """
     with following(tmp_path / "traces", "--json") as follow, program(tmp_path / "traces"):
         record = json.loads(follow.stdout.readline())
@@ -326,9 +370,9 @@ def test_following_as_json_prints_records(tmp_path):
     assert (record["type"], record["name"], record["output"]) == ("TOOL", "search", "found cats")
 
 
-def test_following_in_a_terminal_draws_what_runs_and_leaves_it_there(tmp_path):
+def test_following_in_a_terminal_draws_running_traces_and_leaves_them_there(tmp_path):
     """
-    In a terminal the running tree is drawn in place, below what ran last; after Ctrl-C it stays on the screen.
+    In a terminal the running tree is drawn below the last ended one; after Ctrl-C it stays on the screen.
     """
     written(tmp_path, observation("before"), trace_line(name="Earlier"))
     written(tmp_path, observation("child", "root", trace="t2", seq=1), day="20260118")

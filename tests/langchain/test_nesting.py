@@ -162,7 +162,7 @@ async def test_a_model_called_by_a_decorated_function_in_a_tool_is_under_the_fun
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_decorated_tool_is_one_tool(captured, config, is_async):
     """
-    LangChain's event and the decorated function inside are one TOOL, with the function's own arguments and value: the framework's decorator stays outermost and gives a tool as ever.
+    The tool's own arguments and value: the framework's decorator stays outermost and returns a tool as always.
     """
 
     @tool

@@ -13,7 +13,7 @@ from fluxloop_langchain import FluxLoopCallbackHandler
 
 @pytest.fixture(autouse=True)
 def recorded():
-    """Record into memory; afterwards no run is open, and no failure of ours passed unseen."""
+    """Record into memory; afterwards, check that no run is open and that FluxLoop itself had no failure."""
     before = fluxloop.report().dropped
     with capture() as captured:
         yield captured

@@ -1,5 +1,5 @@
 """
-What else can be wrapped: agents made by ``create_agent``, and graphs that run elsewhere.
+Other graphs that can be wrapped: agents made by ``create_agent``, and remote graphs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def add(a: int, b: int) -> int:
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 async def test_an_agent_is_its_model_calls_and_its_tools(recorded, is_async):
     """
-    What ``create_agent`` returns reads as AGENT, GENERATION, TOOL, and not as thirty runnables.
+    An agent made by ``create_agent`` is recorded as AGENT, GENERATION and TOOL, not as thirty runnables.
     """
     agents = pytest.importorskip("langchain.agents")
 
@@ -57,7 +57,7 @@ async def test_an_agent_is_its_model_calls_and_its_tools(recorded, is_async):
 @pytest.mark.parametrize("name", [None, "adder", "other"])
 def test_a_node_that_is_an_agent_is_that_agent(recorded, name, with_handler):
     """
-    Node and agent are one step of the same name, if the agent has no other name of its own.
+    Node and agent are one observation, unless the agent has a name of its own.
     """
     agents = pytest.importorskip("langchain.agents")
     agent = agents.create_agent(Model(responses=[AIMessage("three")]), [add], name=name)
@@ -78,7 +78,7 @@ def test_a_node_that_is_an_agent_is_that_agent(recorded, name, with_handler):
 
 
 class Server:
-    """Stands in for the client of a LangGraph server: streams what it is told to."""
+    """Replaces the client of a LangGraph server; streams the given values."""
 
     def __init__(self, *values, error=None):
         self.values, self.error, self.configs = values, error, []
@@ -96,9 +96,9 @@ def remote(*values, error=None):
     return RemoteGraph("assistant", sync_client=Server(*values, error=error), client=Server())
 
 
-def test_a_remote_graph_is_the_call_alone(recorded):
+def test_a_call_of_a_remote_graph_is_one_observation(recorded):
     """
-    Of a graph that runs elsewhere the call is recorded, with what came back, and it behaves as before.
+    The call of a remote graph is recorded with its result, and returns what the bare graph returns.
     """
     config = {"configurable": {"thread_id": "t-1"}}
     bare, wrapped = remote({"n": 1}, {"n": 2}), wrap_graph(remote({"n": 1}, {"n": 2}))
@@ -111,9 +111,9 @@ def test_a_remote_graph_is_the_call_alone(recorded):
     assert [one.type.name for one in trace.observations] == ["CHAIN"]
 
 
-def test_a_remote_graph_says_what_it_was_given_and_for_which_thread(recorded):
+def test_a_remote_graph_records_its_input_and_its_thread(recorded):
     """
-    As of a graph that runs here: the input as it is, and the thread, also one from the configuration of the graph.
+    The input is recorded as it is; the thread may come from the configuration of the graph.
     """
     wrap_graph(remote({"n": 2})).with_config(configurable={"thread_id": "t-2"}).invoke({"n": 0})
     (trace,) = recorded.traces()
@@ -125,7 +125,7 @@ def test_a_remote_graph_says_what_it_was_given_and_for_which_thread(recorded):
 
 def test_a_remote_graph_that_fails_is_an_error(recorded):
     """
-    The exception is the user's, and the record names it.
+    The exception is raised unchanged, and its message is recorded.
     """
     with pytest.raises(ConnectionError, match="gone"):
         wrap_graph(remote(error=ConnectionError("gone"))).invoke({"n": 0})

@@ -1,5 +1,5 @@
 """
-How often a node or task was tried, and which did not run, as the cache knew the result.
+Attempts of nodes and tasks, and results from the cache.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from langgraph.types import CachePolicy, RetryPolicy
 from fluxloop_langgraph import wrap_graph
 
 
-def test_a_node_that_is_tried_again_says_which_attempt_it_was(recorded):
+def test_attempts_of_a_node_are_numbered(recorded):
     """
-    Each attempt is an observation, with its number and how many there may be; the run is a success.
+    Each attempt is an observation with its number and the limit; the run is a success.
     """
     wrap_graph(graphs.flaky(failures=2)).invoke({"seen": []})
     tries = only(recorded, "fetch")
@@ -33,9 +33,9 @@ def test_a_node_that_is_tried_again_says_which_attempt_it_was(recorded):
     assert recorded.traces()[0].status == "success"
 
 
-def test_attempts_of_a_node_in_a_subgraph_are_counted_too(recorded):
+def test_attempts_of_a_node_in_a_subgraph_are_numbered(recorded):
     """
-    The retry policy of a node deep inside is found.
+    The retry policy of a node in a subgraph is found.
     """
     wrap_graph(graphs.nested(graphs.flaky(failures=1))).invoke({"seen": []})
 
@@ -48,7 +48,7 @@ def test_attempts_of_a_node_in_a_subgraph_are_counted_too(recorded):
 @pytest.mark.parametrize("depth", [0, 1])
 def test_a_node_that_handles_an_error_is_a_node_of_the_same_graph(recorded, depth):
     """
-    LangGraph places it under the node that failed, as if that were a subgraph; what it says is told as of any node.
+    LangGraph nests an error handler under the failed node, like a node of a subgraph; its metadata is complete.
     """
     if "error_handler" not in inspect.signature(StateGraph.add_node).parameters:
         pytest.skip("this LangGraph knows no error handlers")
@@ -64,9 +64,9 @@ def test_a_node_that_handles_an_error_is_a_node_of_the_same_graph(recorded, dept
     assert (handler.metadata["attempt"], handler.metadata["max_attempts"]) == (1, 2)
 
 
-def test_attempts_of_a_task_are_counted(recorded):
+def test_attempts_of_a_task_are_numbered(recorded):
     """
-    A `@task` that may be tried again says which try it was, each call of it for itself.
+    Each call of a `@task` with a retry policy numbers its own attempts.
     """
     tries = []
 
@@ -98,9 +98,9 @@ def cached_graph():
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-async def test_a_node_that_came_from_the_cache_is_seen(recorded, is_async):
+async def test_a_cached_node_is_recorded(recorded, is_async):
     """
-    Of a cached node LangGraph tells nothing; it is recorded, marked, with what it wrote.
+    LangGraph sends no event for a cached node; it is recorded with its output, and marked as cached.
     """
     graph = wrap_graph(cached_graph().compile(cache=InMemoryCache()))
     for _ in range(2):
@@ -112,9 +112,9 @@ async def test_a_node_that_came_from_the_cache_is_seen(recorded, is_async):
     assert second.parent_id == recorded.traces()[1].roots[0].id
 
 
-def test_a_cached_node_of_a_subgraph_is_under_that(recorded):
+def test_a_cached_node_of_a_subgraph_is_a_child_of_the_subgraph(recorded):
     """
-    A graph inside shares the cache, and its cached nodes are its own.
+    A subgraph shares the cache of its graph; its cached nodes are its children.
     """
     graph = wrap_graph(graphs.nested(cached_graph().compile(), cache=InMemoryCache()))
     for _ in range(2):
@@ -125,9 +125,9 @@ def test_a_cached_node_of_a_subgraph_is_under_that(recorded):
     assert [one.name for one in second.children(inner)] == ["slow"]
 
 
-def test_a_task_that_came_from_the_cache_goes_by_its_name(recorded):
+def test_a_cached_task_has_its_usual_name(recorded):
     """
-    A cached `@task` is called as it is when it runs.
+    A cached `@task` has the same name as one that runs.
     """
 
     @task(cache_policy=CachePolicy())

@@ -1,5 +1,5 @@
 """
-However a run ends, all of it is closed, and nothing of it is left for the next.
+However a run ends, all its observations end, and the next run is not affected.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def slow_graph(seconds=30):
     return wrap_graph(builder.compile())
 
 
-async def test_leaving_a_stream_of_messages_closes_model_node_and_graph(recorded):
+async def test_closing_a_stream_of_messages_ends_model_node_and_graph(recorded):
     """
-    LangGraph tells nothing of the chat model that still speaks; it ends with its node, and nothing is an error.
+    LangGraph sends no end event for a chat model that is still streaming; it ends with its node, without an error.
     """
 
     async def talk(state):
@@ -61,9 +61,9 @@ async def test_leaving_a_stream_of_messages_closes_model_node_and_graph(recorded
     assert len(found) == 3
 
 
-def test_leaving_a_sync_stream_abandons_the_run(recorded):
+def test_closing_a_sync_stream_abandons_the_run(recorded):
     """
-    After a `break` the run is abandoned as soon as the stream is dropped, as the bare graph's would be.
+    After a `break` the run is abandoned as soon as the stream has no more references.
     """
     for _ in wrap_graph(graphs.steps()).stream({"seen": []}):
         break
@@ -72,9 +72,9 @@ def test_leaving_a_sync_stream_abandons_the_run(recorded):
 
 
 @pytest.mark.parametrize("how", ["timeout", "cancel"])
-async def test_a_timeout_or_a_client_that_left_cancels_the_run(recorded, how):
+async def test_a_timeout_or_a_cancelled_task_cancels_the_run(recorded, how):
     """
-    Cancelled from outside, the node that ran and the graph are cancelled, and what was done before is a success.
+    The running node and the graph are cancelled; nodes that had finished are successes.
     """
     task = asyncio.ensure_future(slow_graph().ainvoke({"seen": []}))
     if how == "timeout":
@@ -89,9 +89,9 @@ async def test_a_timeout_or_a_client_that_left_cancels_the_run(recorded, how):
     assert statuses(recorded) == {"LangGraph": "cancelled", "first": "success", "wait": "cancelled"}
 
 
-async def test_a_step_that_takes_too_long_is_a_failure(recorded):
+async def test_a_step_timeout_is_an_error(recorded):
     """
-    The graph's own `step_timeout` is an error of the run; the node it cut off was cancelled.
+    The graph's own `step_timeout` is an error of the run; the node it stopped is cancelled.
     """
     graph = slow_graph()
     graph.step_timeout = 0.1
@@ -101,7 +101,7 @@ async def test_a_step_that_takes_too_long_is_a_failure(recorded):
     assert statuses(recorded) == {"LangGraph": "error", "first": "success", "wait": "cancelled"}
 
 
-async def test_a_node_that_takes_too_long_is_a_failure(recorded):
+async def test_a_node_timeout_is_an_error_of_the_run(recorded):
     """
     `NodeTimeoutError` and `NodeCancelledError` are failures, not control flow.
     """
@@ -127,9 +127,9 @@ async def test_a_node_that_takes_too_long_is_a_failure(recorded):
 
 
 @pytest.mark.parametrize("depth", [0, 1])
-async def test_the_node_that_took_too_long_is_an_error_too(recorded, depth):
+async def test_a_node_that_exceeds_its_timeout_is_an_error(recorded, depth):
     """
-    LangGraph cancels it; but its own time was up, and each of its attempts says so. Its sibling was only cancelled.
+    Each attempt that exceeds its timeout is an error, although LangGraph cancels it; a sibling is only cancelled.
     """
     if "timeout" not in inspect.signature(StateGraph.add_node).parameters:
         pytest.skip("this LangGraph has no timeouts of nodes")
@@ -152,22 +152,22 @@ async def test_the_node_that_took_too_long_is_an_error_too(recorded, depth):
     assert (by_name["sibling"].status, by_name["inside"].status) == ("cancelled", "cancelled")
 
 
-async def test_whoever_observes_timed_attempts_still_does():
+async def test_an_existing_observer_of_timed_attempts_receives_all_events():
     """
-    LangGraph's server is told of them by the same way, and of all of them.
+    LangGraph's server uses the same configuration key, and still receives every event.
     """
     constants = pytest.importorskip("langgraph._internal._constants")
     if not hasattr(constants, "CONFIG_KEY_TIMED_ATTEMPT_OBSERVER"):
         pytest.skip("this LangGraph has no timeouts of nodes")
-    heard = []
+    received = []
     builder = StateGraph(graphs.State)
     builder.add_node("node", _at_once, timeout=30)
     builder.add_edge(START, "node")
-    config = {"configurable": {constants.CONFIG_KEY_TIMED_ATTEMPT_OBSERVER: heard.append}}
+    config = {"configurable": {constants.CONFIG_KEY_TIMED_ATTEMPT_OBSERVER: received.append}}
     untouched = {"configurable": {**config["configurable"]}}
     await wrap_graph(graphs.nested(wrap_graph(builder.compile()))).ainvoke({"seen": []}, config)
 
-    assert [one.event for one in heard] == ["start", "finish"]
+    assert [one.event for one in received] == ["start", "finish"]
     assert config == untouched
 
 
@@ -175,9 +175,9 @@ async def _at_once(state):
     return {}
 
 
-def test_an_error_is_told_once_where_it_happened_and_above(recorded):
+def test_an_error_is_recorded_on_the_node_and_on_its_parents(recorded):
     """
-    Node and graph are errors with the exception's own text.
+    Node, subgraph and graph are errors with the message of the exception.
     """
     with pytest.raises(ValueError, match="no such page"):
         wrap_graph(graphs.nested(graphs.failing())).invoke({"seen": []})
@@ -189,9 +189,9 @@ def test_an_error_is_told_once_where_it_happened_and_above(recorded):
     ]
 
 
-async def test_nothing_leaks_into_the_next_run(recorded):
+async def test_an_open_stream_does_not_affect_the_next_run(recorded):
     """
-    After a stream that was left open and forgotten, the next run is a whole trace of its own.
+    A run that begins while an earlier stream is still open is a complete trace of its own.
     """
     graph = wrap_graph(graphs.steps())
     stream = graph.astream({"seen": []})
@@ -208,7 +208,7 @@ async def test_nothing_leaks_into_the_next_run(recorded):
 @pytest.mark.slow
 def test_memory_stays_flat_over_many_runs():
     """
-    2,000 runs through one wrapped graph leave no object behind.
+    Two thousand runs of wrapped graphs leave no objects in memory.
     """
     graph = wrap_graph(graphs.asking_inside(checkpointer=None))
     steps = wrap_graph(graphs.steps())
@@ -228,9 +228,9 @@ def test_memory_stays_flat_over_many_runs():
     assert after - before < 500
 
 
-def test_a_dropped_stream_is_closed_at_once(recorded):
+def test_a_stream_without_references_ends_at_once(recorded):
     """
-    Our look at the run does not keep it alive: without a reference left, it ends without the collector's help.
+    FluxLoop holds no strong reference to the generator: it ends without a garbage collection.
     """
     gc.disable()
     try:

@@ -1,16 +1,18 @@
 """
-What a wrapped graph records: the tree of its nodes, and what each of them has beyond a chain.
+What a wrapped graph records: the tree of its nodes, and their metadata.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 from concurrent.futures import ThreadPoolExecutor
 
 import graphs
 import pytest
 from graphs import THREAD, only
-from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 
@@ -18,12 +20,12 @@ import fluxloop
 from fluxloop.models import ObservationType
 from fluxloop.testing import capture
 from fluxloop_langchain import FluxLoopCallbackHandler
-from fluxloop_langgraph import wrap_graph
+from fluxloop_langgraph import trace_node, wrap_graph
 
 
 def test_each_node_is_an_observation_under_its_graph(recorded):
     """
-    A graph's nodes appear in order, with what they were given and what they returned.
+    The nodes of a graph are recorded in order, with input and output.
     """
     wrap_graph(graphs.steps()).invoke({"seen": []})
 
@@ -53,9 +55,9 @@ async def test_an_async_run_gives_the_same_tree(recorded):
     )
 
 
-def test_a_node_says_where_in_the_graph_it_ran(recorded):
+def test_a_node_records_its_position_in_the_graph(recorded):
     """
-    Node, step, triggers, path and checkpoint namespace are on the observation.
+    Node, step, triggers, path and checkpoint namespace are in the metadata.
     """
     wrap_graph(graphs.steps()).invoke({"seen": []})
     (node,) = only(recorded, "step_1")
@@ -72,7 +74,7 @@ def test_a_node_says_where_in_the_graph_it_ran(recorded):
 
 def test_subgraphs_nest(recorded):
     """
-    The nodes of a graph that is a node are under that node, whose run is not repeated.
+    The nodes of a subgraph are children of its node; the run of the subgraph itself is not recorded twice.
     """
     wrap_graph(graphs.nested()).invoke({"seen": []})
 
@@ -104,7 +106,7 @@ async def test_a_hundred_parallel_nodes_have_the_right_parent_and_their_own_inpu
 
 def test_user_code_in_parallel_nodes_nests_under_its_own_node(recorded):
     """
-    Decorated functions, events and runnables in nodes that run at once each land in their node.
+    Decorated functions, events and runnables in parallel nodes are children of their own node.
     """
 
     @fluxloop.tool
@@ -131,9 +133,9 @@ def test_user_code_in_parallel_nodes_nests_under_its_own_node(recorded):
         assert trace.children(third)[0].input == {"n": one.input["n"]}
 
 
-def test_a_loop_is_steps_in_order(recorded):
+def test_a_node_in_a_loop_is_one_observation_per_step(recorded):
     """
-    A node that runs three times is three observations, each with its step.
+    A node that runs three times is three observations, each with its step number.
     """
     wrap_graph(graphs.loop()).invoke({"seen": []})
 
@@ -143,7 +145,7 @@ def test_a_loop_is_steps_in_order(recorded):
 
 def test_the_thread_is_the_session(recorded):
     """
-    `thread_id` becomes the session, so that a conversation is found by it.
+    `thread_id` becomes the session id of the trace.
     """
     graph = wrap_graph(graphs.steps(checkpointer=InMemorySaver()))
     graph.invoke({"seen": []}, THREAD)
@@ -153,9 +155,9 @@ def test_the_thread_is_the_session(recorded):
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-async def test_an_edge_without_a_name_is_no_step(recorded, is_async):
+async def test_an_unnamed_edge_is_folded(recorded, is_async):
     """
-    A lambda that says where to go on is folded, in sync and async runs alike; a function that has a name is shown.
+    A lambda as conditional edge is folded, in sync and async runs alike; a named function is shown.
     """
 
     def chain(state):
@@ -178,9 +180,9 @@ async def test_an_edge_without_a_name_is_no_step(recorded, is_async):
     )
 
 
-def test_the_drawing_of_the_graph_is_on_the_trace(recorded):
+def test_the_diagram_of_the_graph_is_in_the_trace_metadata(recorded):
     """
-    The topology, in mermaid, once on each trace.
+    Each trace has the mermaid diagram of its graph.
     """
     graph = wrap_graph(graphs.nested())
     graph.invoke({"seen": []})
@@ -190,9 +192,9 @@ def test_the_drawing_of_the_graph_is_on_the_trace(recorded):
     assert "before" in trace.metadata["topology"]
 
 
-def test_a_node_names_the_checkpoint_it_ran_from(recorded):
+def test_a_node_records_the_checkpoint_it_ran_from(recorded):
     """
-    With a checkpointer, each node has the id of the checkpoint from which it can be run again.
+    With a checkpointer, each node has the id of the checkpoint that it can be run again from.
     """
     graph = wrap_graph(graphs.steps(checkpointer=InMemorySaver()))
     graph.invoke({"seen": []}, THREAD)
@@ -201,9 +203,9 @@ def test_a_node_names_the_checkpoint_it_ran_from(recorded):
     assert [one.metadata["checkpoint_id"] for one in recorded.traces()[0].observations[1:]] == [known[2], known[1]]
 
 
-async def test_concurrent_runs_of_one_graph_are_traces_of_their_own(recorded):
+async def test_concurrent_runs_of_one_graph_are_separate_traces(recorded):
     """
-    Runs in threads and tasks at once are never mixed up.
+    Concurrent runs in threads and tasks are never mixed up.
     """
     graph = wrap_graph(graphs.steps())
     with ThreadPoolExecutor(8) as pool:
@@ -218,7 +220,7 @@ async def test_concurrent_runs_of_one_graph_are_traces_of_their_own(recorded):
 
 def test_the_functional_api_is_recorded(recorded):
     """
-    An `@entrypoint` and its tasks: each call of a task is an observation under the workflow.
+    Each call of a `@task` is an observation under its `@entrypoint`.
     """
     result = wrap_graph(graphs.functional()).invoke(3, THREAD)
 
@@ -233,7 +235,7 @@ def test_the_functional_api_is_recorded(recorded):
 
 def test_a_trace_policy_is_respected(recorded):
     """
-    What a node's policy leaves out is not recorded, and what it shapes is recorded as shaped.
+    Payloads that the trace policy of a node omits or changes are recorded that way.
     """
     types = pytest.importorskip("langgraph.types")
     if not hasattr(types, "TracePolicy"):
@@ -251,7 +253,7 @@ def test_a_trace_policy_is_respected(recorded):
 
 def test_nothing_is_recorded_while_recording_is_off(recorded):
     """
-    Switched off, a wrapped graph runs as the bare one and leaves nothing behind.
+    With recording disabled, a wrapped graph runs as the bare one and writes nothing.
     """
     with capture(enabled=False) as off:
         assert wrap_graph(graphs.steps(count=1)).invoke({"seen": []}) == {"seen": ["step_0"], "n": 0}
@@ -259,9 +261,9 @@ def test_nothing_is_recorded_while_recording_is_off(recorded):
         assert off.traces() == []
 
 
-async def test_nothing_stays_behind_in_the_ledger(recorded):
+async def test_no_run_stays_open_in_the_ledger(recorded):
     """
-    After runs that ended in every way, no run is open in the handler's ledger.
+    After runs that ended in different ways, no run is open in the ledger.
     """
     graph = wrap_graph(graphs.steps(count=3))
     graph.invoke({"seen": []})
@@ -272,3 +274,70 @@ async def test_nothing_stays_behind_in_the_ledger(recorded):
     await graph.ainvoke({"seen": []})
 
     assert len(FluxLoopCallbackHandler().ledger) == 0
+
+
+def passing_on(func):
+    """A decorator as users write them."""
+
+    @functools.wraps(func)
+    def wrapper(*args, **kwargs):
+        return func(*args, **kwargs)
+
+    return wrapper
+
+
+ORDERS = {
+    "ours": [fluxloop.trace],
+    "ours twice": [fluxloop.trace, fluxloop.tool],
+    "ours over another": [fluxloop.trace, passing_on],
+    "ours over two others": [fluxloop.trace, passing_on, passing_on],
+    "ours over another over ours": [fluxloop.trace, passing_on, fluxloop.tool],
+    "trace_node over another": [trace_node, passing_on],
+    "trace_node over ours over another": [trace_node, fluxloop.trace, passing_on],
+}
+
+
+@pytest.mark.parametrize("decorators", ORDERS.values(), ids=ORDERS)
+def test_a_decorated_node_shows_its_subgraph_and_its_signature(recorded, decorators):
+    """
+    LangGraph looks through exactly one ``__wrapped__``; over any other decorator, ours leads to the innermost function.
+    """
+    inner = graphs.steps(count=1)
+
+    def node(state: graphs.State, config: RunnableConfig) -> graphs.State:
+        return inner.invoke(state, config)
+
+    decorated = functools.reduce(lambda func, decorate: decorate(func), reversed(decorators), node)
+    graph = wrap_graph(StateGraph(graphs.State).add_node("node", decorated).add_edge(START, "node").compile())
+    graph.invoke({"seen": []})
+
+    assert [name for name, _ in graph.get_subgraphs()] == ["node"]
+    assert inspect.signature(decorated) == inspect.signature(node)
+    assert "step_0" in [one.name for one in recorded.traces()[0].observations]
+
+
+def test_a_decorator_over_ours_keeps_signature_and_recording(recorded):
+    """
+    Another decorator over ours hides the subgraph, as any two decorators do; the run is recorded as before.
+    """
+    inner = graphs.steps(count=1)
+
+    def node(state: graphs.State) -> graphs.State:
+        return inner.invoke(state)
+
+    def subgraphs(func):
+        graph = wrap_graph(StateGraph(graphs.State).add_node("node", func).add_edge(START, "node").compile())
+        graph.invoke({"seen": []})
+        return [name for name, _ in graph.get_subgraphs()]
+
+    decorated = passing_on(fluxloop.trace(node))
+
+    assert subgraphs(decorated) == subgraphs(passing_on(passing_on(node))) == []
+    assert inspect.signature(decorated) == inspect.signature(node)
+    assert [one.name for one in recorded.traces()[0].observations] == [
+        "LangGraph",
+        "node",
+        "node",
+        "LangGraph",
+        "step_0",
+    ]

@@ -1,5 +1,5 @@
 """
-A wrapped graph beside handlers, ours and other people's: each run is recorded once, and nobody hears less.
+A wrapped graph with other handlers, FluxLoop's and the user's: each run is recorded once, no handler misses events.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from fluxloop_langchain import FluxLoopCallbackHandler, install, uninstall
 from fluxloop_langgraph import wrap_graph
 
 
-def test_wrapping_twice_or_with_a_handler_besides_records_once(recorded):
+def test_wrapping_twice_or_passing_a_handler_as_well_records_once(recorded):
     """
-    Wrapped twice, with a handler passed, with one installed, as a node of another wrapped graph.
+    Each run is one observation: wrapped twice, with a handler passed or installed, and nested in a wrapped graph.
     """
     graph = wrap_graph(wrap_graph(graphs.steps(count=1)))
     install()
@@ -40,9 +40,9 @@ def test_wrapping_twice_or_with_a_handler_besides_records_once(recorded):
     ]
 
 
-def test_a_handler_besides_takes_nothing_away(recorded):
+def test_details_are_recorded_when_a_handler_is_passed_as_well(recorded):
     """
-    With a handler of ours passed as well, nodes still say what only a wrapped graph tells.
+    With a `FluxLoopCallbackHandler` passed as well, nodes have the metadata of a wrapped graph.
     """
     wrap_graph(graphs.flaky(1)).invoke({"seen": []}, {"callbacks": [FluxLoopCallbackHandler()]})
 
@@ -51,9 +51,9 @@ def test_a_handler_besides_takes_nothing_away(recorded):
 
 
 @pytest.mark.parametrize("way", ["invoke", "stream", "ainvoke", "astream"])
-async def test_tokens_are_counted_once_with_a_handler_besides(recorded, way):
+async def test_tokens_are_counted_once_when_a_handler_is_passed_as_well(recorded, way):
     """
-    A model run that two handlers of ours hear of, the graph's and the user's own, is one GENERATION.
+    A model run that two FluxLoop handlers are notified of is one GENERATION.
     """
     graph = wrap_graph(graphs.chat(model=ScriptedModel(replies=["good morning"])))
     config = {"callbacks": [FluxLoopCallbackHandler()]}
@@ -76,9 +76,9 @@ async def test_tokens_are_counted_once_with_a_handler_besides(recorded, way):
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-async def test_a_handler_passed_anew_inside_a_node_finds_the_node(recorded, is_async):
+async def test_a_handler_passed_inside_a_node_nests_under_the_node(recorded, is_async):
     """
-    A node that calls a model with callbacks of its own loses LangChain's parent, and not ours.
+    A node that passes its own callbacks to a model loses LangChain's parent, but not FluxLoop's.
     """
     model = ScriptedModel(replies=["good morning"])
 
@@ -101,9 +101,9 @@ async def test_a_handler_passed_anew_inside_a_node_finds_the_node(recorded, is_a
     )
 
 
-def test_a_folded_step_that_fails_is_recorded_with_a_handler_besides_too(recorded):
+def test_a_failed_folded_step_is_recorded_when_a_handler_is_passed_as_well(recorded):
     """
-    Both handlers are told of the failure; what the first hears does not make the second take it for handed on.
+    Two handlers are notified of the failure; the second does not mistake it for one that was propagated.
     """
 
     class Strict(StrOutputParser):
@@ -122,17 +122,17 @@ def test_a_folded_step_that_fails_is_recorded_with_a_handler_besides_too(recorde
     assert [o.name for o in recorded.traces()[0].observations] == ["LangGraph", "node", "ScriptedModel", "Strict"]
 
 
-def test_other_peoples_handlers_hear_all_they_did(recorded):
+def test_other_handlers_receive_all_their_events(recorded):
     """
-    Handlers of the graph's and of the call's configuration are told of the run, as without us.
+    Handlers in the configuration of the graph and of the call receive the same events as without FluxLoop.
     """
 
     class Other(BaseCallbackHandler):
         def __init__(self):
-            self.heard = []
+            self.names = []
 
         def on_chain_start(self, serialized, inputs, **kwargs):
-            self.heard.append(kwargs.get("name"))
+            self.names.append(kwargs.get("name"))
 
     bare, ours = [Other(), Other()], [Other(), Other()]
     graphs.steps().with_config({"callbacks": [bare[0]]}).invoke({"seen": []}, {"callbacks": [bare[1]]})
@@ -140,20 +140,20 @@ def test_other_peoples_handlers_hear_all_they_did(recorded):
     configured.invoke({"seen": []}, {"callbacks": [ours[1]]})
     configured.invoke({"seen": []})
 
-    assert ours[1].heard == bare[1].heard
-    assert ours[0].heard == [*bare[0].heard, "LangGraph", "step_0", "step_1"]
+    assert ours[1].names == bare[1].names
+    assert ours[0].names == [*bare[0].names, "LangGraph", "step_0", "step_1"]
     assert len(recorded.traces()) == 2
 
 
-def test_a_wrapped_graph_inside_a_node_finds_the_handlers_around_it():
+def test_a_wrapped_graph_in_a_node_inherits_the_handlers_of_the_node():
     """
-    Called in a node without a configuration, a graph inherits the handlers of that node, also when it is wrapped.
+    A wrapped graph that is called in a node without a configuration inherits the handlers of that node.
     """
-    heard = []
+    names = []
 
     class Other(BaseCallbackHandler):
         def on_chain_start(self, serialized, inputs, **kwargs):
-            heard.append(kwargs.get("name"))
+            names.append(kwargs.get("name"))
 
     inner = wrap_graph(graphs.steps(count=1))
     outer = StateGraph(graphs.State)
@@ -161,12 +161,12 @@ def test_a_wrapped_graph_inside_a_node_finds_the_handlers_around_it():
     outer.add_edge(START, "call")
     outer.compile().invoke({"seen": []}, {"callbacks": [Other()]})
 
-    assert heard == ["LangGraph", "call", "LangGraph", "step_0"]
+    assert names == ["LangGraph", "call", "LangGraph", "step_0"]
 
 
 def test_a_graph_inside_an_agent_nests_there(recorded):
     """
-    In a trace that is open, the graph's run is part of it.
+    A graph that runs inside an open trace is part of that trace.
     """
 
     @fluxloop.agent

@@ -1,5 +1,5 @@
 """
-Runs that wait for a human, and the runs that bring the answer.
+Runs that wait for a human, and runs that bring an answer.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from fluxloop_langgraph import interruptions, waiting, wrap_graph
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("is_wrapped", [False, True], ids=["handler", "wrapped"])
-async def test_an_interrupt_is_a_status_and_an_event_and_its_answer_is_one(recorded, is_async, is_wrapped):
+async def test_an_interrupt_is_a_status_and_an_event_and_its_answer_an_event(recorded, is_async, is_wrapped):
     """
-    The run ends as interrupted, what is asked is an EVENT, so is the answer; nothing is an error.
-    A handler alone tells so too.
+    The run ends as interrupted; question and answer are EVENTs; nothing is an error.
+    A `FluxLoopCallbackHandler` records the same.
     """
     graph = wrap_graph(graphs.asking()) if is_wrapped else graphs.asking()
     config = THREAD if is_wrapped else {**THREAD, "callbacks": [FluxLoopCallbackHandler()]}
@@ -48,13 +48,13 @@ async def test_an_interrupt_is_a_status_and_an_event_and_its_answer_is_one(recor
         "  CHAIN after({'seen': ['yes']}) -> {'seen': ['step_1'], 'n': 1}"
     )
     assert {one.level for trace in recorded.traces() for one in trace.observations} == {ObservationLevel.INFO}
-    (told,) = interruptions(recorded.traces())
-    assert (told.node, told.answer, told.is_waiting) == ("ask", "yes", False)
+    (found,) = interruptions(recorded.traces())
+    assert (found.node, found.answer, found.is_waiting) == ("ask", "yes", False)
 
 
-def test_the_traces_of_question_and_answer_name_the_same_checkpoint(recorded):
+def test_the_traces_of_question_and_answer_have_the_same_checkpoint(recorded):
     """
-    Thread id and checkpoint id, on both traces and both EVENTs, are those LangGraph saved.
+    Both traces and both EVENTs have the thread id and checkpoint id that LangGraph saved.
     """
     graph = wrap_graph(graphs.asking())
     graph.invoke({"seen": []}, THREAD)
@@ -77,7 +77,7 @@ def test_the_traces_of_question_and_answer_name_the_same_checkpoint(recorded):
 
 def test_an_interrupt_inside_a_subgraph_belongs_to_the_node_that_asks(recorded):
     """
-    It passes through every graph around it; it is one EVENT, where it came from, and one resume.
+    An interrupt that passes through several graphs is one EVENT, in the innermost node, and one resume.
     """
     graph = wrap_graph(graphs.asking_inside())
     graph.invoke({"seen": []}, THREAD)
@@ -98,9 +98,9 @@ def test_an_interrupt_inside_a_subgraph_belongs_to_the_node_that_asks(recorded):
 
 
 @pytest.mark.parametrize("when", ["interrupt_before", "interrupt_after"])
-def test_a_graph_that_was_told_to_stop_at_a_node_is_interrupted(recorded, when):
+def test_a_graph_configured_to_stop_at_a_node_is_interrupted(recorded, when):
     """
-    Static interrupts raise nothing and call nobody but `on_interrupt`; still the run is one that waits.
+    Static interrupts raise no exception and only trigger `on_interrupt`; the run is interrupted.
     """
     graph = wrap_graph(graphs.steps(checkpointer=InMemorySaver(), **{when: ["step_0"]}))
     graph.invoke({"seen": []}, THREAD)
@@ -115,9 +115,9 @@ def test_a_graph_that_was_told_to_stop_at_a_node_is_interrupted(recorded, when):
     assert event.metadata.get("langgraph_node") == ("step_0" if when == "interrupt_before" else None)
 
 
-def test_a_graph_inside_that_was_told_to_stop_names_the_node_it_is(recorded):
+def test_a_subgraph_configured_to_stop_records_its_node(recorded):
     """
-    LangGraph tells only that the graph around it waits; the node that stopped is known all the same.
+    The event of LangGraph is only for the outer graph; the node is recorded nevertheless.
     """
     graph = wrap_graph(graphs.nested(graphs.steps(interrupt_before=["step_1"]), checkpointer=InMemorySaver()))
     graph.invoke({"seen": []}, THREAD)
@@ -130,9 +130,9 @@ def test_a_graph_inside_that_was_told_to_stop_names_the_node_it_is(recorded):
 
 
 @pytest.mark.parametrize("is_wrapped", [False, True], ids=["handler", "wrapped"])
-def test_what_was_asked_beside_a_node_that_fails_is_told(recorded, is_wrapped):
+def test_a_question_is_recorded_when_a_parallel_node_fails(recorded, is_wrapped):
     """
-    The run is an error; the question stands, and is answered when the graph goes on.
+    The run is an error; the question is recorded, and answered when the graph continues.
     """
     failures, asking = [ValueError("busy")], threading.Event()
 
@@ -164,9 +164,9 @@ def test_what_was_asked_beside_a_node_that_fails_is_told(recorded, is_wrapped):
     assert [(one.asked, one.answer) for one in interruptions(recorded.traces())] == [("go on?", "yes")]
 
 
-def test_nodes_that_ask_at_once_are_answered_by_id(recorded):
+def test_parallel_questions_are_answered_by_id(recorded):
     """
-    Two interrupts of one step are two EVENTs under their nodes; answers given by id find theirs.
+    Two interrupts of one step are two EVENTs under their nodes; answers by id are matched to them.
     """
     builder = StateGraph(graphs.State)
     builder.add_node("plan", lambda state: {})
@@ -185,9 +185,9 @@ def test_nodes_that_ask_at_once_are_answered_by_id(recorded):
     assert answered == {(1, "one"), (2, "two")}
 
 
-def test_handing_over_to_the_graph_around_is_no_error(recorded):
+def test_a_command_to_the_parent_graph_is_a_success(recorded):
     """
-    `Command.PARENT` steers by an exception; the node that raised it succeeded, and its command is its output.
+    `Command.PARENT` is raised as an exception; the node is a success, and the command is its output.
     """
     wrap_graph(graphs.handing_over()).invoke({"seen": []})
     (node,) = only(recorded, "hand_over")
@@ -196,9 +196,9 @@ def test_handing_over_to_the_graph_around_is_no_error(recorded):
     assert (node.output["__class__"], node.output["goto"]) == ("Command", "after")
 
 
-def test_control_flow_is_told_by_class_and_not_by_name(recorded):
+def test_control_flow_is_recognized_by_class_not_by_name(recorded):
     """
-    An exception of the user's that is called GraphInterrupt is an error, a subclass of the real one is not.
+    A user exception named GraphInterrupt is an error, a subclass of the real one is not.
     """
     fake = type("GraphInterrupt", (Exception,), {})("mine")
     real = type("Mine", (GraphInterrupt,), {})(())
@@ -209,9 +209,9 @@ def test_control_flow_is_told_by_class_and_not_by_name(recorded):
     assert [one.status for one in only(recorded, "fail")] == ["error", "interrupted"]
 
 
-def test_an_interrupt_in_a_tool_or_runnable_is_no_error(recorded):
+def test_an_interrupt_in_a_runnable_is_not_an_error(recorded):
     """
-    Whatever runs inside the node that asks is interrupted as well.
+    All runs inside the node that asks are interrupted as well.
     """
     builder = StateGraph(graphs.State)
     builder.add_node("ask", lambda state: {"seen": [RunnableLambda(lambda n: interrupt(n)).invoke(1)]})
@@ -221,9 +221,9 @@ def test_an_interrupt_in_a_tool_or_runnable_is_no_error(recorded):
     assert {one.status for one in recorded.traces()[0].observations if one.name != "interrupt"} == {"interrupted"}
 
 
-def test_tools_of_an_agent_that_ask_at_once_are_each_told_apart(recorded):
+def test_parallel_questions_of_an_agents_tools_are_separate(recorded):
     """
-    What a tool asks is an EVENT under that tool, and names the node, although an agent's nodes are folded.
+    A question is an EVENT under its tool and has the name of the node, although the nodes of agents are folded.
     """
     agents = pytest.importorskip("langchain.agents")
 
@@ -248,9 +248,9 @@ def test_tools_of_an_agent_that_ask_at_once_are_each_told_apart(recorded):
     assert waiting(recorded.traces()) == []
 
 
-async def test_what_is_asked_at_once_is_told_in_the_order_it_was_asked(recorded):
+async def test_parallel_questions_are_recorded_in_order(recorded):
     """
-    LangGraph tells the interrupts of one step in an order of its own.
+    LangGraph reports the interrupts of one step in an arbitrary order.
     """
     builder = StateGraph(graphs.State)
     for name in "abcdef":
@@ -266,9 +266,9 @@ async def _ask(name, state):
 
 
 @pytest.mark.parametrize("is_wrapped", [False, True], ids=["handler", "wrapped"])
-def test_what_a_task_asks_is_told_once(recorded, is_wrapped):
+def test_the_question_of_a_task_is_recorded_once(recorded, is_wrapped):
     """
-    LangGraph names the interrupt of a `@task` twice, for the task and for the function that waits for its result.
+    LangGraph reports the interrupt of a `@task` twice, for the task and for its caller.
     """
 
     @task
@@ -289,9 +289,9 @@ def test_what_a_task_asks_is_told_once(recorded, is_wrapped):
     assert [(one.node, one.answer) for one in interruptions(recorded.traces())] == [("review", "yes")]
 
 
-def test_a_drained_run_is_cancelled_and_waits_for_nobody(recorded):
+def test_a_drained_run_is_cancelled_and_does_not_wait(recorded):
     """
-    A run that was asked to stop can go on later; that is neither an error nor a question.
+    A drained run can continue later; it is neither an error nor a question.
     """
     runtime = pytest.importorskip("langgraph.runtime")
     if not hasattr(runtime, "RunControl"):
@@ -311,9 +311,9 @@ def test_a_drained_run_is_cancelled_and_waits_for_nobody(recorded):
 
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["bare", "wrapped"])
-def test_an_interrupt_in_a_subgraph_is_told_once(recorded, wrapped):
+def test_an_interrupt_in_a_subgraph_is_recorded_once(recorded, wrapped):
     """
-    It rises through the subgraph's node and graph, each of which waits; with handler and wrapper it is one EVENT too.
+    It passes through the node and the graph around it; handler and wrapper together record one EVENT.
     """
     graph = wrap_graph(_asking_inside()) if wrapped else _asking_inside()
     config = {**THREAD, "callbacks": [FluxLoopCallbackHandler()]}
@@ -336,9 +336,9 @@ def _asking_inside():
     return outer.compile(checkpointer=InMemorySaver())
 
 
-def test_of_a_trace_left_out_by_sampling_no_interrupt_is_recorded():
+def test_no_interrupt_is_recorded_for_an_unsampled_trace():
     """
-    Neither what is asked nor what is answered is written for a trace that is not.
+    Neither question nor answer is written if the trace is not.
     """
     graph, config = graphs.asking(), {**THREAD, "callbacks": [FluxLoopCallbackHandler()]}
     with capture(sample_rate=0) as captured:
@@ -348,9 +348,9 @@ def test_of_a_trace_left_out_by_sampling_no_interrupt_is_recorded():
     assert list(captured.storage.read()) == []
 
 
-def test_an_input_that_is_only_called_command_brings_no_answer(recorded):
+def test_a_user_class_named_command_is_not_an_answer(recorded):
     """
-    A class of the user's with that name is data, and none of its code runs.
+    An input of a user class with that name is data, and none of its code runs.
     """
 
     class Command:

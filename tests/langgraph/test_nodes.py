@@ -1,8 +1,10 @@
 """
-Single nodes, recorded where the graph around them is not wrapped.
+Single nodes, recorded without wrapping their graph.
 """
 
 from __future__ import annotations
+
+import functools
 
 import graphs
 import pytest
@@ -14,7 +16,7 @@ from fluxloop_langgraph import trace_node, wrap_graph
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-async def test_single_nodes_can_be_traced(recorded, is_async):
+async def test_trace_node_records_single_nodes(recorded, is_async):
     """
     `trace_node` records each run of one node, in a trace of the thread's session.
     """
@@ -37,9 +39,9 @@ async def test_single_nodes_can_be_traced(recorded, is_async):
     assert (trace.session_id, trace.observations[0].metadata["langgraph_step"]) == ("t-1", 1)
 
 
-async def test_a_method_can_be_a_traced_node(recorded):
+async def test_trace_node_records_methods(recorded):
     """
-    Its input is the state, and not the object it is a method of.
+    The input of a method is the state, not the instance.
     """
 
     class Nodes:
@@ -60,9 +62,32 @@ async def test_a_method_can_be_a_traced_node(recorded):
     )
 
 
-def test_a_generator_cannot_be_a_traced_node():
+def test_trace_node_records_the_state_of_a_method_with_another_decorator(recorded):
     """
-    LangGraph looks what kind of function it is, and runs it in its own way; this is told where it is decorated.
+    The signature of the method decides what is the state, not that of a decorator's wrapper.
+    """
+
+    def passing_on(func):
+        @functools.wraps(func)
+        def wrapper(*args, **kwargs):
+            return func(*args, **kwargs)
+
+        return wrapper
+
+    class Nodes:
+        @trace_node
+        @passing_on
+        def first(self, state):
+            return {"n": 1}
+
+    StateGraph(graphs.State).add_node("first", Nodes().first).add_edge(START, "first").compile().invoke({"seen": []})
+
+    assert recorded.outline(inputs=True) == "CHAIN first({'seen': []}) -> {'n': 1}"
+
+
+def test_trace_node_rejects_a_generator():
+    """
+    LangGraph runs generator functions in its own way, so the decoration fails with a clear message.
     """
     with pytest.raises(TypeError, match="got the generator pieces"):
 
@@ -71,7 +96,7 @@ def test_a_generator_cannot_be_a_traced_node():
             yield {"n": 1}
 
 
-def test_a_traced_node_in_a_wrapped_graph_is_one_observation(recorded):
+def test_trace_node_in_a_wrapped_graph_is_one_observation(recorded):
     """
     `trace_node` adds nothing to a run that is recorded already, and keeps a failure what it is.
     """
@@ -91,9 +116,9 @@ def test_a_traced_node_in_a_wrapped_graph_is_one_observation(recorded):
     assert recorded.outline() == ("CHAIN node [error: 'n']\nCHAIN LangGraph [error: 'n']\n  CHAIN node [error: 'n']")
 
 
-def test_a_traced_node_still_shows_the_subgraph_it_uses():
+def test_trace_node_keeps_subgraphs_visible():
     """
-    LangGraph looks for subgraphs through one wrapper, which is ours, however many there are.
+    LangGraph finds the subgraphs of a function that is decorated twice.
     """
     inner = graphs.steps(count=1)
 

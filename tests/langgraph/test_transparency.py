@@ -1,5 +1,5 @@
 """
-A wrapped graph behaves as the bare one: what it returns, streams, saves and raises.
+A wrapped graph returns, streams, saves and raises what the bare graph does.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ GRAPHS = {
 each_graph = pytest.mark.parametrize("name", GRAPHS)
 
 
-def tell(run):
-    """Return what came of *run*, or the exception that did."""
+def outcome(run):
+    """Return the result of *run*, or its exception."""
     try:
         return run()
     except Exception as exc:
         return type(exc), exc.args, getattr(exc, "__notes__", None)
 
 
-async def atell(run):
+async def aoutcome(run):
     try:
         return await run()
     except Exception as exc:
@@ -56,7 +56,7 @@ async def atell(run):
 
 
 def both(name):
-    """Return a graph, the same wrapped, each with a checkpointer of its own, and what to give them."""
+    """Return a graph, a wrapped copy, each with its own checkpointer, and their input."""
     build, given = GRAPHS[name]
     return build(checkpointer=InMemorySaver()), wrap_graph(build(checkpointer=InMemorySaver())), given
 
@@ -73,7 +73,7 @@ def test_results_errors_and_history_are_those_of_the_bare_graph(name, recorded):
     bare, wrapped, given = both(name)
 
     def run(graph):
-        return tell(lambda: graph.invoke(given, THREAD)), tell(lambda: graph.get_state(THREAD)), history(graph)
+        return outcome(lambda: graph.invoke(given, THREAD)), outcome(lambda: graph.get_state(THREAD)), history(graph)
 
     assert story(run(wrapped)) == story(run(bare))
     assert recorded.traces()
@@ -87,7 +87,7 @@ async def test_async_results_errors_and_history_are_those_of_the_bare_graph(name
     bare, wrapped, given = both(name)
 
     async def run(graph):
-        result = await atell(lambda: graph.ainvoke(given, THREAD))
+        result = await aoutcome(lambda: graph.ainvoke(given, THREAD))
         return result, await graph.aget_state(THREAD), [one async for one in graph.aget_state_history(THREAD)]
 
     assert story(await run(wrapped)) == story(await run(bare))
@@ -99,12 +99,12 @@ async def test_async_results_errors_and_history_are_those_of_the_bare_graph(name
 @each_graph
 def test_every_stream_mode_yields_what_the_bare_graph_yields(name, mode, subgraphs):
     """
-    Each item of each stream mode is the same, those of subgraphs too.
+    Each item of each stream mode is the same, with and without subgraphs.
     """
     bare, wrapped, given = both(name)
 
     def run(graph):
-        return tell(lambda: list(graph.stream(given, THREAD, stream_mode=mode, subgraphs=subgraphs)))
+        return outcome(lambda: list(graph.stream(given, THREAD, stream_mode=mode, subgraphs=subgraphs)))
 
     assert story(run(wrapped)) == story(run(bare))
 
@@ -121,9 +121,9 @@ async def test_an_async_stream_yields_what_the_bare_graph_yields(name):
 
         async def read():
             async for item in graph.astream(given, THREAD, stream_mode=MODES):
-                items.append(item)  # noqa: PERF401 - what came before an error counts
+                items.append(item)  # noqa: PERF401 - keeps the items before an error
 
-        return await atell(read), items
+        return await aoutcome(read), items
 
     assert story(await run(wrapped)) == story(await run(bare))
 
@@ -131,26 +131,26 @@ async def test_an_async_stream_yields_what_the_bare_graph_yields(name):
 @pytest.mark.parametrize("version", ["v2", "v3"])
 @each_graph
 @pytest.mark.filterwarnings("ignore:.*v3.*")
-async def test_astream_events_tells_what_the_bare_graph_tells(name, version):
+async def test_astream_events_yields_what_the_bare_graph_yields(name, version):
     """
-    Each event of `astream_events` is the same, in the version 3 protocol as in the one before.
+    Each event of `astream_events` is the same, in protocol version 2 and 3.
     """
     bare, wrapped, given = both(name)
 
     async def run(graph):
-        seen = []
+        events = []
 
         async def read():
             stream = graph.astream_events(given, THREAD, version=version)
             async for event in await stream if inspect.isawaitable(stream) else stream:
-                seen.append(event)  # noqa: PERF401 - what came before an error counts
+                events.append(event)  # noqa: PERF401 - keeps the items before an error
 
-        return await atell(read), seen
+        return await aoutcome(read), events
 
     if version == "v3" and not hasattr(bare, "stream_events"):
         pytest.skip("this LangGraph has no version 3 of it")
     ours, theirs = story(await run(wrapped)), story(await run(bare))
-    if name == "functional":  # its tasks run at once, and tell in the order in which they come to it
+    if name == "functional":  # its tasks run in parallel, in any order
         ours, theirs = sorted(map(repr, ours[1])), sorted(map(repr, theirs[1]))
     assert ours == theirs
 
@@ -159,7 +159,7 @@ async def test_astream_events_tells_what_the_bare_graph_tells(name, version):
 @pytest.mark.parametrize("name", ["steps", "nested", "asking", "functional"])
 def test_every_durability_mode_saves_what_the_bare_graph_saves(name, durability):
     """
-    When checkpoints are written, and which, does not change.
+    The same checkpoints are written.
     """
     bare, wrapped, given = both(name)
 
@@ -170,9 +170,9 @@ def test_every_durability_mode_saves_what_the_bare_graph_saves(name, durability)
 
 
 @pytest.mark.parametrize("name", ["asking", "asking_inside"])
-def test_a_resumed_graph_goes_on_as_the_bare_one(name):
+def test_a_resumed_graph_continues_as_the_bare_one(name):
     """
-    Interrupts come with the same ids and payloads, and the answer arrives where it did.
+    Interrupts have the same ids and payloads, and the answer reaches the same node.
     """
     bare, wrapped, given = both(name)
 
@@ -205,7 +205,7 @@ def test_state_can_be_changed_and_forked_as_before():
 
 def test_caches_and_stores_are_used_as_before():
     """
-    A node that is cached runs once, a store is the user's own object, and ``clear_cache`` works.
+    A cached node runs once, a node receives the user's own store, and ``clear_cache`` works.
     """
     store, calls = InMemoryStore(), []
 
@@ -244,7 +244,7 @@ def test_a_batch_returns_what_the_bare_graph_returns(recorded):
 
 def test_the_same_object_of_the_same_type_comes_back():
     """
-    `wrap_graph` returns the graph it was given; it is an instance of all it was, under its own name.
+    `wrap_graph` returns the same object; `isinstance`, class name, signatures and diagram do not change.
     """
     bare, given = graphs.steps(), graphs.steps()
     wrapped = wrap_graph(given)
@@ -261,7 +261,7 @@ def test_the_same_object_of_the_same_type_comes_back():
 
 def test_no_attribute_of_the_graph_changes():
     """
-    Wrapping adds nothing to the object that could be saved, compared or copied along.
+    Wrapping adds no attribute that would be saved, compared or copied.
     """
     graph = graphs.steps()
     before = dict(vars(graph))
@@ -284,7 +284,7 @@ def test_copies_and_configured_graphs_are_recorded_too(recorded):
 
 def test_a_wrapped_graph_is_pickled_as_the_bare_one():
     """
-    What can be pickled still can, and comes back wrapped.
+    Pickling a wrapped graph and loading it gives a wrapped graph.
     """
     reduced = wrap_graph(graphs.steps()).__reduce_ex__(pickle.HIGHEST_PROTOCOL)
     rebuild, (bare,) = reduced
@@ -293,9 +293,9 @@ def test_a_wrapped_graph_is_pickled_as_the_bare_one():
     assert type(rebuild(bare)) is type(wrap_graph(graphs.steps()))
 
 
-def test_wrapping_can_be_taken_back(recorded):
+def test_wrapping_can_be_undone(recorded):
     """
-    `unwrap_graph` leaves the graph as it was, and a graph that was never wrapped alone.
+    `unwrap_graph` restores the class of the graph, and does not change a graph that is not wrapped.
     """
     graph = unwrap_graph(wrap_graph(graphs.steps()))
     graph.invoke({"seen": []})
@@ -305,9 +305,9 @@ def test_wrapping_can_be_taken_back(recorded):
     assert recorded.traces() == []
 
 
-def test_handlers_and_configuration_of_the_call_stay_the_users_own(recorded):
+def test_the_configuration_of_a_call_is_not_modified(recorded):
     """
-    The configuration a call is given is not changed, and neither is the list of handlers in it.
+    Neither the configuration passed to a call nor its list of handlers is modified.
     """
     handlers: list[object] = []
     config = {"callbacks": handlers, "tags": ["mine"], "configurable": {"thread_id": "t"}}
@@ -318,36 +318,36 @@ def test_handlers_and_configuration_of_the_call_stay_the_users_own(recorded):
     assert len(recorded.traces()) == 1
 
 
-def test_what_goes_wrong_before_a_run_begins_is_as_before():
+def test_errors_before_a_run_are_those_of_the_bare_graph():
     """
-    A missing thread id and a recursion limit are the same errors.
+    A missing thread id and an exceeded recursion limit raise the same errors.
     """
     bare, wrapped, given = both("loop")
 
-    assert tell(lambda: wrapped.invoke(given)) == tell(lambda: bare.invoke(given))
-    assert tell(lambda: wrapped.invoke(given, {**THREAD, "recursion_limit": 1}))[0] is GraphRecursionError
+    assert outcome(lambda: wrapped.invoke(given)) == outcome(lambda: bare.invoke(given))
+    assert outcome(lambda: wrapped.invoke(given, {**THREAD, "recursion_limit": 1}))[0] is GraphRecursionError
 
 
-def test_a_stream_that_is_never_read_runs_nothing(recorded):
+def test_an_unread_stream_runs_nothing(recorded):
     """
-    As with the bare graph, a run begins with the first item that is asked for.
+    A run begins when its first item is requested, as in the bare graph.
     """
     wrap_graph(graphs.steps()).stream({"seen": []})
 
     assert recorded.traces() == []
 
 
-def test_a_graph_that_is_not_compiled_is_refused():
+def test_an_uncompiled_graph_is_rejected():
     """
-    The error says what would have been accepted.
+    The message lists what is accepted.
     """
     with pytest.raises(TypeError, match="compiled graph, an @entrypoint or a RemoteGraph, got StateGraph; compile it"):
         wrap_graph(StateGraph(graphs.State))
 
 
-def test_no_warning_is_added():
+def test_a_wrapped_graph_adds_no_warnings():
     """
-    A wrapped graph warns of nothing the bare one does not warn of.
+    Wrapping and running a graph emits no warnings.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -358,23 +358,23 @@ def test_no_warning_is_added():
 
 @pytest.mark.parametrize("name", ["nested", "chat", "asking", "failing"])
 @pytest.mark.filterwarnings("ignore:.*v3.*")
-def test_stream_events_tells_what_the_bare_graph_tells(name, recorded):
+def test_stream_events_yields_what_the_bare_graph_yields(name, recorded):
     """
-    The sync event stream of the version 3 protocol is the same, and recorded like any run.
+    The sync event stream of protocol version 3 is the same, and the run is recorded.
     """
     bare, wrapped, given = both(name)
     if not hasattr(bare, "stream_events"):
         pytest.skip("this LangGraph has no version 3 of it")
 
     def run(graph):
-        seen = []
+        events = []
 
         def read():
             stream = graph.stream_events(given, THREAD, version="v3")
             for event in stream:
-                seen.append(event)  # noqa: PERF402 - what came before an error counts
+                events.append(event)  # noqa: PERF402 - keeps the items before an error
 
-        return tell(read), seen
+        return outcome(read), events
 
     assert story(run(wrapped)) == story(run(bare))
     assert len(recorded.traces()) == 1

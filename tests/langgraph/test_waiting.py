@@ -1,5 +1,5 @@
 """
-Who waits for a human, read from the records.
+Reading from the records which runs wait for a human.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from graphs import THREAD
 from langgraph.types import Command
 
 import fluxloop
+from fluxloop.testing import capture
 from fluxloop_langgraph import interruptions, waiting, wrap_graph
 
 
-def test_who_waits_for_a_human_can_be_read_from_the_records(recorded):
+def test_questions_and_answers_can_be_read_from_the_records(recorded):
     """
-    One function lists what is asked, by whom, since when, and the answer once there is one.
+    `interruptions` lists each question with its node and time, and with its answer.
     """
     graph = wrap_graph(graphs.asking())
     for thread in "ab":
@@ -30,9 +31,9 @@ def test_who_waits_for_a_human_can_be_read_from_the_records(recorded):
     )
 
 
-def test_a_thread_that_got_new_input_waits_no_longer(recorded):
+def test_new_input_ends_the_waiting_of_a_thread(recorded):
     """
-    Input that is no answer begins anew, and what was asked before is off the table.
+    New input instead of an answer replaces the open question.
     """
     graph = wrap_graph(graphs.asking())
     graph.invoke({"seen": []}, THREAD)
@@ -42,9 +43,9 @@ def test_a_thread_that_got_new_input_waits_no_longer(recorded):
     assert (first.is_waiting, first.answer, second.is_waiting) == (False, None, True)
 
 
-def test_a_thread_whose_state_was_changed_by_hand_waits_no_longer(recorded):
+def test_updating_the_state_ends_the_waiting_of_a_thread(recorded):
     """
-    Who writes what the node would have, and lets the graph go on, has answered nothing, and nobody waits.
+    A graph that continues from a state updated by hand does not wait, and its question has no answer.
     """
     graph = wrap_graph(graphs.asking())
     graph.invoke({"seen": []}, THREAD)
@@ -55,12 +56,27 @@ def test_a_thread_whose_state_was_changed_by_hand_waits_no_longer(recorded):
     assert (only.is_waiting, only.answer, graph.get_state(THREAD).next) == (False, None, ())
 
 
-def test_who_waits_is_found_in_files(tmp_path):
+def test_waiting_reads_files(tmp_path):
     """
-    The records of a folder tell it as well as those in memory.
+    `waiting` reads a folder of records.
     """
     fluxloop.configure(storage="file", base_path=tmp_path / "traces")
     wrap_graph(graphs.asking()).invoke({"seen": []}, THREAD)
     fluxloop.flush()
 
     assert [one.asked for one in waiting(tmp_path / "traces")] == [{"question": "go on?"}]
+
+
+def test_a_question_that_sampling_keeps_has_its_answer():
+    """
+    Sampling keeps or leaves out a whole thread, so no answered thread is listed as waiting.
+    """
+    graph = wrap_graph(graphs.asking())
+    with capture(sample_rate=0.5) as captured:
+        for number in range(40):
+            thread = {"configurable": {"thread_id": f"thread-{number}"}}
+            graph.invoke({"seen": []}, thread)
+            graph.invoke(Command(resume="yes"), thread)
+
+    assert 0 < len(interruptions(captured.traces())) < 40
+    assert waiting(captured.traces()) == []

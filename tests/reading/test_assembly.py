@@ -1,5 +1,5 @@
 """
-`Assembly` and `traces_of`: records become a trace, whatever is missing or not understood.
+`Assembly` and `traces_of`: records become a trace, whatever is missing or unknown.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ odd_fields = st.dictionaries(st.sampled_from(FIELDS), odd_values)
 
 def test_records_in_memory_become_traces_in_order_of_appearance():
     """
-    ``traces_of`` groups the records of several traces, in any order, and leaves out what is no record.
+    ``traces_of`` groups the records of several traces, in any order, and leaves out other JSON.
     """
     records = [
         observation("b", "a"),
@@ -68,9 +68,9 @@ def test_records_in_memory_become_traces_in_order_of_appearance():
         ("seq", "first", None),
     ],
 )
-def test_what_is_not_understood_gets_a_stand_in_and_stays_readable(field, recorded, stand_in):
+def test_an_unknown_value_gets_a_default_and_stays_readable(field, recorded, stand_in):
     """
-    An unknown word or a wrong type costs neither the observation nor what was recorded.
+    An unknown word or a wrong type is replaced by a default and kept in the metadata.
     """
     (trace,) = traces_of([observation("a", **{field: recorded})])
     (found,) = trace.observations
@@ -82,9 +82,9 @@ def test_what_is_not_understood_gets_a_stand_in_and_stays_readable(field, record
 
 @given(odd_fields, odd_fields)
 @example({"error": [-(2**63) - 1]}, {})
-def test_no_record_is_too_odd_to_be_shown(of_observation, of_trace):
+def test_a_record_with_any_values_is_read(of_observation, of_trace):
     """
-    Whatever values the fields hold, the observation comes back, with aware times (trap 37).
+    Whatever values the fields have, the observation is read, with aware times.
     """
     of_trace = {field: value for field, value in of_trace.items() if field not in ("type", "parent_id")}
     (trace,) = traces_of([{**observation("a"), **of_observation}, {**trace_line(), **of_trace}])
@@ -96,9 +96,9 @@ def test_no_record_is_too_odd_to_be_shown(of_observation, of_trace):
     assert [depth for depth, _ in trace.walk()] == [0]
 
 
-def test_times_without_a_zone_are_utc_and_others_are_turned_into_it():
+def test_times_without_a_zone_are_utc_and_others_are_converted():
     """
-    All times of a trace can be compared, whoever wrote them.
+    All times of a trace can be compared, whichever program wrote them.
     """
     naive = observation(
         "a", start_time="2026-01-17T12:00:00", end_time="2026-01-17T14:00:00.500000+02:00", duration_ms=None
@@ -118,9 +118,9 @@ def test_times_without_a_zone_are_utc_and_others_are_turned_into_it():
         ({"start_time": "soon", "duration_ms": math.inf}, "1970-01-01 00:00:00+00:00"),
     ],
 )
-def test_a_start_that_was_not_recorded_is_worked_out_where_it_can_be(times, start):
+def test_a_missing_start_is_derived_where_possible(times, start):
     """
-    End less duration, or the epoch: never the time of reading.
+    The start is the end minus the duration, or the epoch; never the time of reading.
     """
     (trace,) = traces_of([observation("a", **times)])
 
@@ -137,27 +137,27 @@ def test_a_start_that_was_not_recorded_is_worked_out_where_it_can_be(times, star
         ({"status": "Cancelled"}, Status.CANCELLED),
     ],
 )
-def test_an_ending_that_was_not_recorded_is_worked_out(fields, status):
+def test_a_missing_status_is_derived(fields, status):
     """
-    An error is an error, an end is a success, and what has neither was abandoned.
+    An error means error, an end without one means success, neither means abandoned.
     """
     (trace,) = traces_of([observation("a", **fields)])
 
     assert (trace.observations[0].status, trace.status) == (status, status)
 
 
-def test_an_error_that_is_no_text_is_shown_as_text():
+def test_an_error_that_is_not_text_becomes_text():
     """
-    ``error`` given as an object is still an error, in JSON.
+    An ``error`` that is an object is encoded as JSON, and the status is error.
     """
     (trace,) = traces_of([observation("a", error={"code": 5}, status=None)])
 
     assert (trace.observations[0].error, trace.status) == ('{"code":5}', Status.ERROR)
 
 
-def test_what_is_open_can_change_from_look_to_look():
+def test_open_observations_can_change_between_polls():
     """
-    An assembly takes records as they come, and the journals' word for what is open each time anew.
+    Records are added as they are written, and the open observations are replaced at each poll.
     """
     assembly = Assembly("t1")
     assembly.set_open([(True, head("root"))])

@@ -1,5 +1,5 @@
 """
-`read_traces`: whatever lies in the folder, what can be read is read, in order, and the rest is counted.
+`read_traces`: every readable record in a folder is read, in order, and the rest is counted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fluxloop.reading import TraceReader, read_traces
 
 def test_the_first_schema_reads_back_with_every_type_and_every_ending():
     """
-    The golden files of schema 1 hold each observation type and each status.
+    The golden files of schema 1 contain each observation type and each status.
     """
     traces = list(read_traces(GOLDEN / "schema_1"))
 
@@ -57,7 +57,7 @@ def test_the_first_schema_reads_back_with_every_type_and_every_ending():
 
 def test_every_field_of_a_record_comes_back():
     """
-    What a GENERATION and its trace recorded is there under the names of the format.
+    The fields of a GENERATION and of its trace have the names of the record format.
     """
     trace = next(read_traces(GOLDEN / "schema_1"))
     answer = next(o for o in trace.observations if o.name == "answer")
@@ -100,9 +100,9 @@ def test_files_of_the_published_packages_read_the_same_way():
     assert broken.error == "it broke"
 
 
-def test_every_kind_of_damage_costs_only_what_is_damaged(caplog):
+def test_damage_costs_only_the_damaged_records(caplog):
     """
-    Torn, glued, blank, foreign and odd lines: whole records come back, the rest is counted and said once.
+    Torn, glued, blank and foreign lines: whole records are read, the rest is counted and logged once.
     """
     reader = TraceReader(GOLDEN / "damaged")
     traces = {trace.name: trace for trace in reader}
@@ -137,15 +137,15 @@ def test_every_kind_of_damage_costs_only_what_is_damaged(caplog):
     ]
     assert reader.skipped_count == 11
     damage, schema = (record.getMessage() for record in caplog.records)
-    assert "left out what is no record: observations_20260117.jsonl line 5 (torn, or no JSON)" in damage
-    assert "written by a newer FluxLoop (schema 7, this one knows 1)" in schema
+    assert "skipped 11 places that are not records: observations_20260117.jsonl line 5 (torn, or not JSON)" in damage
+    assert "written by a newer FluxLoop (schema 7, this version reads 1)" in schema
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_no_damage_reaches_beyond_the_lines_it_touches(tmp_path, data):
+def test_damage_does_not_affect_other_lines(tmp_path, data):
     """
-    Whatever bytes are put anywhere in a file, each observation whose line was left alone is read.
+    Whatever bytes are inserted anywhere in a file, each observation on an untouched line is read.
     """
     path = tmp_path / "observations_20260117.jsonl"
     lines = (GOLDEN / "schema_1" / path.name).read_bytes().splitlines(keepends=True)
@@ -162,27 +162,27 @@ def test_no_damage_reaches_beyond_the_lines_it_touches(tmp_path, data):
     assert untouched <= {o.id for trace in read_traces(tmp_path) for o in trace.observations}
 
 
-def test_a_trace_without_its_line_is_told_by_its_observations():
+def test_a_trace_without_its_line_is_derived_from_its_observations():
     """
-    Where the process died between the root and the trace's line, the root says what the line would have said.
+    Where the process died before it wrote the trace's line, status, error and duration come from the root.
     """
     trace = next(t for t in read_traces(GOLDEN / "damaged") if t.name == "NoTraceLine")
 
     assert (trace.status, trace.error, trace.duration_ms) == (Status.ERROR, "boom", 50.0)
 
 
-def test_a_trace_nobody_ended_and_nobody_has_open_has_crashed():
+def test_a_trace_that_no_process_has_open_and_none_ended_has_crashed():
     """
-    Nothing stays running for ever: without a root, a line and a living process, the trace is crashed.
+    A trace without a root, a line and a living process is crashed, not running.
     """
     trace = next(t for t in read_traces(GOLDEN / "damaged") if t.trace_id.endswith("b"))
 
     assert drawn(trace) == [" [crashed]", "TOOL RootNeverEnded [success]"]
 
 
-def test_one_file_brings_the_one_that_belongs_to_it(tmp_path):
+def test_one_file_is_read_with_its_counterpart(tmp_path):
     """
-    A path to either file of a day gives that day's traces, and no other's.
+    The path of either file of a day yields the traces of that day only.
     """
     written(tmp_path, observation("a"), trace_line())
     written(tmp_path, observation("b", trace="t2"), trace_line("t2"), day="20260118")
@@ -192,9 +192,9 @@ def test_one_file_brings_the_one_that_belongs_to_it(tmp_path):
     assert [len(t.observations) for t in read_traces(tmp_path / "traces_20260118.jsonl")] == [1]
 
 
-def test_a_missing_counterpart_is_no_obstacle(tmp_path):
+def test_a_file_without_its_counterpart_is_read(tmp_path):
     """
-    Observations without any traces file, and traces without any observations file, are read for what they are.
+    Observations without a traces file, and traces without an observations file, are read.
     """
     only_observations = written(tmp_path / "a", observation("a"))
     only_traces = written(tmp_path / "b", trace_line(output="out"))
@@ -205,7 +205,7 @@ def test_a_missing_counterpart_is_no_obstacle(tmp_path):
 
 def test_a_file_of_any_name_is_read_by_the_shape_of_its_lines(tmp_path):
     """
-    Records of both kinds in one file of another name are told apart by their fields.
+    In one file with another name, observations and traces are distinguished by their fields.
     """
     path = tmp_path / "copied.txt"
     path.write_bytes(line(trace_line(name="Run")) + line(observation("a")))
@@ -215,7 +215,7 @@ def test_a_file_of_any_name_is_read_by_the_shape_of_its_lines(tmp_path):
 
 def test_an_experiments_folder_is_read_through_its_artifacts(tmp_path):
     """
-    What lies beside ``artifacts`` are extracts in other shapes; the records are in there, undated.
+    The records are in ``artifacts``, undated; the files beside that folder are extracts in other shapes.
     """
     artifacts = tmp_path / "artifacts"
     artifacts.mkdir()
@@ -225,23 +225,23 @@ def test_an_experiments_folder_is_read_through_its_artifacts(tmp_path):
     assert [drawn(t) for t in read_traces(tmp_path)] == [["a [success]", "TOOL a [success]"]]
 
 
-def test_a_wrong_path_is_said_at_once_with_the_next_step(tmp_path):
+def test_a_wrong_path_raises_at_once_and_names_the_next_step(tmp_path):
     """
-    The call raises, not the first step of the iteration; the text says what was expected and what to configure.
+    The call itself raises, not the first iteration; the message names what was expected and what to configure.
     """
     with pytest.raises(ReadError, match=r"no such file or folder.*configure\(base_path="):
         read_traces(tmp_path / "nowhere")
 
 
-def test_a_folder_that_may_not_be_read_is_a_read_error(tmp_path, monkeypatch):
+def test_a_file_without_read_permission_is_a_read_error(tmp_path, monkeypatch):
     """
-    Any failure of the operating system becomes ours, and keeps its reason.
+    An OSError becomes a ReadError with the same reason.
     """
     path = tmp_path / "traces_20260117.jsonl"
     path.touch()
-    monkeypatch.setattr(Path, "open", _refuse)
+    monkeypatch.setattr("builtins.open", _refuse)
 
-    with pytest.raises(ReadError, match="not allowed"):
+    with pytest.raises(ReadError, match="permission to read it is denied"):
         read_traces(path)
 
 
@@ -251,14 +251,14 @@ def _refuse(*_: object, **__: object) -> None:
 
 def test_an_empty_folder_yields_nothing(tmp_path):
     """
-    A folder without records is a program that has not run yet, not an error.
+    A folder without records is not an error: the program may not have run yet.
     """
     assert list(read_traces(tmp_path)) == []
 
 
-def test_one_trace_can_be_asked_for_by_its_id(tmp_path):
+def test_one_trace_is_selected_by_its_id(tmp_path):
     """
-    ``trace_id`` yields that trace alone, and only for the whole of its id.
+    ``trace_id`` yields only the trace with exactly that id.
     """
     written(tmp_path, observation("a"), observation("b", trace="t12"))
 
@@ -268,7 +268,7 @@ def test_one_trace_can_be_asked_for_by_its_id(tmp_path):
 
 def test_traces_come_in_the_order_they_began_over_days(tmp_path):
     """
-    Within a day the start decides, not the place in the file; days follow one another; newest first is the reverse.
+    Within a day traces are sorted by start, not by position in the file; `newest` is the reverse order.
     """
     late, early = "2026-01-17T23:00:00.000000Z", "2026-01-17T01:00:00.000000Z"
     written(
@@ -280,22 +280,22 @@ def test_traces_come_in_the_order_they_began_over_days(tmp_path):
     assert [t.trace_id for t in TraceReader(tmp_path).newest()] == ["next", "late", "early"]
 
 
-def test_the_newest_traces_do_not_cost_the_older_days(tmp_path):
+def test_the_newest_traces_are_read_without_the_older_days(tmp_path):
     """
-    Reading newest first opens an older day only when it is asked for: here it is no readable file at all.
+    Reading newest first opens the files of an older day only when they are needed.
     """
     written(tmp_path, observation("a"), day="20260118")
-    (tmp_path / "observations_20260117.jsonl").mkdir()
+    written(tmp_path, observation("b", trace="t0"))
     newest = TraceReader(tmp_path).newest()
 
     assert next(newest).trace_id == "t1"
-    with pytest.raises(ReadError):
-        next(newest)
+    (tmp_path / "observations_20260117.jsonl").unlink()
+    assert list(newest) == []
 
 
 def test_the_last_record_of_an_id_wins(tmp_path):
     """
-    A record written twice is one observation, as it was last said.
+    A record written twice is one observation with the values written last.
     """
     written(
         tmp_path, observation("a", output=1), observation("a", output=2), trace_line(tags=["x"]), trace_line(tags=["y"])
@@ -308,7 +308,7 @@ def test_the_last_record_of_an_id_wins(tmp_path):
 
 def test_seq_orders_what_the_clock_cannot(tmp_path):
     """
-    Where every observation has its own number, the numbers decide, even against a clock that was set back.
+    Where every observation has its own number, the numbers decide the order, even if the clock was set back.
     """
     noon, before = "2026-01-17T12:00:00.000000Z", "2026-01-17T11:00:00.000000Z"
     written(tmp_path, observation("second", seq=1, start_time=before), observation("first", seq=0, start_time=noon))
@@ -319,7 +319,7 @@ def test_seq_orders_what_the_clock_cannot(tmp_path):
 
 def test_the_clock_orders_what_several_processes_numbered(tmp_path):
     """
-    Numbers of two processes collide, and say nothing about each other: the start decides, then the number.
+    Numbers of two processes collide and cannot be compared: the start decides, then the number.
     """
     noon, later = "2026-01-17T12:00:00.000000Z", "2026-01-17T12:00:01.000000Z"
     written(
@@ -333,9 +333,9 @@ def test_the_clock_orders_what_several_processes_numbered(tmp_path):
     assert [o.name for o in trace.observations] == ["a0", "a1", "b0"]
 
 
-def test_what_a_killed_process_had_open_reads_back_as_crashed(tmp_path):
+def test_observations_open_in_a_killed_process_are_crashed(tmp_path):
     """
-    The root and the tool that were open crashed, and so has the trace; what had ended is as it was.
+    The open root and tool are crashed, and so is the trace; what had ended is unchanged.
     """
     written(tmp_path, observation("done", "root", seq=1))
     died(tmp_path, head("root"), head("tool", "root", seq=2, input={"q": 1}))
@@ -346,9 +346,9 @@ def test_what_a_killed_process_had_open_reads_back_as_crashed(tmp_path):
     assert trace.observations[2].input == {"q": 1}
 
 
-def test_what_a_living_process_has_open_is_running(tmp_path):
+def test_observations_open_in_a_living_process_are_running(tmp_path):
     """
-    The status of what is open, and of its trace, is None as long as the process lives.
+    The status of an open observation, and of its trace, is None while the process is alive.
     """
     written(tmp_path, observation("done", "root", seq=1))
     with running(tmp_path, head("root")):
@@ -359,7 +359,7 @@ def test_what_a_living_process_has_open_is_running(tmp_path):
 
 def test_a_finished_record_wins_over_its_beginning(tmp_path):
     """
-    A process that died between writing a record and clearing its slot has lost nothing.
+    A process that died after writing a record and before clearing its slot has lost nothing.
     """
     written(tmp_path, observation("root", output="done"), trace_line())
     died(tmp_path, head("root"))
@@ -370,7 +370,7 @@ def test_a_finished_record_wins_over_its_beginning(tmp_path):
 
 def test_a_child_may_crash_without_its_trace(tmp_path):
     """
-    A worker process died in the middle of a trace whose own process ended it well.
+    A worker process died within a trace that another process ended successfully.
     """
     written(tmp_path, observation("root"), trace_line())
     died(tmp_path, head("worker", "root", seq=1))
@@ -381,7 +381,7 @@ def test_a_child_may_crash_without_its_trace(tmp_path):
 
 def test_a_trace_that_is_only_in_a_journal_is_found(tmp_path):
     """
-    A program whose first observation is still open has written no record yet, and is shown all the same.
+    A program whose first observation is still open has written no record yet, and its trace is read.
     """
     day_before = {"start_time": "2026-01-16T10:00:00.000000Z"}
     written(tmp_path, observation("a"))
@@ -393,7 +393,7 @@ def test_a_trace_that_is_only_in_a_journal_is_found(tmp_path):
 
 def test_usage_counts_each_model_call_once(tmp_path):
     """
-    Reports of agents and turns that repeat the numbers of their model calls are left out.
+    Usage that agents and turns repeat from their model calls is not counted again.
     """
     written(
         tmp_path,
@@ -409,11 +409,11 @@ def test_usage_counts_each_model_call_once(tmp_path):
     assert (trace.usage.input_tokens, trace.usage.output_tokens, trace.usage.total_tokens) == (35, 3, None)
 
 
-def test_a_file_of_nothing_but_foreign_lines_is_counted_within_bounds(tmp_path, monkeypatch):
+def test_a_file_of_foreign_lines_is_counted_in_bounded_memory(tmp_path, monkeypatch):
     """
-    All places are counted, and only so many remembered, whatever the size of the file.
+    All places are counted, and a limited number is remembered, whatever the size of the file.
     """
-    monkeypatch.setattr(fluxloop.reading.index, "MOST_SKIPPED", 3)
+    monkeypatch.setattr(fluxloop.reading.index, "MAX_SKIPPED", 3)
     (tmp_path / "observations_20260117.jsonl").write_bytes(b"no record\n" * 50)
     reader = TraceReader(tmp_path)
 
@@ -421,9 +421,9 @@ def test_a_file_of_nothing_but_foreign_lines_is_counted_within_bounds(tmp_path, 
     assert (reader.skipped_count, [place.line for place in reader.skipped]) == (50, [1, 2, 3])
 
 
-def test_reading_again_sees_what_was_added_meanwhile(tmp_path):
+def test_reading_again_includes_records_added_since(tmp_path):
     """
-    A reader holds nothing over from one pass to the next, and its account is that of the last pass.
+    A reader keeps nothing from one pass to the next, and its counts describe the last pass.
     """
     written(tmp_path, observation("a"))
     with (tmp_path / "observations_20260117.jsonl").open("ab") as file:
@@ -437,7 +437,7 @@ def test_reading_again_sees_what_was_added_meanwhile(tmp_path):
 
 def test_memory_follows_the_largest_trace_and_not_the_file(tmp_path):
     """
-    Ten times as many traces take no ten times the memory: only an index entry each.
+    Each further trace adds only an index entry to the memory in use.
     """
     few = written(tmp_path / "few", *(observation("a", trace=f"t{n}", output="x" * 2000) for n in range(100)))
     many = written(tmp_path / "many", *(observation("a", trace=f"t{n}", output="x" * 2000) for n in range(1000)))
@@ -456,7 +456,7 @@ def _peak(folder: Path) -> int:
 
 def test_every_observation_belongs_to_a_trace_of_its_id():
     """
-    Joining the two golden files by ``trace_id`` leaves no observation over.
+    Every observation of the golden files joins a trace by ``trace_id``.
     """
     folder = GOLDEN / "schema_1"
     ids = {json.loads(text)["trace_id"] for text in (folder / "traces_20260117.jsonl").read_text("utf-8").splitlines()}

@@ -1,5 +1,5 @@
 """
-`Trace`: the observations as a tree that shows each of them once, however they name their parents.
+`Trace`: a tree with each observation exactly once, whatever parents they name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def outline(trace: Trace) -> list[str]:
 
 def test_children_follow_their_parents_in_start_order():
     """
-    ``walk`` goes down before it goes on; ``roots`` and ``children`` say the same level by level.
+    ``walk`` is depth-first; ``roots`` and ``children`` give the same tree level by level.
     """
     trace = tree(("a", None), ("b", "a"), ("c", "b"), ("d", "a"), ("e", None))
 
@@ -32,7 +32,7 @@ def test_children_follow_their_parents_in_start_order():
 
 def test_an_observation_added_later_is_in_the_tree():
     """
-    The index is made anew when the number of observations changes.
+    The index is built again when the number of observations changes.
     """
     trace = tree(("a", None))
     before = outline(trace)
@@ -42,9 +42,9 @@ def test_an_observation_added_later_is_in_the_tree():
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.none() | st.integers(0, 9)), max_size=12))
-def test_every_observation_is_shown_once(pairs):
+def test_every_observation_is_walked_once(pairs):
     """
-    Orphans, rings, own parents and repeated ids: nothing is hidden, nothing is shown twice, and it ends.
+    Orphans, cycles, own parents and repeated ids: nothing is missing or repeated, and the walk ends.
     """
     trace = tree(*((str(a), None if b is None else str(b)) for a, b in pairs))
     shown = [o for _, o in trace.walk()]
@@ -52,16 +52,16 @@ def test_every_observation_is_shown_once(pairs):
     assert sorted(map(id, shown)) == sorted(map(id, trace.observations))
 
 
-def test_a_ring_hangs_together():
+def test_a_cycle_stays_one_branch():
     """
-    Observations that name each other as parents stay one branch, opened at its first.
+    Observations that name each other as parents form one branch, which starts at the first of them.
     """
     assert outline(tree(("a", "c"), ("b", "a"), ("c", "b"), ("d", None))) == ["d", "a", ".b", "..c"]
 
 
 def test_usage_of_a_trace_counts_the_innermost_reports():
     """
-    A report counts unless one below it has reported; where nobody reported there is no usage.
+    An observation's usage counts unless a descendant reported usage; without any report the usage is None.
     """
     trace = tree(("agent", None), ("call", "agent"), ("tool", "agent"))
     nothing = trace.count_usage()
@@ -74,7 +74,7 @@ def test_usage_of_a_trace_counts_the_innermost_reports():
 
 def test_usages_add_up_field_by_field():
     """
-    What only one side reported is kept, what neither reported stays unknown.
+    A count reported by one operand is kept; a count reported by neither stays None.
     """
     total = Usage(input_tokens=1, output_tokens=2) + Usage(input_tokens=3, cache_read_tokens=4)
 
@@ -84,7 +84,7 @@ def test_usages_add_up_field_by_field():
 
 def test_ids_and_names_given_as_numbers_are_text():
     """
-    Whoever writes numbers for ids gets a tree all the same.
+    Numbers as ids are converted, so the parents are found.
     """
     child = ObservationData.model_validate({"id": 2, "parent_id": 1, "type": "tool", "name": 7})
 

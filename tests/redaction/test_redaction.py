@@ -12,6 +12,7 @@ import re
 import sys
 import threading
 from pathlib import Path
+from random import Random
 from typing import Any
 from unittest.mock import patch
 
@@ -22,8 +23,10 @@ from hypothesis import strategies as st
 
 from fluxloop.errors import ConfigError
 from fluxloop.redaction import JSON, MASK, Redactor, Rules
-from fluxloop.redaction.keys import BEFORE_KEY, BEFORE_PASS, BEFORE_TOKEN, WORDS, Keys, Promise
-from fluxloop.redaction.shapes import PROVIDERS
+from fluxloop.redaction.keys import BEFORE_KEY, BEFORE_PASS, BEFORE_TOKEN, WORDS, Keys, Sensitivity
+from fluxloop.redaction.providers import PROVIDERS
+
+from .corpus import drawn
 
 DIGITS = "0123456789"
 OPAQUE = "aB3" * 20
@@ -35,7 +38,7 @@ AWS = "AKIA" + "IOSFODNN7EXAMPLE"
 
 REDACTOR = Redactor()
 with patch.dict(sys.modules, {"hyperscan": None}):
-    # A key of its own, because equal rules share one compiled sieve.
+    # A key of its own, because equal rules share one compiled prefilter.
     ELSEWHERE = Redactor(Rules(keys=["kept apart"]))
 """The same rules on a machine without hyperscan."""
 
@@ -217,11 +220,11 @@ def test_a_key_of_each_provider_is_masked_from_its_least_length_on(provider: Any
     """
     Each row of the table of providers masks what it describes, and nothing shorter.
     """
-    prefix = re.sub(r"\[([.\w])\w*\]|\(\?:(\w+)[^)]*\)\??", lambda choice: choice[1] or choice[2], provider.prefix)
-    body = ("A7" if provider.alphabet == "[A-Z0-9]" else "a7") * provider.least
+    dice = Random(provider.name)
+    prefix, body = drawn(provider.prefix, dice), drawn(f"{provider.alphabet}{{{provider.least}}}", dice)
 
-    assert REDACTOR.text(f"x {prefix}{body[: provider.least]} y") == (f"x {MASK} y", 1)
-    assert REDACTOR.text(f"x {prefix}{body[: provider.least - 1]} y")[1] == 0
+    assert REDACTOR.text(f"x {prefix}{body} y") == (f"x {MASK} y", 1)
+    assert REDACTOR.text(f"x {prefix}{body[:-1]} y")[1] == 0
 
 
 SCRAPS = [
@@ -566,7 +569,7 @@ def test_one_redactor_serves_many_threads() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_a_forked_child_goes_on_redacting() -> None:
     """
-    The child inherits the compiled sieve and uses scratch space of its own.
+    The child inherits the compiled prefilter and uses scratch space of its own.
     """
     REDACTOR.suspects(b"{}")
 
@@ -582,13 +585,13 @@ def test_a_scan_inside_a_scan_has_its_own_scratch() -> None:
     """
     A signal handler or a finaliser that records something may run in the middle of a scan.
     """
-    sieve = REDACTOR._sieve
-    assert sieve is not None
+    prefilter = REDACTOR._prefilter
+    assert prefilter is not None
     inner: list[bool] = []
 
-    scratch = sieve._idle.pop()
-    sieve._scan(b'{"password":"x"}', lambda *_: inner.append(sieve.any(b'{"password":"x"}')), 0, None, scratch)
-    sieve._idle.append(scratch)
+    scratch = prefilter._idle.pop()
+    prefilter._scan(b'{"password":"x"}', lambda *_: inner.append(prefilter.any(b'{"password":"x"}')), 0, None, scratch)
+    prefilter._idle.append(scratch)
 
     assert inner == [True]
 
@@ -599,10 +602,10 @@ def test_the_cache_of_keys_is_bounded() -> None:
     """
     names = Keys()
     for number in range(5000):
-        names.promise(f"user-{number}")
+        names.sensitivity(f"user-{number}")
 
     assert names._known.cache_info().currsize <= 4096
-    assert names.promise("password") is Promise.SECRET
+    assert names.sensitivity("password") is Sensitivity.ALWAYS
 
 
 def test_the_page_lists_what_is_masked() -> None:

@@ -1,4 +1,4 @@
-"""`load_env` brings a file's variables in, and never takes away what the shell said."""
+"""`load_env` sets the variables of a file, and never removes a variable that the shell has set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from surroundings import alone
+from isolation import isolated_settings
 
 from fluxloop.errors import ConfigError
 from fluxloop.settings import dotenv
@@ -22,8 +22,8 @@ from fluxloop.settings.layers import Configuration
 
 
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path) -> Iterator[None]:
-    with alone(tmp_path):
+def _isolated(tmp_path: Path) -> Iterator[None]:
+    with isolated_settings(tmp_path):
         yield
 
 
@@ -34,11 +34,11 @@ def write(text: str, path: str = ".env") -> Path:
     return file
 
 
-def test_a_file_in_the_working_folder_takes_effect_at_once() -> None:
-    """True is returned, and settings already in force are resolved again."""
+def test_a_file_in_the_working_directory_takes_effect_immediately() -> None:
+    """`load_env` returns True, and settings that were resolved before are resolved again."""
     layers = Configuration()
     layers.settings()
-    write("# ours\nexport FLUXLOOP_DEBUG=yes\nFLUXLOOP_SERVICE_NAME='a b'  # quoted\nOTHER=1\n")
+    write("# FluxLoop\nexport FLUXLOOP_DEBUG=yes\nFLUXLOOP_SERVICE_NAME='a b'  # quoted\nOTHER=1\n")
 
     found = load_env()
 
@@ -46,8 +46,8 @@ def test_a_file_in_the_working_folder_takes_effect_at_once() -> None:
     assert (layers.settings().debug, layers.settings().service_name, os.environ["OTHER"]) == (True, "a b", "1")
 
 
-def test_a_file_a_folder_or_nothing(tmp_path: Path) -> None:
-    """A path is the file itself or the folder that holds `.env`; a missing one is False."""
+def test_the_path_may_name_a_file_or_its_folder(tmp_path: Path) -> None:
+    """The path names the file itself or the folder that contains `.env`; a missing file gives False."""
     write("A_FILE=1\n", "settings.env")
     write("A_FOLDER=1\n", "folder/.env")
     (tmp_path / "empty").mkdir()
@@ -58,8 +58,10 @@ def test_a_file_a_folder_or_nothing(tmp_path: Path) -> None:
     assert (os.environ["A_FILE"], os.environ["A_FOLDER"]) == ("1", "1")
 
 
-def test_the_search_goes_upward_and_past_virtual_environments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The nearest file called `.env` is taken; a folder of that name is passed by."""
+def test_parent_folders_are_searched_and_virtual_environments_named_env_are_skipped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The nearest file named `.env` in a parent folder is loaded; a folder of that name is ignored."""
     write("FROM_ABOVE=1\n")
     Path("src/.env/bin").mkdir(parents=True)
     Path("src/deep").mkdir()
@@ -69,8 +71,8 @@ def test_the_search_goes_upward_and_past_virtual_environments(monkeypatch: pytes
     assert os.environ["FROM_ABOVE"] == "1"
 
 
-def test_earlier_calls_are_kept() -> None:
-    """Upstream rebuilt everything from the environment and lost what `configure` had set."""
+def test_loading_keeps_the_values_of_earlier_configure_calls() -> None:
+    """Values from an earlier `configure` stay in force; FluxLoop 0.1 discarded them."""
     layers = Configuration()
     layers.configure(sample_rate=0.5)
     write("FLUXLOOP_SAMPLE_RATE=0.1\nFLUXLOOP_DEBUG=1\n")
@@ -80,23 +82,23 @@ def test_earlier_calls_are_kept() -> None:
     assert (layers.settings().sample_rate, layers.settings().debug) == (0.5, True)
 
 
-def test_the_shell_wins_unless_told_otherwise() -> None:
-    """A stray `.env` does not beat what was set on purpose; `override=True` is such a purpose."""
+def test_variables_of_the_shell_win_unless_override_is_given() -> None:
+    """A variable of the shell keeps its value, unless `override=True` is given."""
     os.environ["FLUXLOOP_SESSION_ID"] = "shell"
     layers = Configuration()
     file = write("FLUXLOOP_SESSION_ID=file\n")
 
     load_env()
-    gentle = (layers.settings().session_id, layers.source("session_id"))
+    kept = (layers.settings().session_id, layers.source("session_id"))
     load_env(override=True)
-    forced = (layers.settings().session_id, layers.source("session_id"))
+    overridden = (layers.settings().session_id, layers.source("session_id"))
 
-    assert gentle == ("shell", "FLUXLOOP_SESSION_ID")
-    assert forced == ("file", f"FLUXLOOP_SESSION_ID in {file}")
+    assert kept == ("shell", "FLUXLOOP_SESSION_ID")
+    assert overridden == ("file", f"FLUXLOOP_SESSION_ID in {file}")
 
 
-def test_loading_again_changes_nothing() -> None:
-    """What the first load brought in is still the file's, and not taken for the shell's."""
+def test_loading_a_file_again_keeps_its_values_and_sources() -> None:
+    """After a second load, the source of a variable is still the file, not the shell."""
     file = write("FLUXLOOP_SESSION_ID=file\n")
     load_env()
     load_env()
@@ -107,8 +109,8 @@ def test_loading_again_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("override", [False, True])
-def test_an_empty_value_never_erases_what_the_shell_knows(override: bool) -> None:
-    """A generated `.env` with an empty `OPENAI_API_KEY=` leaves the real key alone."""
+def test_an_empty_value_never_replaces_a_variable_of_the_shell(override: bool) -> None:
+    """A generated `.env` with an empty `OPENAI_API_KEY=` does not replace the real key."""
     os.environ["OPENAI_API_KEY"] = "sk-real"
     write("OPENAI_API_KEY=\nEMPTY=\n")
 
@@ -119,7 +121,7 @@ def test_an_empty_value_never_erases_what_the_shell_knows(override: bool) -> Non
 
 @pytest.mark.parametrize(("change", "value"), [("later", "later"), ("", None), (None, None)])
 def test_a_later_change_of_the_environment_wins(change: str | None, value: str | None) -> None:
-    """Set, emptied or deleted after loading: the file's value is no longer what the environment says."""
+    """A variable that is set, emptied or deleted after loading no longer has the file's value."""
     write("FLUXLOOP_SERVICE_NAME=file\n")
     load_env()
     layers = Configuration()
@@ -134,8 +136,8 @@ def test_a_later_change_of_the_environment_wins(change: str | None, value: str |
     assert layers.settings().service_name == value
 
 
-def test_a_wrong_variable_leaves_the_file_in_charge() -> None:
-    """The file is the next layer below the environment, even where the shell's value stayed in place."""
+def test_an_invalid_variable_makes_the_value_of_the_file_win() -> None:
+    """If the shell's value is invalid, the file's value is used, although the variable keeps the shell's value."""
     os.environ["FLUXLOOP_MAX_DEPTH"] = "deep"
     file = write("FLUXLOOP_MAX_DEPTH=9\n")
     load_env()
@@ -145,8 +147,8 @@ def test_a_wrong_variable_leaves_the_file_in_charge() -> None:
     assert layers.source("max_depth") == f"FLUXLOOP_MAX_DEPTH in {file}"
 
 
-def test_a_wrong_value_in_the_file_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """It is named with its file, and the default holds."""
+def test_an_invalid_value_in_the_file_logs_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """The warning names the file, and the default is used."""
     file = write("FLUXLOOP_MAX_DEPTH=abc\n")
     load_env()
 
@@ -156,8 +158,8 @@ def test_a_wrong_value_in_the_file_is_a_warning(caplog: pytest.LogCaptureFixture
     ]
 
 
-def test_the_last_of_two_lines_holds_and_others_can_be_quoted() -> None:
-    """As in a shell; `${NAME}` stands for what the variable holds, the shell's value first."""
+def test_the_last_of_two_lines_wins_and_values_may_reference_variables() -> None:
+    """As in a shell, the last line wins, and `${NAME}` is replaced by the variable's value, the shell's value first."""
     os.environ["HOST"] = "shell"
     write("TWICE=1\nTWICE=2\nHOST=file\nURL=http://${HOST}/\n")
 
@@ -166,21 +168,21 @@ def test_the_last_of_two_lines_holds_and_others_can_be_quoted() -> None:
     assert (os.environ["TWICE"], os.environ["URL"]) == ("2", "http://shell/")
 
 
-def test_lines_that_are_none_are_skipped_by_number(caplog: pytest.LogCaptureFixture) -> None:
-    """The warning names file and line and, since lines hold secrets, not what is in it; doctor hears of it too."""
+def test_invalid_lines_are_skipped_and_reported_by_number(caplog: pytest.LogCaptureFixture) -> None:
+    """The warning and `fluxloop doctor` name the file and the line, but not the text, which can contain a secret."""
     file = write("GOOD=1\n\n\nsk-secret thing\nNO_VALUE\nALSO_GOOD=2\n'A=B'=sk-secret\n")
 
     found = load_env()
 
-    said = Configuration().problems()
-    assert said[:2] == [f"{file}, line {n}: skipped, since it is not of the form NAME=value" for n in (4, 5)]
-    assert said[2].startswith(f"{file}: skipped 'A=B', which cannot be set (")
-    assert caplog.record_tuples == [("fluxloop", logging.WARNING, line) for line in said]
+    problems = Configuration().problems()
+    assert problems[:2] == [f"{file}, line {n}: skipped, since it is not of the form NAME=value" for n in (4, 5)]
+    assert problems[2].startswith(f"{file}: skipped 'A=B', which cannot be set (")
+    assert caplog.record_tuples == [("fluxloop", logging.WARNING, line) for line in problems]
     assert (found, os.environ["GOOD"], os.environ["ALSO_GOOD"]) == (True, "1", "2")
 
 
-def test_a_mended_file_has_no_complaints() -> None:
-    """Loading a file again replaces what was said about it."""
+def test_a_corrected_file_has_no_problems() -> None:
+    """Loading a file again replaces the problems that were reported for it."""
     write("broken line\n")
     load_env()
     write("FINE=1\n")
@@ -190,8 +192,8 @@ def test_a_mended_file_has_no_complaints() -> None:
 
 
 @pytest.mark.parametrize("content", [b"KEY=\xff\n", "KEY=1\n".encode("utf-16")])
-def test_a_file_that_is_no_text_is_an_error(tmp_path: Path, content: bytes) -> None:
-    """An explicit call fails at the edge, with the path, the reason and the remedy; nothing was set."""
+def test_a_file_that_is_not_utf8_raises_an_error(tmp_path: Path, content: bytes) -> None:
+    """`load_env` raises an error with the path, the reason and the remedy, and sets no variable."""
     (tmp_path / ".env").write_bytes(content)
 
     with pytest.raises(ConfigError, match=r"could not read .*\.env: it must be UTF-8 text, got .*; save it as UTF-8"):
@@ -200,8 +202,8 @@ def test_a_file_that_is_no_text_is_an_error(tmp_path: Path, content: bytes) -> N
     assert "KEY" not in os.environ
 
 
-def test_a_file_that_cannot_be_opened_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The path and the system's reason are named."""
+def test_a_file_that_cannot_be_opened_raises_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the path and the reason given by the operating system."""
     file = write("KEY=1\n")
 
     def refuse(*_: object, **__: object) -> None:
@@ -213,8 +215,8 @@ def test_a_file_that_cannot_be_opened_is_an_error(monkeypatch: pytest.MonkeyPatc
         load_env()
 
 
-def test_a_file_from_windows_is_understood() -> None:
-    """A byte order mark and CRLF line ends are no part of names and values."""
+def test_a_file_with_windows_line_endings_is_read() -> None:
+    """A byte order mark and CRLF line endings do not become part of names or values."""
     Path(".env").write_bytes(b"\xef\xbb\xbfFLUXLOOP_DEBUG=on\r\nbroken line\r\nFLUXLOOP_SERVICE_NAME=x\r\n")
 
     load_env()
@@ -225,7 +227,7 @@ def test_a_file_from_windows_is_understood() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_named_pipe_is_read_like_a_file() -> None:
-    """Password managers hand out `.env` that way, so that no secret touches the disk."""
+    """Password managers provide `.env` as a named pipe, so that no secret is written to disk."""
     os.mkfifo(".env")
     writer = threading.Thread(target=lambda: Path(".env").write_text("PIPED=1\n"))
     writer.start()
@@ -238,8 +240,8 @@ def test_a_named_pipe_is_read_like_a_file() -> None:
 
 @examples(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.booleans())
-def test_no_text_stops_a_program(text: str, override: bool) -> None:
-    """Whatever the file holds, the call returns, and no variable that was set and not in the file changed."""
+def test_no_content_of_the_file_stops_a_program(text: str, override: bool) -> None:
+    """For any text, `load_env` returns, and without `override` no variable that was set changes."""
     with patch.dict(os.environ):
         Path(".env").write_text(text, encoding="utf-8")
         before = dict(os.environ)

@@ -1,4 +1,4 @@
-"""Settings come from five layers, are checked in each, and change all at once or not at all."""
+"""Settings come from five layers, are validated in each, and change all at once or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from surroundings import Keep, alone, pyproject
+from isolation import MinimalStorage, isolated_settings, pyproject
 
 from fluxloop.errors import ConfigError
 from fluxloop.settings import dotenv
@@ -25,16 +25,16 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path) -> Iterator[None]:
-    with alone(tmp_path):
+def _isolated(tmp_path: Path) -> Iterator[None]:
+    with isolated_settings(tmp_path):
         yield
 
 
 # The layers
 
 
-def test_without_any_setting_the_defaults_hold(tmp_path: Path) -> None:
-    """Files under ./traces, everything recorded, nothing that needs a network."""
+def test_the_defaults_apply_without_any_setting(tmp_path: Path) -> None:
+    """By default everything is recorded into files under ./traces, without a network."""
     settings = Configuration().settings()
 
     assert (settings.storage, settings.base_path) == ("file", tmp_path / "traces")
@@ -42,7 +42,7 @@ def test_without_any_setting_the_defaults_hold(tmp_path: Path) -> None:
 
 
 def test_configure_returns_the_settings_in_force(tmp_path: Path) -> None:
-    """What was set is returned, resolved, and is what every reader gets from then on."""
+    """`configure` returns the resolved settings, and later reads return the same object."""
     layers = Configuration()
 
     settings = layers.configure(storage="file", base_path="./runs")
@@ -51,8 +51,8 @@ def test_configure_returns_the_settings_in_force(tmp_path: Path) -> None:
     assert layers.settings() is settings
 
 
-def test_each_configure_takes_effect_at_once_and_keeps_what_was_set_before() -> None:
-    """The first settings used do not freeze the later ones."""
+def test_each_configure_takes_effect_immediately_and_keeps_earlier_values() -> None:
+    """Settings that are already in use can still be changed."""
     layers = Configuration()
     layers.settings()
 
@@ -62,8 +62,8 @@ def test_each_configure_takes_effect_at_once_and_keeps_what_was_set_before() -> 
     assert (settings.debug, settings.sample_rate) == (True, 0.25)
 
 
-def test_each_layer_beats_the_ones_below_it(tmp_path: Path) -> None:
-    """Call, environment, .env, pyproject.toml, default: each one added takes over from those before."""
+def test_each_layer_overrides_the_layers_below_it(tmp_path: Path) -> None:
+    """The order is call, environment, .env, pyproject.toml, default."""
     file, table = tmp_path / ".env", tmp_path / "pyproject.toml"
     seen = []
 
@@ -91,8 +91,8 @@ def test_each_layer_beats_the_ones_below_it(tmp_path: Path) -> None:
     ]
 
 
-def test_the_environment_sets_everything_text_can_say(tmp_path: Path) -> None:
-    """Storage, folder and switches, as people write them in a shell."""
+def test_environment_variables_set_every_type_of_value(tmp_path: Path) -> None:
+    """Environment variables set lists, paths, booleans, numbers and patterns."""
     os.environ |= {
         "FLUXLOOP_STORAGE": " file, MEMORY ",
         "FLUXLOOP_BASE_PATH": "./tt",
@@ -109,8 +109,8 @@ def test_the_environment_sets_everything_text_can_say(tmp_path: Path) -> None:
     assert (settings.redact_keys, settings.redact_patterns) == (("iban", "patient"), ("\\d{3,4}", "AB+"))
 
 
-def test_an_empty_variable_says_nothing() -> None:
-    """`FLUXLOOP_SAMPLE_RATE=` in a shell script or a compose file leaves the next layer in charge."""
+def test_an_empty_variable_counts_as_not_set() -> None:
+    """With `FLUXLOOP_SAMPLE_RATE=` in a shell script or a compose file, the next layer is used."""
     os.environ |= {"FLUXLOOP_SAMPLE_RATE": "", "FLUXLOOP_DEBUG": "  "}
     layers = Configuration()
 
@@ -118,8 +118,8 @@ def test_an_empty_variable_says_nothing() -> None:
     assert layers.problems() == []
 
 
-def test_two_set_ups_share_the_environment_and_nothing_else(tmp_path: Path) -> None:
-    """What one set-up is told leaves the other as it was."""
+def test_two_configurations_share_the_environment_and_nothing_else(tmp_path: Path) -> None:
+    """A call of `configure` on one configuration does not affect another one."""
     os.environ["FLUXLOOP_ENABLED"] = "off"
     one, other = Configuration(), Configuration(source="FluxLoopClient()")
 
@@ -131,8 +131,8 @@ def test_two_set_ups_share_the_environment_and_nothing_else(tmp_path: Path) -> N
     assert other.source("debug") == "FluxLoopClient()"
 
 
-def test_isolated_settings_know_no_layer_between_call_and_default(tmp_path: Path) -> None:
-    """What surrounds a test run cannot change its outcome."""
+def test_isolated_settings_use_only_calls_and_defaults(tmp_path: Path) -> None:
+    """Environment variables, .env and pyproject.toml do not affect isolated settings."""
     pyproject("[tool.fluxloop]\nsample_rate = 0.5\nnonsense = 1\n")
     (tmp_path / ".env").write_text("not a line\nFLUXLOOP_DEBUG=1\n")
     dotenv.load_env()
@@ -145,8 +145,8 @@ def test_isolated_settings_know_no_layer_between_call_and_default(tmp_path: Path
     assert layers.problems() == []
 
 
-def test_reset_forgets_the_calls_and_looks_afresh() -> None:
-    """After it the other layers hold, as they are now."""
+def test_reset_discards_the_calls_and_reads_the_layers_again() -> None:
+    """After `reset`, the other layers are read again."""
     layers = Configuration()
     layers.configure(sample_rate=0.5)
     pyproject("[tool.fluxloop]\nsample_rate = 0.75\n")
@@ -160,10 +160,10 @@ def test_reset_forgets_the_calls_and_looks_afresh() -> None:
     ("variables", "values", "folder"),
     [({}, {}, "traces"), ({}, {"base_path": "runs"}, "runs"), ({"FLUXLOOP_BASE_PATH": "shell"}, {}, "shell")],
 )
-def test_changing_the_working_folder_moves_no_traces(
+def test_changing_the_working_directory_does_not_move_traces(
     variables: dict[str, str], values: dict[str, str], folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A relative folder is resolved when it is first met; a later `configure` of something else leaves it there."""
+    """A relative folder is resolved when it is first read; a later `configure` of another setting keeps it."""
     os.environ |= variables
     (tmp_path / "elsewhere").mkdir()
     layers = Configuration()
@@ -175,8 +175,8 @@ def test_changing_the_working_folder_moves_no_traces(
     assert settings.base_path == tmp_path / folder
 
 
-def test_a_removed_working_folder_is_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings still resolve when the current folder is gone; the folder stays relative."""
+def test_settings_resolve_in_a_removed_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings still resolve if the working directory was removed; `base_path` then stays relative."""
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir("gone")
     (tmp_path / "gone").rmdir()
@@ -186,37 +186,37 @@ def test_a_removed_working_folder_is_survived(tmp_path: Path, monkeypatch: pytes
     assert settings.base_path == Path("traces")
 
 
-# What the surroundings say and is wrong
+# Invalid values outside the code
 
 
-def test_a_wrong_variable_is_a_warning_and_the_next_layer_decides(caplog: pytest.LogCaptureFixture) -> None:
-    """One line in the log, however many set-ups meet the problem; doctor can ask for it again."""
+def test_an_invalid_variable_logs_a_warning_and_the_next_layer_wins(caplog: pytest.LogCaptureFixture) -> None:
+    """The problem is logged once, however many configurations read it, and `problems` lists it again."""
     pyproject("[tool.fluxloop]\nsample_rate = 0.25\n")
     os.environ["FLUXLOOP_SAMPLE_RATE"] = "1.5"
     layers = Configuration()
 
     settings = [layers.settings(), layers.configure(debug=True), Configuration().settings()]
 
-    said = "sample_rate must lie between 0 and 1, got 1.5 (from FLUXLOOP_SAMPLE_RATE)"
+    problem = "sample_rate must lie between 0 and 1, got 1.5 (from FLUXLOOP_SAMPLE_RATE)"
     assert [one.sample_rate for one in settings] == [0.25, 0.25, 0.25]
-    assert caplog.record_tuples == [("fluxloop", logging.WARNING, said)]
-    assert layers.problems() == [said]
+    assert caplog.record_tuples == [("fluxloop", logging.WARNING, problem)]
+    assert layers.problems() == [problem]
 
 
-def test_an_unknown_variable_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """A typing error in a variable's name is said, with what was probably meant, and never its value."""
+def test_an_unknown_variable_logs_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """The warning for an unknown variable suggests the closest setting and does not show the value."""
     os.environ |= {"FLUXLOOP_SAMPEL_RATE": "sk-secret", "FLUXLOOP_REDACT_HOOK": "mine"}
 
     Configuration().settings()
 
     assert sorted(caplog.messages) == [
         "redact_hook can only be set in code (from FLUXLOOP_REDACT_HOOK)",
-        "there is no setting 'sampel_rate' (from FLUXLOOP_SAMPEL_RATE), did you mean 'sample_rate'?",
+        "unknown setting 'sampel_rate' (from FLUXLOOP_SAMPEL_RATE), did you mean 'sample_rate'?",
     ]
 
 
-def test_a_problem_that_was_mended_is_gone() -> None:
-    """`problems` tells what is wrong now, not what once was."""
+def test_a_corrected_problem_is_no_longer_listed() -> None:
+    """`problems` lists current problems only."""
     os.environ["FLUXLOOP_DEBUG"] = "perhaps"
     layers = Configuration()
     before = len(layers.problems())
@@ -240,8 +240,8 @@ variables = st.dictionaries(
 
 @examples(deadline=None)
 @given(variables)
-def test_no_environment_stops_a_program(values: dict[str, str]) -> None:
-    """Whatever the variables hold, settings come out that could as well have been given in code."""
+def test_no_environment_variable_stops_a_program(values: dict[str, str]) -> None:
+    """For any values of the variables, the settings that result are valid."""
     with patch.dict(os.environ, values):
         settings = Configuration().settings()
 
@@ -251,15 +251,15 @@ def test_no_environment_stops_a_program(values: dict[str, str]) -> None:
 
 
 anything = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.lists(st.text()), st.builds(Keep),
-    st.sampled_from([Decimal(1), Keep, len, Path("x"), {}, object()]),
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.lists(st.text()),
+    st.builds(MinimalStorage), st.sampled_from([Decimal(1), MinimalStorage, len, Path("x"), {}, object()]),
 )  # fmt: skip
 
 
 @examples(deadline=None)
 @given(st.dictionaries(st.sampled_from([*TABLE, "nonsense"]), anything, min_size=1))
 def test_configure_changes_all_it_was_given_or_nothing(values: dict[str, Any]) -> None:
-    """Either every value is in force and comes from the call, or the very same settings still are."""
+    """Either every given value is in force, or the settings object is unchanged."""
     layers = Configuration(isolated=True)
     before = layers.configure(max_depth=7)
 
@@ -272,25 +272,25 @@ def test_configure_changes_all_it_was_given_or_nothing(values: dict[str, Any]) -
         assert layers.settings() is after
 
 
-# What people read
+# Reports
 
 
-def test_describe_gives_every_setting_with_its_source() -> None:
-    """What `fluxloop doctor` prints: readable values, where each is from, and how to change it."""
+def test_describe_returns_every_setting_with_its_source() -> None:
+    """`describe` returns what `fluxloop doctor` prints: the value, source and variable of each setting."""
     os.environ["FLUXLOOP_DEBUG"] = "on"
     layers = Configuration()
-    layers.configure(storage=[Keep(), "file"], redact_hook=len)
+    layers.configure(storage=[MinimalStorage(), "file"], redact_hook=len)
     described = {one.name: one for one in describe(layers)}
 
     assert list(described) == list(TABLE)
     assert (described["debug"].value, described["debug"].source) == ("true", "FLUXLOOP_DEBUG")
-    assert (described["storage"].value, described["storage"].source) == ("Keep, file", "configure()")
+    assert (described["storage"].value, described["storage"].source) == ("MinimalStorage, file", "configure()")
     assert (described["redact_hook"].value, described["redact_hook"].env) == ("len", None)
     assert (described["max_leaf_bytes"].value, described["max_leaf_bytes"].source) == ("65536 bytes", "default")
     assert (described["session_id"].value, described["session_id"].env) == ("none", "FLUXLOOP_SESSION_ID")
 
 
-def test_asking_for_the_source_of_no_setting_is_an_error() -> None:
-    """A typing error is answered as everywhere else."""
+def test_the_source_of_an_unknown_setting_is_an_error() -> None:
+    """The error for an unknown name suggests the closest setting."""
     with pytest.raises(ConfigError, match="did you mean 'debug'"):
         Configuration().source("debg")

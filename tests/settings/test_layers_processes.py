@@ -1,4 +1,4 @@
-"""Settings stay whole among threads and forks, and cost an import next to nothing."""
+"""Settings stay consistent across threads and forks, and load quickly."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from fluxloop.settings.layers import Configuration
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_threads_that_configure_lose_nothing() -> None:
-    """Calls from many threads at once add up."""
+def test_concurrent_configure_calls_all_take_effect() -> None:
+    """Calls of `configure` from several threads at once all take effect."""
     layers = Configuration(isolated=True)
     values = {"debug": True, "redact": False, "enabled": False, "max_depth": 3, "sample_rate": 0.5, "session_id": "s"}
     together = threading.Barrier(len(values))
@@ -41,7 +41,7 @@ def test_threads_that_configure_lose_nothing() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_child_forked_during_a_change_can_still_configure() -> None:
-    """The lock another thread held at the fork is not inherited."""
+    """The child does not inherit a lock that another thread held at the fork."""
     program = """if True:
         import os, threading
         from fluxloop.settings import dotenv, layers
@@ -66,7 +66,7 @@ def test_a_child_forked_during_a_change_can_still_configure() -> None:
 
 
 def test_importing_loads_nothing_heavy() -> None:
-    """Settings cost an import no more than the standard library's small change, and touch no file."""
+    """Importing the settings loads no heavy module."""
     program = """if True:
         import sys, types
         package = types.ModuleType("fluxloop")

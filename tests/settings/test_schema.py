@@ -1,4 +1,4 @@
-"""The rows of the settings are complete, keep secrets, and are what the docs say."""
+"""The table of settings is complete, never shows secrets, and equals the table in the docs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def test_a_secret_is_never_printed() -> None:
-    """A setting named like a secret is masked in reports and in the error that refuses it, whatever the reason."""
+    """The value of a setting whose name marks it as secret is masked in reports and in error messages."""
     secret = Row("collector_key", None, STORAGE, "", "", only_in_code=False)
 
     with pytest.raises(ConfigError) as caught:
@@ -25,15 +25,15 @@ def test_a_secret_is_never_printed() -> None:
     assert secret.shown("sk-123") == "***"
 
 
-def test_every_setting_has_a_meaning_and_a_default_it_accepts() -> None:
-    """A new row cannot forget its words, and the lowest layer always has an answer."""
+def test_every_setting_has_a_description_and_a_valid_default() -> None:
+    """Each row has a description, and its default is a valid value."""
     assert all(row.meaning and row.kind.accepted for row in TABLE.values())
     defaults = {row.name: row.read(Given(row.default, "default")) for row in TABLE.values()}
     assert replace(Settings(**defaults), base_path=Path("traces")) == Settings()
 
 
-def test_the_docs_hold_the_table_of_all_settings() -> None:
-    """docs/configuration.md shows what is in the code; print `fluxloop.settings.markdown_table()` to renew it."""
+def test_the_docs_contain_the_table_of_all_settings() -> None:
+    """docs/configuration.md contains the output of `fluxloop.settings.schema.markdown_table()`."""
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 
     assert markdown_table() in page

@@ -1,4 +1,4 @@
-"""What a setting takes, in all the ways people write it, and what it says to the rest."""
+"""Which values each setting accepts, and the errors for all others."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from surroundings import Keep, alone
+from isolation import MinimalStorage, isolated_settings
 
 from fluxloop.errors import ConfigError
 from fluxloop.settings.layers import Configuration
 
 
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path) -> Iterator[None]:
-    with alone(tmp_path):
+def _isolated(tmp_path: Path) -> Iterator[None]:
+    with isolated_settings(tmp_path):
         yield
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
-        ({"storag": "x"}, r"there is no setting 'storag' \(from configure\(\)\), did you mean 'storage'\? .*base_path"),
-        ({"qqqqq": 1}, r"there is no setting 'qqqqq' \(from configure\(\)\) \(accepted: storage, base_path"),
+        ({"storag": "x"}, r"unknown setting 'storag' \(from configure\(\)\), did you mean 'storage'\? .*base_path"),
+        ({"qqqqq": 1}, r"unknown setting 'qqqqq' \(from configure\(\)\) \(accepted: storage, base_path"),
         ({"sample_rate": 1.5}, r"sample_rate must lie between 0 and 1, got 1.5 \(from configure\(\)\)"),
         ({"sample_rate": True}, "got True"),
         ({"sample_rate": float("nan")}, "got nan"),
@@ -49,25 +49,25 @@ def _alone(tmp_path: Path) -> Iterator[None]:
         ({"storage": "fil"}, "'fil' is none of these, did you mean 'file'?"),
         ({"storage": ""}, "storage must be 'file' or 'memory'"),
         ({"storage": []}, "an object of type list"),
-        ({"storage": Keep}, r"Keep is a class, give an object of it: Keep\(…\)"),
+        ({"storage": MinimalStorage}, r"MinimalStorage is a class, give an object of it: MinimalStorage\(…\)"),
         ({"storage": ["file", 3]}, r"3 has no write\(\) and close\(\)"),
         ({"storage": io.BytesIO()}, "BytesIO is an open file"),
         ({"storage": None}, r"None has no write\(\) and close\(\)"),
         ({"redact_keys": 3}, "redact_keys must be a list of words"),
-        ({"redact_keys": ["a", 3]}, "3 is no such text"),
-        ({"redact_keys": [" "]}, "' ' is no such text"),
+        ({"redact_keys": ["a", 3]}, "3 is not a non-empty text"),
+        ({"redact_keys": [" "]}, "' ' is not a non-empty text"),
         ({"redact_patterns": ["("]}, r"'\(' does not compile \(missing \)"),
         ({"redact_patterns": ["[[a]"]}, "does not compile"),
         ({"redact_hook": "x"}, "redact_hook must be a function, or None, got 'x'"),
         ({"debug": "x" * 1000}, "got '" + "x" * 78 + "…"),
     ],
 )
-def test_a_wrong_value_is_refused_and_nothing_changes(values: dict[str, Any], said: str) -> None:
-    """The error names key, value, source and what is accepted; good values beside it are refused too."""
+def test_an_invalid_value_is_rejected_and_nothing_changes(values: dict[str, Any], message: str) -> None:
+    """The error names key, value, source and valid values; valid values in the same call have no effect either."""
     layers = Configuration()
     before = layers.configure(sample_rate=0.5)
 
-    with pytest.raises(ConfigError, match=said) as caught:
+    with pytest.raises(ConfigError, match=message) as caught:
         layers.configure(service_name="new", **values)
 
     assert isinstance(caught.value, ValueError)
@@ -93,16 +93,16 @@ def test_a_wrong_value_is_refused_and_nothing_changes(values: dict[str, Any], sa
         ({"redact_hook": None}, None),
     ],
 )
-def test_values_are_taken_as_people_give_them(values: dict[str, Any], read: object) -> None:
-    """One type comes out, whichever of the accepted ones went in; 0 and nothing are values like others."""
+def test_accepted_forms_of_a_value_are_converted(values: dict[str, Any], read: object) -> None:
+    """Each accepted form is converted to the type of the setting; 0 and empty values are valid."""
     settings = Configuration().configure(**values)
 
     assert getattr(settings, *values) == read
 
 
-def test_storage_objects_are_kept_as_they_are() -> None:
-    """Your own storage, alone or beside others, is handed on and not copied."""
-    keep = Keep()
+def test_storage_objects_are_used_as_they_are() -> None:
+    """A storage object, isolated_settings or in a list, is used as it is and not copied."""
+    keep = MinimalStorage()
 
     assert Configuration().configure(storage=keep).storage is keep
     assert Configuration().configure(storage=[keep, "file", keep]).storage == (keep, "file")
@@ -110,8 +110,8 @@ def test_storage_objects_are_kept_as_they_are() -> None:
 
 @pytest.mark.parametrize("words", ["1 true yes on y t enabled", "0 false no off n f disabled"])
 @pytest.mark.parametrize("change", [str.lower, str.upper, str.title, " {} ".format])
-def test_switches_understand_the_words_people_write(words: str, change: Any) -> None:
-    """Upstream took `1` and `yes` for false; here each word means what it says, in any case."""
+def test_booleans_accept_all_common_spellings(words: str, change: Any) -> None:
+    """Each spelling of true and false is accepted in any case; FluxLoop 0.1 read `1` and `yes` as false."""
     read = set()
     for word in words.split():
         os.environ["FLUXLOOP_ENABLED"] = change(word)

@@ -15,9 +15,9 @@ import pytest
 
 import fluxloop
 from fluxloop.enums import Status
+from fluxloop.llm import sdk_streams
+from fluxloop.llm.sdk_streams import register_stream_class
 from fluxloop.testing import capture
-from fluxloop.tracing import streams
-from fluxloop.tracing.streams import register_stream_class
 
 
 @fluxloop.tool
@@ -226,7 +226,7 @@ class ClientStream:
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the client streams of this module."""
-    monkeypatch.setattr(streams, "STREAM_CLASSES", dict(streams.STREAM_CLASSES))
+    monkeypatch.setattr(sdk_streams, "_KINDS", {name: dict(kinds) for name, kinds in sdk_streams._KINDS.items()})
     register_stream_class(ClientStream)
     register_stream_class(f"{AsyncClientStream.__module__}.AsyncClientStream")
 

@@ -1,4 +1,4 @@
-"""What a type checker must find in decorated code: the same types as without us."""
+"""A type checker finds the same types in decorated code as in plain code."""
 
 from __future__ import annotations
 

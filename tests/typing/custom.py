@@ -1,4 +1,4 @@
-"""What a type checker must find in tools that are instrumented: the framework's own types."""
+"""A type checker finds the types of the framework for instrumented tools."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ assert_type(function_tool(fluxloop.tool(add)), FunctionTool)
 
 
 class Server(ChatKitServer[dict[str, str]]):
-    """Its methods still are what the framework's class declares."""
+    """Its decorated methods match the declarations of the framework's class."""
 
     @traced_respond
     async def respond(

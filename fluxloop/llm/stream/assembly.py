@@ -8,6 +8,7 @@ events beside the raw ones, by a final whole beside its pieces - counts once.
 
 from __future__ import annotations
 
+from ...interruptions import was_raised_from_outside
 from ..fields import ATOMS, Fields, fields, get, name_of, text_of
 from ..response_facts import read_facts
 from . import anthropic, langchain, openai, others
@@ -35,7 +36,9 @@ class StreamFacts(Answer):
             return self.say(item)
         try:
             return _read(self, item, _DEPTH)
-        except Exception:  # shapes are others' and change; what cannot be read is no piece we know
+        except Exception as exc:  # shapes are others' and change; what cannot be read is no piece we know
+            if was_raised_from_outside(exc):
+                raise
             return None
 
 

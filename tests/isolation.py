@@ -1,4 +1,4 @@
-"""An empty place for a test of the settings: no file, no variable of ours, nothing loaded, nothing said."""
+"""An isolated environment for tests of the settings: an empty folder, no FluxLoop variables, no earlier warnings."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from fluxloop.report import Troubles
 from fluxloop.settings import dotenv, layers
 
 
-class Keep:
-    """The least that is a storage."""
+class MinimalStorage:
+    """A storage with only the two required methods."""
 
     def write(self, records: object) -> None: ...
 
@@ -21,8 +21,8 @@ class Keep:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Work in *folder*, and leave environment and loaded files behind as they were."""
+def isolated_settings(folder: Path) -> Iterator[None]:
+    """Work in *folder*, and restore the environment and the loaded files afterwards."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("FLUXLOOP_")}
     with (
         chdir(folder),

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any
 
-_OUR_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_OUR_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 _EMPTY_BY_NATURE = (MemoryError, AssertionError, StopIteration, StopAsyncIteration, RecursionError)
 """Exceptions that Python code and the interpreter raise without arguments."""
@@ -31,12 +31,11 @@ def was_raised_from_outside(exc: BaseException) -> bool:
     if not isinstance(exc, Exception):
         return True
     codes = [frame.f_code for frame in _frames(exc)]
-    if not codes:
-        return False
-    is_ours = codes[-1].co_filename.startswith(_OUR_FOLDER)
-    if is_ours and not exc.args and not isinstance(exc, _EMPTY_BY_NATURE):
+    foreign = [code for code in codes if not code.co_filename.startswith(_OUR_FOLDER)]
+    if foreign and not _handler_codes().isdisjoint(foreign):
         return True
-    return not _handler_codes().isdisjoint(codes)
+    is_ours = bool(codes) and (not foreign or codes[-1] is not foreign[-1])
+    return is_ours and not exc.args and not isinstance(exc, _EMPTY_BY_NATURE)
 
 
 def _frames(exc: BaseException) -> Iterator[FrameType]:
