@@ -2,7 +2,7 @@
 The door to the core: what frameworks are connected with, and all that an adapter may use of it.
 
 Frameworks that report events by id have a `Ledger`; functions that can be wrapped are recorded as the decorators
-do it, with `recording`. A locator tells which observation is current inside a framework's step.
+do it, with `recording`. A locator returns the node that is current inside a framework's step.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def is_recorded_as(kind: ObservationType, func: object) -> bool:
 
 
 def rename_default(func: object, called: str) -> None:
-    """Let what *func* records go by *called*, the name a framework gave its tool, unless the user named it."""
+    """Name the observations of *func* after *called*, a framework's name for its tool, unless the user named them."""
     spec = spec_of(func)
     if spec is not None and not spec.is_named:
         spec.name = spec.called = called

@@ -170,7 +170,7 @@ class FluxLoopClient(Instruments):
         return storage.flush(timeout) if isinstance(storage, SupportsFlush) else True
 
     def shutdown(self, timeout: float | None = None) -> bool:
-        """Flush, and let go of files and connections; what is recorded later opens them again."""
+        """Flush, and close files and connections; what is recorded later opens them again."""
         if self._recorder is None:
             return True
         flushed = self.flush(timeout)
@@ -193,7 +193,7 @@ class FluxLoopClient(Instruments):
 
 
 _handler: logging.Handler | None = None
-"""Ours, on our own logger, while debug lines are wanted and nobody else shows them."""
+"""FluxLoop's handler on its own logger, while debug lines are wanted and no other handler shows them."""
 
 
 def _show_debug_lines(wanted: bool) -> None:

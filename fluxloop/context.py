@@ -53,7 +53,7 @@ class FluxLoopContext:
 
     @property
     def user_id(self) -> str | None:
-        """Whom the trace was made for, as set by `set_user`."""
+        """The user the trace was made for, as set by `set_user`."""
         return self._trace.user_id
 
     @property
@@ -97,7 +97,7 @@ class FluxLoopContext:
         self._trace.add_tags((tag,))
 
     def set_user(self, user_id: str) -> None:
-        """Say whom the trace is made for."""
+        """Set the user the trace is made for."""
         self._trace.user_id = user_id
 
 

@@ -79,10 +79,10 @@ class ObservationLevel(_Word):
 @_direct
 class Status(_Word):
     """
-    How an observation, or the trace of which it is the root, ended.
+    How an observation ended, and with a root its trace.
 
     ``interrupted`` waits on a human, ``abandoned`` is a stream closed before its end or a scope
-    nobody closed, ``crashed`` was still open when its process died.
+    that was never closed, ``crashed`` was still open when its process died.
     """
 
     SUCCESS = "success"

@@ -149,7 +149,7 @@ class ObservationData(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _coerced(cls, values: Any, handler: Any, info: Any) -> Any:
-        """Move invalid values to the metadata when a program creates an observation; readers handle them differently."""
+        """Move invalid values to the metadata when a program creates an observation; readers have their own way."""
         try:
             return handler(values)
         except ValidationError as error:

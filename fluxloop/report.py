@@ -70,7 +70,7 @@ class Troubles:
         log.warning(message, exc_info=exc_info)
 
     def all(self) -> tuple[str, ...]:
-        """The messages said so far, oldest first, and what adapters miss."""
+        """The messages logged so far, oldest first, and what adapters miss."""
         with self._lock:
             return (*self._said.values(), *missing())
 

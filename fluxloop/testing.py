@@ -74,7 +74,7 @@ def capture(
     """
     Record into memory for a block: fixed clock, counting ids, and default settings but for those given.
 
-    Neither the environment nor what was configured before has a say, and what was configured is in force
+    Neither the environment nor earlier configuration has an effect, and what was configured is in force
     again afterwards.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..enums import Status
 from ..models import ObservationData, Trace
-from ..storage.decoding import Json, kind_of
+from ..storage.decoding import Json, decode, kind_of
 from .building import derived_status, finished_observation, observation_of, set_times, trace_id_of, trace_of
 from .lazy import Item, Observations, can_wait, seq_of, start_of
 
@@ -96,7 +96,7 @@ class Assembly:
         items = self._in_order()
         trace.observations = observations = Observations(items)  # type: ignore[assignment]  # a list in all but its type
         index = next((index for index, item in enumerate(items) if start_of(item).parent_id is None), None)
-        root = None if index is None else observations[index]
+        root = observations[index] if index is not None and _completes(trace, items[index]) else None
         if trace.start_time is None and items:
             earliest = min(range(len(items)), key=lambda index: start_of(items[index]).time)
             trace.start_time = observations[earliest].start_time
@@ -107,7 +107,7 @@ class Assembly:
             trace.status = self._status(trace, root)
         if root:
             trace.name = trace.name or root.name
-            for field in ("error", "input", "output"):
+            for field in _VALUES:
                 if getattr(trace, field) is None:
                     setattr(trace, field, getattr(root, field))
         if self._reports_usage and (trace.usage is None or not trace.usage.reported):
@@ -144,3 +144,15 @@ class Assembly:
         else:
             keys = [(start_of(item).time, number or 0) for item, number in zip(items, numbers, strict=True)]
         return [items[index] for index in sorted(range(len(items)), key=keys.__getitem__)]
+
+
+def _completes(trace: Trace, root: Item) -> bool:
+    """Whether *root* has a value that the line of its *trace* lacks; a root that has none need not be built."""
+    if not isinstance(root, bytes) or not trace.name or trace.status is None or trace.end_time is None:
+        return True
+    record = decode(root)
+    return any(getattr(trace, field) is None and record.get(field) is not None for field in _VALUES)
+
+
+_VALUES = ("error", "input", "output")
+"""Fields of a trace that are those of its root."""

@@ -12,7 +12,7 @@ from functools import cache, partial
 
 from .assignments import key_before
 from .heuristics import READ, is_argument, is_description, is_placeholder, is_short_random
-from .keys import Keys, Sensitivity
+from .keys import Keys, Sensitivity, any_of
 from .shapes import EVERYWHERE, MASK, Shape, Span
 
 _SPACE = r"(?:\s|\\{1,7}[nrt])"
@@ -25,7 +25,7 @@ _KEYED = (
     # anchor; the head, from the anchor on; the value
     # --api-key X, and '--api-key', 'X' in the repr of a list
     (
-        r"(?<![\w-])--?(?=[A-Za-z])",
+        r"(?<![\w-])(?:--(?=[A-Za-z])|-(?=(?i:pass|pwd|secret|token|api)))",
         rf"--?(?P<key>[A-Za-z][\w.-]{{0,60}}+)(?:[ \t]{{1,8}}+|{_Q},[ ]?(?={_Q}))",
         _ARGUMENT,
     ),
@@ -60,9 +60,9 @@ _COMMANDS = (
     (r"(?:mysql|mariadb)\w{0,8}", r"-p"),
     (r"sshpass", r"-p ?"),
     (r"redis-cli", r"-a "),
-    (r"(?:docker|podman|nerdctl|helm|helm registry|az|oc|cf) login", r"-p "),
+    (r"(?:docker|podman|nerdctl|helm|registry|az|oc|cf) login", r"-p "),
     (r"(?:mongo|mongosh|mongodump|mongorestore|mongoexport|mongoimport|snowsql|clickhouse-client)", r"-p "),
-    (r"(?:curl|wget|https?)", r"(?:-u|-U|--user|--proxy-user|--auth|-a)[ =]?QUOTE[^\s:\"'|;&]{0,128}:"),
+    (r"(?:curl|wget)", r"(?:-u|-U|--user|--proxy-user|--auth|-a)[ =]?QUOTE[^\s:\"'|;&]{0,128}:"),
     (r"curl", r"(?:--oauth2-bearer|--pass|--key-pass)[ =]"),
     (r"curl", r"(?:-b|--cookie)[ =]?QUOTE[^\s=\"'|;&]{1,128}="),
     (r"(?:sqlcmd|isql|unzip|osql)", r"-P ?"),
@@ -106,12 +106,11 @@ _PHRASES = (
 )
 
 _READINGS = (
-    r"(?:" + "|".join(command for command, _ in _COMMANDS[:-3]) + r") (?:[^|;&\n]* )?-",
-    r"(?:smbclient|htpasswd) |openssl .*(?:pass:|-k )|rabbitmqctl (?:add_user|change_password) ",
+    any_of(command for command, _ in _COMMANDS) + " ",
     r"(?:login|account)(?:\s|\\+[nrt])+[^\s]+(?:\s|\\+[nrt])+password(?:\s|\\)",
     r"(?i)(?:identified (?:by|as|with)|password(?: =)? \\*['\"])",
     r"(?:auth|credentials) ?= ?\(",
-    r"jdbc:oracle:\w+:[^/@]+/",
+    r"jdbc:oracle:\w",
 )
 """One of them matches wherever a row of `_PHRASES` does."""
 

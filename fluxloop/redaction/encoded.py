@@ -32,7 +32,7 @@ ESCAPE = r"(?:%[0-9a-f]{2}|&(?:#|quot|apos|amp|lt|gt|equals|colon)|\\+u00)"
 
 _PERCENT = "%(?:25){0,2}"
 TRIGGERS = (
-    rf"(?i)(?:[?;]|26|3f){any_of(IN_QUERIES)}(?:{_PERCENT}3d|&equals|&#)",
+    rf"(?i){any_of(IN_QUERIES)}{_PERCENT}3d",
     rf"(?i)(?:bearer|basic|token){_PERCENT}20",
     rf"(?i){_PERCENT}3a{_PERCENT}2f{_PERCENT}2f[^\s/]*{_PERCENT}3a[^\s/]+{_PERCENT}40",
     r"(?i)PRIVATE%20KEY",

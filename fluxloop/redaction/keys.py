@@ -113,7 +113,7 @@ GAP = r"[_\-. ]?"
 NUMBER = rf"(?:{GAP}[0-9]{{1,2}})?"
 """What may follow the last word: ``api_key_2``."""
 
-PASSES = ("pass", "pw")
+PASSES = ("pass",)
 """Words that name a secret only beside a user's name."""
 
 USERS = ("user", "username", "user_name", "login", "usr", "uid", "email", "account")
@@ -181,10 +181,6 @@ class Keys:
             f"|{any_of(BEFORE_TOKEN)}{GAP}token|{any_of(BEFORE_PASS)}{GAP}pass)"
         )
         """All phrases as one regular expression, caseless, whatever precedes them."""
-        self.last_word = (
-            any_of([*own, *sorted({phrase.rpartition(" ")[2] for phrase in WORDS}), "key", "token", "pass"]) + "s?"
-        )
-        """A looser and cheaper reading: the last word of each phrase, and the user's phrases."""
         self._own = re.compile(rf"{_WORD_START}(?i:{any_of(own)}s?){NUMBER}\Z", re.ASCII) if own else None
         self._always = re.compile(rf"(?:{_WORD_START}(?i:{self.phrase})|(?i:{any_of(GLUED)})s?){NUMBER}\Z", re.ASCII)
         self._if_random = re.compile(

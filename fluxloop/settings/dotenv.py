@@ -1,7 +1,7 @@
 """
 Bring the variables of a `.env` file into the environment, and remember which ones came that way.
 
-What the shell has set wins unless told otherwise, and an empty value in the file never erases what
+The shell's values win unless *override* is set, and an empty value in the file never erases what
 the shell knows. What was brought in stays recognisable, so that a setting can name its source.
 """
 
@@ -25,7 +25,7 @@ class _Loaded(NamedTuple):
     text: str
     path: str
     placed: bool
-    """Whether it went into the environment, where it counts for as long as nobody changes it."""
+    """Whether it went into the environment, where it counts until it is changed."""
 
 
 loads = 0
@@ -83,7 +83,7 @@ def nearest(name: str) -> str | None:
     """Return the path of the file *name* in the current folder or the nearest one above it."""
     try:
         folder = os.getcwd()
-    except OSError:  # it was removed under our feet
+    except OSError:  # it was removed meanwhile
         return None
     while not _is_file(file := os.path.join(folder, name)):
         parent = os.path.dirname(folder)

@@ -1,5 +1,5 @@
 """
-The settings: one row for each, and what holds where nobody sets anything.
+The settings: one row for each, with its default.
 
 A field of `Settings` says all there is to know about a setting. The loader, the error texts,
 ``fluxloop doctor`` and the table in the docs are read off these rows, so a new setting is one row more.
@@ -43,7 +43,7 @@ DEEPEST = 200
 """Most levels of nesting that can be asked for: orjson refuses what is nested more than 254 deep."""
 
 _SECRET_ENDINGS = ("_key", "_token", "_secret", "_password")
-"""How the names of settings end whose values nobody gets to read in an error text or a report."""
+"""Endings of the names of settings whose values are left out of error texts and reports."""
 
 
 def _row(default: T, kind: Kind, meaning: str, *, unit: str = "", only_in_code: bool = False) -> T:
@@ -106,7 +106,7 @@ class Row:
 
     def read(self, given: Given) -> Any:
         """
-        Return the value that *given* stands for.
+        Return *given* as a value of the setting.
 
         Raises:
             ConfigError: If it is not acceptable; the text names setting, value, source and what is.

@@ -143,7 +143,7 @@ def _storage(given: Any) -> str | Storage | tuple[str | Storage, ...]:
     chosen: list[str | Storage] = []
     for item in items:
         storage = _one_storage(item)
-        if not any(storage is other for other in chosen):  # the same record twice in one place helps nobody
+        if not any(storage is other for other in chosen):  # the same record twice in one place is of no use
             chosen.append(storage)
     if not chosen:
         raise RejectedError

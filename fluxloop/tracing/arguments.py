@@ -32,7 +32,7 @@ CONTEXT_TYPES = frozenset(
         "ToolRuntime",
     }
 )
-"""Annotations of parameters that a framework fills with its own running state; they are no input of the tool."""
+"""Annotations of parameters that a framework fills with its own state; they are not part of the tool's input."""
 
 _INJECTED = "InjectedToolArg"
 """LangChain's mark, in an ``Annotated``, of an argument that is not the model's: the graph's state, a store, an id."""
@@ -85,7 +85,7 @@ def _declared(parameter: inspect.Parameter, index: int, namespace: dict[str, Any
 
 
 def _resolved(func: Callable[..., Any], parameters: list[inspect.Parameter]) -> dict[str, Any]:
-    """Return what annotations given as texts stand for, where there are any and all of them can be told."""
+    """Return the annotations that are given as texts, evaluated; nothing where one of them cannot be."""
     if not any(isinstance(parameter.annotation, str) for parameter in parameters):
         return {}
     try:

@@ -35,7 +35,7 @@ class Recording(Protocol):
 
 
 class Instrumenter(Protocol):
-    """Takes what is no function, and what records; returns None for an object it does not know."""
+    """Takes an object that is not a function, and what records; returns None for an object it does not recognise."""
 
     def __call__(self, target: Any, recording: Recording, /) -> Any: ...
 

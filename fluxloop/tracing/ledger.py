@@ -43,7 +43,7 @@ class Entry:
         self.below: dict[Entry, None] | None = None
         """What is open below it, in the order it began."""
         self.stream_items: Any = None
-        """What it streamed so far; an adapter that is told of many small items may put notes of its own here."""
+        """The observer of what it streams; an adapter may put an observer of its own here."""
         self.about = about
         """Whatever the adapter wants to know of it again when runs below it begin."""
 
@@ -58,7 +58,7 @@ class Ledger:
 
     Args:
         tracer: The set-up to record for.
-        locate: The adapter's own locator, if it has one: told what a run is part of, the ledger asks only the others'.
+        locate: The adapter's own locator, if it has one: where the parent is given, only the others are asked.
     """
 
     def __init__(self, tracer: Tracer, locate: Locator | None = None) -> None:
@@ -109,7 +109,7 @@ class Ledger:
             trace: What a new trace is opened with: session_id, user_id, tags, metadata. One that is open
                 already takes over the session, unless it was given one.
             is_folded: Make no observation; what is below nests under the nearest one that is recorded.
-            claimable: What tells the `tool`-decorated function, or the TOOL pushed by hand, that is this very
+            tool_matcher: Recognises the `tool`-decorated function, or the TOOL pushed by hand, that is this very
                 call: its name, input, output and exception are the record's.
             about: See `Entry.about`.
             started: When it began, by the recorder's `tick`, where that was not just now.
@@ -194,7 +194,7 @@ class Ledger:
         return inner if self.tracer.is_default else self.tracer.own_innermost(inner)
 
     def fold(self, entry: Entry) -> None:
-        """Take back the observation of a run that has only just begun, as if that had been folded."""
+        """Discard the observation of a run that has only just begun, as if it had been folded from the start."""
         observation = entry.observation
         if observation is not None and observation.parent is not None and entry.is_recorded:
             entry.is_folded, entry.is_recorded, entry.observation = True, False, observation.parent
@@ -305,7 +305,7 @@ class Ledger:
             recorder.record_failure("ending it", exc)
 
     def on_forced_end(self, entry: Entry) -> None:
-        """Is called with a run that is to be ended from outside and may go on; for adapters that can tell how long."""
+        """Called with a run that is ended from outside and may still be running; for adapters to override."""
 
     def close_all(self, status: Status = Status.ABANDONED) -> None:
         """End every run that is still open, innermost first."""
@@ -314,7 +314,7 @@ class Ledger:
 
 
 _BELOW = {Status.SUCCESS: Status.ABANDONED, Status.ERROR: Status.CANCELLED}
-"""How what was open below something ends, where only that something's own ending was told; other endings are shared."""
+"""The status of runs left open below a run that ends with success or an error; other statuses are shared."""
 
 
 def _streamed(stream_items: Any, observation: OpenObservation, output: object, is_exhausted: bool) -> object:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class ManualNode(Node):
-    """A node that was pushed: whom it belongs to, and how its end is read from the user's object."""
+    """A node that was pushed; its end is read from the user's object."""
 
     __slots__ = ()
 

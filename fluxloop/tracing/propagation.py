@@ -1,7 +1,7 @@
 """
 The current node, carried by one context variable.
 
-The variable holds the current node, which has its trace; there is no shared stack, so tasks, threads and
+The variable holds the current node, which has its trace. No stack is shared, so tasks, threads and
 generators cannot disturb each other. No token of the variable is kept: the previous value is restored by
 assignment, which works from any context.
 """

@@ -194,7 +194,7 @@ def _follow_future(call: Followed, future: Any) -> None:
 
 
 def _end_with_future(call: Followed, future: Any) -> None:
-    # asyncio logs a failure that nobody retrieved, and `exception()` would count as retrieving it.
+    # asyncio logs a failure that was never retrieved, and `exception()` would count as retrieving it.
     exc = getattr(future, "_exception", None)
     if exc is not None:
         call.failed(exc)

@@ -22,7 +22,7 @@ MAX_LAYERS = 50
 
 
 class ToolMatcher(NamedTuple):
-    """What an adapter knows of the tool of an event."""
+    """The facts an adapter has about the tool of an event."""
 
     names: Callable[[], Collection[str]]
     """Returns the names of the tool and of its function."""

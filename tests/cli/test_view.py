@@ -19,7 +19,7 @@ from pathlib import Path
 import offline
 import pytest
 from cli.commands import completed, process, runner
-from reading_aids import GOLDEN, head, observation, running, trace_line, written
+from reading_aids import GOLDEN, head, line, observation, running, trace_line, written
 
 import fluxloop.cli
 
@@ -91,6 +91,38 @@ def test_json_is_one_object_per_line_and_nothing_else(fluxloop_):
     assert [trace["name"] for trace in traces] == ["WeatherAgent", "TravelAgent", 'instrumented "scope" ☂']
     assert traces[0]["observations"][0]["children"][0]["children"][0]["name"] == "embed"
     assert done.err == ""
+
+
+@pytest.mark.parametrize("depth", [900, 990])
+def test_deep_values_are_printed(fluxloop_, tmp_path, depth):
+    """
+    A value that is nested almost as deeply as a line can be decoded is printed as JSON and as a tree.
+    """
+    deep = "[" * depth + "]" * depth
+    path = written(tmp_path, observation("a")) / "observations_20260117.jsonl"
+    path.write_bytes(line(observation("a", output="deep")).replace(b'"deep"', deep.encode()))
+
+    assert f'"output":{deep}' in fluxloop_("view", tmp_path, "--json").out
+    assert "[[[[" in fluxloop_("view", tmp_path).out
+    assert fluxloop_("view", tmp_path, "--full").out.count("[") >= depth
+
+
+@pytest.mark.parametrize("options", [["--json"], [], ["--full"]], ids=str)
+def test_nothing_recorded_acts_on_the_terminal(fluxloop_, tmp_path, options):
+    """
+    C1 controls and direction marks in names, values, keys, errors and ids are printed as escapes.
+    """
+    active = "\x9b31m\u202egpj\x1b[2J\u2066\x85"
+    fields = {"name": active, "error": active, "metadata": {"error_type": active, "traceback": active, active: 1}}
+    written(
+        tmp_path,
+        observation(active, trace=active, input={active: active}, output=active, model=active, **fields),
+        trace_line(active, tags=[active], session_id=active),
+    )
+    out = fluxloop_("view", tmp_path, *options).out
+
+    assert {*out} & {*"\x9b\u202e\x1b\u2066\x85"} == set()
+    assert r"\u009b31m\u202egpj\u001b[2J\u2066" in out
 
 
 def test_full_adds_tracebacks(fluxloop_):
@@ -192,6 +224,18 @@ def test_a_pipe_without_unicode_gets_ascii(encoding):
     assert (done.code, done.err) == (0, "")
     assert "|- find_pages" in done.out
     assert r"\u2602" in done.out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_is_valid_in_every_encoding(encoding):
+    """
+    Characters that the output cannot hold are written as JSON escapes.
+    """
+    arguments = ("view", SCHEMA_1, "--last", "9", "--json")
+    done = completed(*arguments, PYTHONIOENCODING=encoding, PYTHONUTF8="0")
+    traces = [json.loads(text) for text in done.out.splitlines()]
+
+    assert traces[2]["name"] == 'instrumented "scope" ☂'
 
 
 def test_a_closed_pipe_is_not_an_error():

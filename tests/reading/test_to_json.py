@@ -7,10 +7,13 @@ from __future__ import annotations
 import json
 import math
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from reading_aids import GOLDEN, head, observation, trace_line
 
 from fluxloop.reading import Assembly, read_traces, traces_of
-from fluxloop.reading.to_json import encode, observation_line
+from fluxloop.reading.to_json import encode, in_ascii, observation_line
 from fluxloop.reading.to_json import trace_line as encoded
 
 
@@ -120,3 +123,49 @@ def test_numbers_that_json_cannot_represent_become_null():
     """
     assert strict(encode([math.nan, math.inf])) == [None, None]
     assert strict(encode({"a": [2**70, math.nan, -math.inf, 1.5]})) == {"a": [2**70, None, None, 1.5]}
+
+
+@pytest.mark.parametrize("depth", [200, 900, 5_000, 50_000])
+def test_a_value_of_any_depth_is_encoded(depth):
+    """
+    Lists and objects nested deeper than the encoders of orjson and of the standard library go.
+    """
+    value: object = math.nan
+    for level in range(depth):
+        value = {"a": value} if level % 2 else [value, "é"]
+
+    assert encode(value).count("[") == encode(value).count(',"é"]') == depth // 2
+    assert encode(value).count('{"a":') == depth - depth // 2 - depth % 2
+    assert encode(value).count("null") == 1
+
+
+def test_a_circular_value_is_encoded_up_to_the_circle():
+    """
+    A value built by hand may contain itself, or the same object twice.
+    """
+    circular: dict[str, object] = {"twice": [[1]] * 2}
+    circular["self"] = circular
+
+    assert encode(circular) == '{"twice":[[1],[1]],"self":"<circular>"}'
+
+
+@pytest.mark.parametrize("beside", [1, 2**70], ids=["by orjson", "in pieces"])
+def test_characters_that_act_on_a_terminal_are_escaped(beside):
+    """
+    C0 and C1 controls, line separators and marks that set the direction of text, in keys and in values.
+    """
+    active = "\x1b[2J\x7f\x85\x9b31m\u061c\u200e\u202e\u2028\u2066\u2069\ufeff\ufff9"
+    text = encode({active: [active, beside], "plain": "é 😀 👩‍👩‍👧"})
+
+    assert [character for character in text if character in active and not character.isprintable()] == []
+    assert json.loads(text) == {active: [active, beside], "plain": "é 😀 👩‍👩‍👧"}
+
+
+@given(st.text())
+def test_any_text_survives_escaping(text):
+    """
+    Both forms of the output decode to the same text, the one for outputs without Unicode included.
+    """
+    assert json.loads(encode([text])) == [text]
+    assert json.loads(in_ascii(encode([text]))) == [text]
+    assert in_ascii(encode([text])).isascii()

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reading_aids import head, line, observation, trace_line
 
+from fluxloop.storage import decoding
 from fluxloop.storage.decoding import NOT_A_RECORD, TORN, decode, records_in
 
 RECORD = observation("a", input={"q": 1})
@@ -135,3 +138,64 @@ def test_the_beginning_in_a_journal_is_an_observation():
     A record in a journal lacks its end and may have ``trace``; it is an observation.
     """
     assert [found.record for found in records_in(line(head("root")))] == [head("root")]
+
+
+HOSTILE = {
+    "beginnings": b'{"id": "',
+    "nested objects": b'{"id":"a","x":',
+    "nested lists": b'{"id":"a","x":[',
+    "members": b'{"id":"a","b":1,',
+    "glued records": line(RECORD)[:-1],
+    "torn records": line(RECORD)[:-5],
+    "records in torn records": b'{"id":"a","trace_id":"t","input":' + line(RECORD)[:-1],
+    "closed objects": b'{"id":"a"},',
+    "strings": b'{"trace_id":"aaaaaaa{"id":"bbbbbb',
+    "escapes": b'{"id":"\\',
+    "control characters": b'{"id":"a","b":"\x01',
+    "white space": b'{"id":"a"' + b" " * 50,
+    "wrong numbers": b'{"id":"a","trace_id":"b","type":1.1.1}',
+    "surrogates": b'{"id":"a","trace_id":"\\ud800","type":1}',
+    "brackets": b"[",
+    "zeros": b"\0",
+}
+"""Pieces that make a line without an end, each a reason to search the rest of the line again."""
+
+
+@pytest.mark.parametrize("piece", HOSTILE.values(), ids=HOSTILE)
+def test_the_work_is_proportional_to_the_length_of_the_line(monkeypatch, piece):
+    """
+    Twice as many pieces on a line take twice the work: bytes searched, matched and decoded.
+    """
+    small, large = (work(monkeypatch, piece * (size // len(piece))) for size in (20_000, 40_000))
+
+    assert large <= 2.2 * small + 1000
+    assert large <= 30 * 40_000
+
+
+def work(monkeypatch: pytest.MonkeyPatch, text: bytes) -> int:
+    """Count the bytes that the patterns and the decoder go over to find the records of *text*, and the calls."""
+    counter = Counter()
+    with monkeypatch.context() as patch:
+        for name, pattern in vars(decoding).copy().items():
+            if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, bytes):
+                patch.setattr(decoding, name, CountedPattern(pattern, counter))
+        patch.setattr(decoding, "decode", lambda piece: counter.update(bytes=len(piece)) or decode(piece))
+        list(records_in(text))
+    return counter.total()
+
+
+class CountedPattern:
+    """A pattern that counts its calls and the bytes that each goes over."""
+
+    def __init__(self, pattern: re.Pattern[bytes], counter: Counter[str]) -> None:
+        self.pattern, self.counter = pattern, counter
+
+    def match(self, text: bytes, at: int) -> re.Match[bytes] | None:
+        return self._counted(self.pattern.match(text, at), at, at)
+
+    def search(self, text: bytes, at: int) -> re.Match[bytes] | None:
+        return self._counted(self.pattern.search(text, at), at, len(text))
+
+    def _counted(self, found: re.Match[bytes] | None, start: int, end: int) -> re.Match[bytes] | None:
+        self.counter.update(calls=1, bytes=(found.end() if found else end) - start)
+        return found
