@@ -52,6 +52,7 @@ LIBRARIES = {
     "orjson": "*",
     "packaging": "cli",
     "pydantic": "cli models reading",
+    "pydantic_core": "models",
     "pytest": "pytest_plugin",
     "rich": "cli",
     "typer": "cli",
