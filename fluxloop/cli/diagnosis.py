@@ -152,8 +152,6 @@ def _record_problems(folder: Path, files: Files) -> Iterator[Problem]:
     except ReadError as error:
         yield Problem(str(error), "make the file readable, or move it away")
         return
-    for path, reason in source.irregular():
-        yield Problem(f"{path}: {reason}; records cannot be written there", "remove it, or move it away")
     files.running = sum(alive for _, alive in unfinished.values())
     files.crashed = len(unfinished) - files.running
     crashed = dict.fromkeys(trace for trace, alive in unfinished.values() if not alive)

@@ -152,8 +152,7 @@ def test_a_path_that_is_not_a_file_is_a_problem(diagnosis, tmp_path):
     os.mkfifo(folder / "traces_20260117.jsonl")
     found = diagnosis()
 
-    problems = [one["problem"].rpartition(": ")[2] for one in found["problems"]]
-    assert "a FIFO, not a regular file; records cannot be written there" in problems
+    assert ["not a regular file" in one["problem"] for one in found["problems"]] == [True]
     assert found["files"]["records"] == 1
 
 
