@@ -17,7 +17,7 @@ from ..models import Trace
 from ..report import log
 from ..storage.decoding import Json
 from .assembly import Assembly, traces_of
-from .index import MAX_SKIPPED, DayIndex, Skipped
+from .index import MAX_SKIPPED, DayIndex, Entry, Skipped
 from .source import OpenObservations, Source, open_records, start_of
 
 __all__ = ["Assembly", "Skipped", "Source", "TraceReader", "read_traces", "traces_of"]
@@ -66,11 +66,11 @@ class TraceReader:
 
     def __iter__(self) -> Iterator[Trace]:
         """Yield the traces in the order they began."""
-        return (assembly.trace() for assembly in self.assemblies())
+        return map(Assembly.trace, self.assemblies())  # a generator would hold the lines of the trace it has yielded
 
     def newest(self) -> Iterator[Trace]:
         """Yield the traces in the reverse order; files of older days are not opened before they are needed."""
-        return (assembly.trace() for assembly in self.assemblies(newest_first=True))
+        return map(Assembly.trace, self.assemblies(newest_first=True))
 
     def assemblies(self, *, newest_first: bool = False) -> Iterator[Assembly]:
         """Yield each trace before it is assembled, for callers that add more records to it."""
@@ -95,18 +95,28 @@ class TraceReader:
             index = DayIndex([stack.enter_context(file) for path in paths if (file := open_records(path))])
             for trace_id, observations in open_observations.items():
                 index.entry(trace_id, start_of(observations))
-            for trace_id, entry in index.in_order(newest_first=newest_first):
-                if self._matches_id is None or self._matches_id(trace_id):
-                    assembly = Assembly(trace_id)
-                    for record, line in index.records(entry):
-                        if "schema" in record:
-                            self._note_schema(record)
-                        assembly.add_line(line, record)
-                    assembly.set_open(open_observations.get(trace_id, ()))
-                    if assembly:
-                        yield assembly
+            # No variable holds an assembly while its trace is in use, so that the lines are in memory once.
+            yield from filter(
+                None,
+                (
+                    self._assembly(trace_id, index, entry, open_observations)
+                    for trace_id, entry in index.in_order(newest_first=newest_first)
+                    if self._matches_id is None or self._matches_id(trace_id)
+                ),
+            )
             self.skipped_count += index.skipped_count
             self.skipped += index.skipped()[: MAX_SKIPPED - len(self.skipped)]
+
+    def _assembly(
+        self, trace_id: str, index: DayIndex, entry: Entry, open_observations: dict[str, OpenObservations]
+    ) -> Assembly:
+        assembly = Assembly(trace_id)
+        for record, line in index.records(entry):
+            if "schema" in record:
+                self._note_schema(record)
+            assembly.add_line(line, record)
+        assembly.set_open(open_observations.get(trace_id, ()))
+        return assembly
 
     def _note_schema(self, record: Json) -> None:
         schema = record.get("schema")

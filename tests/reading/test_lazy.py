@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import tracemalloc
 
@@ -12,7 +13,7 @@ import pytest
 from reading_aids import died, head, observation, running, trace_line, written
 
 from fluxloop.models import ObservationData, Trace
-from fluxloop.reading import lazy, read_traces, traces_of
+from fluxloop.reading import Assembly, lazy, read_traces, traces_of
 
 
 @pytest.fixture
@@ -171,6 +172,19 @@ def test_order_and_endings_do_not_depend_on_when_observations_are_built(tmp_path
 
     assert [o.id for o in trace.observations] == ["root", "a", "dead", "b"]
     assert (trace.status, trace.observations[3].output) == (None, "again")
+
+
+def test_a_line_is_freed_when_its_observation_is_built(tmp_path):
+    """
+    While a trace is in use, the reader that yielded it does not hold its lines.
+    """
+    written(tmp_path, observation("a"), trace_line())
+    traces = read_traces(tmp_path)
+    trace = next(traces)
+
+    assert len(trace.observations) == 1
+    assert [each for each in gc.get_objects() if isinstance(each, Assembly)] == []
+    assert list(traces) == []
 
 
 def test_a_large_trace_takes_the_memory_of_its_lines(tmp_path):
