@@ -56,29 +56,35 @@ def _row(default: T, kind: Kind, meaning: str, *, unit: str = "", only_in_code: 
 class Settings:
     """The settings in force. Made by the loader from checked values (see `fluxloop.settings.layers`)."""
 
-    storage: str | Storage | tuple[str | Storage, ...] = _row("file", STORAGE, "where records go; several get them all")
-    base_path: Path = _row(Path("traces"), PATH, "the folder file storage writes to, made when first needed")
-    journal: bool = _row(
-        True, FLAG, "note open observations in a hidden file, so that those of a killed process can be read"
+    storage: str | Storage | tuple[str | Storage, ...] = _row(
+        "file", STORAGE, "where records are written; each storage in a list receives every record"
     )
-    enabled: bool = _row(True, FLAG, "record at all")
-    debug: bool = _row(False, FLAG, "log a line for each observation captured or ignored, and why")
-    sample_rate: float = _row(1.0, between(0, 1), "the share of traces that is recorded, decided trace by trace")
-    session_id: str | None = _row(None, TEXT, "the session of traces that name none; one per process if unset")
+    base_path: Path = _row(Path("traces"), PATH, "the folder for files, created when it is first needed")
+    journal: bool = _row(
+        True, FLAG, "list open observations in a hidden file, so that those of a killed process can be read"
+    )
+    enabled: bool = _row(True, FLAG, "whether anything is recorded")
+    debug: bool = _row(False, FLAG, "log one line per captured or ignored observation, with the reason")
+    sample_rate: float = _row(
+        1.0, between(0, 1), "the share of traces that is recorded; one decision per named session, or per trace"
+    )
+    session_id: str | None = _row(None, TEXT, "the session of traces without a session id; by default one per process")
     project_name: str | None = _row(None, TEXT, "written to the metadata of every trace")
     environment: str | None = _row(None, TEXT, "written to the metadata of every trace, as in `production`")
     service_name: str | None = _row(None, TEXT, "written to the metadata of every trace")
-    capture_input: bool = _row(True, FLAG, "record what functions are called with")
-    capture_output: bool = _row(True, FLAG, "record what functions return and yield")
-    redact: bool = _row(True, FLAG, "mask secrets before any storage sees them")
-    redact_keys: tuple[str, ...] = _row((), WORDS, "further key names whose values are masked")
-    redact_patterns: tuple[str, ...] = _row((), PATTERNS, "further texts that are masked wherever they occur")
-    redact_hook: Callable[..., Any] | None = _row(None, HOOK, "a function of your own that masks", only_in_code=True)
-    max_leaf_bytes: int = _row(65_536, whole(64), "the longest single text kept of a value", unit="bytes")
-    max_value_bytes: int = _row(1_048_576, whole(64), "the most kept of one input or output", unit="bytes")
-    max_depth: int = _row(100, whole(1, DEEPEST), "how deep a nested value is followed", unit="levels")
-    max_stream_items: int = _row(1_000, whole(0), "the most items kept of one stream", unit="items")
-    max_stream_bytes: int = _row(262_144, whole(0), "the most kept of the items of one stream", unit="bytes")
+    capture_input: bool = _row(True, FLAG, "whether the arguments of functions are recorded")
+    capture_output: bool = _row(True, FLAG, "whether returned and yielded values are recorded")
+    redact: bool = _row(True, FLAG, "mask secrets before any storage receives them")
+    redact_keys: tuple[str, ...] = _row((), WORDS, "additional key names whose values are masked")
+    redact_patterns: tuple[str, ...] = _row((), PATTERNS, "regular expressions for additional texts to mask")
+    redact_hook: Callable[..., Any] | None = _row(None, HOOK, "a function that masks values", only_in_code=True)
+    max_leaf_bytes: int = _row(65_536, whole(64), "the longest text within a value; the rest is cut", unit="bytes")
+    max_value_bytes: int = _row(1_048_576, whole(64), "the largest input or output; the rest is cut", unit="bytes")
+    max_depth: int = _row(100, whole(1, DEEPEST), "the deepest nesting of a value; deeper parts are cut", unit="levels")
+    max_stream_items: int = _row(1_000, whole(0), "the most items recorded of one stream", unit="items")
+    max_stream_bytes: int = _row(
+        262_144, whole(0), "the largest total size of the recorded items of one stream", unit="bytes"
+    )
 
 
 class Given(NamedTuple):
