@@ -59,7 +59,7 @@ class Settings:
     storage: str | Storage | tuple[str | Storage, ...] = _row("file", STORAGE, "where records go; several get them all")
     base_path: Path = _row(Path("traces"), PATH, "the folder file storage writes to, made when first needed")
     journal: bool = _row(
-        True, FLAG, "note open observations in a hidden file, so that those of a killed process can be read"
+        True, FLAG, "list open observations in a hidden file, so that those of a killed process can be read"
     )
     enabled: bool = _row(True, FLAG, "record at all")
     debug: bool = _row(False, FLAG, "log a line for each observation captured or ignored, and why")
