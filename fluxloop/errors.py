@@ -1,5 +1,5 @@
 """
-The errors that FluxLoop raises, at decoration, configuration, reading, and between a storage and the recorder.
+The errors of FluxLoop, raised by decorators, settings, readers and storages.
 
 ::
 
@@ -10,8 +10,9 @@ The errors that FluxLoop raises, at decoration, configuration, reading, and betw
     ├── ReadError         (OSError)     a path that cannot be read as records
     └── WriteError        (OSError)     records that a storage could not write
 
-FluxLoop raises no error while it records. It logs its own failures once per cause to ``logging.getLogger("fluxloop")``
-and counts them in `fluxloop.report`. It reports a value that it cannot use as a `FluxLoopWarning` at the caller's line.
+No error reaches a program while it is recorded: FluxLoop logs its own failures once per cause to
+``logging.getLogger("fluxloop")`` and counts them in `fluxloop.report`. It reports a value that it cannot use as a
+`FluxLoopWarning` at the caller's line.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ DOORS = {
 """Where an adapter may enter the core."""
 
 PARTNERS = {("fluxloop_langgraph", "fluxloop_langchain")}
-"""Packages of one floor of which the first may import the second."""
+"""Pairs of packages on one floor; the first may import the second."""
 
 LIBRARIES = {
     "dotenv": "settings",
@@ -52,6 +52,7 @@ LIBRARIES = {
     "orjson": "*",
     "packaging": "cli",
     "pydantic": "cli models reading",
+    "pydantic_core": "models",
     "pytest": "pytest_plugin",
     "rich": "cli",
     "typer": "cli",
@@ -265,7 +266,7 @@ def top(module: str) -> str:
 
 
 def neighbours(module: str, target: str) -> bool:
-    """Whether both are of one package, or partners; the public face is no neighbour of what it shows."""
+    """Whether both are of one package, or partners; the public face is not a neighbour of its own modules."""
     return (top(module) == top(target) and target != "fluxloop") or (top(module), top(target)) in PARTNERS
 
 

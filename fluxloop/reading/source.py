@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from ..errors import ReadError
 from ..storage.decoding import Json
+from ..storage.descriptors import open_regular
 from ..storage.inflight import read_journals
 from .building import start_text, trace_id_of
 
@@ -162,18 +163,8 @@ def _next_data(fd: int, offset: int) -> int:
 
 
 def _opened(path: Path) -> BinaryIO | None:
-    """Open a regular file; None for anything else, which is never waited for."""
-    if not stat.S_ISREG(path.stat().st_mode):  # opening a device may have effects
-        return None
-    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - the caller closes it
-    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        return file
-    file.close()  # the path has been replaced in between
-    return None
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    """Open a regular file; None for anything else, which is not opened, since opening a device may have effects."""
+    return None if _irregularity(path) else open(path, "rb", opener=open_regular)
 
 
 def _irregularity(path: Path) -> str | None:

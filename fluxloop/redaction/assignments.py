@@ -102,7 +102,7 @@ def assignments(keys: Keys) -> Shape:
             # {"name": "password", …, "value": "…"}, {"value": "…", "name": "password"}
             r'|"(?:,(?:"(?:type|value)":|-?[0-9]|[\[{])|\})'
             # the API key is 0p4que, <password>…, <add key="password" value="…"/>, <key>password</key>, password%3D…
-            rf"| {{1,4}}(?:is:? |was )?[A-Za-z_.+/=~-]{{0,24}}[0-9]"
+            r"| +(?:is:? |was )?[A-Za-z_.+/=~-]*[0-9]"
             rf"|(?:{quote})?(?:>|{space}+[\w:.-]+=)|<\\*/|{escape})",
             rf"(?i){any_of(name.replace(' ', GAP) for name in IF_RANDOM)}{NUMBER}(?:(?:{quote})?\]?{said} *:?[:=]>? *(?:{quote})?{OPAQUE}{{8}}|>|<\\*/|{escape})",
             rf"(?i)(?:[?&;]|u0026){any_of(IN_QUERIES)}=[^\s&]{{6}}",

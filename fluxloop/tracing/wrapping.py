@@ -89,8 +89,8 @@ def _creating(drive: Callable[..., Any], func: Callable[..., Any], spec: Spec, f
         made.__name__, made.__qualname__ = func.__name__, func.__qualname__
         return made
 
-    wrapper.__code__ = wrapper.__code__.replace(co_flags=wrapper.__code__.co_flags | flag)
-    return wrapper
+    code = wrapper.__code__.replace(co_flags=wrapper.__code__.co_flags | flag)
+    return FunctionType(code, wrapper.__globals__, closure=wrapper.__closure__)
 
 
 def _start(

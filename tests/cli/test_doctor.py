@@ -152,9 +152,8 @@ def test_a_path_that_is_not_a_file_is_a_problem(diagnosis, tmp_path):
     os.mkfifo(folder / "traces_20260117.jsonl")
     found = diagnosis()
 
-    assert [one["problem"].rpartition(": ")[2] for one in found["problems"]] == [
-        "a FIFO, not a regular file; records cannot be written there"
-    ]
+    problems = [one["problem"].rpartition(": ")[2] for one in found["problems"]]
+    assert "a FIFO, not a regular file; records cannot be written there" in problems
     assert found["files"]["records"] == 1
 
 

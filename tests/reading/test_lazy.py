@@ -39,7 +39,7 @@ def trace(tmp_path) -> Trace:
 
 def test_reading_a_trace_builds_no_more_than_its_root(tmp_path, built):
     """
-    Order and number of the observations are known without building them; the root, where the trace's line lacks a value.
+    The order and number of observations are known before they are built; the root is built if the trace lacks a value.
     """
     children = [observation(f"o{n}", "root", seq=n + 1) for n in range(100)]
     written(tmp_path / "whole", *children, observation("root"), trace_line())
