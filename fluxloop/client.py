@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from types import TracebackType
@@ -73,10 +73,7 @@ class FluxLoopClient(Instruments):
         Raises:
             ConfigError: If a setting is unknown or not acceptable; nothing is changed then.
         """
-        with self._lock:
-            in_force = self.configuration.configure(**settings)
-            self._use(in_force)
-            return in_force
+        return self._apply(lambda: self.configuration.configure(**settings))
 
     def get_config(self) -> Settings:
         """Return the settings in force."""
@@ -84,14 +81,26 @@ class FluxLoopClient(Instruments):
 
     def reset_config(self) -> Settings:
         """Forget everything given to `configure`, read the other layers afresh, and return what is then in force."""
-        with self._lock:
+
+        def read() -> Settings:
             self.configuration.reset()
-            return self._use(self.configuration.settings()).settings
+            return self.configuration.settings()
+
+        return self._apply(read)
 
     def refresh(self) -> Settings:
         """Read environment and files afresh, keeping what was given to `configure`; return what is in force."""
-        with self._lock:
-            return self._use(self.configuration.settings()).settings
+        return self._apply(lambda: self.configuration.settings())
+
+    def _apply(self, read: Callable[[], Settings]) -> Settings:
+        """Record new traces by the settings that *read* returns, and return them."""
+        from .storage.event_loops import unguarded
+
+        def apply() -> Settings:
+            with self._lock:
+                return self._use(read()).settings
+
+        return unguarded(apply)
 
     def _use(self, settings: Settings) -> Recorder:
         """Record new traces by *settings*."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 import warnings
 from dataclasses import dataclass
 from itertools import count
@@ -58,21 +57,18 @@ class Troubles:
     """The causes met so far: the first of each is logged, and all are remembered (up to a bound)."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # what is collected in the middle may be recorded, and fail
-        self._said: dict[str, str] = {}
+        # Without a lock, which another thread could hold while the process forks: a dict is read and set in one step.
+        self._said: dict[str, tuple[str]] = {}
 
     def say(self, cause: str, message: str, *, exc_info: bool = False) -> None:
         """Log *message* as a warning unless *cause* was met before."""
-        with self._lock:
-            if cause in self._said or len(self._said) >= MOST_CAUSES:
-                return
-            self._said[cause] = message
-        log.warning(message, exc_info=exc_info)
+        entry = (message,)
+        if len(self._said) < MOST_CAUSES and self._said.setdefault(cause, entry) is entry:
+            log.warning(message, exc_info=exc_info)
 
     def all(self) -> tuple[str, ...]:
         """The messages logged so far, oldest first, and what adapters miss."""
-        with self._lock:
-            return (*self._said.values(), *missing())
+        return (*(message for (message,) in list(self._said.values())), *missing())
 
 
 MOST_CAUSES = 100

@@ -20,11 +20,11 @@ from weakref import WeakSet
 
 from ..encoding.ids import after_fork
 from ..errors import WriteError
-from ..report import Troubles
 from .decoding import decoded
-from .descriptors import Descriptor, open_regular
+from .descriptors import open_regular
 from .event_loops import unguarded
 from .journal import Journal
+from .record_file import NO_RIGHT, NOT_A_FILE, RecordFile, explained, exposure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,7 +76,7 @@ class FileStorage:
         self.journal = Journal(self.base_path) if journal else None
         self._dated = dated
         self._mode = mode
-        self._files: dict[tuple[str, str], _File] = {}
+        self._files: dict[tuple[str, str], RecordFile] = {}
         _storages.add(self)
 
     def write(self, records: Sequence[Record]) -> None:
@@ -169,10 +169,10 @@ class FileStorage:
 
     def _problem_with(self, path: Path) -> str | None:
         if not path.is_file():
-            return f"{path} is not a regular file. {_NOT_A_FILE}"
+            return f"{path} is not a regular file. {NOT_A_FILE}"
         if not os.access(path, os.W_OK):
-            return f"{path} may not be written to. {_NO_RIGHT}"
-        return _exposure(path, path.stat(), self._mode)
+            return f"{path} may not be written to. {NO_RIGHT}"
+        return exposure(path, path.stat(), self._mode)
 
     def _failed(self, exc: OSError, key: tuple[str, str], line: bytes, earlier: WriteError | None) -> WriteError | None:
         """Return the error to raise after *line* could not be written, with the losses of an *earlier* one."""
@@ -191,7 +191,7 @@ class FileStorage:
             earlier.lost += error.lost
         return earlier or error
 
-    def _check(self, key: tuple[str, str], line: bytes = b"", file: _File | None = None) -> None:
+    def _check(self, key: tuple[str, str], line: bytes = b"", file: RecordFile | None = None) -> None:
         """Check that *file* is in its place, or else open it again; then write *line*, and what the removal took."""
         lines = [line] if line else []
         with _checking:
@@ -199,14 +199,15 @@ class FileStorage:
             file = file or current
             if file is None:
                 if lines:
-                    self._write(self._opened(key), lines)
+                    self._opened(key).write(lines)
                 return
             checked = len(file.unchecked)
             if file.stat() is None:
                 file.is_removed = True  # first: lines that other threads still add are found by them
                 missing = file.unchecked[:]
                 del file.unchecked[: len(missing)]
-                self._write(self._opened(key) if current is file or current is None else current, missing + lines)
+                replacement = current if current is not None and current is not file else self._opened(key)
+                replacement.write(missing + lines)
                 return
             del file.unchecked[:checked]
             now = monotonic()
@@ -217,30 +218,16 @@ class FileStorage:
                 elif self.journal is not None:
                     self.journal.verify()
             file.check_at = now + CHECK_REMOVED_S
-            self._write(file, lines)
+            file.write(lines)
 
-    def _write(self, file: _File, lines: list[bytes]) -> None:
-        for number, line in enumerate(lines):
-            try:
-                file.append(line)
-            except OSError as exc:
-                raise explained(exc, f"write a record to {file.path}", lost=len(lines) - number) from exc
-
-    def _opened(self, key: tuple[str, str]) -> _File:
-        """Open the file; one that was open is not in its place, so that the others are to be checked as well."""
+    def _opened(self, key: tuple[str, str]) -> RecordFile:
+        """Open the file; if it was open, it is not in its place, and the others have to be checked as well."""
         if self._files.pop(key, None) is not None:
             for file in self._files.values():
                 file.check_at = file.check_path_at = 0.0
-        path = self.path(*key)
-        flags = os.O_APPEND | os.O_CREAT
-        try:
-            file = _File.for_writing(path, flags, self._mode)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = _File.for_writing(path, flags, self._mode)
-        if exposure := _exposure(path, os.fstat(file.fd), self._mode):
-            _troubles.say(str(path), exposure)
-        self._files[key] = file
+        file = self._files[key] = RecordFile.at(self.path(*key), self._mode)
+        now = monotonic()
+        file.check_at, file.check_path_at = now + CHECK_REMOVED_S, now + CHECK_RENAMED_S
         while len(self._files) > MOST_OPEN:
             self._files.pop(next(iter(self._files)))
         if self.journal is not None:
@@ -250,106 +237,6 @@ class FileStorage:
     def _forked(self) -> None:
         self._files = {}  # the child opens its own: the parent may be about to close all it has
 
-
-class _File(Descriptor):
-    """A file of records that is open for appending."""
-
-    __slots__ = ("check_at", "check_path_at", "is_removed", "torn", "unchecked")
-
-    def __init__(self, fd: int, path: str | os.PathLike[str]) -> None:
-        super().__init__(fd, path)
-        self.torn = _ends_torn(fd)
-        self.is_removed = False
-        self.unchecked: list[bytes] = []
-        """Lines written since the file was last known not to be removed."""
-        now = monotonic()
-        self.check_at = now + CHECK_REMOVED_S
-        """When (by `monotonic`) the next writer has to check the file; 0 is at once."""
-        self.check_path_at = now + CHECK_RENAMED_S
-        """When it also has to check where the path leads, which costs twice as much."""
-
-    def append(self, line: bytes) -> None:
-        """Write *line* as a line of its own."""
-        text = b"\n" + line if self.torn else line
-        written = os.write(self.fd, text)
-        if written != len(text):
-            self.finish(text, written)
-        self.torn = False
-        self.unchecked.append(line)
-
-    def finish(self, line: bytes, written: int) -> None:
-        """Write what is left of *line* after a short write; where that fails, remember the torn end."""
-        rest = memoryview(line)[written:]
-        try:
-            while rest:
-                written = os.write(self.fd, rest)
-                if not written:
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                rest = rest[written:]
-        except BaseException:
-            self.torn, self.check_at = True, 0.0
-            raise
-
-
-def _ends_torn(fd: int) -> bool:
-    """Whether the file ends in a piece of a line that no process is still writing."""
-    before = -1
-    for _ in range(100):  # a file that grew at each of so many reads is being written to
-        # Writing nothing waits for a writer in the middle of its line, since it takes the inode's lock. Without it
-        # half lines are common: of two writers of 4 MB, a read of the last byte met one each time.
-        os.write(fd, b"")
-        size = os.lseek(fd, 0, os.SEEK_END)
-        if size == 0 or os.pread(fd, 1, size - 1) in (b"\n", b""):
-            return False
-        if size == before:
-            return True
-        before = size
-    return False
-
-
-def _exposure(path: Path, status: os.stat_result, mode: int) -> str | None:
-    """Return the sentence that reports a file which another user made, and can read, beyond what *mode* allows."""
-    if os.name == "nt" or status.st_uid == os.geteuid():
-        return None
-    if status.st_uid == 0 and not status.st_mode & 0o077 & ~mode:
-        return None  # root reads everything anyway
-    return (
-        f"{path} was made by another user (uid {status.st_uid}, mode {status.st_mode & 0o777:o}), so that others can "
-        "read the records in it. Move it away, or choose another folder with base_path=."
-    )
-
-
-def explained(exc: OSError, doing: str, lost: int = 1) -> WriteError:
-    """Return *exc* as an error that describes what failed while *doing* what, and names a remedy."""
-    number = exc.errno or 0
-    remedy = _REMEDIES.get(number, "Choose another folder with base_path=, or run `fluxloop doctor`.")
-    error = WriteError(number, f"cannot {doing}: {exc.strerror or exc}. {remedy}")
-    error.lost = lost
-    error.__cause__ = exc
-    return error
-
-
-_NO_SPACE = "Free some space; recording continues by itself."
-_NO_RIGHT = "Give this user the right to write there, or choose another folder with base_path=."
-_NOT_A_FOLDER = "A file has the name of the folder: move it, or choose another folder with base_path=."
-_NOT_A_FILE = "Something else has the name of the file: move it, or choose another folder with base_path=."
-_REMEDIES = {
-    errno.ENOSPC: _NO_SPACE,
-    errno.EDQUOT: _NO_SPACE,
-    errno.EFBIG: "The file has reached the size limit of this process (`ulimit -f`).",
-    errno.EACCES: _NO_RIGHT,
-    errno.EPERM: _NO_RIGHT,
-    errno.EROFS: _NO_RIGHT,
-    errno.ENOTDIR: _NOT_A_FOLDER,
-    errno.EEXIST: _NOT_A_FOLDER,
-    errno.EINVAL: _NOT_A_FILE,
-    errno.EISDIR: _NOT_A_FILE,
-    errno.ENXIO: _NOT_A_FILE,
-    errno.EMFILE: "This process has too many files open (`ulimit -n`).",
-}
-
-_troubles = Troubles()
-"""The exposed files that were logged."""
 
 _storages: WeakSet[FileStorage] = WeakSet()
 _checking = threading.RLock()

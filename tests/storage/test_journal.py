@@ -587,7 +587,7 @@ def test_what_is_not_a_whole_beginning_is_left_out(tmp_path: Path, head: Head, s
 
 def test_a_file_cut_short_is_read_as_far_as_it_goes(tmp_path: Path, head: Head) -> None:
     """
-    A copy that was broken off, or an empty file, is no error.
+    An incomplete copy and an empty file are not errors.
     """
     path = leave_behind(tmp_path, head(1) + b"\n", head(2) + b"\n")
     path.write_bytes(path.read_bytes()[: SLOT_BYTES + 20])

@@ -51,7 +51,7 @@ def test_the_newest_records_are_kept_where_there_is_a_bound(record: Callable[...
 @pytest.mark.parametrize("bound", [0, -1])
 def test_a_bound_that_keeps_nothing_is_refused(bound: int) -> None:
     """
-    A memory that keeps nothing is surely a mistake, and says so at once.
+    A memory that keeps nothing is a mistake, and an error at once.
     """
     with pytest.raises(ConfigError, match=f"max_records must be at least 1, or None to keep all records, got {bound}"):
         MemoryStorage(max_records=bound)

@@ -17,6 +17,9 @@ from typing import Any
 import pytest
 
 import fluxloop
+from fluxloop.cli.diagnosis import diagnose
+from fluxloop.reading.watch import Watch
+from fluxloop.settings.layers import Configuration
 from fluxloop.storage import FileStorage, Record
 from fluxloop.storage.inflight import read_journals
 
@@ -221,6 +224,102 @@ if __name__ == "__main__":
         f"o{number}" for number in range(5)
     }
     assert os.listdir(tmp_path / "traces") == ["observations_20260117.jsonl"]
+
+
+def test_a_child_records_though_other_threads_held_every_lock_at_the_fork(tmp_path: Path, start: Start) -> None:
+    """
+    Locks that no thread of the child can release are not waited for, and the child imports nothing while it records.
+    """
+    process = start(
+        """
+        import gc, threading
+        import fluxloop
+        fluxloop.configure(base_path=folder)
+
+        @fluxloop.tool
+        def tool(n):
+            return n
+
+        @fluxloop.agent
+        def agent(n):
+            return [tool(n) for n in range(3)]
+
+        agent(0)
+        kind = type(threading.RLock())
+        modules = [m for name, m in sys.modules.items() if name.startswith("fluxloop")]
+        owners = [*map(vars, modules), *(vars(o) for o in gc.get_objects() if type(o).__module__.startswith("fluxloop")
+                                         and hasattr(o, "__dict__"))]
+        locks = {id(v): v for owner in owners for v in owner.values() if isinstance(v, (kind, type(threading.Lock())))}
+        ready, done = threading.Event(), threading.Event()
+
+        def hold():
+            for each in locks.values():
+                each.acquire()
+            ready.set()
+            done.wait()
+            for each in locks.values():
+                each.release()
+
+        class Refuse:
+            def find_spec(self, name, path=None, target=None):
+                os.write(1, b"imports " + name.encode() + b"\\n")
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        ready.wait()
+        child = os.fork()
+        if not child:
+            sys.meta_path.insert(0, Refuse())
+            agent(1)
+            fluxloop.report()
+            os._exit(0)
+        for _ in range(1_000):
+            if os.waitpid(child, os.WNOHANG)[0]:
+                print(len(locks) > 3, "ended", flush=True)
+                break
+            time.sleep(0.01)
+        else:
+            os.kill(child, 9)
+        done.set()
+        """,
+        tmp_path,
+    )
+    output, _ = process.communicate()
+
+    assert output == b"True ended\n"
+    assert len(list(fluxloop.read_traces(tmp_path))) == 2
+
+
+def test_readers_show_as_open_only_what_is_open(tmp_path: Path, start: Start) -> None:
+    """
+    A journal may hold observations that have ended: `view --follow`, `doctor` and `read_traces` find their records.
+    """
+    process = start(
+        """
+        import fluxloop
+        fluxloop.configure(base_path=folder)
+        with fluxloop.instrument("outer"):
+            for n in range(3):
+                with fluxloop.observe("a"), fluxloop.observe("b"):
+                    pass
+            print("open", flush=True)
+            time.sleep(60)
+        """,
+        tmp_path,
+    )
+    line_of(process)
+
+    shown = [record["name"] for inflight in read_journals(tmp_path) for record in inflight.records]
+    (seen,) = Watch(tmp_path).poll().running
+    (trace,) = fluxloop.read_traces(tmp_path)
+    configuration = Configuration(isolated=True)
+    configuration.configure(base_path=tmp_path)
+    files = diagnose(configuration, "0").files
+
+    assert sorted(shown) == ["a", "b", "outer"]
+    for each in (seen, trace):
+        assert [o.name for o in each.observations if o.status is None] == ["outer"]
+    assert (files.running, files.crashed) == (1, 0)
 
 
 def test_both_sides_of_a_fork_write(tmp_path: Path, start: Start, lines: Lines) -> None:
