@@ -1,7 +1,5 @@
 """
-What each event says: what a run was given when it starts, and how it went when it ends.
-
-A reader for a start returns the input to record; one for an end returns what `Ledger.finish` is to be told.
+Read events: the input of a run from its start event, and its outcome from its end event.
 """
 
 from __future__ import annotations
@@ -10,72 +8,91 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from fluxloop import Status
-from fluxloop.bridge import NOTHING, Entry, ToolMatcher
+from fluxloop.bridge import NOTHING, Entry, ToolMatcher, read_facts
 
-from . import payloads
+from . import internals, payloads
 from .runs import Run
 
-Ending: TypeAlias = dict[str, Any]
+Outcome: TypeAlias = dict[str, Any]
 """Keyword arguments of `fluxloop.bridge.Ledger.finish`."""
 
 StartReader: TypeAlias = Callable[[Run], object]
-EndReader: TypeAlias = Callable[[Entry, Any, dict[str, Any]], Ending]
-"""Takes the run's entry, the event's main value (a result or an exception), and the rest of what the event said."""
+EndReader: TypeAlias = Callable[[Entry, Any, dict[str, Any]], Outcome]
+"""Takes the entry of the run, the result or exception of the event, and the event's other arguments."""
 
 
-def chain_given(run: Run) -> object:
-    """What a chain was given; of a streamed one only its end event tells."""
-    run.is_streamed = run.is_fed()
-    return NOTHING if run.is_streamed else run.given
+def chain_input(run: Run) -> object:
+    """Return the input of a chain; that of a streamed one is in its end event."""
+    run.is_streamed = internals.is_streamed_input(run.input)
+    return NOTHING if run.is_streamed else run.input
 
 
-def chat_given(run: Run) -> object:
-    """The messages a chat model was given."""
-    return payloads.only([[payloads.message(one) for one in messages] for messages in run.given])
+def chat_input(run: Run) -> object:
+    """Return the messages for a chat model."""
+    return payloads.only([[payloads.message(one) for one in messages] for messages in run.input])
 
 
-def prompt_given(run: Run) -> object:
-    """The prompt a completion model was given."""
-    return payloads.only(run.given)
+def prompt_input(run: Run) -> object:
+    """Return the prompt for a completion model."""
+    return payloads.only(run.input)
 
 
-def tool_given(run: Run) -> object:
-    """A tool's arguments, or its text where it has no schema."""
+def tool_input(run: Run) -> object:
+    """Return the arguments of a tool, or its text if it has no schema."""
     arguments = run.extra.get("inputs")
-    return run.given if arguments is None else arguments
+    return run.input if arguments is None else arguments
+
+
+def same_input(run: Run) -> object:
+    """Return the input unchanged: the query of a retriever."""
+    return run.input
 
 
 def tool_matcher(run: Run) -> ToolMatcher:
-    """What tells the `fluxloop.tool` function that a tool calls that it is this very call."""
-    return ToolMatcher(lambda: (run.name,), _CALLERS)
+    """Return the matcher for the function of a tool."""
+    return ToolMatcher(lambda: (run.name,), _PACKAGES, lambda: internals.tool_functions(run.tool))
 
 
-_CALLERS = frozenset({"langchain_core"})
-"""What calls the function of a tool; a function that is called by another is a helper of that one's."""
+_PACKAGES = frozenset({"langchain_core"})
+"""The packages that call the function of a tool."""
 
 
-def same(run: Run) -> object:
-    """What a run was given, as it is: a retriever's query."""
-    return run.given
+class CallConsumer(ToolMatcher):
+    """Matches no TOOL in a node, but removes those that answer the node's pending tool calls; ``names()`` is these."""
+
+    def matches(self, names: tuple[str, ...], func: object = None) -> bool:
+        """As `ToolMatcher.matches`; always False."""
+        consume_call(self.names(), [name.rpartition(".")[2] for name in names])  # type: ignore[arg-type]
+        return False
+
+
+def call_consumer(run: Run) -> CallConsumer:
+    """Return the consumer of the pending calls of *run*."""
+    return CallConsumer(lambda: run.pending_calls or {}, _PACKAGES)
+
+
+def consume_call(pending: dict[str, Any], names: list[str], call_id: str | None = None) -> bool:
+    """Remove from *pending* the call *call_id*, or else one of a tool in *names*; return whether there was one."""
+    if call_id is None:
+        call_id = next((found for found, call in pending.items() if call.get("name") in names), None)
+    return call_id is not None and pending.pop(call_id, None) is not None
 
 
 def model_fields(run: Run) -> dict[str, Any]:
-    """The model, its provider and its settings."""
+    """Return the model, its provider and its parameters."""
     fields = payloads.model_fields(run.metadata, run.extra.get("invocation_params") or {})
     run.model = fields["model"]
     return fields
 
 
-def add_details(run: Run, facts: dict[str, Any]) -> None:
-    """Add what is noted about models, tools and retrievers beside `Run.facts`."""
+def event_metadata(run: Run) -> dict[str, Any]:
+    """Return the metadata of models, tools and retrievers, beside `Run.start_metadata`."""
     if run.event == "model":
-        if names := payloads.tool_names(run.extra.get("invocation_params") or {}):
-            facts["tools"] = names
-    elif run.event == "tool":
-        if (call_id := run.extra.get("tool_call_id")) is not None:
-            facts["tool_call_id"] = call_id
-    elif run.event == "retriever":
-        facts |= {ours: found for theirs, ours in _STORE.items() if (found := run.metadata.get(theirs)) is not None}
+        return payloads.schemas(run.extra.get("invocation_params") or {}, run.extra.get("options") or {})
+    if run.event == "tool":
+        call_id = run.extra.get("tool_call_id")
+        return {} if call_id is None else {"tool_call_id": call_id}
+    return {ours: found for theirs, ours in _STORE.items() if (found := run.metadata.get(theirs)) is not None}
 
 
 _STORE = {
@@ -83,68 +100,73 @@ _STORE = {
     "ls_embedding_provider": "embedding_provider",
     "ls_embedding_model": "embedding_model",
 }
-"""What LangChain tells about a retriever's store, in our words."""
+"""LangChain's metadata of a retriever's store, with the names in the record."""
 
 
-def chain_ended(entry: Entry, outputs: Any, extra: dict[str, Any]) -> Ending:
+def chain_outcome(entry: Entry, outputs: Any, extra: dict[str, Any]) -> Outcome:
     """
-    A chain's output, and its input if that was still open.
+    Return the output of a chain, and its input if that was streamed.
 
-    A stream that its consumer leaves is told as any other end; but then what feeds it is still open.
+    The end event is the same if the consumer stops reading a stream; but then a run that the stream reads is open.
     """
-    told: Ending = {"output": outputs}
+    outcome: Outcome = {"output": outputs}
     if entry.about.is_streamed:
-        told["input"] = _late_input(extra)
+        outcome["input"] = _streamed_input(extra)
         if entry.below:
-            told["status"] = Status.ABANDONED
-            if outputs is None:  # it was left at the first piece, which LangChain does not count
-                del told["output"]
-    return told
+            outcome["status"] = Status.ABANDONED
+            if outputs is None:  # it was stopped at the first item, which LangChain does not report
+                del outcome["output"]
+    return outcome
 
 
-def model_ended(entry: Entry, response: Any, extra: dict[str, Any]) -> Ending:
-    """A model's answer, and all it says about the call."""
-    told: Ending = {"output": payloads.answer(response)}
+def model_outcome(entry: Entry, response: Any, extra: dict[str, Any]) -> Outcome:
+    """Return the answer of a model, its token counts and finish reasons."""
+    outcome: Outcome = {"output": payloads.answer(response)}
     if fields := payloads.response_fields(response):
-        told["fields"], told["metadata"] = fields, {}
+        outcome["fields"], outcome["metadata"] = fields, {}
         if "usage" not in fields:
-            told["metadata"]["cached"] = True
-        asked = entry.about.model
-        if asked is not None and (answered := fields.pop("model", None)) not in (None, asked):
-            told["metadata"]["response_model"] = answered  # the record has the name it was asked for by
-    return told
+            outcome["metadata"]["cached"] = True
+        requested = entry.about.model
+        if requested is not None and (answered := fields.pop("model", None)) not in (None, requested):
+            outcome["metadata"]["response_model"] = answered
+    return outcome
 
 
-def tool_ended(entry: Entry, output: Any, extra: dict[str, Any]) -> Ending:
-    """What a tool gave back; an error LangChain turned into a message for the model is one."""
-    told: Ending = {"output": payloads.tool_output(output), "error": payloads.tool_failure(output)}
+def tool_outcome(entry: Entry, output: Any, extra: dict[str, Any]) -> Outcome:
+    """Return the output of a tool; it is an error if LangChain made a message for the model of one."""
+    outcome: Outcome = {"output": payloads.tool_output(output), "error": payloads.tool_failure(output)}
     if entry.about.extra.get("tool_call_id") is None and (call_id := payloads.tool_call_id(output)):
-        told["metadata"] = {"tool_call_id": call_id}
-    return told
+        outcome["metadata"] = {"tool_call_id": call_id}
+    return outcome
 
 
-def retriever_ended(entry: Entry, documents: Any, extra: dict[str, Any]) -> Ending:
-    """The documents a retriever found."""
+def retriever_outcome(entry: Entry, documents: Any, extra: dict[str, Any]) -> Outcome:
+    """Return the documents that a retriever found."""
     return {"output": payloads.documents(documents)}
 
 
-def failed(entry: Entry, error: BaseException, extra: dict[str, Any]) -> Ending:
-    """What ended a run before its time."""
-    return {"error": error, "input": _late_input(extra)} if entry.about.is_streamed else {"error": error}
+def failure(entry: Entry, error: BaseException, extra: dict[str, Any]) -> Outcome:
+    """Return the exception that ended a run."""
+    return {"error": error, "input": _streamed_input(extra)} if entry.about.is_streamed else {"error": error}
 
 
-def model_failed(entry: Entry, error: BaseException, extra: dict[str, Any]) -> Ending:
-    """What ended a model run before its time, and what it had said by then."""
-    partial = extra.get("response")
-    if partial is None or not any(partial.generations):
+def model_failure(entry: Entry, error: BaseException, extra: dict[str, Any]) -> Outcome:
+    """Return the exception that ended a model run, with its answer so far, or the answer that was refused."""
+    response = extra.get("response")
+    body = payloads.refused_body(error, response)
+    if body is not None:
+        facts = read_facts(body)
+        fields = {} if facts is None else {"usage": facts.usage, "finish_reasons": facts.finish_reasons}
+        return {"error": error, "output": payloads.refused_answer(body), "fields": fields}
+    if response is None or not any(response.generations):
         return {"error": error}
-    return {**model_ended(entry, partial, extra), "error": error}
+    return {**model_outcome(entry, response, extra), "error": error}
 
 
-def bare(result: object) -> Ending:
-    """All that is told of a run that is not recorded: how what is open below it ends."""
+def unrecorded(result: object) -> Outcome:
+    """Return the outcome of a run that is not recorded, which decides how open runs inside it end."""
     return {"error": result} if isinstance(result, BaseException) else {}
 
 
-def _late_input(extra: dict[str, Any]) -> object:
+def _streamed_input(extra: dict[str, Any]) -> object:
     return extra.get("inputs", {"input": ""})

@@ -1,29 +1,28 @@
 """
-Attach a handler to every run of the process, by langchain-core's own configure hook.
+Attach a handler to every run of the process.
 
-The hook wants a context variable. A real one would be empty in threads and contexts that were there before, so it
-is given something that answers the same everywhere. Hooks cannot be taken back: ours stays, and answers None.
+langchain-core attaches the value of a context variable, which would be empty in existing threads and contexts; an
+object with the same value everywhere replaces it. It cannot be removed again: after `uninstall`, its value is None.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from langchain_core.tracers.context import register_configure_hook
-
 from .handler import FluxLoopCallbackHandler
+from .internals import attach_everywhere
 
 
 class _Everywhere:
-    """Stands in for the context variable; None means that nothing is attached."""
+    """A substitute for a context variable with the same value in all contexts; None attaches nothing."""
 
     is_registered = False
     handler: FluxLoopCallbackHandler | None = None
 
     def get(self) -> FluxLoopCallbackHandler | None:
-        """Return the handler each run is to have."""
+        """Return the handler to attach to a run."""
         handler = self.handler
-        return handler if handler is not None and handler.is_wanted else None
+        return handler if handler is not None and handler.is_enabled else None
 
 
 _everywhere = _Everywhere()
@@ -31,27 +30,25 @@ _everywhere = _Everywhere()
 
 def install(handler: FluxLoopCallbackHandler | None = None, **options: Any) -> FluxLoopCallbackHandler:
     """
-    Record every LangChain run of this process, without touching the code that starts them.
+    Record every LangChain run of this process, without changes to the code that starts them.
 
-    Opens a trace where none is open. A run that was given a handler of ours, or inherited one, gets no second.
-    Installing again puts the new handler in the place of the old one.
+    A run opens a trace if none is open. A run that has a FluxLoop handler, or inherits one, gets no second one.
+    Installing again replaces the handler.
 
     Args:
         handler: The handler to attach; by default one made with *options*.
-        options: As `FluxLoopCallbackHandler` takes them.
+        options: The options of `FluxLoopCallbackHandler`.
 
     Returns:
-        The handler in force.
+        The attached handler.
     """
-    handler = handler or FluxLoopCallbackHandler(**options)
-    _everywhere.handler = handler
+    _everywhere.handler = handler = handler or FluxLoopCallbackHandler(**options)
     if not _everywhere.is_registered:
         _everywhere.is_registered = True
-        # With the class, langchain-core looks whether one of ours is there already.
-        register_configure_hook(_everywhere, inheritable=True, handle_class=FluxLoopCallbackHandler)  # type: ignore[arg-type]
+        attach_everywhere(_everywhere, FluxLoopCallbackHandler)
     return handler
 
 
 def uninstall() -> None:
-    """Attach nothing to runs that begin from now on; those that are open are recorded to their end."""
+    """Attach no handler to runs that start from now on; open runs are recorded to their end."""
     _everywhere.handler = None

@@ -1,10 +1,10 @@
 """
-How long a run can be heard of: as long as somebody holds its id.
+Open runs, and the detection of runs that will never report an end: nothing references their id any more.
 
-Each event of a run brings the very object that is its id, and so does the start of each run inside it. While that
-lives something may come; when nobody holds it any more, nothing can. LangChain does not tell every end - not that a
-timeout struck a model's ``ainvoke``, not that a stream was left alone, not that a task was cancelled while handlers
-were told of a start - and things come after an end: a thread goes on whose task was cancelled.
+The manager of a run holds the id that the events of the run carry, and so do the runs inside it. When the id is
+collected, no event can follow. langchain-core reports no end if a timeout cancels a model's ``ainvoke``, if a stream is
+not read to its end, or if a task is cancelled while handlers receive a start. A run may also continue after its end: a
+thread does if its task is cancelled.
 """
 
 from __future__ import annotations
@@ -13,64 +13,144 @@ import sys
 from collections import deque
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import TypeAlias
+from types import FrameType
+from typing import Any, TypeAlias
 from uuid import UUID
-from weakref import ReferenceType, ref
+from weakref import ReferenceType, WeakValueDictionary, ref
 
 from fluxloop import FluxLoopClient, Status
-from fluxloop.bridge import Entry, Ledger, Locator, OpenObservation
+from fluxloop.bridge import Entry, Ledger, Locator, Node, add_locator, default, innermost
+
+from .internals import runner_of, running_config, tool_in
 
 IdRef: TypeAlias = ReferenceType[UUID] | None
-"""A run's id, as long as anybody else holds it."""
+"""A weak reference to the id of a run; None if the id is not a UUID."""
+
+MAX_UNPROVEN = 1_000
+"""Runs without a held id that stay open at once; a run beyond it that is still open has ended without an event."""
 
 
 class RunLedger(Ledger):
-    """A ledger that ends runs of which nothing can be heard any more, and knows those that go on after their end."""
+    """A ledger that ends orphaned runs, and finds those that continue after their end."""
 
     def __init__(self, client: FluxLoopClient, locate: Locator) -> None:
         super().__init__(client, locate)
         self.left: dict[Hashable, Entry] = {}
-        """Runs that were ended from outside and may go on all the same."""
+        """Runs that were ended from outside and may continue."""
         self.unannounced: deque[Hashable] = deque(maxlen=200)
-        """The latest of whose start no handler was told: the next one that hears of them leaves them alone."""
+        """The latest runs that began without a start event; other handlers ignore them."""
+        self.announced: dict[Hashable, tuple[IdRef, Any]] = {}
+        """The ids of async runs that are about to start, and their tools, see `internals.RunInline`."""
+        self._unproven: deque[Hashable] = deque()
 
-    def watch(self, run_id: object, key: Hashable) -> IdRef:
-        """
-        Return what refers to *run_id*, and ends the run *key* once nobody holds that; for the handler's methods.
+    def announce(self, run_id: Any, runner: FrameType) -> None:
+        """Note that an async run starts by code of the framework, so that its manager holds *run_id*."""
+        key = key_of(run_id)
+        self.announced[key] = refer(run_id, lambda dead: self.announced.pop(key, None)), tool_in(runner)
 
-        Only if langchain-core itself tells of the run: who else hands on events, from another process for example,
-        may make an id anew for each.
+    def watch(self, run_id: object, key: Hashable, *, is_tool: bool = False) -> tuple[IdRef, Any]:
         """
-        teller = sys._getframe(2).f_globals.get("__name__", "")
-        return refer(run_id, partial(self._lost, key) if teller.startswith("langchain_core.") else None)
+        Return a reference to *run_id* that ends the run *key* when the id is collected, and the tool if *is_tool*.
+
+        The id alone ends a run only if a manager holds it: a relay of events may make an id for each.
+        """
+        if (runner := runner_of(2)) is not None:
+            return refer(run_id, partial(self._end_orphan, key)), tool_in(runner) if is_tool else None
+        announced, tool = self.announced.pop(key, (None, None))
+        is_held = announced is not None and announced() is run_id
+        return refer(run_id, partial(self._end_orphan if is_held else self._note_unproven, key)), tool
 
     def on_forced_end(self, entry: Entry) -> None:
-        """Remember a run that is to end and may go on: what it still does belongs below it."""
-        run = entry.about
+        """Remember a run that is ended from outside and may continue; what it still does is nested under it."""
+        run, items = entry.about, entry.stream_items
         run_id = run.id_ref() if run.id_ref is not None else None
         if run_id is not None:
-            key = entry.key
-            self.left[key] = entry
-            run.id_ref = ref(run_id, partial(self._gone, key))
+            self.left[entry.key] = entry
+            run.id_ref = ref(run_id, partial(self._forget, entry.key))
+        if items is not None and items.is_complete():
+            self.finish(entry)
 
-    def get(self, key: Hashable) -> OpenObservation | None:
-        """As `Ledger.get`, also of a run that goes on although it has ended."""
+    def get(self, key: Hashable) -> Any:
+        """As `Ledger.get`, also for a run that continues after its end."""
         entry = self.entries.get(key) or self.left.get(key)
         return entry.observation if entry is not None else None
 
-    def _gone(self, key: Hashable, dead: object) -> None:
+    def _forget(self, key: Hashable, dead: object) -> None:
         self.left.pop(key, None)
-        self._lost(key, dead)  # it may have begun only while it was ended
+        self._end_orphan(key, dead)  # it may have begun while it was ended
 
-    def _lost(self, key: Hashable, dead: object) -> None:
+    def _end_orphan(self, key: Hashable, dead: object = None) -> None:
         entry = self.entries.get(key)
-        if entry is None or sys.is_finalizing():  # what is open when the process ends, the journal tells
+        if entry is None or sys.is_finalizing():  # what is open at exit is read from the journal
             return
-        # Of chains and streams LangChain tells whatever ends them, but that their consumer left them alone.
-        is_left = entry.stream_items is not None or entry.about.event == "chain"
-        self.finish(entry, status=Status.ABANDONED if is_left else Status.CANCELLED)
+        items = entry.stream_items
+        # Of chains and streams, langchain-core reports every end but that they are not read any further.
+        is_left = items is not None or entry.about.event == "chain"
+        ending = Status.ABANDONED if is_left else Status.CANCELLED
+        self.finish(entry, status=None if items is not None and items.is_complete() else ending)
+
+    def _note_unproven(self, key: Hashable, dead: object) -> None:
+        if key in self.entries and not sys.is_finalizing():
+            self._unproven.append(key)
+            if len(self._unproven) > MAX_UNPROVEN:
+                self._end_orphan(self._unproven.popleft())
 
 
-def refer(run_id: object, gone: Callable[[object], None] | None = None) -> IdRef:
-    """Return what refers to *run_id* without holding it, and calls *gone* when nobody does; None if it is no UUID."""
-    return ref(run_id, gone) if type(run_id) is UUID else None
+def refer(run_id: object, callback: Callable[[Any], object] | None = None) -> IdRef:
+    """Return a weak reference to *run_id* that calls *callback* when it is collected; None if it is not a UUID."""
+    return ref(run_id, callback) if type(run_id) is UUID else None
+
+
+def key_of(run_id: Any) -> Hashable:
+    """Return the key of a run: the number of its UUID, also of one as text; an id of another kind as it is."""
+    if type(run_id) is str:
+        try:
+            return UUID(run_id).int
+        except ValueError:
+            return run_id
+    return getattr(run_id, "int", run_id)  # type: ignore[no-any-return]
+
+
+def id_of(key: Hashable) -> object:
+    """Return the id of *key*: a new object, as the ledger must not hold the run's own."""
+    if type(key) is not int:
+        return key
+    run_id = _new(UUID)
+    _set(run_id, "int", key)  # UUID(int=key) takes twice as long, as it validates the number
+    return run_id
+
+
+_new, _set = object.__new__, object.__setattr__
+
+
+def running_key(config: Any) -> Hashable | None:
+    """Return the key of the run whose inside has *config*, or None."""
+    run_id = getattr(config.get("callbacks"), "parent_run_id", None)
+    return key_of(run_id) if run_id is not None else None
+
+
+def ledger_of(client: FluxLoopClient) -> RunLedger:
+    """
+    Return the ledger of *client*, one for all handlers, and consult it for the current observation from now on.
+
+    Two handlers on one run record it once, and a handler that is passed inside a step finds the step.
+    """
+    add_locator(locate)
+    return _default_ledger if client is default else _others.setdefault(client, RunLedger(client, locate))
+
+
+def locate(here: Node | None) -> Node | None:
+    """Return the observation of the step that runs here, or the one that user code inside it has made current."""
+    config = running_config()
+    key = running_key(config) if config is not None else None
+    if key is None:
+        return here
+    step = _default_ledger.get(key)
+    if step is None and _others:
+        step = next((found for ledger in _others.values() if (found := ledger.get(key)) is not None), None)
+    return innermost(here, step)
+
+
+_default_ledger = RunLedger(default, locate)
+_others: WeakValueDictionary[FluxLoopClient, RunLedger] = WeakValueDictionary()
+"""The ledgers of other clients; each lives as long as a handler of the client."""

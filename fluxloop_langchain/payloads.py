@@ -1,13 +1,13 @@
 """
-Read LangChain's objects into plain data: their object in, our JSON out.
+Read LangChain's objects into plain data.
 
-The readers look at what objects store and call none of their methods. They pick what belongs in a record: of a
-model's invocation parameters only those known to be settings, as credentials lie beside them.
+The readers read attributes and call no methods. Of a model's invocation parameters they read only known settings, as
+credentials are among the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from langchain_core.documents import Document
@@ -15,7 +15,9 @@ from langchain_core.messages import BaseMessage
 from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
 from langchain_core.runnables import AddableDict
 
-from fluxloop.bridge import read_facts
+from fluxloop.bridge import NOTHING, read_facts
+
+from .internals import is_cached
 
 ROLES = {
     "human": "user",
@@ -26,12 +28,12 @@ ROLES = {
     "ToolMessageChunk": "tool",
     "FunctionMessageChunk": "function",
 }
-"""LangChain's message types in the words of the field; the others are called the same."""
+"""The roles of LangChain's message types; other types are recorded by their own name."""
 
 _ANSWER = ("tool_calls", "invalid_tool_calls")
 _RESULT = ("tool_call_id", "artifact", "status")
-SAYS = {"ai": _ANSWER, "AIMessageChunk": _ANSWER, "tool": _RESULT, "ToolMessageChunk": _RESULT, "remove": ("id",)}
-"""What messages of a type say beside role, content and name."""
+FIELDS = {"ai": _ANSWER, "AIMessageChunk": _ANSWER, "tool": _RESULT, "ToolMessageChunk": _RESULT, "remove": ("id",)}
+"""The fields of a message by its type, beside role, content and name."""
 
 PARAMETERS = frozenset(
     {
@@ -41,21 +43,21 @@ PARAMETERS = frozenset(
         *("thinking_budget", "verbosity", "tool_choice", "parallel_tool_calls", "response_format", "num_ctx"),
     }
 )
-"""Invocation parameters that are recorded: settings of a model, never credentials or endpoints."""
+"""Invocation parameters that are recorded: settings of a model, no credentials or endpoints."""
 
 SCORES = ("score", "relevance_score", "similarity_score", "_score")
-"""Where vector stores and rerankers leave a document's score in its metadata."""
+"""The metadata keys with which vector stores and rerankers add a score to a document."""
 
 
 def readable(value: Any) -> object:
-    """Return *value* with the messages, prompts and documents at its top, in a list or in a dict, as plain data."""
+    """Return *value* as plain data if it is a message, prompt or document, or a list or dict of these."""
     if type(value) in _DICTS:
         return {name: _part(item) for name, item in value.copy().items()}
     return _part(value)
 
 
 _DICTS: frozenset[type] = frozenset((dict, AddableDict))
-"""What chains take and give; a streamed one puts its output together in LangChain's own kind."""
+"""The dicts that chains take and return; streamed output is added up in LangChain's own class."""
 
 
 def _part(value: Any) -> object:
@@ -66,20 +68,20 @@ def _part(value: Any) -> object:
 
 
 def _reader(kind: type) -> Callable[[Any], object] | None:
-    """Return what reads objects of *kind*; None for what is recorded as it is."""
+    """Return the reader for objects of class *kind*; None if they are recorded as they are."""
     try:
         return _readers[kind]
     except KeyError:
         read = next((read for base, read in _BY_BASE.items() if issubclass(kind, base)), None)
-        if len(_readers) < MOST_TYPES:
+        if len(_readers) < MAX_TYPES:
             _readers[kind] = read
         return read
 
 
 _readers: dict[type, Callable[[Any], object] | None] = {}
 
-MOST_TYPES = 1_000
-"""Types remembered; a program that makes ever new ones must not make us grow."""
+MAX_TYPES = 1_000
+"""The size of the cache of readers, for programs that create classes all the time."""
 
 
 def same(value: object) -> object:
@@ -88,42 +90,42 @@ def same(value: object) -> object:
 
 
 def only(batch: Any) -> object:
-    """Return what one run was given, which langchain-core wraps in a list of one."""
+    """Return the input of one run, which langchain-core puts into a list."""
     return batch[0] if len(batch) == 1 else batch
 
 
 def message(value: Any) -> object:
-    """Return a message as role, content, tool_calls and whatever else it says; what is empty is left out."""
+    """Return a message as role, content, tool_calls and its other fields, without empty ones."""
     held = getattr(value, "__dict__", None)
     if not held or "content" not in held:
         return value
     kind = held.get("type")
-    said: dict[str, Any] = {"role": held.get("role") or ROLES.get(kind, kind), "content": held["content"]}
-    for name in SAYS.get(kind, ()):
+    found: dict[str, Any] = {"role": held.get("role") or ROLES.get(kind, kind), "content": held["content"]}
+    for name in FIELDS.get(kind, ()):
         if item := held.get(name):
-            said[name] = item
-    if calls := said.get("tool_calls"):
-        said["tool_calls"] = [{name: item for name, item in call.items() if name != "type"} for call in calls]
-    if said.get("status") == "success":
-        del said["status"]
+            found[name] = item
+    if calls := found.get("tool_calls"):
+        found["tool_calls"] = [{name: item for name, item in call.items() if name != "type"} for call in calls]
+    if found.get("status") == "success":
+        del found["status"]
     if name := held.get("name"):
-        said["name"] = name
+        found["name"] = name
     if extra := held.get("additional_kwargs"):
-        _add_extra(said, extra)
-    return said
+        _add_extra(found, extra)
+    return found
 
 
-def _add_extra(said: dict[str, Any], extra: Mapping[str, Any]) -> None:
-    """Add what providers leave beside the standard fields; their own spelling of the tool calls says nothing new."""
-    if thought := extra.get("reasoning_content"):
-        said["reasoning"] = thought
-    beside = {name: item for name, item in extra.items() if name not in ("reasoning_content", "tool_calls") and item}
-    if beside:
-        said["additional_kwargs"] = beside
+def _add_extra(found: dict[str, Any], extra: Mapping[str, Any]) -> None:
+    """Add the fields that are not LangChain's, except the provider's form of the tool calls."""
+    if reasoning := extra.get("reasoning_content"):
+        found["reasoning"] = reasoning
+    other = {name: item for name, item in extra.items() if name not in ("reasoning_content", "tool_calls") and item}
+    if other:
+        found["additional_kwargs"] = other
 
 
 def answer(response: Any) -> object:
-    """Return what a model said, from its ``LLMResult``: a message or a text; a list where it gave several."""
+    """Return the answer in an ``LLMResult``: a message or a text, or a list of several."""
     return only([_generation(one) for row in response.generations for one in row])
 
 
@@ -133,7 +135,7 @@ def _generation(generation: Any) -> object:
 
 
 def model_fields(metadata: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return model, provider and model_parameters, as far as the start of a run tells them."""
+    """Return model, provider and model_parameters, as far as the start event has them."""
     model = metadata.get("ls_model_name")
     if model is None:
         model = parameters.get("model") or parameters.get("model_name") or parameters.get("model_id")
@@ -144,42 +146,58 @@ def model_fields(metadata: Mapping[str, Any], parameters: Mapping[str, Any]) -> 
     return {"model": model, "provider": metadata.get("ls_provider"), "model_parameters": known or None}
 
 
-def tool_names(parameters: Mapping[str, Any]) -> list[str]:
-    """Return the names of the tools a model was offered."""
+def schemas(parameters: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the names and definitions of the tools for a model, and the schema of its structured output."""
     offered = parameters.get("tools") or parameters.get("functions") or ()
-    names = [one.get("name") or (one.get("function") or {}).get("name") for one in offered if isinstance(one, dict)]
-    return [name for name in names if name]
+    definitions = [one for one in offered if isinstance(one, dict)]
+    names = [one.get("name") or (one.get("function") or {}).get("name") for one in definitions]
+    output = (options.get("ls_structured_output_format") or {}).get("schema")
+    found = {"tools": [name for name in names if name], "tool_definitions": definitions, "output_schema": output}
+    return {name: item for name, item in found.items() if item}
 
 
 def response_fields(response: Any) -> dict[str, Any]:
-    """Return usage, model and finish_reasons, as the end of a run tells them; an answer from a cache has no usage."""
-    facts = read_facts(response) if response.llm_output or any(map(_tells, response.generations)) else None
+    """Return usage, model and finish_reasons from the end event; an answer from a cache has no usage."""
+    facts = read_facts(response) if response.llm_output or any(map(_has_facts, response.generations)) else None
     if facts is None:
         return {}
     fields = {"model": facts.model, "finish_reasons": facts.finish_reasons}
     return fields if is_cached(response) else {"usage": facts.usage, **fields}
 
 
-def _tells(row: list[Any]) -> bool:
-    """Whether any of the generations says something about the call; those of fakes and of some local models do not."""
+def _has_facts(row: list[Any]) -> bool:
+    """Whether a generation has any metadata; those of fakes and of some local models have none."""
     for one in row:
-        said = getattr(one, "message", one)
-        if one.generation_info or getattr(said, "usage_metadata", None) or getattr(said, "response_metadata", None):
+        answer = getattr(one, "message", one)
+        if one.generation_info or getattr(answer, "usage_metadata", None) or getattr(answer, "response_metadata", None):
             return True
     return False
 
 
-def is_cached(response: Any) -> bool:
-    """Whether the answer came from LangChain's cache, which marks it by a cost of zero."""
-    for row in response.generations:
+def refused_body(error: BaseException, response: Any) -> Any:
+    """Return the provider's response to a call that failed after it: of an SDK's error, or kept by LangChain."""
+    for row in response.generations if response is not None else ():
         for one in row:
-            usage = getattr(getattr(one, "message", None), "usage_metadata", None) or {}
-            return usage.get("total_cost") == 0
-    return False
+            body = (getattr(getattr(one, "message", None), "response_metadata", None) or {}).get("body")
+            if body is not None:
+                return body
+    return getattr(error, "completion", None)  # such as openai.LengthFinishReasonError
+
+
+def refused_answer(body: Any) -> object:
+    """Return the answer in the *body* of a provider's response; NOTHING if it has none, as that of an error."""
+    for name in ("choices", "content", "output", "candidates", "message"):
+        if found := _field(body, name):
+            return only([_field(one, "message") or one for one in found]) if name == "choices" else found
+    return NOTHING
+
+
+def _field(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else getattr(value, name, None)
 
 
 def documents(found: Any) -> object:
-    """Return what a retriever found: page_content, metadata, and id and score where there is one."""
+    """Return the documents of a retriever: page_content, metadata, and id and score if they have them."""
     return [_document(one) for one in found] if isinstance(found, list | tuple) else found
 
 
@@ -187,19 +205,50 @@ def _document(value: Any) -> object:
     held = getattr(value, "__dict__", None)
     if not held or "page_content" not in held:
         return value
-    said = {"page_content": held["page_content"], "metadata": held.get("metadata")}
+    found = {"page_content": held["page_content"], "metadata": held.get("metadata")}
     if held.get("id") is not None:
-        said["id"] = held["id"]
-    about = held.get("metadata") or {}
+        found["id"] = held["id"]
+    metadata = held.get("metadata") or {}
     for name in SCORES:
-        if name in about:
-            said["score"] = about[name]
+        if name in metadata:
+            found["score"] = metadata[name]
             break
-    return said
+    return found
+
+
+def pending_calls(given: Any) -> dict[str, Any]:
+    """Return the tool calls that a node with the input *given* may answer, by id: those of the last message."""
+    held = given if type(given) is dict else getattr(given, "__dict__", None) or {"messages": given}
+    calls: Any = ()
+    answered = set()
+    if type(call := held.get("tool_call")) is dict:
+        calls = [call]
+    elif type(messages := held.get("messages")) is list:
+        for one in reversed(messages):
+            fields = one if type(one) is dict else getattr(one, "__dict__", None) or {}
+            if fields.get("type") == "tool":
+                answered.add(fields.get("tool_call_id"))
+                continue
+            calls = messages if fields.get("type") == "tool_call" else fields.get("tool_calls") or ()
+            break
+    calls = [call for call in calls if isinstance(call, dict) and call.get("id")]
+    return {call["id"]: call for call in calls if call["id"] not in answered}
+
+
+def tool_messages(value: Any, depth: int = 4) -> Iterator[Any]:
+    """Yield the tool messages in the output of a node: a message, a list, an update of the state, or commands."""
+    if isinstance(value, BaseMessage):
+        if value.type == "tool":
+            yield value
+    elif depth and isinstance(value, list | tuple | dict):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from tool_messages(one, depth - 1)
+    elif depth and type(value).__name__ == "Command":
+        yield from tool_messages(getattr(value, "update", None), depth - 1)
 
 
 def tool_output(output: Any) -> object:
-    """Return what a tool gave back: of the message made of it, the content, and the artifact where there is one."""
+    """Return the output of a tool: of a message, the content, with the artifact if there is one."""
     held = getattr(output, "__dict__", None)
     if not held or held.get("type") != "tool" or "content" not in held:
         return output
@@ -208,12 +257,12 @@ def tool_output(output: Any) -> object:
 
 
 def tool_call_id(output: Any) -> str | None:
-    """Return the id of the model's call that a tool's output answers, where it is a message."""
+    """Return the id of the tool call that *output* answers, if it is a message."""
     return (getattr(output, "__dict__", None) or {}).get("tool_call_id")
 
 
 def tool_failure(output: Any) -> str | None:
-    """Return what a tool told the model instead of raising, where LangChain turned its error into a message."""
+    """Return the error of a tool that LangChain made a message for the model of."""
     held = getattr(output, "__dict__", None)
     if held and held.get("type") == "tool" and held.get("status") == "error":
         return str(held.get("content"))
@@ -226,19 +275,19 @@ _BY_BASE: dict[type, Callable[[Any], object]] = {
     ChatPromptValue: lambda value: {"messages": [message(one) for one in value.messages]},
     StringPromptValue: lambda value: value.text,
 }
-"""What reads LangChain's own data; subclasses are read alike."""
+"""The readers of LangChain's classes and their subclasses."""
 
 
 def retry(state: Any) -> dict[str, Any]:
-    """Return what tenacity tells about a retry: the attempt that failed, why, and the wait before the next."""
+    """Return the state of tenacity at a retry: the failed attempt, its error, and the wait before the next."""
     outcome = getattr(state, "outcome", None)
     failed = outcome.exception() if outcome is not None and outcome.done() and outcome.failed else None
-    waits = getattr(getattr(state, "next_action", None), "sleep", None)
-    told = {"attempt": getattr(state, "attempt_number", None), "error": failed, "wait_s": waits}
-    return {name: item for name, item in told.items() if item is not None}
+    wait_s = getattr(getattr(state, "next_action", None), "sleep", None)
+    found = {"attempt": getattr(state, "attempt_number", None), "error": failed, "wait_s": wait_s}
+    return {name: item for name, item in found.items() if item is not None}
 
 
 def attributes(value: Any) -> object:
-    """Return an agent's action or finish, which are small serializable objects, as the fields they declare."""
+    """Return the fields of an agent's action or finish."""
     held = getattr(value, "__dict__", None) or {}
     return {name: item for name, item in held.items() if name != "type" and item not in (None, "", [])}

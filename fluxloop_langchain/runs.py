@@ -1,8 +1,8 @@
 """
-What a run is, read from the few words its start event says about it.
+What a run is, read from its start event.
 
-LangChain tells most things by tags and metadata, of which a run also has those of all runs above it. Here is
-which of them mean what, which say something about a run of its own, and which runs are only plumbing.
+LangChain describes runs by tags and metadata, and a run inherits those of the runs around it. This module knows what
+they mean, which belong to a run itself, and which runs only connect others.
 """
 
 from __future__ import annotations
@@ -11,56 +11,56 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from fluxloop import ObservationType
 from fluxloop.bridge import Entry
 
-from .orphan_runs import IdRef
+from . import internals
+from .orphan_runs import IdRef, id_of
 
 CHAIN, AGENT = ObservationType.CHAIN, ObservationType.AGENT
 
-KINDS = {
+TYPES = {
     "model": ObservationType.GENERATION,
     "tool": ObservationType.TOOL,
     "retriever": ObservationType.RETRIEVAL,
 }
-"""What a run is recorded as by its event; of chains see `Run.kind`."""
+"""The observation types by event; for chains see `Run.observation_type`."""
 
 HIDDEN = "langsmith:hidden"
-"""The tag by which LangChain and LangGraph mark what nobody wants to see."""
+"""The tag of runs that LangChain and LangGraph hide from tracers."""
 
-PLUMBING = frozenset(
+CONNECTING = frozenset(
     {
         *("RunnableSequence", "RunnableParallel", "RunnableAssign", "RunnablePick", "RunnablePassthrough"),
         *("RunnableWithFallbacks", "RunnableBranch", "RunnableEach", "RunnableBinding", "RunnableConfigurableFields"),
         *("ChannelWrite", "ChannelRead", "Branch"),
     }
 )
-"""Runnables that only connect others, under the names they have where nobody gave them one."""
+"""Runnables that only connect others, by the names they have if the user gives them none."""
 
-BETWEEN = frozenset({"prompt", "parser"})
-"""Steps whose input is what the step before gave, and whose output what the next was given, or the chain gave."""
+FORMATTING = frozenset({"prompt", "parser"})
+"""Run types whose input or output is that of the step before or after, or of the chain."""
 
 MARK, OF_AGENT = "ls_integration", "langchain_create_agent"
-"""The metadata that all runs in an agent made by ``create_agent`` have, since langchain 1.2."""
+"""The metadata of all runs in an agent made by ``create_agent``, since langchain 1.2."""
 
 AGENT_LOOP = frozenset({"model", "tools"})
-"""The nodes every such agent consists of; the model and tool runs in them say all there is."""
+"""The nodes of every such agent; the model and tool runs in them have the same input and output."""
 
 AGENT_EDGES = frozenset({"model_to_tools", "model_to_model", "tools_to_model"})
-"""What ``create_agent`` of older langchain runs between its nodes, as no other graph does."""
+"""The runs between the nodes of a ``create_agent`` of older langchain; no other graph has them."""
 
 INTERNAL_TAGS = ("seq:step:", "graph:step:", "map:key:", "retry:attempt:", "condition:", "branch:", "langsmith:")
 INTERNAL_METADATA = ("ls_", "lc_", "langgraph_", "checkpoint_ns", "__")
-"""How those tags and metadata begin that the frameworks add by themselves."""
+"""Prefixes of the tags and metadata that the frameworks add."""
 
 SESSIONS = ("session_id", "thread_id", "conversation_id")
-"""Metadata that name the conversation a run belongs to, the most telling first."""
+"""Metadata with the session of a run, in order of precedence."""
 
 
-class Marks(NamedTuple):
-    """What the tags of a run say."""
+class TagFacts(NamedTuple):
+    """The meaning of the tags of a run."""
 
     is_hidden: bool
     is_node: bool
@@ -71,10 +71,10 @@ class Marks(NamedTuple):
 
 
 @lru_cache(maxsize=1_000)
-def marks_of(tags: tuple[str, ...]) -> Marks:
-    """Return what *tags* say; they are few, and the same in every run of a program."""
+def read_tags(tags: tuple[str, ...]) -> TagFacts:
+    """Return the meaning of *tags*; a program has few combinations."""
     attempts = (int(tag.rpartition(":")[2]) for tag in tags if tag.startswith("retry:attempt:"))
-    return Marks(
+    return TagFacts(
         HIDDEN in tags,
         any(tag.startswith("graph:step:") for tag in tags),
         next(attempts, None),
@@ -82,179 +82,156 @@ def marks_of(tags: tuple[str, ...]) -> Marks:
     )
 
 
+NO_TAGS = TagFacts(is_hidden=False, is_node=False, attempt=None, own=())
+
+
 @lru_cache(maxsize=1_000)
-def names_in(metadata: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return which names of a run's metadata are the user's, and which say where in a graph it is."""
-    own = tuple(name for name in metadata if not name.startswith(INTERNAL_METADATA))
-    return own, tuple(name for name in metadata if name.startswith("langgraph_"))
-
-
-NO_MARKS = Marks(is_hidden=False, is_node=False, attempt=None, own=())
+def split_metadata(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return which *names* of metadata are the user's, and which describe the position in a graph."""
+    own = tuple(name for name in names if not name.startswith(INTERNAL_METADATA))
+    return own, tuple(name for name in names if name.startswith("langgraph_"))
 
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """A run, as its start event tells of it; kept in the ledger until it ends."""
+    """A run as its start event describes it; in the ledger until it ends."""
 
     handler: Any
-    """Who was told; another handler that is told as well leaves it alone."""
+    """The handler that records the run; other handlers ignore it."""
     event: str
     """``chain``, ``model``, ``tool`` or ``retriever``."""
     key: Hashable
-    """By which the ledger has it, see `key_of`."""
+    """The key in the ledger, see `orphan_runs.key_of`."""
     name: str
-    """What it was called by its user, or else its class."""
-    given: Any
-    """What it was given, as the event has it."""
-    marks: Marks
+    """The name that the user gave it, or its class."""
+    input: Any
+    """The input as the event has it."""
+    tags: TagFacts
     metadata: dict[str, Any]
     extra: dict[str, Any]
-    """The rest of what the event said, such as ``invocation_params``."""
-    above: Entry | None
-    """Its parent; None where we never saw that begin."""
+    """The other arguments of the event, such as ``invocation_params``."""
+    parent: Entry | None
+    """The entry of its parent; None if that has not been seen."""
     id_ref: IdRef = None
-    """Its id itself, which is not kept, see `fluxloop_langchain.orphan_runs`."""
+    """Its id, which only the framework may hold, see `fluxloop_langchain.orphan_runs`."""
     is_streamed: bool = False
-    """Whether its input is still to come."""
+    """Whether the input is reported at the end."""
     model: str | None = None
-    """The model that was asked for."""
+    """The requested model."""
+    tool: Any = None
+    """The tool that runs, if it is known."""
     started: int | None = None
-    """When it began, by the recorder's clock, where it is folded and may be recorded only later."""
-    asked: dict[str, None] | None = None
-    """The ids of what runs inside it ask a human; None where none does."""
-    is_answer: bool = False
-    """Whether it brings an answer, and that is not recorded yet."""
-    failure: int | None = None
-    """Which exception ended the last run inside it that failed; its number, as the exception holds on to much."""
-    more: Any = None
-    """For whoever overrides the handler."""
+    """The start by the recorder's clock, of a folded run that may be recorded later."""
+    pending_calls: dict[str, Any] | None = None
+    """The tool calls by id that a node may answer, see `payloads.pending_calls`."""
+    interrupt_ids: dict[str, None] | None = None
+    """The interrupts of runs inside it."""
+    is_resume: bool = False
+    """Whether it resumes a graph, and that is not recorded yet."""
+    last_failure: int | None = None
+    """The key of the exception that ended the last failed run inside it."""
+    node_state: Any = None
+    """State of a handler that overrides the methods of `FluxLoopCallbackHandler`."""
 
-    def kind(self) -> ObservationType:
-        """Return what it is recorded as: of chains those of ``create_agent`` as AGENT; no name makes an agent."""
+    def observation_type(self) -> ObservationType:
+        """Return the observation type; AGENT for a chain made by ``create_agent``, whatever its name."""
         if self.event != "chain":
-            return KINDS[self.event]
+            return TYPES[self.event]
         if self.metadata.get(MARK) != OF_AGENT or self.node() is not None:
             return CHAIN
         agent = self.metadata.get("lc_agent_name")
-        around: dict[str, Any] = self.above.about.metadata if self.above is not None else {}
-        # A chain that a tool calls has the agent's marks too, as has an agent inside an agent if both are nameless.
+        around: dict[str, Any] = self.parent.about.metadata if self.parent is not None else {}
+        # A chain called by a tool has the metadata of the agent too, as has an agent inside an agent without names.
         is_inside = around.get(MARK) == OF_AGENT and around.get("lc_agent_name") == agent
         return CHAIN if is_inside and self.name != (agent or "LangGraph") else AGENT
 
     def is_plumbing(self) -> bool:
-        """Whether it is hidden by its framework, or only connects others and nobody gave it a name."""
-        if self.marks.is_hidden and (self.event == "chain" or not self.inherits_hiding()):
+        """Whether the framework hides the run, or it only connects others and the user has not named it."""
+        if self.tags.is_hidden and (self.event == "chain" or not self.inherits_hidden()):
             return True
-        if self.above is None or self.event != "chain":
+        if self.parent is None or self.event != "chain":
             return False
         name = self.name
         if name in AGENT_LOOP:
             return self.metadata.get(MARK) == OF_AGENT and self.node() == name
-        if self.extra.get("run_type") in BETWEEN or name in PLUMBING:
-            return True
         if name in AGENT_EDGES:
             return self.is_agent_edge()
-        return "<" in name and name[: name.index("<")] in PLUMBING
+        return self.extra.get("run_type") in FORMATTING or name.partition("<")[0] in CONNECTING
 
-    def inherits_hiding(self) -> bool:
-        """Whether it is marked as hidden only because what it runs in is, as tags go down to all that runs there."""
-        return self.above is not None and self.above.about.marks.is_hidden
+    def inherits_hidden(self) -> bool:
+        """Whether it has the tag of hidden runs from its parent, as runs inherit tags."""
+        return self.parent is not None and self.parent.about.tags.is_hidden
 
     def is_agent_edge(self) -> bool:
-        """Whether the graph this runs in is an agent made by an older ``create_agent``."""
+        """Whether the graph around it is an agent made by an older ``create_agent``."""
         return self.name in AGENT_EDGES and "langgraph_node" in self.metadata
 
     def node(self) -> str | None:
-        """Return the name of the LangGraph node this is the run of; None for every other run."""
-        return self.metadata.get("langgraph_node") if self.marks.is_node else None
+        """Return the name of the LangGraph node that this is the run of; None for other runs."""
+        return self.metadata.get("langgraph_node") if self.tags.is_node else None
 
-    def inherited(self) -> Run | None:
-        """Return the nearest run above it that is recorded."""
-        above = self.above
-        while above is not None and above.is_folded:
-            above = above.parent
-        return above.about if above is not None else None
+    def recorded_parent(self) -> Run | None:
+        """Return the nearest run around it that is recorded."""
+        entry = self.parent
+        while entry is not None and entry.is_folded:
+            entry = entry.parent
+        return entry.about if entry is not None else None
 
     def own_tags(self) -> list[str]:
-        """Return the user's tags that the run above does not have."""
-        tags = self.marks.own
+        """Return the user's tags without those of the recorded parent."""
+        tags = self.tags.own
         known: Iterable[str] = ()
-        if tags and (above := self.inherited()) is not None:
-            known = above.marks.own
+        if tags and (parent := self.recorded_parent()) is not None:
+            known = parent.tags.own
         return [tag for tag in tags if tag not in known]
 
     def own_metadata(self) -> dict[str, Any]:
-        """Return the user's metadata that the run above does not have."""
-        own, _ = names_in(tuple(self.metadata))
-        known = above.metadata if own and (above := self.inherited()) is not None else {}
-        # What is inherited is the very same object; comparing would run code of the user's.
-        return {name: item for name in own if known.get(name, known) is not (item := self.metadata[name])}
+        """Return the user's metadata without that of the recorded parent."""
+        own, _ = split_metadata(tuple(self.metadata))
+        known = parent.metadata if own and (parent := self.recorded_parent()) is not None else {}
+        same = internals.is_inherited
+        return {name: item for name in own if not same(item := self.metadata[name], known.get(name, known))}
 
-    def is_fed(self) -> bool:
-        """Whether it reads a stream, so that its input is still to come."""
-        given = self.given
-        return type(given) is dict and len(given) == 1 and type(text := given.get("input")) is str and not text
-
-    def fails_by_itself(self, error: Exception) -> bool:
-        """Note that *error* ends it; return whether that is not just handed on from the run whose stream it reads."""
-        if self.above is None:
+    def is_own_failure(self, error: Exception) -> bool:
+        """Note that *error* ends the run; return whether it is the run's own, and not that of the stream it reads."""
+        if self.parent is None:
             return True
-        around: Run = self.above.about
-        is_handed_on = around.failure == id(error) and self.is_fed()
-        around.failure = id(error)
-        return not is_handed_on
+        around: Run = self.parent.about
+        key = internals.error_key(error)
+        is_passed_on = around.last_failure == key and internals.is_streamed_input(self.input)
+        around.last_failure = key
+        return not is_passed_on
 
-    def facts(self) -> dict[str, Any]:
-        """Return what is noted about it: its id, the user's metadata and tags, its attempt or node if it is one."""
-        facts: dict[str, Any] = {"run_id": id_of(self.key)}
-        metadata, marks = self.metadata, self.marks
+    def start_metadata(self) -> dict[str, Any]:
+        """Return its id, the user's metadata and tags, and its attempt or node if there is one."""
+        found: dict[str, Any] = {"run_id": id_of(self.key)}
+        metadata, tags = self.metadata, self.tags
         if metadata:
-            own, of_node = names_in(tuple(metadata))
+            own, of_node = split_metadata(tuple(metadata))
             if own:
-                facts.update(self.own_metadata())
-            if marks.is_node:
-                facts.update(zip(of_node, map(metadata.get, of_node), strict=True))
-        if marks is not NO_MARKS:
-            if marks.own and (tags := self.own_tags()):
-                facts["tags"] = tags
-            if marks.attempt is not None:
-                facts["attempt"] = marks.attempt
-        return facts
-
-    def session(self) -> str | None:
-        """Return the conversation it belongs to."""
-        return next((str(found) for name in SESSIONS if (found := self.metadata.get(name))), None)
+                found.update(self.own_metadata())
+            if tags.is_node:
+                found.update(zip(of_node, map(metadata.get, of_node), strict=True))
+        if tags is not NO_TAGS:
+            if tags.own and (own_tags := self.own_tags()):
+                found["tags"] = own_tags
+            if tags.attempt is not None:
+                found["attempt"] = tags.attempt
+        return found
 
     def trace_options(self) -> dict[str, Any]:
-        """Return what a trace that it opens takes over from it."""
-        if not self.metadata and not self.marks.own:
+        """Return the options of a trace that the run opens."""
+        if not self.metadata and not self.tags.own:
             return {}
         return {
-            "session_id": self.session(),
+            "session_id": next((str(found) for name in SESSIONS if (found := self.metadata.get(name))), None),
             "user_id": self.metadata.get("user_id"),
             "tags": self.own_tags(),
             "metadata": self.own_metadata(),
         }
 
 
-def key_of(run_id: Any) -> Hashable:
-    """Return the number of a run's id, as looking a UUID up runs Python code; an id of another kind as it is."""
-    return getattr(run_id, "int", run_id)  # type: ignore[no-any-return]
-
-
-def id_of(key: Hashable) -> object:
-    """Return the id of which *key* is the number: a new object, as the run's own is not to be held."""
-    if type(key) is not int:
-        return key
-    run_id = _new(UUID)
-    _set(run_id, "int", key)  # UUID(int=key) is twice as dear, for checking what we know
-    return run_id
-
-
-_new, _set = object.__new__, object.__setattr__
-
-
 def name_of(serialized: Any, event: str) -> str:
-    """Return what a run is called whose event carries no name: its tool, or its class."""
-    about = serialized or {}
-    return str(about.get("name") or (about.get("id") or (event,))[-1])
+    """Return the name of a run whose event has none: that of its tool, or its class."""
+    facts = serialized or {}
+    return str(facts.get("name") or (facts.get("id") or (event,))[-1])

@@ -1,13 +1,13 @@
 """
-Notes on a streamed answer, taken within a microsecond a token.
+The tokens of a streamed answer, recorded in less than a microsecond each.
 
-While the model speaks, what it says and when is put on lists; they are read when it has ended. Of a piece that
-is text the text is kept, of any other - a tool call, counts - the chunk: a new object each time, and changed by nobody,
-so that reading it late tells what was said.
+While the model streams, each item and its time are appended to lists, which are read at the end. The item is the text,
+or the chunk if that has more, such as a tool call or token counts: a new object that does not change.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from itertools import accumulate, count
 from typing import Any
@@ -15,73 +15,80 @@ from typing import Any
 from fluxloop.bridge import Entry, OpenObservation, StreamItems, delta_text
 
 
-class TokenNotes(StreamItems):
-    """What a model said so far; `output` reads it."""
+class TokenItems(StreamItems):
+    """The items of a model's stream; `output` reads them."""
 
     def __init__(self, observation: OpenObservation) -> None:
         super().__init__(observation)
         recorder = observation.trace.recorder
         self.captures = recorder.captures_output
         self.times: list[int] = []
-        self.said: list[Any] = []
+        self.received: list[Any] = []
+        self.last: deque[Any] = deque(maxlen=2)
+        """The last items of a stream that is too long to keep."""
         self.is_answered = False
-        """Whether the framework told the whole answer, so that none has to be made of the pieces."""
-        self.more = count()
-        """Steps on for each piece beyond those kept."""
-        self.note = _noter(self.times, self.said, self.more, self.items_left, recorder.tick)
-        """Notes a token and the chunk that brought it, or an event of a version 3 stream, which has no token."""
+        """Whether the framework reported the whole answer, so that it need not be read from the items."""
+        self.dropped = count()
+        """Incremented for each item that is not kept."""
+        self.on_token = _sink(self.times, self.received, self.last, self.dropped, self.items_left, recorder.tick)
+        """Records a token and its chunk, or an event of a version 3 stream, which has no token."""
+
+    def is_complete(self) -> bool:
+        """Whether the answer is complete: a version 3 stream has had its last event, with token counts."""
+        items = [*self.received[-2:], *self.last]
+        return any(type(item) is dict and item.get("event") == "message-finish" and item.get("usage") for item in items)
 
     def output(self, ended: str, returned: object) -> object:
         """As `StreamItems.output`."""
-        said, times = self._heard()
-        self.count += len(said) + next(self.more)
+        received, times = self._events()
+        self.count += len(received) + next(self.dropped)
         if not self.is_answered:
-            for item in said:
+            for item in [*received, *self.last]:
                 self.facts.on_item(item)
         if self.captures:
             started = self.observation.started
-            pieces = _texts(said)
+            pieces = _texts(received)
             if sum(map(len, pieces)) > self.bytes_left:
                 ends = accumulate(map(len, pieces))
                 pieces = [piece for piece, end in zip(pieces, ends, strict=True) if end <= self.bytes_left]
             self.offsets_ms = [(at - started) // 1_000 / 1_000 for at in times[: len(pieces)]]
-            self.items, self.pieces = [*pieces], pieces
-        items = super().output(ended, returned)
+            self.items = [*pieces]
+        items = super().output("exhausted" if self.is_complete() else ended, returned)
         if self.is_answered and items and self.observation.metadata:
             self.observation.metadata["stream"]["items"] = items
         return items
 
-    def _heard(self) -> tuple[list[Any], list[int]]:
-        """Return what was said and when; of a model that sends tokens beside its events, the events."""
-        said, times = self.said, self.times
-        if not said or dict not in (type(said[0]), type(said[-1])):
-            return said, times
-        events = [(item, at) for item, at in zip(said, times, strict=True) if type(item) is dict]
+    def _events(self) -> tuple[list[Any], list[int]]:
+        """Return the items and their times; of a model that sends tokens and events, the events."""
+        received, times = self.received, self.times
+        if not received or dict not in (type(received[0]), type(received[-1])):
+            return received, times
+        events = [(item, at) for item, at in zip(received, times, strict=True) if type(item) is dict]
         return [item for item, _ in events], [at for _, at in events]
 
 
-def note_of(entry: Entry) -> Callable[[object, object], None]:
-    """Return what notes a token of the run *entry*, and the chunk it came in."""
+def sink_of(entry: Entry) -> Callable[[object, object], None]:
+    """Return the function that records a token of the run *entry*, and its chunk."""
     if entry.observation is None or not entry.is_recorded:
-        return unheard
+        return discard_token
     if entry.stream_items is None:
-        entry.stream_items = TokenNotes(entry.observation)
-    return entry.stream_items.note  # type: ignore[no-any-return]
+        entry.stream_items = TokenItems(entry.observation)
+    return entry.stream_items.on_token  # type: ignore[no-any-return]
 
 
-def unheard(token: object, chunk: object) -> None:
-    """Note nothing."""
+def discard_token(token: object, chunk: object) -> None:
+    """Record nothing."""
 
 
-def _texts(said: list[Any]) -> list[str]:
-    """Return the text of each item; most are texts but for the last, which brings the counts."""
-    end = len(said)
-    while end and type(said[end - 1]) is not str:
+def _texts(received: list[Any]) -> list[str]:
+    """Return the text of each item; all but the last, which has the token counts, are mostly texts."""
+    end = len(received)
+    while end and type(received[end - 1]) is not str:
         end -= 1
-    texts = said[:end]
+    texts = received[:end]
     if not {str}.issuperset(map(type, texts)):
         texts = [item if type(item) is str else _text(item) for item in texts]
-    return texts + [_text(item) for item in said[end:]]
+    return texts + [_text(item) for item in received[end:]]
 
 
 def _text(item: Any) -> str:
@@ -89,18 +96,24 @@ def _text(item: Any) -> str:
     return content if type(content) is str else delta_text(item) or ""
 
 
-def _noter(
-    times: list[int], said: list[Any], more: count[int], most: int, tick: Callable[[], int]
+def _sink(
+    times: list[int],
+    received: list[Any],
+    last: deque[Any],
+    dropped: count[int],
+    limit: int,
+    tick: Callable[[], int],
 ) -> Callable[[object, object], None]:
-    """Return what runs for every token; a closure, as names in it cost half of what attributes do."""
+    """Return the function that runs for each token; a closure, as its names are read twice as fast as attributes."""
+    add_time, add_item = times.append, received.append
 
-    mark, say = times.append, said.append
-
-    def note(token: object, chunk: object) -> None:
-        if len(times) < most:
-            mark(tick())
-            say(token if type(token) is str and (token or chunk is None) else token if chunk is None else chunk)
+    def on_token(token: object, chunk: object) -> None:
+        item = token if type(token) is str and (token or chunk is None) else token if chunk is None else chunk
+        if len(times) < limit:
+            add_time(tick())
+            add_item(item)
         else:
-            next(more)
+            next(dropped)
+            last.append(item)
 
-    return note
+    return on_token

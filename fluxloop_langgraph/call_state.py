@@ -74,7 +74,7 @@ class CallState:
         interrupts = [item for item in carried if hasattr(item, "id")]
         if not interrupts and self.stopped_node is None:
             self.stopped_node = node
-        self.is_stopped |= run.above is not None and run.above.key == self.root
+        self.is_stopped |= run.parent is not None and run.parent.key == self.root
         for item in interrupts:
             if observation is not None and item.id not in self.raised:
                 self.raised[item.id] = RaisedInterrupt(item, observation, node)

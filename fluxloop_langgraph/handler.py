@@ -15,11 +15,11 @@ from langgraph.errors import GraphInterrupt, ParentCommand
 from fluxloop import FluxLoopClient, ObservationType, Status
 from fluxloop.bridge import Entry, OpenObservation, default
 from fluxloop_langchain import FluxLoopCallbackHandler
-from fluxloop_langchain.events import Ending, StartReader
-from fluxloop_langchain.inline_callbacks import DONE, in_place
-from fluxloop_langchain.interrupts import is_answer, resumed
-from fluxloop_langchain.ledgers import running
-from fluxloop_langchain.runs import AGENT_LOOP, CHAIN, Run, key_of
+from fluxloop_langchain.events import Outcome, StartReader
+from fluxloop_langchain.internals import DONE, inline_callback, is_resume
+from fluxloop_langchain.interrupts import record_resume
+from fluxloop_langchain.orphan_runs import key_of, running_key
+from fluxloop_langchain.runs import AGENT_LOOP, CHAIN, Run
 
 from . import internals
 from .call_state import CallState, current_config
@@ -51,14 +51,15 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             self._begin_graph(run)
 
     def _adopt(self, entry: Entry, run: Run) -> None:
+        run.pending_calls = entry.about.pending_calls
         entry.about = run
         if entry.observation is None or not entry.is_recorded:
             return
-        if run.above is not None and self.is_folded(run):
+        if run.parent is not None and self.is_folded(run):
             self.ledger.fold(entry)
         else:
             entry.observation.add_metadata(**self.metadata_of(run))
-            if self.kind_of(run) is ObservationType.AGENT:
+            if self.observation_type(run) is ObservationType.AGENT:
                 self.make_agent(entry)
 
     def _begin_graph(self, run: Run) -> None:
@@ -68,7 +69,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             self.make_agent(self.ledger.entries.get(run.key))
         if (mermaid := self.call.topology.mermaid) is not None:
             observation.trace.metadata.setdefault("topology", mermaid)
-        if is_answer(run.given) or (run.given is None and not internals.HAS_INTERRUPT_EVENTS):
+        if is_resume(run.input) or (run.input is None and not internals.HAS_INTERRUPT_EVENTS):
             self.call.continuing = run
 
     def is_folded(self, run: Run) -> bool:
@@ -77,28 +78,28 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             return False
         if run.is_plumbing():
             return True
-        if run.event != "chain" or run.above is None:
+        if run.event != "chain" or run.parent is None:
             return False
-        name, parent = run.name, run.above.about
+        name, parent = run.name, run.parent.about
         if name == UNNAMED or name == parent.name:
-            return parent.marks.is_node and parent.node() in self.call.topology_around(parent).graph_nodes
+            return parent.tags.is_node and parent.node() in self.call.topology_around(parent).graph_nodes
         if name not in CHECKED_NAMES:
             return False
         if name in AGENT_LOOP:
             return run.node() == name and self.call.topology_around(run).is_agent
         return name != "chain" or not run.extra.get("name")
 
-    def kind_of(self, run: Run) -> ObservationType:
-        """As `FluxLoopCallbackHandler.kind_of`; AGENT for a node that is an agent."""
-        graph = self.call.topology_around(run).graph_nodes.get(run.name) if run.marks.is_node else None
-        return ObservationType.AGENT if graph is not None and graph.is_agent else super().kind_of(run)
+    def observation_type(self, run: Run) -> ObservationType:
+        """As `FluxLoopCallbackHandler.observation_type`; AGENT for a node that is an agent."""
+        graph = self.call.topology_around(run).graph_nodes.get(run.name) if run.tags.is_node else None
+        return ObservationType.AGENT if graph is not None and graph.is_agent else super().observation_type(run)
 
     def metadata_of(self, run: Run) -> dict[str, Any]:
         """As `FluxLoopCallbackHandler.metadata_of`; with the attempt and the checkpoint of a node."""
         if run.event != "chain":
             return super().metadata_of(run)
-        metadata, parent = run.facts(), run.above
-        if parent is not None and run.marks.is_node:
+        metadata, parent = run.start_metadata(), run.parent
+        if parent is not None and run.tags.is_node:
             metadata |= self._node_metadata(run, parent)
         elif parent is not None and internals.is_task(run.metadata, parent.about.metadata):
             policy = internals.retry_policy_in(self.call.loop, run.metadata.get(NAMESPACE, ""))
@@ -106,9 +107,9 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         return metadata
 
     def _node_metadata(self, run: Run, parent: Entry) -> dict[str, Any]:
-        topology, given = self.call.topology_around(run), run.given
+        topology, given = self.call.topology_around(run), run.input
         before = {ROOT: given} if ROOT in topology.keys else given.copy() if type(given) is dict else values_of(given)
-        run.more = before, topology  # read when the node ends, see `_add_changes`
+        run.node_state = before, topology  # read when the node ends, see `_add_changes`
         if self.call.continuing is not None:
             self._record_continuing()
         limit = topology.max_attempts.get(run.metadata.get("langgraph_node", ""), 1)
@@ -117,25 +118,25 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             metadata["checkpoint_id"] = checkpoint_id
         return metadata
 
-    def end(self, run: Run, result: Any, ending: Ending) -> None:
+    def end(self, run: Run, result: Any, outcome: Outcome) -> None:
         """As `FluxLoopCallbackHandler.end`; with changes, interrupts and timeouts."""
         has_failed = isinstance(result, BaseException)
-        if not has_failed and run.more is not None:
-            self._add_changes(run, result, ending)
+        if not has_failed and run.node_state is not None:
+            self._add_changes(run, result, outcome)
         elif has_failed and isinstance(result, GraphInterrupt):
-            self.asks(run, result)
+            self.record_interrupts(run, result)
         elif has_failed and isinstance(result, ParentCommand):
-            ending["output"] = result.args[0]
+            outcome["output"] = result.args[0]
         if self.call.timeouts:
-            self._add_timeout(run, ending)
+            self._add_timeout(run, outcome)
         if run.event == "chain" and (run.key == self.call.root or run.key in self.call.pauses):
-            self._add_pause(run, ending, has_failed=has_failed)
-        self.ledger.finish(run.key, **ending)
+            self._add_pause(run, outcome, has_failed=has_failed)
+        self.ledger.finish(run.key, **outcome)
 
-    def _add_changes(self, run: Run, result: Any, ending: Ending) -> None:
+    def _add_changes(self, run: Run, result: Any, outcome: Outcome) -> None:
         if (observation := self._observation(run.key)) is None or not observation.trace.recorder.captures_output:
             return
-        before, topology = run.more
+        before, topology = run.node_state
         shows_before = observation.trace.recorder.captures_input
         try:
             found = changes(before, result, topology.reducers, topology.keys, shows_before=shows_before)
@@ -143,24 +144,24 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             self.client.record_failure("comparing the state", exc)
             return
         if found:
-            ending["metadata"] = {**ending.get("metadata", {}), "changes": found}
+            outcome["metadata"] = {**outcome.get("metadata", {}), "changes": found}
 
-    def _add_timeout(self, run: Run, ending: Ending) -> None:
+    def _add_timeout(self, run: Run, outcome: Outcome) -> None:
         """End *run*, and open runs inside it, as failures if their timeout is exceeded: LangGraph cancels them."""
         entry = self.ledger.entries.get(run.key)
         for child in tuple(entry.below or ()) if entry is not None else ():
             if timeout := self._timeout_of(child.about):
                 self.ledger.finish(child, **timeout)
-        ending.update(self._timeout_of(run))
+        outcome.update(self._timeout_of(run))
 
-    def _timeout_of(self, run: Run) -> Ending:
-        is_task = run.above is not None and internals.is_task(run.metadata, run.above.about.metadata)
-        namespace = run.metadata.get(NAMESPACE, "") if run.marks.is_node or is_task else ""
+    def _timeout_of(self, run: Run) -> Outcome:
+        is_task = run.parent is not None and internals.is_task(run.metadata, run.parent.about.metadata)
+        namespace = run.metadata.get(NAMESPACE, "") if run.tags.is_node or is_task else ""
         message = self.call.timeouts.pop(namespace, None)
-        ending = {"error": message, "status": Status.ERROR, "metadata": {"error_type": "NodeTimeoutError"}}
-        return ending if message is not None else {}
+        outcome = {"error": message, "status": Status.ERROR, "metadata": {"error_type": "NodeTimeoutError"}}
+        return outcome if message is not None else {}
 
-    def _add_pause(self, run: Run, ending: Ending, *, has_failed: bool) -> None:
+    def _add_pause(self, run: Run, outcome: Outcome, *, has_failed: bool) -> None:
         if self.call.continuing is run:
             self._record_continuing()
         pause, observation = self.call.take_pause(run.key, has_failed=has_failed), self._observation(run.key)
@@ -168,9 +169,9 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             node = self.call.stopped_node or internals.next_nodes_in(self.call.loop)
             record_pause(observation, run, pause, self.call.raised, node)
             if not has_failed:  # a failed run can be continued as well, and stays an error
-                ending["status"] = Status.INTERRUPTED
+                outcome["status"] = Status.INTERRUPTED
 
-    def asks(self, run: Run, error: BaseException) -> None:
+    def record_interrupts(self, run: Run, error: BaseException) -> None:
         """Note the interrupts that ended *run*; they are recorded when the graph ends."""
         entry = self.ledger.entries.get(run.key)
         self.call.add_interrupts(run, entry.observation if entry is not None else None, error)
@@ -178,20 +179,20 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
     def resumes(self, run: Run) -> None:
         """Leave the answer to `on_resume`, which has the checkpoint."""
 
-    @in_place
+    @inline_callback
     def on_interrupt(self, event: Any) -> Any:
         """Note why a graph stops; its run ends after this event."""
         self.call.pauses[key_of(event.run_id)] = event
         return DONE
 
-    @in_place
+    @inline_callback
     def on_resume(self, event: Any) -> Any:
         """Record that a graph continues from a checkpoint; the same event for its subgraphs is ignored."""
         try:
             key = key_of(event.run_id)
             observation = self._observation(key)
             if observation is not None and not event.checkpoint_ns:
-                resumed(observation, self.ledger.entries[key].about, event.checkpoint_id)
+                record_resume(observation, self.ledger.entries[key].about, event.checkpoint_id)
                 self.call.continuing = None
         except Exception as exc:
             self.client.record_failure("recording an event", exc)
@@ -202,7 +203,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         run, self.call.continuing = self.call.continuing, None
         observation = self._observation(run.key) if run is not None else None
         if run is not None and observation is not None:
-            resumed(observation, run, internals.checkpoint_in(self.call.loop))
+            record_resume(observation, run, internals.checkpoint_in(self.call.loop))
 
     def note_timeout(self, namespace: str, message: str) -> None:
         """Note that the node at *namespace* exceeded its timeout, and is cancelled next."""
@@ -220,7 +221,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
 
     def _running_graph(self) -> Any:
         """Return the entry or key of the graph that runs here: the graph itself, or a subgraph in one of its nodes."""
-        entry = self.ledger.entries.get(running(current_config()))
+        entry = self.ledger.entries.get(running_key(current_config()))
         if entry is None or entry.about.handler is not self:
             return self.call.root
         children = [one for one in tuple(entry.below or ()) if one.about is not None and one.about.event == "chain"]

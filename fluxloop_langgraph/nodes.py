@@ -14,7 +14,7 @@ from langchain_core.runnables import Runnable
 
 from fluxloop import FluxLoopClient, ObservationType
 from fluxloop.bridge import Spec, begin, default
-from fluxloop_langchain.ledgers import ledger_of, running
+from fluxloop_langchain.orphan_runs import ledger_of, running_key
 
 from .call_state import current_config, thread_id_in
 
@@ -76,7 +76,7 @@ def _traced(func: Any, *, name: str | None, client: FluxLoopClient) -> Any:
 def _recording(client: FluxLoopClient, name: str | None, func: Any, state: Any) -> Iterator[Callable[[Any], Any]]:
     """Record a block as the run of a node, unless that is recorded already; yields what to pass its result through."""
     config = current_config()
-    entry = ledger_of(client).entries.get(running(config))
+    entry = ledger_of(client).entries.get(running_key(config))
     if entry is not None and entry.about.event == "chain" and entry.about.node() is not None:
         yield lambda result: result
         return

@@ -28,7 +28,7 @@ import fluxloop
 import fluxloop_langchain
 from fluxloop.bridge import default
 from fluxloop_custom import openai_agents
-from fluxloop_langchain.ledgers import ledger_of
+from fluxloop_langchain.orphan_runs import ledger_of
 from fluxloop_langgraph import wrap_graph
 
 CHAIN = ScriptedModel(replies=["yes"]) | StrOutputParser()

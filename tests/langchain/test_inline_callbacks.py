@@ -12,7 +12,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.callbacks.manager import ahandle_event, handle_event
 
 from fluxloop_langchain import FluxLoopCallbackHandler
-from fluxloop_langchain.inline_callbacks import DONE, in_place
+from fluxloop_langchain.internals import DONE, inline_callback
 
 
 class Told(BaseCallbackHandler):
@@ -21,7 +21,7 @@ class Told(BaseCallbackHandler):
     def __init__(self):
         self.stream_items = []
 
-    @in_place
+    @inline_callback
     def on_text(self, text, **kwargs):
         self.stream_items.append((text, threading.get_ident()))
         return DONE

@@ -24,8 +24,7 @@ import fluxloop
 from fluxloop import ObservationType
 from fluxloop.bridge import default
 from fluxloop_langchain import FluxLoopCallbackHandler
-from fluxloop_langchain.ledgers import locate
-from fluxloop_langchain.orphan_runs import RunLedger, refer
+from fluxloop_langchain.orphan_runs import RunLedger, locate, refer
 
 needs_version_3 = pytest.mark.skipif(
     not hasattr(ScriptedModel, "stream_events"), reason="langchain-core 1.0 has no version 3 of its event streams"

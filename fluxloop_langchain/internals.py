@@ -1,0 +1,255 @@
+"""
+Every part of langchain-core and LangGraph that this adapter reads and that is not public API.
+
+Private names, stack frames, code flags, marker values and object identity are used here and nowhere else. Each
+docstring states what is lost when a release changes them. A missing part is reported once, and only ever costs detail.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from importlib import import_module
+from types import CodeType, FrameType
+from typing import Any, Final, TypeVar
+
+from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler, CallbackManager
+from langchain_core.tools import BaseTool
+
+from fluxloop import Status
+from fluxloop.bridge import note_missing, register_ending
+
+M = TypeVar("M", bound=Callable[..., Any])
+
+_missing = partial(note_missing, "fluxloop_langchain")
+
+
+def _optional(module: str, name: str, lost: str) -> Any:
+    """Return the attribute *name* of *module*, or None; a missing one is reported with what is *lost*."""
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError):
+        _missing(f"{module}.{name}", lost)
+        return None
+
+
+# The configuration of the step that runs here, which langchain-core keeps in a context variable.
+
+_CONFIG = "langchain_core.runnables.config"
+_config_variable = _optional(_CONFIG, "var_child_runnable_config", "finding the step that runs takes longer")
+_ensure_config = _config_variable or _optional(_CONFIG, "ensure_config", "functions in a step are not nested under it")
+
+running_config: Callable[[], Any] = (_config_variable.get if _config_variable else _ensure_config) or (lambda: None)
+"""Return the configuration of the step that runs here, or None. `ensure_config` is public and slower."""
+
+
+# How the handler is attached.
+
+_register_hook = _optional(
+    "langchain_core.tracers.context",
+    "register_configure_hook",
+    "install() attaches nothing; pass the handler in config",
+)
+_tracer_class = _optional(
+    "langchain_core.tracers.base", "BaseTracer", "the TracePolicy of a LangGraph node does not apply to the handler"
+)
+
+
+def attach_everywhere(source: Any, handler_class: type) -> None:
+    """
+    Attach what *source*, used like a context variable, returns from ``get()`` to every run.
+
+    With *handler_class*, langchain-core finds out whether a run has such a handler. Without the hook, `install` records
+    nothing.
+    """
+    if _register_hook is not None:
+        _register_hook(source, inheritable=True, handle_class=handler_class)
+
+
+def register_as_tracer(handler_class: type) -> None:
+    """Make *handler_class* count as a tracer, as LangGraph applies the ``TracePolicy`` of a node to tracers only."""
+    if _tracer_class is not None:
+        _tracer_class.register(handler_class)
+
+
+# Callback methods that langchain-core calls where the event happens, in sync and in async runs.
+
+
+class _Done:
+    """An awaitable that is not a coroutine, and is done at once."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
+
+
+DONE: Final = _Done()
+"""What a method marked by `inline_callback` returns."""
+
+
+def inline_callback(method: M) -> M:
+    """
+    Mark *method*, a plain function that returns `DONE`, to be called where its event happens.
+
+    In an async run, langchain-core awaits coroutine functions, and calls other methods in a thread, which is slow and
+    loses the order of events. In a sync run, it starts an event loop for a coroutine. A function that is marked as a
+    coroutine function, but returns another awaitable, avoids both. Without the mark, methods are called in a thread.
+    (With ``run_inline``, langchain-core skips ``on_llm_start`` of other handlers.)
+    """
+    if sys.version_info >= (3, 12):
+        return inspect.markcoroutinefunction(method)
+    # Python 3.11 has no such mark. It reads this flag of the code; what a call does is decided by the code's first
+    # instruction.
+    code = method.__code__
+    method.__code__ = code.replace(co_flags=code.co_flags | inspect.CO_COROUTINE)
+    return method
+
+
+# Who sends the event that a run starts.
+
+_STARTS = ("on_chain_start", "on_llm_start", "on_chat_model_start", "on_tool_start", "on_retriever_start")
+_RUNNERS = frozenset({"langchain_core", "langchain", "langchain_classic", "langchain_community", "langgraph"})
+"""The packages whose code keeps the manager of a run as long as the run lasts."""
+
+
+def _codes(manager: type) -> frozenset[CodeType]:
+    methods = (inspect.unwrap(getattr(manager, name)) for name in _STARTS if hasattr(manager, name))
+    return frozenset(method.__code__ for method in methods)
+
+
+_SYNC_STARTS, _ASYNC_STARTS = _codes(CallbackManager), _codes(AsyncCallbackManager)
+
+
+def runner_of(depth: int) -> FrameType | None:
+    """
+    Return the frame of the framework's code that starts a run, from the handler's method *depth* frames above; or None.
+
+    The run's manager then holds the very id of the event, and nothing else does if the run is abandoned. None for events
+    of a relay, which may make an id for each event, and for async runs, see `RunInline`. Without this, a run that never
+    reports an end is open until its parent ends.
+    """
+    start = sys._getframe(depth + 1).f_back
+    return _runner(start) if start is not None and start.f_code in _SYNC_STARTS else None
+
+
+def _runner(start: FrameType) -> FrameType | None:
+    runner = start.f_back
+    is_framework = runner and str(runner.f_globals.get("__name__", "")).partition(".")[0] in _RUNNERS
+    return runner if is_framework else None
+
+
+class RunInline:
+    """
+    The handler's ``run_inline``: False, and passes the id of an async run that starts to the ledger of the handler.
+
+    langchain-core calls the handler in a task of its own, and reads this attribute before, on the stack of the run.
+    Without this, an async run that never reports an end is open until its parent ends.
+    """
+
+    def __get__(self, handler: Any, owner: type | None = None) -> bool:
+        frame = sys._getframe(1) if handler is not None else None
+        for _ in range(3):  # the comprehension, ahandle_event, the manager's method
+            if frame is None:
+                break
+            if frame.f_code in _ASYNC_STARTS:
+                names, runner = frame.f_locals, _runner(frame)
+                run_id = names.get("run_id_", names.get("run_id"))
+                if runner is not None and run_id is not None:
+                    handler.ledger.announce(run_id, runner)
+                break
+            frame = frame.f_back
+        return False
+
+
+def tool_in(runner: FrameType | None) -> BaseTool | None:
+    """Return the tool that is called by *runner*; without it, a decorated function is matched by name and caller."""
+    tool = runner.f_locals.get("self") if runner is not None else None
+    return tool if isinstance(tool, BaseTool) else None
+
+
+def tool_functions(tool: BaseTool | None) -> list[Any]:
+    """Return the functions that langchain-core may call for *tool*."""
+    parts = ("func", "coroutine", "_run", "_arun") if tool is not None else ()
+    return [function for part in parts if (function := getattr(tool, part, None)) is not None]
+
+
+def _check_frames() -> None:
+    """Report it if langchain-core sends events by other functions than `runner_of` and `RunInline` expect."""
+    found = []
+
+    class Probe(BaseCallbackHandler):
+        def on_chain_start(self, *args: Any, **kwargs: Any) -> None:
+            start = sys._getframe(1).f_back
+            found.append(start is not None and start.f_code in _SYNC_STARTS)
+
+    CallbackManager([Probe()]).on_chain_start({}, {})
+    if found != [True]:
+        _missing(
+            "the expected form of CallbackManager", "runs that never report an end are open until their parent ends"
+        )
+
+
+_check_frames()
+
+
+# Marker values and object identity.
+
+
+def is_streamed_input(value: object) -> bool:
+    """Whether *value* is reported as input of a run that reads a stream; without it, such runs record ``""``."""
+    return type(value) is dict and len(value) == 1 and type(text := value.get("input")) is str and not text
+
+
+def is_cached(response: Any) -> bool:
+    """Whether *response* is from LangChain's cache, which sets its cost to zero; without it, its usage is counted."""
+    for one in (one for row in response.generations for one in row):
+        usage = getattr(getattr(one, "message", None), "usage_metadata", None) or {}
+        return usage.get("total_cost") == 0
+    return False
+
+
+def is_inherited(item: object, inherited: object) -> bool:
+    """Whether metadata is that of the parent: the same object; without it, it is recorded on both runs."""
+    return item is inherited  # comparing would run code of the user's
+
+
+def error_key(error: BaseException) -> int:
+    """Return a key of *error*, one object in all runs it ends; without it, folded runs that pass it on are recorded."""
+    return id(error)  # the exception itself would keep its frames alive
+
+
+# LangGraph, which may be imported later.
+
+_OUTCOMES = {"GraphBubbleUp": Status.INTERRUPTED, "GraphInterrupt": Status.INTERRUPTED, "ParentCommand": Status.SUCCESS}
+_registered: list[object] = []
+
+
+def register_langgraph_outcomes() -> None:
+    """Register LangGraph's exceptions for control flow, once it is imported; without them, they are errors."""
+    errors = sys.modules.get("langgraph.errors")
+    if errors is not None and errors not in _registered:
+        _registered.append(errors)
+        for name, status in _OUTCOMES.items():
+            if isinstance(kind := getattr(errors, name, None), type):
+                register_ending(kind, status)
+            else:
+                _missing(f"langgraph.errors.{name}", f"runs it ends are not always recorded as {status.value}")
+
+
+def is_resume(given: object) -> bool:
+    """Whether *given*, the input of a graph, is a ``Command`` with an answer; without it, RESUME events are missing."""
+    kind = type(given)
+    return (
+        kind.__name__ == "Command"
+        and kind.__module__ == "langgraph.types"
+        and getattr(given, "resume", None) is not None
+    )
+
+
+def interrupts_in(error: BaseException) -> Mapping[str, Any]:
+    """Return the interrupts of *error* by id; without them, INTERRUPT events are missing."""
+    found = error.args[0] if error.args else ()
+    return {str(one.id): one for one in found if hasattr(one, "id")} if isinstance(found, list | tuple) else {}
