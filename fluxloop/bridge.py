@@ -14,6 +14,7 @@ from .client import FluxLoopClient, default
 from .decorators import decorate
 from .encoding.record_text import label_of
 from .enums import ObservationType
+from .interruptions import was_raised_from_outside
 from .llm.response_facts import read_facts
 from .llm.sdk_streams import register_stream_class
 from .llm.stream.assembly import delta_text
@@ -70,6 +71,7 @@ __all__ = [
     "remove_locator",
     "rename_default",
     "status_of",
+    "was_raised_from_outside",
 ]
 
 

@@ -14,7 +14,13 @@ from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any
 
-_OUR_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_PARENT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+OUR_FOLDERS = tuple(
+    os.path.join(_PARENT, package, "")
+    for package in ("fluxloop", "fluxloop_langchain", "fluxloop_langgraph", "fluxloop_custom")
+)
+"""The folders of FluxLoop's packages, each with a separator at its end."""
 
 _EMPTY_BY_NATURE = (MemoryError, AssertionError, StopIteration, StopAsyncIteration, RecursionError)
 """Exceptions that Python code and the interpreter raise without arguments."""
@@ -31,7 +37,7 @@ def was_raised_from_outside(exc: BaseException) -> bool:
     if not isinstance(exc, Exception):
         return True
     codes = [frame.f_code for frame in _frames(exc)]
-    foreign = [code for code in codes if not code.co_filename.startswith(_OUR_FOLDER)]
+    foreign = [code for code in codes if not code.co_filename.startswith(OUR_FOLDERS)]
     if foreign and not _handler_codes().isdisjoint(foreign):
         return True
     is_ours = bool(codes) and (not foreign or codes[-1] is not foreign[-1])

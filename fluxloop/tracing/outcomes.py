@@ -7,15 +7,12 @@ are control flow, the status their adapter registered with `register_ending`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from traceback import TracebackException, extract_tb, format_list
 from typing import Any, NamedTuple
 
 from ..enums import Status
-from ..interruptions import was_raised_from_outside
-
-_OUR_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+from ..interruptions import OUR_FOLDERS, was_raised_from_outside
 
 MOST_FRAMES = 300
 """Frames of a traceback that are recorded, outermost first: an exception that is raised again collects ever more."""
@@ -157,7 +154,7 @@ def _position(exc: BaseException) -> tuple[int, tuple[object, ...]]:
 def _frames_text(exc: BaseException, count: int) -> str:
     """Return the outermost *count* frames of the traceback as text, without FluxLoop's."""
     frames = extract_tb(exc.__traceback__, limit=count) if count else []
-    return "".join(format_list([frame for frame in frames if not frame.filename.startswith(_OUR_FOLDER)]))
+    return "".join(format_list([frame for frame in frames if not frame.filename.startswith(OUR_FOLDERS)]))
 
 
 def _format(exc: BaseException) -> str:
@@ -165,7 +162,7 @@ def _format(exc: BaseException) -> str:
     is_truncated = False
     for part in _parts_of(summary):
         is_truncated = is_truncated or len(part.stack) == MOST_FRAMES
-        part.stack[:] = [frame for frame in part.stack if not frame.filename.startswith(_OUR_FOLDER)]
+        part.stack[:] = [frame for frame in part.stack if not frame.filename.startswith(OUR_FOLDERS)]
     text = "".join(summary.format())
     return text + _TRUNCATED if is_truncated else text
 
