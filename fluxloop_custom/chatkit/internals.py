@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from fluxloop import ObservationLevel
 from fluxloop.bridge import note_missing
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 EVENTS = {
@@ -30,17 +31,17 @@ UPDATED, REMOVED = "thread.item.updated", "thread.item.removed"
 _OMITTED = frozenset({"thread_id", "created_at"})
 
 
-def _reads(source: str, lost: str, default: T) -> Callable[[Callable[..., T]], Callable[..., T]]:
+def _reads(source: str, lost: str, default: Any) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Let a function return *default*, and report what is *lost*, if *source* has another form than it expects."""
 
-    def guard(read: Callable[..., T]) -> Callable[..., T]:
+    def guard(read: Callable[P, T]) -> Callable[P, T]:
         @wraps(read)
-        def guarded(*args: Any) -> T:
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             try:
-                return read(*args)
+                return read(*args, **kwargs)
             except (AttributeError, LookupError, TypeError, ValueError):
                 note_missing("fluxloop_custom.chatkit", f"the expected form of {source}", lost)
-                return default
+                return default  # type: ignore[no-any-return]
 
         return guarded
 

@@ -8,15 +8,17 @@ turns exceptions into texts. In a copy of the tool, a recorded function replaces
 from __future__ import annotations
 
 import json
-from collections.abc import Set
 from typing import Any, get_args
 
 from agents import FunctionTool, Tool
 
 from fluxloop import ObservationType
-from fluxloop.bridge import Recording, is_recorded_as
+from fluxloop.bridge import Recording, ToolMatcher, is_recorded_as
 
 from . import internals
+
+_PACKAGES = frozenset({"agents"})
+"""The packages that call a tool's function."""
 
 _TOOLS = tuple(getattr(kind, "__origin__", kind) for kind in get_args(Tool))
 
@@ -44,15 +46,16 @@ def instrument(tool: Any, recording: Recording) -> Any:
     return internals.replaced(tool, invoker, recording(invoke, called=tool.name, bind=_arguments))
 
 
-def names_of(tool: Any) -> Set[str]:
-    """Return the names of *tool* and of its function; empty for None."""
-    return frozenset() if tool is None else {tool.name, *(getattr(one, "__name__", "") for one in functions_of(tool))}
+def matcher_of(name: str, tool: Any) -> ToolMatcher:
+    """Return the facts by which a TOOL inside the span of *tool*, named *name*, is recognised as the same call."""
 
+    def functions() -> tuple[Any, ...]:
+        return internals.functions_in(tool) if isinstance(tool, FunctionTool) else ()
 
-def functions_of(tool: Any) -> tuple[Any, ...]:
-    """Return the function that *tool* calls, in a tuple; empty if it is unknown."""
-    function = internals.function_in(tool) if isinstance(tool, FunctionTool) else None
-    return () if function is None else (function,)
+    def names() -> set[str]:
+        return {name, getattr(tool, "name", name), *(getattr(each, "__name__", name) for each in functions())}
+
+    return ToolMatcher(names, _PACKAGES, functions)
 
 
 def read_arguments(text: str | None) -> Any:

@@ -31,17 +31,17 @@ MAX_FRAMES = 12
 
 
 def probe() -> None:
-    """Report what the installed release lacks; `fluxloop_custom.openai_agents.install` and ``fluxloop doctor`` do so."""
+    """Report what the installed release lacks, as ``install()`` and ``fluxloop doctor`` do."""
     processors()
     if function_in(function_tool(_probed)) is None:
         _missing(*_NO_FUNCTION)
-    if not any(_has_local(code, _TOOL) for code in _codes_that_call("function_span")):
-        _missing(f"the local variable {_TOOL}", "tool calls have no call id, and their tool is found by its name")
+    if not any(_has_local(code, _TOOL) and _has_local(code, _CALL) for code in _codes_that_call("function_span")):
+        _missing(f"a local variable {_TOOL} or {_CALL}", "tool calls have no call id, and their tool is found by its name")
     model_code = OpenAIResponsesModel.get_response.__code__
     if REDACTED not in model_code.co_consts and "__name__" not in model_code.co_names:
         _missing("the text of a redacted error", "errors other than a model's are recorded as the SDK words them")
     if "timeout_seconds" in signature(FunctionTool).parameters and _timeout_notice() is None:
-        _missing("default_tool_timeout_error_message", "a tool that took too long ends as a success")
+        _missing("default_tool_timeout_error_message", "a tool took too long if its call did, hooks included")
 
 
 def _probed() -> None: ...
@@ -117,8 +117,8 @@ def awaits_approval(tool: Any) -> bool:
         return is_other or bool(getattr(tool, "needs_approval", False))
     if _RESULT not in frame.f_locals and _has_local(frame.f_code, _RESULT):
         return True  # releases before 0.9 return before they assign it
-    approval = getattr(items, "ToolApprovalItem", ())
-    return any(isinstance(getattr(value, "run_item", None), approval) for value in frame.f_locals.values())
+    found = [getattr(value, "run_item", None) for value in frame.f_locals.values()]
+    return any(item is not None and not isinstance(item, items.ToolCallOutputItem) for item in found)
 
 
 def rejecting_guardrail(output: object) -> str | None:
@@ -129,9 +129,10 @@ def rejecting_guardrail(output: object) -> str | None:
     """
     frame = _first(sys._getframe(1), _runs_tool)
     known = {} if frame is None else frame.f_locals
+    kind: Any = getattr(agents, "ToolInputGuardrailResult", ())
     for values in (*known.values(), *getattr(known.get("self"), "__dict__", {}).values()):
         for result in values if isinstance(values, list) else ():
-            if isinstance(result, getattr(agents, "ToolInputGuardrailResult", ())):
+            if isinstance(result, kind):
                 behavior = result.output.behavior
                 if behavior["type"] == "reject_content" and behavior["message"] == output:
                     return str(result.guardrail.get_name())
@@ -234,7 +235,8 @@ def _codes_that_call(name: str) -> Iterator[CodeType]:
     modules = [vars(module) for path, module in sys.modules.items() if path.startswith("agents.")]
     for values in [[*names.values()] for names in modules if name in names]:
         methods = [method for kind in values if isinstance(kind, type) for method in vars(kind).values()]
-        codes = [getattr(function, "__code__", None) for function in (*values, *methods)]
+        functions = [getattr(value, "__func__", value) for value in (*values, *methods)]
+        codes = [getattr(function, "__code__", None) for function in functions]
         while codes:
             code = codes.pop()
             if isinstance(code, CodeType):
@@ -254,17 +256,28 @@ def function_in(tool: Any) -> Any:
     Its variable is found by its name, or by the function, which the newest releases publish as ``__wrapped__``.
     Without it, the tool is recorded from outside: the text that the SDK makes of an error looks like a result.
     """
-    invoked = invoker_of(tool)
     wrapped = getattr(tool, "__wrapped__", None)
-    inner = [_cells(content) for content in _cells(invoked).values()]
-    for cells in (_cells(invoked), *inner):
+    for cells in _closures(tool):
         if _FUNCTION in cells:
             return cells[_FUNCTION]
         if wrapped is not None and any(content is wrapped for content in cells.values()):
             return wrapped
-    if str(getattr(invoked, "__qualname__", "")).startswith("function_tool."):
+    if str(getattr(invoker_of(tool), "__qualname__", "")).startswith("function_tool."):
         _missing(*_NO_FUNCTION)
     return None
+
+
+def functions_in(tool: Any) -> tuple[Any, ...]:
+    """Return the user's functions that *tool* may call, among them the one that `function_in` would find."""
+    held = [content for cells in _closures(tool) for content in cells.values()]
+    return tuple(each for each in (getattr(tool, "__wrapped__", None), *held) if callable(each) and not _in_sdk(each))
+
+
+def _closures(tool: Any) -> list[dict[str, Any]]:
+    """Return the variables that the functions of the SDK behind *tool* close over, outer ones first."""
+    invoker = getattr(tool, "on_invoke_tool", None)
+    outer = [_cells(function) for function in (invoker, *getattr(invoker, "__dict__", {}).values())]
+    return [*outer, *(_cells(content) for cells in outer for content in cells.values())]
 
 
 _NO_FUNCTION = ("the function in a FunctionTool", "the text that the SDK makes of a tool's error looks like a result")
@@ -322,7 +335,7 @@ def _cells(value: object) -> dict[str, Any]:
 
 
 def _in_sdk(value: Any) -> bool:
-    return str(value.__module__).partition(".")[0] == agents.__name__
+    return str(getattr(value, "__module__", "")).partition(".")[0] == agents.__name__
 
 
 def runs_agent(tool: Any) -> bool:
@@ -333,14 +346,18 @@ def runs_agent(tool: Any) -> bool:
     )
 
 
-def is_timeout_notice(tool: Any, output: object) -> bool:
+def has_timed_out(tool: Any, output: object, duration_s: float) -> bool:
     """
-    Whether *output*, in place of what *tool* returns, is the SDK's text for a tool that took too long.
+    Whether *output*, in place of what *tool* returns, is the text for a tool that took too long.
 
-    Without the function that makes the text, such a call ends as a success with the text as its output.
+    A text that the program makes, or a later release in another way, is recognised by the duration of the call.
     """
     limit_s, notice = getattr(tool, "timeout_seconds", None), _timeout_notice()
-    return limit_s is not None and notice is not None and output == notice(tool_name=tool.name, timeout_seconds=limit_s)
+    if limit_s is None:
+        return False
+    if notice is None or getattr(tool, "timeout_error_function", None) is not None:
+        return isinstance(output, str) and duration_s >= limit_s
+    return bool(output == notice(tool_name=tool.name, timeout_seconds=limit_s))
 
 
 def _timeout_notice() -> Any:

@@ -8,6 +8,7 @@ They read the objects and not their ``export()``, which omits inputs and calls `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from fluxloop import ObservationType
@@ -126,6 +127,13 @@ def tool_output(given: object, call_id: str) -> object:
     items = [_plain(item) for item in given] if isinstance(given, list) else []
     outputs = [item.get("output") for item in items if isinstance(item, dict) and item.get("call_id") == call_id]
     return next((output for output in outputs if output is not None), None)
+
+
+def duration_s(span: Any) -> float:
+    """Return how long a span took, by the SDK's clock, in seconds."""
+    if not span.started_at or not span.ended_at:
+        return 0.0
+    return (datetime.fromisoformat(span.ended_at) - datetime.fromisoformat(span.started_at)).total_seconds()
 
 
 def usage(reported: object) -> dict[str, int] | None:

@@ -20,7 +20,6 @@ from fluxloop.bridge import (
     Ledger,
     Node,
     OpenObservation,
-    ToolMatcher,
     add_locator,
     default,
     innermost,
@@ -35,9 +34,6 @@ from . import function_tools, internals, payloads
 from .spans import MODEL_CALLS, RUNS, STEPS, Failure, SpanState, is_cancellation
 
 __all__ = ["FluxLoopTracingProcessor", "install", "uninstall"]
-
-_PACKAGES = frozenset({"agents"})
-"""The packages that call a tool's function."""
 
 
 class FluxLoopTracingProcessor(tracing.TracingProcessor):
@@ -191,9 +187,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         if state.observation is not None:
             if call_id is not None:
                 state.observation.add_metadata(tool_call_id=call_id)
-            state.observation.tool_matcher = ToolMatcher(
-                lambda: function_tools.names_of(tool) | {name}, _PACKAGES, lambda: function_tools.functions_of(tool)
-            )
+            state.observation.tool_matcher = function_tools.matcher_of(name, tool)
 
     def _end_pending_calls(self, agent: SpanState, failure: Failure | None, given: object) -> None:
         """
@@ -302,7 +296,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             state.awaits_approval = state.awaits_approval or (bool(may_wait) and internals.awaits_approval(state.tool))
         else:
             state.awaits_approval = False
-            if failure is None and internals.is_timeout_notice(state.tool, output):
+            if failure is None and internals.has_timed_out(state.tool, output, payloads.duration_s(span)):
                 failure = CancelledError(), {}
         if is_cancellation(failure):
             self._cancelled[span] = observation
