@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 from fluxloop import ObservationType
@@ -120,6 +121,14 @@ def tool_calls(output: object) -> dict[str, tuple[str, object]]:
             if isinstance(call_id, str) and isinstance(name, str):
                 found[call_id] = name, read_arguments(function.get("arguments"))
     return found
+
+
+def answered_calls(given: object) -> dict[str, tuple[str, object]]:
+    """Return name and arguments of the function calls, by call id, whose outputs end the input of a model."""
+    items = [_plain(item) for item in given] if isinstance(given, list) else []
+    outputs = takewhile(lambda item: isinstance(item, dict) and item.get("type") == "function_call_output", items[::-1])
+    ids = [item.get("call_id") for item in outputs]
+    return {call_id: call for call_id, call in tool_calls(items).items() if call_id in ids}
 
 
 def tool_output(given: object, call_id: str) -> object:

@@ -174,6 +174,9 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
     def _start_model_call(self, state: SpanState) -> None:
         state.model_call = call = internals.model_call_here()
         if (agent := state.agent()) is not None:
+            if agent.model_call is None and call is not None and agent.is_resumed():
+                rejected = payloads.answered_calls(call.input)  # and those that tools received since the approval
+                agent.pending_calls = {key: rejected[key] for key in rejected.keys() - agent.received_calls}
             self._end_pending_calls(agent, None, call.input if call is not None else None)
             agent.model_call = call
 

@@ -53,6 +53,7 @@ class SpanState:
         "output",
         "parent",
         "pending_calls",
+        "received_calls",
         "reports_to",
         "sdk_traces",
         "tool",
@@ -75,6 +76,8 @@ class SpanState:
         """The call of the model; on a run, the last one inside."""
         self.pending_calls: dict[str, ToolCall] = {}
         """Tool calls in the last answer of a run's model that no tool has received yet, by call id."""
+        self.received_calls: frozenset[str] = frozenset()
+        """The ids of the tool calls of a run that tools received."""
         self.sdk_traces: tuple[object, ...] = ()
         """The SDK's open traces with this id."""
         self.input: object = NOTHING
@@ -129,10 +132,19 @@ class SpanState:
     def receive_call(self, name: str, call_id: str | None) -> None:
         """Remove the call of this tool from the pending calls of its agent; without an id, the first of its name."""
         agent = self.agent()
-        if agent is not None and agent.pending_calls:
-            if call_id is None:
-                call_id = next((known for known, call in agent.pending_calls.items() if call[0] == name), "")
-            agent.pending_calls.pop(call_id, None)
+        if agent is None:
+            return
+        if call_id is None:
+            call_id = next((known for known, call in agent.pending_calls.items() if call[0] == name), "")
+        agent.received_calls |= {call_id}
+        agent.pending_calls.pop(call_id, None)
+
+    def is_resumed(self) -> bool:
+        """Whether the SDK resumed the run of this span, and did not report its trace."""
+        outermost = self
+        while outermost.parent is not None:
+            outermost = outermost.parent
+        return outermost.kind != "trace"
 
     def agent(self) -> SpanState | None:
         """Return the agent that this span belongs to."""

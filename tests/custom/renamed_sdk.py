@@ -151,7 +151,7 @@ def main(url: str) -> None:
         Renaming.changes = [*rename.get("changes", ()), (re.escape(ENDPOINT), f"{url}/{rename['name']}")]
         Renaming.local = rename.get("local")
         try:
-            outcome = asyncio.run(scenario(rename["name"] == "kept"))
+            outcome = asyncio.run(scenario(rename.get("keep_exporter", False)))
         except BaseException as exc:
             outcome = {"error": repr(exc)}
         outcome["missing"] = fluxloop.bridge.missing()
