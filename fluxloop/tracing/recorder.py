@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..encoding import ids
 from ..errors import WriteError
+from ..forks import after_fork
 from ..interruptions import was_raised_from_outside
 from ..report import Report, Tally, Troubles
 from ..storage import Record, Storage
@@ -79,7 +80,7 @@ def _renew_lock() -> None:
     _counting = threading.RLock()  # in a forked child, another thread of the parent may have held it
 
 
-ids.after_fork(_renew_lock)
+after_fork(_renew_lock)
 
 _ON_TRACES = ("project_name", "environment", "service_name")
 """Settings that are written on every trace, into its metadata."""

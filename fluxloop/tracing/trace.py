@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..encoding import ids
 from ..encoding.record_text import datetime_of, members, ms_text, quoted, utc_text
 from ..enums import SCHEMA_VERSION, Status
+from ..forks import after_fork, importing
 from ..storage import Record
 from .propagation import strand_id
 from .recorder import Recorder
@@ -154,7 +155,8 @@ class OpenTrace:
 
     def data(self) -> TraceData:
         """Return what is known so far, with the live metadata and tags."""
-        from ..models import TraceData, Usage
+        with importing():
+            from ..models import TraceData, Usage
 
         data = TraceData(
             trace_id=self.id,
@@ -190,4 +192,4 @@ def _renew_lock() -> None:
     _counting = threading.RLock()  # in a forked child, another thread of the parent may have held it
 
 
-ids.after_fork(_renew_lock)
+after_fork(_renew_lock)

@@ -14,7 +14,7 @@ from typing import Any
 from weakref import WeakSet
 from zlib import crc32
 
-from ..encoding import ids
+from ..forks import after_fork
 from ..report import log
 from .node import Node
 from .propagation import current
@@ -24,7 +24,7 @@ from .trace import OpenTrace
 _dice = random.Random()
 """Decides sampling; the program's own generator would give it another sequence."""
 
-ids.after_fork(_dice.seed)
+after_fork(_dice.seed)
 
 
 class Tracer(ABC):
@@ -113,4 +113,4 @@ def _renew_locks() -> None:
         tracer._lock = threading.RLock()  # in a forked child, another thread of the parent may have held it
 
 
-ids.after_fork(_renew_locks)
+after_fork(_renew_locks)
