@@ -32,6 +32,7 @@ def instrumenter(target: Any, recording: Recording, /) -> Any:
 
 def instrument(tool: Any, recording: Recording) -> Any:
     """Return a recorded copy of the `FunctionTool` *tool*, or *tool* if it is recorded already or runs an agent."""
+    internals.probe()
     function, invoker = internals.function_in(tool), internals.invoker_of(tool)
     if invoker is None or internals.runs_agent(tool):
         return tool

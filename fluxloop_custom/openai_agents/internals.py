@@ -1,21 +1,20 @@
 """
 Every part of the Agents SDK that FluxLoop reads and that is not public API.
 
-Local variables, closures, private attributes, texts and module names are read here and nowhere else; each docstring
-states what is lost when a release changes them. `probe` reports what the installed release lacks. A missing part only
-costs detail: never an exception, a wrong status, or a trace that is sent over the network.
+Stack frames, closures, private attributes and texts are read here and nowhere else; each docstring states what is
+lost when a release changes them. A missing part is reported once, and only costs detail: never an exception, a wrong
+status, or a trace that is sent over the network.
 """
 
 from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
-from inspect import isabstract, signature
-from types import CellType, CodeType, FrameType, FunctionType
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from inspect import isabstract
+from types import CellType, FrameType, FunctionType
+from typing import Any, NamedTuple
 
 import agents
 from agents import FunctionTool, OpenAIResponsesModel, function_tool, items, tracing
@@ -30,21 +29,19 @@ MAX_FRAMES = 12
 """Frames examined per span: a processor is about six frames below the function that opens the span."""
 
 
+@cache
 def probe() -> None:
-    """Report what the installed release lacks, as ``install()`` and ``fluxloop doctor`` do."""
-    processors()
-    if function_in(function_tool(_probed)) is None:
-        _missing(*_NO_FUNCTION)
-    if not any(_has_local(code, _TOOL) and _has_local(code, _CALL) for code in _codes_that_call("function_span")):
-        _missing(f"a local variable {_TOOL} or {_CALL}", "tool calls have no call id, and their tool is found by its name")
-    model_code = OpenAIResponsesModel.get_response.__code__
-    if REDACTED not in model_code.co_consts and "__name__" not in model_code.co_names:
+    """Report what the installed release lacks. `processors` and `tool_call_here` report their parts themselves."""
+    if function_in(function_tool(lambda: None, name_override="probe")) is None:
+        _missing("the function in a FunctionTool", "the text that the SDK makes of a tool's error looks like a result")
+    code = OpenAIResponsesModel.get_response.__code__
+    if REDACTED not in code.co_consts and "__name__" not in code.co_names:
         _missing("the text of a redacted error", "errors other than a model's are recorded as the SDK words them")
-    if "timeout_seconds" in signature(FunctionTool).parameters and _timeout_notice() is None:
+    if hasattr(FunctionTool, "timeout_seconds") and _timeout_notice() is None:
         _missing("default_tool_timeout_error_message", "a tool took too long if its call did, hooks included")
 
 
-def _probed() -> None: ...
+# The processors and the exporter.
 
 
 def processors() -> tuple[Any, ...] | None:
@@ -85,165 +82,7 @@ def is_off() -> bool:
     return tracing.get_trace_provider().create_trace("fluxloop").export() is None
 
 
-_TOOL, _CALL, _RESULT = "func_tool", "tool_call", "result"
-"""Local variables of the function that opens the span of a tool: the tool, the model's call of it, its result."""
-
-_RUNS_OTHER_TOOLS = "with_tool_function_span"
-"""The function that opens the spans of shells, editors and computers."""
-
-
-def tool_call_here() -> tuple[Any, str | None]:
-    """
-    Return the tool, and the id of its call, whose span starts now; None for each one that is unknown.
-
-    Without it, the tool is the one of its name among the tools that the model was given, and calls have no id.
-    """
-    frame = _first(sys._getframe(1), _runs_tool)
-    known = {} if frame is None else frame.f_locals
-    call_id = getattr(known.get(_CALL), "call_id", None)
-    return known.get(_TOOL), call_id if isinstance(call_id, str) else None
-
-
-def awaits_approval(tool: Any) -> bool:
-    """
-    Whether the call of *tool* whose span ends now, without an output, waits for an approval.
-
-    Without the local variables, a call of a tool that needs approvals, and has no output, counts as waiting.
-    """
-    frame = _first(sys._getframe(1), _runs_tool)
-    if frame is None:  # shells and editors always have an output after they ran
-        caller = _caller()
-        is_other = caller is not None and caller.f_code.co_name == _RUNS_OTHER_TOOLS
-        return is_other or bool(getattr(tool, "needs_approval", False))
-    if _RESULT not in frame.f_locals and _has_local(frame.f_code, _RESULT):
-        return True  # releases before 0.9 return before they assign it
-    found = [getattr(value, "run_item", None) for value in frame.f_locals.values()]
-    return any(item is not None and not isinstance(item, items.ToolCallOutputItem) for item in found)
-
-
-def rejecting_guardrail(output: object) -> str | None:
-    """
-    Return the name of the input guardrail that put *output* in the place of a call of the tool whose span ends now.
-
-    It is found by its public result. Without it, a call that a guardrail rejected ends as a success with that output.
-    """
-    frame = _first(sys._getframe(1), _runs_tool)
-    known = {} if frame is None else frame.f_locals
-    kind: Any = getattr(agents, "ToolInputGuardrailResult", ())
-    for values in (*known.values(), *getattr(known.get("self"), "__dict__", {}).values()):
-        for result in values if isinstance(values, list) else ():
-            if isinstance(result, kind):
-                behavior = result.output.behavior
-                if behavior["type"] == "reject_content" and behavior["message"] == output:
-                    return str(result.guardrail.get_name())
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class ModelCall:
-    """The call of a model, by the parameters of the public ``Model`` interface."""
-
-    model: Any
-    instructions: Any
-    input: Any
-    includes_data: bool
-    """Whether the run lets input, output and errors into the trace."""
-    tools: tuple[Any, ...] = ()
-    handoffs: tuple[Any, ...] = ()
-    output_schema: Any = None
-
-
-def model_call_here() -> ModelCall | None:
-    """
-    Return the call of the model whose span starts or ends now; None if it is unknown.
-
-    Without it, a call that failed has no input, schemas are unknown, and tool calls that no tool got are not recorded.
-    """
-    frame = _caller()
-    if frame is None or frame.f_code.co_name not in ("get_response", "stream_response"):
-        return None
-    known = frame.f_locals
-    includes_data = getattr(known.get("tracing"), "include_data", None)
-    if includes_data is None:
-        return None
-    return ModelCall(
-        known.get("self"),
-        known.get("system_instructions"),
-        known.get("input"),
-        bool(includes_data()),
-        tuple(known.get("tools") or ()),
-        tuple(known.get("handoffs") or ()),
-        known.get("output_schema"),
-    )
-
-
-def response_here() -> Response | ChatCompletion | None:
-    """
-    Return the provider's response to the model call whose span ends now with an error.
-
-    It is found by its class, among the local variables and their ``response``. Without it, a response that was
-    paid for and refused, such as one that a content filter stopped, has neither output nor usage.
-    """
-    frame = _caller()
-    for value in frame.f_locals.values() if frame is not None else ():
-        for found in (value, getattr(value, "response", None)):
-            if isinstance(found, Response | ChatCompletion):
-                return found
-    return None
-
-
-def is_trace_of_run() -> bool:
-    """Whether the SDK opened the trace that ends now for a run; else the program did, with ``trace()``."""
-    frame = _caller()
-    return frame is not None and _module(frame).startswith("agents.")
-
-
-def _caller() -> FrameType | None:
-    """Return the frame that starts or ends the span or trace: the first one outside the SDK's tracing package."""
-    frame = _first(sys._getframe(2), _is_tracing)
-    while frame is not None and (_is_tracing(frame) or _module(frame) == "contextlib"):
-        frame = frame.f_back
-    return frame
-
-
-def _first(frame: FrameType | None, matches: Callable[[FrameType], bool]) -> FrameType | None:
-    for _ in range(MAX_FRAMES):
-        if frame is None or matches(frame):
-            return frame
-        frame = frame.f_back
-    return None
-
-
-def _runs_tool(frame: FrameType) -> bool:
-    return _has_local(frame.f_code, _TOOL)
-
-
-def _has_local(code: CodeType, name: str) -> bool:
-    return name in code.co_varnames or name in code.co_cellvars
-
-
-def _is_tracing(frame: FrameType) -> bool:
-    return _module(frame).startswith("agents.tracing.")
-
-
-def _module(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__"))
-
-
-def _codes_that_call(name: str) -> Iterator[CodeType]:
-    """Yield the code of the SDK's functions and methods that call the imported function *name*."""
-    modules = [vars(module) for path, module in sys.modules.items() if path.startswith("agents.")]
-    for values in [[*names.values()] for names in modules if name in names]:
-        methods = [method for kind in values if isinstance(kind, type) for method in vars(kind).values()]
-        functions = [getattr(value, "__func__", value) for value in (*values, *methods)]
-        codes = [getattr(function, "__code__", None) for function in functions]
-        while codes:
-            code = codes.pop()
-            if isinstance(code, CodeType):
-                codes += code.co_consts
-                if name in code.co_names:
-                    yield code
-
+# The function in a tool.
 
 _FUNCTION = "the_func"
 """The variable of `function_tool` that holds the user's function."""
@@ -262,8 +101,6 @@ def function_in(tool: Any) -> Any:
             return cells[_FUNCTION]
         if wrapped is not None and any(content is wrapped for content in cells.values()):
             return wrapped
-    if str(getattr(invoker_of(tool), "__qualname__", "")).startswith("function_tool."):
-        _missing(*_NO_FUNCTION)
     return None
 
 
@@ -273,26 +110,22 @@ def functions_in(tool: Any) -> tuple[Any, ...]:
     return tuple(each for each in (getattr(tool, "__wrapped__", None), *held) if callable(each) and not _in_sdk(each))
 
 
-def _closures(tool: Any) -> list[dict[str, Any]]:
-    """Return the variables that the functions of the SDK behind *tool* close over, outer ones first."""
-    invoker = getattr(tool, "on_invoke_tool", None)
-    outer = [_cells(function) for function in (invoker, *getattr(invoker, "__dict__", {}).values())]
-    return [*outer, *(_cells(content) for cells in outer for content in cells.values())]
-
-
-_NO_FUNCTION = ("the function in a FunctionTool", "the text that the SDK makes of a tool's error looks like a result")
-
-
 def invoker_of(tool: Any) -> Any:
     """
-    Return what *tool* is invoked with: since 0.9, the attribute of an object that handles errors.
+    Return the function that *tool* is invoked with: since 0.9, an attribute of an object that handles errors.
 
-    None if the release has another kind of tools, which are not recorded inside then.
+    None if the release has tools of another kind; they are then not recorded inside.
     """
     invoker = getattr(tool, "on_invoke_tool", None)
     if invoker is None:
         _missing("FunctionTool.on_invoke_tool", "tools are not recorded inside")
     return getattr(invoker, "_invoke_tool_impl", invoker)
+
+
+def runs_agent(tool: Any) -> bool:
+    """Whether *tool* runs an agent; if unknown, it is recorded as another tool is, with the run inside."""
+    name = str(getattr(function_in(tool) or invoker_of(tool), "__qualname__", ""))
+    return bool(getattr(tool, "_is_agent_tool", False)) or name.startswith("Agent.as_tool.")
 
 
 def replaced(tool: Any, old: object, new: Any) -> Any:
@@ -323,7 +156,14 @@ def _with(value: Any, old: object, new: Any, depth: int = 2) -> Any:
     return made
 
 
-def _cells(value: object) -> dict[str, Any]:
+def _closures(tool: Any) -> list[Mapping[str, Any]]:
+    """Return the variables that the functions of the SDK behind *tool* close over, outer ones first."""
+    invoker = getattr(tool, "on_invoke_tool", None)
+    outer = [_cells(function) for function in (invoker, *getattr(invoker, "__dict__", {}).values())]
+    return [*outer, *(_cells(content) for cells in outer for content in cells.values())]
+
+
+def _cells(value: object) -> Mapping[str, Any]:
     """Return the variables that a function of the SDK's closes over; empty for other values, or if one is unset."""
     if not isinstance(value, FunctionType) or not _in_sdk(value):
         return {}
@@ -338,12 +178,153 @@ def _in_sdk(value: Any) -> bool:
     return str(getattr(value, "__module__", "")).partition(".")[0] == agents.__name__
 
 
-def runs_agent(tool: Any) -> bool:
-    """Whether *tool* runs an agent; if unknown, it is recorded as another tool is, with the run inside."""
-    runner = function_in(tool) or invoker_of(tool)
-    return bool(getattr(tool, "_is_agent_tool", False)) or str(getattr(runner, "__qualname__", "")).startswith(
-        "Agent.as_tool."
+# The functions that run while a span starts or ends.
+
+_TOOL, _CALL, _RESULT = "func_tool", "tool_call", "result"
+"""Variables of the function that opens the span of a tool: the tool, the model's call of it, its result."""
+
+_RUNS_OTHER_TOOLS = "with_tool_function_span"
+"""The function that opens the spans of shells, editors and computers."""
+
+
+def tool_call_here() -> tuple[Any, str | None]:
+    """
+    Return the tool, and the id of its call, whose span starts now; None for each one that is unknown.
+
+    Without it, the tool is the one of its name among the tools that the model was given, and calls have no id.
+    """
+    known = _tool_variables()
+    call_id = getattr(known.get(_CALL), "call_id", None)
+    caller = _caller()
+    if call_id is None and caller is not None and _in_run(caller) and caller.f_code.co_name != _RUNS_OTHER_TOOLS:
+        _missing(f"a local variable {_TOOL} or {_CALL}", "tool calls have no call id, and tools are found by their names")
+    return known.get(_TOOL), call_id if isinstance(call_id, str) else None
+
+
+def awaits_approval(tool: Any) -> bool:
+    """
+    Whether the call of *tool*, which may need an approval and has no output as its span ends now, waits for it.
+
+    Without the variables, every such call counts as waiting.
+    """
+    frame = _first(sys._getframe(1), _runs_tool)
+    if frame is None:  # a shell, an editor or a computer always has an output after it ran
+        caller = _caller()
+        return tool is not None or (caller is not None and caller.f_code.co_name == _RUNS_OTHER_TOOLS)
+    if _RESULT not in frame.f_locals and _RESULT in (*frame.f_code.co_varnames, *frame.f_code.co_cellvars):
+        return True  # releases before 0.9 return before they assign it
+    found = [getattr(value, "run_item", None) for value in frame.f_locals.values()]
+    return any(item is not None and not isinstance(item, items.ToolCallOutputItem) for item in found)
+
+
+def rejecting_guardrail(output: object) -> str | None:
+    """
+    Return the name of the input guardrail that put *output* in the place of a call of the tool whose span ends now.
+
+    It is found by its public result. Without it, a call that a guardrail rejected ends as a success with that output.
+    """
+    known = _tool_variables()
+    kind: Any = getattr(agents, "ToolInputGuardrailResult", ())
+    for values in (*known.values(), *getattr(known.get("self"), "__dict__", {}).values()):
+        for result in values if isinstance(values, list) else ():
+            if isinstance(result, kind):
+                behavior = result.output.behavior
+                if behavior["type"] == "reject_content" and behavior["message"] == output:
+                    return str(result.guardrail.get_name())
+    return None
+
+
+class ModelCall(NamedTuple):
+    """The call of a model, by the parameters of the public ``Model`` interface."""
+
+    model: Any
+    instructions: Any
+    input: Any
+    includes_data: bool
+    """Whether the run lets input, output and errors into the trace."""
+    tools: tuple[Any, ...]
+    handoffs: tuple[Any, ...]
+    output_schema: Any
+
+
+def model_call_here() -> ModelCall | None:
+    """
+    Return the call of the model whose span starts or ends now; None if it is unknown.
+
+    Without it, a call that failed has no input, schemas are unknown, and tool calls that no tool got are not recorded.
+    """
+    frame = _caller()
+    if frame is None or frame.f_code.co_name not in ("get_response", "stream_response"):
+        return None
+    get = frame.f_locals.get
+    includes_data = getattr(get("tracing"), "include_data", None)
+    if includes_data is None:
+        return None
+    lists = tuple(get("tools") or ()), tuple(get("handoffs") or ())
+    return ModelCall(
+        get("self"), get("system_instructions"), get("input"), bool(includes_data()), *lists, get("output_schema")
     )
+
+
+def response_here() -> Response | ChatCompletion | None:
+    """
+    Return the provider's response to the model call whose span ends now with an error.
+
+    It is found by its class, among the variables and their ``response``. Without it, a response that was paid for
+    and refused, such as one that a content filter stopped, has neither output nor usage.
+    """
+    frame = _caller()
+    for value in frame.f_locals.values() if frame is not None else ():
+        for found in (value, getattr(value, "response", None)):
+            if isinstance(found, Response | ChatCompletion):
+                return found
+    return None
+
+
+def is_trace_of_run() -> bool:
+    """Whether the SDK opened the trace that ends now for a run; else the program did, with ``trace()``."""
+    frame = _caller()
+    return frame is not None and _in_run(frame)
+
+
+def _caller() -> FrameType | None:
+    """Return the frame that starts or ends the span or trace: the first one outside the SDK's tracing package."""
+    frame = _first(sys._getframe(2), _in_tracing)
+    while frame is not None and (_in_tracing(frame) or _module(frame) == "contextlib"):
+        frame = frame.f_back
+    return frame
+
+
+def _tool_variables() -> Mapping[str, Any]:
+    frame = _first(sys._getframe(2), _runs_tool)
+    return {} if frame is None else frame.f_locals
+
+
+def _first(frame: FrameType | None, matches: Callable[[FrameType], bool]) -> FrameType | None:
+    for _ in range(MAX_FRAMES):
+        if frame is None or matches(frame):
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def _runs_tool(frame: FrameType) -> bool:
+    return _TOOL in frame.f_code.co_varnames or _TOOL in frame.f_code.co_cellvars
+
+
+def _in_tracing(frame: FrameType) -> bool:
+    return _module(frame).startswith("agents.tracing.")
+
+
+def _in_run(frame: FrameType) -> bool:
+    return _module(frame).startswith("agents.")
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__"))
+
+
+# Texts.
 
 
 def has_timed_out(tool: Any, output: object, duration_s: float) -> bool:

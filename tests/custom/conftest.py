@@ -28,3 +28,5 @@ def no_earlier_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test gets the warnings that are logged once."""
     monkeypatch.setattr(default._counts, "troubles", Troubles())
     monkeypatch.setattr(import_module("fluxloop.report"), "_missing", {})
+    if find_spec("agents") is not None:
+        import_module("fluxloop_custom.openai_agents.internals").probe.cache_clear()

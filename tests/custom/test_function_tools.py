@@ -337,7 +337,7 @@ def test_a_plain_function_in_a_tools_place_is_refused_by_the_sdk():
 async def test_a_tool_of_an_sdk_that_hides_the_function_is_recorded_from_outside(monkeypatch, caplog):
     """An unsupported release: one warning, and the tool works (bad input)."""
     monkeypatch.setattr(internals, "_FUNCTION", "somewhere_else")
-    monkeypatch.delattr(FunctionTool, "__wrapped__", raising=False)
+    monkeypatch.setattr(FunctionTool, "__wrapped__", None, raising=False)
 
     with caplog.at_level(logging.WARNING, logger="fluxloop"):
         tools = [above(search), above(failing)]
