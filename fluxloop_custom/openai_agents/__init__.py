@@ -12,6 +12,7 @@ from fluxloop.bridge import require
 
 require("agents", extra="openai-agents", by=__name__)
 
-from .processor import FluxLoopTracingProcessor, install, uninstall  # noqa: E402 - after the requirement
+from .installation import install, uninstall  # noqa: E402 - after the requirement
+from .processor import FluxLoopTracingProcessor  # noqa: E402
 
 __all__ = ["FluxLoopTracingProcessor", "install", "uninstall"]

@@ -245,6 +245,7 @@ class ModelCall(NamedTuple):
     tools: tuple[Any, ...]
     handoffs: tuple[Any, ...]
     output_schema: Any
+    is_streamed: bool
 
 
 def model_call_here() -> ModelCall | None:
@@ -260,9 +261,15 @@ def model_call_here() -> ModelCall | None:
     includes_data = getattr(get("tracing"), "include_data", None)
     if includes_data is None:
         return None
-    lists = tuple(get("tools") or ()), tuple(get("handoffs") or ())
     return ModelCall(
-        get("self"), get("system_instructions"), get("input"), bool(includes_data()), *lists, get("output_schema")
+        get("self"),
+        get("system_instructions"),
+        get("input"),
+        bool(includes_data()),
+        tuple(get("tools") or ()),
+        tuple(get("handoffs") or ()),
+        get("output_schema"),
+        is_streamed=frame.f_code.co_name == "stream_response",
     )
 
 

@@ -33,7 +33,7 @@ from fluxloop.llm.token_counts import add_usage
 from . import function_tools, internals, payloads
 from .spans import MODEL_CALLS, RUNS, STEPS, Failure, SpanState, is_cancellation
 
-__all__ = ["FluxLoopTracingProcessor", "install", "uninstall"]
+__all__ = ["FluxLoopTracingProcessor"]
 
 
 class FluxLoopTracingProcessor(tracing.TracingProcessor):
@@ -88,15 +88,26 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         self._client.flush(timeout=_FLUSH_S)
 
     def _safely(self, step: Callable[[Any], None], reported: Any) -> bool:
-        """Run *step* on a trace or span that the SDK reported, and return whether it did not fail."""
+        """
+        Run *step* on a trace or span that the SDK reported, and return whether it did not fail.
+
+        An exception raised from outside passes, and ends the observation: the SDK may not report its end.
+        """
         try:
             step(reported)
-        except Exception as exc:
+        except BaseException as exc:
             if was_raised_from_outside(exc):
+                self._end_interrupted(getattr(reported, "span_id", reported.trace_id), exc)
                 raise
             self._ledger.tracer.record_failure("following an agent's run", exc)
             return False
         return True
+
+    def _end_interrupted(self, key: str, exc: BaseException) -> None:
+        self._spans.pop(key, None)
+        if _recorded_by.get(key) is self:
+            del _recorded_by[key]
+        self._ledger.finish(key, error=exc)
 
     def _locate(self, here: Node | None) -> Node | None:
         """Return the observation of the span whose code is running, if it is the inner one."""
@@ -113,7 +124,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         key = trace.trace_id
         state = self._spans.get(key)
         if _recorded_by.setdefault(key, self) is not self or (state is not None and state.has_trace(trace)):
-            log_once(_TWO_PROCESSORS, self._client)
+            log_once(TWO_PROCESSORS, self._client)
         elif state is not None:
             state.sdk_traces += (trace,)  # concurrent runs may have the same id, and are one trace then
         else:
@@ -242,28 +253,24 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
 
     def _end_model_call(self, key: str, state: SpanState, span: Any) -> None:
         asked, answer, fields = payloads.model_call(span.span_data)
+        response = internals.response_here() if answer is NOTHING else None
         call = state.model_call
         is_open = call is not None and call.includes_data
         if answer is NOTHING and call is not None and not is_open:
             state.redact()
         failure = state.failure_at_end(span.error)
+        if failure is None and call is not None and _has_no_answer(call, asked, response):
+            failure = "no final response came", {}  # the stream broke off, and the span has no error
         if answer is not NOTHING and failure is not None and isinstance(failure[0], GeneratorExit):
             failure = None  # the program closed the stream after the last event
-        if answer is NOTHING and (response := internals.response_here()) is not None:
+        if response is not None:
             refused, found = payloads.answer(response)
-            answer = refused if is_open else NOTHING
-            fields = {**fields, **{name: value for name, value in found.items() if value is not None}}
+            answer, fields = refused if is_open else NOTHING, _merged(fields, found)
         if asked is NOTHING and call is not None and is_open:
             asked, requested = payloads.request(call)
-            fields = {**requested, **{name: value for name, value in fields.items() if value is not None}}
-            if failure is None and isinstance(call.model, OpenAIResponsesModel):
-                failure = "no final response came", {}  # the stream broke off, and the span has no error
-        agent = state.agent()
-        if agent is not None and call is not None:
-            handoffs = {handoff.tool_name for handoff in call.handoffs}
-            calls = payloads.tool_calls(answer)
-            agent.pending_calls = {call_id: each for call_id, each in calls.items() if each[0] not in handoffs}
+            fields = _merged(requested, fields)
         state.add_model_call(payloads.question_of(asked), payloads.text_of(answer))
+        state.add_pending_calls(payloads.tool_calls(answer))
         schemas = payloads.schemas(call) if call is not None and is_open else None
         self._finish(key, state, failure, (asked, answer, fields), schemas)
 
@@ -292,19 +299,14 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         if data.input is None:
             state.redact()
             observation.drop_captured()
-        failure = state.failure_at_end(span.error)
         output = NOTHING if data.output is None else data.output
-        if output is NOTHING and failure is None and not is_recorded_inside:
-            may_wait = data.input is not None if state.tool is None else getattr(state.tool, "needs_approval", False)
-            state.awaits_approval = state.awaits_approval or (bool(may_wait) and internals.awaits_approval(state.tool))
-        else:
+        failure = _failure_of_tool(state, span, output, is_recorded_inside=is_recorded_inside)
+        if output is not NOTHING or failure is not None or is_recorded_inside:
             state.awaits_approval = False
-            if failure is None and internals.has_timed_out(state.tool, output, payloads.duration_s(span)):
-                failure = CancelledError(), {}
+        elif data.input is not None if state.tool is None else getattr(state.tool, "needs_approval", False):
+            state.awaits_approval = state.awaits_approval or internals.awaits_approval(state.tool)
         if is_cancellation(failure):
             self._cancelled[span] = observation
-        if failure is None and not is_recorded_inside and (guardrail := internals.rejecting_guardrail(output)):
-            failure = str(output), {"rejected_by": guardrail}
         state.set_output(output)
         asked = NOTHING if is_recorded_inside or data.input is None else function_tools.read_arguments(data.input)
         mcp = getattr(data, "mcp_data", None)
@@ -340,6 +342,30 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         )
 
 
+def _has_no_answer(call: internals.ModelCall, asked: object, response: Any) -> bool:
+    """Whether the stream of *call* broke off without an error: the SDK's model reports a final response only."""
+    if not isinstance(call.model, OpenAIResponsesModel):
+        return False
+    if call.includes_data:
+        return asked is NOTHING
+    return call.is_streamed and getattr(response, "status", None) != "completed"
+
+
+def _failure_of_tool(state: SpanState, span: Any, output: object, *, is_recorded_inside: bool) -> Failure | None:
+    """Return the failure of a tool: it raised, took too long, or was rejected by a guardrail."""
+    failure = state.failure_at_end(span.error)
+    if failure is None and output is not NOTHING:
+        if internals.has_timed_out(state.tool, output, payloads.duration_s(span)):
+            return CancelledError(), {}
+        if not is_recorded_inside and (guardrail := internals.rejecting_guardrail(output)):
+            return str(output), {"rejected_by": guardrail}
+    return failure
+
+
+def _merged(fields: payloads.Fields, known: payloads.Fields) -> payloads.Fields:
+    return {**fields, **{name: value for name, value in known.items() if value is not None}}
+
+
 def observation_of(trace_id: str | None) -> OpenObservation | None:
     """Return the open observation of the SDK's trace *trace_id*; None if it is not recorded."""
     processor = _recorded_by.get(trace_id) if trace_id is not None else None
@@ -352,56 +378,7 @@ _FLUSH_S = 5.0
 _recorded_by: dict[str, FluxLoopTracingProcessor] = {}
 """The processor that records each open trace of the SDK: the first of FluxLoop's that it was reported to."""
 
-_installed: FluxLoopTracingProcessor | None = None
-
-_TWO_PROCESSORS = (
+TWO_PROCESSORS = (
     "a FluxLoopTracingProcessor is registered twice: the first one records each run, the others record nothing. "
     "Call fluxloop_custom.openai_agents.install() once, and add no FluxLoopTracingProcessor yourself"
 )
-_TRACING_OFF = (
-    "the Agents SDK's tracing is switched off by set_tracing_disabled() or OPENAI_AGENTS_DISABLE_TRACING, so "
-    "no run is recorded. Leave it on: install() removes the exporter that sends traces over the network"
-)
-
-
-def install(
-    *, keep_exporter: bool = False, shows_steps: bool = False, client: FluxLoopClient | None = None
-) -> FluxLoopTracingProcessor:
-    """
-    Record every run of the Agents SDK from now on; a second call changes nothing, and logs so once.
-
-    The SDK's own exporter, which sends traces to OpenAI, is removed; other processors stay.
-
-    Args:
-        keep_exporter: Keep the SDK's exporter, so that traces are also sent over the network.
-        shows_steps: See `FluxLoopTracingProcessor`.
-        client: See `FluxLoopTracingProcessor`.
-
-    Returns:
-        The processor.
-    """
-    global _installed
-    internals.probe()
-    present = internals.processors()
-    if _installed is not None and (present is None or _installed in present):
-        log_once(_TWO_PROCESSORS, _installed._client)
-        return _installed
-    _installed = FluxLoopTracingProcessor(shows_steps=shows_steps, client=client)
-    if internals.is_off():
-        log_once(_TRACING_OFF, _installed._client)
-    if keep_exporter:
-        tracing.add_trace_processor(_installed)
-    else:
-        others = [processor for processor in present or () if not internals.may_export(processor)]
-        tracing.set_trace_processors([*others, _installed])
-    return _installed
-
-
-def uninstall() -> None:
-    """Stop recording runs; the SDK's exporter stays out, and other processors stay in."""
-    global _installed
-    if _installed is None:
-        return
-    tracing.set_trace_processors([each for each in internals.processors() or () if each is not _installed])
-    _installed.shutdown()
-    _installed = None

@@ -122,6 +122,13 @@ class SpanState:
             if run.input is NOTHING:
                 run.input = asked
 
+    def add_pending_calls(self, calls: dict[str, ToolCall]) -> None:
+        """Give the tool *calls* of this model call to its agent; a handoff is not a call of a tool."""
+        agent, call = self.agent(), self.model_call
+        if agent is not None and call is not None:
+            handoffs = {handoff.tool_name for handoff in call.handoffs}
+            agent.pending_calls = {call_id: each for call_id, each in calls.items() if each[0] not in handoffs}
+
     def set_output(self, output: object) -> None:
         """Give *output* to the runs of this tool: it is theirs unless the model is called again."""
         if self.parent is not None and self.awaits_approval:
