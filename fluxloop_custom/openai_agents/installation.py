@@ -6,6 +6,8 @@ The SDK sends traces to OpenAI unless its exporter is removed; processors of oth
 
 from __future__ import annotations
 
+from inspect import isabstract
+
 from agents import tracing
 
 from fluxloop import FluxLoopClient
@@ -52,7 +54,7 @@ def install(
     if keep_exporter:
         tracing.add_trace_processor(_installed)
     else:
-        others = [processor for processor in present or () if not internals.may_export(processor)]
+        others = [processor for processor in present or () if not _may_export(processor)]
         tracing.set_trace_processors([*others, _installed])
     return _installed
 
@@ -65,3 +67,22 @@ def uninstall() -> None:
     tracing.set_trace_processors([each for each in internals.processors() or () if each is not _installed])
     _installed.shutdown()
     _installed = None
+
+
+def _may_export(processor: object) -> bool:
+    """
+    Whether *processor* may send what it collects to OpenAI.
+
+    A processor or exporter of the SDK's classes may, unless it prints, or holds an exporter from elsewhere. Where the
+    SDK keeps its exporter is private, so any attribute counts, and a processor without a known one counts as sending.
+    """
+    held = [getattr(value, "__self__", value) for value in getattr(processor, "__dict__", {}).values()]
+    exporters = [value for value in held if callable(getattr(type(value), "export", None))]
+    if any(_is_of_sdk(exporter) and type(exporter).__name__ != "ConsoleSpanExporter" for exporter in exporters):
+        return True
+    return _is_of_sdk(processor) and not exporters
+
+
+def _is_of_sdk(value: object) -> bool:
+    """Whether the class of *value* is the SDK's, or extends such a class and not just an abstract one."""
+    return any(internals.in_sdk(kind) and not isabstract(kind) for kind in type(value).__mro__)

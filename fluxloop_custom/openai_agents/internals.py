@@ -12,7 +12,6 @@ import copy
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from inspect import isabstract
 from types import CellType, FrameType, FunctionType
 from typing import Any, NamedTuple
 
@@ -25,8 +24,8 @@ from fluxloop.bridge import note_missing
 
 _missing = partial(note_missing, "fluxloop_custom.openai_agents")
 
-MAX_FRAMES = 12
-"""Frames examined per span: a processor is about six frames below the function that opens the span."""
+MAX_FRAMES = 16
+"""Frames examined per span: a processor is about ten frames below the function that opens the span."""
 
 
 @cache
@@ -56,25 +55,6 @@ def processors() -> tuple[Any, ...] | None:
         _missing("TraceProvider._multi_processor", "install() replaces the processors of others as well")
         return None
     return tuple(found)
-
-
-def may_export(processor: object) -> bool:
-    """
-    Whether *processor* may send what it collects to OpenAI.
-
-    A processor or exporter of the SDK's classes may, unless it prints, or holds an exporter from elsewhere. Where the
-    SDK keeps its exporter is private, so any attribute counts, and a processor without a known one counts as sending.
-    """
-    held = [getattr(value, "__self__", value) for value in getattr(processor, "__dict__", {}).values()]
-    exporters = [value for value in held if callable(getattr(type(value), "export", None))]
-    if any(_is_of_sdk(exporter) and type(exporter).__name__ != "ConsoleSpanExporter" for exporter in exporters):
-        return True
-    return _is_of_sdk(processor) and not exporters
-
-
-def _is_of_sdk(value: object) -> bool:
-    """Whether the class of *value* is the SDK's, or extends such a class and not just an abstract one."""
-    return any(_in_sdk(kind) and not isabstract(kind) for kind in type(value).__mro__)
 
 
 def is_off() -> bool:
@@ -107,7 +87,7 @@ def function_in(tool: Any) -> Any:
 def functions_in(tool: Any) -> tuple[Any, ...]:
     """Return the user's functions that *tool* may call, among them the one that `function_in` would find."""
     held = [content for cells in _closures(tool) for content in cells.values()]
-    return tuple(each for each in (getattr(tool, "__wrapped__", None), *held) if callable(each) and not _in_sdk(each))
+    return tuple(each for each in (getattr(tool, "__wrapped__", None), *held) if callable(each) and not in_sdk(each))
 
 
 def invoker_of(tool: Any) -> Any:
@@ -165,7 +145,7 @@ def _closures(tool: Any) -> list[Mapping[str, Any]]:
 
 def _cells(value: object) -> Mapping[str, Any]:
     """Return the variables that a function of the SDK's closes over; empty for other values, or if one is unset."""
-    if not isinstance(value, FunctionType) or not _in_sdk(value):
+    if not isinstance(value, FunctionType) or not in_sdk(value):
         return {}
     try:
         contents = [cell.cell_contents for cell in value.__closure__ or ()]
@@ -174,7 +154,8 @@ def _cells(value: object) -> Mapping[str, Any]:
     return dict(zip(value.__code__.co_freevars, contents, strict=True))
 
 
-def _in_sdk(value: Any) -> bool:
+def in_sdk(value: Any) -> bool:
+    """Whether *value*, a class or a function, is the SDK's."""
     return str(getattr(value, "__module__", "")).partition(".")[0] == agents.__name__
 
 
@@ -183,8 +164,10 @@ def _in_sdk(value: Any) -> bool:
 _TOOL, _CALL, _RESULT = "func_tool", "tool_call", "result"
 """Variables of the function that opens the span of a tool: the tool, the model's call of it, its result."""
 
-_RUNS_OTHER_TOOLS = "with_tool_function_span"
-"""The function that opens the spans of shells, editors and computers."""
+
+def _runs_other(frame: FrameType | None) -> bool:
+    """Whether the span is of a shell, an editor or a computer, which have a function of their own for it."""
+    return frame is not None and frame.f_code.co_name == "with_tool_function_span"
 
 
 def tool_call_here() -> tuple[Any, str | None]:
@@ -193,11 +176,13 @@ def tool_call_here() -> tuple[Any, str | None]:
 
     Without it, the tool is the one of its name among the tools that the model was given, and calls have no id.
     """
-    known = _tool_variables()
+    frame, caller = _tool_frame(), _caller()
+    known = {} if frame is None else frame.f_locals
     call_id = getattr(known.get(_CALL), "call_id", None)
-    caller = _caller()
-    if call_id is None and caller is not None and _in_run(caller) and caller.f_code.co_name != _RUNS_OTHER_TOOLS:
-        _missing(f"a local variable {_TOOL} or {_CALL}", "tool calls have no call id, and tools are found by their names")
+    if call_id is None and caller is not None and _module(caller).startswith("agents.") and not _runs_other(caller):
+        _missing(
+            f"a local variable {_TOOL} or {_CALL}", "tool calls have no call id, and tools are found by their names"
+        )
     return known.get(_TOOL), call_id if isinstance(call_id, str) else None
 
 
@@ -207,10 +192,9 @@ def awaits_approval(tool: Any) -> bool:
 
     Without the variables, every such call counts as waiting.
     """
-    frame = _first(sys._getframe(1), _runs_tool)
+    frame = _tool_frame()
     if frame is None:  # a shell, an editor or a computer always has an output after it ran
-        caller = _caller()
-        return tool is not None or (caller is not None and caller.f_code.co_name == _RUNS_OTHER_TOOLS)
+        return tool is not None or _runs_other(_caller())
     if _RESULT not in frame.f_locals and _RESULT in (*frame.f_code.co_varnames, *frame.f_code.co_cellvars):
         return True  # releases before 0.9 return before they assign it
     found = [getattr(value, "run_item", None) for value in frame.f_locals.values()]
@@ -223,7 +207,8 @@ def rejecting_guardrail(output: object) -> str | None:
 
     It is found by its public result. Without it, a call that a guardrail rejected ends as a success with that output.
     """
-    known = _tool_variables()
+    frame = _tool_frame()
+    known = {} if frame is None else frame.f_locals
     kind: Any = getattr(agents, "ToolInputGuardrailResult", ())
     for values in (*known.values(), *getattr(known.get("self"), "__dict__", {}).values()):
         for result in values if isinstance(values, list) else ():
@@ -291,7 +276,7 @@ def response_here() -> Response | ChatCompletion | None:
 def is_trace_of_run() -> bool:
     """Whether the SDK opened the trace that ends now for a run; else the program did, with ``trace()``."""
     frame = _caller()
-    return frame is not None and _in_run(frame)
+    return frame is not None and _module(frame).startswith("agents.")
 
 
 def _caller() -> FrameType | None:
@@ -302,9 +287,9 @@ def _caller() -> FrameType | None:
     return frame
 
 
-def _tool_variables() -> Mapping[str, Any]:
-    frame = _first(sys._getframe(2), _runs_tool)
-    return {} if frame is None else frame.f_locals
+def _tool_frame() -> FrameType | None:
+    """Return the frame of the function that opens the span of a tool."""
+    return _first(sys._getframe(2), lambda frame: _TOOL in (*frame.f_code.co_varnames, *frame.f_code.co_cellvars))
 
 
 def _first(frame: FrameType | None, matches: Callable[[FrameType], bool]) -> FrameType | None:
@@ -315,16 +300,8 @@ def _first(frame: FrameType | None, matches: Callable[[FrameType], bool]) -> Fra
     return None
 
 
-def _runs_tool(frame: FrameType) -> bool:
-    return _TOOL in frame.f_code.co_varnames or _TOOL in frame.f_code.co_cellvars
-
-
 def _in_tracing(frame: FrameType) -> bool:
     return _module(frame).startswith("agents.tracing.")
-
-
-def _in_run(frame: FrameType) -> bool:
-    return _module(frame).startswith("agents.")
 
 
 def _module(frame: FrameType) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from agents import ModelBehaviorError, OpenAIResponsesModel, tracing
+from agents import ModelBehaviorError, tracing
 
 from fluxloop import FluxLoopClient, ObservationType, Status
 from fluxloop.bridge import (
@@ -28,9 +28,9 @@ from fluxloop.bridge import (
     remove_locator,
     was_raised_from_outside,
 )
-from fluxloop.llm.token_counts import add_usage
 
 from . import function_tools, internals, payloads
+from .endings import Ending, ending_of
 from .spans import MODEL_CALLS, RUNS, STEPS, Failure, SpanState, is_cancellation
 
 __all__ = ["FluxLoopTracingProcessor"]
@@ -54,7 +54,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         self._client = client or default
         self._ledger = Ledger(self._client, self._locate)
         self._spans: dict[str, SpanState] = {}
-        self._cancelled: WeakKeyDictionary[tracing.Span[Any], OpenObservation] = WeakKeyDictionary()
+        self._cancelled: WeakKeyDictionary[tracing.Span[Any], OpenObservation | None] = WeakKeyDictionary()
         """Tools that were cancelled, by their spans: a function in a thread goes on, and its calls nest inside."""
         add_locator(self._locate)
 
@@ -153,7 +153,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         failure = state.failure_at_end(None)
         if failure is not None and failure is state.failure and not internals.is_trace_of_run():
             failure = None  # the program caught what the run inside raised, and went on
-        self._finish(key, state, failure, (state.input, state.output, None))
+        self._finish(key, state, Ending(failure, state.input, state.output))
 
     def _start_span(self, span: Any) -> None:
         key, data = span.span_id, span.span_data
@@ -228,142 +228,44 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             self._ledger.finish(key, error=error)
 
     def _end_span(self, span: Any) -> None:
-        key, data = span.span_id, span.span_data
+        key = span.span_id
         state = self._spans.pop(key, None)
         if state is None:
             return
-        if state.kind in RUNS:
-            self._end_run(key, state, span)
-        elif state.observation is None:
+        if state.observation is None and state.kind not in RUNS:
             self._ledger.finish(key)
-        elif state.kind == "function":
-            self._end_tool(key, state, span)
-        elif state.kind in MODEL_CALLS:
-            self._end_model_call(key, state, span)
-        else:
-            failure = state.failure_at_end(span.error)
-            if state.kind == "handoff":
-                state.set_output(NOTHING)
-            elif state.kind == "guardrail":
-                if data.triggered:
-                    state.observation.level = "WARNING"
-                if failure is not None and state.parent is not None:
-                    state.parent.failure = failure
-            self._finish(key, state, failure, payloads.READERS.get(state.kind, payloads.other)(data))
-
-    def _end_model_call(self, key: str, state: SpanState, span: Any) -> None:
-        asked, answer, fields = payloads.model_call(span.span_data)
-        response = internals.response_here() if answer is NOTHING else None
-        call = state.model_call
-        is_open = call is not None and call.includes_data
-        if answer is NOTHING and call is not None and not is_open:
-            state.redact()
-        failure = state.failure_at_end(span.error)
-        if failure is None and call is not None and _has_no_answer(call, asked, response):
-            failure = "no final response came", {}  # the stream broke off, and the span has no error
-        if answer is not NOTHING and failure is not None and isinstance(failure[0], GeneratorExit):
-            failure = None  # the program closed the stream after the last event
-        if response is not None:
-            refused, found = payloads.answer(response)
-            answer, fields = refused if is_open else NOTHING, _merged(fields, found)
-        if asked is NOTHING and call is not None and is_open:
-            asked, requested = payloads.request(call)
-            fields = _merged(requested, fields)
-        state.add_model_call(payloads.question_of(asked), payloads.text_of(answer))
-        state.add_pending_calls(payloads.tool_calls(answer))
-        schemas = payloads.schemas(call) if call is not None and is_open else None
-        self._finish(key, state, failure, (asked, answer, fields), schemas)
-
-    def _end_run(self, key: str, state: SpanState, span: Any) -> None:
-        """End an agent, a turn or a task, and pass its failure on to the run that it is part of."""
-        data, failure, outer = span.span_data, state.failure_at_end(span.error), state.reports_to
-        if state.kind == "turn" and not state.has_model_call and (counts := payloads.usage(data.usage)):
-            state.turn_usage += (counts,)
-        if state.parent is not None:
-            state.parent.awaits_approval = state.awaits_approval
-        if outer is not None and outer.kind in RUNS and (outer.failure is None or not is_cancellation(failure)):
-            outer.failure = failure
-        if state.kind != "agent":
-            if outer is not None:
-                outer.turn_usage += state.turn_usage
-            self._finish(key, state, failure, (state.input, state.output, None))
             return
-        self._end_pending_calls(state, failure, None)
-        fields = {"usage": add_usage(state.turn_usage)}
-        self._finish(key, state, failure, (state.input, state.output, fields), payloads.agent(data))
+        ending = ending_of(state, span)
+        if state.kind == "agent":
+            self._end_pending_calls(state, ending.failure, None)
+        elif state.kind == "function" and is_cancellation(ending.failure):
+            self._cancelled[span] = state.observation
+        self._finish(key, state, ending)
 
-    def _end_tool(self, key: str, state: SpanState, span: Any) -> None:
-        data, observation = span.span_data, state.observation
-        assert observation is not None
-        is_recorded_inside = observation.claimed_result is not None
-        if data.input is None:
-            state.redact()
-            observation.drop_captured()
-        output = NOTHING if data.output is None else data.output
-        failure = _failure_of_tool(state, span, output, is_recorded_inside=is_recorded_inside)
-        if output is not NOTHING or failure is not None or is_recorded_inside:
-            state.awaits_approval = False
-        elif data.input is not None if state.tool is None else getattr(state.tool, "needs_approval", False):
-            state.awaits_approval = state.awaits_approval or internals.awaits_approval(state.tool)
-        if is_cancellation(failure):
-            self._cancelled[span] = observation
-        state.set_output(output)
-        asked = NOTHING if is_recorded_inside or data.input is None else function_tools.read_arguments(data.input)
-        mcp = getattr(data, "mcp_data", None)
-        self._finish(key, state, failure, (asked, output, None), {"mcp": mcp} if mcp else None)
-
-    def _finish(
-        self,
-        key: str,
-        state: SpanState,
-        failure: Failure | None,
-        sides: payloads.Sides,
-        metadata: payloads.Fields | None = None,
-    ) -> None:
-        asked, output, fields = sides
+    def _finish(self, key: str, state: SpanState, ending: Ending) -> None:
         observation = state.observation
         if observation is None:
             if state.ledger_key == key:  # the status matters to what it leaves open
-                self._ledger.finish(key, error=failure and failure[0])
+                self._ledger.finish(key, error=ending.failure and ending.failure[0])
             return
-        error, details = failure or (None, None)
+        error, details = ending.failure or (None, None)
         status = Status.INTERRUPTED if state.awaits_approval and error is None else None
-        if observation.claimed_result is not None and observation.claimed_result[0] is not Status.SUCCESS:
-            if observation.claimed_result[0] is Status.CANCELLED and isinstance(error, Exception):
+        inside = observation.claimed_result
+        if inside is not None and inside[0] is not Status.SUCCESS:
+            if inside[0] is Status.CANCELLED and isinstance(error, Exception):
                 observation.claimed_result = None  # it took too long, and the SDK raises that as an exception
             else:
                 error, status, details = None, Status.ERROR, None  # the function inside recorded the exception
-        if (error is not None or state.awaits_approval) and state.kind in RUNS:
-            output = NOTHING
-        if details:
-            metadata = {**(metadata or {}), **details}
+        has_output = state.kind not in RUNS or (error is None and not state.awaits_approval)
         self._ledger.finish(
-            key, input=asked, output=output, error=error, status=status, metadata=metadata, fields=fields
+            key,
+            input=ending.input,
+            output=ending.output if has_output else NOTHING,
+            error=error,
+            status=status,
+            metadata={**(ending.metadata or {}), **(details or {})} or None,
+            fields=ending.fields,
         )
-
-
-def _has_no_answer(call: internals.ModelCall, asked: object, response: Any) -> bool:
-    """Whether the stream of *call* broke off without an error: the SDK's model reports a final response only."""
-    if not isinstance(call.model, OpenAIResponsesModel):
-        return False
-    if call.includes_data:
-        return asked is NOTHING
-    return call.is_streamed and getattr(response, "status", None) != "completed"
-
-
-def _failure_of_tool(state: SpanState, span: Any, output: object, *, is_recorded_inside: bool) -> Failure | None:
-    """Return the failure of a tool: it raised, took too long, or was rejected by a guardrail."""
-    failure = state.failure_at_end(span.error)
-    if failure is None and output is not NOTHING:
-        if internals.has_timed_out(state.tool, output, payloads.duration_s(span)):
-            return CancelledError(), {}
-        if not is_recorded_inside and (guardrail := internals.rejecting_guardrail(output)):
-            return str(output), {"rejected_by": guardrail}
-    return failure
-
-
-def _merged(fields: payloads.Fields, known: payloads.Fields) -> payloads.Fields:
-    return {**fields, **{name: value for name, value in known.items() if value is not None}}
 
 
 def observation_of(trace_id: str | None) -> OpenObservation | None:
