@@ -10,7 +10,7 @@ import agents
 import pytest
 from agents import Agent, GuardrailFunctionOutput, RunConfig, Runner, function_tool, input_guardrail
 from agents.exceptions import AgentsException
-from custom.agents_aid import Calls, Says, add, agent_of, recorded, run, tool_of, tools_in
+from custom.agents_aid import Calls, Says, add, agent_of, recorded, run, tool_of, tools_in, until
 
 streamed_or_not = pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
 needs_approvals = pytest.mark.skipif(
@@ -29,7 +29,9 @@ async def test_an_unknown_tool_is_a_tool_that_failed(streamed):
     assert (unknown.name, unknown.input, str(unknown.status)) == ("nope", {"x": 1}, "error")
     assert "nope not found" in unknown.error
     assert (known.name, known.input, str(known.status)) == ("add", {"a": 1}, "cancelled")
-    assert unknown.parent_id == known.parent_id == next(o.id for o in captured.traces()[0].observations if o.name == "A")
+    assert (
+        unknown.parent_id == known.parent_id == next(o.id for o in captured.traces()[0].observations if o.name == "A")
+    )
 
 
 @streamed_or_not
@@ -118,8 +120,7 @@ async def test_a_call_of_a_run_that_a_guardrail_stopped_is_cancelled():
 
     @input_guardrail
     async def stop(ctx: Any, agent: Any, asked: Any) -> GuardrailFunctionOutput:
-        while not model.asked:
-            await asyncio.sleep(0)
+        await until(lambda: model.asked)
         await asyncio.sleep(0)
         return GuardrailFunctionOutput(output_info=None, tripwire_triggered=True)
 
