@@ -1,9 +1,9 @@
 """
-Tools of any framework, recorded inside and left what they are.
+Record the tools of any framework, and keep their type.
 
-A framework that turns a function into an object of its own wants its decorator outermost. `traced_tool`
-keeps it there, `instrument_tool` reaches into a finished object, `observe_tool` stands in a tool's body, and
-`register_framework` teaches the second about one more framework. No framework is imported here.
+The decorator of a framework that turns a function into an object must be the outermost one. `traced_tool` keeps it
+there, `instrument_tool` replaces the function in a finished object, `observe_tool` records the body of a tool, and
+`register_framework` adds a framework to `instrument_tool`. No framework is imported here.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def traced_tool(
     framework_decorator: Callable[..., Any], /, *its_arguments: Any, **its_options: Any
 ) -> Callable[[Callable[..., Any]], Any]:
     """
-    Return a decorator: the framework's outermost, ours below it, on the function itself.
+    Return a decorator that applies the framework's decorator on top of FluxLoop's.
 
-    The observation goes by the name the framework gave its tool: its ``name``, else the one among the options.
+    The observation has the name of the framework's tool: its attribute ``name``, or else the option ``name``.
 
     Args:
-        framework_decorator: What makes a tool of a function. With arguments or options it is called with
-            these first, and what that returns is applied; without, it is applied as it is.
+        framework_decorator: Makes a tool of a function. With arguments or options, it is called with these
+            first, and the decorator that it returns is applied.
         its_arguments: Its positional arguments.
         its_options: Its options.
     """
@@ -46,7 +46,7 @@ def traced_tool(
     def traced(func: Callable[..., Any]) -> Any:
         recorded = fluxloop.tool(func)
         tool = decorate(recorded)
-        # A framework that registers the function, and hands it back, keeps the name to itself.
+        # A framework that registers the function and returns it unchanged publishes no name.
         called = getattr(tool, "name", its_options.get("name"))
         if isinstance(called, str):
             rename_default(recorded, called)
@@ -65,22 +65,22 @@ def instrument_tool(
     capture_output: bool = True,
 ) -> T:
     """
-    Return a tool of the same type, schema and options as *tool*, which is left as it was, recorded inside.
+    Return a recorded copy of *tool*, of the same type, with the same schema and options.
 
-    What is recorded is the innermost function: its arguments, and the exception it really raised, before the
-    framework makes a text of it. A tool that is recorded already, one that runs at the provider's, and an
-    agent used as a tool (its run is recorded) come back as they are.
+    The innermost function is recorded: its arguments, and the exception that it raises, before the framework turns
+    that into a text. A tool that is recorded already, a tool that the provider runs, and an agent used as a tool,
+    whose run is recorded, are returned unchanged.
 
     Args:
         tool: The tool object, or a plain function.
         name: The observation's name; the tool's by default.
-        description: What the tool is for; goes into the metadata.
-        metadata: Put on every observation made.
+        description: The purpose of the tool; part of the metadata.
+        metadata: The metadata of every observation.
         capture_input: Whether to record the arguments.
-        capture_output: Whether to record what is returned.
+        capture_output: Whether to record the result.
 
     Raises:
-        DecorationError: If it is an object nobody registered, see `register_framework`.
+        DecorationError: If no registered framework recognises it, see `register_framework`.
     """
     decorate = fluxloop.tool(
         name,
@@ -97,24 +97,24 @@ def observe_tool(
     name: str, args: Mapping[str, Any] | None = None, *, metadata: Mapping[str, Any] | None = None
 ) -> ManualScope:
     """
-    Record the body of a tool: the manual pattern in one line, for ``with`` and ``async with``.
+    Record the body of a tool, in a ``with`` or ``async with`` block.
 
-    The block gets the `ObservationData`, on which ``output`` is to be set; an exception that leaves the block
-    is recorded. Outside a trace nothing is recorded, and the block gets a stand-in that takes everything.
+    The block gets the `ObservationData`, on which it sets ``output``; an exception that leaves the block is recorded.
+    Outside a trace nothing is recorded, and the block gets an object that accepts and ignores every attribute.
 
     Args:
-        name: The observation's name, kept as given, such as ``tool.my_tool``.
+        name: The observation's name, such as ``tool.my_tool``.
         args: The tool's arguments by name; the input reads ``{"args": …}``.
-        metadata: Anything more about it.
+        metadata: Further metadata.
     """
-    if is_outside():  # asked here as well, since what comes next already costs as much again
+    if is_outside():  # checked here too: the call below costs as much again
         return UNTRACED
     return fluxloop.observe(name, ObservationType.TOOL, input={"args": args or {}}, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)
 class Framework:
-    """How the tools of one framework are recognised, and recorded inside."""
+    """The functions that recognise and record the tools of one framework."""
 
     recognise: Recognise
     instrument: Instrument
@@ -122,10 +122,10 @@ class Framework:
 
 def of_class(*names: str) -> Recognise:
     """
-    Return what recognises objects of classes, or of subclasses of classes, by name: importing them is not needed.
+    Return a function that recognises objects by the names of their classes, without importing these.
 
     Args:
-        names: Qualified names such as ``my_framework.tools.Tool``.
+        names: Qualified names of classes, which include their subclasses, such as ``my_framework.tools.Tool``.
     """
     known = frozenset(names)
 
@@ -136,20 +136,20 @@ def of_class(*names: str) -> Recognise:
 
 
 _frameworks: list[Framework] = []
-"""The registered frameworks; the one registered last is asked first."""
+"""The registered frameworks, the latest one first."""
 
 
 def register_framework(recognise: Recognise | str, instrument: Instrument) -> None:
     """
-    Let `instrument_tool`, and FluxLoop's decorators above the framework's, reach inside a framework's tools.
+    Let `instrument_tool`, and FluxLoop's decorators on top of the framework's, record a framework's tools.
 
     Args:
         recognise: Whether an object is a tool of the framework's, or the qualified name of its class.
         instrument: Takes a tool and *recording*, and returns a tool of the same type in which the user's function
-            is replaced by ``recording(function, called=tool_name)``. It should leave the given tool as it was.
+            is replaced by ``recording(function, called=tool_name)``. It must not change the given tool.
 
     Raises:
-        DecorationError: If one of them is no function.
+        DecorationError: If one of them is not a function.
     """
     recognise = of_class(recognise) if isinstance(recognise, str) else recognise
     for given in (recognise, instrument):
@@ -161,12 +161,14 @@ def register_framework(recognise: Recognise | str, instrument: Instrument) -> No
 
 
 def instrumenter(target: Any, recording: Recording, /) -> Any:
-    """Return *target* recorded inside; None where no registered framework recognises it."""
+    """Return *target* recorded, or None if no registered framework recognises it."""
     for framework in _frameworks:
         if framework.recognise(target):
             made = framework.instrument(target, recording)
             if made is None:
-                raise DecorationError(f"what is registered for {type(target).__qualname__} returned no tool, but None")
+                raise DecorationError(
+                    f"the function registered for {type(target).__qualname__} must return a tool, but returned None"
+                )
             return made
     return None
 

@@ -1,4 +1,4 @@
-"""What the tests of the Agents SDK share: scripted agents, tools, and outlines without the model's calls."""
+"""Helpers for the tests of the Agents SDK: scripted agents, tools, and outlines without model calls."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def run(agent: Agent[Any], *, streamed: bool = False, question: str = "hi"
 
 @contextmanager
 def recorded(**options: Any) -> Iterator[Captured]:
-    """Record the SDK's runs for a block, with our processor alone."""
+    """Record the SDK's runs for a block, with FluxLoop's processor only."""
     settings = {key: options.pop(key) for key in list(options) if key != "shows_steps"}
     set_trace_processors([])
     openai_agents.install(**options)
@@ -72,7 +72,7 @@ def recorded(**options: Any) -> Iterator[Captured]:
 
 
 async def until(holds: Callable[[], object]) -> None:
-    """Let others run until *holds*, or ten seconds have passed."""
+    """Run other tasks until *holds* returns true, for ten seconds at most."""
     for _ in range(1_000):
         if holds():
             return
@@ -92,5 +92,5 @@ def tool_of(trace: Trace) -> ObservationData:
 
 
 def tools_in(trace: Trace) -> list[ObservationData]:
-    """Return the TOOLs of *trace*, in the order they began."""
+    """Return the TOOLs of *trace*, in the order in which they started."""
     return [o for o in trace.observations if o.type is ObservationType.TOOL]

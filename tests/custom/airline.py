@@ -1,4 +1,4 @@
-"""The seed's airline under a real ChatKitServer: a store in memory, the tool in its four dresses, a scripted model."""
+"""An airline's support agent on a real ChatKitServer, with a store in memory and a scripted model."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class MemoryStore(Store[Any]):
 
 
 class State:
-    """The airline's own state, as the seed has it."""
+    """The airline's own state."""
 
     def cancel_trip(self, thread_id: str) -> str:
         return f"The trip of {thread_id} is cancelled."
@@ -109,13 +109,13 @@ async def cancel_trip(ctx: RunContextWrapper[AgentContext]) -> dict:  # type: ig
 
 
 def desk(*turns: Any, tools: Any = (cancel_trip,), **options: Any) -> Agent[Any]:
-    """Return the airline's agent; it cancels the trip and says so, unless told otherwise."""
+    """Return the airline's agent; by default, it cancels the trip and confirms it."""
     model = ScriptedModel(*(turns or (Calls("cancel_trip"), Says("Your trip is cancelled"))))
     return Agent(name="Desk", model=model, tools=list(tools), **options)
 
 
 class Airline(ChatKitServer[Any]):
-    """Answers with a scripted agent; *stream* takes the place of our `stream_agent_response`."""
+    """Answers with a scripted agent; *stream* replaces FluxLoop's `stream_agent_response`."""
 
     def __init__(self, agent: Agent[Any], *, stream: Any = chatkit.stream_agent_response) -> None:
         super().__init__(MemoryStore())

@@ -1,4 +1,4 @@
-"""How runs of the Agents SDK end, plain and streamed: nothing is called a success that is none."""
+"""How runs of the Agents SDK end, plain and streamed: only what succeeded has the status success."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def no_answers(ctx: Any, agent: Any, said: Any) -> GuardrailFunctionOutput
 
 
 def slow_tool() -> tuple[Any, asyncio.Event]:
-    """Return a tool that takes for ever, and what is set when it has begun."""
+    """Return a tool that never returns, and an event that is set when it starts."""
     begun = asyncio.Event()
 
     @function_tool
@@ -49,13 +49,13 @@ def slow_tool() -> tuple[Any, asyncio.Event]:
 
 
 def endings(trace: Trace) -> dict[str, str]:
-    """Return how each observation ended, by its name."""
+    """Return the status of each observation, by name."""
     return {o.name: str(o.status) for o in trace.observations}
 
 
 @streamed_or_not
 async def test_a_tripped_input_guardrail_ends_agent_and_run_as_errors(streamed):
-    """The SDK notes it on a turn at most; the guardrail itself did its work, and warns."""
+    """The SDK reports it on a turn at most; the guardrail itself succeeded, with the level WARNING."""
     with recorded() as captured, pytest.raises(InputGuardrailTripwireTriggered):
         await run(agent_of(Says("x"), input_guardrails=[no_questions]), streamed=streamed)
 
@@ -68,8 +68,8 @@ async def test_a_tripped_input_guardrail_ends_agent_and_run_as_errors(streamed):
 
 
 @streamed_or_not
-async def test_a_tripped_output_guardrail_takes_the_answer_back(streamed):
-    """The agent has an error and no output: nobody got the words."""
+async def test_after_a_tripped_output_guardrail_the_agent_has_no_output(streamed):
+    """The agent has an error and no output, since the program received none."""
     with recorded() as captured, pytest.raises(OutputGuardrailTripwireTriggered):
         await run(agent_of(Says("x"), output_guardrails=[no_answers]), streamed=streamed)
 
@@ -80,8 +80,8 @@ async def test_a_tripped_output_guardrail_takes_the_answer_back(streamed):
 
 
 @streamed_or_not
-async def test_a_guardrail_that_fails_is_what_ends_the_run(streamed):
-    """The SDK cancels a streamed run beside it, and raises the guardrail's exception: nobody cancelled anything."""
+async def test_a_run_ends_with_the_exception_of_a_failing_guardrail(streamed):
+    """The SDK cancels the streamed run beside it, and raises the guardrail's exception: the status is error."""
 
     @input_guardrail
     async def broken(ctx: Any, agent: Any, asked: Any) -> GuardrailFunctionOutput:
@@ -104,7 +104,7 @@ async def test_a_guardrail_that_fails_is_what_ends_the_run(streamed):
 
 @streamed_or_not
 async def test_too_many_turns_are_an_error_of_the_agent(streamed):
-    """Its tools succeeded, and it did not."""
+    """The tools of the agent succeeded; the agent failed."""
     with recorded() as captured, pytest.raises(MaxTurnsExceeded):
         await run(agent_of(Calls("add", {"a": 1, "b": 1}), tools=[add]), max_turns=1, streamed=streamed)
 
@@ -118,8 +118,8 @@ async def test_too_many_turns_are_an_error_of_the_agent(streamed):
 
 
 @streamed_or_not
-async def test_a_failing_model_leaves_its_exception_all_the_way_up(streamed):
-    """Model call, agent and run know class and message; non-streamed runs too."""
+async def test_the_exception_of_a_model_is_on_the_agent_and_the_run_too(streamed):
+    """Model call, agent and run have its class and message, also if the run is not streamed."""
     with recorded() as captured, pytest.raises(ConnectionError):
         await run(agent_of(ConnectionError("no route")), streamed=streamed)
 
@@ -129,8 +129,8 @@ async def test_a_failing_model_leaves_its_exception_all_the_way_up(streamed):
     assert found.error == "no route"
 
 
-async def test_a_failing_tool_that_the_model_hears_of_fails_alone():
-    """The agent goes on, and succeeds."""
+async def test_if_the_model_gets_a_tools_error_only_the_tool_fails():
+    """The agent continues, and succeeds."""
     with recorded() as captured:
         await run(agent_of(Calls("add", {"a": -1, "b": 1}), Says("ok"), tools=[add]))
 
@@ -161,8 +161,8 @@ async def test_a_cancelled_run_is_cancelled_down_to_its_tool():
     }
 
 
-async def test_a_cancelled_stream_is_no_success():
-    """`cancel()` leaves the SDK's spans without an error; ours say what happened."""
+async def test_a_cancelled_stream_is_cancelled():
+    """`cancel()` leaves the SDK's spans without an error; the observations have the status cancelled."""
     with recorded() as captured:
         result = Runner.run_streamed(agent_of(Says("one two three four five"), delay_s=0.02), "hi")
         async for event in result.stream_events():
@@ -184,8 +184,8 @@ async def test_a_stream_that_is_closed_early_is_abandoned_or_runs_to_its_end():
     assert captured.traces()[0].status in ("abandoned", "success", "cancelled")
 
 
-async def test_an_exception_the_program_deals_with_is_not_the_runs():
-    """A run started inside an ``except`` block is not ended by what the block is about."""
+async def test_an_exception_that_the_program_is_handling_is_not_the_runs():
+    """A run inside an ``except`` block does not fail with the exception of that block."""
     with recorded() as captured:
         try:
             raise KeyError("before")
@@ -195,8 +195,8 @@ async def test_an_exception_the_program_deals_with_is_not_the_runs():
     assert set(endings(captured.traces()[0]).values()) == {"success"}
 
 
-async def test_a_run_that_failed_and_was_tried_again_ends_well():
-    """Inside one of the SDK's traces the last run decides."""
+async def test_a_trace_whose_second_run_succeeds_is_a_success():
+    """The last run inside a trace of the SDK decides its status."""
     from agents import trace
 
     with recorded() as captured, trace("retried"):
@@ -208,7 +208,7 @@ async def test_a_run_that_failed_and_was_tried_again_ends_well():
 
 
 def needing_approval(answer: str | None = "done") -> Any:
-    """Return a tool that waits for a human, where the installed SDK knows such tools."""
+    """Return a tool that needs an approval; skip if the installed SDK has no such tools."""
     try:
         return function_tool(lambda: answer, name_override="transfer", needs_approval=True)  # type: ignore[call-overload]
     except TypeError:
@@ -216,14 +216,14 @@ def needing_approval(answer: str | None = "done") -> Any:
 
 
 async def approved(result: Any, **options: Any) -> Any:
-    """Approve the first thing that *result* waits for, and go on with the run."""
+    """Approve the first call that *result* waits for, and resume the run."""
     state = result.to_state()
     state.approve(result.interruptions[0])
     return await Runner.run(result.last_agent, state, **options)
 
 
-async def test_a_run_that_waits_for_an_approval_is_interrupted_and_can_go_on():
-    """Neither a success nor an error; what comes after the approval is a trace of its own, linked by the SDK's id."""
+async def test_a_run_that_waits_for_an_approval_is_interrupted_and_can_be_resumed():
+    """The resumed run is a trace of its own, with the same trace id of the SDK."""
     agent = agent_of(Calls("transfer"), Says("ok"), tools=[needing_approval()])
     with recorded() as captured:
         result = await Runner.run(agent, "hi", run_config=RunConfig(group_id="thread-1"))
@@ -241,8 +241,8 @@ async def test_a_run_that_waits_for_an_approval_is_interrupted_and_can_go_on():
     assert first.session_id == second.session_id == "thread-1"
 
 
-async def test_a_run_that_goes_on_inside_a_trace_adds_no_level_either():
-    """Its workflow is folded as that of the run that waited, of which it is the second half."""
+async def test_a_run_that_is_resumed_inside_a_trace_adds_no_level():
+    """Its workflow is folded, as the workflow of the run that waited is."""
     with recorded() as captured, fluxloop.instrument("outer"):
         await approved(await Runner.run(agent_of(Calls("transfer"), Says("ok"), tools=[needing_approval()]), "hi"))
 
@@ -255,7 +255,7 @@ async def test_a_run_that_goes_on_inside_a_trace_adds_no_level_either():
 
 @streamed_or_not
 async def test_a_tool_beside_one_that_waits_does_not_end_the_wait(streamed):
-    """Of two calls in one answer one is done and one waits: so do agent and run, which have no answer yet."""
+    """One of two calls in an answer is done, the other waits: agent and run are interrupted, without output."""
     turn = [Calls("transfer"), Calls("add", {"a": 1, "b": 1})]
     with recorded() as captured:
         await run(agent_of(turn, Says("ok"), tools=[needing_approval(), add]), streamed=streamed)
@@ -271,8 +271,8 @@ async def test_a_tool_beside_one_that_waits_does_not_end_the_wait(streamed):
     assert found.output is None
 
 
-async def test_a_wait_inside_an_agent_used_as_a_tool_is_everyones():
-    """The inner agent's tool waits, hence the tool that is the agent, and the run around it."""
+async def test_an_approval_inside_an_agent_used_as_a_tool_interrupts_the_outer_run():
+    """The tool of the inner agent waits, and so do the agent's tool and the run around it."""
     inner = agent_of(Calls("transfer"), Says("inner"), name="Inner", tools=[needing_approval()])
     agent = agent_of(Calls("ask", {"input": "q"}), Says("ok"), tools=[inner.as_tool("ask", "Asks.")])
     with recorded() as captured:
@@ -288,9 +288,9 @@ async def test_a_wait_inside_an_agent_used_as_a_tool_is_everyones():
     assert set(endings(second).values()) == {"success"}
 
 
-@pytest.mark.parametrize("includes_data", [True, False], ids=["told", "withheld"])
-async def test_an_approved_tool_that_returns_nothing_was_run(includes_data):
-    """It waits before the approval and not afterwards, whether or not the trace may hold what it returns."""
+@pytest.mark.parametrize("includes_data", [True, False], ids=["with data", "without sensitive data"])
+async def test_an_approved_tool_that_returns_nothing_is_a_success(includes_data):
+    """It is interrupted before the approval only, with and without sensitive data in the trace."""
     agent = agent_of(Calls("transfer"), Says("ok"), tools=[needing_approval(None)])
     config = RunConfig(trace_include_sensitive_data=includes_data)
     with recorded() as captured:
@@ -300,8 +300,8 @@ async def test_an_approved_tool_that_returns_nothing_was_run(includes_data):
 
 
 @streamed_or_not
-async def test_a_tool_that_returns_nothing_is_no_interruption(streamed):
-    """None is an answer like any other."""
+async def test_a_tool_that_returns_none_is_not_interrupted(streamed):
+    """None is a result."""
 
     @function_tool
     def quiet() -> None: ...
@@ -312,8 +312,8 @@ async def test_a_tool_that_returns_nothing_is_no_interruption(streamed):
     assert set(endings(captured.traces()[0]).values()) == {"success"}
 
 
-async def test_a_tools_answer_is_not_that_of_an_agent_that_hands_over():
-    """The one the run is handed to has the last word, and the first one none."""
+async def test_an_agent_that_hands_over_has_no_output():
+    """The output of the run is that of the second agent; the result of a tool is not the first agent's."""
     writer = agent_of(Says("written"), name="Writer")
     turn = [Calls("transfer_to_writer"), Calls("add", {"a": 1, "b": 1})]
     with recorded() as captured:
@@ -323,8 +323,8 @@ async def test_a_tools_answer_is_not_that_of_an_agent_that_hands_over():
     assert answers == {"A": None, "Writer": "written"}
 
 
-async def test_a_tools_answer_is_the_agents_where_the_sdk_stops_at_it():
-    """With ``stop_on_first_tool`` no model has the last word."""
+async def test_with_stop_on_first_tool_the_agents_output_is_the_tools():
+    """No model is called after the tool."""
     with recorded() as captured:
         agent = agent_of(Calls("add", {"a": 1, "b": 1}), tools=[add], tool_use_behavior="stop_on_first_tool")
         await run(agent)
@@ -333,7 +333,7 @@ async def test_a_tools_answer_is_the_agents_where_the_sdk_stops_at_it():
 
 
 async def test_shutting_down_ends_what_is_open():
-    """When the program ends in the middle of a run, what it had begun is written as abandoned."""
+    """Observations that are open when the program ends are written as abandoned."""
     from agents.tracing import get_trace_provider
 
     slow, begun = slow_tool()

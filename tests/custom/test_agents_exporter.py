@@ -1,4 +1,4 @@
-"""After `install`, nothing of the Agents SDK's own sends traces over the network."""
+"""After `install`, the Agents SDK sends no traces over the network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fluxloop_custom.openai_agents import internals
 
 
 class Collector(HTTPServer):
-    """Counts what is sent to it."""
+    """Counts the requests that it receives."""
 
     received = 0
 
@@ -55,7 +55,7 @@ def others() -> Iterator[None]:
 
 
 class RenamedProcessor(tracing.TracingProcessor):
-    """The SDK's own processor of a later release, which keeps its exporter under another name, or out of sight."""
+    """The SDK's own processor of a later release, which has its exporter under another name, or hides it."""
 
     def __init__(self, exporter: Any, *, is_hidden: bool) -> None:
         self._send = exporter.export if is_hidden else None
@@ -80,7 +80,7 @@ def exporter_to(collector: Collector) -> BackendSpanExporter:
 
 @pytest.mark.parametrize("is_hidden", [False, True])
 async def test_an_exporter_under_another_name_sends_nothing(collector, is_hidden):
-    """Where the SDK keeps its exporter is private: what may be one is taken out, wherever it is kept."""
+    """The exporter's place is private, so every processor that may have one is removed."""
     tracing.set_trace_processors([RenamedProcessor(exporter_to(collector), is_hidden=is_hidden)])
 
     openai_agents.install()
@@ -91,8 +91,8 @@ async def test_an_exporter_under_another_name_sends_nothing(collector, is_hidden
     assert captured.traces()[0].output == "hello"
 
 
-async def test_the_exporter_of_today_sends_nothing(collector):
-    """The SDK's batch processor is taken out with its exporter; uninstalling does not bring it back."""
+async def test_the_exporter_of_the_installed_release_sends_nothing(collector):
+    """The SDK's batch processor is removed with its exporter; uninstall() does not restore it."""
     batch = BatchTraceProcessor(exporter_to(collector), schedule_delay=0.01)
     tracing.set_trace_processors([batch])
 
@@ -106,7 +106,7 @@ async def test_the_exporter_of_today_sends_nothing(collector):
     assert collector.received == 0
 
 
-async def test_without_a_list_of_processors_only_fluxloops_is_left(collector, monkeypatch):
+async def test_without_a_list_of_processors_only_fluxloops_stays(collector, monkeypatch):
     """Where the processors cannot be read, the public function that replaces all of them is used."""
     tracing.set_trace_processors([RenamedProcessor(exporter_to(collector), is_hidden=True)])
     monkeypatch.setattr(internals, "processors", lambda: None)

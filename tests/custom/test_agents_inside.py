@@ -1,4 +1,4 @@
-"""Runs and model calls inside the Agents SDK's tools, guardrails and hooks: they answer, and fail, for themselves."""
+"""Runs and model calls inside tools, guardrails and hooks are separate: their outputs and failures are their own."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ streamed_or_not = pytest.mark.parametrize("streamed", [False, True], ids=["plain
 
 
 async def judge() -> None:
-    """Ask an agent of its own."""
+    """Run another agent."""
     await Runner.run(agent_of(Says("harmless"), name="Judge"), "is it harmless?")
 
 
 async def failing_judge() -> str:
-    """Ask one that fails, and make nothing of it."""
+    """Run an agent that fails, and catch its exception."""
     try:
         await Runner.run(agent_of(ConnectionError("no route"), name="Judge"), "is it harmless?")
     except ConnectionError:
@@ -79,14 +79,14 @@ class GivingUp(RunHooks):  # type: ignore[type-arg]
     ],
     ids=["input guardrail", "output guardrail", "hook"],
 )
-async def test_what_a_judge_is_asked_and_says_is_not_the_agents(options, hooks, streamed):
-    """A guardrail that runs an agent of its own leaves question and answer of the one that it guards."""
+async def test_input_and_output_of_a_judge_are_not_the_agents(options, hooks, streamed):
+    """The agent has its own input and output if a guardrail or hook runs another agent."""
     with recorded() as captured:
         await run(agent_of(Says("hello"), **options), question="hi", hooks=hooks, streamed=streamed)
 
-    (told,) = captured.traces()
-    (guarded,) = (o for o in told.observations if o.name == "A")
-    assert (guarded.input, guarded.output) == (told.input, told.output) == ("hi", "hello")
+    (trace,) = captured.traces()
+    (guarded,) = (o for o in trace.observations if o.name == "A")
+    assert (guarded.input, guarded.output) == (trace.input, trace.output) == ("hi", "hello")
 
 
 @streamed_or_not
@@ -96,17 +96,17 @@ async def test_what_a_judge_is_asked_and_says_is_not_the_agents(options, hooks, 
     ids=["guardrail", "hook"],
 )
 async def test_a_failure_that_a_guardrail_or_hook_catches_is_not_the_runs(options, hooks, streamed):
-    """The judge fails alone: nothing is an error that is not one."""
+    """Only the judge and its model call have the status error."""
     with recorded() as captured:
         await run(agent_of(Says("hello"), **options), hooks=hooks, streamed=streamed)
 
-    (told,) = captured.traces()
-    assert {o.name for o in told.observations if o.status == "error"} == {"Judge", "response"}
-    assert (told.status, told.output) == ("success", "hello")
+    (trace,) = captured.traces()
+    assert {o.name for o in trace.observations if o.status == "error"} == {"Judge", "response"}
+    assert (trace.status, trace.output) == ("success", "hello")
 
 
 async def test_a_failure_that_a_tool_catches_is_not_the_tools():
-    """The tool returned, whatever happened inside."""
+    """A tool that returns is a success."""
     tool = function_tool(failing_judge)
     with recorded() as captured:
         await run(agent_of(Calls("failing_judge"), Says("ok"), tools=[tool]))
@@ -119,7 +119,7 @@ async def test_a_failure_that_a_tool_catches_is_not_the_tools():
 
 
 async def test_a_failure_that_the_program_catches_is_not_its_traces():
-    """A trace, or a span, that the program opened itself ends as its block does."""
+    """A trace or span that the program opened has the status of its block."""
     with recorded() as captured:
         with trace("caught"), custom_span("step"):
             await failing_judge()
@@ -128,20 +128,20 @@ async def test_a_failure_that_the_program_catches_is_not_its_traces():
         with pytest.raises(ConnectionError), trace("failed"):
             await run(agent_of(ConnectionError("no route")))
 
-    assert [told.status for told in captured.traces()] == ["success", "success", "error"]
+    assert [trace.status for trace in captured.traces()] == ["success", "success", "error"]
     assert captured.traces()[0].observations[1].status == "success"
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
-async def test_runs_beside_each_other_may_share_their_trace_id(streamed, caplog):
-    """They are one trace, which ends with the last of them; nobody is registered twice."""
+async def test_concurrent_runs_may_share_their_trace_id(streamed, caplog):
+    """They are one trace, which ends with the last run, without a warning about two processors."""
     config = RunConfig(trace_id="trace_" + "7" * 32)
     agents = [agent_of(Says("one"), name="A"), agent_of(Calls("add", {"a": 1}), Says("two"), name="B", tools=[add])]
     with recorded() as captured:
         await asyncio.gather(*(run(agent, run_config=config, streamed=streamed) for agent in agents))
 
-    (told,) = captured.traces()
-    assert {o.name: str(o.status) for o in told.observations} == dict.fromkeys(
+    (trace,) = captured.traces()
+    assert {o.name: str(o.status) for o in trace.observations} == dict.fromkeys(
         ("Agent workflow", "A", "B", "response", "add"), "success"
     )
     assert not caplog.records
@@ -149,7 +149,7 @@ async def test_runs_beside_each_other_may_share_their_trace_id(streamed, caplog)
 
 @pytest.mark.parametrize("approved", [False, True], ids=["waits", "approved"])
 async def test_a_shell_that_needs_an_approval_interrupts_the_run(approved):
-    """Tools that are no functions wait like those that are."""
+    """A shell tool waits as a function tool does."""
     agents = pytest.importorskip("agents")
     if "needs_approval" not in getattr(getattr(agents, "ShellTool", None), "__dataclass_fields__", ()):
         pytest.skip("this SDK's shells need no approval")
@@ -163,7 +163,7 @@ async def test_a_shell_that_needs_an_approval_interrupts_the_run(approved):
 
 
 class Shelling(ScriptedModel):
-    """Asks for a shell command first."""
+    """Asks for a shell command in its first answer."""
 
     def _answer(self, input: Any, span: Any, tracing: Any) -> Any:
         from openai.types.responses import ResponseFunctionShellToolCall

@@ -1,4 +1,4 @@
-"""What the Agents SDK's own models are asked and say, against a provider that is played here."""
+"""Input and output of the Agents SDK's own models, with a local server as the provider."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ CITED = {"type": "url_citation", "title": "Rome", "url": "https://rome.example",
 
 @pytest.fixture
 def serving() -> Iterator[Callable[..., AsyncOpenAI]]:
-    """Return a client of a provider that gives one answer after the other: a list is streamed, a dict is not."""
+    """Return a client of a provider that answers in the order given: a list is streamed, a dict is not."""
     servers: list[ThreadingHTTPServer] = []
 
     def start(*answers: Answer) -> AsyncOpenAI:
@@ -62,16 +62,16 @@ def serving() -> Iterator[Callable[..., AsyncOpenAI]]:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["content-length"]))
-                status, told = next(pending)
-                lines = [f"data: {json.dumps(item)}\n\n" for item in told] if isinstance(told, list) else []
-                body = ("".join(lines) if lines else json.dumps(told)).encode()
+                status, answer = next(pending)
+                lines = [f"data: {json.dumps(item)}\n\n" for item in answer] if isinstance(answer, list) else []
+                body = ("".join(lines) if lines else json.dumps(answer)).encode()
                 self.send_response(status)
                 self.send_header("content-type", "text/event-stream" if lines else "application/json")
                 self.end_headers()
                 self.wfile.write(body)
 
             def log_message(self, *args: object) -> None:
-                """Stay quiet."""
+                """Print nothing."""
 
         servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
         threading.Thread(target=servers[-1].serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -97,20 +97,20 @@ def response(*items: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {**about, **settings, "output": list(items), "usage": USAGE, **fields}
 
 
-def chat_choice(name: str, told: dict[str, Any], finish: str | None) -> dict[str, Any]:
-    choice = {"index": 0, name: told, "finish_reason": finish}
+def chat_choice(name: str, message: dict[str, Any], finish: str | None) -> dict[str, Any]:
+    choice = {"index": 0, name: message, "finish_reason": finish}
     return {"id": "chat_1", "created": 1, "model": "gpt-served", "choices": [choice]}
 
 
 def chat(message: dict[str, Any]) -> dict[str, Any]:
     """Return a chat completion with *message*."""
     usage = {"prompt_tokens": 20, "completion_tokens": 7, "total_tokens": 27}
-    told = chat_choice("message", {"role": "assistant", "content": None, **message}, "stop")
-    return {**told, "object": "chat.completion", "usage": usage}
+    answer = chat_choice("message", {"role": "assistant", "content": None, **message}, "stop")
+    return {**answer, "object": "chat.completion", "usage": usage}
 
 
 def chat_stream(message: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the same as the items of a stream."""
+    """Return `chat` as the items of a stream."""
     chunks = [chat_choice("delta", {"role": "assistant", **message}, None), chat_choice("delta", {}, "stop")]
     return [{**chunk, "object": "chat.completion.chunk"} for chunk in chunks]
 
@@ -120,12 +120,12 @@ def generations(trace: Trace) -> list[ObservationData]:
 
 
 @streamed_or_not
-async def test_a_chat_completion_reads_the_same_streamed(serving, streamed):
-    """The SDK tells of a streamed one as a whole response; the agent's answer is in it all the same."""
+async def test_a_streamed_chat_completion_is_recorded_as_a_plain_one(serving, streamed):
+    """The SDK reports a streamed completion as a response, and a plain one as messages."""
     function = {"name": "add", "arguments": '{"a": 1}'}
     calls = {"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]}
-    told = chat_stream if streamed else chat
-    client = serving((200, told(calls)), (200, told({"content": "It is 3."})))
+    make = chat_stream if streamed else chat
+    client = serving((200, make(calls)), (200, make({"content": "It is 3."})))
     agent = Agent(name="A", model=OpenAIChatCompletionsModel("gpt-4o", client), tools=[add])
 
     with recorded() as captured:
@@ -144,8 +144,8 @@ async def test_a_chat_completion_reads_the_same_streamed(serving, streamed):
     [(THOUGHT, says("Go to Rome.")), (SEARCHED, says("Go to ", "Rome.")), (says("Go to Rome."),)],
     ids=["reasoning", "hosted tool, two parts", "words alone"],
 )
-async def test_the_answer_is_what_the_last_message_says(serving, items):
-    """Whatever stands beside it: a model that thinks, or searches, first answers like one that does not."""
+async def test_the_output_is_the_text_of_the_last_message(serving, items):
+    """Reasoning and searches in front of it are not part of the agent's output."""
     with recorded() as captured:
         await run(Agent(name="A", model=OpenAIResponsesModel("gpt-5", serving((200, response(*items))))))
 
@@ -155,8 +155,8 @@ async def test_the_answer_is_what_the_last_message_says(serving, items):
     assert output == "Go to Rome." if len(items) == 1 else output[-1] == {"role": "assistant", "content": "Go to Rome."}
 
 
-async def test_what_an_answer_cites_is_kept(serving):
-    """The words are still the agent's answer."""
+async def test_the_citations_of_an_answer_are_recorded(serving):
+    """The text is the agent's output."""
     with recorded() as captured:
         client = serving((200, response(says("Go to Rome.", citing=(CITED,)))))
         await run(Agent(name="A", model=OpenAIResponsesModel("gpt-5", client)))
@@ -168,8 +168,8 @@ async def test_what_an_answer_cites_is_kept(serving):
 
 @streamed_or_not
 @pytest.mark.parametrize("model_class", [OpenAIResponsesModel, OpenAIChatCompletionsModel])
-async def test_a_model_call_that_fails_says_what_was_asked(serving, model_class, streamed):
-    """The SDK tells of a response only when there is one."""
+async def test_a_model_call_that_fails_has_its_input(serving, model_class, streamed):
+    """The SDK sets input and response only if there is a response."""
     client = serving((500, {"error": {"message": "down"}}))
     with recorded() as captured, pytest.raises(Exception, match="down"):
         await run(Agent(name="A", instructions="Be brief.", model=model_class("gpt-5", client)), streamed=streamed)
@@ -181,8 +181,8 @@ async def test_a_model_call_that_fails_says_what_was_asked(serving, model_class,
 
 
 @streamed_or_not
-async def test_a_model_call_that_fails_says_nothing_without_sensitive_data(serving, streamed):
-    """What was asked is among what is to be kept out."""
+async def test_a_model_call_that_fails_has_no_input_without_sensitive_data(serving, streamed):
+    """The input is sensitive too."""
     client = serving((500, {"error": {"message": "down"}}))
     config = RunConfig(trace_include_sensitive_data=False)
     with recorded() as captured, pytest.raises(Exception, match="down"):
@@ -201,7 +201,7 @@ FAILED = response(status="failed", error={"code": "server_error", "message": "it
     ids=["fails", "breaks off"],
 )
 async def test_a_stream_without_a_final_response_is_an_error(serving, event):
-    """Neither whoever closes it then, nor the SDK's silence, makes another ending of it."""
+    """Neither closing the stream, nor a span without an error, changes the status."""
     client = serving((200, [{"sequence_number": 0, **event}]))
     with recorded() as captured, pytest.raises(Exception, match=r"it broke|final response"):
         await run(Agent(name="A", model=OpenAIResponsesModel("gpt-5", client)), streamed=True)
@@ -212,7 +212,7 @@ async def test_a_stream_without_a_final_response_is_an_error(serving, event):
 
 
 class Own(Model):
-    """A model of the user's own, with a span that it says no error on, or with none."""
+    """A model of the program's, with a span on which it sets no error, or without a span."""
 
     def __init__(self, *answers: Any, has_span: bool = True) -> None:
         self.answers = list(answers)
@@ -243,8 +243,8 @@ class Own(Model):
 CALL = ResponseFunctionToolCall(call_id="c", name="add", arguments='{"a": 1}', type="function_call")
 
 
-async def test_a_models_own_error_is_withheld_where_its_span_does_not_say():
-    """The setting is among the arguments of the call."""
+async def test_without_sensitive_data_the_error_of_a_models_own_span_is_redacted():
+    """The setting is read from the arguments of the call."""
     config = RunConfig(trace_include_sensitive_data=False)
     with recorded() as captured, pytest.raises(ValueError, match="hunter2"):
         await run(Agent(name="A", model=Own(ValueError("hunter2"))), run_config=config)
@@ -253,8 +253,8 @@ async def test_a_models_own_error_is_withheld_where_its_span_does_not_say():
     assert {o.metadata["error_type"] for o in captured.traces()[0].observations} == {"ValueError"}
 
 
-async def test_what_a_guardrail_raises_after_a_model_call_is_withheld():
-    """By then it is known that texts are to be left out."""
+async def test_without_sensitive_data_an_exception_of_a_guardrail_after_a_model_call_is_redacted():
+    """The model call showed that the setting is off."""
 
     @output_guardrail
     async def broken(ctx: Any, agent: Any, said: Any) -> Any:
@@ -267,13 +267,13 @@ async def test_what_a_guardrail_raises_after_a_model_call_is_withheld():
     assert "hunter2" not in str(list(captured.storage.read()))
 
 
-async def test_a_tools_answer_is_not_the_agents_where_a_model_is_asked_again_in_silence():
-    """What a model without spans says is not known, and nothing else stands in its place."""
+async def test_the_result_of_a_tool_is_not_the_output_if_a_model_without_a_span_answers_after_it():
+    """The output of that model is unknown, and the agent has none."""
     if not hasattr(tracing, "turn_span"):
-        pytest.skip("this SDK does not tell of turns")
-    told = ResponseOutputMessage.model_validate(says("It is 3."))
+        pytest.skip("this SDK reports no turns")
+    says_sum = ResponseOutputMessage.model_validate(says("It is 3."))
     with recorded() as captured:
-        answer = await run(Agent(name="A", model=Own(CALL, told, has_span=False), tools=[add]))
+        answer = await run(Agent(name="A", model=Own(CALL, says_sum, has_span=False), tools=[add]))
 
     (trace,) = captured.traces()
     assert (answer, trace.output, trace.observations[1].output) == ("It is 3.", None, None)

@@ -1,4 +1,4 @@
-"""ChatKit: the same events with us as without, and what came of them, under the thread's session."""
+"""ChatKit: events pass unchanged, and a response is a trace whose session is the thread."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from chatkit import agents as theirs
+from chatkit import agents as chatkit_agents
 from chatkit.agents import AgentContext
 from chatkit.types import ProgressUpdateEvent
 from custom.agents_aid import Says, recorded, run, tool_of, tools_in
@@ -21,7 +21,7 @@ from fluxloop_custom import chatkit
 
 
 def without_ids(events: list[Any]) -> list[Any]:
-    """Return events without what differs from one request to the next."""
+    """Return events without ids and times, which differ between requests."""
     left_out = ("id", "thread_id", "created_at", "item_id", "call_id")
     if isinstance(events, list):
         return [without_ids(each) for each in events]
@@ -30,11 +30,11 @@ def without_ids(events: list[Any]) -> list[Any]:
     return events
 
 
-# The seed's airline
+# A server
 
 
 async def test_cancel_trip_runs_plain():
-    """The seed's tool under a plain run: one TOOL, exactly as its body says."""
+    """One TOOL, with the name, input and output that the tool's body sets."""
     context = AgentContext(thread=thread_of("thr_1"), store=MemoryStore(), request_context={})
     with recorded() as captured:
         await run(desk(), context=context)
@@ -45,7 +45,7 @@ async def test_cancel_trip_runs_plain():
 
 
 async def test_cancel_trip_runs_streamed_under_a_chatkit_server():
-    """One trace a response; its session is the thread's id, opaque as it is."""
+    """One trace per response; its session is the thread's id."""
     server = TracedAirline(desk())
     with recorded() as captured:
         await ask(server)
@@ -65,7 +65,7 @@ async def test_cancel_trip_runs_streamed_under_a_chatkit_server():
 
 
 async def test_a_failing_tool_is_recorded_and_the_conversation_goes_on(monkeypatch):
-    """`obs.error` holds the exception's text, and the user gets the agent's answer."""
+    """`obs.error` is the exception's text, and the user receives the agent's answer."""
 
     def broken(thread_id: str) -> str:
         raise RuntimeError("booking system down")
@@ -83,8 +83,8 @@ async def test_a_failing_tool_is_recorded_and_the_conversation_goes_on(monkeypat
     assert events[-1]["type"] == "thread.item.done"
 
 
-async def test_outside_a_trace_the_server_runs_as_it_would_without_us():
-    """With nothing installed and nothing open there are no records."""
+async def test_outside_a_trace_nothing_is_recorded():
+    """Without install() and without an open trace there are no records."""
     with capture() as captured:
         events = await ask(Airline(desk()))
 
@@ -92,13 +92,13 @@ async def test_outside_a_trace_the_server_runs_as_it_would_without_us():
     assert list(captured.storage.read()) == []
 
 
-# Transparent
+# Unchanged behaviour
 
 
 @pytest.mark.parametrize("installed", [False, True], ids=["outside", "recorded"])
-async def test_the_events_are_the_same_with_us_and_without(installed):
+async def test_the_events_are_the_same_with_and_without_fluxloop(installed):
     """Same events, same types, same order."""
-    plain = await ask(Airline(desk(), stream=theirs.stream_agent_response))
+    plain = await ask(Airline(desk(), stream=chatkit_agents.stream_agent_response))
     if installed:
         with recorded():
             ours = await ask(TracedAirline(desk()))
@@ -108,15 +108,15 @@ async def test_the_events_are_the_same_with_us_and_without(installed):
     assert without_ids(ours) == without_ids(plain)
 
 
-def test_our_functions_have_the_signatures_of_theirs():
-    """What is hidden behind stays what it was to tools that look."""
-    assert inspect.signature(chatkit.stream_agent_response) == inspect.signature(theirs.stream_agent_response)
+def test_fluxloops_functions_have_the_signatures_of_chatkits():
+    """`inspect` finds the same signature and kind of function."""
+    assert inspect.signature(chatkit.stream_agent_response) == inspect.signature(chatkit_agents.stream_agent_response)
     assert inspect.signature(TracedAirline.respond) == inspect.signature(Airline.respond)
     assert inspect.isasyncgenfunction(TracedAirline.respond)
 
 
 async def test_without_a_trace_around_it_the_stream_belongs_to_the_run():
-    """The run's own trace gets the thread as its session, and the response's items."""
+    """The trace of the run has the thread as its session, and the items of the response."""
     server = Airline(desk())
     with recorded() as captured:
         await ask(server)
@@ -126,8 +126,8 @@ async def test_without_a_trace_around_it_the_stream_belongs_to_the_run():
     assert named(found, "stream_agent_response").parent_id == found.roots[0].id
 
 
-async def test_the_time_to_the_first_event_is_known():
-    """How long the user looked at nothing, and how many events came."""
+async def test_the_time_to_the_first_event_is_recorded():
+    """The metadata have it, with the number of events."""
     with recorded() as captured:
         await ask(TracedAirline(desk()))
 
@@ -137,7 +137,7 @@ async def test_the_time_to_the_first_event_is_known():
 
 
 async def test_contexts_do_not_leak_between_steps_or_requests():
-    """ChatKit runs each step of its streams in a task of its own; two requests at once stay apart."""
+    """ChatKit runs each step of its streams in a task of its own; two concurrent requests have separate traces."""
     with recorded() as captured:
         answers = [TracedAirline(desk(Says(f"answer {n}"))) for n in range(8)]
         await asyncio.gather(*(ask(server) for server in answers))
@@ -165,7 +165,7 @@ async def test_a_client_that_goes_away_abandons_the_response():
 
 
 async def test_what_the_program_records_while_responding_nests_in_the_response():
-    """User code in `respond`, before and between events, is part of it at every step."""
+    """Functions called in `respond`, before and between events, are its children."""
 
     @fluxloop.tool
     def noted(when: str) -> str:
@@ -186,8 +186,8 @@ async def test_what_the_program_records_while_responding_nests_in_the_response()
     assert {tool.parent_id for tool in tools_in(found)} == {found.roots[0].id}
 
 
-def test_what_streams_no_events_is_refused_where_it_is_decorated():
-    """`sync_action` is awaited, and would be broken by what expects a stream."""
+def test_decorating_a_method_that_streams_no_events_raises():
+    """`sync_action` is awaited, and a decorator for streams would break it."""
 
     async def sync_action(self: Any, thread: Any, action: Any, sender: Any, context: Any) -> None: ...
 

@@ -1,4 +1,4 @@
-"""ChatKit: what is kept of a response - its items, what it told on the way, and what it was asked."""
+"""ChatKit: the items, events and input that are recorded of a response."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from custom.airline import Airline, TracedAirline, ask, desk, named, thread_of
 from fluxloop_custom import chatkit, instrument_tool
 
 ThreadItemUpdatedEvent = getattr(types, "ThreadItemUpdatedEvent", None) or types.ThreadItemUpdated
-"""What 1.6 and 1.0 call the same event."""
+"""The name of the event in 1.6, and in 1.0."""
 
 pytestmark = pytest.mark.filterwarnings("ignore:Direct usage of named widget classes")
 
@@ -43,8 +43,8 @@ async def tripped(ctx: Any, agent: Any, said: Any) -> GuardrailFunctionOutput:
     return GuardrailFunctionOutput(output_info=None, tripwire_triggered=True)
 
 
-async def test_what_a_guardrail_takes_back_is_marked_and_is_no_answer():
-    """The words were streamed, then removed: they stay as a removed item, and the answer is empty."""
+async def test_an_item_that_a_guardrail_removes_is_marked_and_not_part_of_the_output():
+    """The text was streamed, then removed: the item is recorded as removed, and the output is empty."""
     with recorded() as captured:
         events = await ask(TracedAirline(desk(Says("forbidden words"), output_guardrails=[tripped])))
 
@@ -72,7 +72,7 @@ async def show_everything(ctx: RunContextWrapper[AgentContext[Any]]) -> str:
 
 
 async def test_progress_workflow_and_widget_are_in_the_record():
-    """What the user saw beside the words is there, each as it was in the end."""
+    """Each is recorded as it is at the end."""
     agent = desk(Calls("show_everything"), Says("that is all"), tools=[show_everything])
     with recorded() as captured:
         await ask(TracedAirline(agent))
@@ -94,7 +94,7 @@ async def open_map(ctx: RunContextWrapper[AgentContext[Any]], city: str) -> str:
 
 
 async def test_a_client_tool_call_is_recorded_and_instrumented():
-    """The tool that asks for it is one TOOL; the call itself is an event, and an item that is pending."""
+    """The tool that requests it is one TOOL; the call is an EVENT, and a pending item."""
     agent = desk(
         Calls("open_map", {"city": "Rome"}),
         Says("never said"),
@@ -112,13 +112,13 @@ async def test_a_client_tool_call_is_recorded_and_instrumented():
 
 
 def message(text: str = "") -> AssistantMessageItem:
-    """Return a message as models behind LiteLLM give it: always the same id."""
+    """Return a message as models behind LiteLLM send it: always with the same id."""
     content = [AssistantMessageContent(text=text)] if text else []
     return AssistantMessageItem(id="__fake_id__", thread_id="t", created_at=datetime(2026, 1, 17), content=content)
 
 
-async def test_items_of_the_same_id_stay_apart():
-    """Two messages with one id are two items, each with its own words."""
+async def test_items_with_the_same_id_are_separate_items():
+    """Each has its own text."""
 
     class Fake(Airline):
         @chatkit.traced_respond("answer")
@@ -140,8 +140,8 @@ async def test_items_of_the_same_id_stay_apart():
     assert [item.get("unfinished", False) for item in answer.metadata["items"]] == [False, False, True]
 
 
-async def test_what_a_response_adds_around_the_agents_stream_is_its_own():
-    """Before and after the stream it hands on: progress and a widget are told once, under the response."""
+async def test_events_that_a_response_adds_to_the_agents_stream_are_recorded_once():
+    """Progress and a widget before and after the stream are recorded under the response only."""
 
     class Adding(Airline):
         @chatkit.traced_respond
@@ -159,15 +159,15 @@ async def test_what_a_response_adds_around_the_agents_stream_is_its_own():
 
     (found,) = captured.traces()
     respond, stream = named(found, "respond"), named(found, "stream_agent_response")
-    told = [(o.output, o.parent_id) for o in found.observations if o.name == "progress_update"]
-    assert told == [("before", respond.id), ("Looking", stream.id), ("after", respond.id)]
+    progress = [(o.output, o.parent_id) for o in found.observations if o.name == "progress_update"]
+    assert progress == [("before", respond.id), ("Looking", stream.id), ("after", respond.id)]
     assert [item["type"] for item in respond.metadata["items"]] == ["widget"]
     assert [item["type"] for item in stream.metadata["items"]] == ["workflow", "widget", "assistant_message"]
     assert respond.output == "that is all"
 
 
-async def test_a_message_taken_back_by_the_response_itself_is_no_answer():
-    """The agent's stream knows nothing of it, so the response says that the item is gone."""
+async def test_a_message_that_the_response_removes_is_not_part_of_the_output():
+    """The response records the item as removed, since the agent's stream has ended."""
 
     class Regretting(Airline):
         @chatkit.traced_respond
@@ -184,8 +184,8 @@ async def test_a_message_taken_back_by_the_response_itself_is_no_answer():
     assert [(item["text"], item["removed"]) for item in respond.metadata["items"]] == [("rude words", True)]
 
 
-async def test_a_widget_cut_short_is_recorded_as_the_user_saw_it_last():
-    """Text that had come in by then is in it, though no event ever held the whole."""
+async def test_an_unfinished_widget_has_the_text_received_so_far():
+    """Its text is assembled from the events; no event has all of it."""
 
     async def typing() -> AsyncIterator[Any]:
         for said in ("", "Ro", "Rom"):
@@ -205,8 +205,8 @@ async def test_a_widget_cut_short_is_recorded_as_the_user_saw_it_last():
     assert (item["unfinished"], item["widget"]["children"][0]["value"]) == (True, "Rom")
 
 
-async def test_what_the_user_did_with_a_widget_is_the_input_of_an_action():
-    """`action` is recorded as `respond` is, by its own name, with the action and its payload."""
+async def test_the_action_on_a_widget_is_the_input():
+    """`action` is recorded as `respond` is, with the type of the action and its payload."""
 
     class Acting(Airline):
         @chatkit.traced_respond
@@ -227,8 +227,8 @@ async def test_what_the_user_did_with_a_widget_is_the_input_of_an_action():
     assert named(found, "progress_update").parent_id == found.roots[0].id
 
 
-async def test_what_came_with_the_users_words_is_told():
-    """Attachments by name, and what the user quoted."""
+async def test_attachments_and_quotations_are_part_of_the_input():
+    """Attachments by name and type, and the quoted text."""
     attached = FileAttachment(id="a", name="ticket.pdf", mime_type="application/pdf")
     words = UserMessageTextContent(text="and this?")
     message = UserMessageItem(

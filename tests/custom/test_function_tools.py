@@ -1,4 +1,4 @@
-"""The Agents SDK's tools with us and without: the same to the SDK, to the model and to the program."""
+"""An instrumented tool of the Agents SDK is the same to the SDK, the model and the program as the plain one."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from fluxloop_custom import instrument_tool, openai_agents, traced_tool
 from fluxloop_custom.openai_agents import internals
 
 HAS = {field.name for field in dataclasses.fields(FunctionTool)}
-"""The options the installed SDK's tools have; the older ones have fewer."""
+"""The options of the installed SDK's tools; older releases have fewer."""
 
 streamed_or_not = pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
 
 
 def below(func: Any, **options: Any) -> Any:
-    """Pattern B: the SDK's decorator over ours."""
+    """The SDK's decorator on top of FluxLoop's."""
     return function_tool(fluxloop.tool(func), **options)
 
 
 def above(func: Any, **options: Any) -> Any:
-    """The other order."""
+    """FluxLoop's decorator on top of the SDK's."""
     return fluxloop.tool(function_tool(func, **options))
 
 
@@ -69,7 +69,7 @@ async def lookup(ctx: RunContextWrapper[Any], city: str) -> str:
 
 
 def looks_of(tool: FunctionTool) -> dict[str, Any]:
-    """All that can be seen of a tool but its invoker."""
+    """Return all fields of a tool except its invoker."""
     return {name: value for name, value in vars(tool).items() if name not in ("on_invoke_tool", "_agent_instance")}
 
 
@@ -88,7 +88,7 @@ def test_an_instrumented_tool_looks_like_the_plain_one(made, func, options):
 
 @each_way
 def test_options_of_later_releases_are_kept(made):
-    """Approval, guardrails, timeouts, error functions: whatever the installed SDK's tools have is the plain one's."""
+    """Approval, guardrails, timeouts, error functions: all options are those of the plain tool."""
     known = {
         "needs_approval": True,
         "tool_input_guardrails": [],
@@ -108,7 +108,7 @@ def test_options_of_later_releases_are_kept(made):
 @each_way
 @pytest.mark.parametrize("func", [search, lookup])
 def test_both_converters_accept_an_instrumented_tool(made, func):
-    """The Responses and the chat-completions backends send the model what they would without us."""
+    """The Responses and Chat Completions APIs get the same description of the tool."""
     tool, plain = made(func), function_tool(func)
 
     assert ChatConverter.tool_to_openai(tool) == ChatConverter.tool_to_openai(plain)
@@ -134,8 +134,8 @@ async def test_an_instrumented_tool_does_what_the_plain_one_does(made, streamed)
 
 
 @each_way
-async def test_the_context_is_no_argument_of_the_tool(made):
-    """The SDK's context reaches the function, and stays out of schema and record."""
+async def test_the_context_is_not_an_argument_of_the_tool(made):
+    """The function receives the SDK's context, which is neither in the schema nor in the record."""
     with recorded() as captured:
         await run(agent_of(Calls("lookup", {"city": "Rome"}), Says("ok"), tools=[made(lookup)]), context="me")
 
@@ -150,8 +150,8 @@ def failing(number: int) -> str:
 
 @each_way
 @streamed_or_not
-async def test_the_real_exception_is_recorded_and_the_model_told_what_it_would_be(made, streamed):
-    """Class, message and traceback are the tool's own, where the SDK says "redacted"."""
+async def test_the_real_exception_is_recorded_and_the_model_gets_the_same_text(made, streamed):
+    """Class, message and traceback are the tool's, also if the SDK redacts the error."""
     seen: list[Exception] = []
 
     def formatted(ctx: Any, error: Exception) -> str:
@@ -172,7 +172,7 @@ async def test_the_real_exception_is_recorded_and_the_model_told_what_it_would_b
 
 
 @each_way
-async def test_an_exception_that_ends_the_run_ends_it_as_before(made):
+async def test_the_exception_that_ends_the_run_is_the_same(made):
     """Without an error function the SDK raises; the TOOL keeps the tool's own exception, not the SDK's."""
     agent = agent_of(Calls("failing", {"number": 7}), tools=[made(failing, failure_error_function=None)])
     with recorded() as captured, pytest.raises(Exception, match="no number 7") as caught:
@@ -184,8 +184,8 @@ async def test_an_exception_that_ends_the_run_ends_it_as_before(made):
     assert captured.traces()[0].status == "error"
 
 
-async def test_what_a_tool_is_not_to_capture_is_not_taken_from_the_sdk():
-    """Its span of the same call knows arguments and value as well."""
+async def test_a_tool_that_captures_nothing_has_no_data_from_the_sdk_either():
+    """The SDK's span of the call has arguments and result; they are not recorded."""
     quiet = instrument_tool(function_tool(search), capture_input=False, capture_output=False)
     with recorded() as captured:
         await run(agent_of(Calls("search", {"query": "q", "limit": 1, "tags": None}), Says("ok"), tools=[quiet]))
@@ -195,8 +195,8 @@ async def test_what_a_tool_is_not_to_capture_is_not_taken_from_the_sdk():
 
 
 @each_way
-async def test_plain_functions_run_where_they_would_run_without_us(made):
-    """A function that is no coroutine runs in the thread, or not, that the installed SDK gives it."""
+async def test_plain_functions_run_in_the_same_thread(made):
+    """Whether the installed SDK runs a plain function in a thread does not change."""
     threads: list[bool] = []
 
     def where() -> str:
@@ -213,8 +213,8 @@ async def test_plain_functions_run_where_they_would_run_without_us(made):
 
 @pytest.mark.skipif("timeout_seconds" not in HAS, reason="this SDK's tools have no timeouts")
 @pytest.mark.parametrize("made", [function_tool, below, above, finished, traced])
-async def test_a_timeout_ends_the_tool_and_is_not_called_a_success(made):
-    """The model gets the SDK's message; the record says the tool was cancelled."""
+async def test_a_tool_that_times_out_is_cancelled(made):
+    """The model gets the SDK's message; the TOOL has the status cancelled."""
 
     async def slow() -> str:
         await asyncio.sleep(5)
@@ -231,7 +231,7 @@ async def test_a_timeout_ends_the_tool_and_is_not_called_a_success(made):
 @pytest.mark.skipif("timeout_seconds" not in HAS, reason="this SDK's tools have no timeouts")
 @pytest.mark.parametrize("made", [function_tool, below, above, finished, traced])
 async def test_a_timeout_that_ends_the_run_is_the_tools_error(made):
-    """The function inside was only cancelled; the exception is the SDK's own."""
+    """The function was cancelled; the SDK raises an exception of its own."""
 
     async def slow() -> str:
         await asyncio.sleep(5)
@@ -247,7 +247,7 @@ async def test_a_timeout_that_ends_the_run_is_the_tools_error(made):
 
 @pytest.mark.skipif("tool_input_guardrails" not in HAS, reason="this SDK's tools have no guardrails")
 @each_way
-async def test_a_tools_own_guardrails_still_decide(made):
+async def test_guardrails_of_an_instrumented_tool_are_applied(made):
     """A call that an input guardrail rejects never reaches the function."""
     from agents import ToolGuardrailFunctionOutput, tool_input_guardrail
 
@@ -265,14 +265,14 @@ async def test_a_tools_own_guardrails_still_decide(made):
 
 @each_way
 async def test_a_disabled_tool_stays_disabled(made):
-    """`is_enabled` is asked as before."""
+    """`is_enabled` is evaluated as before."""
     tool = made(search, is_enabled=False)
 
     assert await Agent(name="A", tools=[tool]).get_all_tools(RunContextWrapper(None)) == []
 
 
 async def test_a_tool_with_an_invoker_of_its_own_is_recorded_with_its_arguments():
-    """A hand-made FunctionTool is recorded where its function begins; arguments that are no JSON as text."""
+    """A FunctionTool that is made by hand is recorded at its invoker; arguments that are not JSON are text."""
 
     async def invoke(ctx: ToolContext[Any], arguments: str) -> str:
         return arguments.upper()
@@ -290,8 +290,8 @@ async def test_a_tool_with_an_invoker_of_its_own_is_recorded_with_its_arguments(
     assert plain.on_invoke_tool is invoke
 
 
-async def test_arguments_that_are_no_json_fail_as_before_and_are_recorded_as_text():
-    """The model's nonsense is the tool's input; the SDK tells the model about it."""
+async def test_arguments_that_are_not_json_fail_as_before_and_are_recorded_as_text():
+    """The input of the TOOL is the model's text; the model gets the SDK's error."""
     with recorded() as captured:
         answer = await run(agent_of(Calls("search", "{not json"), Says("ok"), tools=[above(search)]))
 
@@ -301,7 +301,7 @@ async def test_arguments_that_are_no_json_fail_as_before_and_are_recorded_as_tex
 
 @pytest.mark.parametrize("copied", [copy.copy, dataclasses.replace], ids=["copy", "replace"])
 async def test_copies_of_an_instrumented_tool_are_instrumented(copied):
-    """The SDK and its users copy tools; ours goes along."""
+    """The SDK and programs copy tools; a copy is recorded too."""
     tool = copied(above(failing))
 
     with recorded() as captured:
@@ -310,8 +310,8 @@ async def test_copies_of_an_instrumented_tool_are_instrumented(copied):
     assert tool_of(captured.traces()[0]).metadata["error_type"] == "LookupError"
 
 
-def test_the_tool_that_was_given_is_left_as_it_was():
-    """`instrument_tool` makes a copy; what the SDK says it wraps is still the user's function."""
+def test_instrument_tool_leaves_the_given_tool_unchanged():
+    """It returns a copy, whose ``__wrapped__`` is the user's function."""
     plain = function_tool(search)
     ours = instrument_tool(plain)
 
@@ -321,21 +321,21 @@ def test_the_tool_that_was_given_is_left_as_it_was():
 
 
 def test_decorators_return_real_functions():
-    """`function_tool` refuses partials and callable objects; ours is neither."""
+    """`function_tool` rejects partials and callable objects; a recorded function is neither."""
     decorated = fluxloop.tool(search)
 
     assert inspect.isfunction(decorated)
     assert not isinstance(decorated, functools.partial)
 
 
-def test_a_plain_function_in_a_tools_place_is_refused_by_the_sdk():
-    """Why the order matters to everyone else: this is the error of the seed's page."""
+def test_the_sdk_rejects_a_plain_function_as_a_tool():
+    """A framework without an instrumenter needs its own tool object: "Unknown tool type" is the SDK's error."""
     with pytest.raises(Exception, match="Unknown tool type"):
         ResponsesConverter.convert_tools([search], [])
 
 
 async def test_a_tool_of_an_sdk_that_hides_the_function_is_recorded_from_outside(monkeypatch, caplog):
-    """An unsupported release: one warning, and the tool works (bad input)."""
+    """A release without the private variable: one warning, and the tool works (bad input)."""
     monkeypatch.setattr(internals, "_FUNCTION", "somewhere_else")
     monkeypatch.setattr(FunctionTool, "__wrapped__", None, raising=False)
 
@@ -348,8 +348,8 @@ async def test_a_tool_of_an_sdk_that_hides_the_function_is_recorded_from_outside
     assert ["the function in a FunctionTool is missing" in record.message for record in caplog.records] == [True]
 
 
-def test_a_tool_of_an_unknown_kind_comes_back_as_it_is(caplog):
-    """A release whose tools have no invoker: one warning, and the framework gets its tool (bad input)."""
+def test_a_tool_without_an_invoker_is_returned_unchanged(caplog):
+    """A release whose tools have no invoker: one warning, and the same tool (bad input)."""
     tool: Any = dataclasses.replace(function_tool(search))
     del tool.on_invoke_tool
 
@@ -359,8 +359,8 @@ def test_a_tool_of_an_unknown_kind_comes_back_as_it_is(caplog):
     assert ["on_invoke_tool is missing" in record.message for record in caplog.records] == [True]
 
 
-async def test_a_broken_store_leaves_the_run_alone():
-    """What cannot be written is counted, and the agent answers (bad input)."""
+async def test_a_failing_storage_does_not_affect_the_run():
+    """Failed writes are counted, and the agent answers (bad input)."""
 
     class Broken:
         def write(self, records: Any) -> None:

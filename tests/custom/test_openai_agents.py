@@ -1,4 +1,4 @@
-"""The Agents SDK's runs as traces: trees, types, sessions, usage, and who is recorded how often."""
+"""Runs of the Agents SDK as traces: trees, types, sessions, usage, and one record per call."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ streamed_or_not = pytest.mark.parametrize("streamed", [False, True], ids=["plain
 
 
 def one_call(**options: Any) -> Agent[Any]:
-    """Return an agent that adds two numbers and says so."""
+    """Return an agent that adds two numbers and reports the sum."""
     return agent_of(Calls("add", {"a": 1, "b": 2}), Says("three"), tools=[add], **options)
 
 
@@ -71,8 +71,8 @@ async def test_a_run_is_a_trace_of_its_own(streamed):
     )
 
 
-async def test_a_trace_knows_what_was_asked_and_answered():
-    """The run's question and answer are those of its model calls, as the SDK's own spans hold neither."""
+async def test_a_trace_has_the_input_and_output_of_its_model_calls():
+    """The SDK's spans of runs and agents have neither."""
     with recorded() as captured:
         await run(one_call(), question="1 + 2?")
 
@@ -83,8 +83,8 @@ async def test_a_trace_knows_what_was_asked_and_answered():
     assert found.observations[2].input == [{"role": "user", "content": "1 + 2?"}]
 
 
-async def test_steps_can_be_shown():
-    """Tasks and turns become observations where they are asked for, and the SDK has them."""
+async def test_with_shows_steps_tasks_and_turns_are_observations():
+    """They are observations if the option is on and the installed SDK reports them."""
     with recorded(shows_steps=True) as captured:
         await run(one_call())
 
@@ -93,7 +93,7 @@ async def test_steps_can_be_shown():
 
 
 async def test_a_run_inside_a_trace_becomes_part_of_it():
-    """Under an agent of the program's own the workflow adds no level, and the trace stays its own."""
+    """Inside an agent of the program's, the workflow adds no level and opens no trace."""
 
     @fluxloop.agent(name="Mine")
     async def mine() -> str:
@@ -109,7 +109,7 @@ async def test_a_run_inside_a_trace_becomes_part_of_it():
 
 @pytest.mark.parametrize("nested", [False, True], ids=["own trace", "inside"])
 async def test_the_group_is_the_session(nested):
-    """`group_id` names the session, of the run's own trace and of the one around it; the SDK's ids are kept."""
+    """`group_id` is the session of the run's own trace, or of the trace around it; the SDK's ids are recorded."""
     config = RunConfig(workflow_name="Shop", group_id="thread-7", trace_metadata={"plan": "gold"})
     with recorded() as captured:
         if nested:
@@ -125,8 +125,8 @@ async def test_the_group_is_the_session(nested):
         assert found.metadata["agents_trace_id"].startswith("trace_")
 
 
-async def test_a_session_the_program_named_stays():
-    """What the program says about its own trace comes before the SDK's group."""
+async def test_the_sdks_group_does_not_replace_the_programs_session():
+    """A session set by the program has precedence over the SDK's group."""
     with recorded() as captured, fluxloop.instrument("outer", session_id="mine"):
         await run(one_call(), run_config=RunConfig(group_id="theirs"))
 
@@ -134,7 +134,7 @@ async def test_a_session_the_program_named_stays():
 
 
 async def test_concurrent_runs_do_not_mix():
-    """Twenty at once are twenty traces of the same shape, each with its own numbers."""
+    """Twenty concurrent runs are twenty traces of the same shape, each with its own arguments."""
     with recorded() as captured:
         agents = [agent_of(Calls("add", {"a": n, "b": 0}), Says(f"it is {n}"), tools=[add]) for n in range(20)]
         await asyncio.gather(*(run(agent) for agent in agents))
@@ -144,7 +144,7 @@ async def test_concurrent_runs_do_not_mix():
 
 
 async def test_parallel_tools_of_one_turn_are_siblings():
-    """Two calls of the same tool in one answer do not collide."""
+    """Two calls of the same tool in one answer are two TOOLs."""
     turn = [Calls("add", {"a": 1, "b": 1}), Calls("add", {"a": 2, "b": 2})]
     with recorded() as captured:
         await run(agent_of(turn, Says("ok"), tools=[add]))
@@ -155,7 +155,7 @@ async def test_parallel_tools_of_one_turn_are_siblings():
 
 
 async def test_an_agent_used_as_a_tool_nests_under_the_tool():
-    """The inner run is there in full."""
+    """The inner run is recorded in full."""
     inner = one_call(name="Inner").as_tool("ask_inner", "Asks.")
     with recorded() as captured:
         await run(agent_of(Calls("ask_inner", {"input": "1 + 2?"}), Says("done"), tools=[inner]))
@@ -168,8 +168,8 @@ async def test_an_agent_used_as_a_tool_nests_under_the_tool():
     )
 
 
-async def test_several_runs_in_one_of_the_sdks_traces_are_one_trace():
-    """`agents.trace` around runs groups them, and what the program records between them."""
+async def test_several_runs_inside_a_trace_of_the_sdk_are_one_trace():
+    """`agents.trace` groups them with the observations that the program records in between."""
 
     @fluxloop.tool
     def between() -> str:
@@ -189,7 +189,7 @@ async def test_several_runs_in_one_of_the_sdks_traces_are_one_trace():
 
 
 async def test_pattern_a_inside_a_tool_is_that_tool():
-    """Name, input and output are what the body says; there is one TOOL."""
+    """There is one TOOL, with the name, input and output that the body sets."""
 
     @function_tool
     async def my_tool(param: str) -> str:
@@ -212,13 +212,13 @@ async def test_pattern_a_inside_a_tool_is_that_tool():
 
 @fluxloop.tool
 def helper(x: int) -> int:
-    """Something a tool uses."""
+    """A helper of a tool."""
     return x * 10
 
 
 @fluxloop.tool
 async def async_helper(x: int) -> int:
-    """The same, async."""
+    """An async helper of a tool."""
     return x * 100
 
 
@@ -230,7 +230,7 @@ def plain(x: int) -> int:
 
 @function_tool
 async def several(x: int) -> int:
-    """Use helpers one after the other, at once, and in a thread."""
+    """Call helpers in sequence, concurrently, and in a thread."""
     await async_helper(x)
     return sum(await asyncio.gather(async_helper(x), async_helper(x), asyncio.to_thread(helper, x)))
 
@@ -238,20 +238,20 @@ async def several(x: int) -> int:
 @function_tool
 @fluxloop.tool(name="tool.mine")
 async def mine(x: int) -> int:
-    """Be recorded, and use a helper."""
+    """A recorded tool that calls a helper."""
     return await async_helper(x)
 
 
 @function_tool(name_override="other_name")
 @fluxloop.tool
 def renamed(x: int) -> int:
-    """Be recorded under the SDK's name, in a thread."""
+    """A recorded tool with the SDK's name, in a thread."""
     return helper(x)
 
 
 @function_tool
 def by_hand(x: int) -> int:
-    """Be recorded by hand, in a thread."""
+    """A tool that is recorded by hand, in a thread."""
     with observe_tool("tool.by_hand", {"x": x}) as obs:
         obs.output = helper(x)
     return helper(x)
@@ -272,8 +272,8 @@ HELPER, ASYNC_HELPER = "TOOL helper({'x': 1}) -> 10", "TOOL async_helper({'x': 1
     ids=lambda value: getattr(value, "name", ""),
 )
 @streamed_or_not
-async def test_helpers_nest_under_the_tool_and_never_pass_for_it(tool, itself, inside, streamed):
-    """One call, one TOOL: what the tool calls are children of it, however they are called."""
+async def test_helpers_are_children_of_the_tool_and_never_replace_it(tool, itself, inside, streamed):
+    """One call is one TOOL; the helpers that it calls are children of it."""
     with recorded() as captured:
         await run(agent_of(Calls(tool.name, {"x": 1}), Says("ok"), tools=[tool]), streamed=streamed)
 
@@ -285,7 +285,7 @@ async def test_helpers_nest_under_the_tool_and_never_pass_for_it(tool, itself, i
 
 
 async def test_usage_is_counted_once():
-    """The SDK repeats it on turns and tasks; the trace's is the sum of its model calls."""
+    """The SDK repeats usage on turns and tasks; the trace has the sum of its model calls."""
     with recorded() as captured:
         await run(one_call())
 
@@ -303,15 +303,15 @@ async def test_usage_is_counted_once():
 
 
 async def test_a_model_that_reports_no_usage_has_none():
-    """Nothing reported is nothing, not zero (bad input)."""
+    """Unreported usage is None, not zero (bad input)."""
     with recorded() as captured:
         await run(one_call(usage=False))
 
     assert captured.traces()[0].usage is None
 
 
-async def test_a_model_call_keeps_model_and_parameters():
-    """The model's name is a field of the record, and its settings without headers or keys."""
+async def test_a_model_call_has_model_and_parameters():
+    """The model's name is a field of the record; its settings are recorded without headers or keys."""
     settings = {"temperature": 0.5, "extra_headers": {"x": "y"}}
     with recorded() as captured, trace("t"), generation_span(model="m-1", model_config=settings) as span:
         span.span_data.input = [{"role": "user", "content": "hi"}]
@@ -328,7 +328,7 @@ async def test_a_model_call_keeps_model_and_parameters():
 # Other spans
 
 
-async def test_every_span_type_has_one_of_ours():
+async def test_every_span_type_becomes_an_observation():
     """Handoff, guardrail, MCP list, custom, speech: type, input and output."""
     with recorded() as captured, trace("t"):
         with custom_span("lookup", {"rows": 3}):
@@ -348,8 +348,8 @@ async def test_every_span_type_has_one_of_ours():
     ]
 
 
-async def test_a_handoff_knows_where_it_went():
-    """Its target is known only at the end; both agents are children of the run."""
+async def test_a_handoff_has_its_target():
+    """The target is known at its end; both agents are children of the run."""
     second = agent_of(Says("from B"), name="B")
     with recorded() as captured:
         await run(agent_of(Calls("transfer_to_b"), handoffs=[second]))
@@ -365,7 +365,7 @@ async def test_a_handoff_knows_where_it_went():
 
 
 async def test_the_sdks_setting_for_sensitive_data_is_respected():
-    """With it off there are no inputs, outputs or error texts, not even of tools that are ours."""
+    """Without sensitive data there are no inputs, outputs or error texts, also of instrumented tools."""
 
     @fluxloop.tool
     @function_tool
@@ -381,8 +381,8 @@ async def test_the_sdks_setting_for_sensitive_data_is_respected():
     assert (record.status, record.metadata["error_type"], record.error) == ("error", "ValueError", "[withheld]")
 
 
-async def test_an_exception_that_ends_a_run_without_sensitive_data_is_told_by_its_class():
-    """The text of a tool's exception travels in the SDK's own, up to the run; it is left out there too."""
+async def test_without_sensitive_data_the_exception_that_ends_a_run_has_only_its_class():
+    """The text of a tool's exception is part of the SDK's exception; it is omitted from agent and run too."""
 
     @function_tool(failure_error_function=None)
     def secretive() -> str:
@@ -398,8 +398,8 @@ async def test_an_exception_that_ends_a_run_without_sensitive_data_is_told_by_it
 
 
 @streamed_or_not
-async def test_what_a_model_raises_is_withheld_with_the_rest(streamed):
-    """The model call, the agent and the run tell the exception's class, and not its text."""
+async def test_without_sensitive_data_the_text_of_a_models_exception_is_omitted(streamed):
+    """The model call, the agent and the run have the exception's class, and not its text."""
     with recorded() as captured, pytest.raises(ValueError, match="hunter2"):
         await run(
             agent_of(ValueError("hunter2")),
@@ -411,8 +411,8 @@ async def test_what_a_model_raises_is_withheld_with_the_rest(streamed):
     assert {o.metadata["error_type"] for o in captured.traces()[0].observations} == {"ValueError"}
 
 
-async def test_an_error_told_by_its_class_alone_is_withheld():
-    """As early releases do, where sensitive data are to stay out of traces."""
+async def test_a_span_error_with_only_a_class_name_counts_as_redacted():
+    """Early releases report it without sensitive data."""
 
     def ask() -> None:
         with generation_span(model="m") as span:
@@ -426,7 +426,7 @@ async def test_an_error_told_by_its_class_alone_is_withheld():
     assert (call.error, call.metadata["error_type"]) == ("Error getting response", "ValueError")
 
 
-# Being there once
+# Installation
 
 
 def present() -> tuple[Any, ...]:
@@ -434,14 +434,14 @@ def present() -> tuple[Any, ...]:
 
 
 class Other:
-    """Somebody else's processor."""
+    """A processor of another library."""
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_: None
 
 
-def test_install_takes_the_sdks_exporter_out_and_leaves_others_in():
-    """Nothing goes over the network unless it is asked for."""
+def test_install_removes_the_sdks_exporter_and_no_other_processor():
+    """Nothing is sent over the network by default."""
     from agents.tracing.processors import default_processor
 
     other = Other()
@@ -454,7 +454,7 @@ def test_install_takes_the_sdks_exporter_out_and_leaves_others_in():
 
 
 def test_install_can_keep_the_sdks_exporter():
-    """Both then see every run."""
+    """Both processors receive every run."""
     from agents.tracing.processors import default_processor
 
     set_trace_processors([default_processor()])
@@ -466,7 +466,7 @@ def test_install_can_keep_the_sdks_exporter():
 
 
 def test_install_warns_if_the_sdks_tracing_is_off(caplog):
-    """Nothing would be recorded, and nobody would know why."""
+    """No run is recorded then, and the warning names the setting."""
     set_trace_processors([])
     set_tracing_disabled(True)
     try:
@@ -481,7 +481,7 @@ def test_install_warns_if_the_sdks_tracing_is_off(caplog):
 
 
 async def test_two_processors_record_once_and_log_one_warning(caplog):
-    """Installing twice, or adding one by hand, changes nothing but for one warning (bad input)."""
+    """Installing twice, or adding one by hand, logs one warning (bad input)."""
     with recorded() as captured, caplog.at_level(logging.WARNING, logger="fluxloop"):
         ours = openai_agents.install()
         add_trace_processor(ours)
@@ -495,7 +495,7 @@ async def test_two_processors_record_once_and_log_one_warning(caplog):
 
 
 async def test_a_processor_of_a_client_records_into_that_client():
-    """An isolated set-up keeps its runs to itself."""
+    """The default client records nothing."""
     client = FluxLoopClient(storage="memory")
     set_trace_processors([])
     openai_agents.install(client=client)
@@ -507,8 +507,8 @@ async def test_a_processor_of_a_client_records_into_that_client():
     assert [trace.output for trace in own.traces()] == ["three"]
 
 
-async def test_switched_off_it_records_nothing_and_the_run_is_the_same():
-    """Disabled, or left out by sampling, no line is written, and user code inside opens no trace."""
+async def test_when_disabled_or_not_sampled_nothing_is_recorded():
+    """The run has the same result, and functions inside open no trace."""
 
     @function_tool
     def agentic(x: int) -> int:
@@ -521,8 +521,8 @@ async def test_switched_off_it_records_nothing_and_the_run_is_the_same():
         assert list(captured.storage.read()) == []
 
 
-async def test_what_ended_is_forgotten():
-    """After a run nothing of it is held."""
+async def test_after_a_run_no_state_is_left():
+    """Processor and ledger are empty."""
     with recorded():
         ours = openai_agents.install()
         await run(one_call())
@@ -532,7 +532,7 @@ async def test_what_ended_is_forgotten():
 
 @pytest.mark.slow
 async def test_memory_is_flat_over_ten_thousand_runs():
-    """Python's own count of blocks does not grow with the number of runs."""
+    """The number of memory blocks does not grow with the number of runs."""
     import gc
     import sys
 
@@ -559,9 +559,9 @@ async def test_memory_is_flat_over_ten_thousand_runs():
 
 
 @pytest.mark.parametrize("decorated", [False, True], ids=["plain", "decorated"])
-async def test_what_a_cancelled_tool_still_does_in_its_thread_is_below_it(decorated):
+async def test_calls_in_the_thread_of_a_cancelled_tool_are_children_of_the_tool(decorated):
     """
-    A thread cannot be cancelled: what it does is no trace of its own, and nothing of it is kept afterwards.
+    A thread cannot be cancelled. Its calls open no trace, and the processor has no state of it afterwards.
     """
     go_on, has_begun, is_done = threading.Event(), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -597,8 +597,8 @@ async def test_what_a_cancelled_tool_still_does_in_its_thread_is_below_it(decora
     assert left == 0
 
 
-async def test_our_own_failure_never_reaches_the_run(monkeypatch):
-    """A reader that breaks costs an observation, which is counted; the run is unaffected."""
+async def test_a_failure_inside_fluxloop_never_reaches_the_run(monkeypatch):
+    """A reader that raises costs detail and is counted; the run is unaffected."""
     monkeypatch.setattr(openai_agents.function_tools, "read_arguments", lambda text: 1 / 0)
     client = FluxLoopClient()
     set_trace_processors([])
@@ -612,8 +612,8 @@ async def test_our_own_failure_never_reaches_the_run(monkeypatch):
     assert client.report().dropped == 1
 
 
-async def test_capture_alone_sees_nothing_of_the_sdk():
-    """Without a processor of ours the SDK's runs leave no trace here."""
+async def test_without_a_processor_no_run_is_recorded():
+    """`capture` alone does not record the SDK's runs."""
     set_trace_processors([])
     with capture() as captured:
         await run(one_call())

@@ -1,4 +1,4 @@
-"""The second seed's page, pattern by pattern, as it is written there."""
+"""The patterns of the custom frameworks guide, as they are written there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fluxloop.testing import capture
 
 
 def do_work(param: str) -> str:
-    """What the page leaves to the reader."""
+    """The part that the guide leaves to the reader."""
     return param.upper()
 
 
@@ -48,7 +48,7 @@ async def my_tool(param: str) -> dict:  # type: ignore[type-arg]
 
 
 class Model:
-    """The page's agent: generates a stream of words."""
+    """The guide's agent, which streams words."""
 
     async def generate(self, prompt: str, context: Any = None) -> AsyncIterator[str]:
         return self._words(prompt)
@@ -87,7 +87,7 @@ async def read(stream: AsyncIterator[str]) -> list[str]:
     return [chunk async for chunk in stream]
 
 
-async def test_pattern_a_under_the_pages_harness():
+async def test_pattern_a_inside_instrument():
     """``with fluxloop.instrument("my_agent_run")``: tools inside are captured."""
     assert get_current_context() is None
     with capture() as captured, fluxloop.instrument("my_agent_run"):
@@ -99,8 +99,8 @@ async def test_pattern_a_under_the_pages_harness():
     ]
 
 
-async def test_pattern_a_pops_in_the_error_path_too(monkeypatch):
-    """After an exception nothing is left open, and what follows is a sibling."""
+async def test_pattern_a_closes_its_observation_after_an_exception(monkeypatch):
+    """The next tool is a sibling."""
     monkeypatch.setitem(globals(), "do_work", lambda param: 1 / 0 if param == "bad" else param)
     with capture() as captured, fluxloop.instrument("run"):
         with pytest.raises(ZeroDivisionError):
@@ -112,14 +112,14 @@ async def test_pattern_a_pops_in_the_error_path_too(monkeypatch):
     assert bad.parent_id == good.parent_id
 
 
-async def test_without_the_check_a_missing_context_is_the_users_error():
-    """Outside a trace there is no context to push to."""
+async def test_without_a_trace_there_is_no_context():
+    """Pushing without the check raises AttributeError."""
     with pytest.raises(AttributeError, match="NoneType"):
         get_current_context().push_observation(ObservationData(type="tool", name="x"))  # type: ignore[union-attr]
 
 
 async def test_approach_1_in_an_async_generator():
-    """Chunks come unchanged, and the helper's GENERATION ends with the stream it returned."""
+    """Chunks are unchanged, and the helper's GENERATION ends with the stream it returned."""
     with capture() as captured, fluxloop.instrument("run"):
         assert await read(approach_1("hello")) == ["You", "said", "hello"]
 
@@ -129,7 +129,7 @@ async def test_approach_1_in_an_async_generator():
 
 
 async def test_approach_2_opens_a_trace_of_its_own():
-    """Standalone it is a trace named prompt.agent; inside another it is a child."""
+    """Outside a trace it is a trace named prompt.agent; inside one it is a child."""
     with capture() as captured:
         assert await read(approach_2("hello")) == ["You", "said", "hello"]
         with fluxloop.instrument("outer"):
@@ -138,8 +138,8 @@ async def test_approach_2_opens_a_trace_of_its_own():
     assert captured.outline() == "SPAN prompt.agent\nSPAN outer\n  SPAN prompt.agent"
 
 
-async def test_approach_2_survives_a_consumer_that_leaves():
-    """Closing it early raises nothing, and leaves no context behind."""
+async def test_approach_2_can_be_closed_early():
+    """Closing the stream raises nothing, and no context stays current."""
     with capture() as captured:
         stream = approach_2("hello")
         async for _ in stream:
@@ -150,8 +150,8 @@ async def test_approach_2_survives_a_consumer_that_leaves():
     assert captured.traces()[0].status == "abandoned"
 
 
-async def test_approach_2_keeps_concurrent_requests_apart():
-    """Two handlers at once are two traces."""
+async def test_approach_2_in_concurrent_requests_makes_separate_traces():
+    """Two concurrent handlers are two traces."""
     with capture() as captured:
         await asyncio.gather(read(approach_2("one")), read(approach_2("two")))
 
@@ -159,7 +159,7 @@ async def test_approach_2_keeps_concurrent_requests_apart():
 
 
 async def test_pattern_a_below_the_sdks_decorator():
-    """The page's "also correct (safest)": the framework's decorator, and manual instrumentation."""
+    """The framework's decorator on top of manual instrumentation."""
     with recorded() as captured:
         agent = agent_of(Calls("my_tool", {"param": "x"}), Says("ok"), tools=[function_tool(my_tool)])
         await Runner.run(agent, "hi")
@@ -168,8 +168,8 @@ async def test_pattern_a_below_the_sdks_decorator():
     assert (record.name, record.output) == ("tool.my_tool", {"result": "X"})
 
 
-async def test_tools_are_captured_where_the_sdk_traces_nothing():
-    """Realtime agents report no spans, and tracing may be off: the tool records itself."""
+async def test_tools_are_recorded_without_the_sdks_tracing():
+    """Realtime agents report no spans, and tracing may be off; an instrumented tool is recorded."""
     with recorded() as captured, fluxloop.instrument("my_agent_run"):
         agent = agent_of(Calls("my_tool", {"param": "x"}), Says("ok"), tools=[function_tool(my_tool)])
         await Runner.run(agent, "hi", run_config=RunConfig(tracing_disabled=True))
@@ -177,8 +177,8 @@ async def test_tools_are_captured_where_the_sdk_traces_nothing():
     assert captured.outline() == "SPAN my_agent_run\n  TOOL tool.my_tool -> {'result': 'X'}"
 
 
-async def test_debug_mode_says_what_was_captured(caplog):
-    """A line for each observation, captured or ignored."""
+async def test_debug_mode_logs_each_observation(caplog):
+    """One line per observation, captured or ignored."""
     with caplog.at_level("DEBUG", logger="fluxloop"), capture(debug=True):
         with fluxloop.instrument("run"):
             await my_tool("x")

@@ -1,7 +1,7 @@
 """
-All frameworks inside each other, in two threads of eight tasks, cancelled, left and failing at random.
+All frameworks nested, in two threads of eight tasks, with random cancellations, early closes and failures.
 
-Whatever happens, what was begun is ended, hangs under what began it, and is not kept.
+Every observation ends, has the right parent, and leaves nothing in memory.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from fluxloop_langgraph import wrap_graph
 
 CHAIN = ScriptedModel(replies=["yes"]) | StrOutputParser()
 ROUNDS = 40
-"""How often each task does something."""
+"""The number of steps per task."""
 
 PARENTS = {
     "fan": {"look_up", "service", None},
@@ -46,17 +46,17 @@ PARENTS = {
     "look_up": {"Desk"},
     "read": {"Desk"},
 }
-"""Under what each may hang; whoever goes on after a trace was cancelled may have one of its own."""
+"""The possible parents of each; a thread that continues after its trace was cancelled may open a trace."""
 
 
 class State(TypedDict, total=False):
-    """What was said."""
+    """Return the text of the model's input."""
 
     said: Annotated[list[str], operator.add]
 
 
 async def async_step(state: State) -> State:
-    """Ask agents and a chain; sometimes fail, sometimes leave a stream."""
+    """Call agents and a chain; sometimes fail, sometimes close a stream early."""
     await asyncio.sleep(random.random() * 0.01)
     await Runner.run(agent_of(Says("ok"), name="Helper"), "?")
     with fluxloop.observe("by hand"):
@@ -69,18 +69,18 @@ async def async_step(state: State) -> State:
 
 
 def sync_step(state: State) -> State:
-    """Ask a chain from a thread, which goes on where the graph was cancelled."""
+    """Call a chain from a thread, which continues after the graph was cancelled."""
     time.sleep(random.random() * 0.005)
     return {"said": [CHAIN.invoke("?")]}
 
 
 def ask(state: State) -> State:
-    """Wait for a human."""
+    """Wait for an answer."""
     return {"said": [interrupt("sure?")]}
 
 
 def fan() -> Any:
-    """Return a wrapped graph that runs a few steps at once."""
+    """Return a wrapped graph with concurrent steps."""
 
     def send(state: State) -> list[Send]:
         return [Send(random.choice(["sync_step", "async_step"]), {"said": []}) for _ in range(4)]
@@ -95,13 +95,13 @@ FAN = fan()
 
 
 def thread() -> Any:
-    """Return the configuration of a conversation of its own."""
+    """Return the configuration of a new conversation."""
     return {"configurable": {"thread_id": str(random.random())}}
 
 
 @function_tool
 async def look_up(q: str) -> str:
-    """Run a graph and a chain at once."""
+    """Run a graph and a chain concurrently."""
     return str(await asyncio.gather(FAN.ainvoke({"said": [q]}, thread()), CHAIN.ainvoke(q), return_exceptions=True))
 
 
@@ -113,7 +113,7 @@ def read(q: str) -> str:
 
 @fluxloop.tool
 def helper(q: str) -> str:
-    """What a tool uses."""
+    """A helper of a tool."""
     return q.upper()
 
 
@@ -124,7 +124,7 @@ def desk() -> Any:
 
 
 async def run_streamed() -> None:
-    """Stream an agent, and leave it or call it off in the middle."""
+    """Stream an agent, and close or cancel it early."""
     result = Runner.run_streamed(desk(), "?")
     async for _ in result.stream_events():
         if random.random() < 0.02:
@@ -134,7 +134,7 @@ async def run_streamed() -> None:
 
 
 async def resume() -> None:
-    """Stream a graph, perhaps not to its end, and go on with an answer."""
+    """Stream a graph, perhaps not to its end, and resume it with an answer."""
     config = thread()
     async for _ in FAN.astream({"said": []}, config, stream_mode=["updates", "messages"]):
         if random.random() < 0.05:
@@ -151,7 +151,7 @@ async def watch() -> None:
 
 @fluxloop.agent
 async def service() -> None:
-    """Two of them at once."""
+    """Run two of them concurrently."""
     await asyncio.gather(*(random.choice(USES)() for _ in range(2)), return_exceptions=True)
 
 
@@ -159,7 +159,7 @@ USES = [lambda: Runner.run(desk(), "?"), run_streamed, resume, watch]
 
 
 async def use() -> None:
-    """Do something, as long as there is time."""
+    """Run random actions until the time is over."""
     for _ in range(ROUNDS):
         try:
             async with asyncio.timeout(random.choice([0.003, 0.02, 0.1, 5])):
@@ -169,15 +169,15 @@ async def use() -> None:
 
 
 async def use_all() -> None:
-    """Eight at once."""
+    """Run eight tasks concurrently."""
     await asyncio.gather(*(use() for _ in range(8)))
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # what the frameworks leave behind when they are cancelled
-def test_whatever_happens_is_recorded_in_its_place(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore")  # cancelled frameworks leave coroutines and streams unclosed
+def test_random_concurrent_runs_have_the_right_parents(tmp_path: Path) -> None:
     """
-    Some hundred runs of each kind: nothing stays open, hangs in the wrong place, is dropped or kept in memory.
+    Several hundred runs of each kind: no observation stays open, has a wrong parent, is dropped or stays in memory.
     """
     set_trace_processors([])
     processor = openai_agents.install()

@@ -1,5 +1,5 @@
 """
-Frameworks inside each other: each names the parents of its own steps, and knows nothing of the other's in between.
+Nested frameworks: each reports the parents of its own steps only, without those of the other framework in between.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CHAIN = ChatPromptTemplate.from_messages([("user", "{q}")]) | ScriptedModel(repl
 
 
 class State(TypedDict, total=False):
-    """What was said."""
+    """Return the text of the model's input."""
 
     said: Annotated[list[str], operator.add]
 
@@ -33,7 +33,7 @@ def graph_of(name: str, node: Any) -> Any:
 
 
 async def ask_helpers(state: State) -> State:
-    """Ask an agent, alone and inside an observation, and then a chain."""
+    """Call an agent, directly and inside an observation, and then a chain."""
     await run(agent_of(Says("ok"), name="Helper"))
     with fluxloop.observe("by hand"):
         answer = await run(agent_of(Says("ok"), name="Helper"))
@@ -56,10 +56,10 @@ def ask_a_chain(q: str) -> str:
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
-async def test_each_step_hangs_under_the_innermost_one_whose_framework_it_is(streamed):
+async def test_each_step_is_a_child_of_the_innermost_step_around_it(streamed):
     """
-    LangChain names the outer node as the parent of what runs in a tool, the Agents SDK the tool as that of what runs
-    in the inner node: what is in between, and inside of that, is the parent.
+    LangChain reports the outer node as the parent of a chain in a tool; the Agents SDK reports the tool as the parent
+    of an agent in the inner node. The recorded parent is the step in between.
     """
     turns = [Calls("ask_a_graph", {"q": "a"}), Calls("ask_a_chain", {"q": "b"})], Says("done")
     desk = agent_of(*turns, name="Desk", tools=[ask_a_graph, ask_a_chain])

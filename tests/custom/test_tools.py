@@ -1,4 +1,4 @@
-"""Tools of any framework: the framework outermost, ours inside, in either order of writing."""
+"""Tools of any framework are recorded inside and keep their type, in either order of decorators."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from fluxloop_custom import instrument_tool, observe_tool, register_framework, t
 
 @dataclass(frozen=True)
 class HomeTool:
-    """What a home-made framework makes of a function."""
+    """The tool object of a framework that the program defines."""
 
     run: Callable[..., Any]
     name: str
 
 
 def home_tool(func: Any = None, *, title: str | None = None) -> Any:
-    """The home-made framework's decorator, bare and called."""
+    """The decorator of that framework, bare and called."""
     if func is None:
         return lambda func: home_tool(func, title=title)
     return HomeTool(func, title or func.__name__)
@@ -34,19 +34,19 @@ def home_tool(func: Any = None, *, title: str | None = None) -> Any:
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget afterwards which frameworks a test has registered."""
+    """Restore the registered frameworks afterwards."""
     monkeypatch.setattr(tools, "_frameworks", list(tools._frameworks))
 
 
 class Odd:
-    """Something FluxLoop has never heard of."""
+    """An object that FluxLoop has no instrumenter for."""
 
 
 # observe_tool
 
 
 def test_observe_tool_is_pattern_a_in_one_line():
-    """Name and arguments as the seed writes them, the output as set."""
+    """Name, arguments and output are those of the manual pattern."""
 
     def my_tool(param: str) -> dict[str, str]:
         with observe_tool("tool.my_tool", {"param": param}) as obs:
@@ -61,8 +61,8 @@ def test_observe_tool_is_pattern_a_in_one_line():
     )
 
 
-async def test_observe_tool_stands_in_coroutine_functions_too():
-    """Two at once are siblings, each with its own output."""
+async def test_observe_tool_works_in_coroutine_functions():
+    """Two concurrent tools are siblings, each with its own output."""
 
     async def one(number: int) -> int:
         async with observe_tool(f"tool.{number}", {"number": number}) as obs:
@@ -77,7 +77,7 @@ async def test_observe_tool_stands_in_coroutine_functions_too():
 
 
 def test_observe_tool_records_the_exception_that_leaves_it():
-    """Message and class are kept, and the exception goes on."""
+    """Message and class are recorded, and the exception propagates."""
     with capture() as captured, fluxloop.instrument("run"), pytest.raises(KeyError), observe_tool("tool.x"):
         raise KeyError("gone")
 
@@ -85,8 +85,8 @@ def test_observe_tool_records_the_exception_that_leaves_it():
     assert (tool_record.error, tool_record.metadata["error_type"]) == ("'gone'", "KeyError")
 
 
-def test_observe_tool_outside_a_trace_takes_everything_and_keeps_nothing():
-    """No context, no record, no error, whatever is set on the stand-in."""
+def test_observe_tool_outside_a_trace_accepts_attributes_and_records_nothing():
+    """There is no context, no record and no error, whatever attribute is set."""
     with capture() as captured:
         with observe_tool("tool.x", {"a": 1}, metadata={"b": 2}) as obs:
             obs.output = 1
@@ -95,8 +95,8 @@ def test_observe_tool_outside_a_trace_takes_everything_and_keeps_nothing():
         assert list(captured.storage.read()) == []
 
 
-def test_observe_tool_is_harmless_where_tracing_is_off():
-    """Nothing is written when FluxLoop is disabled."""
+def test_observe_tool_does_nothing_if_fluxloop_is_disabled():
+    """Nothing is written."""
     with capture(enabled=False) as captured, fluxloop.instrument("run") as ctx:
         with observe_tool("tool.x") as obs:
             obs.output = 1
@@ -109,7 +109,7 @@ def test_observe_tool_is_harmless_where_tracing_is_off():
 
 
 def test_traced_tool_keeps_the_framework_outermost():
-    """What comes back is the framework's object; its function is recorded, by the framework's name."""
+    """It returns the framework's object; its function is recorded under the framework's name."""
 
     @traced_tool(home_tool, title="Shouter")
     def shout(word: str) -> str:
@@ -123,7 +123,7 @@ def test_traced_tool_keeps_the_framework_outermost():
 
 
 def test_traced_tool_applies_a_bare_decorator_as_it_is():
-    """Without options the framework's decorator gets the function itself."""
+    """Without options the framework's decorator receives the function."""
 
     @traced_tool(home_tool)
     def shout(word: str) -> str:
@@ -137,22 +137,22 @@ def test_traced_tool_applies_a_bare_decorator_as_it_is():
 
 @pytest.mark.parametrize(("decorate", "kind"), [(tool, StructuredTool), (function_tool, type(function_tool(print)))])
 def test_traced_tool_gives_the_framework_a_function_it_takes(decorate, kind):
-    """LangChain and the Agents SDK make of it what they make of a plain function."""
+    """LangChain and the Agents SDK make the same tool of it as of a plain function."""
 
     @traced_tool(decorate)
     def shout(word: str) -> str:
-        """Say it loud."""
+        """Return the text in capitals."""
         return word.upper()
 
     assert type(shout) is kind
-    assert shout.description == "Say it loud."
+    assert shout.description == "Return the text in capitals."
 
 
 # instrument_tool, and decorators above the framework's
 
 
-def test_a_tool_that_is_registered_and_handed_back_goes_by_the_name_among_the_options():
-    """The framework keeps the name to itself, so the option that says it is asked."""
+def test_a_function_that_a_framework_registers_is_named_after_the_option_name():
+    """The framework returns the function without a name, so the option decides."""
     registry: dict[str, Callable[..., Any]] = {}
 
     def command(*, name: str) -> Callable[..., Any]:
@@ -168,8 +168,8 @@ def test_a_tool_that_is_registered_and_handed_back_goes_by_the_name_among_the_op
     assert captured.outline() == "SPAN run\n  TOOL look-up -> 'Rome'"
 
 
-def test_an_unknown_object_is_refused_with_the_way_out():
-    """The message names the type, and says which decorator goes outermost."""
+def test_an_unknown_object_raises_an_error_with_the_next_step():
+    """The message has the type, and the order of the decorators."""
     with pytest.raises(DecorationError) as caught:
         fluxloop.tool(name="x")(Odd())
 
@@ -181,15 +181,15 @@ def test_an_unknown_object_is_refused_with_the_way_out():
 
 
 def test_instrument_tool_records_a_plain_function_too():
-    """It does what `fluxloop.tool` does."""
+    """The result is that of `fluxloop.tool`."""
     with capture() as captured, fluxloop.instrument("run"):
         instrument_tool(len, name="tool.len")([1, 2])
 
     assert captured.outline().splitlines()[1] == "  TOOL tool.len -> 2"
 
 
-def test_a_registered_framework_is_reached_into_in_either_order():
-    """Two functions teach FluxLoop a framework: how to know its tools, and how to put a function in."""
+def test_tools_of_a_registered_framework_are_recorded_in_either_order():
+    """Two functions describe a framework: one recognises its tools, one replaces the function in a tool."""
     register_framework(
         lambda target: type(target) is HomeTool,
         lambda home, recording: replace(home, run=recording(home.run, called=home.name)),
@@ -207,8 +207,8 @@ def test_a_registered_framework_is_reached_into_in_either_order():
     assert captured.outline().splitlines()[1] == "  TOOL Shouter -> 'HI'"
 
 
-def test_a_registered_class_is_known_by_its_name():
-    """No import of the framework is needed to say which objects are its tools; subclasses count."""
+def test_a_registered_class_is_recognised_by_its_name():
+    """The framework is not imported; subclasses count."""
 
     class Special(HomeTool):
         pass
@@ -222,18 +222,18 @@ def test_a_registered_class_is_known_by_its_name():
     assert captured.outline().splitlines()[1] == "  TOOL by name -> 4"
 
 
-def test_what_cannot_be_registered_is_refused_at_once():
-    """A slip is told where it was made, and not when some other framework's tool is met."""
+def test_registering_something_that_is_not_a_function_raises():
+    """The error is raised by `register_framework`, and not at the next unknown tool."""
     with pytest.raises(DecorationError, match="two functions"):
         register_framework(HomeTool, None)  # type: ignore[arg-type]
 
     register_framework(lambda target: isinstance(target, HomeTool), lambda target, recording: None)
-    with pytest.raises(DecorationError, match="registered for HomeTool returned no tool"):
+    with pytest.raises(DecorationError, match="registered for HomeTool must return a tool"):
         instrument_tool(home_tool(len))
 
 
-def test_hosted_tools_and_agents_as_tools_come_back_as_they_are():
-    """What runs at the provider's has no function here; an agent's run is recorded as a run."""
+def test_hosted_tools_and_agents_as_tools_are_returned_unchanged():
+    """A tool that the provider runs has no function; the run of an agent is recorded already."""
     hosted = WebSearchTool()
     agent = Agent(name="Sub").as_tool("ask_sub", "Asks.")
 
@@ -242,7 +242,7 @@ def test_hosted_tools_and_agents_as_tools_come_back_as_they_are():
 
 
 def test_the_package_loads_no_framework():
-    """Recognising a tool by its class's name needs no import of the framework."""
+    """A tool is recognised by the name of its class."""
     code = (
         "import sys, fluxloop_custom; print([m for m in ('agents', 'chatkit', 'langchain_core') if m in sys.modules])"
     )
@@ -250,8 +250,8 @@ def test_the_package_loads_no_framework():
     assert _output_of(code) == "[]"
 
 
-def test_the_core_finds_the_tools_by_itself():
-    """`fluxloop.tool` above `function_tool` works where nobody has imported fluxloop_custom."""
+def test_the_core_imports_fluxloop_custom_when_it_is_needed():
+    """`fluxloop.tool` on top of `function_tool` works without an import of fluxloop_custom."""
     code = (
         "import fluxloop, agents\n"
         "@fluxloop.tool\n@agents.function_tool\n"
@@ -271,7 +271,7 @@ def _output_of(code: str) -> str:
 
 
 async def test_an_agents_tool_runs_the_same_whether_or_not_a_trace_is_open():
-    """Outside a trace the instrumented tool is the plain one."""
+    """The result is the same inside and outside a trace."""
 
     @fluxloop.tool
     @function_tool

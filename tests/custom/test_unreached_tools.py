@@ -35,7 +35,7 @@ async def test_an_unknown_tool_is_a_tool_that_failed(streamed):
 
 
 @streamed_or_not
-async def test_an_unknown_tool_that_the_model_is_told_of_is_a_tool_that_failed(streamed):
+async def test_an_unknown_tool_whose_error_the_model_gets_is_a_tool_that_failed(streamed):
     """The run goes on and succeeds; the TOOL has the text that the model got."""
     if "tool_not_found_behavior" not in inspect.signature(RunConfig).parameters:
         pytest.skip("this SDK always raises")
