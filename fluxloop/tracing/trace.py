@@ -40,7 +40,7 @@ class OpenTrace:
         outer: Node | None = None,
     ) -> None:
         self.recorder = recorder
-        self.id = str(trace_id) if trace_id is not None else recorder.new_id()
+        self.id = recorder.id_of(trace_id) if trace_id is not None else recorder.new_id()
         self.quoted_id = quoted(self.id) if trace_id is not None else f'"{self.id}"'
         self.name = name
         self.session_id = str(session_id or recorder.session_id or ids.session_id())
