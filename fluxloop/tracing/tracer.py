@@ -90,6 +90,10 @@ class Tracer(ABC):
         here = self.current_node()
         return here if here is not None and here.trace.is_recording else None
 
+    def report_problem(self, message: str) -> None:
+        """Log *message* as a warning, once, and list it in `report`."""
+        self._counts.troubles.say(message, message)
+
     def record_failure(self, doing: str, exc: BaseException) -> None:
         """Count an observation lost to a failure of FluxLoop's own; the program goes on."""
         self._counts.failed(doing, exc)
