@@ -61,7 +61,7 @@ _DICTS: frozenset[type] = frozenset((dict, AddableDict))
 
 
 def _part(value: Any) -> object:
-    if type(value) is list:
+    if type(value) is list and len(value) <= MAX_ITEMS:
         return [read(item) if (read := _reader(type(item))) else item for item in value.copy()]
     read = _reader(type(value))
     return read(value) if read else value
@@ -79,6 +79,9 @@ def _reader(kind: type) -> Callable[[Any], object] | None:
 
 
 _readers: dict[type, Callable[[Any], object] | None] = {}
+
+MAX_ITEMS = 10_000
+"""The length of lists whose items are read here. Longer ones are truncated before their items are read."""
 
 MAX_TYPES = 1_000
 """The size of the cache of readers, for programs that create classes all the time."""

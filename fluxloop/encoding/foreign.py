@@ -151,7 +151,7 @@ def _all(converter: Converter, *names: str) -> dict[type | str, Converter]:
     return dict.fromkeys(names, converter)
 
 
-FOREIGN: dict[type | str, Converter] = {
+LIBRARY_TYPES: dict[type | str, Converter] = {
     # pydantic's own types; its models are recognised by their fields, see `converters`
     **_all(_masked, "pydantic.types._SecretBase", "pydantic.types.SecretStr", "pydantic.types.SecretBytes"),
     **_all(_masked, "pydantic.types.SecretField", "pydantic.v1.types.SecretField"),
