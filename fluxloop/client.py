@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from .decorators import Instruments
+from .forks import importing
 from .report import Report, log
 from .storage.contract import SupportsFlush
 from .tracing.propagation import needs_lookup
@@ -23,6 +24,7 @@ from .tracing.recorder import Recorder
 
 if TYPE_CHECKING:
     from .settings.layers import Configuration
+    from .settings.options import SettingOptions
     from .settings.schema import Settings
     from .storage import Storage
 
@@ -41,7 +43,7 @@ class FluxLoopClient(Instruments):
     none, and open or ignore accordingly. The package's own decorators join whatever trace is open.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, **settings: Unpack[SettingOptions]) -> None:
         super().__init__()
         if settings:
             self.configure(**settings)
@@ -49,9 +51,8 @@ class FluxLoopClient(Instruments):
     @cached_property
     def configuration(self) -> Configuration:
         """The settings' layers."""
-        from .settings.layers import (
-            Configuration,  # with all that follows from it, not before something is set or recorded
-        )
+        with importing():  # not before a setting is read or something is recorded
+            from .settings.layers import Configuration
 
         return Configuration(source="configure()" if self.is_default else f"{type(self).__name__}()")
 
@@ -61,10 +62,10 @@ class FluxLoopClient(Instruments):
         return unguarded(self._recorder_by_settings)
 
     def _recorder_by_settings(self) -> Recorder:
-        with self._lock:
+        with self._lock, importing():
             return self._recorder or self._use(self.configuration.settings())
 
-    def configure(self, **settings: Any) -> Settings:
+    def configure(self, **settings: Unpack[SettingOptions]) -> Settings:
         """
         Change settings, at once and all together or not at all, and return those now in force.
 
@@ -97,7 +98,7 @@ class FluxLoopClient(Instruments):
         from .storage.event_loops import unguarded
 
         def apply() -> Settings:
-            with self._lock:
+            with self._lock, importing():
                 return self._use(read()).settings
 
         return unguarded(apply)

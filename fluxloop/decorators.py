@@ -74,6 +74,7 @@ class Instruments(Tracer):
         self,
         name: str | None = None,
         *,
+        session_id: str | Callable[..., object] | None = None,
         metadata: Mapping[str, Any] | None = None,
         capture_input: bool = True,
         capture_output: bool = True,
@@ -82,6 +83,7 @@ class Instruments(Tracer):
         self,
         name: Any = None,
         *,
+        session_id: str | Callable[..., object] | None = None,
         metadata: Mapping[str, Any] | None = None,
         capture_input: bool = True,
         capture_output: bool = True,
@@ -91,6 +93,7 @@ class Instruments(Tracer):
 
         Args:
             name: The observation's name; the function's by default.
+            session_id: The session of the trace, or a function that takes the arguments of a call and returns it.
             metadata: Put on every observation made.
             capture_input: Whether to record the arguments, by parameter name and with defaults.
             capture_output: Whether to record what is returned or streamed.
@@ -99,7 +102,10 @@ class Instruments(Tracer):
             DecorationError: If an option has the wrong type, or if it is put on something that is not a function.
         """
         options = _options("agent", metadata, capture_input, capture_output)
-        return self._decorator("agent", name, Spec(self, ObservationType.AGENT, opens_trace=True, **options))
+        if session_id is not None and not callable(session_id):
+            _check("agent", "session_id", session_id, str, "text or a function")
+        spec = Spec(self, ObservationType.AGENT, opens_trace=True, session=session_id, **options)
+        return self._decorator("agent", name, spec)
 
     @overload
     def trace(self, name: F, /) -> F: ...
@@ -108,7 +114,7 @@ class Instruments(Tracer):
         self,
         name: str | None = None,
         *,
-        observation_type: ObservationType | TypeName | str = ObservationType.SPAN,
+        observation_type: ObservationType | TypeName = ObservationType.SPAN,
         metadata: Mapping[str, Any] | None = None,
         capture_input: bool = True,
         capture_output: bool = True,
@@ -117,7 +123,7 @@ class Instruments(Tracer):
         self,
         name: Any = None,
         *,
-        observation_type: ObservationType | str = ObservationType.SPAN,
+        observation_type: ObservationType | TypeName = ObservationType.SPAN,
         metadata: Mapping[str, Any] | None = None,
         capture_input: bool = True,
         capture_output: bool = True,
@@ -234,7 +240,7 @@ class Instruments(Tracer):
         metadata: Mapping[str, Any] | None = None,
         tags: Iterable[str] = (),
         trace_id: str | None = None,
-        observation_type: ObservationType | TypeName | str = ObservationType.SPAN,
+        observation_type: ObservationType | TypeName = ObservationType.SPAN,
     ) -> Scope:
         """
         Record a block, or each call of a function of any shape, as one observation.
@@ -276,7 +282,7 @@ class Instruments(Tracer):
     def observe(
         self,
         name: str,
-        type: ObservationType | TypeName | str = ObservationType.SPAN,
+        observation_type: ObservationType | TypeName = ObservationType.SPAN,
         *,
         input: Any = None,
         metadata: Mapping[str, Any] | None = None,
@@ -289,11 +295,11 @@ class Instruments(Tracer):
 
         Args:
             name: The observation's name.
-            type: An `ObservationType` or its name in any case; SPAN, with a warning, where it is not a type.
+            observation_type: An `ObservationType` or its name in any case; SPAN, with a warning, if it is not a type.
             input: The input, captured at once.
             metadata: Anything more about it.
         """
-        return UNTRACED if is_outside() else ManualScope(self, name, type, input, metadata)
+        return UNTRACED if is_outside() else ManualScope(self, name, observation_type, input, metadata)
 
     def event(
         self,
@@ -302,7 +308,7 @@ class Instruments(Tracer):
         input: Any = None,
         output: Any = None,
         metadata: Mapping[str, Any] | None = None,
-        level: ObservationLevel | LevelName | str = ObservationLevel.INFO,
+        level: ObservationLevel | LevelName = ObservationLevel.INFO,
     ) -> None:
         """
         Record a point in time, as EVENT; outside a trace nothing happens.
