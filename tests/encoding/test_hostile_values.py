@@ -94,8 +94,8 @@ class Key:
     __repr__ = __str__ = fail
 
 
-def hostile_keys() -> dict[Any, Any]:
-    made: dict[Any, Any] = {Key(): "first", "plain": 1, (1, frozenset({2})): 2}
+def hostile_keys(base: Any = dict) -> dict[Any, Any]:
+    made: dict[Any, Any] = base({Key(): "first", "plain": 1, (1, frozenset({2})): 2})
     next(iter(made)).broken = True
     return made
 
@@ -164,7 +164,7 @@ VALUES: dict[str, Callable[[], Any]] = {
     "__repr__ that recurses": lambda: Representation(repr),
     "__repr__ that is huge": lambda: Representation(lambda self: "x" * 50_000_000),
     "keys": hostile_keys,
-    "keys in an ordered dict": lambda: collections.OrderedDict(hostile_keys()),
+    "keys in an ordered dict": lambda: hostile_keys(collections.OrderedDict),
     "set of hostile types": lambda: {of_metaclass("__hash__"), 1, "a"},
     "name of the class": evil_names,
     "class without a module": no_module,
