@@ -221,14 +221,17 @@ def test_a_hostile_value_is_recorded_wherever_the_program_puts_it(name):
         yield value
         yield [value]
 
-    with capture() as captured:
-        with fluxloop.instrument("run"), fluxloop.observe("outer", metadata={"m": value}) as observation:
-            observation.output = value
-            observation.metadata["more"] = [value]
-            assert ask() is value
-            items = list(stream())
-            assert items[0] is value
-            fluxloop.event("happened", metadata={"m": value}, input=value)
+    with (
+        capture() as captured,
+        fluxloop.instrument("run"),
+        fluxloop.observe("outer", metadata={"m": value}) as observation,
+    ):
+        observation.output = value
+        observation.metadata["more"] = [value]
+        assert ask() is value
+        items = list(stream())
+        assert items[0] is value
+        fluxloop.event("happened", metadata={"m": value}, input=value)
 
     names = sorted(one.name for one in captured.traces()[0].observations)
     assert names == ["ask", "happened", "outer", "run", "stream"]
