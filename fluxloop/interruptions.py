@@ -28,6 +28,10 @@ _RAISES = {opmap["RAISE_VARARGS"], opmap["RERAISE"]}
 _EMPTY_BY_NATURE = (MemoryError, AssertionError, StopIteration, StopAsyncIteration, RecursionError)
 """Exceptions that Python code and the interpreter raise without arguments."""
 
+_traceback_of = BaseException.__dict__["__traceback__"].__get__
+_args_of = BaseException.__dict__["args"].__get__
+"""Read the attributes of an exception where it stores them: its class may have properties of these names."""
+
 
 def was_raised_from_outside(exc: BaseException) -> bool:
     """
@@ -37,9 +41,9 @@ def was_raised_from_outside(exc: BaseException) -> bool:
     arguments, as injected exceptions, and was raised in a frame of FluxLoop's, which raises none of these, or of the
     standard library's at an instruction that is not a ``raise``.
     """
-    if not isinstance(exc, Exception):
+    if not issubclass(type(exc), Exception):
         return True
-    last = exc.__traceback__
+    last = _traceback_of(exc)
     codes: set[CodeType] = set()
     while last is not None:
         code = last.tb_frame.f_code
@@ -50,7 +54,7 @@ def was_raised_from_outside(exc: BaseException) -> bool:
         last = last.tb_next
     if codes and not _handler_codes().isdisjoint(codes):
         return True
-    if last is None or exc.args or isinstance(exc, _EMPTY_BY_NATURE):
+    if last is None or _args_of(exc) or issubclass(type(exc), _EMPTY_BY_NATURE):
         return False
     code = last.tb_frame.f_code
     return code.co_filename.startswith(OUR_FOLDERS) or (

@@ -112,8 +112,12 @@ class Execution(Node):
         else:
             self.leave()
         try:
-            if type(value) not in PLAIN and is_followed(value):
-                return follow(self, value)
+            try:
+                if type(value) not in PLAIN and is_followed(value):
+                    return follow(self, value)
+            except Exception as exc:  # of the value's metaclass, which cannot even be hashed: this is no stream
+                if was_raised_from_outside(exc):
+                    raise
             self.succeeded(value)
         except Exception as exc:
             if was_raised_from_outside(exc):

@@ -63,7 +63,9 @@ class Counts:
         """Count an observation that was lost while *doing* something, and log the first loss of each cause."""
         self.add("dropped")
         self.troubles.say(
-            f"{doing} {type(exc).__name__}", f"an observation was lost while {doing}: {exc!r}", exc_info=True
+            f"{doing} {type(exc).__name__}",
+            f"an observation was lost while {doing}: {type(exc).__name__}: {message_of(exc)}",
+            exc_info=True,
         )
 
     def report(self) -> Report:
