@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from ..encoding.record_text import label_of
 from ..enums import ObservationType, Status
 from ..interruptions import was_raised_from_outside
 from ..report import log
+from . import threads
 from .arguments import Binder
 from .node import Node
 from .observation import SUPPRESSED, OpenObservation
@@ -440,6 +442,8 @@ def _opened(spec: Spec, here: Node | None, args: tuple[Any, ...], kwargs: dict[s
         if spec.session is not None:
             options = {**options, "session_id": _session_of(spec, args, kwargs)}
         return spec.tracer.open_trace(spec.name, outer=here, **options)
+    if get_ident() != threads.main_thread:
+        threads.report_untraced(spec.tracer, spec.name)
     if spec.tracer.is_debugging:
         log.debug("ignored {%s}: no trace is open here; wrap the caller in agent or instrument", spec.label)
     return None

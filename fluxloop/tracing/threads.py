@@ -17,7 +17,7 @@ from ..forks import after_fork
 from .propagation import ContextThreadPoolExecutor, _current
 
 if TYPE_CHECKING:
-    from .calls import Spec
+    from .tracer import Tracer
 
 _originals: dict[str, Any] = {}
 _replaced: dict[str, Any] = {}
@@ -81,12 +81,11 @@ main_thread = threading.main_thread().ident
 """The thread in which a call outside a trace is not suspicious."""
 
 
-def report_untraced(spec: Spec) -> None:
+def report_untraced(tracer: Tracer, name: str) -> None:
     """Count a call in another thread that no trace has, if a trace is open elsewhere in the process."""
-    tracer = spec.tracer
     if tracer.has_open_observations():
         tracer.count_untraced(
-            f"{spec.name!r} ran in a thread without a trace while a trace was open, and was not recorded. "
+            f"{name!r} ran in a thread without a trace while a trace was open, and was not recorded. "
             "If the thread belongs to the trace, use ContextThreadPoolExecutor, copy_context or install_threads."
         )
 

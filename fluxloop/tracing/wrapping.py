@@ -42,7 +42,7 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
             before = get()
             if before is None and not (needs_lookup or (opens_trace and switch.on)):
                 if get_ident() != threads.main_thread:
-                    threads.report_untraced(spec)
+                    threads.report_untraced(spec.tracer, spec.name)
                 return await func(*args, **kwargs)
             call = None
             try:
@@ -60,7 +60,7 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
             before = get()
             if before is None and not (needs_lookup or (opens_trace and switch.on)):
                 if get_ident() != threads.main_thread:
-                    threads.report_untraced(spec)
+                    threads.report_untraced(spec.tracer, spec.name)
                 return func(*args, **kwargs)
             call = None
             try:
