@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from .decorators import Instruments
 from .report import Report, log
@@ -23,6 +23,7 @@ from .tracing.recorder import Recorder
 
 if TYPE_CHECKING:
     from .settings.layers import Configuration
+    from .settings.options import SettingOptions
     from .settings.schema import Settings
     from .storage import Storage
 
@@ -41,7 +42,7 @@ class FluxLoopClient(Instruments):
     none, and open or ignore accordingly. The package's own decorators join whatever trace is open.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, **settings: Unpack[SettingOptions]) -> None:
         super().__init__()
         if settings:
             self.configure(**settings)
@@ -64,7 +65,7 @@ class FluxLoopClient(Instruments):
         with self._lock:
             return self._recorder or self._use(self.configuration.settings())
 
-    def configure(self, **settings: Any) -> Settings:
+    def configure(self, **settings: Unpack[SettingOptions]) -> Settings:
         """
         Change settings, at once and all together or not at all, and return those now in force.
 

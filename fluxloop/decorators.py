@@ -108,7 +108,7 @@ class Instruments(Tracer):
         self,
         name: str | None = None,
         *,
-        observation_type: ObservationType | TypeName | str = ObservationType.SPAN,
+        observation_type: ObservationType | TypeName = ObservationType.SPAN,
         metadata: Mapping[str, Any] | None = None,
         capture_input: bool = True,
         capture_output: bool = True,
@@ -117,7 +117,7 @@ class Instruments(Tracer):
         self,
         name: Any = None,
         *,
-        observation_type: ObservationType | str = ObservationType.SPAN,
+        observation_type: ObservationType | TypeName = ObservationType.SPAN,
         metadata: Mapping[str, Any] | None = None,
         capture_input: bool = True,
         capture_output: bool = True,
@@ -234,7 +234,7 @@ class Instruments(Tracer):
         metadata: Mapping[str, Any] | None = None,
         tags: Iterable[str] = (),
         trace_id: str | None = None,
-        observation_type: ObservationType | TypeName | str = ObservationType.SPAN,
+        observation_type: ObservationType | TypeName = ObservationType.SPAN,
     ) -> Scope:
         """
         Record a block, or each call of a function of any shape, as one observation.
@@ -276,7 +276,7 @@ class Instruments(Tracer):
     def observe(
         self,
         name: str,
-        type: ObservationType | TypeName | str = ObservationType.SPAN,
+        observation_type: ObservationType | TypeName = ObservationType.SPAN,
         *,
         input: Any = None,
         metadata: Mapping[str, Any] | None = None,
@@ -289,11 +289,11 @@ class Instruments(Tracer):
 
         Args:
             name: The observation's name.
-            type: An `ObservationType` or its name in any case; SPAN, with a warning, where it is not a type.
+            observation_type: An `ObservationType` or its name in any case; SPAN, with a warning, if it is not a type.
             input: The input, captured at once.
             metadata: Anything more about it.
         """
-        return UNTRACED if is_outside() else ManualScope(self, name, type, input, metadata)
+        return UNTRACED if is_outside() else ManualScope(self, name, observation_type, input, metadata)
 
     def event(
         self,
@@ -302,7 +302,7 @@ class Instruments(Tracer):
         input: Any = None,
         output: Any = None,
         metadata: Mapping[str, Any] | None = None,
-        level: ObservationLevel | LevelName | str = ObservationLevel.INFO,
+        level: ObservationLevel | LevelName = ObservationLevel.INFO,
     ) -> None:
         """
         Record a point in time, as EVENT; outside a trace nothing happens.

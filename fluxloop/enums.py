@@ -100,3 +100,6 @@ TypeName = Literal[
 
 LevelName = Literal["debug", "info", "warning", "error"]
 """The names of `ObservationLevel`."""
+
+StatusName = Literal["success", "error", "cancelled", "interrupted", "abandoned", "crashed"]
+"""The names of `Status`."""

@@ -8,7 +8,7 @@ recording path writes the same fields without creating these objects.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +26,7 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
-from .enums import SCHEMA_VERSION, ObservationLevel, ObservationType, Status
+from .enums import SCHEMA_VERSION, LevelName, ObservationLevel, ObservationType, Status, StatusName, TypeName
 from .report import warn_user
 
 __all__ = [
@@ -129,7 +129,43 @@ class ObservationData(BaseModel):
     redacted: int = 0
     truncated: int = 0
 
-    if not TYPE_CHECKING:  # a type checker reports a misspelled attribute
+    if TYPE_CHECKING:  # the names of types and levels are accepted too, and the fields of FluxLoop 0.1
+
+        def __init__(
+            self,
+            *,
+            name: str,
+            type: ObservationType | TypeName,
+            id: str = ...,
+            trace_id: str | None = ...,
+            parent_id: str | None = ...,
+            parent_observation_id: str | None = ...,
+            status: Status | StatusName | None = ...,
+            level: ObservationLevel | LevelName = ...,
+            status_message: str | None = ...,
+            start_time: datetime | str | float = ...,
+            end_time: datetime | str | float | None = ...,
+            duration_ms: float | None = ...,
+            input: object = ...,
+            output: object = ...,
+            error: str | None = ...,
+            metadata: Mapping[str, Any] | None = ...,
+            model: str | None = ...,
+            provider: str | None = ...,
+            model_parameters: Mapping[str, Any] | None = ...,
+            llm_parameters: Mapping[str, Any] | None = ...,
+            usage: Usage | Mapping[str, Any] | object | None = ...,
+            prompt_tokens: int | None = ...,
+            completion_tokens: int | None = ...,
+            total_tokens: int | None = ...,
+            time_to_first_token_ms: float | None = ...,
+            finish_reasons: list[str] | None = ...,
+            redacted: int = ...,
+            truncated: int = ...,
+            seq: int | None = ...,
+        ) -> None: ...
+
+    else:  # a type checker reports a misspelled attribute
 
         def __setattr__(self, name: str, value: Any) -> None:
             """Set a field; an attribute that is not one is kept in the metadata, with a warning."""

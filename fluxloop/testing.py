@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Unpack
 
 from .client import FluxLoopClient, default
 from .encoding.record_text import ns_of
@@ -19,6 +19,9 @@ from .models import ObservationData, Status, Trace
 from .reading import traces_of
 from .settings.layers import Configuration
 from .storage import MemoryStorage
+
+if TYPE_CHECKING:
+    from .settings.options import SettingOptions
 
 __all__ = ["Captured", "CountingIds", "FixedClock", "MemoryStorage", "capture", "outline"]
 
@@ -69,7 +72,7 @@ class Captured:
 
 @contextmanager
 def capture(
-    client: FluxLoopClient = default, *, clock: FixedClock | None = None, **settings: Any
+    client: FluxLoopClient = default, *, clock: FixedClock | None = None, **settings: Unpack[SettingOptions]
 ) -> Iterator[Captured]:
     """
     Record into memory for a block: fixed clock, counting ids, and default settings but for those given.

@@ -26,7 +26,7 @@ SEED = int(os.environ.get("FLUXLOOP_TEST_SEED") or random.SystemRandom().randran
 
 @pytest.fixture(autouse=True)
 def without_coverage() -> Iterator[None]:
-    """Measure no coverage: an exception that is raised while coverage.py holds its lock leaves the lock held for good."""
+    """Measure no coverage: an exception that is raised while coverage.py holds its lock leaves it locked."""
     tracer = sys.gettrace()
     sys.settrace(None)
     yield

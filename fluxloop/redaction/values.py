@@ -74,7 +74,7 @@ class Masking:
         if value is None or isinstance(value, bool) or value in ("", MASK):
             return value
         if isinstance(value, str) and " " in value and is_description(value):  # "password": ["This field is required."]
-            return value
+            return self.value(value)
         self.places += 1
         return MASK
 

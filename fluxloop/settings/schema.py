@@ -176,3 +176,8 @@ def markdown_table() -> str:
         default = f"`{one.shown(one.default)}`"
         lines.append(f"| `{one.name}` | {env} | {default} | {one.kind.accepted} | {one.meaning} |")
     return "\n".join(lines) + "\n"
+
+
+def options_source() -> str:
+    """Return the fields of `fluxloop.settings.options.SettingOptions` as source code."""
+    return "".join(f"    {one.name}: {one.kind.annotation}\n" for one in TABLE.values())

@@ -12,13 +12,15 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
     from ..storage import Storage
 
-STORAGE_WORDS = ("file", "memory")
-"""The storages that can be asked for by name."""
+StorageName = Literal["file", "memory"]
+"""The storages that can be given by name."""
+
+STORAGE_WORDS: tuple[str, ...] = get_args(StorageName)
 
 _TRUE = {"1", "true", "yes", "on", "y", "t", "enabled"}
 _FALSE = {"0", "false", "no", "off", "n", "f", "disabled"}
@@ -36,8 +38,10 @@ class Kind(NamedTuple):
 
     accepted: str
     """Completes the sentence "it must …"."""
+    annotation: str
+    """The type of the values that `configure` takes, for type checkers and editors."""
     read: Callable[[Any], Any]
-    """Turn what was given into the setting's value, or raise `RejectedError`."""
+    """Converts a given value to the value of the setting, or raises `RejectedError`."""
 
 
 def between(low: float, high: float) -> Kind:
@@ -54,7 +58,7 @@ def between(low: float, high: float) -> Kind:
             raise RejectedError
         return number
 
-    return Kind(f"lie between {low:g} and {high:g}", read)
+    return Kind(f"lie between {low:g} and {high:g}", "float", read)
 
 
 def whole(low: int, high: int | None = None) -> Kind:
@@ -71,7 +75,7 @@ def whole(low: int, high: int | None = None) -> Kind:
             raise RejectedError
         return number
 
-    return Kind(f"be a whole number from {low} {'up' if high is None else f'to {high}'}", read)
+    return Kind(f"be a whole number from {low} {'up' if high is None else f'to {high}'}", "int", read)
 
 
 def _flag(given: Any) -> bool:
@@ -165,14 +169,17 @@ def _one_storage(item: Any) -> str | Storage:
     return item  # type: ignore[no-any-return]  # it quacks
 
 
-FLAG = Kind("be true or false (or yes/no, on/off, 1/0)", _flag)
-TEXT = Kind("be text, or None", _text)
-PATH = Kind("be a path", _path)
-WORDS = Kind("be a list of words, or words with commas between them", _words)
-PATTERNS = Kind("be a list of regular expressions, or text with one on each line", _patterns)
-HOOK = Kind("be a function, or None", _hook)
+FLAG = Kind("be true or false (or yes/no, on/off, 1/0)", "bool", _flag)
+TEXT = Kind("be text, or None", "str | None", _text)
+PATH = Kind("be a path", "str | PathLike[str]", _path)
+WORDS = Kind("be a list of words, or words with commas between them", "str | Sequence[str] | Set[str]", _words)
+PATTERNS = Kind(
+    "be a list of regular expressions, or text with one on each line", "str | Sequence[str] | Set[str]", _patterns
+)
+HOOK = Kind("be a function, or None", "Callable[..., Any] | None", _hook)
 STORAGE = Kind(
     f"be {' or '.join(repr(word) for word in STORAGE_WORDS)}, an object with write() and close(), or a list of these",
+    "StorageName | Storage | Sequence[StorageName | Storage]",
     _storage,
 )
 

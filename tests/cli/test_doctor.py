@@ -68,7 +68,7 @@ def test_every_setting_is_reported_with_its_source(diagnosis, monkeypatch, tmp_p
         "value": "true",
         "source": "default",
         "env": "FLUXLOOP_ENABLED",
-        "meaning": "record at all",
+        "meaning": "whether anything is recorded",
     }
 
 

@@ -183,7 +183,7 @@ def test_a_line_is_freed_when_its_observation_is_built(tmp_path):
     trace = next(traces)
 
     assert len(trace.observations) == 1
-    assert [each for each in gc.get_objects() if isinstance(each, Assembly)] == []
+    assert [each for each in gc.get_objects() if type(each) is Assembly] == []
     assert list(traces) == []
 
 

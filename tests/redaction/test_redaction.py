@@ -268,6 +268,18 @@ def is_encodable(value: JSON) -> bool:
     return True
 
 
+@pytest.mark.parametrize("under", ["api_key", "password", "authorization", "client_secret"])
+def test_a_sentence_under_a_secret_key_is_examined_too(under: str) -> None:
+    """A description under a secret key stays, and the secrets in it are masked as in any text."""
+    sentence = "use sk-proj-aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3 please"
+
+    for value in ({under: sentence}, {under: [sentence]}, {"name": under, "value": sentence}, [[under, sentence]]):
+        clean, places = REDACTOR.redact(value)
+        assert "sk-proj" not in str(clean)
+        assert places == 1
+    assert REDACTOR.redact({under: ["This field is required."]})[1] == 0
+
+
 @given(values.filter(is_encodable))
 @settings(max_examples=400, deadline=None)
 def test_redaction_is_idempotent_keeps_the_shape_and_is_foreseen(value: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fluxloop.errors import ConfigError
-from fluxloop.settings.schema import TABLE, Given, Row, Settings, markdown_table
+from fluxloop.settings.schema import TABLE, Given, Row, Settings, markdown_table, options_source
 from fluxloop.settings.value_types import STORAGE
 
 ROOT = Path(__file__).parent.parent.parent
@@ -37,3 +37,10 @@ def test_the_docs_contain_the_table_of_all_settings() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 
     assert markdown_table() in page
+
+
+def test_the_keyword_arguments_of_configure_are_the_settings() -> None:
+    """The fields of `SettingOptions`, with which editors complete `configure`, are generated from the table."""
+    source = (ROOT / "fluxloop" / "settings" / "options.py").read_text(encoding="utf-8")
+
+    assert source.endswith(f'"""\n\n{options_source()}')

@@ -272,7 +272,7 @@ def test_observe_is_pattern_a_in_one_line():
             obs.output = [1, 2]
         async with fluxloop.observe("later"):
             pass
-        with pytest.raises(ValueError, match="x"), fluxloop.observe("fails", type="tool"):
+        with pytest.raises(ValueError, match="x"), fluxloop.observe("fails", observation_type="tool"):
             raise ValueError("x")
 
     with capture() as captured:

@@ -65,7 +65,26 @@ async def use() -> None:
     assert_type(fluxloop.get_current_context(), fluxloop.FluxLoopContext | None)
 
 
+def settings() -> None:
+    fluxloop.configure(storage=["file", fluxloop.storage.MemoryStorage()], base_path="traces", redact_keys={"pin"})
+    fluxloop.FluxLoopClient(storage="memory", sample_rate=0.5).configure(redact_hook=None)
+    with fluxloop.testing.capture(redact=False, max_depth=3) as captured:
+        assert_type(captured.outline(), str)
+
+
+def by_hand() -> None:
+    observation = ObservationData(type="tool", name="search", level="warning", input={"q": 1}, usage={"input": 3})
+    assert_type(observation.type, fluxloop.ObservationType)
+    ObservationData(type="generation", name="ask", parent_observation_id=observation.id, prompt_tokens=3)
+    fluxloop.event("note", level="error")
+
+
 def misuse() -> None:
+    fluxloop.configure(sample_rat=0.5)  # type: ignore[call-arg]
+    fluxloop.configure(sample_rate="half")  # type: ignore[arg-type]
+    fluxloop.FluxLoopClient(storage="fiel")  # type: ignore[arg-type]
+    ObservationData(type="tol", name="search")  # type: ignore[arg-type]
+    fluxloop.observe("x", "tol")  # type: ignore[arg-type]
     bare("no number")  # type: ignore[arg-type]
     generator(n="x")  # type: ignore[arg-type]
     fluxloop.agent(42)  # type: ignore[call-overload]

@@ -1,0 +1,42 @@
+"""
+The settings as keyword arguments, so that editors complete and type checkers check `fluxloop.configure`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence, Set
+from os import PathLike
+from typing import Any, TypedDict
+
+from ..storage import Storage
+from .value_types import StorageName
+
+
+class SettingOptions(TypedDict, total=False):
+    """
+    The keyword arguments of `fluxloop.configure`, `fluxloop.FluxLoopClient` and `fluxloop.testing.capture`.
+
+    The fields are those of `fluxloop.settings.schema.options_source`, which a test compares.
+    """
+
+    storage: StorageName | Storage | Sequence[StorageName | Storage]
+    base_path: str | PathLike[str]
+    journal: bool
+    enabled: bool
+    debug: bool
+    sample_rate: float
+    session_id: str | None
+    project_name: str | None
+    environment: str | None
+    service_name: str | None
+    capture_input: bool
+    capture_output: bool
+    redact: bool
+    redact_keys: str | Sequence[str] | Set[str]
+    redact_patterns: str | Sequence[str] | Set[str]
+    redact_hook: Callable[..., Any] | None
+    max_leaf_bytes: int
+    max_value_bytes: int
+    max_depth: int
+    max_stream_items: int
+    max_stream_bytes: int
