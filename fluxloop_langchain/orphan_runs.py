@@ -46,7 +46,7 @@ class RunLedger(Ledger):
     def announce(self, run_id: Any, runner: FrameType) -> None:
         """Note that an async run starts by code of the framework, so that its manager holds *run_id*."""
         key = key_of(run_id)
-        self.announced[key] = refer(run_id, lambda dead: self.announced.pop(key, None)), tool_in(runner)
+        self.announced[key] = refer(run_id, partial(self.announced.pop, key)), tool_in(runner)
 
     def watch(self, run_id: object, key: Hashable, *, is_tool: bool = False) -> tuple[IdRef, Any]:
         """

@@ -92,7 +92,9 @@ def run(config):
 def run_sync(config):
     given = {"question": "Who?"}
     model = ScriptedModel(replies=["Tigers hunt at night."])
-    whole = (RunnableLambda(helper) | ChatPromptTemplate.from_template("{question}") | model | StrOutputParser()).with_config(run_name="whole")
+    whole = (
+        RunnableLambda(helper) | ChatPromptTemplate.from_template("{question}") | model | StrOutputParser()
+    ).with_config(run_name="whole")
     results = [whole.invoke(given, config)]
     for piece in (model | StrOutputParser()).stream("Who?", config):
         results.append(piece)
@@ -110,7 +112,9 @@ async def run_async(config):
         await asyncio.Event().wait()
 
     model = ScriptedModel(replies=["Tigers hunt at night."])
-    whole = (RunnableLambda(helper) | ChatPromptTemplate.from_template("{question}") | model | StrOutputParser()).with_config(run_name="whole")
+    whole = (
+        RunnableLambda(helper) | ChatPromptTemplate.from_template("{question}") | model | StrOutputParser()
+    ).with_config(run_name="whole")
     results = [[item async for item in whole.astream({"question": "Who?"}, config)]]
     task = asyncio.create_task((RunnableLambda(wait) | StrOutputParser()).ainvoke("x", config))
     await begun.wait()
@@ -157,7 +161,7 @@ def assert_runs_as_before(package, captured):
         gc.collect()
         recorded = endings(captured.traces())
         assert run_agent(config) == expected[1] == "three"
-        agent = [line for line in endings(captured.traces())[len(recorded):] if not line.strip().startswith("CHAIN")]
+        agent = [line for line in endings(captured.traces())[len(recorded) :] if not line.strip().startswith("CHAIN")]
     assert len(ledger) == 0
     assert "\n".join(recorded) == ENDINGS
     assert [line.strip() for line in agent] == [f"{line} success" for line in AGENT]
