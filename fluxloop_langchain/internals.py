@@ -143,8 +143,8 @@ def runner_of(depth: int) -> FrameType | None:
     """
     Return the frame of the framework's code that starts a run; None for a relay of events, and for async runs.
 
-    The handler's method is *depth* frames above. The framework's code keeps the manager of the run, which has the id of
-    the event, as long as the run lasts. For async runs see `RunInline`. Without this, a run that never reports an end is
+    The handler's method is *depth* frames above. The framework keeps the manager of the run, which has the id of the
+    event, as long as the run lasts. For async runs see `RunInline`. Without this, a run that never reports an end is
     open until its parent ends.
     """
     start = sys._getframe(depth + 1).f_back

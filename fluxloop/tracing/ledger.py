@@ -316,7 +316,7 @@ _BELOW = {Status.SUCCESS: Status.ABANDONED, Status.ERROR: Status.CANCELLED}
 """The status of runs left open below a run that ends with success or an error; other statuses are shared."""
 
 
-def _end(observation: OpenObservation, error: BaseException | str | None, status: Status | None, output: object) -> None:
+def _end(observation: Any, error: BaseException | str | None, status: Status | None, output: object) -> None:
     if not observation.trace.recorder.captures_output:
         output = NOTHING
     if isinstance(error, BaseException):

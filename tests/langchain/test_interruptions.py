@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -150,7 +151,7 @@ def is_interruptible(frame: Any, folders: tuple[str, ...]) -> bool:
 
 @work
 def test_an_exception_injected_into_the_handler_reaches_the_program(memory, way):
-    """`PyThreadState_SetAsyncExc`, called while a thread is in a function of the adapters, ends what the thread does."""
+    """`PyThreadState_SetAsyncExc` ends what a thread does, although the thread is in a function of the adapters."""
     config = {"callbacks": [FluxLoopCallbackHandler()]}
     WORK[way](config)
     outcomes: list[str] = []
@@ -164,19 +165,23 @@ def test_an_exception_injected_into_the_handler_reaches_the_program(memory, way)
         except TimeLimitError:
             outcomes.append("interrupted")
 
-    for _ in range(30):
+    for _ in range(15):
         is_injected = threading.Event()
         thread = threading.Thread(target=run, args=(is_injected,))
         thread.start()
+        inject = partial(
+            ctypes.pythonapi.PyThreadState_SetAsyncExc,
+            ctypes.c_ulong(thread.ident),
+            ctypes.py_object(TimeLimitError),
+        )
         while thread.is_alive() and not is_injected.is_set():
             # The thread is suspended at this frame, and raises the exception there when it continues.
             frame = sys._current_frames().get(thread.ident)
             if frame and frame.f_code.co_filename.startswith(ADAPTERS) and is_interruptible(frame, ADAPTERS):
-                where = frame.f_code
-                is_injected.set()
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(thread.ident), ctypes.py_object(TimeLimitError)
-                )
+                where, at = frame.f_code, frame.f_lasti
+                if sys._current_frames().get(thread.ident) is frame and frame.f_lasti == at:
+                    inject()
+                    is_injected.set()
             del frame
             time.sleep(0)
         thread.join(30)
