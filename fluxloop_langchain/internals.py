@@ -193,9 +193,12 @@ def tool_in(runner: FrameType | None) -> BaseTool | None:
 
 
 def tool_functions(tool: BaseTool | None) -> list[Any]:
-    """Return the functions that langchain-core may call for *tool*."""
-    parts = ("func", "coroutine", "_run", "_arun") if tool is not None else ()
-    return [function for part in parts if (function := getattr(tool, part, None)) is not None]
+    """Return the functions that langchain-core may call for *tool*, and the methods that these may call by `super`."""
+    if tool is None:
+        return []
+    parts = ("func", "coroutine", "_run", "_arun")
+    methods = [vars(cls)[part] for cls in type(tool).__mro__ for part in parts[2:] if part in vars(cls)]
+    return [function for part in parts if (function := getattr(tool, part, None)) is not None] + methods
 
 
 def _check_frames() -> None:
