@@ -81,7 +81,7 @@ def _wrapped_by(layer: Any) -> list[Any]:
     if "__wrapped__" in held:
         return [held["__wrapped__"]]
     if not isinstance(layer, FunctionType):
-        # An object that is called like a function, such as a retrying one, has the function in an attribute or its class.
+        # An object that is called like a function has it in an attribute, as a retrying one, or in its class.
         return [
             item
             for item in (*held.values(), type(layer).__call__)
