@@ -133,7 +133,10 @@ def test_a_call_that_a_human_approves_is_recorded_once(captured, how):
 @HOW
 def test_a_call_beyond_a_limit_is_an_error(captured, how):
     """A middleware that looks at the answer of the model answers the calls itself."""
-    limit = ToolCallLimitMiddleware(run_limit=1, exit_behavior="continue")
+    try:
+        limit = ToolCallLimitMiddleware(run_limit=1, exit_behavior="continue")
+    except ValueError:
+        pytest.skip("this langchain ends the agent at the limit, before the call is answered")
     run(agent_that_calls("add", "add", middleware=[limit]), how)
     found = sorted(tools(captured), key=lambda one: one[-1])
 
