@@ -12,6 +12,7 @@ from typing import Any
 
 from .client import FluxLoopClient, default
 from .decorators import decorate
+from .encoding.foreign import read_message
 from .encoding.record_text import label_of
 from .enums import ObservationType
 from .interruptions import was_raised_from_outside
@@ -63,6 +64,7 @@ __all__ = [
     "name_session",
     "note_missing",
     "read_facts",
+    "read_message",
     "record_event",
     "recording",
     "recording_here",

@@ -15,25 +15,9 @@ from langchain_core.messages import BaseMessage
 from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
 from langchain_core.runnables import AddableDict
 
-from fluxloop.bridge import NOTHING, read_facts
+from fluxloop.bridge import NOTHING, read_facts, read_message
 
 from .internals import is_cached
-
-ROLES = {
-    "human": "user",
-    "ai": "assistant",
-    "HumanMessageChunk": "user",
-    "AIMessageChunk": "assistant",
-    "SystemMessageChunk": "system",
-    "ToolMessageChunk": "tool",
-    "FunctionMessageChunk": "function",
-}
-"""The roles of LangChain's message types; other types are recorded by their own name."""
-
-_ANSWER = ("tool_calls", "invalid_tool_calls")
-_RESULT = ("tool_call_id", "artifact", "status")
-FIELDS = {"ai": _ANSWER, "AIMessageChunk": _ANSWER, "tool": _RESULT, "ToolMessageChunk": _RESULT, "remove": ("id",)}
-"""The fields of a message by its type, beside role, content and name."""
 
 PARAMETERS = frozenset(
     {
@@ -61,7 +45,7 @@ _DICTS: frozenset[type] = frozenset((dict, AddableDict))
 
 
 def _part(value: Any) -> object:
-    if type(value) is list:
+    if type(value) is list and len(value) <= MAX_ITEMS:
         return [read(item) if (read := _reader(type(item))) else item for item in value.copy()]
     read = _reader(type(value))
     return read(value) if read else value
@@ -80,6 +64,9 @@ def _reader(kind: type) -> Callable[[Any], object] | None:
 
 _readers: dict[type, Callable[[Any], object] | None] = {}
 
+MAX_ITEMS = 10_000
+"""The length of lists whose items are read here. Longer ones are truncated before their items are read."""
+
 MAX_TYPES = 1_000
 """The size of the cache of readers, for programs that create classes all the time."""
 
@@ -94,36 +81,6 @@ def only(batch: Any) -> object:
     return batch[0] if len(batch) == 1 else batch
 
 
-def message(value: Any) -> object:
-    """Return a message as role, content, tool_calls and its other fields, without empty ones."""
-    held = getattr(value, "__dict__", None)
-    if not held or "content" not in held:
-        return value
-    kind = held.get("type")
-    found: dict[str, Any] = {"role": held.get("role") or ROLES.get(kind, kind), "content": held["content"]}
-    for name in FIELDS.get(kind, ()):
-        if item := held.get(name):
-            found[name] = item
-    if calls := found.get("tool_calls"):
-        found["tool_calls"] = [{name: item for name, item in call.items() if name != "type"} for call in calls]
-    if found.get("status") == "success":
-        del found["status"]
-    if name := held.get("name"):
-        found["name"] = name
-    if extra := held.get("additional_kwargs"):
-        _add_extra(found, extra)
-    return found
-
-
-def _add_extra(found: dict[str, Any], extra: Mapping[str, Any]) -> None:
-    """Add the fields that are not LangChain's, except the provider's form of the tool calls."""
-    if reasoning := extra.get("reasoning_content"):
-        found["reasoning"] = reasoning
-    other = {name: item for name, item in extra.items() if name not in ("reasoning_content", "tool_calls") and item}
-    if other:
-        found["additional_kwargs"] = other
-
-
 def answer(response: Any) -> object:
     """Return the answer in an ``LLMResult``: a message or a text, or a list of several."""
     return only([_generation(one) for row in response.generations for one in row])
@@ -131,7 +88,7 @@ def answer(response: Any) -> object:
 
 def _generation(generation: Any) -> object:
     answered = getattr(generation, "message", None)
-    return message(answered) if answered is not None else getattr(generation, "text", generation)
+    return read_message(answered) if answered is not None else getattr(generation, "text", generation)
 
 
 def model_fields(metadata: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -239,9 +196,9 @@ def tool_failure(output: Any) -> str | None:
 
 
 _BY_BASE: dict[type, Callable[[Any], object]] = {
-    BaseMessage: message,
+    BaseMessage: read_message,
     Document: _document,
-    ChatPromptValue: lambda value: {"messages": [message(one) for one in value.messages]},
+    ChatPromptValue: lambda value: {"messages": [read_message(one) for one in value.messages]},
     StringPromptValue: lambda value: value.text,
 }
 """The readers of LangChain's classes and their subclasses."""

@@ -16,6 +16,7 @@ from functools import partial
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Protocol
 
+from ..encoding.introspection import attribute
 from ..llm.sdk_streams import stream_kind
 
 PLAIN = frozenset({str, int, float, bool, type(None), dict, list, tuple, bytes, set, frozenset})
@@ -151,7 +152,8 @@ def is_followed(value: object) -> bool:
     Generators, async generators, coroutines, futures, and the stream classes of SDKs (see `fluxloop.llm.sdk_streams`).
     Other iterators - files, cursors, mocks, proxies - are left as they are: following would break their other uses.
     """
-    return isinstance(value, _OWN_KINDS) or _is_asyncio_future(value) or stream_kind(type(value)) is not None
+    cls = type(value)  # not isinstance: ``__class__`` may be a property
+    return issubclass(cls, _OWN_KINDS) or _is_asyncio_future(cls) or stream_kind(cls) is not None
 
 
 _OWN_KINDS = (GeneratorType, AsyncGeneratorType, CoroutineType, concurrent.futures.Future)
@@ -170,7 +172,7 @@ def follow(call: Followed, value: Any) -> Any:
         result = drive_async_generator(call, body=value)
     elif isinstance(value, CoroutineType):
         result = _await(call, value)
-    elif isinstance(value, concurrent.futures.Future) or _is_asyncio_future(value):
+    elif isinstance(value, concurrent.futures.Future) or _is_asyncio_future(type(value)):
         _follow_future(call, value)
     elif not _attach(call, value, is_manager=stream_kind(type(value)) == "manager"):
         call.succeeded(value)
@@ -182,8 +184,16 @@ def follow(call: Followed, value: Any) -> Any:
     return result
 
 
-def _is_asyncio_future(value: object) -> bool:
-    return "asyncio" in sys.modules and getattr(type(value), "_asyncio_future_blocking", None) is not None
+def _is_asyncio_future(cls: type) -> bool:
+    if "asyncio" not in sys.modules:
+        return False
+    if type(cls) is type:
+        return getattr(cls, _FUTURE_MARK, None) is not None
+    return attribute(cls, _FUTURE_MARK) is not None  # which runs no code of its metaclass
+
+
+_FUTURE_MARK = "_asyncio_future_blocking"
+"""The attribute by which asyncio itself recognises futures."""
 
 
 def _follow_future(call: Followed, future: Any) -> None:
