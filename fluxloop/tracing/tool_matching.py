@@ -81,8 +81,12 @@ def _wrapped_by(layer: Any) -> list[Any]:
     if "__wrapped__" in held:
         return [held["__wrapped__"]]
     if not isinstance(layer, FunctionType):
-        # An object that is called like a function, such as a retrying one, has the function in an attribute.
-        return [item for item in held.values() if isinstance(item, FunctionType | MethodType | partial)]
+        # An object that is called like a function has it in an attribute, as a retrying one, or in its class.
+        return [
+            item
+            for item in (*held.values(), type(layer).__call__)
+            if isinstance(item, FunctionType | MethodType | partial)
+        ]
     if layer.__code__.co_flags & CO_VARARGS and layer.__code__.co_flags & CO_VARKEYWORDS:
         # A decorator without functools.wraps: it passes on any arguments, and has the function in a closure.
         return [item for cell in layer.__closure__ or () if callable(item := _content(cell))]
