@@ -35,7 +35,7 @@ changing = threading.RLock()
 """Held while settings, or what they are resolved from, change."""
 
 _loaded: dict[str, _Loaded] = {}
-_complaints: dict[str, list[str]] = {}
+_file_problems: dict[str, list[str]] = {}
 
 
 def _renew_lock() -> None:
@@ -72,7 +72,7 @@ def load_env(path: str | os.PathLike[str] | None = None, *, override: bool = Fal
     variables, complaints = _parse(_read(file), file, override)
     with changing:
         complaints += _place(variables, file, override)
-        _complaints[file] = complaints
+        _file_problems[file] = complaints
         loads += 1
     for complaint in complaints:
         log.warning(complaint)
@@ -113,7 +113,7 @@ def env_file(name: str) -> Given | None:
 def file_complaints() -> list[str]:
     """Return what was wrong with the lines of the loaded files."""
     with changing:
-        return [complaint for of_one in _complaints.values() for complaint in of_one]
+        return [complaint for of_one in _file_problems.values() for complaint in of_one]
 
 
 def _at(path: str | os.PathLike[str]) -> str | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError
-from ..report import Troubles
+from ..report import Problems
 from . import dotenv
 from .schema import PREFIX, TABLE, Given, Row, Settings, row, unknown
 from .value_types import PATH
@@ -99,7 +99,7 @@ class Configuration:
             fresh = self._resolve(merged)
             self._called, self._in_force = merged, fresh
         for problem in fresh.problems:
-            _said.say(problem, problem)
+            _logged.log_once(problem, problem)
         return fresh
 
     def _resolve(self, called: Mapping[str, Any]) -> _InForce:
@@ -164,7 +164,7 @@ class _Project(NamedTuple):
     problems: list[str]
 
 
-_said = Troubles()
+_logged = Problems()
 """The problems that were logged; one for all set-ups, as they share the layers that have problems."""
 
 

@@ -33,7 +33,7 @@ __all__ = [
     "open_storage",
 ]
 
-_LATER = {
+_LAZY = {
     "FanOut": "fanout",
     "FileStorage": "file",
     "Journal": "journal",
@@ -43,9 +43,9 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_LATER[name]}", __name__), name)
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from ..errors import WriteError
-from ..report import Troubles
+from ..report import Problems
 from .descriptors import Descriptor
 
 
@@ -43,7 +43,7 @@ class RecordFile(Descriptor):
             path.parent.mkdir(parents=True, exist_ok=True)
             file = cls.for_writing(path, flags, mode)
         if warning := exposure(path, os.fstat(file.fd), mode):
-            _troubles.say(warning, warning)
+            _logged.log_once(warning, warning)
         return file
 
     def write(self, lines: list[bytes]) -> None:
@@ -106,7 +106,7 @@ def exposure(path: Path, status: os.stat_result, mode: int) -> str | None:
     )
 
 
-_troubles = Troubles()
+_logged = Problems()
 """The exposed files that were logged."""
 
 

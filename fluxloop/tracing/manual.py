@@ -35,25 +35,25 @@ class ManualNode(Node):
     __slots__ = ()
 
     data: ObservationData
-    given: object
+    pushed_input: object
     """The input that was pushed; another object on the data later is captured at the end."""
-    pushed_by: tuple[int, CodeType]
-    already_handled: BaseException | None
+    pushing_frame: tuple[int, CodeType]
+    handled_at_push: BaseException | None
     """The exception that was being handled when it was pushed, which is not its outcome."""
 
     @property
-    def is_past_event(self) -> bool:
+    def is_ended_event(self) -> bool:
         """Whether it is an EVENT, which ended when it was pushed; a pop that follows still belongs to it."""
         return self.closed and self.data.type is ObservationType.EVENT
 
-    def fail_by_hand(self, exc: BaseException) -> None:
+    def fail_manually(self, exc: BaseException) -> None:
         """End it with the outcome of *exc*; what the user set on the object comes first."""
         outcome = outcome_of(exc)
         details = {**outcome.details, **self.data.metadata} if isinstance(self.data.metadata, dict) else outcome.details
         self.data.metadata = details
         self.end(outcome.status, NOTHING, outcome.error)
 
-    def _settle(self, status: Status, output: object, error: str | None) -> Values:
+    def _resolve_values(self, status: Status, output: object, error: str | None) -> Values:
         """Return what the user set on the object, completed by how the block ended, and set that on the object."""
         data, values = self.data, read_values(self.data)
         if values.error is None:
@@ -65,7 +65,7 @@ class ManualNode(Node):
         data.status, data.error, data.metadata = values.status, values.error, values.metadata
         if values.status is Status.ERROR and values.level is None:
             values.level = data.level = "ERROR"  # type: ignore[assignment]  # the enumeration reads it
-        self.trace.by_hand.pop(self.id, None)
+        self.trace.pushed.pop(self.id, None)
         for warning in values.warnings:
             warn_user(warning)
         return values
@@ -74,21 +74,21 @@ class ManualNode(Node):
 class ManualObservation(ManualNode, OpenObservation):
     """An open observation whose record is written from the `ObservationData` a user holds."""
 
-    __slots__ = ("already_handled", "backdated_ns", "data", "end_ns", "given", "pushed_by")
+    __slots__ = ("backdated_ns", "data", "end_ns", "handled_at_push", "pushed_input", "pushing_frame")
 
     def __init__(self, trace: OpenTrace, parent: Node | None, data: ObservationData) -> None:
-        self.data, self.given = data, data.input
+        self.data, self.pushed_input = data, data.input
         self.end_ns: int | None = None
         values = read_values(data)
         start_ns = values.start_ns if "start_time" in data.model_fields_set else None
-        given = NOTHING
+        pushed_input = NOTHING
         if data.input is not None and trace.recorder.captures_input:
-            given = data.input
+            pushed_input = data.input
         super().__init__(
             trace,
             parent,
             label_of(values.type, values.name),
-            given,
+            pushed_input,
             own_id=quoted(str(data.id))[1:-1],
             start_ns=start_ns,
         )
@@ -105,7 +105,7 @@ class ManualObservation(ManualNode, OpenObservation):
             return
         recorder = self.trace.recorder
         try:
-            values = self._settle(status, output, error)
+            values = self._resolve_values(status, output, error)
             self._read(values, recorder)
         except Exception as exc:
             if was_raised_from_outside(exc):
@@ -123,7 +123,7 @@ class ManualObservation(ManualNode, OpenObservation):
             self.start_ns = values.start_ns
         self.end_ns = values.end_ns
         self.head = self._head(label_of(values.type, values.name))
-        if data.input is not self.given and recorder.captures_input:
+        if data.input is not self.pushed_input and recorder.captures_input:
             self.set_input(data.input)
         self.level = values.level
         self.metadata = values.metadata or None
@@ -143,34 +143,34 @@ class ManualObservation(ManualNode, OpenObservation):
 class MatchedManualObservation(ManualNode):
     """An observation pushed inside the call of a tool for which a framework began one: the two share that."""
 
-    __slots__ = ("already_handled", "data", "given", "outer", "pushed_by")
+    __slots__ = ("data", "handled_at_push", "matched", "pushed_input", "pushing_frame")
 
-    def __init__(self, outer: OpenObservation, data: ObservationData) -> None:
-        Node.__init__(self, outer.trace, outer.parent, outer.id)
-        self.data, self.given, self.outer = data, data.input, outer
-        data.id, data.trace_id = outer.id, outer.trace.id
-        data.parent_id = outer.parent.id if outer.parent is not None else None
-        outer.take_over(label_of(data.type, data.name), data.input if data.input is not None else NOTHING)
+    def __init__(self, matched: OpenObservation, data: ObservationData) -> None:
+        Node.__init__(self, matched.trace, matched.parent, matched.id)
+        self.data, self.pushed_input, self.matched = data, data.input, matched
+        data.id, data.trace_id = matched.id, matched.trace.id
+        data.parent_id = matched.parent.id if matched.parent is not None else None
+        matched.take_over(label_of(data.type, data.name), data.input if data.input is not None else NOTHING)
 
     def end(self, status: Status = Status.SUCCESS, output: object = NOTHING, error: str | None = None) -> None:
         """Keep how it went for the framework's observation, which the framework ends."""
         if self.closed:
             return
         self.closed = True
-        data, outer = self.data, self.outer
-        values = self._settle(status, output, error)
+        data, matched = self.data, self.matched
+        values = self._resolve_values(status, output, error)
         if data.end_time is None:
-            recorder = outer.trace.recorder
-            data.end_time = datetime_of(outer.start_ns + recorder.tick() - outer.started)
-        if data.input is not self.given:
-            outer.take_over(None, data.input)
-        outer.claimed_result = (
+            recorder = matched.trace.recorder
+            data.end_time = datetime_of(matched.start_ns + recorder.tick() - matched.started)
+        if data.input is not self.pushed_input:
+            matched.take_over(None, data.input)
+        matched.claimed_result = (
             values.status or status,
             data.output if data.output is not None else NOTHING,
             values.error,
         )
-        outer.add_metadata(**values.metadata)
-        outer.set_fields(**values.fields)
+        matched.add_metadata(**values.metadata)
+        matched.set_fields(**values.fields)
 
 
 def push(trace: OpenTrace, data: ObservationData) -> ManualNode | None:
@@ -187,14 +187,14 @@ def push(trace: OpenTrace, data: ObservationData) -> ManualNode | None:
             node = ManualObservation(trace, parent, data)
         node.previous = current_variable.get()
         node.owner = strand_id()
-        node.already_handled = sys.exc_info()[1]
-        node.pushed_by = _caller()
+        node.handled_at_push = sys.exc_info()[1]
+        node.pushing_frame = _caller()
     except Exception as exc:
         if was_raised_from_outside(exc):
             raise
         trace.recorder.record_failure("beginning it", exc)
         return None
-    trace.by_hand[node.id] = node
+    trace.pushed[node.id] = node
     set_current(node)
     if data.type is ObservationType.EVENT:
         node.end()
@@ -211,7 +211,7 @@ def pop(trace: OpenTrace) -> ObservationData | None:
     if node is None:
         return None
     raised = sys.exc_info()[1]
-    leave(node, raised if raised is not node.already_handled else None)
+    leave(node, raised if raised is not node.handled_at_push else None)
     return node.data
 
 
@@ -222,7 +222,7 @@ def leave(node: ManualNode, raised: BaseException | None = None) -> None:
     if raised is None:
         node.end()
     else:
-        node.fail_by_hand(raised)
+        node.fail_manually(raised)
 
 
 def _pushed_here(trace: OpenTrace) -> ManualNode | None:
@@ -235,15 +235,15 @@ def _pushed_here(trace: OpenTrace) -> ManualNode | None:
     """
     caller = _caller()
     here = current_variable.get()
-    if isinstance(here, ManualNode) and here.is_past_event and here.pushed_by == caller:
+    if isinstance(here, ManualNode) and here.is_ended_event and here.pushing_frame == caller:
         return here
     while here is not None and here.closed:
         here = here.previous
     innermost = here if isinstance(here, ManualNode) and here.trace is trace else None
-    if innermost is not None and innermost.pushed_by == caller:
+    if innermost is not None and innermost.pushing_frame == caller:
         return innermost
-    open_ones = [node for node in list(trace.by_hand.values())[::-1] if isinstance(node, ManualNode)]
-    own = next((node for node in open_ones if node.pushed_by == caller), None)
+    open_ones = [node for node in list(trace.pushed.values())[::-1] if isinstance(node, ManualNode)]
+    own = next((node for node in open_ones if node.pushing_frame == caller), None)
     return own or innermost or next((node for node in open_ones if node.parent is here), None)
 
 

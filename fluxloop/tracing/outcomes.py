@@ -154,10 +154,10 @@ def _position(exc: BaseException) -> tuple[int, tuple[object, ...]]:
 def _frames_text(exc: BaseException, count: int) -> str:
     """Return the outermost *count* frames of the traceback as text, without FluxLoop's."""
     frames = extract_tb(exc.__traceback__, limit=count) if count else []
-    return "".join(format_list(_shown(frames)))
+    return "".join(format_list(_without_own_frames(frames)))
 
 
-def _shown(frames: list[FrameSummary]) -> list[FrameSummary]:
+def _without_own_frames(frames: list[FrameSummary]) -> list[FrameSummary]:
     """
     Return *frames* without FluxLoop's and without the columns of the expressions.
 
@@ -176,7 +176,7 @@ def _format(exc: BaseException) -> str:
     is_truncated = False
     for part in _parts_of(summary):
         is_truncated = is_truncated or len(part.stack) == MOST_FRAMES
-        part.stack[:] = _shown(part.stack)
+        part.stack[:] = _without_own_frames(part.stack)
     text = "".join(summary.format())
     return text + _TRUNCATED if is_truncated else text
 

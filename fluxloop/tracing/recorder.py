@@ -15,7 +15,7 @@ from ..encoding import ids
 from ..errors import WriteError
 from ..forks import after_fork
 from ..interruptions import was_raised_from_outside
-from ..report import Report, Tally, Troubles
+from ..report import Problems, Report, Tally
 from ..storage import Record, Storage
 from ..storage.contract import journal_of
 from .outcomes import message_of
@@ -49,40 +49,40 @@ class Counts:
     """What became of the records of one set-up; outlives the recorders that `configure` replaces."""
 
     def __init__(self) -> None:
-        self.troubles = Troubles()
+        self.troubles = Problems()
         self.written = Tally()
         self._of = dict.fromkeys(("failed", "dropped", "truncated", "redacted", "sampled_out"), 0)
 
     def add(self, what: str, number: int = 1) -> None:
         """Count *number* more of *what*, a field of `Report`."""
-        with _counting:
+        with _counts_lock:
             self._of[what] += number
 
     def failed(self, doing: str, exc: BaseException) -> None:
         """Count an observation that was lost while *doing* something, and log the first loss of each cause."""
         self.add("dropped")
-        self.troubles.say(
+        self.problems.log_once(
             f"{doing} {type(exc).__name__}", f"an observation was lost while {doing}: {exc!r}", exc_info=True
         )
 
     def report(self) -> Report:
         """Return the counts so far."""
-        with _counting:
+        with _counts_lock:
             return Report(written=self.written.value, **self._of, troubles=self.troubles.all())
 
 
-_counting = threading.RLock()
+_counts_lock = threading.RLock()
 """Held while a count changes. Re-entrant: a finalizer that runs meanwhile may record, and count, something."""
 
 
 def _renew_lock() -> None:
-    global _counting
-    _counting = threading.RLock()  # in a forked child, another thread of the parent may have held it
+    global _counts_lock
+    _counts_lock = threading.RLock()  # in a forked child, another thread of the parent may have held it
 
 
 after_fork(_renew_lock)
 
-_ON_TRACES = ("project_name", "environment", "service_name")
+_TRACE_METADATA = ("project_name", "environment", "service_name")
 """Settings that are written on every trace, into its metadata."""
 
 make_record = tuple.__new__
@@ -111,7 +111,9 @@ class Recorder:
         self.encode, self.quick, self.encode_part = encoder.encode, encoder.quick, encoder.encode_part
         self.redactor = redactor
         self.session_id = settings.session_id
-        self.trace_metadata = {name: value for name in _ON_TRACES if (value := getattr(settings, name)) is not None}
+        self.trace_metadata = {
+            name: value for name in _TRACE_METADATA if (value := getattr(settings, name)) is not None
+        }
         self.counts = counts or Counts()
         self.count_written = self.counts.written.up
         self.switch = switch or Switch(settings.enabled)
@@ -139,7 +141,7 @@ class Recorder:
             self.counts.add("failed", lost)
             for _ in range(number - lost):
                 self.count_written()
-            self.counts.troubles.say(
+            self.counts.problems.log_once(
                 f"storage {type(exc).__name__}", f"a record could not be stored: {message_of(exc)}"
             )
             return False

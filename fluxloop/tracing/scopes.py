@@ -72,7 +72,7 @@ class BlockScope:
         may have recorded nothing; else, in a generator that another task closes, the last one of all.
         """
         entries = self._entries
-        inside = {id(node) for node in _outwards(_current.get())}
+        inside = {id(node) for node in _enclosing(_current.get())}
         strand = strand_id()
         found = next((entry for entry in reversed(entries) if entry[1] is not None and id(entry[1]) in inside), None)
         found = found or next((entry for entry in reversed(entries) if entry[0] == strand), None) or entries[-1]
@@ -80,7 +80,7 @@ class BlockScope:
         return found[1]
 
 
-def _outwards(node: Node | None) -> Iterator[Node]:
+def _enclosing(node: Node | None) -> Iterator[Node]:
     while node is not None:
         yield node
         node = node.previous

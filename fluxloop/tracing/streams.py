@@ -151,10 +151,10 @@ def is_followed(value: object) -> bool:
     Generators, async generators, coroutines, futures, and the stream classes of SDKs (see `fluxloop.llm.sdk_streams`).
     Other iterators - files, cursors, mocks, proxies - are left as they are: following would break their other uses.
     """
-    return isinstance(value, _OWN_KINDS) or _is_asyncio_future(value) or stream_kind(type(value)) is not None
+    return isinstance(value, _FOLLOWED_TYPES) or _is_asyncio_future(value) or stream_kind(type(value)) is not None
 
 
-_OWN_KINDS = (GeneratorType, AsyncGeneratorType, CoroutineType, concurrent.futures.Future)
+_FOLLOWED_TYPES = (GeneratorType, AsyncGeneratorType, CoroutineType, concurrent.futures.Future)
 
 
 def follow(call: Followed, value: Any) -> Any:

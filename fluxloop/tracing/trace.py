@@ -56,7 +56,7 @@ class OpenTrace:
         self._read_clocks()
         self.numbers = count()
         self.usage: dict[str, int] = {}
-        self.by_hand: dict[str, Node] = {}
+        self.pushed: dict[str, Node] = {}
         """What was pushed and not popped yet, by id, in the order of pushing."""
 
     @classmethod
@@ -102,7 +102,7 @@ class OpenTrace:
 
     def count_usage(self, node: Node, usage: dict[str, int]) -> None:
         """Add *usage* to the trace's, unless the usage of a node below *node* was counted already."""
-        with _counting:
+        with _usage_lock:
             if not node.usage_counted:
                 for field, tokens in usage.items():
                     self.usage[field] = self.usage.get(field, 0) + tokens
@@ -122,8 +122,8 @@ class OpenTrace:
             result: The members ``output`` and ``error`` of the root's line.
             marks: Counts what is masked and truncated in the trace's own fields.
         """
-        strand = strand_id() if self.by_hand else None
-        for forgotten in [node for node in self.by_hand.values() if node.owner == strand]:
+        strand = strand_id() if self.pushed else None
+        for forgotten in [node for node in self.pushed.values() if node.owner == strand]:
             forgotten.end(Status.ABANDONED)
         self.is_closed = True
         summary = {**self._known(), "usage": self.usage or None}
@@ -183,13 +183,13 @@ def name_session(trace: OpenTrace, session_id: str | None) -> None:
         trace.adopt(session_id=session_id)
 
 
-_counting = threading.RLock()
+_usage_lock = threading.RLock()
 """Held while usage is added. Re-entrant: a stream collected meanwhile may end an observation."""
 
 
 def _renew_lock() -> None:
-    global _counting
-    _counting = threading.RLock()  # in a forked child, another thread of the parent may have held it
+    global _usage_lock
+    _usage_lock = threading.RLock()  # in a forked child, another thread of the parent may have held it
 
 
 after_fork(_renew_lock)

@@ -21,10 +21,10 @@ from .propagation import current
 from .recorder import Counts, Recorder, Switch
 from .trace import OpenTrace
 
-_dice = random.Random()
+_random = random.Random()
 """Decides sampling; the program's own generator would give it another sequence."""
 
-after_fork(_dice.seed)
+after_fork(_random.seed)
 
 
 class Tracer(ABC):
@@ -100,7 +100,7 @@ def _is_sampled(rate: float, session_id: object) -> bool:
     if rate >= 1:
         return True
     if session_id is None:
-        return _dice.random() < rate
+        return _random.random() < rate
     # Multiplying spreads ids that differ in their last digit only; the same session gets the same answer anywhere.
     return crc32(str(session_id).encode(errors="replace")) * 2_654_435_761 % 2**32 < rate * 2**32
 

@@ -14,7 +14,7 @@ from types import FunctionType
 from typing import Any, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from .calls import Spec, answers, begin, end_interrupted, to_run
+from .calls import Spec, begin, end_interrupted, intercepted, interceptors
 from .node import Node
 from .propagation import _current, current, needs_lookup
 from .streams import Followed, drive_async_generator, drive_generator
@@ -29,10 +29,10 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
     # Looked up once: what an unrecorded call needs, the most frequent kind.
     get, opens_trace, switch = _current.get, spec.opens_trace, spec.tracer.switch
     if inspect.isasyncgenfunction(func):
-        wrapper = _creating(drive_async_generator, func, spec, inspect.CO_ASYNC_GENERATOR)
+        wrapper = _stream_wrapper(drive_async_generator, func, spec, inspect.CO_ASYNC_GENERATOR)
 
     elif inspect.isgeneratorfunction(func):
-        wrapper = _creating(drive_generator, func, spec, inspect.CO_GENERATOR)
+        wrapper = _stream_wrapper(drive_generator, func, spec, inspect.CO_GENERATOR)
 
     elif inspect.iscoroutinefunction(func):
 
@@ -45,7 +45,7 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
                 call = begin(spec, args, kwargs, before, is_entered=True)
                 if call is None:
                     return await func(*args, **kwargs)
-                return call.returned(await (to_run(call, func) if answers else func)(*args, **kwargs))
+                return call.returned(await (intercepted(call, func) if interceptors else func)(*args, **kwargs))
             except BaseException as exc:
                 end_interrupted(call, before, exc)
                 raise
@@ -61,7 +61,7 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
                 call = begin(spec, args, kwargs, before, is_entered=True)
                 if call is None:
                     return func(*args, **kwargs)
-                return call.returned((to_run(call, func) if answers else func)(*args, **kwargs))
+                return call.returned((intercepted(call, func) if interceptors else func)(*args, **kwargs))
             except BaseException as exc:
                 end_interrupted(call, before, exc)
                 raise
@@ -73,7 +73,7 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
     return cast("Callable[P, R]", wrapper)
 
 
-def _creating(drive: Callable[..., Any], func: Callable[..., Any], spec: Spec, flag: int) -> Any:
+def _stream_wrapper(drive: Callable[..., Any], func: Callable[..., Any], spec: Spec, flag: int) -> Any:
     """
     Return a function that makes a generator driven by *drive*, and counts as a generator function itself.
 
@@ -99,7 +99,7 @@ def _start(
     """Begin the observation of a generator whose first item is asked for, under the node it was created under."""
     call = begin(spec, args, kwargs, here)
     try:
-        return call or UNRECORDED, (to_run(call, func) if answers else func)(*args, **kwargs)
+        return call or UNRECORDED, (intercepted(call, func) if interceptors else func)(*args, **kwargs)
     except BaseException as exc:
         if call is not None:
             call.raised(exc)
