@@ -37,12 +37,12 @@ class Redactor:
 
     Args:
         rules: What the user adds to the built-in rules.
-        on_trouble: Called with a sentence, without any of the data, when the hook or our own code failed.
+        on_problem: Called with a sentence, without any of the data, when the hook or our own code failed.
     """
 
-    def __init__(self, rules: Rules | None = None, on_trouble: Callable[[str], None] | None = None) -> None:
+    def __init__(self, rules: Rules | None = None, on_problem: Callable[[str], None] | None = None) -> None:
         self._rules = rules or Rules.default()
-        self._say = on_trouble or (lambda message: None)
+        self._report = on_problem or (lambda message: None)
         self._keys = Keys(self._rules.keys)
         named = (assignments(self._keys), *named_contexts(self._keys))
         self._shapes = (named, (commands(),), *((shape,) for shape in standalone()))
@@ -74,7 +74,7 @@ class Redactor:
                     return open_prefilter((*readings, *((_OWN, reading) for reading in own if reading))), True
             return open_prefilter(tuple(readings)), False
         except (ImportError, ValueError) as error:
-            self._say(f"redaction is slow, because its prefilter cannot be used: {error}")
+            self._report(f"redaction is slow, because its prefilter cannot be used: {error}")
             return None, False
 
     def redact(self, value: JSON) -> tuple[JSON, int]:
@@ -87,23 +87,25 @@ class Redactor:
             value: JSON of any nesting.
 
         Returns:
-            A value of the same shape (same keys, same lengths; *value* itself where nothing was
+            A value of the same shape (same lengths, same keys but for secrets in them; *value* itself where nothing was
             masked) and the number of places. A hook may return any other shape; a change by
             it counts as one place.
         """
         try:
             masking = Masking(self._keys, self._masked)
             clean = masking.value(value)
-            return self._last_word(clean, masking.places)
+            return self._apply_hook(clean, masking.places)
         except Exception as error:  # also RecursionError: a deep value met near the limit of the user's stack
             if was_raised_from_outside(error):
                 raise
-            self._say(f"a value could not be examined for secrets ({type(error).__name__}) and was masked as a whole")
+            self._report(
+                f"a value could not be examined for secrets ({type(error).__name__}) and was masked as a whole"
+            )
             return MASK, 1
 
     def text(self, text: str) -> tuple[str, int]:
         """Do as `redact` does, for a value that is a text and has to stay one: an error, a traceback."""
-        clean, places = self._last_word(*self._masked(text))
+        clean, places = self._apply_hook(*self._masked(text))
         return (clean, places) if isinstance(clean, str) else (MASK, places)
 
     def split(self, pieces: Sequence[str]) -> tuple[list[str], int]:
@@ -116,7 +118,7 @@ class Redactor:
         """
         joined = "".join(pieces)
         spans = self.spans(joined)
-        clean, places = self._last_word(_replaced(joined, spans), len(spans))
+        clean, places = self._apply_hook(_replaced(joined, spans), len(spans))
         if places > len(spans) and pieces:
             return [clean if isinstance(clean, str) else MASK, *("" for _ in pieces[1:])], places
         return _split(joined, pieces, spans), places
@@ -137,7 +139,7 @@ class Redactor:
         except Exception as error:
             if was_raised_from_outside(error):
                 raise
-            self._say(f"a text could not be examined for secrets ({type(error).__name__}) and was masked as a whole")
+            self._report(f"a text could not be examined for secrets ({type(error).__name__}) and was masked as a whole")
             return [(0, len(text))]
 
     def _found(self, text: str) -> list[Span]:
@@ -185,7 +187,7 @@ class Redactor:
         spans = self.spans(text)
         return (_replaced(text, spans), len(spans)) if spans else (text, 0)
 
-    def _last_word(self, clean: JSON, places: int) -> tuple[JSON, int]:
+    def _apply_hook(self, clean: JSON, places: int) -> tuple[JSON, int]:
         """Let the hook change what the rules have left over."""
         hook = self._rules.hook
         if hook is None:
@@ -197,7 +199,9 @@ class Redactor:
         except Exception as error:
             if was_raised_from_outside(error):
                 raise
-            self._say(f"redact_hook failed with {type(error).__name__}; what it was called with was masked as a whole")
+            self._report(
+                f"redact_hook failed with {type(error).__name__}; what it was called with was masked as a whole"
+            )
             return MASK, places + 1
         return (clean, places) if after == before else (orjson.loads(after), places + 1)
 

@@ -98,7 +98,7 @@ class Execution(Node):
         _current.set(self)
 
     def leave(self) -> None:
-        """Restore the previous current node, unless the call is not current in this context (another task closes it)."""
+        """Restore the previous current node, unless another task closes the call."""
         here = _current.get()
         if here is self or self._close_forgotten(here):
             _current.set(self.previous)
@@ -332,7 +332,7 @@ def begin(
         spec: The type, name and options of the decorator.
         args: The positional arguments of the call.
         kwargs: The keyword arguments of the call.
-        before: The node that was current when a stream was created; with *is_entered*, the value of the context variable.
+        before: The node that was current when a stream was created; with *is_entered*, the previous node.
         is_entered: Whether to make the call the current node, with *before* as the previous one.
     """
     tracer = spec.tracer

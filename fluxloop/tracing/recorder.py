@@ -1,7 +1,7 @@
 """
-What a set-up records with: settings, an encoder, a storage, a clock; and the counts of what became of the records.
+The recorder of a trace: settings, encoder, storage and clock; and the counts of written and lost records.
 
-A failure of FluxLoop while recording ends here: it is counted and logged once, and never reaches the program.
+A failure of FluxLoop while recording is counted here, logged once per cause, and never raised into the program.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from ..encoding import ids
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class _Nothing:
-    """Represents that no value was captured, since None is a value."""
+    """The type of `NOTHING`, which means that no value was captured. None is a valid value."""
 
     def __repr__(self) -> str:
         return "NOTHING"
@@ -37,7 +38,7 @@ NOTHING: Final = _Nothing()
 
 
 class Switch:
-    """Whether a set-up records at all; shared by all its recorders, so that off takes effect at once."""
+    """Whether a client records; shared by all its recorders, so that switching off has an immediate effect."""
 
     __slots__ = ("on",)
 
@@ -46,19 +47,19 @@ class Switch:
 
 
 class Counts:
-    """What became of the records of one set-up; outlives the recorders that `configure` replaces."""
+    """The counts of the records of a client. They continue when `configure` replaces the recorder."""
 
     def __init__(self) -> None:
-        self.troubles = Problems()
+        self.problems = Problems()
         self.written = Tally()
-        self._of = dict.fromkeys(("failed", "dropped", "truncated", "redacted", "sampled_out"), 0)
+        self._counts = dict.fromkeys(("failed", "dropped", "truncated", "redacted", "sampled_out"), 0)
 
-    def add(self, what: str, number: int = 1) -> None:
-        """Count *number* more of *what*, a field of `Report`."""
+    def add(self, field: str, number: int = 1) -> None:
+        """Add *number* to the count *field* of `Report`."""
         with _counts_lock:
-            self._of[what] += number
+            self._counts[field] += number
 
-    def failed(self, doing: str, exc: BaseException) -> None:
+    def add_dropped(self, doing: str, exc: BaseException) -> None:
         """Count an observation that was lost while *doing* something, and log the first loss of each cause."""
         self.add("dropped")
         self.problems.log_once(
@@ -68,11 +69,11 @@ class Counts:
     def report(self) -> Report:
         """Return the counts so far."""
         with _counts_lock:
-            return Report(written=self.written.value, **self._of, troubles=self.troubles.all())
+            return Report(written=self.written.value, **self._counts, troubles=self.problems.all())
 
 
 _counts_lock = threading.RLock()
-"""Held while a count changes. Re-entrant: a finalizer that runs meanwhile may record, and count, something."""
+"""Protects the counts. Re-entrant, because a finalizer that runs meanwhile may record and count."""
 
 
 def _renew_lock() -> None:
@@ -83,14 +84,16 @@ def _renew_lock() -> None:
 after_fork(_renew_lock)
 
 _TRACE_METADATA = ("project_name", "environment", "service_name")
-"""Settings that are written on every trace, into its metadata."""
+"""Settings that are written to the metadata of every trace."""
+
+_UUID_LENGTH = 36
 
 make_record = tuple.__new__
-"""Makes a `Record` at a third of the price of calling the class, whose constructor is a Python function."""
+"""Creates a `Record` three times as fast as calling the class, whose constructor is a Python function."""
 
 
 class Recorder:
-    """Turns observations into records, by the settings it was made with; a trace keeps the recorder it began with."""
+    """Writes observations as records, according to its settings. A trace keeps the recorder that it started with."""
 
     def __init__(
         self,
@@ -115,7 +118,7 @@ class Recorder:
             name: value for name in _TRACE_METADATA if (value := getattr(settings, name)) is not None
         }
         self.counts = counts or Counts()
-        self.count_written = self.counts.written.up
+        self.count_written = self.counts.written.increment
         self.switch = switch or Switch(settings.enabled)
         self.debug = settings.debug
         self.captures_input, self.captures_output = settings.capture_input, settings.capture_output
@@ -123,12 +126,20 @@ class Recorder:
         self.journal = journal_of(storage)
         self.stream_items = stream_items
 
+    def id_of(self, given: object) -> str:
+        """Return the id *given* by the program as text; a secret in it is replaced by a hash of the id."""
+        text = str(given)
+        is_uuid = len(text) == _UUID_LENGTH and text.count("-") == 4
+        if is_uuid or self.redactor is None or self.redactor.name(text) == text:
+            return text
+        return f"redacted-{sha256(text.encode(errors='replace')).hexdigest()[:24]}"
+
     def write_line(self, day: str, line: bytes, trace: Record | None = None) -> bool:
         """
-        Hand an observation's line, and its trace's record, to the storage; count what the storage refuses.
+        Write the line of an observation, and the record of its trace if given, to the storage. Count failures.
 
         Returns:
-            Whether the storage has all of it.
+            Whether the storage accepted everything.
         """
         try:
             observation = make_record(Record, ("observation", day, line))
@@ -151,5 +162,5 @@ class Recorder:
         return True
 
     def record_failure(self, doing: str, exc: BaseException) -> None:
-        """Count an observation lost to a failure of FluxLoop's own; the program goes on."""
-        self.counts.failed(doing, exc)
+        """Count an observation that was lost because FluxLoop failed while *doing* something."""
+        self.counts.add_dropped(doing, exc)
