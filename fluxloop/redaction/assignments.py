@@ -106,9 +106,9 @@ def assignments(keys: Keys) -> Shape:
             rf"|(?:{quote})?(?:>|{space}+[\w:.-]+=)|<\\*/|{escape})",
             rf"(?i){any_of(name.replace(' ', GAP) for name in IF_RANDOM)}{NUMBER}(?:(?:{quote})?\]?{said} *:?[:=]>? *(?:{quote})?{OPAQUE}{{8}}|>|<\\*/|{escape})",
             rf"(?i)(?:[?&;]|u0026){any_of(IN_QUERIES)}=[^\s&]{{6}}",
-            rf"""(?i)[^a-z]{any_of(PASSES)}(?:=|: ?|\\*["'] ?[:=] ?)[^ \[{{]""",
+            rf"""(?i)(?:^|[^a-z]){any_of(PASSES)}(?:=|: ?|\\*["'] ?[:=] ?)[^ \[{{]""",
             # --password …, and '--password', '…'
-            r"(?i)(?:--|[^\w-]-(?:pass|pwd|secret|token|api))[\w.-]*(?: +[^\s-]|\t|\\*[\"'],)",
+            r"(?i)(?:--|(?:^|[^\w-])-(?:pass|pwd|secret|token|api))[\w.-]*(?: +[^\s-]|\t|\\*[\"'],)",
         ),
         reach=200,
     )
