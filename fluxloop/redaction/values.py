@@ -54,7 +54,7 @@ class Masking:
 
     def value(self, value: JSON, secret: bool = False) -> JSON:
         """
-        Return *value* with its secrets masked: the same object if there are none, else a copy of the same shape.
+        Return *value* masked: the same object if it has no secrets, else a copy with secrets in keys masked too.
 
         Args:
             value: Any JSON.

@@ -4,6 +4,7 @@ An open trace: the data and state that all its observations share.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterable
 from itertools import count
@@ -43,7 +44,8 @@ class OpenTrace:
         self.id = recorder.id_of(trace_id) if trace_id is not None else recorder.new_id()
         self.quoted_id = quoted(self.id) if trace_id is not None else f'"{self.id}"'
         self.name = name
-        self.session_id = str(session_id or recorder.session_id or ids.session_id())
+        self.is_session_named = session_id is not None
+        self.session_id = str(session_id or recorder.session_id or default_session(self.id))
         self.user_id = user_id
         self.tags: list[str] = []
         if tags:
@@ -95,7 +97,7 @@ class OpenTrace:
     ) -> None:
         """Set session, user and tags from a scope inside the trace. Its metadata belongs to its own observation."""
         if session_id is not None:
-            self.session_id = str(session_id)
+            self.session_id, self.is_session_named = str(session_id), True
         if user_id is not None:
             self.user_id = user_id
         self.add_tags(tags)
@@ -179,8 +181,23 @@ class UncountedMarks:
 
 def name_session(trace: OpenTrace, session_id: str | None) -> None:
     """Set *session_id*, a framework's conversation, on *trace*, unless the program set a session."""
-    if session_id is not None and trace.session_id == (trace.recorder.session_id or ids.session_id()):
+    if session_id is not None and not trace.is_session_named:
         trace.adopt(session_id=session_id)
+
+
+_SERVERS = frozenset(
+    {
+        *("uvicorn", "hypercorn", "gunicorn", "granian", "daphne", "waitress", "werkzeug.serving", "aiohttp.web"),
+        *("tornado.httpserver", "django.core.handlers", "celery.worker", "rq.worker", "dramatiq.worker", "arq.worker"),
+        *("langgraph_api", "functions_framework", "awslambdaric"),
+    }
+)
+"""Modules of web servers and task workers. A process that has loaded one of them serves several users."""
+
+
+def default_session(trace_id: str) -> str:
+    """Return the session of a trace without one: that of the process, or in a server a session of its own."""
+    return ids.session_id() if _SERVERS.isdisjoint(sys.modules) else trace_id
 
 
 _usage_lock = threading.RLock()

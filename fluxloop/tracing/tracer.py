@@ -90,6 +90,10 @@ class Tracer(ABC):
         here = self.current_node()
         return here if here is not None and here.trace.is_recording else None
 
+    def report_problem(self, message: str) -> None:
+        """Log *message* as a warning, once, and list it in `report`."""
+        self._counts.problems.log_once(message, message)
+
     def record_failure(self, doing: str, exc: BaseException) -> None:
         """Count an observation that was lost because FluxLoop failed while *doing* something."""
         self._counts.add_dropped(doing, exc)
