@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 fork_count = 0
 """The number of forks between the process that imported this module and the current one."""
 
-_MOST_WAIT_S = 10.0
+_MAX_WAIT_S = 10.0
 """The longest wait of a fork. It is limited because an import may itself wait for code that forks."""
 
 _in_child: list[Callable[[], object]] = []
@@ -36,7 +36,7 @@ def importing() -> Iterator[None]:
 
 
 def _before_fork() -> None:
-    _import_lock.acquire(timeout=_MOST_WAIT_S)
+    _import_lock.acquire(timeout=_MAX_WAIT_S)
 
 
 def _in_parent() -> None:

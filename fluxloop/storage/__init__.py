@@ -1,8 +1,8 @@
 """
-Where finished records go.
+Storages receive finished records.
 
-A storage is anything with `Storage`'s two methods; further capabilities are protocols of their own. Records reach it
-encoded, bounded and redacted, so a new backend only has to transport them. Each storage is loaded when first used.
+A storage is an object with the two methods of `Storage`; optional capabilities are separate protocols. It receives
+encoded, truncated and redacted records, and only has to store them. Each storage module is loaded on first use.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ _TIME = "a time: a datetime, ISO 8601 text, or seconds since 1970"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_MOST_SECONDS = 100_000_000_000
+_MAX_SECONDS = 100_000_000_000
 """Larger numbers are milliseconds, microseconds or nanoseconds: as seconds they would lie after the year 5000."""
 
 
@@ -105,7 +105,7 @@ def moment_ns(value: object) -> int:
         return ns_of(datetime.fromisoformat(value.strip()))
     if isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value)
-        while abs(seconds) > _MOST_SECONDS:
+        while abs(seconds) > _MAX_SECONDS:
             seconds /= 1_000
         return ns_of(_EPOCH + timedelta(seconds=seconds))
     raise ValueError(value)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ..enums import Status
 from ..interruptions import OUR_FOLDERS, was_raised_from_outside
 
-MOST_FRAMES = 300
+MAX_FRAMES = 300
 """The limit of recorded frames of a traceback, outermost first. Re-raising an exception adds frames."""
 
 _registered: dict[type[BaseException], Status] = {KeyboardInterrupt: Status.CANCELLED, SystemExit: Status.CANCELLED}
@@ -110,7 +110,7 @@ def _traceback_text(exc: BaseException) -> str:
         last = _formatted
         if last is not None and last.key == key and last.depth <= depth:
             text, at = last.text, last.frames_at
-            if depth <= MOST_FRAMES:
+            if depth <= MAX_FRAMES:
                 text = text[:at] + _frames_text(exc, depth - last.depth) + text[at:]
             elif not text.endswith(_TRUNCATED):
                 text += _TRUNCATED
@@ -118,7 +118,7 @@ def _traceback_text(exc: BaseException) -> str:
             text = _format(exc)
         header_at = text.rfind(_HEADER)
         if header_at >= 0 and not isinstance(exc, BaseExceptionGroup):
-            _formatted = _Formatted(key, min(depth, MOST_FRAMES), header_at + len(_HEADER), text)
+            _formatted = _Formatted(key, min(depth, MAX_FRAMES), header_at + len(_HEADER), text)
         return text
     except Exception as exc:  # attributes of the user's exception can raise
         if was_raised_from_outside(exc):
@@ -136,7 +136,7 @@ class _Formatted(NamedTuple):
 
 
 _formatted: _Formatted | None = None
-_TRUNCATED = f"(traceback truncated to {MOST_FRAMES} frames)\n"
+_TRUNCATED = f"(traceback truncated to {MAX_FRAMES} frames)\n"
 _HEADER = "Traceback (most recent call last):\n"
 
 
@@ -171,10 +171,10 @@ def _without_own_frames(frames: list[FrameSummary]) -> list[FrameSummary]:
 
 
 def _format(exc: BaseException) -> str:
-    summary = TracebackException.from_exception(exc, compact=True, limit=MOST_FRAMES)
+    summary = TracebackException.from_exception(exc, compact=True, limit=MAX_FRAMES)
     is_truncated = False
     for part in _parts_of(summary):
-        is_truncated = is_truncated or len(part.stack) == MOST_FRAMES
+        is_truncated = is_truncated or len(part.stack) == MAX_FRAMES
         part.stack[:] = _without_own_frames(part.stack)
     text = "".join(summary.format())
     return text + _TRUNCATED if is_truncated else text
