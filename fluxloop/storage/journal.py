@@ -119,11 +119,12 @@ class Journal:
             self._erase_ended()
 
     def _erase_ended(self) -> None:
-        ended = []
-        with suppress(IndexError):
+        ended: list[int] = []
+        try:
             while True:
                 ended.append(self._ended.pop())  # no other thread can use a slot that is not in the list
-        self._erase(sorted(ended))
+        except IndexError:  # faster than `suppress`
+            self._erase(sorted(ended))
 
     def _erase(self, slots: list[int]) -> None:
         """Erase *slots*, in ascending order, and free them."""

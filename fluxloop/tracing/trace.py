@@ -55,7 +55,8 @@ class OpenTrace:
         self.is_closed = False
         self.outer = outer
         self.root: Node | None = None
-        self._read_clocks()
+        if not is_sampled:
+            self._read_clocks()
         self.numbers = count()
         self.usage: dict[str, int] = {}
         self.pushed: dict[str, Node] = {}
@@ -187,17 +188,18 @@ def name_session(trace: OpenTrace, session_id: str | None) -> None:
 
 _SERVERS = frozenset(
     {
-        *("uvicorn", "hypercorn", "gunicorn", "granian", "daphne", "waitress", "werkzeug.serving", "aiohttp.web"),
-        *("tornado.httpserver", "django.core.handlers", "celery.worker", "rq.worker", "dramatiq.worker", "arq.worker"),
-        *("langgraph_api", "functions_framework", "awslambdaric"),
+        *("uvicorn.protocols.http", "hypercorn.asyncio", "gunicorn.arbiter", "granian.server", "daphne.server"),
+        *("waitress.server", "werkzeug.serving", "aiohttp.web_runner", "tornado.httpserver", "django.core.handlers"),
+        *("celery.worker", "rq.worker", "dramatiq.worker", "arq.worker", "langgraph_api.server"),
+        *("functions_framework", "awslambdaric"),
     }
 )
-"""Modules of web servers and task workers. A process that has loaded one of them serves several users."""
+"""Modules that web servers and task workers load when they run. Such a process serves several users."""
 
 
 def default_session(trace_id: str) -> str:
     """Return the session of a trace without one: that of the process, or in a server a session of its own."""
-    return ids.session_id() if _SERVERS.isdisjoint(sys.modules) else trace_id
+    return ids.session_id() if sys.modules.keys().isdisjoint(_SERVERS) else trace_id
 
 
 _usage_lock = threading.RLock()
