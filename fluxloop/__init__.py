@@ -22,6 +22,7 @@ from .enums import ObservationLevel, ObservationType, Status
 from .errors import FluxLoopError
 from .report import Report
 from .tracing.propagation import copy_context
+from .tracing.threads import install_threads, uninstall_threads
 
 if TYPE_CHECKING:
     import os
@@ -57,6 +58,7 @@ __all__ = [
     "get_config",
     "get_current_context",
     "get_current_trace",
+    "install_threads",
     "instrument",
     "load_env",
     "models",
@@ -70,6 +72,7 @@ __all__ = [
     "testing",
     "tool",
     "trace",
+    "uninstall_threads",
 ]
 
 agent = default.agent

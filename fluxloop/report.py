@@ -50,6 +50,8 @@ class Report:
     """Masked secrets."""
     sampled_out: int = 0
     """Traces that ``sample_rate`` left out."""
+    untraced: int = 0
+    """Calls that were not recorded because they ran in a thread without a trace, while a trace was open."""
     troubles: tuple[str, ...] = ()
     """The messages of all problems, oldest first."""
 

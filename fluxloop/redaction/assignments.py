@@ -156,7 +156,7 @@ def _comes_after(text: str, at: int, context: re.Pattern[str]) -> bool:
 def _in_context(text: str, key: str, anchor: re.Match[str]) -> Span | None:
     """Return the span of a value that is secret in some contexts: a random ``?key=…``, or ``pass: …`` after a user."""
     key_start, start = anchor.start() - len(key), anchor.end()
-    if key in IN_QUERIES and _comes_after(text, key_start, _QUERY_START):
+    if key in IN_QUERIES and not (anchor["before"] or anchor["after"]) and _comes_after(text, key_start, _QUERY_START):
         head = _BARE.match(text, start, start + 4 * READ)
         whole = _BARE.match(text, start) if head and is_short_random(head[0].partition("&")[0]) else None
         return (start, start + len(whole[0].partition("&")[0])) if whole else None

@@ -100,6 +100,11 @@ class Journal:
             self.free(self._base + slot)
             return -1
 
+    @property
+    def has_open(self) -> bool:
+        """Whether an observation of this process is open."""
+        return bool(self._open)
+
     def free(self, slot: int, *, recorded: bool = False) -> None:
         """
         Free the *slot* of an observation that has ended. -1 and slots from before a fork are ignored.

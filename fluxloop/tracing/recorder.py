@@ -52,7 +52,7 @@ class Counts:
     def __init__(self) -> None:
         self.problems = Problems()
         self.written = Tally()
-        self._counts = dict.fromkeys(("failed", "dropped", "truncated", "redacted", "sampled_out"), 0)
+        self._counts = dict.fromkeys(("failed", "dropped", "truncated", "redacted", "sampled_out", "untraced"), 0)
 
     def add(self, field: str, number: int = 1) -> None:
         """Add *number* to the count *field* of `Report`."""

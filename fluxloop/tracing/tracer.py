@@ -90,6 +90,17 @@ class Tracer(ABC):
         here = self.current_node()
         return here if here is not None and here.trace.is_recording else None
 
+    def has_open_observations(self) -> bool:
+        """Return whether the journal lists an open observation in any thread of the process."""
+        recorder = self._recorder
+        return recorder is not None and recorder.journal is not None and bool(recorder.journal.has_open)
+
+    def count_untraced(self, message: str) -> None:
+        """Count a call that is not recorded because its thread has no trace."""
+        if self.switch.on:
+            self._counts.add("untraced")
+            self.report_problem(message)
+
     def report_problem(self, message: str) -> None:
         """Log *message* as a warning, once, and list it in `report`."""
         self._counts.problems.log_once(message, message)
