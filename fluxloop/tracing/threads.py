@@ -35,7 +35,9 @@ def install_threads() -> None:
     with _install_lock:
         if not _originals:
             _originals.update(start=threading.Thread.start, submit=ThreadPoolExecutor.submit)
-            _replaced.update(start=_start_wrapper(threading.Thread.start), submit=_submit_wrapper(ThreadPoolExecutor.submit))
+            _replaced.update(
+                start=_start_wrapper(threading.Thread.start), submit=_submit_wrapper(ThreadPoolExecutor.submit)
+            )
             threading.Thread.start = _replaced["start"]  # type: ignore[method-assign]
             ThreadPoolExecutor.submit = _replaced["submit"]  # type: ignore[method-assign]
 
