@@ -57,7 +57,7 @@ class Ledger:
     at once: each step here is one operation on a dict, hence no lock.
 
     Args:
-        tracer: The set-up to record for.
+        tracer: The tracer of the client that records.
         locate: The adapter's own locator, if it has one: where the parent is given, only the others are asked.
     """
 
