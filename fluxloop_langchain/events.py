@@ -134,7 +134,7 @@ def model_failure(entry: Entry, error: BaseException, extra: dict[str, Any]) -> 
         facts = read_facts(body)
         fields = {} if facts is None else {"usage": facts.usage, "finish_reasons": facts.finish_reasons}
         return {"error": error, "output": payloads.refused_answer(body), "fields": fields}
-    if response is None or not any(response.generations):
+    if response is None or payloads.is_empty(response):
         return {"error": error}
     return {**model_outcome(entry, response, extra), "error": error}
 

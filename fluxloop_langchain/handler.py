@@ -14,7 +14,7 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 
 from fluxloop import FluxLoopClient, ObservationType, Status
-from fluxloop.bridge import NOTHING, Entry, default, status_of, was_raised_from_outside
+from fluxloop.bridge import NOTHING, Entry, add_locator, default, status_of, was_raised_from_outside
 
 from . import events, interrupts, payloads, unrun_calls
 from .internals import (
@@ -26,7 +26,7 @@ from .internals import (
     register_as_tracer,
     register_langgraph_outcomes,
 )
-from .orphan_runs import key_of, ledger_of, refer
+from .orphan_runs import key_of, ledger_of, locate, refer
 from .runs import CHAIN, NO_TAGS, TYPES, Run, name_of, read_tags
 from .tokens import discard_token, sink_of
 
@@ -67,6 +67,8 @@ def _starts(event: str, read: events.StartReader) -> Any:
             self.note_failure("beginning it", exc, key)
             unread = Run(self, event, key, event, None, NO_TAGS, {}, {}, parent, id_ref)
             ledger.start(key, TYPES.get(event, CHAIN), event, parent=parent, about=unread)
+        if parent is None:
+            add_locator(locate)
         return DONE
 
     return inline_callback(on_start)
@@ -386,6 +388,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             facts = read_tags(tuple(tags)) if tags else NO_TAGS
             run = Run(self, "model", key, "model", NOTHING, facts, {}, {}, parent, refer(run_id))
             self.begin(run, events.same_input)
+            add_locator(locate)
         return self.ledger.entries.get(key)
 
     def _find_sink(self, run_id: UUID, parent_id: UUID | None, tags: list[str] | None) -> TokenSink:

@@ -19,7 +19,7 @@ from uuid import UUID
 from weakref import ReferenceType, WeakValueDictionary, ref
 
 from fluxloop import FluxLoopClient, Status
-from fluxloop.bridge import Entry, Ledger, Locator, Node, add_locator, default, innermost
+from fluxloop.bridge import Entry, Ledger, Locator, Node, add_locator, default, innermost, remove_locator
 
 from .internals import runner_of, running_config, tool_in
 
@@ -134,24 +134,35 @@ def running_key(config: Any) -> Hashable | None:
 
 def ledger_of(client: FluxLoopClient) -> RunLedger:
     """
-    Return the ledger of *client*, one for all handlers, and consult it for the current observation from now on.
+    Return the ledger of *client*, one for all handlers.
 
     Two handlers on one run record it once, and a handler that is passed inside a step finds the step.
     """
-    add_locator(locate)
     return _default_ledger if client is default else _others.setdefault(client, RunLedger(client, locate))
 
 
 def locate(here: Node | None) -> Node | None:
-    """Return the observation of the step that runs here, or the one that user code inside it has made current."""
+    """
+    Return the observation of the step that runs here, or the one that user code inside it has made current.
+
+    Each look-up takes time, so it is removed from the locators when no run is open; the next run adds it again.
+    """
     config = running_config()
     key = running_key(config) if config is not None else None
     if key is None:
+        if not _has_runs():
+            remove_locator(locate)
+            if _has_runs():  # begun in another thread meanwhile
+                add_locator(locate)
         return here
     step = _default_ledger.get(key)
     if step is None and _others:
         step = next((found for ledger in _others.values() if (found := ledger.get(key)) is not None), None)
     return innermost(here, step)
+
+
+def _has_runs() -> bool:
+    return any(ledger.entries or ledger.left for ledger in (_default_ledger, *_others.values()))
 
 
 _default_ledger = RunLedger(default, locate)

@@ -141,6 +141,12 @@ def refused_body(error: BaseException, response: Any) -> Any:
     return getattr(error, "completion", None)  # such as openai.LengthFinishReasonError
 
 
+def is_empty(response: Any) -> bool:
+    """Whether *response* has no answer: LangChain makes an empty message for some errors."""
+    answers = [getattr(one, "message", one) for row in response.generations for one in row]
+    return not any(getattr(one, "content", True) or getattr(one, "tool_calls", None) for one in answers)
+
+
 def refused_answer(body: Any) -> object:
     """Return the answer in the *body* of a provider's response; NOTHING if it has none, as that of an error."""
     for name in ("choices", "content", "output", "candidates", "message"):
