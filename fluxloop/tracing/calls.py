@@ -117,7 +117,7 @@ class Execution(Node):
             try:
                 if type(value) not in PLAIN and is_followed(value):
                     return follow(self, value)
-            except Exception as exc:  # of the value's metaclass, which cannot even be hashed: this is no stream
+            except Exception as exc:  # raised by a metaclass of the value; record it as a plain value
                 if was_raised_from_outside(exc):
                     raise
             self.succeeded(value)
