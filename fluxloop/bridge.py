@@ -17,7 +17,7 @@ from .enums import ObservationType
 from .interruptions import was_raised_from_outside
 from .llm.response_facts import read_facts
 from .llm.sdk_streams import register_stream_class
-from .llm.stream.assembly import delta_text
+from .llm.stream.assembly import StreamFacts, delta_text
 from .report import log, missing, note_missing
 from .tracing.calls import Execution, Spec, begin
 from .tracing.instrumenters import Instrumenter, Recording, add_instrumenter
@@ -29,6 +29,7 @@ from .tracing.propagation import Locator, add_locator, current_is, innermost, re
 from .tracing.recorder import NOTHING
 from .tracing.scopes import UNTRACED, ManualScope, is_outside
 from .tracing.stream_items import StreamItems, StreamObserver
+from .tracing.streams import Followed, follow, is_followed
 from .tracing.tool_matching import ToolMatcher
 from .tracing.trace import name_session
 from .tracing.wrapping import spec_of
@@ -38,6 +39,7 @@ __all__ = [
     "UNTRACED",
     "Entry",
     "Execution",
+    "Followed",
     "Instrumenter",
     "Ledger",
     "Locator",
@@ -46,6 +48,7 @@ __all__ = [
     "OpenObservation",
     "Recording",
     "Spec",
+    "StreamFacts",
     "StreamItems",
     "StreamObserver",
     "ToolMatcher",
@@ -55,11 +58,15 @@ __all__ = [
     "current_is",
     "default",
     "delta_text",
+    "follow",
     "innermost",
+    "is_followed",
+    "is_of_type",
     "is_outside",
     "is_recorded_as",
     "log",
     "missing",
+    "model_call_locators",
     "name_session",
     "note_missing",
     "read_facts",
@@ -79,6 +86,20 @@ def is_recorded_as(kind: ObservationType, func: object) -> bool:
     """Whether *func*, or what it wraps, records its calls as *kind* already."""
     spec = spec_of(func)
     return spec is not None and spec.type is kind
+
+
+def is_of_type(node: Node, kind: ObservationType) -> bool:
+    """Whether *node* is an open observation, or a call, of type *kind*."""
+    return str(getattr(node, "label", "")).startswith(f'"type":"{kind.name}"')
+
+
+model_call_locators: list[Locator] = []
+"""
+Each returns the model call that a framework makes here, or the node it was given.
+
+For frameworks whose model calls are not the current observation while they run. Asked when a model's client sends a
+request, so that the request is not recorded a second time.
+"""
 
 
 def rename_default(func: object, called: str) -> None:

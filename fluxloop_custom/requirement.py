@@ -10,12 +10,16 @@ def require(module: str, *, extra: str, by: str) -> None:
     Return where *module* can be imported, without importing it.
 
     Args:
-        module: The framework's top-level module.
+        module: The framework's module.
         extra: The extra of ours that installs it.
         by: The module of ours that needs it.
 
     Raises:
         ImportError: If it is not installed; the message says how to.
     """
-    if find_spec(module) is None:
+    try:
+        found = find_spec(module)
+    except ModuleNotFoundError:  # the package around it
+        found = None
+    if found is None:
         raise ImportError(f"{by} needs '{module}', which is not installed.\n    pip install 'fluxloop[{extra}]'")

@@ -13,6 +13,7 @@ import sys
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from functools import partial
+from operator import attrgetter
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Protocol
 
@@ -218,7 +219,7 @@ def _attach(call: Followed, stream: Any, *, is_manager: bool) -> bool:
         if made is None:
             made = _classes[kind] = _manager_class(kind) if is_manager else _stream_class(kind)
         stream.__class__ = made
-        stream._fluxloop_call = call
+        setattr(stream, _attribute(kind), call)
     except TypeError:  # a class with slots, or one that cannot be subclassed
         return False
     return True
@@ -227,15 +228,21 @@ def _attach(call: Followed, stream: Any, *, is_manager: bool) -> bool:
 _classes: weakref.WeakKeyDictionary[type, type] = weakref.WeakKeyDictionary()
 
 
+def _attribute(kind: type) -> str:
+    """Return where the subclass of *kind* finds its call; a stream that several functions return has several."""
+    return f"_fluxloop_call_{len(kind.__mro__)}"
+
+
 def _stream_class(kind: type) -> type:
     """Return the subclass of *kind* whose instances report their items; it overrides only what *kind* has."""
     base: Any = kind
+    call_of = attrgetter(_attribute(kind))
 
     def iter_(self: Any) -> Any:
         return self
 
     def next_(self: Any) -> Any:
-        call = self._fluxloop_call
+        call = call_of(self)
         call.resume()
         try:
             item = base.__next__(self)
@@ -250,7 +257,7 @@ def _stream_class(kind: type) -> type:
         return call.on_item(item)
 
     async def anext_(self: Any) -> Any:
-        call = self._fluxloop_call
+        call = call_of(self)
         call.resume()
         try:
             item = await base.__anext__(self)
@@ -268,7 +275,7 @@ def _stream_class(kind: type) -> type:
         try:
             return base.close(self, *args, **kwargs)
         finally:
-            self._fluxloop_call.failed(GeneratorExit())
+            call_of(self).failed(GeneratorExit())
 
     methods = {
         "__iter__": iter_,
@@ -283,15 +290,16 @@ def _stream_class(kind: type) -> type:
 def _manager_class(kind: type) -> type:
     """Return the subclass of *kind* whose instances follow the stream they are entered for."""
     base: Any = kind
+    call_of = attrgetter(_attribute(kind))
 
     def enter_(self: Any) -> Any:
         stream = base.__enter__(self)
-        _attach(self._fluxloop_call, stream, is_manager=False)
+        _attach(call_of(self), stream, is_manager=False)
         return stream
 
     async def aenter_(self: Any) -> Any:
         stream = await base.__aenter__(self)
-        _attach(self._fluxloop_call, stream, is_manager=False)
+        _attach(call_of(self), stream, is_manager=False)
         return stream
 
     return _subclass(kind, {"__enter__": enter_, "__aenter__": aenter_} | _exits(kind))
@@ -299,18 +307,19 @@ def _manager_class(kind: type) -> type:
 
 def _exits(kind: type) -> dict[str, Callable[..., Any]]:
     base: Any = kind
+    call_of = attrgetter(_attribute(kind))
 
     def exit_(self: Any, *exc_info: Any) -> Any:
         try:
             return base.__exit__(self, *exc_info)
         finally:
-            self._fluxloop_call.failed(exc_info[1] or GeneratorExit())
+            call_of(self).failed(exc_info[1] or GeneratorExit())
 
     async def aexit_(self: Any, *exc_info: Any) -> Any:
         try:
             return await base.__aexit__(self, *exc_info)
         finally:
-            self._fluxloop_call.failed(exc_info[1] or GeneratorExit())
+            call_of(self).failed(exc_info[1] or GeneratorExit())
 
     return {"__exit__": exit_, "__aexit__": aexit_}
 

@@ -1,0 +1,338 @@
+"""
+Record the requests of a model's client: one observation each, from the request to the end of its stream.
+
+Where the request is made inside an observation of the same type, that is the same call: the GENERATION of a framework,
+which reports the call itself, or a function with `prompt`, which gets what the response reports.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+from fluxloop import FluxLoopClient, ObservationType, Status
+from fluxloop.bridge import (
+    NOTHING,
+    Execution,
+    Node,
+    Spec,
+    StreamFacts,
+    StreamItems,
+    begin,
+    follow,
+    is_followed,
+    is_of_type,
+    model_call_locators,
+    read_facts,
+    was_raised_from_outside,
+)
+from fluxloop.llm.token_counts import add_usage
+
+from . import unparsed
+from .requests import Reader, Request, tools
+
+
+def recorded(send: Callable[..., Any], read: Reader, client: FluxLoopClient) -> Callable[..., Any]:
+    """
+    Return *send*, the method by which a client sends its requests, with every model call recorded.
+
+    Args:
+        send: A function or a coroutine function; its first argument is the client.
+        read: Is given its arguments and returns the request.
+        client: The client whose traces are recorded into.
+    """
+    recorded_send: Any
+    if inspect.iscoroutinefunction(send):
+
+        async def recorded_send(*args: Any, **kwargs: Any) -> Any:
+            call = _begin(read, client, args, kwargs)
+            if call is None:
+                return await send(*args, **kwargs)
+            try:
+                call.enter()
+                return call.returned(await send(*call.request.args, **call.request.kwargs))
+            except BaseException as exc:
+                call.raised(exc)
+                raise
+
+    else:
+
+        def recorded_send(*args: Any, **kwargs: Any) -> Any:
+            call = _begin(read, client, args, kwargs)
+            if call is None:
+                return send(*args, **kwargs)
+            try:
+                call.enter()
+                return call.returned(send(*call.request.args, **call.request.kwargs))
+            except BaseException as exc:
+                call.raised(exc)
+                raise
+
+    return wraps(send)(recorded_send)
+
+
+def _begin(read: Reader, client: FluxLoopClient, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ClientCall | None:
+    """Begin to record a request; None if it is none of a model call, or is recorded already, or not to be recorded."""
+    if not client.switch.on:
+        return None
+    try:
+        request = read(*args, **kwargs)
+        if request is None:
+            return None
+        around = _enclosing(client, request.endpoint.type)
+        if around is not None:
+            is_prompt = isinstance(around, Execution) and around.spec.read_facts is not None
+            return MergedCall(cast("Execution", around), request) if is_prompt else None
+        node = begin(_spec(request, client), (request.endpoint.question(request.body),), {})
+        return None if node is None else RecordedCall(node, request)
+    except Exception as exc:
+        if was_raised_from_outside(exc):
+            raise
+        client.record_failure("beginning it", exc)
+        return None
+
+
+def _enclosing(client: FluxLoopClient, kind: ObservationType) -> Node | None:
+    """Return the observation that is this call already, of a framework or a function of the user's."""
+    here = client.current_node()
+    for locate in model_call_locators:
+        here = locate(here)
+    here = here if client.is_default else client.own_innermost(here)
+    return here if here is not None and is_of_type(here, kind) else None
+
+
+def _spec(request: Request, client: FluxLoopClient) -> Spec:
+    return Spec(
+        client,
+        request.endpoint.type,
+        request.endpoint.name,
+        opens_trace=True,
+        bind=lambda question: question,
+        stream_items=lambda observation: ClientStreamItems(observation, request),
+    )
+
+
+class ClientCall(ABC):
+    """A request of a client while it runs."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+
+    @abstractmethod
+    def enter(self) -> None:
+        """Make it current."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """Restore what was current before."""
+
+    def returned(self, value: Any) -> Any:
+        """Return *value*, the method's result, and end the call with it, or follow the stream that it is."""
+        self.leave()
+        if unparsed.is_unparsed(value):
+            return unparsed.watch(self, value)
+        if self.request.is_streamed:
+            return self.streams(value)
+        self.answered(value)
+        return value
+
+    def streams(self, value: Any) -> Any:
+        """Return *value*, a stream, or what replaces it, and let the call end with it."""
+        if not is_followed(value):
+            self.answered(None)
+            return value
+        followed = self.follow(value)
+        if followed is value:
+            open_streams[value] = self
+        return followed
+
+    @abstractmethod
+    def follow(self, stream: Any) -> Any:
+        """See `streams`; the stream is of a known kind."""
+
+    @abstractmethod
+    def answered(self, response: Any) -> None:
+        """End it with *response*, of the SDK's class or as JSON; None if that is not known."""
+
+    @abstractmethod
+    def raised(self, exc: BaseException) -> None:
+        """End it: the method raised *exc*."""
+
+    @abstractmethod
+    def failed(self, exc: BaseException) -> None:
+        """End it with the outcome of *exc*: no more is read of the response."""
+
+
+open_streams: WeakKeyDictionary[Any, ClientCall] = WeakKeyDictionary()
+"""The calls of the SDKs' streams."""
+
+
+def stop_reading(stream: Any, exc: BaseException | None) -> None:
+    """End the call of *stream*, whose consumer closes it, because of *exc* or because it needs no more."""
+    call = open_streams.pop(stream, None)
+    if call is not None:
+        call.failed(exc or GeneratorExit())
+
+
+class RecordedCall(ClientCall):
+    """A request with an observation of its own."""
+
+    def __init__(self, node: Execution, request: Request) -> None:
+        super().__init__(request)
+        self.node = node
+
+    def enter(self) -> None:
+        """Make it current, and record what is asked."""
+        self.node.enter()
+        observation = self.node.observation
+        if observation is not None:
+            observation.set_fields(**self.request.fields())
+            if offered := tools(self.request.body):
+                observation.add_metadata(**offered)
+
+    def leave(self) -> None:
+        """See `ClientCall.leave`."""
+        self.node.leave()
+
+    def follow(self, stream: Any) -> Any:
+        """See `ClientCall.follow`."""
+        return follow(self.node, stream)
+
+    def answered(self, response: Any) -> None:
+        """See `ClientCall.answered`."""
+        self.node.end(Status.SUCCESS, self._read(response))
+
+    def raised(self, exc: BaseException) -> None:
+        """See `ClientCall.raised`; what the response said before parsing it failed is recorded."""
+        self.node.leave()
+        status_code = vars(exc).get("status_code", vars(exc).get("code"))
+        if self.node.observation is not None and isinstance(status_code, int):
+            self.node.observation.add_metadata(status_code=status_code)
+        if self.request.seen:
+            self.node.failed_with(exc, self._read(self.request.seen[-1]))
+        else:
+            self.node.failed(exc)
+
+    def failed(self, exc: BaseException) -> None:
+        """See `ClientCall.failed`."""
+        self.node.failed(exc)
+
+    def _read(self, response: Any) -> object:
+        """Record what *response* reports, and return the answer in it."""
+        observation = self.node.observation
+        if observation is None or response is None:
+            return NOTHING
+        recorder = self.node.trace.recorder
+        try:
+            response = self.request.plain(response)
+            facts = read_facts(response)
+            if facts is not None:
+                observation.set_fields(usage=facts.usage, model=facts.model, finish_reasons=facts.finish_reasons)
+                if facts.response_id:
+                    observation.add_metadata(response_id=facts.response_id)
+            return self.request.endpoint.answer(response) if recorder.captures_output else NOTHING
+        except Exception as exc:
+            if was_raised_from_outside(exc):
+                raise
+            recorder.record_failure("reading a response", exc)
+            return NOTHING
+
+
+class ClientStreamItems(StreamItems):
+    """The items of a client's stream, without the HTTP response around each."""
+
+    def __init__(self, observation: Any, request: Request) -> None:
+        super().__init__(observation)
+        self.request = request
+
+    def on_item(self, item: Any, offset_ns: int) -> None:
+        """See `StreamItems.on_item`."""
+        super().on_item(self.request.plain(item), offset_ns)
+
+    def output(self, ended: str, returned: object) -> object:
+        """See `StreamItems.output`."""
+        output = super().output(ended, returned)
+        self.observation.set_fields(provider=self.request.provider)
+        facts = self.facts.facts()
+        if facts is not None and facts.response_id:
+            self.observation.add_metadata(response_id=facts.response_id)
+        return output
+
+
+class MergedCall(ClientCall):
+    """A request inside a function with `prompt`: it completes what that records; also its own stream's observer."""
+
+    def __init__(self, around: Execution, request: Request) -> None:
+        super().__init__(request)
+        self.around = around
+        self.facts = StreamFacts()
+        self.first_item_ms: float | None = None
+        self.is_merged = False
+
+    def enter(self) -> None:
+        """The function around it is current."""
+
+    def leave(self) -> None:
+        """See `enter`."""
+
+    def follow(self, stream: Any) -> Any:
+        """See `ClientCall.follow`."""
+        return follow(self, stream)
+
+    def answered(self, response: Any) -> None:
+        """See `ClientCall.answered`."""
+        self._merge(read_facts(self.request.plain(response)) if response is not None else None)
+
+    def raised(self, exc: BaseException) -> None:
+        """See `ClientCall.raised`."""
+        self.answered(self.request.seen[-1] if self.request.seen else None)
+
+    def failed(self, exc: BaseException) -> None:
+        """See `ClientCall.failed`."""
+        self._merge(self.facts.facts())
+
+    def resume(self) -> None:
+        """See `enter`."""
+
+    def pause(self) -> None:
+        """See `enter`."""
+
+    def on_item(self, item: Any) -> Any:
+        """Read *item* of the stream and return it."""
+        observation = self.around.observation
+        if self.first_item_ms is None and observation is not None:
+            elapsed_ns = self.around.trace.recorder.tick() - observation.started
+            self.first_item_ms = elapsed_ns // 1_000 / 1_000
+        self.facts.on_item(self.request.plain(item))
+        return item
+
+    def exhausted(self, value: Any, closed: bool = False) -> Any:
+        """Merge what the stream reported."""
+        self._merge(self.facts.facts())
+        return value
+
+    def succeeded(self, value: Any) -> None:
+        """See `exhausted`."""
+        self._merge(self.facts.facts())
+
+    def dropped(self) -> None:
+        """See `exhausted`."""
+        self._merge(self.facts.facts())
+
+    def _merge(self, facts: Any) -> None:
+        """Complete the observation around it; token counts of several requests are added up."""
+        observation = self.around.observation
+        if observation is None or self.is_merged:
+            return
+        self.is_merged = True
+        known = observation.fields or {}
+        found = {**self.request.fields(), "time_to_first_token_ms": self.first_item_ms}
+        if facts is not None:
+            usage = add_usage((known.get("usage"), facts.usage))
+            found |= {"model": facts.model or self.request.model, "finish_reasons": facts.finish_reasons}
+            observation.set_fields(usage=usage)
+        observation.set_fields(**{name: value for name, value in found.items() if known.get(name) is None})
