@@ -25,6 +25,8 @@ from .tracing.propagation import copy_context
 if TYPE_CHECKING:
     import os
 
+    from fluxloop_custom.installing import install, uninstall
+
     from . import models, storage, testing
     from .models import ObservationData, Trace, TraceData, Usage
     from .reading import read_traces
@@ -56,6 +58,7 @@ __all__ = [
     "get_config",
     "get_current_context",
     "get_current_trace",
+    "install",
     "instrument",
     "load_env",
     "models",
@@ -69,6 +72,7 @@ __all__ = [
     "testing",
     "tool",
     "trace",
+    "uninstall",
 ]
 
 agent = default.agent
@@ -117,6 +121,8 @@ _LATER = {
     "Trace": "models",
     "TraceData": "models",
     "Usage": "models",
+    "install": "fluxloop_custom.installing",
+    "uninstall": "fluxloop_custom.installing",
     "read_traces": "reading",
     "models": "",
     "reading": "",
@@ -136,7 +142,8 @@ def __getattr__(name: str) -> Any:
             return "0+unknown"
     if name not in _LATER:
         raise AttributeError(f"module 'fluxloop' has no attribute {name!r}")
-    module = import_module(f".{_LATER[name] or name}", __name__)
+    path = _LATER[name] or name
+    module = import_module(path if path.startswith("fluxloop_") else f".{path}", __name__)
     value = getattr(module, name) if _LATER[name] else module
     globals()[name] = value
     return value

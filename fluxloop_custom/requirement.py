@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
+
+
+def find_spec_of(module: str) -> ModuleSpec | None:
+    """Return where *module* would be imported from, without importing it; None if it is not installed."""
+    try:
+        return find_spec(module)
+    except ModuleNotFoundError:  # the package around it
+        return None
 
 
 def require(module: str, *, extra: str, by: str) -> None:
@@ -17,9 +26,5 @@ def require(module: str, *, extra: str, by: str) -> None:
     Raises:
         ImportError: If it is not installed; the message says how to.
     """
-    try:
-        found = find_spec(module)
-    except ModuleNotFoundError:  # the package around it
-        found = None
-    if found is None:
+    if find_spec_of(module) is None:
         raise ImportError(f"{by} needs '{module}', which is not installed.\n    pip install 'fluxloop[{extra}]'")

@@ -28,6 +28,7 @@ __all__ = [
     "instrument_anthropic",
     "instrument_google_genai",
     "instrument_openai",
+    "is_instrumented",
     "uninstrument_anthropic",
     "uninstrument_google_genai",
     "uninstrument_openai",
@@ -81,6 +82,11 @@ def uninstrument_anthropic() -> None:
 def uninstrument_google_genai() -> None:
     """Restore the methods that `instrument_google_genai` replaced; calls that are open are recorded to their end."""
     _uninstrument("google.genai")
+
+
+def is_instrumented(sdk: str) -> bool:
+    """Whether the calls of *sdk* are recorded: ``openai``, ``anthropic`` or ``google.genai``."""
+    return sdk in _instrumented
 
 
 _EXTRAS = {"openai": "openai", "anthropic": "anthropic", "google.genai": "google-genai"}

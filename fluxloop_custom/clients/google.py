@@ -16,7 +16,7 @@ from .requests import Body, Endpoint, Request, answer, json_of, listed, picked, 
 
 
 def _content_question(body: Body) -> object:
-    system = _content(body.get("systemInstruction"), "system")
+    system = [{**one, "role": "system"} for one in _content(body.get("systemInstruction"), "system")]
     return [*system, *(message for content in listed(body.get("contents")) for message in _content(content, "user"))]
 
 

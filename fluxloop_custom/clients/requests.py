@@ -76,7 +76,7 @@ def with_system(system: Any, messages: Any) -> list[Any]:
 
 _TOOL_MEMBERS = (
     *("type", "name", "description", "parameters", "input_schema", "strict", "function", "server_label"),
-    *("parametersJsonSchema", "response", "format", "allowed_tools"),
+    *("parameters_json_schema", "parametersJsonSchema", "response", "format"),
 )
 """The members of a tool's definition that are recorded; tools that call a server have its credentials, too."""
 

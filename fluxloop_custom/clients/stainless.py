@@ -56,6 +56,9 @@ _ANTHROPIC_PARAMETERS = (
 )
 """The members of a body that are recorded as parameters of the model."""
 
+_NOT_GIVEN = frozenset({"Omit", "NotGiven"})
+"""The SDKs' classes of values that are not sent."""
+
 _PROVIDERS = {
     "AzureOpenAI": "azure.ai.openai",
     "AsyncAzureOpenAI": "azure.ai.openai",
@@ -82,7 +85,8 @@ def _reader(endpoints: Mapping[str, Endpoint], parameters: tuple[str, ...], prov
         if endpoint is None or options.method.lower() != "post" or not isinstance(options.json_data, Mapping):
             return None
         kind: Any = type(client)
-        body = {**options.json_data, **(options.extra_json or {})}
+        given = {**options.json_data, **(options.extra_json or {})}
+        body = {name: value for name, value in given.items() if type(value).__name__ not in _NOT_GIVEN}
         request = Request(
             endpoint=endpoint,
             body=body,

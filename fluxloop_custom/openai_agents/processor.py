@@ -326,8 +326,7 @@ def install(
         The processor, also for `uninstall`.
     """
     global _installed
-    present = internals.processors()
-    if _installed is not None and (present is None or _installed in present):
+    if _installed is not None and is_installed():
         warn_once("two processors", _TWO)
         return _installed
     _installed = FluxLoopTracingProcessor(shows_steps=shows_steps, client=client)
@@ -336,7 +335,7 @@ def install(
     if keep_exporter:
         tracing.add_trace_processor(_installed)
     else:
-        others = [processor for processor in present or () if not internals.exports(processor)]
+        others = [processor for processor in internals.processors() or () if not internals.exports(processor)]
         tracing.set_trace_processors([*others, _installed])
     return _installed
 
@@ -349,3 +348,9 @@ def uninstall() -> None:
     tracing.set_trace_processors([each for each in internals.processors() or () if each is not _installed])
     _installed.shutdown()
     _installed = None
+
+
+def is_installed() -> bool:
+    """Whether `install` has added a processor that is there still."""
+    present = internals.processors()
+    return _installed is not None and (present is None or _installed in present)

@@ -112,7 +112,9 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
 _COUNTS = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}
 
 
-def completion(text: str | None = "Paris", *, calls: Any = None, finish: str = "stop", choices: int = 1) -> dict[str, Any]:
+def completion(
+    text: str | None = "Paris", *, calls: Any = None, finish: str = "stop", choices: int = 1
+) -> dict[str, Any]:
     """Return a chat completion."""
     message = {"role": "assistant", "content": text, "refusal": None, **({"tool_calls": calls} if calls else {})}
     return {
@@ -120,7 +122,9 @@ def completion(text: str | None = "Paris", *, calls: Any = None, finish: str = "
         "object": "chat.completion",
         "created": 1,
         "model": "gpt-5-2025-08-07",
-        "choices": [{"index": n, "message": message, "finish_reason": finish, "logprobs": None} for n in range(choices)],
+        "choices": [
+            {"index": n, "message": message, "finish_reason": finish, "logprobs": None} for n in range(choices)
+        ],
         "usage": _COUNTS,
     }
 
@@ -234,7 +238,11 @@ def content(*parts: Any, finish: str | None = "STOP") -> dict[str, Any]:
     """Return a response of Gemini, by default with a text."""
     return {
         "candidates": [
-            {"content": {"role": "model", "parts": list(parts) or [{"text": "Paris"}]}, "finishReason": finish, "index": 0}
+            {
+                "content": {"role": "model", "parts": list(parts) or [{"text": "Paris"}]},
+                "finishReason": finish,
+                "index": 0,
+            }
         ],
         "usageMetadata": {"promptTokenCount": 12, "candidatesTokenCount": 3, "totalTokenCount": 15},
         "modelVersion": "gemini-2.5-flash",
