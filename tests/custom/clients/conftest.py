@@ -42,6 +42,8 @@ class Clients:
     def __init__(self, url: str, stack: ExitStack) -> None:
         self.url = url
         self.stack = stack
+        self.kept: list[Any] = []
+        """Clients of Google, which close themselves when they are collected."""
 
     def openai(self, kind: str = "OpenAI", **options: Any) -> Any:
         """Return a client of OpenAI."""
@@ -59,7 +61,9 @@ class Clients:
         """Return a client of Google Gen AI."""
         from google import genai
 
-        return genai.Client(api_key=SECRET, http_options={"base_url": self.url})
+        made = genai.Client(api_key=SECRET, http_options={"base_url": self.url})
+        self.kept.append(made)
+        return made
 
     def _made(self, kind: Any, options: dict[str, Any]) -> Any:
         client = kind(api_key=SECRET, **{"base_url": self.url, "max_retries": 0, **options})

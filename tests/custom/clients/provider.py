@@ -206,7 +206,7 @@ def message(*content: Any, stop: str = "end_turn") -> dict[str, Any]:
         "id": "msg_1",
         "type": "message",
         "role": "assistant",
-        "model": "claude-sonnet-4-5",
+        "model": "claude-next",
         "content": list(content) or [{"type": "text", "text": "Paris"}],
         "stop_reason": stop,
         "stop_sequence": None,
@@ -225,7 +225,7 @@ def message_events(*texts: str) -> list[Any]:
         {
             "type": "message_delta",
             "delta": {"stop_reason": "end_turn", "stop_sequence": None},
-            "usage": {"output_tokens": 3},
+            "usage": {"input_tokens": 12, "output_tokens": 3},
         },
         {"type": "message_stop"},
     ]
