@@ -29,7 +29,7 @@ from .tracing.propagation import Locator, add_locator, current_is, innermost, re
 from .tracing.recorder import NOTHING
 from .tracing.scopes import UNTRACED, ManualScope, is_outside
 from .tracing.stream_items import StreamItems, StreamObserver
-from .tracing.streams import Followed, follow, is_followed
+from .tracing.streams import follow, is_followed
 from .tracing.tool_matching import ToolMatcher
 from .tracing.trace import name_session
 from .tracing.wrapping import spec_of
@@ -39,7 +39,6 @@ __all__ = [
     "UNTRACED",
     "Entry",
     "Execution",
-    "Followed",
     "Instrumenter",
     "Ledger",
     "Locator",

@@ -49,27 +49,31 @@ def recorded(send: Callable[..., Any], read: Reader, client: FluxLoopClient) -> 
     if inspect.iscoroutinefunction(send):
 
         async def recorded_send(*args: Any, **kwargs: Any) -> Any:
-            call = _begin(read, client, args, kwargs)
-            if call is None:
-                return await send(*args, **kwargs)
+            call = None
             try:
+                call = _begin(read, client, args, kwargs)
+                if call is None:
+                    return await send(*args, **kwargs)
                 call.enter()
                 return call.returned(await send(*call.request.args, **call.request.kwargs))
             except BaseException as exc:
-                call.raised(exc)
+                if call is not None:
+                    call.raised(exc)
                 raise
 
     else:
 
         def recorded_send(*args: Any, **kwargs: Any) -> Any:
-            call = _begin(read, client, args, kwargs)
-            if call is None:
-                return send(*args, **kwargs)
+            call = None
             try:
+                call = _begin(read, client, args, kwargs)
+                if call is None:
+                    return send(*args, **kwargs)
                 call.enter()
                 return call.returned(send(*call.request.args, **call.request.kwargs))
             except BaseException as exc:
-                call.raised(exc)
+                if call is not None:
+                    call.raised(exc)
                 raise
 
     return wraps(send)(recorded_send)
@@ -86,9 +90,9 @@ def _begin(read: Reader, client: FluxLoopClient, args: tuple[Any, ...], kwargs: 
         around = _enclosing(client, request.endpoint.type)
         if around is not None:
             is_prompt = isinstance(around, Execution) and around.spec.read_facts is not None
-            return MergedCall(cast("Execution", around), request) if is_prompt else None
+            return MergedCall(request, cast("Execution", around)) if is_prompt else None
         node = begin(_spec(request, client), (request.endpoint.question(request.body),), {})
-        return None if node is None else RecordedCall(node, request)
+        return None if node is None else RecordedCall(request, node)
     except Exception as exc:
         if was_raised_from_outside(exc):
             raise
@@ -119,8 +123,10 @@ def _spec(request: Request, client: FluxLoopClient) -> Spec:
 class ClientCall(ABC):
     """A request of a client while it runs."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, node: Execution) -> None:
         self.request = request
+        self.node = node
+        """The call whose observation it is recorded on."""
 
     @abstractmethod
     def enter(self) -> None:
@@ -133,15 +139,19 @@ class ClientCall(ABC):
     def returned(self, value: Any) -> Any:
         """Return *value*, the method's result, and end the call with it, or follow the stream that it is."""
         self.leave()
-        if unparsed.is_unparsed(value):
-            return unparsed.watch(self, value)
-        if self.request.is_streamed:
-            return self.streams(value)
-        self.answered(value)
-        return value
+        try:
+            return unparsed.watch(self, value) if unparsed.is_unparsed(value) else self.parsed(value)
+        except Exception as exc:
+            if was_raised_from_outside(exc):
+                raise
+            self.node.trace.recorder.record_failure("ending it", exc)
+            return value
 
-    def streams(self, value: Any) -> Any:
-        """Return *value*, a stream, or what replaces it, and let the call end with it."""
+    def parsed(self, value: Any) -> Any:
+        """As `returned`, for a value that is no HTTP response."""
+        if not self.request.is_streamed:
+            self.answered(value)
+            return value
         if not is_followed(value):
             self.answered(None)
             return value
@@ -152,7 +162,7 @@ class ClientCall(ABC):
 
     @abstractmethod
     def follow(self, stream: Any) -> Any:
-        """See `streams`; the stream is of a known kind."""
+        """Return *stream*, or what replaces it, and let the call end with it."""
 
     @abstractmethod
     def answered(self, response: Any) -> None:
@@ -180,10 +190,6 @@ def stop_reading(stream: Any, exc: BaseException | None) -> None:
 
 class RecordedCall(ClientCall):
     """A request with an observation of its own."""
-
-    def __init__(self, node: Execution, request: Request) -> None:
-        super().__init__(request)
-        self.node = node
 
     def enter(self) -> None:
         """Make it current, and record what is asked."""
@@ -266,9 +272,8 @@ class ClientStreamItems(StreamItems):
 class MergedCall(ClientCall):
     """A request inside a function with `prompt`: it completes what that records; also its own stream's observer."""
 
-    def __init__(self, around: Execution, request: Request) -> None:
-        super().__init__(request)
-        self.around = around
+    def __init__(self, request: Request, node: Execution) -> None:
+        super().__init__(request, node)
         self.facts = StreamFacts()
         self.first_item_ms: float | None = None
         self.is_merged = False
@@ -303,9 +308,9 @@ class MergedCall(ClientCall):
 
     def on_item(self, item: Any) -> Any:
         """Read *item* of the stream and return it."""
-        observation = self.around.observation
+        observation = self.node.observation
         if self.first_item_ms is None and observation is not None:
-            elapsed_ns = self.around.trace.recorder.tick() - observation.started
+            elapsed_ns = self.node.trace.recorder.tick() - observation.started
             self.first_item_ms = elapsed_ns // 1_000 / 1_000
         self.facts.on_item(self.request.plain(item))
         return item
@@ -325,7 +330,7 @@ class MergedCall(ClientCall):
 
     def _merge(self, facts: Any) -> None:
         """Complete the observation around it; token counts of several requests are added up."""
-        observation = self.around.observation
+        observation = self.node.observation
         if observation is None or self.is_merged:
             return
         self.is_merged = True

@@ -63,5 +63,5 @@ def google_request(client: Any, http_method: str, path: str, request_dict: Any, 
         is_streamed=operation == "streamGenerateContent",
         args=(client, http_method, path, request_dict, *more),
         kwargs=kwargs,
-        plain=lambda response: json_of(response.body),
+        plain=lambda response: json_of(getattr(response, "body", None)),
     )

@@ -172,5 +172,5 @@ def json_of(text: Any) -> Any:
     """Return what *text* or bytes spell; None if that is not JSON."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (TypeError, ValueError):
         return None

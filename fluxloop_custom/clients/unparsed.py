@@ -50,10 +50,7 @@ class Watch:
         if self.is_over:
             return result
         self.is_over = True
-        if self.call.request.is_streamed:
-            return self.call.streams(result)
-        self.call.answered(result)
-        return result
+        return self.call.parsed(result)
 
     def closed(self, response: Any) -> None:
         """End the call with the body if the program has read it."""

@@ -128,7 +128,7 @@ async def test_the_async_client_is_recorded_too(provider, clients, captured):
 
 def test_errors_retries_and_other_requests(provider, clients, captured):
     """
-    A retried request is one observation, an error has its status, counting tokens is no model call.
+    A retried request is one observation, an error has its status, counting tokens is not recorded.
     """
     overloaded = Reply({"type": "error", "error": {"type": "overloaded_error", "message": "later"}}, status=529)
     overloaded.headers = {"retry-after-ms": "1"}

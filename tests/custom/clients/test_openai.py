@@ -468,7 +468,7 @@ def test_the_key_and_the_headers_are_never_recorded(provider, clients, captured)
 
 def test_other_requests_are_not_recorded(provider, clients, captured):
     """
-    Requests that are no model calls pass through.
+    Requests other than model calls pass through.
     """
     provider.answers(Reply({"id": "x", "object": "thing", "model": "m", "results": []}))
 
