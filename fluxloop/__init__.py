@@ -21,6 +21,7 @@ from .enums import ObservationLevel, ObservationType, Status
 from .errors import FluxLoopError
 from .report import Report
 from .tracing.propagation import copy_context
+from .tracing.threads import install_threads, uninstall_threads
 
 if TYPE_CHECKING:
     import os
@@ -59,6 +60,7 @@ __all__ = [
     "get_current_context",
     "get_current_trace",
     "install",
+    "install_threads",
     "instrument",
     "load_env",
     "models",
@@ -73,6 +75,7 @@ __all__ = [
     "tool",
     "trace",
     "uninstall",
+    "uninstall_threads",
 ]
 
 agent = default.agent

@@ -50,6 +50,8 @@ class Report:
     """Places masked."""
     sampled_out: int = 0
     """Traces left out by ``sample_rate``."""
+    untraced: int = 0
+    """Calls that were not recorded because they ran in a thread without a trace, while a trace was open."""
     troubles: tuple[str, ...] = ()
     """Each cause that was logged, in words, oldest first."""
 

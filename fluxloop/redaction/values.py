@@ -54,7 +54,7 @@ class Masking:
 
     def value(self, value: JSON, secret: bool = False) -> JSON:
         """
-        Return *value* masked: the same object where nothing was, else a copy of the same shape, in which a key may be masked too.
+        Return *value* masked: the same object if nothing was, else a copy with the secrets in keys masked too.
 
         Args:
             value: Any JSON.

@@ -67,7 +67,7 @@ class Descriptor:
             status = os.fstat(self.fd)
         except OSError:
             return None
-        return status if status.st_nlink and _identity(status) == self.identity else None
+        return status if status.st_nlink and (status.st_dev, status.st_ino) == self.identity else None
 
     def is_in_place(self) -> bool:
         """Whether `path` leads to this file, and `fd` still is this file."""

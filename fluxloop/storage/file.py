@@ -101,8 +101,8 @@ class FileStorage:
                     if len(file.unchecked) > MOST_UNCHECKED or file.is_removed:  # the latter by another thread
                         unguarded(self._check, key, file=file)
                 if kind == "trace":
-                    unguarded(self._check, key)
-                    unguarded(self._check, ("observation", key[1]))
+                    self._confirm(key)
+                    self._confirm(("observation", key[1]))
             except OSError as exc:
                 failure = self._failed(exc, key, line, failure)
         if failure is not None:
@@ -190,6 +190,17 @@ class FileStorage:
         if earlier is not None:
             earlier.lost += error.lost
         return earlier or error
+
+    def _confirm(self, key: tuple[str, str]) -> None:
+        """As `_check`, faster for a file that was not removed."""
+        file = self._files.get(key)
+        if file is not None:
+            with _checking:
+                checked = len(file.unchecked)
+                if is_in_place := file.stat() is not None:
+                    del file.unchecked[:checked]
+            if not is_in_place:
+                unguarded(self._check, key)
 
     def _check(self, key: tuple[str, str], line: bytes = b"", file: RecordFile | None = None) -> None:
         """Check that *file* is in its place, or else open it again; then write *line*, and what the removal took."""

@@ -100,6 +100,11 @@ class Journal:
             self.free(self._base + slot)
             return -1
 
+    @property
+    def has_open(self) -> bool:
+        """Whether an observation of this process is open."""
+        return bool(self._open)
+
     def free(self, slot: int, *, recorded: bool = False) -> None:
         """
         Free the *slot* of an observation that has ended; -1 and slots from before a fork are ignored.
@@ -119,11 +124,12 @@ class Journal:
             self._erase_ended()
 
     def _erase_ended(self) -> None:
-        ended = []
-        with suppress(IndexError):
+        ended: list[int] = []
+        try:
             while True:
-                ended.append(self._ended.pop())  # what is taken off the list is ours alone
-        self._erase(sorted(ended))
+                ended.append(self._ended.pop())  # a slot that is taken off the list belongs to this thread
+        except IndexError:  # faster than `suppress`
+            self._erase(sorted(ended))
 
     def _erase(self, slots: list[int]) -> None:
         """Erase *slots*, in ascending order, and free them."""

@@ -52,7 +52,7 @@ class Counts:
     def __init__(self) -> None:
         self.troubles = Troubles()
         self.written = Tally()
-        self._of = dict.fromkeys(("failed", "dropped", "truncated", "redacted", "sampled_out"), 0)
+        self._of = dict.fromkeys(("failed", "dropped", "truncated", "redacted", "sampled_out", "untraced"), 0)
 
     def add(self, what: str, number: int = 1) -> None:
         """Count *number* more of *what*, a field of `Report`."""

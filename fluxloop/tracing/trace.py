@@ -4,6 +4,7 @@ An open trace: one run being recorded, and what all its observations share.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterable
 from itertools import count
@@ -43,7 +44,8 @@ class OpenTrace:
         self.id = recorder.id_of(trace_id) if trace_id is not None else recorder.new_id()
         self.quoted_id = quoted(self.id) if trace_id is not None else f'"{self.id}"'
         self.name = name
-        self.session_id = str(session_id or recorder.session_id or ids.session_id())
+        self.is_session_named = session_id is not None
+        self.session_id = str(session_id or recorder.session_id or default_session(self.id))
         self.user_id = user_id
         self.tags: list[str] = []
         if tags:
@@ -53,7 +55,8 @@ class OpenTrace:
         self.is_closed = False
         self.outer = outer
         self.root: Node | None = None
-        self._read_clocks()
+        if not is_sampled:
+            self._read_clocks()
         self.numbers = count()
         self.usage: dict[str, int] = {}
         self.by_hand: dict[str, Node] = {}
@@ -95,7 +98,7 @@ class OpenTrace:
     ) -> None:
         """Take session, user and tags from a scope inside the trace; the scope's metadata is its observation's."""
         if session_id is not None:
-            self.session_id = str(session_id)
+            self.session_id, self.is_session_named = str(session_id), True
         if user_id is not None:
             self.user_id = user_id
         self.add_tags(tags)
@@ -179,8 +182,24 @@ class UncountedMarks:
 
 def name_session(trace: OpenTrace, session_id: str | None) -> None:
     """Set the framework's conversation *session_id* on *trace*, unless the program named its session."""
-    if session_id is not None and trace.session_id == (trace.recorder.session_id or ids.session_id()):
+    if session_id is not None and not trace.is_session_named:
         trace.adopt(session_id=session_id)
+
+
+_SERVERS = frozenset(
+    {
+        *("uvicorn.protocols.http", "hypercorn.asyncio", "gunicorn.arbiter", "granian.server", "daphne.server"),
+        *("waitress.server", "werkzeug.serving", "aiohttp.web_runner", "tornado.httpserver", "django.core.handlers"),
+        *("celery.worker", "rq.worker", "dramatiq.worker", "arq.worker", "langgraph_api.server"),
+        *("functions_framework", "awslambdaric"),
+    }
+)
+"""Modules that web servers and task workers load when they run; such a process serves more than one user."""
+
+
+def default_session(trace_id: str) -> str:
+    """Return the session of a trace without one: the process's, or its own in a process that serves requests."""
+    return ids.session_id() if sys.modules.keys().isdisjoint(_SERVERS) else trace_id
 
 
 _counting = threading.RLock()

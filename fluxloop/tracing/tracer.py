@@ -90,6 +90,21 @@ class Tracer(ABC):
         here = self.current_node()
         return here if here is not None and here.trace.is_recording else None
 
+    def has_open_observations(self) -> bool:
+        """Whether an observation is open anywhere in the process, as far as the journal shows."""
+        recorder = self._recorder
+        return recorder is not None and recorder.journal is not None and bool(recorder.journal.has_open)
+
+    def count_untraced(self, message: str) -> None:
+        """Count a call that is not recorded because its thread does not continue a trace."""
+        if self.switch.on:
+            self._counts.add("untraced")
+            self.report_problem(message)
+
+    def report_problem(self, message: str) -> None:
+        """Log *message* as a warning, once, and list it in `report`."""
+        self._counts.troubles.say(message, message)
+
     def record_failure(self, doing: str, exc: BaseException) -> None:
         """Count an observation lost to a failure of FluxLoop's own; the program goes on."""
         self._counts.failed(doing, exc)

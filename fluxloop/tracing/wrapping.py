@@ -10,10 +10,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial, wraps
+from threading import get_ident
 from types import FunctionType
 from typing import Any, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+from . import threads
 from .calls import Spec, answers, begin, end_interrupted, to_run
 from .node import Node
 from .propagation import _current, current, needs_lookup
@@ -39,6 +41,8 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
         async def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
             before = get()
             if before is None and not (needs_lookup or (opens_trace and switch.on)):
+                if get_ident() != threads.main_thread:
+                    threads.report_untraced(spec)
                 return await func(*args, **kwargs)
             call = None
             try:
@@ -55,6 +59,8 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
             before = get()
             if before is None and not (needs_lookup or (opens_trace and switch.on)):
+                if get_ident() != threads.main_thread:
+                    threads.report_untraced(spec)
                 return func(*args, **kwargs)
             call = None
             try:

@@ -641,3 +641,12 @@ def test_secrets_in_keys_are_masked():
     assert clean == {"[redacted] 2": 1, "[redacted] 3": 2, "of": {"key [redacted]": 3}, "[redacted]": 4}
     assert places == 3
     assert REDACTOR.redact(clean) == (clean, 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["-token 'wPYCSUgTV2mvARWdft6Y'", '-secret "RmxJnMO0rEP7VEnR"', "user=ann pass=hunter2x9"]
+)
+def test_a_secret_at_the_beginning_of_a_text_is_masked(text: str) -> None:
+    """The prefilter finds what the rules find without a character before it."""
+    assert REDACTOR.spans(text) == ELSEWHERE.spans(text) != []
+    assert REDACTOR.spans(f"a {text}") == ELSEWHERE.spans(f"a {text}") != []
