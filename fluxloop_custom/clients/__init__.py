@@ -19,8 +19,8 @@ from fluxloop.bridge import default
 
 from ..requirement import require
 from . import internals
-from .calls import recorded
 from .google import google_request
+from .recording import recorded
 from .requests import Reader, Request
 from .stainless import anthropic_request, openai_request
 

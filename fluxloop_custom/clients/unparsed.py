@@ -8,15 +8,25 @@ parses or closes it, or with the stream that parsing returns.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary, finalize
 
 from fluxloop.bridge import was_raised_from_outside
 
 from .requests import json_of
 
-if TYPE_CHECKING:
-    from .calls import ClientCall
+
+class Call(Protocol):
+    """The call that a response belongs to."""
+
+    def parsed(self, value: Any) -> Any:
+        """Return *value*, the parsed response, and end the call with it or with the stream that it is."""
+
+    def answered(self, response: Any) -> None:
+        """End the call with *response* as JSON; None if that is not known."""
+
+    def failed(self, exc: BaseException) -> None:
+        """End the call with the outcome of *exc*: no more is read of the response."""
 
 
 def is_unparsed(value: Any) -> bool:
@@ -24,7 +34,7 @@ def is_unparsed(value: Any) -> bool:
     return "http_response" in getattr(value, "__dict__", ())
 
 
-def watch(call: ClientCall, value: Any) -> Any:
+def watch(call: Call, value: Any) -> Any:
     """Return *value*, and let *call* end when its answer is known."""
     if value.http_response.is_closed:
         call.answered(_body(value.http_response))
@@ -41,7 +51,7 @@ def watch(call: ClientCall, value: Any) -> Any:
 class Watch:
     """What ends the call of an unparsed response; the first event does."""
 
-    def __init__(self, call: ClientCall) -> None:
+    def __init__(self, call: Call) -> None:
         self.call = call
         self.is_over = False
 

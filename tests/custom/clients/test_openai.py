@@ -495,6 +495,29 @@ def test_with_tracing_off_nothing_is_recorded(provider, clients):
     assert (only(quiet).input, only(quiet).output, only(quiet).usage.total_tokens) == (None, None, 15)
 
 
+@pytest.mark.parametrize("form", ["whole", "stream", "raw stream"])
+def test_a_trace_that_sampling_leaves_out_is_not_recorded(provider, clients, form):
+    """
+    The client works as before, and what follows is not affected.
+    """
+    is_stream = form != "whole"
+    provider.answers(Reply(events=chunks("Pa", "ris")) if is_stream else Reply(completion()))
+    fluxloop_custom.instrument_openai()
+    completions = clients.openai().chat.completions
+    try:
+        with capture(sample_rate=0) as captured:
+            if form == "raw stream":
+                answer = completions.with_raw_response.create(**ASK, stream=True).parse()
+            else:
+                answer = completions.create(**ASK, stream=is_stream)
+            assert not is_stream or len(list(answer)) == 5
+            assert fluxloop.get_current_context() is None
+    finally:
+        fluxloop_custom.uninstrument_openai()
+
+    assert captured.traces() == []
+
+
 def test_instrumenting_twice_records_once_and_is_undone_exactly(provider, clients):
     """
     The methods are the SDK's own objects again; a client made in between is not recorded any more.
