@@ -1,8 +1,8 @@
 """
-The door to the core: what frameworks are connected with, and all that an adapter may use of it.
+The interface of the core for adapters: everything that an adapter may import.
 
-Frameworks that report events by id have a `Ledger`; functions that can be wrapped are recorded as the decorators
-do it, with `recording`. A locator returns the node that is current inside a framework's step.
+Use a `Ledger` for frameworks that report events by id, and `recording` for functions that can be wrapped. A locator
+returns the current node inside a step of a framework.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from .client import FluxLoopClient, default
 from .decorators import decorate
+from .encoding.foreign import read_message
 from .encoding.record_text import label_of
 from .enums import ObservationType
 from .interruptions import was_raised_from_outside
@@ -69,6 +70,7 @@ __all__ = [
     "name_session",
     "note_missing",
     "read_facts",
+    "read_message",
     "record_event",
     "recording",
     "recording_here",
@@ -81,10 +83,10 @@ __all__ = [
 ]
 
 
-def is_recorded_as(kind: ObservationType, func: object) -> bool:
-    """Whether *func*, or what it wraps, records its calls as *kind* already."""
+def is_recorded_as(observation_type: ObservationType, func: object) -> bool:
+    """Return whether *func*, or the function that it wraps, already records its calls with this type."""
     spec = spec_of(func)
-    return spec is not None and spec.type is kind
+    return spec is not None and spec.type is observation_type
 
 
 def is_of_type(node: Node, kind: ObservationType) -> bool:
@@ -102,7 +104,7 @@ request, so that the request is not recorded a second time.
 
 
 def rename_default(func: object, called: str) -> None:
-    """Name the observations of *func* after *called*, a framework's name for its tool, unless the user named them."""
+    """Use *called*, a framework's name of the tool, for the observations of *func*, unless the user chose a name."""
     spec = spec_of(func)
     if spec is not None and not spec.is_named:
         spec.name = spec.called = called
@@ -111,7 +113,7 @@ def rename_default(func: object, called: str) -> None:
 
 def recording(
     func: Callable[..., Any],
-    kind: ObservationType,
+    observation_type: ObservationType,
     name: str,
     *,
     client: FluxLoopClient = default,
@@ -120,20 +122,20 @@ def recording(
     stream_items: Callable[[OpenObservation], StreamObserver] | None = None,
 ) -> Any:
     """
-    Return *func* with each call recorded, as the decorators do it.
+    Return *func* with each call recorded, as with a decorator.
 
     Args:
-        func: A function of any shape.
-        kind: The observations' type.
-        name: Their name.
-        client: Whose they are.
+        func: A function of any call shape.
+        observation_type: The type of the observations.
+        name: The name of the observations.
+        client: The client that records.
         opens_trace: Whether a call outside a trace opens one.
-        bind: Takes the arguments of a call and returns what to capture of them; by parameter name if None.
-        stream_items: Makes the observer of the stream a call returns, or is; `StreamItems` if None.
+        bind: Returns the input to capture for the arguments of a call; by default the arguments by parameter name.
+        stream_items: Creates the observer of a stream; by default `StreamItems`.
     """
-    spec = Spec(client, kind, name, is_named=True, opens_trace=opens_trace, bind=bind, stream_items=stream_items)
-    return decorate(func, spec)
+    options: dict[str, Any] = {"opens_trace": opens_trace, "bind": bind, "stream_items": stream_items}
+    return decorate(func, Spec(client, observation_type, name, is_named=True, **options))
 
 
 recording_here = default.recording_here
-"""Returns what is current here, where something that begins now would be recorded under it."""
+"""Returns the current node if an observation that starts now would be recorded, else None."""

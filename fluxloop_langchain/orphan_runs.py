@@ -27,7 +27,7 @@ IdRef: TypeAlias = ReferenceType[UUID] | None
 """A weak reference to the id of a run; None if the id is not a UUID."""
 
 MAX_UNPROVEN = 1_000
-"""Runs without a held id that stay open at once; a run beyond it that is still open has ended without an event."""
+"""Open runs whose id is collected and may come again; beyond it, the oldest without open runs inside is ended."""
 
 
 class RunLedger(Ledger):
@@ -41,12 +41,12 @@ class RunLedger(Ledger):
         """The latest runs that began without a start event; other handlers ignore them."""
         self.announced: dict[Hashable, tuple[IdRef, Any]] = {}
         """The ids of async runs that are about to start, and their tools, see `internals.RunInline`."""
-        self._unproven: deque[Hashable] = deque()
+        self._unproven: dict[Hashable, None] = {}
 
     def announce(self, run_id: Any, runner: FrameType) -> None:
         """Note that an async run starts by code of the framework, so that its manager holds *run_id*."""
         key = key_of(run_id)
-        self.announced[key] = refer(run_id, lambda dead: self.announced.pop(key, None)), tool_in(runner)
+        self.announced[key] = refer(run_id, partial(self.announced.pop, key)), tool_in(runner)
 
     def watch(self, run_id: object, key: Hashable, *, is_tool: bool = False) -> tuple[IdRef, Any]:
         """
@@ -90,10 +90,13 @@ class RunLedger(Ledger):
         self.finish(entry, status=None if items is not None and items.is_complete() else ending)
 
     def _note_unproven(self, key: Hashable, dead: object) -> None:
-        if key in self.entries and not sys.is_finalizing():
-            self._unproven.append(key)
-            if len(self._unproven) > MAX_UNPROVEN:
-                self._end_orphan(self._unproven.popleft())
+        self._unproven[key] = None
+        if len(self._unproven) > MAX_UNPROVEN and not sys.is_finalizing():
+            # Copies, in one step each: the collector may run this in any thread.
+            still_open = [entry for key in list(self._unproven) if (entry := self.entries.get(key)) is not None]
+            self._unproven = {entry.key: None for entry in still_open}
+            if len(still_open) > MAX_UNPROVEN:
+                self._end_orphan(next((entry for entry in still_open if not entry.below), still_open[0]).key)
 
 
 def refer(run_id: object, callback: Callable[[Any], object] | None = None) -> IdRef:

@@ -57,7 +57,7 @@ class Ledger:
     at once: each step here is one operation on a dict, hence no lock.
 
     Args:
-        tracer: The set-up to record for.
+        tracer: The tracer of the client that records.
         locate: The adapter's own locator, if it has one: where the parent is given, only the others are asked.
     """
 
@@ -265,25 +265,25 @@ class Ledger:
             metadata: Added to the observation's.
             fields: Added to the record's top-level fields; they win over what was read from its stream.
         """
-        if type(key) is Entry:
-            key = key.key
-        if isinstance(error, BaseException) and status_of(error) is Status.CANCELLED and key in self.entries:
-            self.on_forced_end(self.entries[key])
-        entry = self.entries.pop(key, None)
+        entry = key if type(key) is Entry else self.entries.get(key)
         if entry is None:
             return
-        if (above := entry.parent) is not None and above.below is not None:
-            above.below.pop(entry, None)
-        if entry.below:
-            ending = status or (status_of(error) if isinstance(error, BaseException) else Status.SUCCESS)
-            for left_open in list(entry.below):
-                self.on_forced_end(left_open)
-                self.finish(left_open, status=_BELOW.get(ending, ending))
-        observation = entry.observation
-        if not entry.is_recorded or observation is None:
-            return
-        recorder = observation.trace.recorder
         try:
+            if isinstance(error, BaseException) and status_of(error) is Status.CANCELLED and entry.key in self.entries:
+                self.on_forced_end(entry)
+            if self.entries.pop(entry.key, None) is None:
+                return
+            if (above := entry.parent) is not None and above.below is not None:
+                above.below.pop(entry, None)
+            if entry.below:
+                ending = status or (status_of(error) if isinstance(error, BaseException) else Status.SUCCESS)
+                for left_open in list(entry.below):
+                    self.on_forced_end(left_open)
+                    self.finish(left_open, status=_BELOW.get(ending, ending))
+            observation = entry.observation
+            if not entry.is_recorded or observation is None:
+                return
+            recorder = observation.trace.recorder
             if input is not NOTHING and recorder.captures_input:
                 observation.deferred_input = input
             if metadata:
@@ -293,16 +293,15 @@ class Ledger:
                 output = _streamed(entry.stream_items, observation, output, error is None and status is None)
             if fields:
                 observation.set_fields(**fields)
-            if not recorder.captures_output:
-                output = NOTHING
-            if isinstance(error, BaseException):
-                observation.fail(error, output, status)
-            else:
-                observation.end(status or (Status.SUCCESS if error is None else Status.ERROR), output, error)
-        except Exception as exc:
-            if was_raised_from_outside(exc):
-                raise
-            recorder.record_failure("ending it", exc)
+            _end(observation, error, status, output)
+        except BaseException as exc:
+            if not was_raised_from_outside(exc):
+                self.tracer.record_failure("ending it", exc)
+                return
+            self.entries.pop(entry.key, None)
+            if entry.is_recorded and entry.observation is not None:
+                _end(entry.observation, error, status, output)
+            raise
 
     def on_forced_end(self, entry: Entry) -> None:
         """Called with a run that is ended from outside and may still be running; for adapters to override."""
@@ -315,6 +314,15 @@ class Ledger:
 
 _BELOW = {Status.SUCCESS: Status.ABANDONED, Status.ERROR: Status.CANCELLED}
 """The status of runs left open below a run that ends with success or an error; other statuses are shared."""
+
+
+def _end(observation: Any, error: BaseException | str | None, status: Status | None, output: object) -> None:
+    if not observation.trace.recorder.captures_output:
+        output = NOTHING
+    if isinstance(error, BaseException):
+        observation.fail(error, output, status)
+    else:
+        observation.end(status or (Status.SUCCESS if error is None else Status.ERROR), output, error)
 
 
 def _streamed(stream_items: Any, observation: OpenObservation, output: object, is_exhausted: bool) -> object:

@@ -1,5 +1,5 @@
 """
-One request of a model's client while it is recorded: on an observation of its own, or on that of the function around it.
+One request of a model's client while it is recorded: on its own observation, or on that of the function around it.
 """
 
 from __future__ import annotations

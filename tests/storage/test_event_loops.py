@@ -157,7 +157,7 @@ def test_a_journal_that_cannot_be_made_costs_no_observation(tmp_path: Path, guar
         return journal.put(b'{"id":"o1","trace_id":"t1"')
 
     assert asyncio.run(main()) == -1
-    assert "Not a directory" in str(journal.trouble)
+    assert "Not a directory" in str(journal.problem)
 
 
 def test_a_storage_can_be_closed_on_a_guarded_loop(

@@ -212,7 +212,7 @@ def test_what_is_collected_in_the_middle_of_our_work_does_not_wait_for_it():
     trace = client.open_trace("trace")
     assert trace is not None
 
-    for lock in (trace_module._counting, recorder_module._counting):
+    for lock in (trace_module._usage_lock, recorder_module._counts_lock):
         with lock:
             assert lock.acquire(blocking=False)
             lock.release()
