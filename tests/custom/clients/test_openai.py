@@ -579,15 +579,19 @@ def test_another_client_records_into_its_own_traces(provider, clients):
     assert own.outline() == "GENERATION openai.chat.completions -> 'Paris'"
 
 
-def test_a_response_that_cannot_be_read_is_returned_all_the_same(provider, clients, captured, monkeypatch):
+def test_a_response_that_cannot_be_read_is_returned_all_the_same(provider, clients, monkeypatch):
     """
     A failure of FluxLoop's own is counted, and the program gets the answer.
     """
     provider.answers(Reply(completion()))
     monkeypatch.setattr("fluxloop_custom.clients.calls.read_facts", lambda value: 1 / 0)
+    mine = FluxLoopClient()
 
-    answer = clients.openai().chat.completions.create(**ASK)
+    with capture(mine) as captured:
+        fluxloop_custom.instrument_openai(client=mine)
+        answer = clients.openai().chat.completions.create(**ASK)
+        fluxloop_custom.uninstrument_openai()
 
     assert answer.choices[0].message.content == "Paris"
     assert outcomes(captured) == [("success", None)]
-    assert fluxloop.report().dropped == 1
+    assert mine.report().dropped == 1
