@@ -7,7 +7,9 @@ returns the current node inside a step of a framework.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 from .client import FluxLoopClient, default
@@ -65,6 +67,7 @@ __all__ = [
     "is_outside",
     "is_recorded_as",
     "log",
+    "log_once",
     "missing",
     "model_call_locators",
     "name_session",
@@ -78,9 +81,36 @@ __all__ = [
     "register_stream_class",
     "remove_locator",
     "rename_default",
+    "require",
     "status_of",
     "was_raised_from_outside",
 ]
+
+
+def require(module: str, *, extra: str, by: str) -> None:
+    """
+    Return if *module* can be imported, without importing it.
+
+    Args:
+        module: The framework's module.
+        extra: The extra of FluxLoop that installs the framework.
+        by: The module that needs it.
+
+    Raises:
+        ModuleNotFoundError: If it is not installed; the message has the command that installs it.
+    """
+    try:
+        is_installed = module in sys.modules or find_spec(module) is not None
+    except ModuleNotFoundError:  # of a parent package
+        is_installed = False
+    if not is_installed:
+        message = f"{by} needs '{module}', which is not installed.\n    pip install 'fluxloop[{extra}]'"
+        raise ModuleNotFoundError(message, name=module)
+
+
+def log_once(message: str, client: FluxLoopClient = default) -> None:
+    """Log *message* as a warning, once per process and *client*, and list it in the client's `fluxloop.report`."""
+    client.report_problem(message)
 
 
 def is_recorded_as(observation_type: ObservationType, func: object) -> bool:

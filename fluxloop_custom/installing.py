@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from fluxloop import FluxLoopClient
 from fluxloop.bridge import default, log
 from fluxloop.errors import ConfigError
-
-from .requirement import find_spec_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,10 @@ class Adapter:
 
     def is_available(self) -> bool:
         """Whether its framework is installed."""
-        found = find_spec_of(self.framework)
+        try:
+            found = find_spec(self.framework)
+        except ModuleNotFoundError:  # of a parent package
+            return False
         folders = found.submodule_search_locations if found is not None else None
         return any(Path(folder, self.part).exists() for folder in folders or ())
 
@@ -61,7 +63,7 @@ ADAPTERS = {
         "langchain_core", "callbacks", "fluxloop_langchain.hook", "install", "uninstall", "is_installed"
     ),
     "openai-agents": Adapter(
-        "agents", "tracing", "fluxloop_custom.openai_agents.processor", "install", "uninstall", "is_installed"
+        "agents", "tracing", "fluxloop_custom.openai_agents.installation", "install", "uninstall", "is_installed"
     ),
     "openai": _client_adapter("openai", "_client.py"),
     "anthropic": _client_adapter("anthropic", "_client.py"),

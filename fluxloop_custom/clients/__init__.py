@@ -15,9 +15,8 @@ from functools import partial
 from typing import Any
 
 from fluxloop import FluxLoopClient
-from fluxloop.bridge import default
+from fluxloop.bridge import default, require
 
-from ..requirement import require
 from . import internals
 from .google import google_request
 from .recording import recorded

@@ -289,7 +289,8 @@ def test_a_missing_sdk_is_named_with_the_command_that_installs_it(
     """
     The error is that of the other adapters.
     """
-    monkeypatch.setattr("fluxloop_custom.requirement.find_spec", lambda name: None)
+    monkeypatch.setattr("fluxloop.bridge.find_spec", lambda name: None)
+    monkeypatch.delitem(sys.modules, module, raising=False)
 
     with pytest.raises(ImportError, match=rf"needs '{module}'.*\n +pip install 'fluxloop\[{extra}\]'"):
         instrument()
