@@ -52,7 +52,7 @@ class Report:
     """Traces that ``sample_rate`` left out."""
     untraced: int = 0
     """Calls that were not recorded because they ran in a thread without a trace, while a trace was open."""
-    troubles: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
     """The messages of all problems, oldest first."""
 
 

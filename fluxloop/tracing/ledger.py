@@ -23,7 +23,6 @@ from .trace import OpenTrace, name_session
 
 if TYPE_CHECKING:
     from ..encoding.encoder import Reader
-    from .tool_matching import ToolMatcher
     from .tracer import Tracer
 
 
@@ -36,7 +35,7 @@ class Entry:
         self.key = key
         self.parent = parent
         self.observation: Any = None
-        """Its observation; for a folded run, that of the nearest recorded run around it; None if nothing is recorded."""
+        """Its observation; for a folded run, that of the nearest recorded run around it; None if not recorded."""
         self.is_folded = is_folded
         self.is_recorded = False
         """Whether the run has an observation of its own."""
@@ -170,7 +169,7 @@ class Ledger:
         name: str,
         options: Mapping[str, Any],
     ) -> tuple[Node | None, OpenTrace | None]:
-        """Return the parent and the trace of a run without a recorded run around it; no trace if nothing is recorded."""
+        """Return the parent and the trace of a run that is not inside a recorded run; no trace if not recorded."""
         if here is not None and not (above is None and here.trace.is_closed):
             if above is None:
                 name_session(here.trace, options.get("session_id"))

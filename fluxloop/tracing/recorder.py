@@ -71,7 +71,7 @@ class Counts:
     def report(self) -> Report:
         """Return the counts so far."""
         with _counts_lock:
-            return Report(written=self.written.value, **self._counts, troubles=self.problems.all())
+            return Report(written=self.written.value, **self._counts, problems=self.problems.all())
 
 
 _counts_lock = threading.RLock()

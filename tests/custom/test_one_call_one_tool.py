@@ -1,4 +1,4 @@
-"""One call of an Agents SDK tool is one TOOL, whatever decorators of the user's are between the SDK's and FluxLoop's."""
+"""One call of an Agents SDK tool is one TOOL, whatever decorators are between FluxLoop's and the SDK's."""
 
 from __future__ import annotations
 
@@ -119,7 +119,8 @@ async def test_below_the_sdks_decorator(func, order, streamed):
 
     assert [line.strip().partition("(")[0].split()[0] for line in lines] == ["TOOL", "TOOL"]
     assert lines[1] == "    TOOL helper({'city': 'Rome'}) -> 'sunny in Rome'"
-    assert lines[0].startswith("  TOOL ") and lines[0].endswith("({'city': 'Rome'}) -> 'sunny in Rome'")
+    assert lines[0].startswith("  TOOL ")
+    assert lines[0].endswith("({'city': 'Rome'}) -> 'sunny in Rome'")
 
 
 @shapes

@@ -120,7 +120,7 @@ async def test_a_call_of_a_run_that_a_guardrail_stopped_is_cancelled():
 
     @input_guardrail
     async def stop(ctx: Any, agent: Any, asked: Any) -> GuardrailFunctionOutput:
-        while not model.asked:
+        while not model.asked:  # noqa: ASYNC110 - the model has no event
             await asyncio.sleep(0)
         await asyncio.sleep(0)
         return GuardrailFunctionOutput(output_info=None, tripwire_triggered=True)

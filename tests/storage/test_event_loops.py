@@ -106,7 +106,7 @@ def test_every_record_is_stored_on_a_guarded_loop(tmp_path: Path, start: Start, 
         with blockbuster_ctx():
             counts = asyncio.run(main())
         report = fluxloop.report()
-        print(counts, report.failed, report.dropped, report.troubles, os.listdir("traces"))
+        print(counts, report.failed, report.dropped, report.problems, os.listdir("traces"))
         """,
         tmp_path,
         configured,

@@ -45,7 +45,7 @@ def test_a_storage_that_fails_costs_records_and_nothing_else(caplog):
     report = client.report()
     assert (report.written, report.failed) == (0, 4)
     assert len([r for r in caplog.records if "No space left" in r.getMessage()]) == 1
-    assert any("No space left" in trouble for trouble in report.troubles)
+    assert any("No space left" in trouble for trouble in report.problems)
 
 
 def test_one_broken_storage_does_not_keep_records_from_the_others():
