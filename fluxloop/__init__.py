@@ -27,6 +27,8 @@ from .tracing.threads import install_threads, uninstall_threads
 if TYPE_CHECKING:
     import os
 
+    from fluxloop_custom.installing import install, uninstall
+
     from . import models, storage, testing
     from .models import ObservationData, Trace, TraceData, Usage
     from .reading import read_traces
@@ -58,6 +60,7 @@ __all__ = [
     "get_config",
     "get_current_context",
     "get_current_trace",
+    "install",
     "install_threads",
     "instrument",
     "load_env",
@@ -72,6 +75,7 @@ __all__ = [
     "testing",
     "tool",
     "trace",
+    "uninstall",
     "uninstall_threads",
 ]
 
@@ -121,6 +125,8 @@ _LAZY = {
     "Trace": "models",
     "TraceData": "models",
     "Usage": "models",
+    "install": "fluxloop_custom.installing",
+    "uninstall": "fluxloop_custom.installing",
     "read_traces": "reading",
     "models": "",
     "reading": "",
@@ -140,7 +146,8 @@ def __getattr__(name: str) -> Any:
             return "0+unknown"
     if name not in _LAZY:
         raise AttributeError(f"module 'fluxloop' has no attribute {name!r}")
-    module = import_module(f".{_LAZY[name] or name}", __name__)
+    path = _LAZY[name] or name
+    module = import_module(path if path.startswith("fluxloop_") else f".{path}", __name__)
     value = getattr(module, name) if _LAZY[name] else module
     globals()[name] = value
     return value

@@ -20,7 +20,7 @@ from .enums import ObservationType
 from .interruptions import was_raised_from_outside
 from .llm.response_facts import read_facts
 from .llm.sdk_streams import register_stream_class
-from .llm.stream.assembly import delta_text
+from .llm.stream.assembly import StreamFacts, delta_text
 from .report import log, missing, note_missing
 from .tracing.calls import Execution, Spec, begin
 from .tracing.instrumenters import Instrumenter, Recording, add_instrumenter
@@ -32,6 +32,7 @@ from .tracing.propagation import Locator, add_locator, current_is, innermost, re
 from .tracing.recorder import NOTHING
 from .tracing.scopes import UNTRACED, ManualScope, is_outside
 from .tracing.stream_items import StreamItems, StreamObserver
+from .tracing.streams import follow, is_followed
 from .tracing.tool_matching import ToolMatcher
 from .tracing.trace import name_session
 from .tracing.wrapping import spec_of
@@ -49,6 +50,7 @@ __all__ = [
     "OpenObservation",
     "Recording",
     "Spec",
+    "StreamFacts",
     "StreamItems",
     "StreamObserver",
     "ToolMatcher",
@@ -58,12 +60,16 @@ __all__ = [
     "current_is",
     "default",
     "delta_text",
+    "follow",
     "innermost",
+    "is_followed",
+    "is_of_type",
     "is_outside",
     "is_recorded_as",
     "log",
     "log_once",
     "missing",
+    "model_call_locators",
     "name_session",
     "note_missing",
     "read_facts",
@@ -111,6 +117,20 @@ def is_recorded_as(observation_type: ObservationType, func: object) -> bool:
     """Return whether *func*, or the function that it wraps, already records its calls with this type."""
     spec = spec_of(func)
     return spec is not None and spec.type is observation_type
+
+
+def is_of_type(node: Node, kind: ObservationType) -> bool:
+    """Whether *node* is an open observation, or a call, of type *kind*."""
+    return str(getattr(node, "label", "")).startswith(f'"type":"{kind.name}"')
+
+
+model_call_locators: list[Locator] = []
+"""
+Each returns the model call that a framework makes here, or the node it was given.
+
+For frameworks whose model calls are not the current observation while they run. Asked when a model's client sends a
+request, so that the request is not recorded a second time.
+"""
 
 
 def rename_default(func: object, called: str) -> None:

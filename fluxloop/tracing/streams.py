@@ -13,6 +13,7 @@ import sys
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from functools import partial
+from operator import attrgetter
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Protocol
 
@@ -230,7 +231,7 @@ def _attach(call: Followed, stream: Any, *, is_manager: bool) -> bool:
         if subclass is None:
             subclass = _classes[cls] = _manager_class(cls) if is_manager else _stream_class(cls)
         stream.__class__ = subclass
-        stream._fluxloop_call = call
+        setattr(stream, _attribute(cls), call)
     except TypeError:  # a class with slots, or one that cannot be subclassed
         return False
     return True
@@ -239,15 +240,21 @@ def _attach(call: Followed, stream: Any, *, is_manager: bool) -> bool:
 _classes: weakref.WeakKeyDictionary[type, type] = weakref.WeakKeyDictionary()
 
 
+def _attribute(cls: type) -> str:
+    """Return where the subclass of *cls* finds its call; a stream that several functions return has several."""
+    return f"_fluxloop_call_{len(cls.__mro__)}"
+
+
 def _stream_class(cls: type) -> type:
     """Return a subclass of *cls* whose instances report their items. It overrides only methods that *cls* has."""
     base: Any = cls
+    call_of = attrgetter(_attribute(cls))
 
     def iter_(self: Any) -> Any:
         return self
 
     def next_(self: Any) -> Any:
-        call = self._fluxloop_call
+        call = call_of(self)
         call.resume()
         try:
             item = base.__next__(self)
@@ -262,7 +269,7 @@ def _stream_class(cls: type) -> type:
         return call.on_item(item)
 
     async def anext_(self: Any) -> Any:
-        call = self._fluxloop_call
+        call = call_of(self)
         call.resume()
         try:
             item = await base.__anext__(self)
@@ -280,7 +287,7 @@ def _stream_class(cls: type) -> type:
         try:
             return base.close(self, *args, **kwargs)
         finally:
-            self._fluxloop_call.failed(GeneratorExit())
+            call_of(self).failed(GeneratorExit())
 
     methods = {
         "__iter__": iter_,
@@ -295,15 +302,16 @@ def _stream_class(cls: type) -> type:
 def _manager_class(cls: type) -> type:
     """Return a subclass of *cls* whose instances follow the stream that entering them returns."""
     base: Any = cls
+    call_of = attrgetter(_attribute(cls))
 
     def enter_(self: Any) -> Any:
         stream = base.__enter__(self)
-        _attach(self._fluxloop_call, stream, is_manager=False)
+        _attach(call_of(self), stream, is_manager=False)
         return stream
 
     async def aenter_(self: Any) -> Any:
         stream = await base.__aenter__(self)
-        _attach(self._fluxloop_call, stream, is_manager=False)
+        _attach(call_of(self), stream, is_manager=False)
         return stream
 
     return _subclass(cls, {"__enter__": enter_, "__aenter__": aenter_} | _exits(cls))
@@ -311,18 +319,19 @@ def _manager_class(cls: type) -> type:
 
 def _exits(cls: type) -> dict[str, Callable[..., Any]]:
     base: Any = cls
+    call_of = attrgetter(_attribute(cls))
 
     def exit_(self: Any, *exc_info: Any) -> Any:
         try:
             return base.__exit__(self, *exc_info)
         finally:
-            self._fluxloop_call.failed(exc_info[1] or GeneratorExit())
+            call_of(self).failed(exc_info[1] or GeneratorExit())
 
     async def aexit_(self: Any, *exc_info: Any) -> Any:
         try:
             return await base.__aexit__(self, *exc_info)
         finally:
-            self._fluxloop_call.failed(exc_info[1] or GeneratorExit())
+            call_of(self).failed(exc_info[1] or GeneratorExit())
 
     return {"__exit__": exit_, "__aexit__": aexit_}
 

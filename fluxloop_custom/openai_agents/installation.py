@@ -44,8 +44,7 @@ def install(
     """
     global _installed
     internals.probe()
-    present = internals.processors()
-    if _installed is not None and (present is None or _installed in present):
+    if _installed is not None and is_installed():
         log_once(TWO_PROCESSORS, _installed._client)
         return _installed
     _installed = FluxLoopTracingProcessor(show_all=show_all, client=client)
@@ -54,7 +53,7 @@ def install(
     if keep_exporter:
         tracing.add_trace_processor(_installed)
     else:
-        others = [processor for processor in present or () if not _may_export(processor)]
+        others = [processor for processor in internals.processors() or () if not _may_export(processor)]
         tracing.set_trace_processors([*others, _installed])
     return _installed
 
@@ -67,6 +66,12 @@ def uninstall() -> None:
     tracing.set_trace_processors([each for each in internals.processors() or () if each is not _installed])
     _installed.shutdown()
     _installed = None
+
+
+def is_installed() -> bool:
+    """Return whether `install` has added a processor, and the SDK still has it."""
+    present = internals.processors()
+    return _installed is not None and (present is None or _installed in present)
 
 
 def _may_export(processor: object) -> bool:
