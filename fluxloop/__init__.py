@@ -27,6 +27,14 @@ from .tracing.threads import install_threads, uninstall_threads
 if TYPE_CHECKING:
     import os
 
+    from fluxloop_custom import (
+        instrument_anthropic,
+        instrument_google_genai,
+        instrument_openai,
+        uninstrument_anthropic,
+        uninstrument_google_genai,
+        uninstrument_openai,
+    )
     from fluxloop_custom.installing import install, uninstall
 
     from . import models, storage, testing
@@ -63,6 +71,9 @@ __all__ = [
     "install",
     "install_threads",
     "instrument",
+    "instrument_anthropic",
+    "instrument_google_genai",
+    "instrument_openai",
     "load_env",
     "models",
     "observe",
@@ -77,6 +88,9 @@ __all__ = [
     "trace",
     "uninstall",
     "uninstall_threads",
+    "uninstrument_anthropic",
+    "uninstrument_google_genai",
+    "uninstrument_openai",
 ]
 
 agent = default.agent
@@ -125,6 +139,12 @@ _LAZY = {
     "Trace": "models",
     "TraceData": "models",
     "Usage": "models",
+    "instrument_anthropic": "fluxloop_custom",
+    "instrument_google_genai": "fluxloop_custom",
+    "instrument_openai": "fluxloop_custom",
+    "uninstrument_anthropic": "fluxloop_custom",
+    "uninstrument_google_genai": "fluxloop_custom",
+    "uninstrument_openai": "fluxloop_custom",
     "install": "fluxloop_custom.installing",
     "uninstall": "fluxloop_custom.installing",
     "read_traces": "reading",

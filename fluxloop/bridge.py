@@ -100,7 +100,7 @@ def require(module: str, *, extra: str, by: str) -> None:
         ModuleNotFoundError: If it is not installed; the message has the command that installs it.
     """
     try:
-        is_installed = module in sys.modules or find_spec(module) is not None
+        is_installed = sys.modules[module] is not None if module in sys.modules else find_spec(module) is not None
     except ModuleNotFoundError:  # of a parent package
         is_installed = False
     if not is_installed:

@@ -29,7 +29,7 @@ from .formatting import counted
 MAX_LISTED = 20
 """Damaged places and crashed traces that are listed; all are counted."""
 
-FRAMEWORKS = ("langchain", "langgraph", "openai-agents", "chatkit")
+FRAMEWORKS = ("langchain", "langgraph", "openai-agents", "chatkit", "openai", "anthropic", "google-genai")
 """The extras that install a framework."""
 
 
