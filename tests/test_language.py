@@ -68,7 +68,7 @@ WORN_OUT = {
     r"in force": "current",
     r"afresh": "again",
     r"bec(?:ame|omes?) of": "name the result or the count",
-    r"(?<!\.)troubles?(?![:=])": "problem",
+    r"troubles?": "problem",
     r"how loud": "severity",
 }
 """Worn-out wordings as regular expressions, with what to write instead."""
