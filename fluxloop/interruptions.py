@@ -39,7 +39,7 @@ def was_raised_from_outside(exc: BaseException) -> bool:
 
     That is true of every exception that is not an ``Exception``. An ``Exception`` comes from outside if its traceback
     contains a signal handler. An exception without arguments, such as an injected one, does so too if it was raised in
-    a frame of FluxLoop, or in one of the standard library at an instruction other than ``raise``.
+    a frame of FluxLoop, or in one of the standard library or pydantic at an instruction other than ``raise``.
     """
     if not issubclass(type(exc), Exception):
         return True
@@ -58,11 +58,14 @@ def was_raised_from_outside(exc: BaseException) -> bool:
         return False
     code = last.tb_frame.f_code
     return code.co_filename.startswith(OUR_FOLDERS) or (
-        _is_standard(code.co_filename) and code.co_code[last.tb_lasti] not in _RAISES
+        _is_library(code.co_filename) and code.co_code[last.tb_lasti] not in _RAISES
     )
 
 
-def _is_standard(filename: str) -> bool:
+def _is_library(filename: str) -> bool:
+    """Whether the file belongs to the standard library or to pydantic, whose code FluxLoop runs."""
+    if f"{os.sep}pydantic{os.sep}" in filename:
+        return True
     return filename.startswith((_STANDARD_LIBRARY, "<frozen ")) and "-packages" not in filename
 
 
