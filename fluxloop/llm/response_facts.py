@@ -48,8 +48,8 @@ def read_facts(value: object) -> ModelFacts | None:
 
     Args:
         value: A response object or dict of any provider, a LangChain message or result; a tuple of parts of one
-            result; or a list. If all items of a list have usage, it is a batch, and the sum is returned. Any other list is
-            a history, and the facts of its last answer are returned.
+            result; or a list. If all items of a list have usage, it is a batch, and the sum is returned. Any other list
+            is a history, and the facts of its last answer are returned.
     """
     kind: Any = type(value)
     try:
