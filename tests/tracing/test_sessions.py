@@ -22,8 +22,8 @@ def test_the_session_of_an_agent_is_text_or_a_function_of_its_arguments():
     def fixed(question: str) -> str:
         return question
 
-    @fluxloop.agent(session_id=lambda question, user="nobody": f"of {user}")
-    def chosen(question: str, user: str = "nobody") -> str:
+    @fluxloop.agent(session_id=lambda question, user="anonymous": f"of {user}")
+    def chosen(question: str, user: str = "anonymous") -> str:
         return question
 
     @fluxloop.agent(session_id=lambda question: question)
@@ -38,7 +38,7 @@ def test_the_session_of_an_agent_is_text_or_a_function_of_its_arguments():
         with pytest.raises(StopIteration):
             coroutine.send(None)
 
-    assert sessions(captured) == ["support", "of ann", "of nobody", "d"]
+    assert sessions(captured) == ["support", "of ann", "of anonymous", "d"]
 
 
 def test_an_agent_inside_a_trace_names_its_session_unless_it_has_one():
