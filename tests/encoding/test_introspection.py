@@ -159,7 +159,7 @@ def test_a_str_method_that_raises_costs_only_that_value(error):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, asyncio.CancelledError])
 def test_keyboard_interrupts_exits_and_cancellations_are_raised(error):
     """
-    ``KeyboardInterrupt``, ``SystemExit`` and cancellations reach the program, even if they are raised while a value is read.
+    ``KeyboardInterrupt``, ``SystemExit`` and cancellations that are raised while a value is read reach the program.
     """
     with pytest.raises(error):
         record([UnspeakableError(error())])
