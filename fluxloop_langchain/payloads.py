@@ -7,7 +7,7 @@ credentials are among the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_core.documents import Document
@@ -141,6 +141,12 @@ def refused_body(error: BaseException, response: Any) -> Any:
     return getattr(error, "completion", None)  # such as openai.LengthFinishReasonError
 
 
+def is_empty(response: Any) -> bool:
+    """Whether *response* has no answer: LangChain makes an empty message for some errors."""
+    answers = [getattr(one, "message", one) for row in response.generations for one in row]
+    return not any(getattr(one, "content", True) or getattr(one, "tool_calls", None) for one in answers)
+
+
 def refused_answer(body: Any) -> object:
     """Return the answer in the *body* of a provider's response; NOTHING if it has none, as that of an error."""
     for name in ("choices", "content", "output", "candidates", "message"):
@@ -171,37 +177,6 @@ def _document(value: Any) -> object:
             found["score"] = metadata[name]
             break
     return found
-
-
-def pending_calls(given: Any) -> dict[str, Any]:
-    """Return the tool calls that a node with the input *given* may answer, by id: those of the last message."""
-    held = given if type(given) is dict else getattr(given, "__dict__", None) or {"messages": given}
-    calls: Any = ()
-    answered = set()
-    if type(call := held.get("tool_call")) is dict:
-        calls = [call]
-    elif type(messages := held.get("messages")) is list:
-        for one in reversed(messages):
-            fields = one if type(one) is dict else getattr(one, "__dict__", None) or {}
-            if fields.get("type") == "tool":
-                answered.add(fields.get("tool_call_id"))
-                continue
-            calls = messages if fields.get("type") == "tool_call" else fields.get("tool_calls") or ()
-            break
-    calls = [call for call in calls if isinstance(call, dict) and call.get("id")]
-    return {call["id"]: call for call in calls if call["id"] not in answered}
-
-
-def tool_messages(value: Any, depth: int = 4) -> Iterator[Any]:
-    """Yield the tool messages in the output of a node: a message, a list, an update of the state, or commands."""
-    if isinstance(value, BaseMessage):
-        if value.type == "tool":
-            yield value
-    elif depth and isinstance(value, list | tuple | dict):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from tool_messages(one, depth - 1)
-    elif depth and type(value).__name__ == "Command":
-        yield from tool_messages(getattr(value, "update", None), depth - 1)
 
 
 def tool_output(output: Any) -> object:

@@ -269,7 +269,7 @@ def test_values_that_refuse_to_be_read_stop_nothing(config):
 
     assert (RunnableLambda(lambda value: value) | RunnableLambda(lambda value: value)).invoke(given, config) is given
     assert mine.report().written == 4
-    assert mine.report().troubles == ()
+    assert mine.report().problems == ()
 
 
 def test_tokens_and_calls_are_told_apart_from_nothing(captured, config):

@@ -281,4 +281,4 @@ def test_what_is_not_to_be_captured_is_not(config):
     assert (observation.input, observation.output) == (None, None)
     assert "Tigers" not in repr(list(captured.storage.read()))
     assert (observation.model, observation.usage.total_tokens) == ("scripted-1", 25)
-    assert fluxloop.report().troubles == ()
+    assert fluxloop.report().problems == ()

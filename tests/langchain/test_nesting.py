@@ -19,7 +19,9 @@ from scripted_models import ScriptedModel, calls
 import fluxloop
 from fluxloop import ObservationData
 from fluxloop.storage.inflight import read_journals
+from fluxloop.tracing import propagation
 from fluxloop_langchain import FluxLoopCallbackHandler
+from fluxloop_langchain.orphan_runs import locate
 
 needs_langchain = pytest.mark.skipif(find_spec("langchain") is None, reason="needs langchain")
 
@@ -378,3 +380,16 @@ def test_what_is_marked_as_hidden_itself_is_hidden(captured, config):
     RunnableLambda(lambda given: hidden.invoke(given)).with_config(run_name="ask").invoke("Who?", config)
 
     assert captured.outline() == "CHAIN ask -> {'role': 'assistant', 'content': 'yes'}"
+
+
+def test_after_the_last_run_functions_are_not_looked_for_in_runs(captured, config):
+    """
+    Each look-up takes time: a handler that is used once does not slow down the rest of the program.
+    """
+    RunnableLambda(helper).invoke(7, config)
+    assert locate in propagation._locators
+    helper(8)
+    assert locate not in propagation._locators
+    RunnableLambda(helper).invoke(9, config)
+
+    assert captured.outline() == "CHAIN helper -> 7\n  SPAN helper -> 7\nCHAIN helper -> 9\n  SPAN helper -> 9"
