@@ -19,12 +19,18 @@ PLACES = (
 )  # fmt: skip
 NOT_YET = (
     "fluxloop_custom",
-    "fluxloop_langchain",
     "tests/custom",
+<<<<<<< HEAD
     "tests/langchain",
+=======
+    "tests/encoding",
+    "tests/llm",
+    "tests/redaction",
+    "tests/storage",
+    "tests/tracing",
+>>>>>>> main
     "docs/chatkit.md",
     "docs/custom-frameworks.md",
-    "docs/langchain.md",
     "docs/openai-agents.md",
 )
 """Rooms and pages whose wording is still to be revised; the list only gets shorter."""

@@ -31,6 +31,7 @@ class SettingOptions(TypedDict, total=False):
     service_name: str | None
     capture_input: bool
     capture_output: bool
+    capture_vectors: bool
     redact: bool
     redact_keys: str | Sequence[str] | Set[str]
     redact_patterns: str | Sequence[str] | Set[str]

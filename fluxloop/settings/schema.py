@@ -74,6 +74,9 @@ class Settings:
     service_name: str | None = _row(None, TEXT, "written to the metadata of every trace")
     capture_input: bool = _row(True, FLAG, "whether the arguments of functions are recorded")
     capture_output: bool = _row(True, FLAG, "whether returned and yielded values are recorded")
+    capture_vectors: bool = _row(
+        False, FLAG, "whether embedding vectors are recorded in full, not as length, norm and first values"
+    )
     redact: bool = _row(True, FLAG, "mask secrets before any storage receives them")
     redact_keys: tuple[str, ...] = _row((), WORDS, "additional key names whose values are masked")
     redact_patterns: tuple[str, ...] = _row((), PATTERNS, "regular expressions for additional texts to mask")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import forks
 from ..encoding.record_text import UncheckedLabel, label_of, members, ms_text, utc_text
+from ..encoding.vectors import shortened
 from ..enums import ObservationLevel, ObservationType, Status
 from ..interruptions import was_raised_from_outside
 from ..report import log
@@ -261,6 +262,8 @@ class OpenObservation(Node):
         if fields and "usage" in fields:
             self.trace.count_usage(self, fields["usage"])
         deferred = self.deferred_input
+        if output is not NOTHING and recorder.shortens_vectors and self.label.startswith(_EMBEDDING):
+            output = shortened(output)
         if error is None and output is not NOTHING and (metadata or fields) and self.parent is not None:
             # Small values are encoded together, since one search for secrets is faster than several.
             together = {"output": output} if deferred is NOTHING else {"input": deferred, "output": output}
@@ -295,6 +298,9 @@ class OpenObservation(Node):
             members += b',"truncated":%d' % self.truncated
         return members
 
+
+_EMBEDDING = label_of(ObservationType.EMBEDDING, "").partition(",")[0]
+"""How the label of an EMBEDDING starts."""
 
 WRITTEN = -2
 """The slot of an observation whose record is written."""

@@ -123,6 +123,7 @@ class Recorder:
         self.count_written = self.counts.written.increment
         self.switch = switch or Switch(settings.enabled)
         self.debug = settings.debug
+        self.shortens_vectors = not settings.capture_vectors
         self.captures_input, self.captures_output = settings.capture_input, settings.capture_output
         self.now, self.tick, self.new_id = now, tick, new_id
         self.journal = journal_of(storage)

@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from fluxloop import ObservationLevel
-from fluxloop.bridge import note_missing
+from fluxloop.bridge import note_missing, was_raised_from_outside
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,7 +39,9 @@ def _reads(source: str, lost: str, default: Any) -> Callable[[Callable[P, T]], C
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             try:
                 return read(*args, **kwargs)
-            except (AttributeError, LookupError, TypeError, ValueError):
+            except (AttributeError, LookupError, TypeError, ValueError) as exc:
+                if was_raised_from_outside(exc):
+                    raise
                 note_missing("fluxloop_custom.chatkit", f"the expected form of {source}", lost)
                 return default  # type: ignore[no-any-return]
 
@@ -70,16 +72,29 @@ def trace_id_of(result: Any) -> str | None:
 @_reads("a user's message or action", "the input of a response is its thread", {})
 def request(given: Any) -> dict[str, Any]:
     """Return what a response is asked: the user's message, or the action on a widget."""
-    if hasattr(given, "payload"):
-        return {"action": given.type, "payload": given.payload}
+    if given is None:  # the thread goes on without a new message
+        return {"message": None}
     content = getattr(given, "content", None)
-    texts = [part.text for part in content or () if isinstance(getattr(part, "text", None), str)]
-    asked: dict[str, Any] = {"message": "\n".join(texts) if content is not None else None}
-    if quoted := getattr(given, "quoted_text", None):
-        asked["quoted_text"] = quoted
-    if attached := getattr(given, "attachments", None):
-        asked["attachments"] = [{"name": each.name, "mime_type": each.mime_type} for each in attached]
+    if content is None:
+        return {"action": given.type, "payload": given.payload}
+    asked: dict[str, Any] = {"message": "\n".join(part.text for part in content)}
+    if given.quoted_text:
+        asked["quoted_text"] = given.quoted_text
+    if given.attachments:
+        asked["attachments"] = [{"name": each.name, "mime_type": each.mime_type} for each in given.attachments]
     return asked
+
+
+@_reads("an event", "events are not recorded", "")
+def type_of(event: Any) -> str:
+    """Return the type of an event."""
+    return str(event.type)
+
+
+@_reads("an update or a removal of an item", "the item is recorded without it", (None, None))
+def change_in(event: Any) -> tuple[Any, Any]:
+    """Return the id of the item that *event* updates or removes, and the update."""
+    return event.item_id, getattr(event, "update", None)
 
 
 @_reads("an event", "its EVENT has no output", None)

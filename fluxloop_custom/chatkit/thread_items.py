@@ -46,15 +46,15 @@ class ThreadItems:
         self._is_recorded_inside = self._from_inside.pop(id(event), None) is not None
         if self._to_outside is not None:
             self._to_outside[id(event)] = event
-        kind = getattr(event, "type", "")
+        kind = internals.type_of(event)
         if kind in internals.EVENTS:
             self._record_event(kind, internals.content(event), internals.EVENTS[kind])
         elif kind in (internals.ADDED, internals.DONE, internals.REPLACED):
             self._add(internals.item_of(event), is_done=kind != internals.ADDED)
         elif kind == internals.UPDATED:
-            self._update(getattr(event, "item_id", None), getattr(event, "update", None))
+            self._update(*internals.change_in(event))
         elif kind == internals.REMOVED:
-            self._remove(getattr(event, "item_id", None))
+            self._remove(internals.change_in(event)[0])
 
     def output(self, ended: str, returned: object) -> object:
         """Return the text of the answer; the items, in the order in which they were added, become metadata."""

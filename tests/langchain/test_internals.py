@@ -107,7 +107,7 @@ def whole():
 
 
 def run(config):
-    """Return the results of runs in all ways, some of which end in other ways than by success."""
+    """Return the results of runs in all ways, some and some end in other ways than by success."""
     return run_sync(config) + asyncio.run(run_async(config))
 
 

@@ -114,7 +114,7 @@ def run_async(config: Any) -> None:
 
 
 def run_agent(config: Any) -> None:
-    """Run a graph with an agent, of which a middleware answers a call."""
+    """Run an agent whose middleware answers a tool call."""
     from langchain.agents import create_agent
     from langchain.agents.middleware import AgentMiddleware
 
