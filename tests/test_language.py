@@ -20,15 +20,6 @@ PLACES = (
 NOT_YET = (
     "fluxloop_custom",
     "tests/custom",
-<<<<<<< HEAD
-    "tests/langchain",
-=======
-    "tests/encoding",
-    "tests/llm",
-    "tests/redaction",
-    "tests/storage",
-    "tests/tracing",
->>>>>>> main
     "docs/chatkit.md",
     "docs/custom-frameworks.md",
     "docs/openai-agents.md",

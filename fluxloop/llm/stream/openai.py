@@ -57,20 +57,20 @@ def _response_ended(answer: Answer, held: Fields, item: object) -> str:
 
 
 def _response(answer: Answer, held: Fields, item: object) -> str | None:
-    """A whole Response, alone or after its pieces."""
+    """A complete Response, alone or after its chunks."""
     if get(held, "object") != "response" or not (facts := read_facts(item)):
         return None
     repeats = answer.repeats(facts.response_id)
-    answer.settle(facts)
-    said = answer.say(None)
+    answer.set_facts(facts)
+    text = answer.add_text(None)
     for output in [] if repeats else map(fields, listed(get(held, "output"))):
         if get(output, "type") == "function_call":
             arguments = get(output, "arguments")
-            answer.call(None, call_id=get(output, "call_id"), name=get(output, "name"), arguments=arguments)
+            answer.add_call(None, call_id=get(output, "call_id"), name=get(output, "name"), arguments=arguments)
         for thought in map(fields, listed(get(output, "summary"))):
-            answer.think(get(thought, "text"))
-        said += blocks(answer, get(output, "content"))
-    return said
+            answer.add_reasoning(get(thought, "text"))
+        text += blocks(answer, get(output, "content"))
+    return text
 
 
 def _output_item(answer: Answer, held: Fields, item: object) -> str:
