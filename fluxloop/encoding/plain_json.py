@@ -87,6 +87,6 @@ dumps: Dumps = orjson.dumps if limits_depth(orjson.dumps) else dumps_without_con
 """
 ``dumps(value, None, OPTIONS)`` returns *value* as JSON, or raises TypeError if it is anything but plain data.
 
-orjson 3.12 and 3.13 end the process on a deep or circular tuple, so FluxLoop requires an older release. Where another
-one is installed all the same, containers are cleaned first, which takes longer.
+orjson 3.12 and 3.13 end the process on a deep or circular tuple, so FluxLoop requires an older release. If a newer
+one is installed anyway, containers are cleaned first, which takes longer.
 """

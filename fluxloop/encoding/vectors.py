@@ -1,7 +1,7 @@
 """
-Embedding vectors in a short form: length, type of the numbers, norm and first values.
+Shorten embedding vectors to length, type of the numbers, norm and first values.
 
-A vector of 1,536 numbers takes 30 kB of JSON that nobody reads, and the texts around it are what is looked for.
+A vector of 1,536 numbers takes 30 kB of JSON, and readers look for the texts around it.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from typing import Any
 from ..interruptions import was_raised_from_outside
 
 MIN_LENGTH = 32
-"""Numbers from which on a list of numbers counts as a vector."""
+"""A list of at least as many numbers is a vector."""
 FIRST = 5
 """Values that are kept."""
 MAX_DEPTH = 6
-"""Containers in each other that are searched for vectors."""
+"""Nested containers that are searched for vectors."""
 MAX_ITEMS = 10_000
-"""Items of a container that are searched."""
+"""Items of a container that are searched, and numbers of a vector."""
 
 _FIELDS = ("embedding", "embeddings", "data", "values", "vector", "vectors", "predictions")
-"""Attributes in which the responses of SDKs have their vectors."""
+"""Attributes of SDKs' responses that contain vectors."""
 
 
 def shortened(value: Any) -> Any:
     """Return *value* with each vector in it replaced by its short form; the same object if there is none."""
     try:
         return _shortened(value, MAX_DEPTH)
-    except Exception as exc:  # of a property of the user's class
+    except Exception as exc:  # of code in the object's class
         if was_raised_from_outside(exc):
             raise
         return value
@@ -51,10 +51,10 @@ def _shortened(value: Any, depth: int) -> Any:
 
 
 def _items(value: Any, depth: int) -> Any:
-    if len(value) >= MIN_LENGTH and all(type(item) in (int, float) for item in value):
-        return _short(value, type(value[0]).__name__)
     if len(value) > MAX_ITEMS:
         return value
+    if len(value) >= MIN_LENGTH and all(type(item) is int or type(item) is float for item in value):
+        return _short(value, type(value[0]).__name__)
     items = [_shortened(item, depth - 1) for item in value]
     return value if all(new is old for new, old in zip(items, value, strict=True)) else items
 
@@ -67,7 +67,7 @@ def _fields(value: dict[Any, Any], depth: int) -> dict[Any, Any]:
 
 
 def _array(value: Any, shape: Any, depth: int) -> Any:
-    if len(shape) == 1 and shape[0] >= MIN_LENGTH:
+    if len(shape) == 1 and MIN_LENGTH <= shape[0] <= MAX_ITEMS:
         return _short(value.tolist(), str(getattr(value, "dtype", "number")))
     return [_shortened(row, depth - 1) for row in value] if len(shape) == 2 and shape[0] <= MAX_ITEMS else value
 

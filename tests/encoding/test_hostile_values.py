@@ -69,7 +69,7 @@ class Slots:
 
 
 class Representation:
-    """Returns something that is no text, recurses, or makes a huge text."""
+    """Its `__repr__` returns a number, recurses, or returns a huge text."""
 
     def __init__(self, make: Callable[[Any], Any]) -> None:
         self._make = make
@@ -160,7 +160,7 @@ VALUES: dict[str, Callable[[], Any]] = {
     "exception that raises": lambda: HostileError("x"),
     "slots": Slots,
     "__repr__ that raises": lambda: Representation(fail),
-    "__repr__ that is no text": lambda: Representation(lambda self: 5),
+    "__repr__ that returns a number": lambda: Representation(lambda self: 5),
     "__repr__ that recurses": lambda: Representation(repr),
     "__repr__ that is huge": lambda: Representation(lambda self: "x" * 50_000_000),
     "keys": hostile_keys,

@@ -231,7 +231,7 @@ def test_the_size_of_a_very_long_text_is_extrapolated():
 
 
 def test_small_values_are_not_measured_for_ever():
-    """After a thousand values of which none was large, an encoder measures no more, until one is large."""
+    """After a thousand values without a large one, an encoder stops measuring, until one is large."""
     measuring = Encoder()
 
     for _ in range(encoder.MEASURED_VALUES):

@@ -160,7 +160,7 @@ def test_a_list_that_shrinks_while_it_is_recorded_is_harmless():
 
 
 def test_objects_are_not_plain_data():
-    """Unknown objects and dataclasses, of which some are contexts, are refused instead of read."""
+    """Unknown objects and dataclasses are refused instead of read, as some are contexts."""
     with pytest.raises(TypeError):
         plain_json.dumps(object(), None, OPTIONS)
     with pytest.raises(TypeError):

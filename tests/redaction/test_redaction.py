@@ -471,7 +471,7 @@ def test_a_hook_that_fails_masks_the_whole_value_and_is_reported(hook: Any) -> N
 
 def test_a_hook_changes_streamed_text_as_a_whole() -> None:
     """
-    What a hook makes of the joined text cannot be cut like the pieces, so it stands in the first; texts stay texts.
+    The result of a hook on the joined text cannot be split like the pieces, so the first piece gets it; texts stay texts.
     """
     redactor = Redactor(Rules(hook=lambda value: value.replace("Ann", "A.")))
 
@@ -556,7 +556,7 @@ def test_ordinary_model_traffic_is_not_suspicious() -> None:
 
 def test_one_redactor_serves_many_threads() -> None:
     """
-    Scans let go of the interpreter lock; none may disturb another.
+    Scans release the interpreter lock; concurrent scans do not affect each other.
     """
     wrong: list[object] = []
     long = "nothing to see here " * 2000

@@ -510,7 +510,7 @@ def test_a_line_cut_by_a_full_disk_spoils_no_other(
     )
 
 
-# Trouble
+# Failures
 
 
 def test_one_record_that_fails_does_not_keep_the_others(
@@ -758,7 +758,7 @@ def test_reading_where_nothing_was_written_yields_nothing(tmp_path: Path) -> Non
     assert list(FileStorage(tmp_path / "traces").read()) == []
 
 
-# Looking for trouble beforehand
+# Checks before the first write
 
 
 def test_check_finds_nothing_wrong_and_leaves_nothing(tmp_path: Path) -> None:

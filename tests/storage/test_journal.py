@@ -305,7 +305,7 @@ def test_a_signal_handler_that_records_while_the_file_is_made_shares_it(
     assert opened(tmp_path) == ["o-handler", "o-main"]
 
 
-# Trouble
+# Failures
 
 
 def test_where_no_journal_can_be_made_observations_begin_without_a_slot(

@@ -1,4 +1,4 @@
-"""What is captured of a call: the arguments the caller chose, and not what a framework fills in."""
+"""Arguments of a call that are captured: those of the caller, without those that a framework passes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_what_a_framework_fills_in_is_no_argument(func):
 
 
 def test_an_annotated_argument_of_the_callers_own_is_captured():
-    """A description for the model is no mark of the framework's."""
+    """An annotation with a description for the model is not a mark of the framework."""
 
     def described(city: Annotated[str, "where to look"], near: int | None = None) -> None: ...
 

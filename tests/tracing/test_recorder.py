@@ -45,7 +45,7 @@ def test_a_storage_that_fails_costs_records_and_nothing_else(caplog):
     report = client.report()
     assert (report.written, report.failed) == (0, 4)
     assert len([r for r in caplog.records if "No space left" in r.getMessage()]) == 1
-    assert any("No space left" in trouble for trouble in report.problems)
+    assert any("No space left" in problem for problem in report.problems)
 
 
 def test_one_broken_storage_does_not_keep_records_from_the_others():
@@ -140,7 +140,7 @@ def test_inputs_are_snapshots():
 
 
 def test_nothing_is_captured_where_nothing_is_wanted():
-    """Per decorator and for the whole set-up."""
+    """Per decorator and for the whole configuration."""
     with capture() as captured:
         fluxloop.agent(capture_input=False, capture_output=False)(lambda n: n)(1)
     with capture(capture_input=False, capture_output=False) as all_captured:

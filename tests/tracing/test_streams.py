@@ -79,7 +79,7 @@ def test_a_stream_is_one_generation_with_every_chunk():
 
 
 def test_a_consumer_that_stops_early_abandons_the_stream():
-    """What was seen is kept, the ending says so, and the context is clean."""
+    """The items so far are kept, the status is that of the ending, and the context is clean."""
     with capture() as captured:
         asyncio.run(consume(stop_after=1))
 
