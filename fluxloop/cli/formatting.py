@@ -21,7 +21,7 @@ from rich.text import Text
 
 from ..enums import ObservationType, Status
 from ..models import ObservationData, TraceData, Usage
-from ..reading.to_json import in_ascii
+from ..reading.json_text import in_ascii
 
 PIPE_WIDTH = 120
 """Columns where the output is not a terminal and ``COLUMNS`` is not set."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..enums import Status
 from ..models import ObservationData, Trace
-from ..storage.decoding import Json, decode, kind_of
-from .building import derived_status, finished_observation, observation_of, set_times, trace_id_of, trace_of
+from ..storage.decoding import Json, decode, kind_of, trace_id_of
+from .building import derived_status, finished_observation, observation_of, set_times, trace_of
 from .lazy import Item, Observations, can_wait, seq_of, start_of
 
 

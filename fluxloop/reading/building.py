@@ -23,20 +23,6 @@ from ..storage.decoding import Json
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """The start of an observation that recorded no time."""
 
-NO_TIME = "~"
-"""The text used for a time that was not recorded; it sorts after every time."""
-
-
-def start_text(record: Json) -> str:
-    """Return the start of *record* as written. In our own format it sorts by time."""
-    return str(record.get("start_time") or NO_TIME)
-
-
-def trace_id_of(record: Json) -> str:
-    """Return the id of the trace that *record*, an observation or the line of a trace, belongs to."""
-    return str(record.get("trace_id") or record["id"])
-
-
 def finished_observation(record: Json) -> ObservationData:
     """Return the record of an observation that has ended; its status is never None."""
     observation = observation_of(record)

@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import ReadError
-from ..storage.decoding import Json
+from ..storage.decoding import Json, start_text, trace_id_of
 from ..storage.descriptors import open_regular
 from ..storage.inflight import read_journals
-from .building import start_text, trace_id_of
 
 LONGEST_LINE_BYTES = 64 << 20
 """A longer line is not decoded. It bounds the memory that one line can take."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..reading.to_json import escaped, pieces
+from .json_text import escaped, pieces
 
 
 def brief(value: Any) -> str:
