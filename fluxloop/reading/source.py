@@ -13,7 +13,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -64,6 +64,10 @@ class Source:
         file.close()
         name = _NAME.fullmatch(path.name)
         return cls(path, path.parent, name[2] or "") if name else cls(path, None, "")
+
+    def whole(self) -> Source:
+        """Return the folder with all its days, where this is one day of it."""
+        return self if self.folder is None else replace(self, day=None)
 
     def __str__(self) -> str:
         return str(self.path)

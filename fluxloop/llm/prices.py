@@ -1,0 +1,256 @@
+"""
+Price model calls: from a table of the user's, or from the data that the package ``genai-prices`` ships with.
+
+Prices are per million tokens, in US dollars. A call whose model or counts are unknown has no price, which is not the
+same as a price of zero. Nothing here uses the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib import import_module
+from math import isfinite
+from typing import Any, NamedTuple
+
+from ..errors import PriceError
+
+Counts = tuple[int | None, int | None, int | None, int | None, int | None, int | None]
+"""Input, output, total, cache read, cache write and reasoning tokens, as in `fluxloop.models.Usage`."""
+
+CONTEXT_NAMES = ("service_tier", "processing", "speed")
+"""What a request can say about its price: OpenAI's and Google's tier, ``processing="batch"``, Anthropic's speed."""
+
+
+class Call(NamedTuple):
+    """The facts that the price of one model call depends on, beside its counts."""
+
+    model: str
+    provider: str | None = None
+    context: str = ""
+    """As `context_of` returns it."""
+
+
+class Rates(NamedTuple):
+    """The prices of a million tokens; None where there is no price of its own."""
+
+    input: float | None
+    output: float | None
+    cache_read: float | None = None
+    cache_write: float | None = None
+    reasoning: float | None = None
+    request: float = 0.0
+    """The price of a call, whatever its tokens."""
+
+
+Tiers = tuple[tuple[int, Rates], ...]
+"""Rates in ascending order of the number of input tokens above which they apply, to all tokens of the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The price of one or more model calls."""
+
+    dollars: float = 0.0
+    """Of the calls whose price is known."""
+    calls: int = 0
+    """Priced calls."""
+    unknown: tuple[str, ...] = ()
+    """The models of the calls whose price is unknown, in order of appearance; ``""`` for a call without a model."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether every call has a price."""
+        return not self.unknown
+
+    def __add__(self, other: Cost) -> Cost:
+        """Return the sum."""
+        unknown = (*self.unknown, *(name for name in other.unknown if name not in self.unknown))
+        return Cost(self.dollars + other.dollars, self.calls + other.calls, unknown)
+
+
+def context_of(*holders: object) -> str:
+    """Return what *holders* (metadata, parameters, an output) say of the price: ``"service_tier=flex"``, or ``""``."""
+    found: dict[str, str] = {}
+    for holder in holders:
+        if isinstance(holder, dict):
+            for name in CONTEXT_NAMES:
+                if isinstance(value := holder.get(name), str) and value:
+                    found.setdefault(name, value)
+    return "&".join(f"{name}={value}" for name, value in sorted(found.items()))
+
+
+class Prices:
+    """
+    Prices of model calls: those of *table* first, then those of ``genai-prices``, if it is installed.
+
+    Args:
+        table: For each model, or pattern of models with ``*``, its prices per million tokens by the fields of `Rates`.
+        source: Where the table comes from, for messages.
+
+    Raises:
+        PriceError: If the table has a mistake; the message names the entry.
+    """
+
+    def __init__(self, table: Mapping[str, Any] | None = None, *, source: str = "prices") -> None:
+        self._own = [(_pattern(model), _own_rates(model, given, source)) for model, given in (table or {}).items()]
+        self._tiers = lru_cache(maxsize=4096)(self._found_tiers)
+
+    def cost(self, call: Call, counts: Counts, time: datetime) -> Cost:
+        """Return the price of one call, at the prices of *time*."""
+        tiers = self._tiers(call, time.astimezone(UTC).replace(second=0, microsecond=0))
+        dollars = _dollars(tiers, counts) if tiers else None
+        return Cost(unknown=(call.model,)) if dollars is None else Cost(dollars, 1)
+
+    def _found_tiers(self, call: Call, time: datetime) -> Tiers | None:
+        own = next((rates for matches, rates in self._own if matches(call.model)), None)
+        if own is not None:
+            return ((0, own),)
+        return _library_tiers(call, time)
+
+
+def _dollars(tiers: Tiers, counts: Counts) -> float | None:
+    """Return the price of a call; None if its counts have no price."""
+    given_input, given_output, total, cache_read, cache_write, reasoning = counts
+    if given_input is None and given_output is None:
+        return None if total else tiers[0][1].request or None
+    input_tokens, output_tokens = given_input or 0, given_output or 0
+    rates = tiers[0][1]
+    for above, of_tier in tiers:
+        if input_tokens > above:
+            rates = of_tier
+    parts = [
+        *_parts(input_tokens, rates.input, (cache_read, rates.cache_read), (cache_write, rates.cache_write)),
+        *_parts(output_tokens, rates.output, (reasoning, rates.reasoning)),
+    ]
+    if any(rate is None for count, rate in parts if count):
+        return None
+    return sum(count * rate for count, rate in parts if rate is not None) / 1e6 + rates.request
+
+
+def _parts(
+    whole: int, rate: float | None, *details: tuple[int | None, float | None]
+) -> list[tuple[int, float | None]]:
+    """Split *whole* tokens into those of *details* that have a rate of their own, and the rest at *rate*."""
+    parts: list[tuple[int, float | None]] = []
+    for count, own_rate in details:
+        if count and own_rate is not None:
+            count = min(count, whole)
+            parts.append((count, own_rate))
+            whole -= count
+    return [*parts, (whole, rate)]
+
+
+def _pattern(model: str) -> Callable[[str], bool]:
+    from fnmatch import fnmatchcase
+
+    wanted = model.lower()
+    return lambda name: fnmatchcase(name.lower(), wanted)
+
+
+def _own_rates(model: str, given: Any, source: str) -> Rates:
+    accepted = ", ".join(Rates._fields)
+    if not isinstance(given, Mapping) or not given:
+        raise PriceError(f"{source}: {model!r} must be a table with prices ({accepted}), got {given!r}")
+    for name, price in given.items():
+        if name not in Rates._fields:
+            raise PriceError(f"{source}: {model!r} has no price {name!r} (accepted: {accepted})")
+        if isinstance(price, bool) or not isinstance(price, int | float) or not isfinite(price) or price < 0:
+            raise PriceError(
+                f"{source}: {name} of {model!r} must be a number of dollars per million tokens, got {price!r}"
+            )
+    return Rates(**{"input": None, "output": None, **given})
+
+
+# What `genai-prices` knows.
+
+
+def is_available() -> bool:
+    """Whether ``genai-prices`` is installed."""
+    return _snapshot() is not None
+
+
+@lru_cache(maxsize=1)
+def _snapshot() -> Any:
+    try:
+        return import_module("genai_prices.data_snapshot").get_snapshot()
+    except ImportError:
+        return None
+
+
+def _library_tiers(call: Call, time: datetime) -> Tiers | None:
+    """Return the rates of `genai-prices` for a call; None for a model that it does not know."""
+    model = _library_model(call.model, call.provider)
+    if model is None:
+        return None
+    context = dict(part.split("=", 1) for part in call.context.split("&") if part)
+    prices = model.get_prices(time, context or None)
+    starts = {0} | {tier.start for field in _FIELDS.values() for tier in getattr(getattr(prices, field), "tiers", ())}
+    return tuple(
+        (start, Rates(**{name: _rate(getattr(prices, field), start) for name, field in _FIELDS.items()}, request=_each(prices)))
+        for start in sorted(starts)
+    )
+
+
+_FIELDS = {
+    "input": "input_mtok",
+    "output": "output_mtok",
+    "cache_read": "cache_read_mtok",
+    "cache_write": "cache_write_mtok",
+    "reasoning": "output_reasoning_mtok",
+}
+"""The fields of `genai-prices` by ours."""
+
+
+def _rate(price: Any, start: int) -> float | None:
+    """Return a price as it is for more than *start* input tokens."""
+    tiers = getattr(price, "tiers", None)
+    if tiers is None:
+        return None if price is None else float(price)
+    applicable = price.base
+    for tier in tiers:
+        if tier.start <= start and start:
+            applicable = tier.price
+    return float(applicable)
+
+
+def _each(prices: Any) -> float:
+    per_thousand = getattr(prices, "requests_kcount", None)
+    return float(per_thousand) / 1000 if per_thousand is not None else 0.0
+
+
+@lru_cache(maxsize=1024)
+def _library_model(model: str, provider: str | None) -> Any:
+    """
+    Return what the library knows about a model of a provider.
+
+    A provider that is unknown to it, or that does not offer the model there, is left out: records name providers as
+    their frameworks do.
+    """
+    snapshot = _snapshot()
+    if snapshot is None:
+        return None
+    for provider_id in dict.fromkeys((_PROVIDERS.get(provider or "", provider), None)):
+        try:
+            return snapshot.find_provider_model(model, None, provider_id, None)[1]
+        except LookupError:
+            continue
+    return None
+
+
+_PROVIDERS = {
+    "gcp.gen_ai": "google",
+    "gcp.gemini": "google",
+    "gcp.vertex_ai": "google",
+    "google_genai": "google",
+    "google_vertexai": "google",
+    "aws.bedrock": "aws",
+    "bedrock": "aws",
+    "azure_openai": "azure",
+    "az.ai.openai": "azure",
+    "mistral_ai": "mistral",
+    "xai": "x-ai",
+}
+"""Providers as OpenTelemetry and LangChain name them, by the ids of `genai-prices`."""

@@ -1,0 +1,183 @@
+"""
+The row of one trace in the index: what a list shows, what filters look at, and what a price is computed from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from ...enums import Status
+from ...storage.decoding import Json
+from .facts import ERROR, RUNNING, STATUSES, Fact, Label, TraceFacts, counts_of
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRow:
+    """One trace, as the index has it."""
+
+    day: str
+    """Of the files it is in, ``YYYYMMDD``; ``""`` for undated files."""
+    trace_id: str
+    name: str
+    session_id: str | None
+    user_id: str | None
+    status: str | None
+    """None while the trace is running."""
+    start_us: int | None
+    """Microseconds since 1970."""
+    duration_ms: float | None
+    observations: int
+    errors: int
+    """Observations with the status ``error``."""
+    warnings: int
+    """Observations with the level WARNING, or ERROR without the status."""
+    input_tokens: int | None
+    output_tokens: int | None
+    tokens: int | None
+    """All tokens."""
+    input: str | None
+    """The first words of it; of output and error, too."""
+    output: str | None
+    error: str | None
+    tags: list[str]
+    models: list[str]
+    failed_tools: list[str]
+
+    @property
+    def start(self) -> datetime | None:
+        """When the trace began, in UTC."""
+        return None if self.start_us is None else _EPOCH + timedelta(microseconds=self.start_us)
+
+    @property
+    def caught_errors(self) -> int:
+        """The number of failed observations in a trace that did not fail itself."""
+        return 0 if self.status == Status.ERROR else self.errors
+
+
+COLUMNS = tuple(TraceRow.__dataclass_fields__)
+LISTS = ("tags", "models", "failed_tools")
+
+
+def from_columns(columns: tuple[Any, ...]) -> TraceRow:
+    """Return the row of *columns*, as they are in the index."""
+    scalars, lists = columns[: -len(LISTS)], columns[-len(LISTS) :]
+    return TraceRow(*scalars, *(orjson.loads(text) for text in lists))
+
+
+def to_columns(
+    day: str, trace_id: str, facts: TraceFacts, labels: Mapping[int, Label], open_facts: Mapping[str, Fact], begun: Json
+) -> tuple[Any, ...]:
+    """
+    Return the columns of a trace.
+
+    Args:
+        day: Of its files.
+        trace_id: Its id.
+        facts: Settled facts.
+        labels: The labels by their numbers.
+        open_facts: The observations that journals list as open and that have not ended, by id.
+        begun: The beginning of the trace's line, from a journal.
+    """
+    everything = {**open_facts, **facts.facts} if open_facts else facts.facts
+    head = {**begun, **facts.root, **facts.head} if facts.root or begun else facts.head
+    errors = warnings = 0
+    failed_tools: dict[str, None] = {}
+    for fact in everything.values():
+        if fact.status == ERROR:
+            errors += 1
+            label = labels[fact.label]
+            if label.type == "TOOL":
+                failed_tools[label.name] = None
+        if fact.is_warning:
+            warnings += 1
+    models = sorted({model for number in {fact.label for fact in everything.values()} if (model := labels[number].model)})
+    start_us, duration_ms = _times(head, facts.start)
+    return (
+        day,
+        trace_id,
+        str(head.get("name") or ""),
+        _text(head.get("session_id")),
+        _text(head.get("user_id")),
+        _status(facts, everything, head),
+        start_us,
+        duration_ms,
+        len(everything),
+        errors,
+        warnings,
+        *_tokens(facts, head),
+        head.get("input"),
+        head.get("output"),
+        head.get("error"),
+        orjson.dumps(_texts(head.get("tags"))).decode(),
+        orjson.dumps(models).decode(),
+        orjson.dumps([*failed_tools]).decode(),
+    )
+
+
+def _status(facts: TraceFacts, everything: Mapping[str, Fact], head: Json) -> str | None:
+    """Return the status by the same rules as `fluxloop.reading.assembly.Assembly`."""
+    if facts.has_line and facts.head.get("status"):
+        return str(facts.head["status"])
+    roots = [fact for fact in everything.values() if fact.parent not in everything]
+    root = next((fact for fact in roots if fact.parent is None), None)
+    if facts.has_line:
+        if any(fact.status == ERROR for fact in roots):
+            return str(Status.ERROR)
+        if root is not None and root.status != RUNNING:
+            return STATUSES[root.status]
+        return str(Status.ERROR if head.get("error") else Status.SUCCESS if head.get("end_time") else Status.ABANDONED)
+    if any(fact.status == RUNNING for fact in everything.values()):
+        return None
+    return STATUSES[root.status] if root is not None else str(Status.CRASHED)
+
+
+def _times(head: Json, earliest: str) -> tuple[int | None, float | None]:
+    """Return the start in microseconds since 1970, and the duration in milliseconds."""
+    start, end = us_of(head.get("start_time") or earliest), us_of(head.get("end_time"))
+    duration = head.get("duration_ms")
+    if not isinstance(duration, int | float) or duration != duration:
+        duration = (end - start) / 1000 if start is not None and end is not None else None
+    return start, duration
+
+
+def us_of(text: object) -> int | None:
+    """Return a time in UTC, as text of our format, as microseconds since 1970."""
+    try:
+        return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND  # type: ignore[arg-type]  # others raise
+    except (TypeError, ValueError):
+        return None
+
+
+def _tokens(facts: TraceFacts, head: Json) -> tuple[int | None, int | None, int | None]:
+    """Return input, output and all tokens: those of the line, or else the sum over the model calls."""
+    usage = head.get("usage")
+    counts = counts_of(usage) if isinstance(usage, dict) and usage else None
+    if counts is None:
+        for fact in facts.counted():
+            counts = fact.usage if counts is None else _sum(counts, fact.usage)  # type: ignore[assignment,arg-type]
+    if counts is None:
+        return None, None, None
+    given_input, given_output, total = counts[:3]
+    if total is None and (given_input is not None or given_output is not None):
+        total = (given_input or 0) + (given_output or 0)
+    return given_input, given_output, total
+
+
+def _sum(one: tuple[int | None, ...], other: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    return tuple(b if a is None else a if b is None else a + b for a, b in zip(one, other, strict=True))
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _texts(values: object) -> list[str]:
+    return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
