@@ -26,6 +26,9 @@ _CODES = {status: code for code, status in enumerate(STATUSES)}
 _SUCCESS, ERROR, CRASHED, _ABANDONED = (_CODES[str(s)] for s in (Status.SUCCESS, Status.ERROR, Status.CRASHED, Status.ABANDONED))
 _TYPES = frozenset(ObservationType.__members__)
 
+PREFIX = 24
+"""Characters that the ids made by one process begin with."""
+
 WORDS = 200
 """Characters kept of an input, an output or an error."""
 
@@ -40,33 +43,31 @@ class Label(NamedTuple):
     context: str = ""
     """What the price of the call depends on, see `fluxloop.llm.prices.context_of`."""
 
-
-class Fact(NamedTuple):
-    """What is kept of one observation."""
-
-    parent: str | None
-    label: int
-    """The number of its `Label`."""
-    status: int
-    """A position in `STATUSES`, or `RUNNING`."""
-    is_warning: bool
-    """Whether its level is WARNING, or ERROR without the status ``error``."""
-    duration_ms: float | None
-    usage: Counts | None
+    @classmethod
+    def of(cls, type: str, name: str | None, *rest: Any) -> Label:
+        """Return the label with these fields."""
+        return cls(type, name or "", *rest)
 
 
-Number = Callable[[Label], int]
+Fact = tuple[str | None, int, int, bool, float | None, Counts | None]
+"""
+What is kept of one observation: the key of its parent, the number of its `Label`, its status (a position in `STATUSES`,
+or `RUNNING`), whether its level is WARNING, or ERROR without the status ``error``, its duration, and its usage.
+"""
+
+Number = Callable[[tuple[Any, ...]], int]
 """Returns the number of a label, which is the same for every trace of an index."""
 
 
 class TraceFacts:
     """The facts about one trace, as far as its records have been read."""
 
-    __slots__ = ("facts", "has_line", "has_root", "head", "root", "start")
+    __slots__ = ("_prefix", "facts", "has_line", "has_root", "head", "root", "start")
 
-    def __init__(self) -> None:
+    def __init__(self, trace_id: str) -> None:
+        self._prefix = trace_id[:PREFIX]
         self.facts: dict[str, Fact] = {}
-        """By the id of the observation; the last record of an id wins."""
+        """By the key of the observation's id; the last record of an id wins."""
         self.has_line = False
         """Whether the trace's own line was read."""
         self.has_root = False
@@ -74,47 +75,52 @@ class TraceFacts:
         self.head: Json = {}
         """The fields of the line."""
         self.root: Json = {}
-        """The same fields of the observation without a parent, where the line has not been read."""
-        self.start = ""
-        """The earliest start of an observation, as text in UTC; ``""`` if there is none."""
+        """The same fields of the observation without a parent, where the line lacks some."""
+        self.start = "~"
+        """The earliest start of an observation, as text in UTC; ``"~"`` if there is none."""
+
+    def key(self, id: str) -> str:
+        """Return the key of an id: shorter than the id where it begins as that of the trace, as with ids of ours."""
+        return id[PREFIX:] if id.startswith(self._prefix) else f"={id}"
 
     def add_observation(self, record: Json, number: Number) -> None:
         """Add the record of an observation that has ended."""
-        status, kind, level = _CODES.get(record.get("status")), record.get("type"), record.get("level")
-        usage = record.get("usage")
-        start, parent = record.get("start_time"), record.get("parent_id")
-        duration = record.get("duration_ms")
+        get = record.get
+        id, parent, status, kind = record["id"], get("parent_id"), _CODES.get(get("status")), get("type")
+        start, duration, usage, level = get("start_time"), get("duration_ms"), get("usage"), get("level")
         if (
             status is None
             or kind not in _TYPES
-            or type(record["id"]) is not str
+            or type(id) is not str
             or type(start) is not str
             or len(start) != 27
-            or (parent is None and "parent_observation_id" in record)
-            or (parent is not None and type(parent) is not str)
-            or (usage is not None and type(usage) is not dict)
-            or (duration is not None and type(duration) is not float)
+            or (type(parent) is not str and (parent is not None or "parent_observation_id" in record))
+            or (type(duration) is not float and duration is not None)
+            or (type(usage) is not dict and usage is not None)
         ):
-            record = _rebuilt(record)
-            status, kind, level, usage = _CODES[record["status"]], record["type"], record["level"], record["usage"]
-            start, parent, duration = record["start_time"], record["parent_id"], record["duration_ms"]
-        name, model = record.get("name"), record.get("model")
-        counts = None
-        if usage:
-            counts = counts_of(usage)
-            context = context_of(record.get("metadata"), record.get("model_parameters"), record.get("output"))
-            provider = record.get("provider")
-            label = Label(kind, str(name or ""), model and str(model), provider and str(provider), context)
-        else:
-            label = Label(kind, str(name or ""), model and str(model), None)
-        is_warning = level == "WARNING" or (level == "ERROR" and status != ERROR)
-        self.facts[record["id"]] = Fact(parent, number(label), status, is_warning, duration, counts)
-        if not self.start or start < self.start:
-            self.start = start
+            self.add_observation(_rebuilt(record), number)
+            return
+        prefix = self._prefix
         if parent is None:
             self.has_root = True
             if self.needs_root and (not self.root or start < self.root["start_time"]):
                 self.root = record
+        else:
+            parent = parent[PREFIX:] if parent.startswith(prefix) else f"={parent}"
+        model, counts, provider, context = get("model"), None, None, ""
+        if usage:
+            counts, provider = counts_of(usage), get("provider")
+            context = context_of(get("metadata"), get("model_parameters"), get("output"))
+        self.facts[id[PREFIX:] if id.startswith(prefix) else f"={id}"] = (
+            parent,
+            number((kind, get("name"), model, provider, context)),
+            status,
+            level != "INFO" and (level == "WARNING" or (level == "ERROR" and status != ERROR)),
+            duration,
+            counts,
+        )
+        if start < self.start:
+            self.start = start
 
     def add_line(self, record: Json) -> None:
         """Add the trace's own line."""
@@ -134,7 +140,7 @@ class TraceFacts:
 
     def settle(self) -> None:
         """Replace the records that are still held by the few fields that are kept."""
-        self.head, self.root = kept(self.head), kept(self.root) if self.needs_root else {}
+        self.head, self.root = kept_of(self.head), kept_of(self.root) if self.needs_root else {}
 
     def add_earlier(self, earlier: TraceFacts) -> None:
         """Add what was known before; what is known now wins."""
@@ -143,112 +149,86 @@ class TraceFacts:
         self.root = self.root or earlier.root
         self.has_line |= earlier.has_line
         self.has_root |= earlier.has_root
-        self.start = min(filter(None, (self.start, earlier.start)), default="")
+        self.start = min(self.start, earlier.start)
 
     def counted(self, facts: dict[str, Fact] | None = None) -> Iterator[Fact]:
         """Yield the observations whose usage counts: those of which no descendant reports usage, too."""
         facts = self.facts if facts is None else facts
-        reporting = [id for id, fact in facts.items() if fact.usage is not None]
-        if not reporting:
-            return
+        reporting = [key for key, fact in facts.items() if fact[5] is not None]
         above: set[str | None] = set()
-        for id in reporting:
-            parent = facts[id].parent
+        for key in reporting:
+            parent = facts[key][0]
             while parent in facts and parent not in above:
                 above.add(parent)
-                parent = facts[parent].parent
-        yield from (facts[id] for id in reporting if id not in above)
+                parent = facts[parent][0]
+        yield from (facts[key] for key in reporting if key not in above)
 
     def encoded(self) -> bytes:
         """Return the facts as bytes, see `decoded`."""
-        ids = list(self.facts)
-        prefix = commonprefix(ids) if len(ids) > 1 else ""
-        positions = {id: position for position, id in enumerate(ids)}
-        parents, labels, statuses, warnings, durations, usages = zip(*self.facts.values(), strict=True) if ids else ((),) * 6
-        return orjson.dumps(
-            [
-                [self.has_line, self.has_root, self.head, self.root, self.start],
-                prefix,
-                [id[len(prefix) :] for id in ids],
-                [positions.get(parent, parent) for parent in parents],
-                labels,
-                statuses,
-                [position for position, warning in enumerate(warnings) if warning],
-                durations,
-                {str(position): usage for position, usage in enumerate(usages) if usage is not None},
-            ]
-        )
+        return orjson.dumps((self.has_line, self.has_root, self.start, self.head, self.root, self.facts))
 
     @classmethod
-    def decoded(cls, data: bytes) -> TraceFacts:
+    def decoded(cls, trace_id: str, data: bytes) -> TraceFacts:
         """Return what `encoded` made bytes of."""
-        facts = cls()
-        (
-            (facts.has_line, facts.has_root, facts.head, facts.root, facts.start),
-            prefix,
-            tails,
-            parents,
-            labels,
-            statuses,
-            warnings,
-            durations,
-            usages,
-        ) = orjson.loads(data)
-        ids = [prefix + tail for tail in tails]
-        warned = {*warnings}
-        for position, id in enumerate(ids):
-            parent, usage = parents[position], usages.get(str(position)) if usages else None
-            facts.facts[id] = Fact(
-                ids[parent] if type(parent) is int else parent,
-                labels[position],
-                statuses[position],
-                position in warned,
-                durations[position],
-                None if usage is None else tuple(usage),
-            )
+        facts = cls(trace_id)
+        facts.has_line, facts.has_root, facts.start, facts.head, facts.root, facts.facts = orjson.loads(data)
         return facts
 
 
-def open_fact(record: Json, number: Number, *, is_alive: bool) -> Fact:
-    """Return the fact about an observation that a journal lists as open."""
-    kind = record.get("type")
-    label = Label(kind if kind in _TYPES else "SPAN", str(record.get("name") or ""))
-    return Fact(record.get("parent_id"), number(label), RUNNING if is_alive else CRASHED, False, None, None)
+def open_fact(facts: TraceFacts, record: Json, number: Number, *, is_alive: bool) -> Fact:
+    """Return the fact about an observation that a journal lists as open in the trace of *facts*."""
+    kind, parent = record.get("type"), record.get("parent_id")
+    label = (kind if kind in _TYPES else "SPAN", record.get("name"), None, None, "")
+    return (facts.key(parent) if parent else None, number(label), RUNNING if is_alive else CRASHED, False, None, None)
 
 
-_KEPT = ("name", "session_id", "user_id", "start_time", "end_time", "duration_ms", "status", "tags", "usage")
+def kept_of(record: Json) -> Json:
+    """Return the fields of *record* that are kept, with the first words of its values."""
+    if not record or _IN_WORDS in record:
+        return record
+    get = record.get
+    duration, error, tags, usage = get("duration_ms"), get("error"), get("tags"), get("usage")
+    fields = {
+        "name": get("name"),
+        "session_id": get("session_id"),
+        "user_id": get("user_id"),
+        "start_time": get("start_time"),
+        "end_time": get("end_time"),
+        "status": get("status"),
+        "error": error if type(error) is str and len(error) <= WORDS else error and first_words(error, WORDS),
+    }
+    kept = {name: value if type(value) is str else str(value) for name, value in fields.items() if value is not None}
+    if type(duration) is float:
+        kept["duration_ms"] = duration
+    if tags and type(tags) is list:
+        kept["tags"] = [tag for tag in tags if type(tag) is str]
+    if usage and type(usage) is dict:
+        kept["usage"] = counts_of(usage)
+    for name in ("input", "output"):
+        if (value := get(name)) is not None:
+            kept[name] = first_words(value, WORDS)
+    kept[_IN_WORDS] = True
+    return kept
+
+
 _OF_ROOT = ("name", "end_time", "status", "input", "output")
 _IN_WORDS = "in words"
 """Marks fields whose values are kept as their first words."""
 
 
-def kept(record: Json) -> Json:
-    """Return the fields of *record* that are kept, with the first words of its values."""
-    if not record or record.get(_IN_WORDS):
-        return record
-    kept = {name: value for name in _KEPT if (value := record.get(name))}
-    for name in ("input", "output"):
-        if (value := record.get(name)) is not None:
-            kept[name] = first_words(value, WORDS)
-    if (error := record.get("error")) is not None:
-        kept["error"] = error[: 2 * WORDS] if isinstance(error, str) else first_words(error, WORDS)
-    kept[_IN_WORDS] = True
-    return kept
-
-
 def counts_of(usage: Json) -> Counts | None:
     """Return the token counts of a record; None if it has none."""
-    counts = tuple(usage.get(name) for name in _COUNTS)
-    if any(count is not None and not (type(count) is int and 0 <= count <= _MOST_TOKENS) for count in counts):
-        counts = tuple(_count(count) for count in counts)
-    return counts if any(count is not None for count in counts) else None  # type: ignore[return-value]  # of six
+    counts = tuple(map(usage.get, _COUNTS))
+    if not {*map(type, counts)} <= _COUNT_TYPES:
+        counts = tuple(map(_count, counts))
+    return counts if any(counts) or 0 in counts else None  # type: ignore[return-value]  # of six
 
 
 def _count(count: object) -> int | None:
-    whole = int(count) if type(count) is float and count.is_integer() else count
-    return whole if type(whole) is int and 0 <= whole <= _MOST_TOKENS else None
+    return int(count) if type(count) in (int, float) and 0 <= count <= _MOST_TOKENS else None  # type: ignore[operator,call-overload]
 
 
+_COUNT_TYPES = frozenset({int, type(None)})
 _COUNTS = ("input_tokens", "output_tokens", "total_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 _MOST_TOKENS = 2**53
 """A larger number is not a count."""

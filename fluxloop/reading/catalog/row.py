@@ -13,7 +13,7 @@ import orjson
 
 from ...enums import Status
 from ...storage.decoding import Json
-from .facts import ERROR, RUNNING, STATUSES, Fact, Label, TraceFacts, counts_of
+from .facts import ERROR, RUNNING, STATUSES, Fact, Label, TraceFacts
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -90,22 +90,22 @@ def to_columns(
     head = {**begun, **facts.root, **facts.head} if facts.root or begun else facts.head
     errors = warnings = 0
     failed_tools: dict[str, None] = {}
-    for fact in everything.values():
-        if fact.status == ERROR:
+    numbers = set()
+    for _, number, status, is_warning, _, _ in everything.values():
+        numbers.add(number)
+        warnings += is_warning
+        if status == ERROR:
             errors += 1
-            label = labels[fact.label]
-            if label.type == "TOOL":
-                failed_tools[label.name] = None
-        if fact.is_warning:
-            warnings += 1
-    models = sorted({model for number in {fact.label for fact in everything.values()} if (model := labels[number].model)})
+            if labels[number].type == "TOOL":
+                failed_tools[labels[number].name] = None
+    models = sorted({model for number in numbers if (model := labels[number].model)})
     start_us, duration_ms = _times(head, facts.start)
     return (
         day,
         trace_id,
-        str(head.get("name") or ""),
-        _text(head.get("session_id")),
-        _text(head.get("user_id")),
+        head.get("name", ""),
+        head.get("session_id"),
+        head.get("user_id"),
         _status(facts, everything, head),
         start_us,
         duration_ms,
@@ -116,27 +116,25 @@ def to_columns(
         head.get("input"),
         head.get("output"),
         head.get("error"),
-        orjson.dumps(_texts(head.get("tags"))).decode(),
-        orjson.dumps(models).decode(),
-        orjson.dumps([*failed_tools]).decode(),
+        *(orjson.dumps(texts).decode() if texts else "[]" for texts in (head.get("tags"), models, [*failed_tools])),
     )
 
 
 def _status(facts: TraceFacts, everything: Mapping[str, Fact], head: Json) -> str | None:
     """Return the status by the same rules as `fluxloop.reading.assembly.Assembly`."""
     if facts.has_line and facts.head.get("status"):
-        return str(facts.head["status"])
-    roots = [fact for fact in everything.values() if fact.parent not in everything]
-    root = next((fact for fact in roots if fact.parent is None), None)
+        return facts.head["status"]  # type: ignore[no-any-return]  # text
+    statuses = [(parent, status) for parent, _, status, *_ in everything.values()]
+    root = next((status for parent, status in statuses if parent is None), None)
     if facts.has_line:
-        if any(fact.status == ERROR for fact in roots):
+        if any(status == ERROR for parent, status in statuses if parent not in everything):
             return str(Status.ERROR)
-        if root is not None and root.status != RUNNING:
-            return STATUSES[root.status]
+        if root is not None and root != RUNNING:
+            return STATUSES[root]
         return str(Status.ERROR if head.get("error") else Status.SUCCESS if head.get("end_time") else Status.ABANDONED)
-    if any(fact.status == RUNNING for fact in everything.values()):
+    if any(status == RUNNING for _, status in statuses):
         return None
-    return STATUSES[root.status] if root is not None else str(Status.CRASHED)
+    return STATUSES[root] if root is not None else str(Status.CRASHED)
 
 
 def _times(head: Json, earliest: str) -> tuple[int | None, float | None]:
@@ -158,11 +156,10 @@ def us_of(text: object) -> int | None:
 
 def _tokens(facts: TraceFacts, head: Json) -> tuple[int | None, int | None, int | None]:
     """Return input, output and all tokens: those of the line, or else the sum over the model calls."""
-    usage = head.get("usage")
-    counts = counts_of(usage) if isinstance(usage, dict) and usage else None
+    counts = head.get("usage")
     if counts is None:
         for fact in facts.counted():
-            counts = fact.usage if counts is None else _sum(counts, fact.usage)  # type: ignore[assignment,arg-type]
+            counts = fact[5] if counts is None else _sum(counts, fact[5])  # type: ignore[assignment,arg-type]
     if counts is None:
         return None, None, None
     given_input, given_output, total = counts[:3]
@@ -173,11 +170,3 @@ def _tokens(facts: TraceFacts, head: Json) -> tuple[int | None, int | None, int 
 
 def _sum(one: tuple[int | None, ...], other: tuple[int | None, ...]) -> tuple[int | None, ...]:
     return tuple(b if a is None else a if b is None else a + b for a, b in zip(one, other, strict=True))
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
-def _texts(values: object) -> list[str]:
-    return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []

@@ -12,11 +12,12 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from .facts import Label, TraceFacts
+from .new_records import FileState
 from .row import COLUMNS
 
 NAME = ".index.sqlite"
@@ -44,22 +45,6 @@ PRAGMA user_version = {VERSION};
 """
 
 
-class FileState(NamedTuple):
-    """How far a record file has been read."""
-
-    name: str
-    day: str
-    inode: int
-    size: int
-    mtime_ns: int
-    offset: int
-    """Everything before it is in the index."""
-    before: bytes
-    """The last bytes before `offset`: a file that was written anew has others there."""
-    skipped: int
-    """Places that are not records."""
-
-
 class Labels(dict[int, Label]):
     """The labels by number, each read from the index when it is first needed."""
 
@@ -68,7 +53,7 @@ class Labels(dict[int, Label]):
 
     def __missing__(self, number: int) -> Label:
         (text,) = self._connection.execute("SELECT label FROM labels WHERE number = ?", (number,)).fetchone()
-        label = self[number] = Label(*orjson.loads(text))
+        label = self[number] = Label.of(*orjson.loads(text))
         return label
 
 
@@ -78,7 +63,7 @@ class Store:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.labels = Labels(connection)
-        self._numbers: dict[Label, int] = {}
+        self._numbers: dict[tuple[Any, ...], int] = {}
 
     @classmethod
     def on_disk(cls, folder: Path) -> Store:
@@ -152,38 +137,50 @@ class Store:
         self.connection.execute("DELETE FROM traces WHERE day = ?", (day,))
         self.connection.execute("DELETE FROM files WHERE day = ?", (day,))
 
-    def number_of(self, label: Label) -> int:
-        """Return the number of *label*, added if it is new."""
-        number = self._numbers.get(label)
-        if number is None:
-            text = orjson.dumps(tuple(label)).decode()
-            self.connection.execute("INSERT OR IGNORE INTO labels (label) VALUES (?)", (text,))
-            (number,) = self.connection.execute("SELECT number FROM labels WHERE label = ?", (text,)).fetchone()
-            self._numbers[label], self.labels[number] = number, label
-        return number
+    def number_of(self, label: tuple[Any, ...]) -> int:
+        """Return the number of the label with these fields, added if it is new."""
+        try:
+            return self._numbers[label]
+        except (KeyError, TypeError):
+            return self._added(label)
+
+    def _added(self, label: tuple[Any, ...]) -> int:
+        text = orjson.dumps([value if value is None or type(value) is str else str(value) for value in label]).decode()
+        self.connection.execute("INSERT OR IGNORE INTO labels (label) VALUES (?)", (text,))
+        (number,) = self.connection.execute("SELECT number FROM labels WHERE label = ?", (text,)).fetchone()
+        with suppress(TypeError):  # a value of another program that is not text
+            self._numbers[label] = number
+        return int(number)
 
     def facts(self, day: str, trace_id: str) -> TraceFacts | None:
         """Return the facts of a trace; None if it is not in the index."""
         found = self.connection.execute(
             "SELECT facts FROM traces JOIN facts USING (number) WHERE reversed_id = ? AND day = ?", (trace_id[::-1], day)
         ).fetchone()
-        return None if found is None else TraceFacts.decoded(found[0])
+        return None if found is None else TraceFacts.decoded(trace_id, found[0])
 
-    def insert(self, columns: tuple[Any, ...], facts: bytes, *, is_open: bool) -> bool:
-        """Add a trace; False if it is in the index already."""
-        added = self.connection.execute(_INSERT, (columns[1][::-1], is_open, *columns))
-        if not added.rowcount:
-            return False
-        self.connection.execute("INSERT INTO facts VALUES (?, ?)", (added.lastrowid, facts))
-        return True
+    def has_day(self, day: str) -> bool:
+        """Whether the index has traces of *day*."""
+        return self.connection.execute("SELECT 1 FROM traces WHERE day = ? LIMIT 1", (day,)).fetchone() is not None
 
-    def replace(self, columns: tuple[Any, ...], facts: bytes, *, is_open: bool) -> None:
-        """Set the columns and facts of a trace that is in the index."""
-        key = (columns[1][::-1], columns[0])
-        (number,) = self.connection.execute(_FIND, key).fetchone()
-        self.connection.execute(_UPDATE, (is_open, *columns, number))
-        self.connection.execute("UPDATE facts SET facts = ? WHERE number = ?", (facts, number))
-        self.connection.execute("DELETE FROM costs WHERE number = ?", (number,))
+    def write(self, rows: list[tuple[tuple[Any, ...], bytes]], *, is_open: bool = False, is_new: bool = False) -> None:
+        """
+        Add traces, or replace them.
+
+        Args:
+            rows: The columns and the facts of each.
+            is_open: Whether the rows depend on a journal.
+            is_new: Whether none of them is in the index.
+        """
+        if not is_new:
+            for columns, _ in rows:
+                self.remove(columns[0], columns[1])
+        (last,) = self.connection.execute("SELECT max(number) FROM traces").fetchone()
+        first = (last or 0) + 1
+        self.connection.executemany(
+            _INSERT, [(number, row[0][1][::-1], is_open, *row[0]) for number, row in enumerate(rows, first)]
+        )
+        self.connection.executemany("INSERT INTO facts VALUES (?, ?)", [(n, row[1]) for n, row in enumerate(rows, first)])
 
     def open_traces(self) -> list[tuple[str, str]]:
         """Return the day and the id of each trace whose row depends on a journal."""
@@ -198,10 +195,9 @@ class Store:
 
 _FIND = "SELECT number FROM traces WHERE reversed_id = ? AND day = ?"
 _INSERT = (
-    f"INSERT INTO traces (reversed_id, is_open, {', '.join(COLUMNS)}) VALUES (?, ?, {', '.join('?' * len(COLUMNS))}) "
-    "ON CONFLICT DO NOTHING"
+    f"INSERT INTO traces (number, reversed_id, is_open, {', '.join(COLUMNS)}) "
+    f"VALUES (?, ?, ?, {', '.join('?' * len(COLUMNS))})"
 )
-_UPDATE = f"UPDATE traces SET is_open = ?, {', '.join(f'{name} = ?' for name in COLUMNS)} WHERE number = ?"
 
 
 def _connected(path: str) -> sqlite3.Connection:
