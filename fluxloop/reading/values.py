@@ -8,6 +8,7 @@ recorded can move the cursor or reorder the line: such characters are shown as e
 from __future__ import annotations
 
 import json
+from json.encoder import encode_basestring
 from itertools import islice
 from typing import Any
 
@@ -23,6 +24,9 @@ def brief(value: Any) -> str:
     except RecursionError:  # tool calls within tool calls, deeper than any program makes them
         text = None
     return escaped(_json(value) if text is None else text)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 
 
 def first_words(value: Any, limit: int) -> str:
@@ -134,7 +138,9 @@ def _call(call: Any) -> str:
 
 
 def _json(value: Any) -> str:
+    if type(value) is str:
+        return encode_basestring(value)
     try:
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return _ENCODER.encode(value)
     except RecursionError:
         return "".join(pieces(value, comma=", ", colon=": "))

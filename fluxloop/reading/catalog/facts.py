@@ -8,7 +8,7 @@ that foreign spellings and unknown values mean the same here as in `fluxloop.rea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from os.path import commonprefix
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -24,7 +24,7 @@ RUNNING = len(STATUSES)
 
 _CODES = {status: code for code, status in enumerate(STATUSES)}
 _SUCCESS, ERROR, CRASHED, _ABANDONED = (_CODES[str(s)] for s in (Status.SUCCESS, Status.ERROR, Status.CRASHED, Status.ABANDONED))
-_TYPES = frozenset(ObservationType.__members__)
+TYPES = frozenset(ObservationType.__members__)
 
 PREFIX = 24
 """Characters that the ids made by one process begin with."""
@@ -48,6 +48,8 @@ class Label(NamedTuple):
         """Return the label with these fields."""
         return cls(type, name or "", *rest)
 
+
+_FIELDS = itemgetter("id", "parent_id", "type", "name", "start_time", "duration_ms", "status", "level")
 
 Fact = tuple[str | None, int, int, bool, float | None, Counts | None]
 """
@@ -85,42 +87,42 @@ class TraceFacts:
 
     def add_observation(self, record: Json, number: Number) -> None:
         """Add the record of an observation that has ended."""
-        get = record.get
-        id, parent, status, kind = record["id"], get("parent_id"), _CODES.get(get("status")), get("type")
-        start, duration, usage, level = get("start_time"), get("duration_ms"), get("usage"), get("level")
-        if (
-            status is None
-            or kind not in _TYPES
-            or type(id) is not str
-            or type(start) is not str
-            or len(start) != 27
-            or (type(parent) is not str and (parent is not None or "parent_observation_id" in record))
-            or (type(duration) is not float and duration is not None)
-            or (type(usage) is not dict and usage is not None)
-        ):
-            self.add_observation(_rebuilt(record), number)
-            return
+        try:
+            self._add_ours(record, number)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            self._add_ours(_rebuilt(record), number)
+
+    def _add_ours(self, record: Json, number: Number) -> None:
+        """Add a record as our writer makes it; anything else raises an error of Python's."""
+        id, parent, kind, name, start, duration, status, level = _FIELDS(record)
+        code = _CODES[status]
+        if len(start) != 27 or (type(duration) is not float and duration is not None):
+            raise ValueError
         prefix = self._prefix
-        if parent is None:
-            self.has_root = True
-            if self.needs_root and (not self.root or start < self.root["start_time"]):
-                self.root = record
-        else:
+        key = id[PREFIX:] if id.startswith(prefix) else f"={id}"
+        if parent is not None:
             parent = parent[PREFIX:] if parent.startswith(prefix) else f"={parent}"
-        model, counts, provider, context = get("model"), None, None, ""
-        if usage:
-            counts, provider = counts_of(usage), get("provider")
-            context = context_of(get("metadata"), get("model_parameters"), get("output"))
-        self.facts[id[PREFIX:] if id.startswith(prefix) else f"={id}"] = (
-            parent,
-            number((kind, get("name"), model, provider, context)),
-            status,
-            level != "INFO" and (level == "WARNING" or (level == "ERROR" and status != ERROR)),
-            duration,
-            counts,
-        )
         if start < self.start:
             self.start = start
+        usage = record.get("usage")
+        if usage:
+            counts = counts_of(usage)
+            context = context_of(record.get("metadata"), record.get("model_parameters"), record.get("output"))
+            label = number((kind, name, record.get("model"), record.get("provider"), context))
+        else:
+            counts = None
+            label = number((kind, name, record.get("model"), None, ""))
+        is_warning = level != "INFO" and (level == "WARNING" or (level == "ERROR" and code != ERROR))
+        self.facts[key] = (parent, label, code, is_warning, duration, counts)
+        if parent is None:
+            self._add_root(record, start)
+
+    def _add_root(self, record: Json, start: str) -> None:
+        if "parent_observation_id" in record:
+            raise ValueError
+        self.has_root = True
+        if self.needs_root and (not self.root or start < self.root["start_time"]):
+            self.root = record
 
     def add_line(self, record: Json) -> None:
         """Add the trace's own line."""
@@ -178,7 +180,7 @@ class TraceFacts:
 def open_fact(facts: TraceFacts, record: Json, number: Number, *, is_alive: bool) -> Fact:
     """Return the fact about an observation that a journal lists as open in the trace of *facts*."""
     kind, parent = record.get("type"), record.get("parent_id")
-    label = (kind if kind in _TYPES else "SPAN", record.get("name"), None, None, "")
+    label = (kind if kind in TYPES else "SPAN", record.get("name"), None, None, "")
     return (facts.key(parent) if parent else None, number(label), RUNNING if is_alive else CRASHED, False, None, None)
 
 
@@ -206,9 +208,23 @@ def kept_of(record: Json) -> Json:
         kept["usage"] = counts_of(usage)
     for name in ("input", "output"):
         if (value := get(name)) is not None:
-            kept[name] = first_words(value, WORDS)
+            kept[name] = kept_value(value)
     kept[_IN_WORDS] = True
     return kept
+
+
+def kept_value(value: Any) -> str:
+    """Return a small value as JSON behind a ``=``, and of a larger one the first words; see `words_of`."""
+    try:
+        text = orjson.dumps(value)
+    except TypeError:  # a number beyond 64 bits
+        return first_words(value, WORDS)
+    return f"={text.decode()}" if len(text) <= 2 * WORDS else first_words(value, WORDS)
+
+
+def words_of(kept: str | None) -> str | None:
+    """Return the first words of a value, given what `kept_value` returned."""
+    return first_words(orjson.loads(kept[1:]), WORDS) if kept and kept[0] == "=" else kept
 
 
 _OF_ROOT = ("name", "end_time", "status", "input", "output")

@@ -13,7 +13,7 @@ import orjson
 
 from ...enums import Status
 from ...storage.decoding import Json
-from .facts import ERROR, RUNNING, STATUSES, Fact, Label, TraceFacts
+from .facts import ERROR, RUNNING, STATUSES, Fact, Label, TraceFacts, words_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -69,7 +69,9 @@ LISTS = ("tags", "models", "failed_tools")
 def from_columns(columns: tuple[Any, ...]) -> TraceRow:
     """Return the row of *columns*, as they are in the index."""
     scalars, lists = columns[: -len(LISTS)], columns[-len(LISTS) :]
-    return TraceRow(*scalars, *(orjson.loads(text) for text in lists))
+    row = dict(zip(COLUMNS, scalars, strict=False))
+    row |= {name: words_of(row[name]) for name in ("input", "output")}
+    return TraceRow(**row, **{name: orjson.loads(text) for name, text in zip(LISTS, lists, strict=True)})
 
 
 def to_columns(

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from .facts import Label, TraceFacts
+from .facts import TYPES, Label, TraceFacts
 from .new_records import FileState
 from .row import COLUMNS
 
@@ -145,6 +145,8 @@ class Store:
             return self._added(label)
 
     def _added(self, label: tuple[Any, ...]) -> int:
+        if label[0] not in TYPES:
+            raise ValueError(label[0])
         text = orjson.dumps([value if value is None or type(value) is str else str(value) for value in label]).decode()
         self.connection.execute("INSERT OR IGNORE INTO labels (label) VALUES (?)", (text,))
         (number,) = self.connection.execute("SELECT number FROM labels WHERE label = ?", (text,)).fetchone()
