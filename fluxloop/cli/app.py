@@ -1,45 +1,85 @@
 """
 The ``fluxloop`` command line: its commands, its version and how errors end it.
+
+A command's module is imported when the command runs, so that ``--help`` and ``--version`` load none of them.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-import fluxloop
+from ..errors import FilterError, FluxLoopError
 
-from ..errors import FluxLoopError
-from . import doctor, view
-from .formatting import console
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+COMMANDS = {
+    "list": ("list_traces", "List traces, one line each: the newest, or those that match filters."),
+    "view": ("view", "Print traces as trees: what called what, how long it took, and how it ended."),
+    "stats": ("stats", "Count traces, errors, latencies, tokens and cost by agent, tool, model and day."),
+    "export": ("export", "Write traces to a file for other programs: csv, or jsonl for another FluxLoop."),
+    "prune": ("prune", "Delete the records of old days."),
+    "doctor": ("doctor", "Check the set-up: settings, the folder, crashed runs, damaged lines, frameworks."),
+}
+"""The module of each command, and its line in the list of commands."""
+
+
+class _Commands(TyperGroup):
+    """The commands, each imported when it is run."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (_, summary) in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=summary, callback=None))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Import the command that *args* begin with."""
+        if args and args[0] in COMMANDS:
+            self.add_command(_loaded(args[0]))
+        return super().resolve_command(ctx, args)
+
+
+def _loaded(name: str) -> Any:
+    module = import_module(f".{COMMANDS[name][0]}", __package__)
+    if (own := getattr(module, "app", None)) is None:
+        own = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+        own.command(epilog=module.EPILOG, context_settings=_CONTEXT)(getattr(module, COMMANDS[name][0]))
+    command = typer.main.get_command(own)
+    command.name = name
+    return command
+
 
 app = typer.Typer(
+    cls=_Commands,
     name="fluxloop",
     help="Inspect what your agents did. The records are plain files on this machine: no server, no account.",
-    epilog="First run a program that uses @fluxloop.agent, then: fluxloop view",
+    epilog="First run a program that uses @fluxloop.agent, then: fluxloop list",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_CONTEXT,
 )
-app.command(epilog=view.EPILOG)(view.view)
-app.command(epilog=doctor.EPILOG)(doctor.doctor)
 
 
 def run() -> int:
-    """Run the command line; a `FluxLoopError` becomes one line on stderr and the exit code 1."""
+    """Run the command line; a `FluxLoopError` becomes one line on stderr, and the exit code 1, or 2 for a wrong filter."""
     try:
         app()
     except FluxLoopError as error:
+        from .formatting import console
+
         console(stderr=True).print(f"fluxloop: {error}", markup=False, style="red", soft_wrap=True)
-        return 1
+        return 2 if isinstance(error, FilterError) else 1
     return 0
 
 
 def _print_version(requested: bool) -> None:
     if requested:
+        import fluxloop
+
         typer.echo(f"fluxloop {fluxloop.__version__}")
         raise typer.Exit
 

@@ -13,15 +13,18 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from math import inf
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.text import Text
 
 from ..enums import ObservationType, Status
-from ..models import ObservationData, TraceData, Usage
 from ..reading.json_text import in_ascii
+
+if TYPE_CHECKING:
+    from ..llm.prices import Cost
+    from ..models import ObservationData, TraceData, Usage
 
 PIPE_WIDTH = 120
 """Columns where the output is not a terminal and ``COLUMNS`` is not set."""
@@ -156,6 +159,16 @@ def tokens_in_words(usage: Usage | None) -> str:
     if total is None:
         total = (usage.input_tokens or 0) + (usage.output_tokens or 0)
     return counted(total, "token") + (f" ({', '.join(parts)})" if parts else "")
+
+
+def cost(cost: Cost | None) -> str:
+    """Return an amount in dollars: ``$0.0123``, ``$1.20``; ``>$1.20`` if calls are missing, ``unknown`` if all are."""
+    if cost is None or (not cost.calls and cost.is_known):
+        return ""
+    if not cost.calls:
+        return "unknown"
+    amount = f"{cost.dollars:,.2f}" if cost.dollars >= 0.995 else f"{cost.dollars:.4f}"
+    return f"{'' if cost.is_known else '>'}${amount}"
 
 
 def counted(number: int, noun: str) -> str:

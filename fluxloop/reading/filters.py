@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from difflib import get_close_matches
 from typing import Any
 
 from ..enums import Status
@@ -77,6 +76,8 @@ class TraceFilter:
 def _parsed(name: str, value: Any, zone: tzinfo | None) -> Any:
     try:
         return _PARSERS[name](value, zone)
+    except FilterError:
+        raise
     except (ValueError, TypeError) as error:
         raise FilterError(f"{name} must be {error}, got {str(value)!r}") from None
 
@@ -85,13 +86,13 @@ def _statuses(value: Any, zone: tzinfo | None) -> tuple[str, ...]:
     words = tuple(word.strip().lower() for text in _texts(value, zone) for word in text.split(","))
     for word in words:
         if word not in STATUSES:
-            raise ValueError(f"one of {_listed(STATUSES)}{_suggestion(word, STATUSES)}")
+            raise FilterError(f"status must be one of {_listed(STATUSES)}, got {word!r}{_suggestion(word, STATUSES)}")
     return words
 
 
 def _texts(value: Any, zone: tzinfo | None) -> tuple[str, ...]:
-    items = (value,) if isinstance(value, str) else value
-    if not isinstance(items, Iterable) or not all(isinstance(item, str) and item for item in (items := tuple(items))):
+    items = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else ()
+    if not items or not all(isinstance(item, str) and item for item in items):
         raise ValueError("a text that is not empty, or a list of them")
     return items
 
@@ -155,5 +156,7 @@ def _listed(words: Iterable[str]) -> str:
 
 
 def _suggestion(word: str, words: Iterable[str]) -> str:
+    from difflib import get_close_matches  # for messages only
+
     close = get_close_matches(word, list(words), n=1)
     return f", did you mean {close[0]!r}?" if close else ""

@@ -10,14 +10,26 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import suppress
+from os.path import commonprefix
 from pathlib import Path
+from typing import Any
 
+from ..filters import TraceFilter
 from ..source import Source
-from .row import TraceRow
+from .query import ORDERS, Query, query_of
+from .row import COLUMNS, TraceRow, from_columns
 from .scan import refresh
 from .store import NAME, Store
+from .text import traces_with
 
-__all__ = ["Catalog", "TraceRow"]
+__all__ = ["ORDERS", "Catalog", "TraceRow"]
+
+SHORT_ID = 6
+"""Characters of a short id, where these are enough to tell the trace from all others."""
+
+_EVERYTHING = TraceFilter()
+
+_ROW = f"SELECT {', '.join(COLUMNS)} FROM traces"
 
 
 class Catalog:
@@ -32,6 +44,8 @@ class Catalog:
         self.notice = notice
         """Why the index file is not used, or was made again; None if all is well."""
         self.store = store
+        self._text: str | None = None
+        """The text that the table ``with_text`` is about."""
 
     @classmethod
     def of(cls, path: str | Path | Source) -> Catalog:
@@ -68,6 +82,88 @@ class Catalog:
             raise
         return cls(source, store, notice)
 
+    def rows(
+        self, wanted: TraceFilter = _EVERYTHING, *, order: str = "start", backwards: bool = False, limit: int | None = None
+    ) -> list[TraceRow]:
+        """
+        Return the rows of the traces that *wanted* accepts.
+
+        Args:
+            wanted: All traces by default.
+            order: One of `ORDERS`.
+            backwards: Reverse the order.
+            limit: Return only so many, the first in this order.
+        """
+        condition, parameters = self._condition(wanted)
+        by = f"{ORDERS[order][backwards]}, number DESC"
+        chosen = f"SELECT number FROM traces LEFT JOIN costs USING (number) WHERE {condition} ORDER BY {by} LIMIT ?"
+        sql = f"{_ROW} LEFT JOIN costs USING (number) WHERE number IN ({chosen}) ORDER BY {by}"
+        found = self.store.connection.execute(sql, [*parameters, -1 if limit is None else limit])
+        return [from_columns(columns) for columns in found]
+
+    def count(self, wanted: TraceFilter = _EVERYTHING) -> int:
+        """Return the number of traces that *wanted* accepts."""
+        condition, parameters = self._condition(wanted)
+        (count,) = self.store.connection.execute(f"SELECT count(*) FROM traces WHERE {condition}", parameters).fetchone()
+        return int(count)
+
+    def ids(self, wanted: TraceFilter = _EVERYTHING) -> dict[str, set[str]]:
+        """Return the ids of the traces that *wanted* accepts, by day."""
+        condition, parameters = self._condition(wanted)
+        found: dict[str, set[str]] = {}
+        for day, trace_id in self.store.connection.execute(
+            f"SELECT day, trace_id FROM traces WHERE {condition}", parameters
+        ):
+            found.setdefault(day, set()).add(trace_id)
+        return found
+
+    def with_id(self, part: str, *, limit: int | None = None) -> list[TraceRow]:
+        """Return the traces whose id is *part*, or else begins or ends with it, newest first."""
+        values = [part[::-1], len(part), part]
+        condition = "reversed_id = ?1"
+        if not self._has(condition, values):
+            condition = "(substr(reversed_id, 1, ?2) = ?1 OR substr(trace_id, 1, ?2) = ?3)"
+        sql = f"{_ROW} WHERE {condition} AND (?4 IS NULL OR day = ?4) ORDER BY start_us DESC LIMIT ?5"
+        found = self.store.connection.execute(sql, [*values, self.source.day, -1 if limit is None else limit])
+        return [from_columns(row) for row in found]
+
+    def _has(self, condition: str, values: list[Any]) -> bool:
+        sql = f"SELECT 1 FROM traces WHERE {condition} AND (?4 IS NULL OR day = ?4)"
+        return self.store.connection.execute(sql, [*values, self.source.day]).fetchone() is not None
+
+    def short_id(self, trace_id: str, least: int = SHORT_ID) -> str:
+        """Return the end of an id that no other trace of the index has, of *least* characters or more."""
+        reversed_id = trace_id[::-1]
+        length = least
+        for comparison, order in (("<", "DESC"), (">", "")):
+            sql = f"SELECT reversed_id FROM traces WHERE reversed_id {comparison} ? ORDER BY reversed_id {order} LIMIT 1"
+            for (neighbour,) in self.store.connection.execute(sql, (reversed_id,)):
+                length = max(length, len(commonprefix([neighbour, reversed_id])) + 1)
+        return trace_id[-length:]
+
+    def _condition(self, wanted: TraceFilter) -> Query:
+        """Return the condition for *wanted*; the traces with its text are put in a table first."""
+        condition, parameters = query_of(wanted, day=self.source.day)
+        if wanted.text is None:
+            return Query(condition, parameters)
+        if self._text != wanted.text:
+            self._search(wanted.text, condition, parameters)
+        return Query(f"{condition} AND number IN (SELECT number FROM with_text)", parameters)
+
+    def _search(self, text: str, condition: str, parameters: list[Any]) -> None:
+        """Put the traces with *text* in the table ``with_text``; only days are searched that have other matches."""
+        connection, whole = self.store.connection, self.source.whole()
+        days = {day for (day,) in connection.execute(f"SELECT DISTINCT day FROM traces WHERE {condition}", parameters)}
+        files = [(day, path) for day, paths in whole.days().items() if day in days for path in paths]
+        connection.execute("DROP TABLE IF EXISTS temp.with_text")
+        connection.execute("CREATE TEMP TABLE with_text (number INTEGER PRIMARY KEY)")
+        for day, trace_id in set(traces_with(text, files, whole.open_observations())):
+            connection.execute(
+                "INSERT OR IGNORE INTO with_text SELECT number FROM traces WHERE reversed_id = ? AND day = coalesce(?, day)",
+                (trace_id[::-1], day),
+            )
+        self._text = text
+
     def close(self) -> None:
         """Close the index."""
         self.store.connection.close()
@@ -77,3 +173,4 @@ class Catalog:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+

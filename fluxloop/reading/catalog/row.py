@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from ...enums import Status
+from ...llm.prices import Cost
 from ...storage.decoding import Json
 from .facts import ERROR, RUNNING, STATUSES, Fact, Label, TraceFacts, words_of
 
@@ -50,6 +51,8 @@ class TraceRow:
     tags: list[str]
     models: list[str]
     failed_tools: list[str]
+    cost: Cost | None = None
+    """None where it was not asked for."""
 
     @property
     def start(self) -> datetime | None:
@@ -62,7 +65,7 @@ class TraceRow:
         return 0 if self.status == Status.ERROR else self.errors
 
 
-COLUMNS = tuple(TraceRow.__dataclass_fields__)
+COLUMNS = tuple(TraceRow.__dataclass_fields__)[:-1]
 LISTS = ("tags", "models", "failed_tools")
 
 

@@ -38,6 +38,7 @@ CREATE TABLE labels (number INTEGER PRIMARY KEY, label TEXT UNIQUE);
 CREATE TABLE traces (number INTEGER PRIMARY KEY, reversed_id TEXT, is_open INTEGER,
     {", ".join(f"{name} {_COLUMN_TYPES.get(name, 'INTEGER' if name in _INTEGERS else 'TEXT')}" for name in COLUMNS)},
     UNIQUE (reversed_id, day));
+CREATE INDEX by_start ON traces (start_us);
 CREATE TABLE facts (number INTEGER PRIMARY KEY, facts BLOB);
 CREATE TABLE costs (number INTEGER PRIMARY KEY, dollars REAL, calls INTEGER, unknown TEXT);
 CREATE TABLE prices (source TEXT);
