@@ -67,7 +67,7 @@ app = typer.Typer(
 def run() -> int:
     """Run the command line; a `FluxLoopError` becomes one line on stderr, and the exit code 1, or 2 for a wrong filter."""
     try:
-        app()
+        app(prog_name="fluxloop")
     except FluxLoopError as error:
         from .formatting import console
 

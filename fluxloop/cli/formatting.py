@@ -220,6 +220,11 @@ def console(*, color: bool = True, stderr: bool = False) -> Console:
     return Console(stderr=stderr, color_system="auto" if color else None, highlight=False, width=width)
 
 
+def note(text: str) -> None:
+    """Print a line on stderr that is not part of the output."""
+    console(stderr=True).print(f"fluxloop: {text}", markup=False, style="dim", soft_wrap=True)
+
+
 def signs(output: Console) -> Signs:
     """Return the characters that *output* can show."""
     return UNICODE if output.encoding.lower().startswith("utf") else ASCII

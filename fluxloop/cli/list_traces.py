@@ -15,7 +15,7 @@ from ..reading.catalog import ORDERS, Catalog, TraceRow
 from ..reading.filters import TraceFilter
 from ..reading.json_text import encode
 from .filter_options import NoColor, PathArgument, Utc, folder_or, with_filters
-from .formatting import console, counted, print_json, signs
+from .formatting import console, counted, note, print_json, signs
 from .row_lines import row_lines
 from .tables import safe_cell
 
@@ -24,12 +24,12 @@ DEFAULT_LIMIT = 20
 EPILOG = """
 [bold]Examples[/]
 
-  fluxloop list                                            the newest traces
-  fluxloop list --status error --since yesterday           which failed, where and why
-  fluxloop list --has-error --name 'Travel*' --sort cost   the most expensive ones with a failure inside
-  fluxloop list --text Lyon --user anna --limit 0          all that mention Lyon, of one user
-  fluxloop list --since 2h --json                          for other programs: one JSON object per line
-  fluxloop list --csv > traces.csv                         for a spreadsheet
+  fluxloop list                               the newest traces
+  fluxloop list --status error --since 2h     which failed, in which tool, and why
+  fluxloop list --has-error --sort cost       the dearest with a failure inside
+  fluxloop list --user anna --text Lyon -n 0  all of one user that mention Lyon
+  fluxloop list --name 'Travel*' --json       one JSON object per line
+  fluxloop list --csv > traces.csv            for a spreadsheet
 
 The id in front of a line is enough for: fluxloop view ID
 
@@ -79,11 +79,6 @@ def list_traces(
                 output.print(line, soft_wrap=True)
             if len(rows) == limit and (total := catalog.count(where)) > limit:
                 note(f"{limit:,} of {counted(total, 'trace')}; --limit 0 lists all")
-
-
-def note(text: str) -> None:
-    """Print a line on stderr that is not part of the output."""
-    console(stderr=True).print(f"fluxloop: {text}", markup=False, style="dim", soft_wrap=True)
 
 
 def _next_step(where: TraceFilter) -> str:

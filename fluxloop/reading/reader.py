@@ -8,20 +8,33 @@ counted and logged once. Memory holds the index of one day and the lines of a si
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+from ..client import default
 from ..enums import SCHEMA_VERSION
 from ..models import Trace
 from ..report import log
+from ..storage import FileStorage
+from ..storage.contract import Readable
 from ..storage.decoding import Json
-from .assembly import Assembly
+from ..storage.fanout import FanOut
+from .assembly import Assembly, traces_of
+from .catalog import Catalog
 from .day_index import MAX_SKIPPED, DayIndex, Entry, Skipped
+from .filters import TraceFilter
 from .source import OpenObservations, Source, open_records, start_of
 
 
-def read_traces(path: str | Path = "./traces", *, trace_id: str | None = None) -> Iterator[Trace]:
+def read_traces(
+    path: str | Path | None = None,
+    *,
+    trace_id: str | None = None,
+    where: TraceFilter | Callable[[Trace], object] | None = None,
+    **filters: Any,
+) -> Iterator[Trace]:
     """
     Yield the traces under *path*, one at a time, in the order they began.
 
@@ -30,13 +43,51 @@ def read_traces(path: str | Path = "./traces", *, trace_id: str | None = None) -
 
     Args:
         path: A folder of records (``./traces``, an ``artifacts`` folder or its parent), or one ``.jsonl`` file, with
-            which its counterpart of the same day is read.
+            which its counterpart of the same day is read. None reads what this program is configured to write: its
+            storage, if that can be read back as `MemoryStorage` can, or else its folder.
         trace_id: Yield this trace only.
+        where: A `TraceFilter`, or a function that decides for each trace.
+        filters: Fields of a `TraceFilter`, as in ``status="error", since="yesterday"``. Traces that do not match are not
+            built; an index beside the files finds those that do.
 
     Raises:
+        FilterError: If a filter is unknown or not accepted.
         ReadError: If *path* does not exist or cannot be opened. A folder without records yields nothing.
     """
-    return iter(TraceReader(path, matches_id=None if trace_id is None else trace_id.__eq__))
+    wanted = where if isinstance(where, TraceFilter) else TraceFilter()
+    if filters:
+        wanted = wanted.also(TraceFilter.of(**filters))
+    records = _records_in_memory() if path is None else None
+    if records is None:
+        source = Source.at(default.configuration.settings().base_path if path is None else path)
+        matches_id = None if trace_id is None else trace_id.__eq__
+        traces = iter(TraceReader(source, matches_id=matches_id, only=_matching(Catalog.of(source), wanted) if wanted else None))
+    else:
+        only = _matching(Catalog.of_records(records), wanted).get("", ()) if wanted else None
+        traces = (
+            trace
+            for trace in traces_of(records)
+            if (only is None or trace.trace_id in only) and (trace_id is None or trace.trace_id == trace_id)
+        )
+    return filter(where, traces) if where is not None and not isinstance(where, TraceFilter) else traces
+
+
+def _matching(catalog: Catalog, wanted: TraceFilter) -> Mapping[str, Container[str]]:
+    """Return the ids of the traces of *catalog* that *wanted* accepts, by day."""
+    with catalog:
+        if catalog.notice:
+            log.warning("%s", catalog.notice)
+        return catalog.ids(wanted)
+
+
+def _records_in_memory() -> list[Json] | None:
+    """Return the records of the configured storage; None if it does not keep them in memory."""
+    storage = default.recorder.storage
+    storages = storage.storages if isinstance(storage, FanOut) else (storage,)
+    if any(isinstance(one, FileStorage) for one in storages):
+        return None
+    readable = next((one for one in storages if isinstance(one, Readable)), None)
+    return None if readable is None else list(readable.read())
 
 
 class TraceReader:
@@ -49,17 +100,25 @@ class TraceReader:
     Args:
         path: As for `read_traces`.
         matches_id: Decides by its id whether a trace is read; the records of others are not decoded.
+        only: The ids of the traces to read, by day; None reads all.
 
     Raises:
         ReadError: As for `read_traces`.
     """
 
-    def __init__(self, path: str | Path = "./traces", *, matches_id: Callable[[str], object] | None = None) -> None:
-        self.source = Source.at(path)
+    def __init__(
+        self,
+        path: str | Path | Source = "./traces",
+        *,
+        matches_id: Callable[[str], object] | None = None,
+        only: Mapping[str, Container[str]] | None = None,
+    ) -> None:
+        self.source = path if isinstance(path, Source) else Source.at(path)
         self.skipped: list[Skipped] = []
         """The first `MAX_SKIPPED` places that are not records, file by file."""
         self.skipped_count = 0
         self._matches_id = matches_id
+        self._only = only
         self._schema = SCHEMA_VERSION
 
     def __iter__(self) -> Iterator[Trace]:
@@ -83,11 +142,17 @@ class TraceReader:
             if self.source.day in (None, day):
                 days.setdefault(day, {})[trace_id] = observations
         for day in sorted(days, reverse=newest_first):
-            yield from self._day(files.get(day, []), days[day], newest_first)
+            if self._only is None or day in self._only:
+                ids = None if self._only is None else self._only[day]
+                yield from self._day(files.get(day, []), days[day], newest_first, ids)
         self._log_summary()
 
     def _day(
-        self, paths: list[Path], open_observations: dict[str, OpenObservations], newest_first: bool
+        self,
+        paths: list[Path],
+        open_observations: dict[str, OpenObservations],
+        newest_first: bool,
+        ids: Container[str] | None,
     ) -> Iterator[Assembly]:
         with ExitStack() as stack:
             index = DayIndex([stack.enter_context(file) for path in paths if (file := open_records(path))])
@@ -99,7 +164,7 @@ class TraceReader:
                 (
                     self._assembly(trace_id, index, entry, open_observations)
                     for trace_id, entry in index.in_order(newest_first=newest_first)
-                    if self._matches_id is None or self._matches_id(trace_id)
+                    if (ids is None or trace_id in ids) and (self._matches_id is None or self._matches_id(trace_id))
                 ),
             )
             self.skipped_count += index.skipped_count

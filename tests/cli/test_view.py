@@ -140,7 +140,7 @@ def test_full_adds_tracebacks(fluxloop_):
     [
         (["nowhere"], "nowhere: no such file or folder. Expected a folder with traces_YYYYMMDD.jsonl"),
         (["empty"], "empty: no traces yet. Next step: run a program with @fluxloop.agent"),
-        (["filled", "--trace", "zzz"], "no trace id begins or ends with 'zzz'. Next step: fluxloop view"),
+        (["filled", "--trace", "zzz"], "no trace id begins or ends with 'zzz'. Next step: fluxloop list"),
     ],
 )
 def test_an_empty_result_is_one_line_with_the_next_step(fluxloop_, tmp_path, arguments, message):

@@ -9,18 +9,20 @@ any time.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import suppress
 from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
+from ...storage.decoding import Json
 from ..filters import TraceFilter
 from ..source import Source
 from .query import ORDERS, Query, query_of
 from .row import COLUMNS, TraceRow, from_columns
-from .scan import refresh
+from .scan import add_records, refresh
 from .store import NAME, Store
-from .text import traces_with
+from .text import in_files, in_journals, in_records
 
 __all__ = ["ORDERS", "Catalog", "TraceRow"]
 
@@ -39,11 +41,14 @@ class Catalog:
     Use it as a context manager, or call `close`.
     """
 
-    def __init__(self, source: Source, store: Store, notice: str | None = None) -> None:
+    def __init__(
+        self, source: Source, store: Store, notice: str | None = None, records: Sequence[Json] | None = None
+    ) -> None:
         self.source = source
         self.notice = notice
         """Why the index file is not used, or was made again; None if all is well."""
         self.store = store
+        self._records = records
         self._text: str | None = None
         """The text that the table ``with_text`` is about."""
 
@@ -71,6 +76,13 @@ class Catalog:
         store = Store.in_memory(source.folder)
         refresh(store, source)
         return cls(source, store, notice)
+
+    @classmethod
+    def of_records(cls, records: Sequence[Json]) -> Catalog:
+        """Return the catalog of *records* in memory; other JSON is left out."""
+        store = Store.in_memory()
+        add_records(store, records)
+        return cls(Source(Path(), None, ""), store, records=records)
 
     @classmethod
     def _on_disk(cls, source: Source, folder: Path, notice: str | None) -> Catalog:
@@ -103,9 +115,11 @@ class Catalog:
 
     def count(self, wanted: TraceFilter = _EVERYTHING) -> int:
         """Return the number of traces that *wanted* accepts."""
-        condition, parameters = self._condition(wanted)
-        (count,) = self.store.connection.execute(f"SELECT count(*) FROM traces WHERE {condition}", parameters).fetchone()
-        return int(count)
+        return self._count(self._condition(wanted))
+
+    def _count(self, query: Query) -> int:
+        sql = f"SELECT count(*) FROM traces WHERE {query.condition}"
+        return int(self.store.connection.execute(sql, query.parameters).fetchone()[0])
 
     def ids(self, wanted: TraceFilter = _EVERYTHING) -> dict[str, set[str]]:
         """Return the ids of the traces that *wanted* accepts, by day."""
@@ -119,17 +133,22 @@ class Catalog:
 
     def with_id(self, part: str, *, limit: int | None = None) -> list[TraceRow]:
         """Return the traces whose id is *part*, or else begins or ends with it, newest first."""
-        values = [part[::-1], len(part), part]
-        condition = "reversed_id = ?1"
-        if not self._has(condition, values):
-            condition = "(substr(reversed_id, 1, ?2) = ?1 OR substr(trace_id, 1, ?2) = ?3)"
-        sql = f"{_ROW} WHERE {condition} AND (?4 IS NULL OR day = ?4) ORDER BY start_us DESC LIMIT ?5"
-        found = self.store.connection.execute(sql, [*values, self.source.day, -1 if limit is None else limit])
+        condition, parameters = self._with_id(part)
+        sql = f"{_ROW} WHERE {condition} ORDER BY start_us DESC LIMIT ?"
+        found = self.store.connection.execute(sql, [*parameters, -1 if limit is None else limit])
         return [from_columns(row) for row in found]
 
-    def _has(self, condition: str, values: list[Any]) -> bool:
-        sql = f"SELECT 1 FROM traces WHERE {condition} AND (?4 IS NULL OR day = ?4)"
-        return self.store.connection.execute(sql, [*values, self.source.day]).fetchone() is not None
+    def count_with_id(self, part: str) -> int:
+        """Return the number of traces that `with_id` finds."""
+        return self._count(self._with_id(part))
+
+    def _with_id(self, part: str) -> Query:
+        day, values = ("1", []) if self.source.day is None else ("day = ?", [self.source.day])
+        exact = Query(f"{day} AND reversed_id = ?", [*values, part[::-1]])
+        if self._count(exact):
+            return exact
+        begins_or_ends = "(substr(reversed_id, 1, ?) = ? OR substr(trace_id, 1, ?) = ?)"
+        return Query(f"{day} AND {begins_or_ends}", [*values, len(part), part[::-1], len(part), part])
 
     def short_id(self, trace_id: str, least: int = SHORT_ID) -> str:
         """Return the end of an id that no other trace of the index has, of *least* characters or more."""
@@ -154,10 +173,14 @@ class Catalog:
         """Put the traces with *text* in the table ``with_text``; only days are searched that have other matches."""
         connection, whole = self.store.connection, self.source.whole()
         days = {day for (day,) in connection.execute(f"SELECT DISTINCT day FROM traces WHERE {condition}", parameters)}
-        files = [(day, path) for day, paths in whole.days().items() if day in days for path in paths]
+        if self._records is None:
+            files = [(day, path) for day, paths in whole.days().items() if day in days for path in paths]
+            found = {*in_files(text, files), *in_journals(text, whole.open_observations())}
+        else:
+            found = {*in_records(text, self._records)}
         connection.execute("DROP TABLE IF EXISTS temp.with_text")
         connection.execute("CREATE TEMP TABLE with_text (number INTEGER PRIMARY KEY)")
-        for day, trace_id in set(traces_with(text, files, whole.open_observations())):
+        for day, trace_id in found:
             connection.execute(
                 "INSERT OR IGNORE INTO with_text SELECT number FROM traces WHERE reversed_id = ? AND day = coalesce(?, day)",
                 (trace_id[::-1], day),

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from math import inf
 from pathlib import Path
 
-from ...storage.decoding import Json, start_text, trace_id_of
+from ...storage.decoding import Json, kind_of, start_text, trace_id_of
 from ..source import OpenObservations, Source, start_of
 from .facts import TraceFacts, kept_of, open_fact
 from .new_records import NewRecords, status_of
@@ -77,7 +77,7 @@ class _DayScan:
             while not all(file.is_at_end for file in self._files):
                 with self._store.transaction():
                     self._read_batch()
-                    self._write_batch()
+                    self.write_batch()
                     for file in self._files:
                         if (state := file.state()) is not None:
                             self._store.set_file(state)
@@ -89,12 +89,12 @@ class _DayScan:
         """Read the same share of each file, so that the line of a trace comes with its observations."""
         leading, *others = sorted(self._files, key=lambda file: file.bytes_left, reverse=True)
         start, left = leading.offset, leading.bytes_left
-        leading.read(BATCH, inf, self._add)
+        leading.read(BATCH, inf, self.add)
         share = inf if leading.is_at_end else (leading.offset - start) / left
         for file in others:
-            file.read(BATCH, file.offset + share * file.bytes_left if share < inf else inf, self._add)
+            file.read(BATCH, file.offset + share * file.bytes_left if share < inf else inf, self.add)
 
-    def _add(self, record: Json, kind: str) -> None:
+    def add(self, record: Json, kind: str) -> None:
         trace_id = record.get("trace_id")
         if type(trace_id) is not str:
             trace_id = trace_id_of(record)
@@ -106,7 +106,7 @@ class _DayScan:
         else:
             facts.add_line(record)
 
-    def _write_batch(self) -> None:
+    def write_batch(self) -> None:
         """Write the traces that have changed, and keep those that are not complete."""
         added, replaced = [], []
         for trace_id, facts in self._changed.items():
@@ -126,6 +126,15 @@ class _DayScan:
         self._store.write(added, is_new=True)
         self._store.write(replaced)
         self._changed = {}
+
+
+def add_records(store: Store, records: Iterable[Json]) -> None:
+    """Add *records* that are not in files, without a day, to an empty index."""
+    scan = _DayScan(store, "", ())
+    for record in records:
+        if kind := kind_of(record):
+            scan.add(record, kind)
+    scan.write_batch()
 
 
 def _set_open(store: Store, journals: dict[str, OpenObservations], *, is_undated: bool) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ...storage.decoding import Json, records_in, trace_id_of
+from ...storage.decoding import Json, kind_of, records_in, trace_id_of
 from ..json_text import pieces
 from ..source import LONGEST_LINE_BYTES, OpenObservations, open_records
 
@@ -21,25 +21,34 @@ _BLOCK_BYTES = 1 << 16
 """Bytes of a file that are searched at once."""
 
 
-def traces_with(text: str, files: Iterable[tuple[str, Path]], journals: dict[str, OpenObservations]) -> Iterator[tuple[str | None, str]]:
-    """
-    Yield the day and the id of each trace that contains *text*, ignoring case; some more than once.
+Place = tuple[str | None, str]
+"""The day and the id of a trace; the day is None where it is not known."""
 
-    Args:
-        text: What to search for.
-        files: The day and the path of each file.
-        journals: Open observations by trace id; the day of such a trace is yielded as None.
-    """
-    wanted = text.casefold()
-    part = _plain_part(text)
+
+def in_files(text: str, files: Iterable[tuple[str, Path]]) -> Iterator[Place]:
+    """Yield each trace with *text* in one of its records in *files*, each with its day; some more than once."""
+    wanted, part = text.casefold(), _plain_part(text)
     for day, path in files:
         for line in _lines_with(part, path):
             for found in records_in(line):
                 if not isinstance(found.record, str) and contains(found.record, wanted):
                     yield day, trace_id_of(found.record)
+
+
+def in_journals(text: str, journals: dict[str, OpenObservations]) -> Iterator[Place]:
+    """Yield each trace with *text* in one of its open observations."""
+    wanted = text.casefold()
     for trace_id, observations in journals.items():
         if any(contains(record, wanted) for _, record in observations):
             yield None, trace_id
+
+
+def in_records(text: str, records: Iterable[Json]) -> Iterator[Place]:
+    """Yield each trace with *text* in one of *records*; some more than once."""
+    wanted = text.casefold()
+    for record in records:
+        if kind_of(record) and contains(record, wanted):
+            yield None, trace_id_of(record)
 
 
 def contains(record: Json, wanted: str) -> bool:
