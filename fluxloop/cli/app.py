@@ -17,12 +17,12 @@ from ..errors import FilterError, FluxLoopError
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 COMMANDS = {
-    "list": ("list_traces", "List traces, one line each: the newest, or those that match filters."),
-    "view": ("view", "Print traces as trees: what called what, how long it took, and how it ended."),
-    "stats": ("stats", "Count traces, errors, latencies, tokens and cost by agent, tool, model and day."),
-    "export": ("export", "Write traces to a file for other programs: csv, or jsonl for another FluxLoop."),
+    "list": ("list_traces", "List traces, one line each, newest first."),
+    "view": ("view", "Print traces as trees."),
+    "stats": ("stats", "Show counts, errors, latencies, tokens and cost."),
+    "export": ("export", "Write traces as CSV or as JSON lines."),
     "prune": ("prune", "Delete the records of old days."),
-    "doctor": ("doctor", "Check the set-up: settings, the folder, crashed runs, damaged lines, frameworks."),
+    "doctor": ("doctor", "Check settings, folder, records and frameworks."),
 }
 """The module of each command, and its line in the list of commands."""
 
@@ -58,7 +58,7 @@ app = typer.Typer(
     help="Inspect what your agents did. The records are plain files on this machine: no server, no account.",
     epilog="First run a program that uses @fluxloop.agent, then: fluxloop list",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # importing what draws the panels takes as long as everything else
     pretty_exceptions_enable=False,
     context_settings=_CONTEXT,
 )
