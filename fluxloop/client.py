@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from .decorators import Instruments
+from .forks import importing
 from .report import Report, log
 from .storage.contract import SupportsFlush
 from .tracing.propagation import needs_lookup
@@ -50,9 +51,8 @@ class FluxLoopClient(Instruments):
     @cached_property
     def configuration(self) -> Configuration:
         """The settings' layers."""
-        from .settings.layers import (
-            Configuration,  # with all that follows from it, not before something is set or recorded
-        )
+        with importing():  # not before a setting is read or something is recorded
+            from .settings.layers import Configuration
 
         return Configuration(source="configure()" if self.is_default else f"{type(self).__name__}()")
 
@@ -62,7 +62,7 @@ class FluxLoopClient(Instruments):
         return unguarded(self._recorder_by_settings)
 
     def _recorder_by_settings(self) -> Recorder:
-        with self._lock:
+        with self._lock, importing():
             return self._recorder or self._use(self.configuration.settings())
 
     def configure(self, **settings: Unpack[SettingOptions]) -> Settings:
@@ -98,7 +98,7 @@ class FluxLoopClient(Instruments):
         from .storage.event_loops import unguarded
 
         def apply() -> Settings:
-            with self._lock:
+            with self._lock, importing():
                 return self._use(read()).settings
 
         return unguarded(apply)

@@ -96,6 +96,10 @@ class FluxLoopContext:
         """Tag the trace; a tag it already has is not repeated."""
         self._trace.add_tags((tag,))
 
+    def set_session(self, session_id: str) -> None:
+        """Set the session that the trace belongs to, such as a conversation; any string."""
+        self._trace.adopt(session_id=session_id)
+
     def set_user(self, user_id: str) -> None:
         """Set the user the trace is made for."""
         self._trace.user_id = user_id

@@ -74,6 +74,7 @@ class Instruments(Tracer):
         self,
         name: str | None = None,
         *,
+        session_id: str | Callable[..., object] | None = None,
         metadata: Mapping[str, Any] | None = None,
         capture_input: bool = True,
         capture_output: bool = True,
@@ -82,6 +83,7 @@ class Instruments(Tracer):
         self,
         name: Any = None,
         *,
+        session_id: str | Callable[..., object] | None = None,
         metadata: Mapping[str, Any] | None = None,
         capture_input: bool = True,
         capture_output: bool = True,
@@ -91,6 +93,7 @@ class Instruments(Tracer):
 
         Args:
             name: The observation's name; the function's by default.
+            session_id: The session of the trace, or a function that takes the arguments of a call and returns it.
             metadata: Put on every observation made.
             capture_input: Whether to record the arguments, by parameter name and with defaults.
             capture_output: Whether to record what is returned or streamed.
@@ -99,7 +102,10 @@ class Instruments(Tracer):
             DecorationError: If an option has the wrong type, or if it is put on something that is not a function.
         """
         options = _options("agent", metadata, capture_input, capture_output)
-        return self._decorator("agent", name, Spec(self, ObservationType.AGENT, opens_trace=True, **options))
+        if session_id is not None and not callable(session_id):
+            _check("agent", "session_id", session_id, str, "text or a function")
+        spec = Spec(self, ObservationType.AGENT, opens_trace=True, session=session_id, **options)
+        return self._decorator("agent", name, spec)
 
     @overload
     def trace(self, name: F, /) -> F: ...

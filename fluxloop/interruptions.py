@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from types import CodeType, FrameType
+from opcode import opmap
+from types import CodeType
 from typing import Any
 
 _PARENT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -22,6 +22,9 @@ OUR_FOLDERS = tuple(
 )
 """The folders of FluxLoop's packages, each with a separator at its end."""
 
+_STANDARD_LIBRARY = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
+_RAISES = {opmap["RAISE_VARARGS"], opmap["RERAISE"]}
+
 _EMPTY_BY_NATURE = (MemoryError, AssertionError, StopIteration, StopAsyncIteration, RecursionError)
 """Exceptions that Python code and the interpreter raise without arguments."""
 
@@ -30,25 +33,33 @@ def was_raised_from_outside(exc: BaseException) -> bool:
     """
     Whether *exc*, caught in FluxLoop's code, was raised into this thread and is not a failure of what it ran.
 
-    Anything but an ``Exception`` is. An ``Exception`` is where a signal handler is in its traceback, or where it was
-    raised in a frame of FluxLoop's and cannot be one of FluxLoop's: injected exceptions are made from a class,
-    without arguments, which no code here does.
+    Anything but an ``Exception`` is. An ``Exception`` is if a signal handler is in its traceback, or if it has no
+    arguments, as injected exceptions, and was raised in a frame of FluxLoop's, which raises none of these, or of the
+    standard library's at an instruction that is not a ``raise``.
     """
     if not isinstance(exc, Exception):
         return True
-    codes = [frame.f_code for frame in _frames(exc)]
-    foreign = [code for code in codes if not code.co_filename.startswith(OUR_FOLDERS)]
-    if foreign and not _handler_codes().isdisjoint(foreign):
+    last = exc.__traceback__
+    codes: set[CodeType] = set()
+    while last is not None:
+        code = last.tb_frame.f_code
+        if not code.co_filename.startswith(OUR_FOLDERS):
+            codes.add(code)
+        if last.tb_next is None:
+            break
+        last = last.tb_next
+    if codes and not _handler_codes().isdisjoint(codes):
         return True
-    is_ours = bool(codes) and (not foreign or codes[-1] is not foreign[-1])
-    return is_ours and not exc.args and not isinstance(exc, _EMPTY_BY_NATURE)
+    if last is None or exc.args or isinstance(exc, _EMPTY_BY_NATURE):
+        return False
+    code = last.tb_frame.f_code
+    return code.co_filename.startswith(OUR_FOLDERS) or (
+        _is_standard(code.co_filename) and code.co_code[last.tb_lasti] not in _RAISES
+    )
 
 
-def _frames(exc: BaseException) -> Iterator[FrameType]:
-    traceback = exc.__traceback__
-    while traceback is not None:
-        yield traceback.tb_frame
-        traceback = traceback.tb_next
+def _is_standard(filename: str) -> bool:
+    return filename.startswith((_STANDARD_LIBRARY, "<frozen ")) and "-packages" not in filename
 
 
 def _handler_codes() -> set[CodeType]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import warnings
 from dataclasses import dataclass
 from itertools import count
@@ -16,6 +17,21 @@ from itertools import count
 from .errors import FluxLoopWarning
 
 log = logging.getLogger("fluxloop")
+
+_handling = threading.local()
+
+
+def _handle_once(record: logging.LogRecord) -> None:
+    """Handle *record*, unless this thread is handling one: a handler that is recorded itself would log forever."""
+    if not getattr(_handling, "is_busy", False):
+        _handling.is_busy = True
+        try:
+            type(log).handle(log, record)
+        finally:
+            _handling.is_busy = False
+
+
+log.handle = _handle_once  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,9 +106,9 @@ def assignments(keys: Keys) -> Shape:
             rf"|(?:{quote})?(?:>|{space}+[\w:.-]+=)|<\\*/|{escape})",
             rf"(?i){any_of(name.replace(' ', GAP) for name in IF_RANDOM)}{NUMBER}(?:(?:{quote})?\]?{said} *:?[:=]>? *(?:{quote})?{OPAQUE}{{8}}|>|<\\*/|{escape})",
             rf"(?i)(?:[?&;]|u0026){any_of(IN_QUERIES)}=[^\s&]{{6}}",
-            rf"""(?i)[^a-z]{any_of(PASSES)}(?:=|: ?|\\*["'] ?[:=] ?)[^ \[{{]""",
+            rf"""(?i)(?:^|[^a-z]){any_of(PASSES)}(?:=|: ?|\\*["'] ?[:=] ?)[^ \[{{]""",
             # --password …, and '--password', '…'
-            r"(?i)(?:--|[^\w-]-(?:pass|pwd|secret|token|api))[\w.-]*(?: +[^\s-]|\t|\\*[\"'],)",
+            r"(?i)(?:--|(?:^|[^\w-])-(?:pass|pwd|secret|token|api))[\w.-]*(?: +[^\s-]|\t|\\*[\"'],)",
         ),
         reach=200,
     )
@@ -158,8 +158,8 @@ def _in_context(text: str, key: str, anchor: re.Match[str]) -> Span | None:
     key_start, start = anchor.start() - len(key), anchor.end()
     if key in IN_QUERIES and _comes_after(text, key_start, _QUERY_START):
         head = _BARE.match(text, start, start + 4 * READ)
-        whole = _BARE.match(text, start) if head and is_short_random(head[0]) else None
-        return whole.span() if whole else None
+        whole = _BARE.match(text, start) if head and is_short_random(head[0].partition("&")[0]) else None
+        return (start, start + len(whole[0].partition("&")[0])) if whole else None
     if key in PASSES and _BESIDE_USER.search(text, max(0, key_start - _LONGEST), key_start):
         value = _SHORT_VALUE.match(text, start)
         return value.span(1) if value and is_argument(value[1]) else None

@@ -87,7 +87,7 @@ class Redactor:
             value: JSON of any nesting.
 
         Returns:
-            A value of the same shape (same keys, same lengths; *value* itself where nothing was
+            A value of the same shape (same lengths, same keys but for secrets in them; *value* itself where nothing was
             masked) and the number of places. A hook may return any other shape; a change by
             it counts as one place.
         """

@@ -43,17 +43,18 @@ class Masking:
         text: Masks the secrets inside a text and says how many there were.
     """
 
-    __slots__ = ("_keys", "_text", "places")
+    __slots__ = ("_copies", "_keys", "_text", "places")
 
     def __init__(self, keys: Keys, text: Callable[[str], tuple[str, int]]) -> None:
         self._keys = keys
         self._text = text
+        self._copies = 1
         self.places = 0
         """How many places have been masked."""
 
     def value(self, value: JSON, secret: bool = False) -> JSON:
         """
-        Return *value* masked: the same object where nothing was, else a copy of the same shape.
+        Return *value* masked: the same object if nothing was, else a copy with the secrets in keys masked too.
 
         Args:
             value: Any JSON.
@@ -93,6 +94,21 @@ class Masking:
             if masked is not value:
                 clean = dict(given) if clean is given else clean
                 clean[key] = masked
+        return self._with_masked_keys(clean)
+
+    def _with_masked_keys(self, given: dict[str, JSON]) -> dict[str, JSON]:
+        """Return *given* with the secrets in its keys masked; a number keeps equal masked keys apart."""
+        masked = {key: name for key in given if (name := self._text(key)[0]) != key}
+        if not masked:
+            return given
+        clean: dict[str, JSON] = {}
+        for key, value in given.items():
+            name = base = masked.get(key, key)
+            while name in clean or (key in masked and name in given):
+                self._copies += 1
+                name = f"{base} {self._copies}"
+            clean[name] = value
+        self.places += len(masked)
         return clean
 
     def _has_user(self, given: dict[str, JSON]) -> bool:

@@ -13,8 +13,8 @@ import threading
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..encoding.ids import after_fork
 from ..errors import ConfigError
+from ..forks import after_fork
 from ..report import log
 from .schema import PREFIX, Given
 

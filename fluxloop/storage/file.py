@@ -18,8 +18,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from ..encoding.ids import after_fork
 from ..errors import WriteError
+from ..forks import after_fork
 from .decoding import decoded
 from .descriptors import open_regular
 from .event_loops import unguarded

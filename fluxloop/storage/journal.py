@@ -23,7 +23,7 @@ from pathlib import Path
 from time import monotonic
 from weakref import WeakSet
 
-from ..encoding import ids
+from ..forks import after_fork
 from .descriptors import Descriptor, lock
 from .event_loops import unguarded
 from .inflight import MOST_SLOTS, NAME, SLOT_BYTES, content, tidy
@@ -262,4 +262,4 @@ def _exiting() -> None:
         _changing.release()
 
 
-ids.after_fork(_forked)
+after_fork(_forked)

@@ -22,7 +22,7 @@ from .outcomes import outcome_of
 from .propagation import _current, current, needs_lookup
 from .recorder import NOTHING
 from .streams import PLAIN, follow, is_followed
-from .trace import OpenTrace
+from .trace import OpenTrace, name_session
 
 if TYPE_CHECKING:
     from .stream_items import StreamObserver
@@ -46,6 +46,8 @@ class Spec:
     fields: dict[str, Any] = field(default_factory=dict)
     trace: dict[str, Any] = field(default_factory=dict)
     """What a new trace is opened with, and an open one takes over, see `OpenTrace`."""
+    session: str | Callable[..., object] | None = None
+    """The session of the trace, or a function that returns it for the arguments of a call."""
     bind: Binder | None = None
     is_named: bool = False
     """Whether the user chose the name; if not, a framework may give another."""
@@ -342,9 +344,11 @@ def begin(
         here = before if known else current()
         above = here if tracer.is_default else tracer.own_innermost(here)
         if above is None or (spec.opens_trace and _wants_its_own(spec, above.trace)):
-            trace, parent = _opened(spec, here), None
+            trace, parent = _opened(spec, here, args, kwargs), None
         else:
             trace, parent = above.trace, above
+            if spec.session is not None:
+                name_session(trace, _session_of(spec, args, kwargs))
         if trace is None:
             return None
         recorder = trace.recorder
@@ -402,6 +406,20 @@ def _undo(call: Node, before: Node | None) -> None:
         call.discard()
 
 
+def _session_of(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """Return the session of a call; None if the user's function fails, which is reported."""
+    session: object = spec.session
+    if callable(session):
+        try:
+            session = session(*args, **kwargs)
+        except Exception as exc:
+            if was_raised_from_outside(exc):
+                raise
+            spec.tracer.report_problem(f"the session_id function of {spec.name!r} failed: {exc!r:.200}")
+            return None
+    return None if session is None else str(session)
+
+
 def _is_same_call(matcher: ToolMatcher, spec: Spec) -> bool:
     return spec.type is ObservationType.TOOL and matcher.matches((spec.called, spec.name), spec.func)
 
@@ -412,9 +430,12 @@ def _wants_its_own(spec: Spec, trace: OpenTrace) -> bool:
     return trace.is_closed or (wanted is not None and str(wanted) != trace.id)
 
 
-def _opened(spec: Spec, here: Node | None) -> OpenTrace | None:
+def _opened(spec: Spec, here: Node | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenTrace | None:
     if spec.opens_trace:
-        return spec.tracer.open_trace(spec.name, outer=here, **spec.trace)
+        options = spec.trace
+        if spec.session is not None:
+            options = {**options, "session_id": _session_of(spec, args, kwargs)}
+        return spec.tracer.open_trace(spec.name, outer=here, **options)
     if spec.tracer.is_debugging:
         log.debug("ignored {%s}: no trace is open here; wrap the caller in agent or instrument", spec.label)
     return None

@@ -89,7 +89,7 @@ class ManualObservation(ManualNode, OpenObservation):
             parent,
             label_of(values.type, values.name),
             given,
-            own_id=quoted(str(data.id))[1:-1],
+            own_id=quoted(trace.recorder.id_of(data.id))[1:-1],
             start_ns=start_ns,
         )
         pushed_ns = trace.start_ns + self.started - trace.start_tick

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..encoding import ids
+from .. import forks
 from ..enums import Status
 from .recorder import NOTHING
 
@@ -38,7 +38,7 @@ class Node:
         self.parent = parent
         self.id = own_id
         self.closed = False
-        self.forks = ids.fork_count
+        self.forks = forks.fork_count
         self.usage_counted = False
         """Whether token counts of this node, or of one below it, are in the trace's."""
         self.owner: tuple[int, object] | None = None

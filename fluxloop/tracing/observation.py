@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ..encoding import ids
+from .. import forks
 from ..encoding.record_text import UncheckedLabel, label_of, members, ms_text, utc_text
 from ..enums import ObservationLevel, ObservationType, Status
 from ..interruptions import was_raised_from_outside
@@ -218,7 +218,7 @@ class OpenObservation(Node):
         if self.closed:
             return
         self.closed = True
-        if self.forks != ids.fork_count:  # begun before a fork, in the parent process, which ends it
+        if self.forks != forks.fork_count:  # begun before a fork, in the parent process, which ends it
             return
         if self.claimed_result is not None:
             status, output, error = _merged(self.claimed_result, status, output, error)

@@ -8,7 +8,7 @@ are control flow, the status their adapter registered with `register_ending`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from traceback import TracebackException, extract_tb, format_list
+from traceback import FrameSummary, TracebackException, extract_tb, format_list
 from typing import Any, NamedTuple
 
 from ..enums import Status
@@ -154,7 +154,21 @@ def _position(exc: BaseException) -> tuple[int, tuple[object, ...]]:
 def _frames_text(exc: BaseException, count: int) -> str:
     """Return the outermost *count* frames of the traceback as text, without FluxLoop's."""
     frames = extract_tb(exc.__traceback__, limit=count) if count else []
-    return "".join(format_list([frame for frame in frames if not frame.filename.startswith(OUR_FOLDERS)]))
+    return "".join(format_list(_shown(frames)))
+
+
+def _shown(frames: list[FrameSummary]) -> list[FrameSummary]:
+    """
+    Return *frames* without FluxLoop's and without the columns of the expressions.
+
+    To underline an expression, Python parses its source and ignores every exception meanwhile, also one that a signal
+    handler raises.
+    """
+    return [
+        FrameSummary(frame.filename, frame.lineno, frame.name, lookup_line=False, line=frame.line)
+        for frame in frames
+        if not frame.filename.startswith(OUR_FOLDERS)
+    ]
 
 
 def _format(exc: BaseException) -> str:
@@ -162,7 +176,7 @@ def _format(exc: BaseException) -> str:
     is_truncated = False
     for part in _parts_of(summary):
         is_truncated = is_truncated or len(part.stack) == MOST_FRAMES
-        part.stack[:] = [frame for frame in part.stack if not frame.filename.startswith(OUR_FOLDERS)]
+        part.stack[:] = _shown(part.stack)
     text = "".join(summary.format())
     return text + _TRUNCATED if is_truncated else text
 

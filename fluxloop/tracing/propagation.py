@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from ..encoding.ids import after_fork
+from ..forks import after_fork
 
 if TYPE_CHECKING:
     from .node import Node

@@ -9,10 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from ..encoding import ids
 from ..errors import WriteError
+from ..forks import after_fork
 from ..interruptions import was_raised_from_outside
 from ..report import Report, Tally, Troubles
 from ..storage import Record, Storage
@@ -79,10 +81,12 @@ def _renew_lock() -> None:
     _counting = threading.RLock()  # in a forked child, another thread of the parent may have held it
 
 
-ids.after_fork(_renew_lock)
+after_fork(_renew_lock)
 
 _ON_TRACES = ("project_name", "environment", "service_name")
 """Settings that are written on every trace, into its metadata."""
+
+_UUID_LENGTH = 36
 
 make_record = tuple.__new__
 """Makes a `Record` at a third of the price of calling the class, whose constructor is a Python function."""
@@ -119,6 +123,14 @@ class Recorder:
         self.now, self.tick, self.new_id = now, tick, new_id
         self.journal = journal_of(storage)
         self.stream_items = stream_items
+
+    def id_of(self, given: object) -> str:
+        """Return the id *given* by the program as text; a secret in it is replaced by a hash of the id."""
+        text = str(given)
+        is_uuid = len(text) == _UUID_LENGTH and text.count("-") == 4
+        if is_uuid or self.redactor is None or self.redactor.name(text) == text:
+            return text
+        return f"redacted-{sha256(text.encode(errors='replace')).hexdigest()[:24]}"
 
     def write_line(self, day: str, line: bytes, trace: Record | None = None) -> bool:
         """

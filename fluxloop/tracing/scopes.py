@@ -5,11 +5,13 @@ Blocks that are recorded: `BlockScope`, which may open a trace, and `ManualScope
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..enums import ObservationType
 from ..errors import DecorationError
+from ..forks import importing
 from .calls import Execution, Spec, begin
 from .manual import ManualNode, leave, push
 from .node import Node
@@ -125,10 +127,8 @@ class ManualScope:
         if here is None:
             stand_in: ObservationData = _STAND_IN
             return stand_in
-        from ..models import ObservationData  # with pydantic, which few programs need while they run
-
         given: Any = {"type": kind, "name": name, "input": value, "metadata": {} if metadata is None else metadata}
-        data = ObservationData(**given)
+        data = _observation_class()(**given)
         self._observation = push(here.trace, data)
         return data
 
@@ -143,6 +143,14 @@ class ManualScope:
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.__exit__(kind, exc, tb)
+
+
+@cache
+def _observation_class() -> type[ObservationData]:
+    with importing():
+        from ..models import ObservationData  # with pydantic, which few programs need while they run
+
+    return ObservationData
 
 
 class UntracedScope(ManualScope):

@@ -4,6 +4,7 @@ An open trace: one run being recorded, and what all its observations share.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterable
 from itertools import count
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..encoding import ids
 from ..encoding.record_text import datetime_of, members, ms_text, quoted, utc_text
 from ..enums import SCHEMA_VERSION, Status
+from ..forks import after_fork, importing
 from ..storage import Record
 from .propagation import strand_id
 from .recorder import Recorder
@@ -39,10 +41,11 @@ class OpenTrace:
         outer: Node | None = None,
     ) -> None:
         self.recorder = recorder
-        self.id = str(trace_id) if trace_id is not None else recorder.new_id()
+        self.id = recorder.id_of(trace_id) if trace_id is not None else recorder.new_id()
         self.quoted_id = quoted(self.id) if trace_id is not None else f'"{self.id}"'
         self.name = name
-        self.session_id = str(session_id or recorder.session_id or ids.session_id())
+        self.is_session_named = session_id is not None
+        self.session_id = str(session_id or recorder.session_id or default_session(self.id))
         self.user_id = user_id
         self.tags: list[str] = []
         if tags:
@@ -94,7 +97,7 @@ class OpenTrace:
     ) -> None:
         """Take session, user and tags from a scope inside the trace; the scope's metadata is its observation's."""
         if session_id is not None:
-            self.session_id = str(session_id)
+            self.session_id, self.is_session_named = str(session_id), True
         if user_id is not None:
             self.user_id = user_id
         self.add_tags(tags)
@@ -154,7 +157,8 @@ class OpenTrace:
 
     def data(self) -> TraceData:
         """Return what is known so far, with the live metadata and tags."""
-        from ..models import TraceData, Usage
+        with importing():
+            from ..models import TraceData, Usage
 
         data = TraceData(
             trace_id=self.id,
@@ -177,8 +181,23 @@ class UncountedMarks:
 
 def name_session(trace: OpenTrace, session_id: str | None) -> None:
     """Set the framework's conversation *session_id* on *trace*, unless the program named its session."""
-    if session_id is not None and trace.session_id == (trace.recorder.session_id or ids.session_id()):
+    if session_id is not None and not trace.is_session_named:
         trace.adopt(session_id=session_id)
+
+
+_SERVERS = frozenset(
+    {
+        *("uvicorn", "hypercorn", "gunicorn", "granian", "daphne", "waitress", "werkzeug.serving", "aiohttp.web"),
+        *("tornado.httpserver", "django.core.handlers", "celery.worker", "rq.worker", "dramatiq.worker", "arq.worker"),
+        *("langgraph_api", "functions_framework", "awslambdaric"),
+    }
+)
+"""Modules of web servers and task workers: a process that has one of them serves more than one user."""
+
+
+def default_session(trace_id: str) -> str:
+    """Return the session of a trace without one: the process's, or its own in a process that serves requests."""
+    return ids.session_id() if _SERVERS.isdisjoint(sys.modules) else trace_id
 
 
 _counting = threading.RLock()
@@ -190,4 +209,4 @@ def _renew_lock() -> None:
     _counting = threading.RLock()  # in a forked child, another thread of the parent may have held it
 
 
-ids.after_fork(_renew_lock)
+after_fork(_renew_lock)

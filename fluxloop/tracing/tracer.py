@@ -14,7 +14,7 @@ from typing import Any
 from weakref import WeakSet
 from zlib import crc32
 
-from ..encoding import ids
+from ..forks import after_fork
 from ..report import log
 from .node import Node
 from .propagation import current
@@ -24,7 +24,7 @@ from .trace import OpenTrace
 _dice = random.Random()
 """Decides sampling; the program's own generator would give it another sequence."""
 
-ids.after_fork(_dice.seed)
+after_fork(_dice.seed)
 
 
 class Tracer(ABC):
@@ -90,6 +90,10 @@ class Tracer(ABC):
         here = self.current_node()
         return here if here is not None and here.trace.is_recording else None
 
+    def report_problem(self, message: str) -> None:
+        """Log *message* as a warning, once, and list it in `report`."""
+        self._counts.troubles.say(message, message)
+
     def record_failure(self, doing: str, exc: BaseException) -> None:
         """Count an observation lost to a failure of FluxLoop's own; the program goes on."""
         self._counts.failed(doing, exc)
@@ -113,4 +117,4 @@ def _renew_locks() -> None:
         tracer._lock = threading.RLock()  # in a forked child, another thread of the parent may have held it
 
 
-ids.after_fork(_renew_locks)
+after_fork(_renew_locks)

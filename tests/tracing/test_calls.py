@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -365,3 +366,27 @@ def test_a_decorated_async_generator_answers_any_script_as_the_plain_one(moods, 
         answers, expected = asyncio.run(both())
 
     assert answers == expected
+
+
+def test_a_recorded_call_adds_one_frame():
+    """A recursive function that is recorded takes two frames a level, in a plain and in a coroutine function."""
+
+    @fluxloop.tool
+    def recursive(n: int) -> int:
+        return recursive(n - 1) if n else depth()
+
+    @fluxloop.tool
+    async def recursive_coroutine(n: int) -> int:
+        return await recursive_coroutine(n - 1) if n else depth()
+
+    def depth() -> int:
+        frame, count = sys._getframe(), 0
+        while frame is not None:
+            frame, count = frame.f_back, count + 1
+        return count
+
+    with capture(), fluxloop.instrument("run"):
+        assert recursive(20) - recursive(10) == 20
+        with closing(asyncio.new_event_loop()) as loop:
+            deep, less = (loop.run_until_complete(recursive_coroutine(n)) for n in (20, 10))
+            assert deep - less == 20

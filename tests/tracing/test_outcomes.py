@@ -248,3 +248,13 @@ async def test_a_stream_whose_source_was_closed_first_is_abandoned_all_the_same(
         await stream.aclose()
 
     assert captured.outline() == "AGENT answer [abandoned] -> 'Hel'"
+
+
+def test_a_recorded_traceback_has_no_markers():
+    """Python underlines expressions in a traceback by code that drops the exceptions of signal handlers."""
+    with capture() as captured, pytest.raises(ZeroDivisionError), fluxloop.instrument("run"):
+        (1 + 2) / (3 - 3)
+
+    text = captured.traces()[0].observations[0].metadata["traceback"]
+    assert "(1 + 2) / (3 - 3)" in text
+    assert "^" not in text

@@ -216,3 +216,25 @@ def test_what_is_collected_in_the_middle_of_our_work_does_not_wait_for_it():
         with lock:
             assert lock.acquire(blocking=False)
             lock.release()
+
+
+@pytest.mark.parametrize("logger", ["fluxloop", ""])
+def test_a_logging_handler_that_is_recorded_receives_each_line_once(logger):
+    """The lines that recording the handler would cause are left out; the program goes on."""
+    lines: list[str] = []
+
+    class Recorded(logging.Handler):
+        @fluxloop.trace
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    handler = Recorded()
+    logging.getLogger(logger).addHandler(handler)
+    try:
+        with capture(debug=True) as captured, fluxloop.instrument("run"):
+            fluxloop.event("note")
+    finally:
+        logging.getLogger(logger).removeHandler(handler)
+
+    assert [line.split()[1] for line in lines] == ['{"type":"EVENT","name":"note"}', '{"type":"SPAN","name":"run"}']
+    assert [one.name for trace in captured.traces() for one in trace.observations].count("note") == 1

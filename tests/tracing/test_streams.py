@@ -383,3 +383,24 @@ def test_a_secret_split_over_chunks_is_masked_in_text_and_chunks():
     assert secret[9:20] not in str(line)
     assert line["output"] == "key: [redacted] end"
     assert line["redacted"] >= 1
+
+
+async def test_a_returned_coroutine_is_replaced_and_a_task_is_not():
+    """The end of a task can be observed; that of a coroutine only by running it in another one."""
+
+    async def work() -> int:
+        return 1
+
+    made: list[Any] = []
+
+    @fluxloop.tool
+    def start(is_task: bool) -> Any:
+        made.append(asyncio.ensure_future(work()) if is_task else work())
+        return made[-1]
+
+    with capture(), fluxloop.instrument("run"):
+        task, coroutine = start(True), start(False)
+        assert task is made[0]
+        assert coroutine is not made[1]
+        assert type(coroutine) is type(made[1])
+        assert (await task, await coroutine) == (1, 1)

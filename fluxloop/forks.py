@@ -1,0 +1,56 @@
+"""
+What has to change, and what has to wait, when the process forks.
+
+A forked child has one thread: a lock that another thread of the parent holds stays locked in the child, and so do the
+locks of Python's imports. Locks are renewed in the child (`after_fork`), and a fork waits for imports (`importing`).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+fork_count = 0
+"""The number of forks between the process that imported this module and the current one."""
+
+_MOST_WAIT_S = 10.0
+"""How long a fork waits at most: an import may itself wait for code that forks."""
+
+_in_child: list[Callable[[], object]] = []
+_import_lock = threading.RLock()
+
+
+def after_fork(renew: Callable[[], object]) -> None:
+    """Call *renew* in every forked child before the child continues, in the order of registration."""
+    _in_child.append(renew)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Let forks wait for a block that imports modules on first use."""
+    lock = _import_lock
+    with lock:
+        yield
+
+
+def _before_fork() -> None:
+    _import_lock.acquire(timeout=_MOST_WAIT_S)
+
+
+def _in_parent() -> None:
+    with suppress(RuntimeError):  # the wait was given up
+        _import_lock.release()
+
+
+def _forked() -> None:
+    global fork_count, _import_lock
+    fork_count += 1
+    _import_lock = threading.RLock()
+    for renew in _in_child:
+        renew()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_forked)
