@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ..errors import FilterError, FluxLoopError
+from ..errors import FilterError, FluxLoopError, PriceError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -65,14 +65,14 @@ app = typer.Typer(
 
 
 def run() -> int:
-    """Run the command line; a `FluxLoopError` becomes one line on stderr, and the exit code 1, or 2 for a wrong filter."""
+    """Run the command line; a `FluxLoopError` becomes one line on stderr, and the exit code 1, or 2 for a wrong filter or price."""
     try:
         app(prog_name="fluxloop")
     except FluxLoopError as error:
         from .formatting import console
 
         console(stderr=True).print(f"fluxloop: {error}", markup=False, style="red", soft_wrap=True)
-        return 2 if isinstance(error, FilterError) else 1
+        return 2 if isinstance(error, FilterError | PriceError) else 1
     return 0
 
 

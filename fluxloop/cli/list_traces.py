@@ -14,6 +14,7 @@ from ..errors import FilterError, ReadError
 from ..reading.catalog import ORDERS, Catalog, TraceRow
 from ..reading.filters import TraceFilter
 from ..reading.json_text import encode
+from ..reading.pricing import project_pricing
 from .filter_options import NoColor, PathArgument, Utc, folder_or, with_filters
 from .formatting import console, counted, note, print_json, signs
 from .row_lines import row_lines
@@ -64,7 +65,7 @@ def list_traces(
     with Catalog.of(folder) as catalog:
         if catalog.notice:
             note(catalog.notice)
-        rows = catalog.rows(where, order=sort, backwards=reverse, limit=limit or None)
+        rows = catalog.rows(where, order=sort, backwards=reverse, limit=limit or None, pricing=project_pricing())
         if not rows:
             raise ReadError(f"{folder}: {'no trace matches' if catalog.count() else 'no traces yet'}{_next_step(where)}")
         ids = {row.trace_id: catalog.short_id(row.trace_id) for row in rows}

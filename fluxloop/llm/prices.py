@@ -111,6 +111,14 @@ class Prices:
         return _library_tiers(call, time)
 
 
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """Prices, and a text that is another one when they change."""
+
+    prices: Prices
+    version: str
+
+
 def _dollars(tiers: Tiers, counts: Counts) -> float | None:
     """Return the price of a call; None if its counts have no price."""
     given_input, given_output, total, cache_read, cache_write, reasoning = counts

@@ -15,11 +15,13 @@ from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
+from ...llm.prices import Pricing
 from ...storage.decoding import Json
 from ..filters import TraceFilter
 from ..source import Source
+from .costs import add_costs
 from .query import ORDERS, Query, query_of
-from .row import COLUMNS, TraceRow, from_columns
+from .row import COLUMNS, COST_COLUMNS, TraceRow, from_columns
 from .scan import add_records, refresh
 from .store import NAME, Store
 from .text import in_files, in_journals, in_records
@@ -95,7 +97,7 @@ class Catalog:
         return cls(source, store, notice)
 
     def rows(
-        self, wanted: TraceFilter = _EVERYTHING, *, order: str = "start", backwards: bool = False, limit: int | None = None
+        self, wanted: TraceFilter = _EVERYTHING, *, order: str = "start", backwards: bool = False, limit: int | None = None, pricing: Pricing | None = None
     ) -> list[TraceRow]:
         """
         Return the rows of the traces that *wanted* accepts.
@@ -105,13 +107,22 @@ class Catalog:
             order: One of `ORDERS`.
             backwards: Reverse the order.
             limit: Return only so many, the first in this order.
+        pricing: The prices for the cost of each row; None leaves the cost out.
         """
         condition, parameters = self._condition(wanted)
+        if pricing is not None and order == "cost":
+            add_costs(self.store, pricing, Query(f"SELECT number FROM traces WHERE {condition}", parameters))
         by = f"{ORDERS[order][backwards]}, number DESC"
-        chosen = f"SELECT number FROM traces LEFT JOIN costs USING (number) WHERE {condition} ORDER BY {by} LIMIT ?"
-        sql = f"{_ROW} LEFT JOIN costs USING (number) WHERE number IN ({chosen}) ORDER BY {by}"
-        found = self.store.connection.execute(sql, [*parameters, -1 if limit is None else limit])
-        return [from_columns(columns) for columns in found]
+        chosen = Query(
+            f"SELECT number FROM traces LEFT JOIN costs USING (number) WHERE {condition} ORDER BY {by} LIMIT ?",
+            [*parameters, -1 if limit is None else limit],
+        )
+        if pricing is not None:
+            add_costs(self.store, pricing, chosen)
+        columns = ", ".join(COLUMNS if pricing is None else COLUMNS + COST_COLUMNS)
+        joined = f"SELECT {columns} FROM traces LEFT JOIN costs USING (number)"
+        sql = f"{joined} WHERE number IN ({chosen.condition}) ORDER BY {by}"
+        return [from_columns(row) for row in self.store.connection.execute(sql, chosen.parameters)]
 
     def count(self, wanted: TraceFilter = _EVERYTHING) -> int:
         """Return the number of traces that *wanted* accepts."""

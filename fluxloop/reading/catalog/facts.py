@@ -7,7 +7,7 @@ that foreign spellings and unknown values mean the same here as in `fluxloop.rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -22,8 +22,8 @@ STATUSES = tuple(str(status) for status in Status)
 RUNNING = len(STATUSES)
 """The code of an observation that has not ended; other codes are positions in `STATUSES`."""
 
-_CODES = {status: code for code, status in enumerate(STATUSES)}
-_SUCCESS, ERROR, CRASHED, _ABANDONED = (_CODES[str(s)] for s in (Status.SUCCESS, Status.ERROR, Status.CRASHED, Status.ABANDONED))
+CODES = {status: code for code, status in enumerate(STATUSES)}
+_SUCCESS, ERROR, CRASHED, _ABANDONED = (CODES[str(s)] for s in (Status.SUCCESS, Status.ERROR, Status.CRASHED, Status.ABANDONED))
 TYPES = frozenset(ObservationType.__members__)
 
 PREFIX = 24
@@ -95,7 +95,7 @@ class TraceFacts:
     def _add_ours(self, record: Json, number: Number) -> None:
         """Add a record as our writer makes it; anything else raises an error of Python's."""
         id, parent, kind, name, start, duration, status, level = _FIELDS(record)
-        code = _CODES[status]
+        code = CODES[status]
         if len(start) != 27 or (type(duration) is not float and duration is not None):
             raise ValueError
         prefix = self._prefix
@@ -126,7 +126,7 @@ class TraceFacts:
 
     def add_line(self, record: Json) -> None:
         """Add the trace's own line."""
-        if record.get("status") not in _CODES or not _is_our_time(record.get("start_time")):
+        if record.get("status") not in CODES or not _is_our_time(record.get("start_time")):
             record = _rebuilt_line(record)
         self.head, self.has_line = record, True
 
@@ -153,18 +153,6 @@ class TraceFacts:
         self.has_root |= earlier.has_root
         self.start = min(self.start, earlier.start)
 
-    def counted(self, facts: dict[str, Fact] | None = None) -> Iterator[Fact]:
-        """Yield the observations whose usage counts: those of which no descendant reports usage, too."""
-        facts = self.facts if facts is None else facts
-        reporting = [key for key, fact in facts.items() if fact[5] is not None]
-        above: set[str | None] = set()
-        for key in reporting:
-            parent = facts[key][0]
-            while parent in facts and parent not in above:
-                above.add(parent)
-                parent = facts[parent][0]
-        yield from (facts[key] for key in reporting if key not in above)
-
     def encoded(self) -> bytes:
         """Return the facts as bytes, see `decoded`."""
         return orjson.dumps((self.has_line, self.has_root, self.start, self.head, self.root, self.facts))
@@ -175,6 +163,43 @@ class TraceFacts:
         facts = cls(trace_id)
         facts.has_line, facts.has_root, facts.start, facts.head, facts.root, facts.facts = orjson.loads(data)
         return facts
+
+
+def counted_calls(facts: Mapping[str, Fact], label_of: Callable[[int], Label]) -> Iterator[tuple[int, Counts | None]]:
+    """
+    Yield the label and the counts of each model call, each call once.
+
+    The usage of an observation counts unless a descendant reports usage, too: frameworks repeat it on the steps around
+    their calls. A GENERATION or EMBEDDING that succeeded without usage is a call whose counts are None, unless an
+    ancestor or a descendant reports usage.
+    """
+    reporting = [key for key, fact in facts.items() if fact[5] is not None]
+    above: set[str | None] = set()
+    for key in reporting:
+        parent = facts[key][0]
+        while parent in facts and parent not in above:
+            above.add(parent)
+            parent = facts[parent][0]
+    for key, (parent, label, status, _, _, counts) in facts.items():
+        if key in above:
+            continue
+        if counts is not None:
+            yield label, counts
+        elif status == _SUCCESS and label_of(label).type in _CALL_TYPES and not _has_counts_above(parent, facts):
+            yield label, None
+
+
+_CALL_TYPES = ("GENERATION", "EMBEDDING")
+
+
+def _has_counts_above(parent: str | None, facts: Mapping[str, Fact]) -> bool:
+    passed: set[str] = set()  # damaged records may have rings of parents
+    while parent in facts and parent not in passed:
+        if facts[parent][5] is not None:
+            return True
+        passed.add(parent)
+        parent = facts[parent][0]
+    return False
 
 
 def open_fact(facts: TraceFacts, record: Json, number: Number, *, is_alive: bool) -> Fact:

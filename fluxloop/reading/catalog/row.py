@@ -14,7 +14,7 @@ import orjson
 from ...enums import Status
 from ...llm.prices import Cost
 from ...storage.decoding import Json
-from .facts import ERROR, RUNNING, STATUSES, Fact, Label, TraceFacts, words_of
+from .facts import ERROR, RUNNING, STATUSES, Fact, Label, TraceFacts, counted_calls, words_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -66,15 +66,18 @@ class TraceRow:
 
 
 COLUMNS = tuple(TraceRow.__dataclass_fields__)[:-1]
+COST_COLUMNS = ("dollars", "calls", "unknown")
 LISTS = ("tags", "models", "failed_tools")
 
 
 def from_columns(columns: tuple[Any, ...]) -> TraceRow:
-    """Return the row of *columns*, as they are in the index."""
-    scalars, lists = columns[: -len(LISTS)], columns[-len(LISTS) :]
-    row = dict(zip(COLUMNS, scalars, strict=False))
+    """Return the row of *columns*, as they are in the index, with those of `COST_COLUMNS` behind them or without."""
+    row = dict(zip(COLUMNS, columns, strict=False))
     row |= {name: words_of(row[name]) for name in ("input", "output")}
-    return TraceRow(**row, **{name: orjson.loads(text) for name, text in zip(LISTS, lists, strict=True)})
+    row |= {name: orjson.loads(row[name]) for name in LISTS}
+    dollars, calls, unknown = columns[len(COLUMNS) :] or (None, None, None)
+    cost = None if calls is None else Cost(dollars, calls, tuple(orjson.loads(unknown)))
+    return TraceRow(**row, cost=cost)
 
 
 def to_columns(
@@ -117,7 +120,7 @@ def to_columns(
         len(everything),
         errors,
         warnings,
-        *_tokens(facts, head),
+        *_tokens(facts, head, labels),
         head.get("input"),
         head.get("output"),
         head.get("error"),
@@ -159,12 +162,15 @@ def us_of(text: object) -> int | None:
         return None
 
 
-def _tokens(facts: TraceFacts, head: Json) -> tuple[int | None, int | None, int | None]:
+def _tokens(
+    facts: TraceFacts, head: Json, labels: Mapping[int, Label]
+) -> tuple[int | None, int | None, int | None]:
     """Return input, output and all tokens: those of the line, or else the sum over the model calls."""
     counts = head.get("usage")
     if counts is None:
-        for fact in facts.counted():
-            counts = fact[5] if counts is None else _sum(counts, fact[5])  # type: ignore[assignment,arg-type]
+        for _, of_call in counted_calls(facts.facts, labels.__getitem__):
+            if of_call is not None:
+                counts = of_call if counts is None else _sum(counts, of_call)
     if counts is None:
         return None, None, None
     given_input, given_output, total = counts[:3]

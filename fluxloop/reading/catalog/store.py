@@ -41,7 +41,7 @@ CREATE TABLE traces (number INTEGER PRIMARY KEY, reversed_id TEXT, is_open INTEG
 CREATE INDEX by_start ON traces (start_us);
 CREATE TABLE facts (number INTEGER PRIMARY KEY, facts BLOB);
 CREATE TABLE costs (number INTEGER PRIMARY KEY, dollars REAL, calls INTEGER, unknown TEXT);
-CREATE TABLE prices (source TEXT);
+CREATE TABLE prices (version TEXT);
 PRAGMA user_version = {VERSION};
 """
 
