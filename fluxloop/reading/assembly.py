@@ -13,6 +13,7 @@ from ..models import ObservationData, Trace
 from ..storage.decoding import Json, decode, kind_of, trace_id_of
 from .building import derived_status, finished_observation, observation_of, set_times, trace_of
 from .lazy import Item, Observations, can_wait, seq_of, start_of
+from .pricing import cost_of_trace
 
 
 def traces_of(records: Iterable[Json]) -> Iterator[Trace]:
@@ -102,6 +103,7 @@ class Assembly:
             trace.start_time = observations[earliest].start_time
         if root and trace.end_time is None and (root.end_time or root.duration_ms is not None):
             trace.end_time, trace.duration_ms = root.end_time, trace.duration_ms or root.duration_ms
+        trace._pricer = cost_of_trace
         set_times(trace)
         if trace.status is None:
             trace.status = self._status(trace, root)
