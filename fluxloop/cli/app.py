@@ -65,7 +65,11 @@ app = typer.Typer(
 
 
 def run() -> int:
-    """Run the command line; a `FluxLoopError` becomes one line on stderr, and the exit code 1, or 2 for a wrong filter or price."""
+    """
+    Run the command line, and return the exit code.
+
+    A `FluxLoopError` becomes one line on stderr and the exit code 1, or 2 if it is about a filter or a price.
+    """
     try:
         app(prog_name="fluxloop")
     except FluxLoopError as error:

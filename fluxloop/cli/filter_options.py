@@ -38,12 +38,17 @@ _OPTIONS: dict[str, Any] = {
     "user": Annotated[Texts, _option("ID", "Of this user.")],
     "tag": Annotated[Texts, _option("TAG", "With this tag.")],
     "model": Annotated[Texts, _option("MODEL", "That used this model.")],
-    "since": Annotated[str | None, _option("TIME", "Begun then or later: 2h, yesterday, 2026-11-28, 2026-11-28T14:30.")],
+    "since": Annotated[
+        str | None, _option("TIME", "Begun then or later: 2h, yesterday, 2026-11-28, 2026-11-28T14:30.")
+    ],
     "until": Annotated[str | None, _option("TIME", "Begun before then; a day counts up to its end.")],
     "min_duration": Annotated[str | None, _option("TIME", "That took so long: 500ms, 2s, 1m30s.")],
     "min_tokens": Annotated[str | None, _option("N", "That used so many tokens.")],
     "has_error": Annotated[
-        bool, typer.Option("--has-error", help="With a failed observation, also where it was caught.", rich_help_panel=_PANEL)
+        bool,
+        typer.Option(
+            "--has-error", help="With a failed observation, also where it was caught.", rich_help_panel=_PANEL
+        ),
     ],
     "text": Annotated[str | None, _option("TEXT", "With this text in a name, input, output or error, ignoring case.")],
 }

@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from rich.cells import cell_len, chop_cells
 from rich.console import Console
@@ -235,7 +235,8 @@ def rule(output: Console) -> Text:
     return Text(signs(output).rule * output.width, style="dim")
 
 
-def print_json(text: str) -> None:
-    """Print one line of JSON on stdout; an encoding other than UTF-8 gets ASCII, so that it stays JSON."""
-    encoding = (sys.stdout.encoding or "utf-8").lower()
-    sys.stdout.write((text if encoding.startswith("utf") else in_ascii(text)) + "\n")
+def print_json(text: str, file: TextIO | None = None) -> None:
+    """Print one line of JSON, on stdout by default; an encoding other than UTF-8 gets ASCII, so that it stays JSON."""
+    file = file or sys.stdout
+    encoding = (file.encoding or "utf-8").lower()
+    file.write((text if encoding.startswith("utf") else in_ascii(text)) + "\n")

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import FilterError, ReadError
+from ..export.cells import safe_cell
 from ..reading.catalog import ORDERS, Catalog, TraceRow
 from ..reading.filters import TraceFilter
 from ..reading.json_text import encode
@@ -18,7 +19,6 @@ from ..reading.pricing import project_pricing
 from .filter_options import NoColor, PathArgument, Utc, folder_or, with_filters
 from .formatting import console, counted, note, print_json, signs
 from .row_lines import row_lines
-from .tables import safe_cell
 
 DEFAULT_LIMIT = 20
 
@@ -47,7 +47,9 @@ def list_traces(
     reverse: Annotated[bool, typer.Option("--reverse", "-r", help="Reverse the order.")] = False,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", "-n", min=0, help="List so many; 0 lists all.", show_default="20; all with --json and --csv"),
+        typer.Option(
+            "--limit", "-n", min=0, help="List so many; 0 lists all.", show_default="20; all with --json and --csv"
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one trace per line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
@@ -67,7 +69,9 @@ def list_traces(
             note(catalog.notice)
         rows = catalog.rows(where, order=sort, backwards=reverse, limit=limit or None, pricing=project_pricing())
         if not rows:
-            raise ReadError(f"{folder}: {'no trace matches' if catalog.count() else 'no traces yet'}{_next_step(where)}")
+            raise ReadError(
+                f"{folder}: {'no trace matches' if catalog.count() else 'no traces yet'}{_next_step(where)}"
+            )
         ids = {row.trace_id: catalog.short_id(row.trace_id) for row in rows}
         if as_json:
             for row in rows:
@@ -110,7 +114,7 @@ def as_object(row: TraceRow, short_id: str) -> dict[str, Any]:
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,
         "total_tokens": row.tokens,
-        "cost": row.cost.dollars if row.cost and row.cost.calls else None,
+        "cost": row.cost.amount if row.cost else None,
         "unpriced_models": [*row.cost.unknown] if row.cost else [],
         "error": row.error,
         "input": row.input,

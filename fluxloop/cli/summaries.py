@@ -11,9 +11,9 @@ from rich.text import Text
 
 from ..models import ObservationData, Trace
 from ..reading.json_text import escaped
+from ..reading.values import brief
 from . import formatting
 from .formatting import shortened
-from ..reading.values import brief
 
 NARROWEST = 40
 """Columns; a terminal that is narrower breaks the lines itself."""

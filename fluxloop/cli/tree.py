@@ -17,10 +17,10 @@ from rich.text import Text
 from ..enums import ObservationType, Status
 from ..models import ObservationData, Trace
 from ..reading.json_text import escaped
+from ..reading.values import brief, whole
 from . import formatting
 from .formatting import joined, shortened, wrapped
 from .summaries import COLUMNS_FROM, NARROWEST, name_of
-from ..reading.values import brief, whole
 
 TYPE_WIDTH = 12
 """Columns of ``GENERATION``, the longest type, and two spaces."""

@@ -61,6 +61,11 @@ class Cost:
     """The models of the calls whose price is unknown, in order of appearance; ``""`` for a call without a model."""
 
     @property
+    def amount(self) -> float | None:
+        """The dollars, rounded to what a price list can mean; None if no call has a price."""
+        return round(self.dollars, 10) if self.calls else None
+
+    @property
     def is_known(self) -> bool:
         """Whether every call has a price."""
         return not self.unknown
@@ -138,9 +143,7 @@ def _dollars(tiers: Tiers, counts: Counts) -> float | None:
     return sum(count * rate for count, rate in parts if rate is not None) / 1e6 + rates.request
 
 
-def _parts(
-    whole: int, rate: float | None, *details: tuple[int | None, float | None]
-) -> list[tuple[int, float | None]]:
+def _parts(whole: int, rate: float | None, *details: tuple[int | None, float | None]) -> list[tuple[int, float | None]]:
     """Split *whole* tokens into those of *details* that have a rate of their own, and the rest at *rate*."""
     parts: list[tuple[int, float | None]] = []
     for count, own_rate in details:
@@ -197,7 +200,12 @@ def _library_tiers(call: Call, time: datetime) -> Tiers | None:
     prices = model.get_prices(time, context or None)
     starts = {0} | {tier.start for field in _FIELDS.values() for tier in getattr(getattr(prices, field), "tiers", ())}
     return tuple(
-        (start, Rates(**{name: _rate(getattr(prices, field), start) for name, field in _FIELDS.items()}, request=_each(prices)))
+        (
+            start,
+            Rates(
+                **{name: _rate(getattr(prices, field), start) for name, field in _FIELDS.items()}, request=_each(prices)
+            ),
+        )
         for start in sorted(starts)
     )
 

@@ -23,6 +23,7 @@ from ..storage.decoding import Json
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """The start of an observation that recorded no time."""
 
+
 def finished_observation(record: Json) -> ObservationData:
     """Return the record of an observation that has ended; its status is never None."""
     observation = observation_of(record)

@@ -64,7 +64,9 @@ class TraceFilter:
         """
         for name in values:
             if name not in _PARSERS:
-                raise FilterError(f"unknown filter {name!r}{_suggestion(name, _PARSERS)} (accepted: {_listed(_PARSERS)})")
+                raise FilterError(
+                    f"unknown filter {name!r}{_suggestion(name, _PARSERS)} (accepted: {_listed(_PARSERS)})"
+                )
         given = {name: value for name, value in values.items() if value is not None and value != () and value != []}
         return cls(**{name: _parsed(name, value, zone) for name, value in given.items()})
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from ..llm.prices import Cost, Prices, Pricing, context_of
+from ..llm.prices import Cost, Counts, Prices, Pricing, context_of
 from ..settings.layers import project_table
-from .catalog.costs import cost_of_facts
+from .catalog.costs import cost_of_call, cost_of_facts
 from .catalog.facts import CODES, Fact, Label
 
 if TYPE_CHECKING:
@@ -60,12 +60,23 @@ def cost_of_trace(trace: Trace) -> Cost | None:
     labels: list[Label] = []
     facts: dict[str, Fact] = {}
     for observation in trace.observations:
-        usage = observation.usage
-        counts = tuple(dict(usage).values()) if usage and usage.reported else None
         status = CODES.get(str(observation.status), -1)
-        facts[observation.id] = (observation.parent_id, len(labels), status, False, None, counts)  # type: ignore[assignment]
+        facts[observation.id] = (observation.parent_id, len(labels), status, False, None, _counts(observation))
         labels.append(_label(observation))
     return cost_of_facts(facts, labels.__getitem__, pricing.prices, trace.start_time or _EPOCH)
+
+
+def cost_of_observation(observation: ObservationData, time: datetime | None) -> Cost | None:
+    """Return the cost of the usage that an observation reports, at the prices of *time*; None without usage or prices."""
+    counts, pricing = _counts(observation), project_pricing()
+    if counts is None or pricing is None:
+        return None
+    return cost_of_call(_label(observation), counts, pricing.prices, time or _EPOCH)
+
+
+def _counts(observation: ObservationData) -> Counts | None:
+    usage = observation.usage
+    return tuple(dict(usage).values()) if usage and usage.reported else None  # type: ignore[return-value]  # of six
 
 
 def _label(observation: ObservationData) -> Label:

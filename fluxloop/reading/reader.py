@@ -61,7 +61,9 @@ def read_traces(
     if records is None:
         source = Source.at(default.configuration.settings().base_path if path is None else path)
         matches_id = None if trace_id is None else trace_id.__eq__
-        traces = iter(TraceReader(source, matches_id=matches_id, only=_matching(Catalog.of(source), wanted) if wanted else None))
+        traces = iter(
+            TraceReader(source, matches_id=matches_id, only=_matching(Catalog.of(source), wanted) if wanted else None)
+        )
     else:
         only = _matching(Catalog.of_records(records), wanted).get("", ()) if wanted else None
         traces = (

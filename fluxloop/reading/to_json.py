@@ -25,6 +25,15 @@ def trace_line(trace: Trace) -> str:
     return f'{fields[:-1]},"observations":[{"".join(_nested(trace))}]}}'
 
 
+def record_lines(trace: Trace) -> Iterator[str]:
+    """Yield what has ended of *trace* as lines of the record format, without line ends; readers accept them as a file."""
+    for observation in trace.observations:
+        if observation.status is not None:
+            yield observation_line(observation)
+    if trace.status is not None:
+        yield _object(trace, always=("status",))
+
+
 def observation_line(observation: ObservationData) -> str:
     """Return *observation* as one line of JSON in the record format, without a line end."""
     return _object(observation, always=("parent_id", "status"))

@@ -8,8 +8,8 @@ recorded can move the cursor or reorder the line: such characters are shown as e
 from __future__ import annotations
 
 import json
-from json.encoder import encode_basestring
 from itertools import islice
+from json.encoder import encode_basestring
 from typing import Any
 
 from .json_text import escaped, pieces
@@ -31,7 +31,9 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 
 def first_words(value: Any, limit: int) -> str:
     """Return the beginning of `brief`, without encoding a large value whole."""
-    text = brief(value if isinstance(value, str | int | float | None) and not _is_long(value) else _clipped(value, limit))
+    text = brief(
+        value if isinstance(value, str | int | float | None) and not _is_long(value) else _clipped(value, limit)
+    )
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 

@@ -9,9 +9,9 @@ any time.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from os.path import commonprefix
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,13 @@ class Catalog:
         return cls(source, store, notice)
 
     def rows(
-        self, wanted: TraceFilter = _EVERYTHING, *, order: str = "start", backwards: bool = False, limit: int | None = None, pricing: Pricing | None = None
+        self,
+        wanted: TraceFilter = _EVERYTHING,
+        *,
+        order: str = "start",
+        backwards: bool = False,
+        limit: int | None = None,
+        pricing: Pricing | None = None,
     ) -> list[TraceRow]:
         """
         Return the rows of the traces that *wanted* accepts.
@@ -131,6 +137,12 @@ class Catalog:
     def _count(self, query: Query) -> int:
         sql = f"SELECT count(*) FROM traces WHERE {query.condition}"
         return int(self.store.connection.execute(sql, query.parameters).fetchone()[0])
+
+    def select(self, columns: str, wanted: TraceFilter) -> Iterator[tuple[Any, ...]]:
+        """Yield *columns* of the tables of traces and facts for each trace that *wanted* accepts, oldest first."""
+        condition, parameters = self._condition(wanted)
+        sql = f"SELECT {columns} FROM traces JOIN facts USING (number) WHERE {condition} ORDER BY start_us"
+        yield from self.store.connection.execute(sql, parameters)
 
     def ids(self, wanted: TraceFilter = _EVERYTHING) -> dict[str, set[str]]:
         """Return the ids of the traces that *wanted* accepts, by day."""
@@ -166,9 +178,11 @@ class Catalog:
         reversed_id = trace_id[::-1]
         length = least
         for comparison, order in (("<", "DESC"), (">", "")):
-            sql = f"SELECT reversed_id FROM traces WHERE reversed_id {comparison} ? ORDER BY reversed_id {order} LIMIT 1"
+            sql = (
+                f"SELECT reversed_id FROM traces WHERE reversed_id {comparison} ? ORDER BY reversed_id {order} LIMIT 1"
+            )
             for (neighbour,) in self.store.connection.execute(sql, (reversed_id,)):
-                length = max(length, len(commonprefix([neighbour, reversed_id])) + 1)
+                length = max(length, _common_length(neighbour, reversed_id) + 1)
         return trace_id[-length:]
 
     def _condition(self, wanted: TraceFilter) -> Query:
@@ -192,10 +206,8 @@ class Catalog:
         connection.execute("DROP TABLE IF EXISTS temp.with_text")
         connection.execute("CREATE TEMP TABLE with_text (number INTEGER PRIMARY KEY)")
         for day, trace_id in found:
-            connection.execute(
-                "INSERT OR IGNORE INTO with_text SELECT number FROM traces WHERE reversed_id = ? AND day = coalesce(?, day)",
-                (trace_id[::-1], day),
-            )
+            numbers = "SELECT number FROM traces WHERE reversed_id = ? AND day = coalesce(?, day)"
+            connection.execute(f"INSERT OR IGNORE INTO with_text {numbers}", (trace_id[::-1], day))
         self._text = text
 
     def close(self) -> None:
@@ -208,3 +220,7 @@ class Catalog:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+
+def _common_length(one: str, other: str) -> int:
+    """Return the number of characters that both texts begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

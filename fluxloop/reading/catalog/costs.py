@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 
-from ...llm.prices import Call, Cost, Prices, Pricing
+from ...llm.prices import Call, Cost, Counts, Prices, Pricing
 from .facts import Fact, Label, TraceFacts, counted_calls
 from .query import Query
 from .store import Store
@@ -22,13 +22,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def cost_of_facts(facts: Mapping[str, Fact], label_of: Callable[[int], Label], prices: Prices, time: datetime) -> Cost:
     """Return the cost of the model calls among *facts*, each call counted once, at the prices of *time*."""
     total = Cost()
-    for number, counts in counted_calls(facts, label_of):
-        label = label_of(number)
-        if counts is None or not label.model:
-            total += Cost(unknown=(label.model or "",))
-        else:
-            total += prices.cost(Call(label.model, label.provider, label.context), counts, time)
+    for key, counts in counted_calls(facts, label_of):
+        total += cost_of_call(label_of(facts[key][1]), counts, prices, time)
     return total
+
+
+def cost_of_call(label: Label, counts: Counts | None, prices: Prices, time: datetime) -> Cost:
+    """Return the cost of one model call."""
+    if counts is None or not label.model:
+        return Cost(unknown=(label.model or "",))
+    return prices.cost(Call(label.model, label.provider, label.context), counts, time)
 
 
 def add_costs(store: Store, pricing: Pricing, chosen: Query) -> None:
@@ -39,7 +42,8 @@ def add_costs(store: Store, pricing: Pricing, chosen: Query) -> None:
     """
     known = store.connection.execute("SELECT version FROM prices").fetchone()
     missing = "" if known != (pricing.version,) else "AND number NOT IN (SELECT number FROM costs)"
-    sql = f"SELECT number, trace_id, start_us, facts FROM traces JOIN facts USING (number) WHERE number IN ({chosen.condition}) {missing}"
+    columns = "SELECT number, trace_id, start_us, facts FROM traces JOIN facts USING (number)"
+    sql = f"{columns} WHERE number IN ({chosen.condition}) {missing}"
     rows = []
     for number, trace_id, start_us, data in store.connection.execute(sql, chosen.parameters):
         time = _EPOCH + timedelta(microseconds=start_us or 0)

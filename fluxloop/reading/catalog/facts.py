@@ -23,7 +23,9 @@ RUNNING = len(STATUSES)
 """The code of an observation that has not ended; other codes are positions in `STATUSES`."""
 
 CODES = {status: code for code, status in enumerate(STATUSES)}
-_SUCCESS, ERROR, CRASHED, _ABANDONED = (CODES[str(s)] for s in (Status.SUCCESS, Status.ERROR, Status.CRASHED, Status.ABANDONED))
+_SUCCESS, ERROR, CRASHED, _ABANDONED = (
+    CODES[str(s)] for s in (Status.SUCCESS, Status.ERROR, Status.CRASHED, Status.ABANDONED)
+)
 TYPES = frozenset(ObservationType.__members__)
 
 PREFIX = 24
@@ -165,9 +167,9 @@ class TraceFacts:
         return facts
 
 
-def counted_calls(facts: Mapping[str, Fact], label_of: Callable[[int], Label]) -> Iterator[tuple[int, Counts | None]]:
+def counted_calls(facts: Mapping[str, Fact], label_of: Callable[[int], Label]) -> Iterator[tuple[str, Counts | None]]:
     """
-    Yield the label and the counts of each model call, each call once.
+    Yield the key and the counts of each model call, each call once.
 
     The usage of an observation counts unless a descendant reports usage, too: frameworks repeat it on the steps around
     their calls. A GENERATION or EMBEDDING that succeeded without usage is a call whose counts are None, unless an
@@ -184,9 +186,9 @@ def counted_calls(facts: Mapping[str, Fact], label_of: Callable[[int], Label]) -
         if key in above:
             continue
         if counts is not None:
-            yield label, counts
+            yield key, counts
         elif status == _SUCCESS and label_of(label).type in _CALL_TYPES and not _has_counts_above(parent, facts):
-            yield label, None
+            yield key, None
 
 
 _CALL_TYPES = ("GENERATION", "EMBEDDING")
@@ -270,7 +272,14 @@ def _count(count: object) -> int | None:
 
 
 _COUNT_TYPES = frozenset({int, type(None)})
-_COUNTS = ("input_tokens", "output_tokens", "total_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+_COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+)
 _MOST_TOKENS = 2**53
 """A larger number is not a count."""
 

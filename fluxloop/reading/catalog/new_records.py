@@ -143,7 +143,14 @@ class NewRecords:
         size = self._status.st_size if self.is_at_end else -1
         before = _bytes_before(self._file, self.offset)
         return FileState(
-            self._path.name, self._day, self._status.st_ino, size, self._status.st_mtime_ns, self.offset, before, self._skipped
+            self._path.name,
+            self._day,
+            self._status.st_ino,
+            size,
+            self._status.st_mtime_ns,
+            self.offset,
+            before,
+            self._skipped,
         )
 
     def close(self) -> None:

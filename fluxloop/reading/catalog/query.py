@@ -34,7 +34,7 @@ class Query(NamedTuple):
 
 
 def query_of(wanted: TraceFilter, *, day: str | None = None) -> Query:
-    """Return the condition for the traces that *wanted* accepts, except for its ``text``; of one *day* only, if given."""
+    """Return the condition for the traces that *wanted* accepts, without its ``text``; of one *day* only, if given."""
     parts: list[tuple[str, list[Any]]] = []
     if day is not None:
         parts.append(("day = ?", [day]))
@@ -46,7 +46,9 @@ def query_of(wanted: TraceFilter, *, day: str | None = None) -> Query:
     for column, patterns in (("tags", wanted.tag), ("models", wanted.model)):
         if patterns is not None:
             each = "EXISTS (SELECT 1 FROM json_each({column}) WHERE value LIKE ? ESCAPE '\\')"
-            conditions = [(each if "*" in text else "{column} LIKE ? ESCAPE '\\'").format(column=column) for text in patterns]
+            conditions = [
+                (each if "*" in text else "{column} LIKE ? ESCAPE '\\'").format(column=column) for text in patterns
+            ]
             values = [_pattern(text) if "*" in text else f"%{_pattern(dumps(text).decode())}%" for text in patterns]
             parts.append((f"{column} != '[]' AND ({' OR '.join(conditions)})", values))
     if wanted.since is not None:

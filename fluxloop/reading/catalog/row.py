@@ -162,9 +162,7 @@ def us_of(text: object) -> int | None:
         return None
 
 
-def _tokens(
-    facts: TraceFacts, head: Json, labels: Mapping[int, Label]
-) -> tuple[int | None, int | None, int | None]:
+def _tokens(facts: TraceFacts, head: Json, labels: Mapping[int, Label]) -> tuple[int | None, int | None, int | None]:
     """Return input, output and all tokens: those of the line, or else the sum over the model calls."""
     counts = head.get("usage")
     if counts is None:

@@ -158,7 +158,8 @@ class Store:
     def facts(self, day: str, trace_id: str) -> TraceFacts | None:
         """Return the facts of a trace; None if it is not in the index."""
         found = self.connection.execute(
-            "SELECT facts FROM traces JOIN facts USING (number) WHERE reversed_id = ? AND day = ?", (trace_id[::-1], day)
+            "SELECT facts FROM traces JOIN facts USING (number) WHERE reversed_id = ? AND day = ?",
+            (trace_id[::-1], day),
         ).fetchone()
         return None if found is None else TraceFacts.decoded(trace_id, found[0])
 
@@ -183,7 +184,9 @@ class Store:
         self.connection.executemany(
             _INSERT, [(number, row[0][1][::-1], is_open, *row[0]) for number, row in enumerate(rows, first)]
         )
-        self.connection.executemany("INSERT INTO facts VALUES (?, ?)", [(n, row[1]) for n, row in enumerate(rows, first)])
+        self.connection.executemany(
+            "INSERT INTO facts VALUES (?, ?)", [(n, row[1]) for n, row in enumerate(rows, first)]
+        )
 
     def open_traces(self) -> list[tuple[str, str]]:
         """Return the day and the id of each trace whose row depends on a journal."""
