@@ -108,7 +108,7 @@ def set_times(item: ObservationData | TraceData, *, is_start_known: bool = True)
     for field in ("start_time", "end_time"):
         time = getattr(item, field)
         if time is not None and time.tzinfo is not UTC:
-            setattr(item, field, _utc(time))
+            setattr(item, field, in_utc(time))
     with suppress(OverflowError, ValueError):  # a duration that is NaN or longer than the calendar
         if not is_start_known:
             item.start_time = EPOCH
@@ -120,7 +120,8 @@ def set_times(item: ObservationData | TraceData, *, is_start_known: bool = True)
             item.duration_ms = (item.end_time - item.start_time) / timedelta(milliseconds=1)
 
 
-def _utc(time: datetime) -> datetime:
+def in_utc(time: datetime) -> datetime:
+    """Return *time* in UTC; one without a time zone counts as UTC."""
     if not time.utcoffset():
         return time.replace(tzinfo=UTC)
     try:

@@ -67,7 +67,7 @@ def cost_of_trace(trace: Trace) -> Cost | None:
 
 
 def cost_of_observation(observation: ObservationData, time: datetime | None) -> Cost | None:
-    """Return the cost of the usage that an observation reports, at the prices of *time*; None without usage or prices."""
+    """Return the cost of an observation's own usage, at the prices of *time*; None without usage or prices."""
     counts, pricing = _counts(observation), project_pricing()
     if counts is None or pricing is None:
         return None
@@ -76,7 +76,7 @@ def cost_of_observation(observation: ObservationData, time: datetime | None) -> 
 
 def _counts(observation: ObservationData) -> Counts | None:
     usage = observation.usage
-    return tuple(dict(usage).values()) if usage and usage.reported else None  # type: ignore[return-value]  # of six
+    return tuple(dict(usage).values()) if usage and usage.reported else None
 
 
 def _label(observation: ObservationData) -> Label:

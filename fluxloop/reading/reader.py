@@ -47,8 +47,8 @@ def read_traces(
             storage, if that can be read back as `MemoryStorage` can, or else its folder.
         trace_id: Yield this trace only.
         where: A `TraceFilter`, or a function that decides for each trace.
-        filters: Fields of a `TraceFilter`, as in ``status="error", since="yesterday"``. Traces that do not match are not
-            built; an index beside the files finds those that do.
+        filters: Fields of a `TraceFilter`, as in ``status="error", since="yesterday"``. An index beside the files finds
+            the traces that match; others are not built.
 
     Raises:
         FilterError: If a filter is unknown or not accepted.

@@ -26,7 +26,7 @@ def trace_line(trace: Trace) -> str:
 
 
 def record_lines(trace: Trace) -> Iterator[str]:
-    """Yield what has ended of *trace* as lines of the record format, without line ends; readers accept them as a file."""
+    """Yield what has ended of *trace* as lines of the record format, without line ends."""
     for observation in trace.observations:
         if observation.status is not None:
             yield observation_line(observation)

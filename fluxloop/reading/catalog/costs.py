@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 
-from ...llm.prices import Call, Cost, Counts, Prices, Pricing
+from ...llm.price_library import Call
+from ...llm.prices import Cost, Counts, Prices, Pricing
 from .facts import Fact, Label, TraceFacts, counted_calls
 from .query import Query
 from .store import Store

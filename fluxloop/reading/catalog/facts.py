@@ -16,7 +16,7 @@ import orjson
 from ...enums import ObservationType, Status
 from ...llm.prices import Counts, context_of
 from ...storage.decoding import Json
-from ..values import first_words
+from .kept import counts_of, kept_of
 
 STATUSES = tuple(str(status) for status in Status)
 RUNNING = len(STATUSES)
@@ -28,11 +28,11 @@ _SUCCESS, ERROR, CRASHED, _ABANDONED = (
 )
 TYPES = frozenset(ObservationType.__members__)
 
+_OF_ROOT = ("name", "end_time", "status", "input", "output")
+"""Fields of the line that the root can supply."""
+
 PREFIX = 24
 """Characters that the ids made by one process begin with."""
-
-WORDS = 200
-"""Characters kept of an input, an output or an error."""
 
 
 class Label(NamedTuple):
@@ -123,7 +123,8 @@ class TraceFacts:
         if "parent_observation_id" in record:
             raise ValueError
         self.has_root = True
-        if self.needs_root and (not self.root or start < self.root["start_time"]):
+        is_first = not self.root or start < self.root["start_time"] or record["id"] == self.root["id"]
+        if is_first and self.needs_root:
             self.root = record
 
     def add_line(self, record: Json) -> None:
@@ -176,10 +177,10 @@ def counted_calls(facts: Mapping[str, Fact], label_of: Callable[[int], Label]) -
     ancestor or a descendant reports usage.
     """
     reporting = [key for key, fact in facts.items() if fact[5] is not None]
-    above: set[str | None] = set()
+    above: set[str] = set()
     for key in reporting:
         parent = facts[key][0]
-        while parent in facts and parent not in above:
+        while parent is not None and parent in facts and parent not in above:
             above.add(parent)
             parent = facts[parent][0]
     for key, (parent, label, status, _, _, counts) in facts.items():
@@ -196,7 +197,7 @@ _CALL_TYPES = ("GENERATION", "EMBEDDING")
 
 def _has_counts_above(parent: str | None, facts: Mapping[str, Fact]) -> bool:
     passed: set[str] = set()  # damaged records may have rings of parents
-    while parent in facts and parent not in passed:
+    while parent is not None and parent in facts and parent not in passed:
         if facts[parent][5] is not None:
             return True
         passed.add(parent)
@@ -209,79 +210,6 @@ def open_fact(facts: TraceFacts, record: Json, number: Number, *, is_alive: bool
     kind, parent = record.get("type"), record.get("parent_id")
     label = (kind if kind in TYPES else "SPAN", record.get("name"), None, None, "")
     return (facts.key(parent) if parent else None, number(label), RUNNING if is_alive else CRASHED, False, None, None)
-
-
-def kept_of(record: Json) -> Json:
-    """Return the fields of *record* that are kept, with the first words of its values."""
-    if not record or _IN_WORDS in record:
-        return record
-    get = record.get
-    duration, error, tags, usage = get("duration_ms"), get("error"), get("tags"), get("usage")
-    fields = {
-        "name": get("name"),
-        "session_id": get("session_id"),
-        "user_id": get("user_id"),
-        "start_time": get("start_time"),
-        "end_time": get("end_time"),
-        "status": get("status"),
-        "error": error if type(error) is str and len(error) <= WORDS else error and first_words(error, WORDS),
-    }
-    kept = {name: value if type(value) is str else str(value) for name, value in fields.items() if value is not None}
-    if type(duration) is float:
-        kept["duration_ms"] = duration
-    if tags and type(tags) is list:
-        kept["tags"] = [tag for tag in tags if type(tag) is str]
-    if usage and type(usage) is dict:
-        kept["usage"] = counts_of(usage)
-    for name in ("input", "output"):
-        if (value := get(name)) is not None:
-            kept[name] = kept_value(value)
-    kept[_IN_WORDS] = True
-    return kept
-
-
-def kept_value(value: Any) -> str:
-    """Return a small value as JSON behind a ``=``, and of a larger one the first words; see `words_of`."""
-    try:
-        text = orjson.dumps(value)
-    except TypeError:  # a number beyond 64 bits
-        return first_words(value, WORDS)
-    return f"={text.decode()}" if len(text) <= 2 * WORDS else first_words(value, WORDS)
-
-
-def words_of(kept: str | None) -> str | None:
-    """Return the first words of a value, given what `kept_value` returned."""
-    return first_words(orjson.loads(kept[1:]), WORDS) if kept and kept[0] == "=" else kept
-
-
-_OF_ROOT = ("name", "end_time", "status", "input", "output")
-_IN_WORDS = "in words"
-"""Marks fields whose values are kept as their first words."""
-
-
-def counts_of(usage: Json) -> Counts | None:
-    """Return the token counts of a record; None if it has none."""
-    counts = tuple(map(usage.get, _COUNTS))
-    if not {*map(type, counts)} <= _COUNT_TYPES:
-        counts = tuple(map(_count, counts))
-    return counts if any(counts) or 0 in counts else None  # type: ignore[return-value]  # of six
-
-
-def _count(count: object) -> int | None:
-    return int(count) if type(count) in (int, float) and 0 <= count <= _MOST_TOKENS else None  # type: ignore[operator,call-overload]
-
-
-_COUNT_TYPES = frozenset({int, type(None)})
-_COUNTS = (
-    "input_tokens",
-    "output_tokens",
-    "total_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "reasoning_tokens",
-)
-_MOST_TOKENS = 2**53
-"""A larger number is not a count."""
 
 
 def _is_our_time(text: object) -> bool:
@@ -303,10 +231,12 @@ def _rebuilt_line(record: Json) -> Json:
 
 
 def _spelled(item: Any) -> Json:
+    from ..building import in_utc
+
     fields = {name: value for name, value in item if name != "observations"}
     for name in ("start_time", "end_time"):
         if (time := fields[name]) is not None:
-            fields[name] = f"{time.isoformat(timespec='microseconds')[:26]}Z"
+            fields[name] = f"{in_utc(time).isoformat(timespec='microseconds')[:26]}Z"
     for name in ("type", "level"):
         if name in fields:
             fields[name] = fields[name].name

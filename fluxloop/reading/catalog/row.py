@@ -14,7 +14,8 @@ import orjson
 from ...enums import Status
 from ...llm.prices import Cost
 from ...storage.decoding import Json
-from .facts import ERROR, RUNNING, STATUSES, Fact, Label, TraceFacts, counted_calls, words_of
+from .facts import ERROR, RUNNING, STATUSES, Fact, Label, TraceFacts, counted_calls
+from .kept import words_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -95,7 +96,7 @@ def to_columns(
         begun: The beginning of the trace's line, from a journal.
     """
     everything = {**open_facts, **facts.facts} if open_facts else facts.facts
-    head = {**begun, **facts.root, **facts.head} if facts.root or begun else facts.head
+    head = _completed({**begun, **facts.head}, facts.root) if facts.root or begun else facts.head
     errors = warnings = 0
     failed_tools: dict[str, None] = {}
     numbers = set()
@@ -126,6 +127,14 @@ def to_columns(
         head.get("error"),
         *(orjson.dumps(texts).decode() if texts else "[]" for texts in (head.get("tags"), models, [*failed_tools])),
     )
+
+
+def _completed(head: Json, root: Json) -> Json:
+    """Return *head* with what it lacks and the root has, as `fluxloop.reading.assembly.Assembly` completes a trace."""
+    fields: Json = {name: root[name] for name in ("name", "error", "input", "output") if name in root}
+    if "end_time" not in head:
+        fields |= {name: root[name] for name in ("end_time", "duration_ms") if name in root}
+    return {**fields, **head}
 
 
 def _status(facts: TraceFacts, everything: Mapping[str, Fact], head: Json) -> str | None:

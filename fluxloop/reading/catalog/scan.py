@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import inf
 from pathlib import Path
+from typing import Any
 
 from ...storage.decoding import Json, kind_of, start_text, trace_id_of
 from ..source import OpenObservations, Source, start_of
-from .facts import TraceFacts, kept_of, open_fact
+from .facts import TraceFacts, open_fact
+from .kept import kept_of
 from .new_records import NewRecords, status_of
 from .row import to_columns
 from .store import Store
@@ -108,7 +110,8 @@ class _DayScan:
 
     def write_batch(self) -> None:
         """Write the traces that have changed, and keep those that are not complete."""
-        added, replaced = [], []
+        added: list[tuple[tuple[Any, ...], bytes]] = []
+        replaced: list[tuple[tuple[Any, ...], bytes]] = []
         for trace_id, facts in self._changed.items():
             is_carried = trace_id in self._carried
             is_known = is_carried or self._written is None or hash(trace_id) in self._written
