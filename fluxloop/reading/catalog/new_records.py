@@ -14,8 +14,8 @@ import orjson
 from ...storage.decoding import Json, kind_of, records_in
 from ..source import lines_of, open_records
 
-_BEFORE_BYTES = 64
-"""Bytes before the offset by which a file is recognized."""
+_LANDMARK_BYTES = 128
+"""Bytes at each end of what was read, by which a file is recognized."""
 
 
 class FileState(NamedTuple):
@@ -29,8 +29,8 @@ class FileState(NamedTuple):
     mtime_ns: int
     offset: int
     """Everything before it has been read."""
-    before: bytes
-    """The last bytes before `offset`: a file that was written anew has others there."""
+    landmarks: bytes
+    """The first and the last bytes before `offset`: a file that was written anew has others there."""
     skipped: int
     """Places that are not records."""
 
@@ -46,7 +46,7 @@ class FileState(NamedTuple):
         if self.is_of(status) or (file := open_records(path)) is None:
             return True
         with file:
-            return _bytes_before(file, self.offset) == self.before
+            return _landmarks(file, self.offset) == self.landmarks
 
 
 def status_of(path: Path) -> os.stat_result | None:
@@ -57,10 +57,13 @@ def status_of(path: Path) -> os.stat_result | None:
         return None
 
 
-def _bytes_before(file: BinaryIO, offset: int) -> bytes:
-    start = max(0, offset - _BEFORE_BYTES)
+def _landmarks(file: BinaryIO, offset: int) -> bytes:
+    """Return the first and the last bytes of the file before *offset*."""
+    file.seek(0)
+    first = file.read(min(offset, _LANDMARK_BYTES))
+    start = max(0, offset - _LANDMARK_BYTES)
     file.seek(start)
-    return file.read(offset - start)
+    return first + file.read(offset - start)
 
 
 class NewRecords:
@@ -141,7 +144,7 @@ class NewRecords:
         if self._file is None:
             return None
         size = self._status.st_size if self.is_at_end else -1
-        before = _bytes_before(self._file, self.offset)
+        landmarks = _landmarks(self._file, self.offset)
         return FileState(
             self._path.name,
             self._day,
@@ -149,7 +152,7 @@ class NewRecords:
             size,
             self._status.st_mtime_ns,
             self.offset,
-            before,
+            landmarks,
             self._skipped,
         )
 

@@ -33,7 +33,7 @@ _INTEGERS = {"observations", "errors", "warnings", "input_tokens", "output_token
 
 _TABLES = f"""
 CREATE TABLE files (name TEXT PRIMARY KEY, day TEXT, inode INTEGER, size INTEGER, mtime_ns INTEGER,
-                    offset INTEGER, before BLOB, skipped INTEGER);
+                    offset INTEGER, landmarks BLOB, skipped INTEGER);
 CREATE TABLE labels (number INTEGER PRIMARY KEY, label TEXT UNIQUE);
 CREATE TABLE traces (number INTEGER PRIMARY KEY, reversed_id TEXT, is_open INTEGER,
     {", ".join(f"{name} {_COLUMN_TYPES.get(name, 'INTEGER' if name in _INTEGERS else 'TEXT')}" for name in COLUMNS)},
