@@ -33,7 +33,7 @@ def _option(metavar: str, meaning: str) -> Any:
 
 _OPTIONS: dict[str, Any] = {
     "status": Annotated[Texts, _option("STATUS", f"With this status: {', '.join(STATUSES)}. Repeat it for several.")],
-    "name": Annotated[Texts, _option("NAME", "With this name; here and below, * stands for any characters.")],
+    "name": Annotated[Texts, _option("NAME", "With this name; here and below, * matches any characters.")],
     "session": Annotated[Texts, _option("ID", "Of this session.")],
     "user": Annotated[Texts, _option("ID", "Of this user.")],
     "tag": Annotated[Texts, _option("TAG", "With this tag.")],

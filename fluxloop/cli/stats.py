@@ -76,14 +76,16 @@ def stats(
 
 
 def print_statistics(found: Statistics, output: Console) -> None:
-    """Print a line for all traces, and a table for each section."""
-    characters = signs(output)
-    lines = [*_table("all traces", [("", found.total)], output.width, characters)]
-    for section, groups in found.sections.items():
-        if groups:
-            lines += [Text(), *_table(section, _sorted(section, groups), output.width, characters)]
-    for line in lines:
-        output.print(line, soft_wrap=True)
+    """Print a line for all traces, and a table for each section, with the same columns."""
+    tables = {"all traces": [("all", found.total)]}
+    tables |= {section: _sorted(section, groups) for section, groups in found.sections.items() if groups}
+    names = [*tables, *(escaped(name) for groups in tables.values() for name, _ in groups)]
+    name_width = min(max(map(cell_len, names)), max(12, output.width // 4))
+    for number, (title, groups) in enumerate(tables.items()):
+        if number:
+            output.print()
+        for line in _table(title, groups, name_width, output.width, signs(output)):
+            output.print(line, soft_wrap=True)
 
 
 def _sorted(section: str, groups: dict[str, Group]) -> list[tuple[str, Group]]:
@@ -94,12 +96,12 @@ def _sorted(section: str, groups: dict[str, Group]) -> list[tuple[str, Group]]:
     return ordered[:MOST_GROUPS]
 
 
-def _table(title: str, groups: list[tuple[str, Group]], width: int, characters: formatting.Signs) -> Iterable[Text]:
+def _table(
+    title: str, groups: list[tuple[str, Group]], name_width: int, width: int, characters: formatting.Signs
+) -> Iterable[Text]:
     """Yield a heading and a line for each group, with as many columns as fit."""
     most = max(group.count for _, group in groups) or 1
     heads = {"count": 9, "errors": 7, "p50": 8, "p95": 8, "p99": 8, "in": 11, "out": 10, "cost": 10}
-    names = [escaped(name) or "all" for name, _ in groups]
-    name_width = min(max(map(cell_len, (*names, title))), max(12, width // 4))
     left = width - name_width
     chosen: list[str] = []
     has_bar = False
@@ -114,8 +116,8 @@ def _table(title: str, groups: list[tuple[str, Group]], width: int, characters: 
     head = Text(f"{title:{name_width}}", style="bold")
     head.append("".join(f" {column:>{heads[column]}}" for column in columns), style="dim")
     yield head
-    for name, (_, group) in zip(names, groups, strict=True):
-        line = shortened(Text(name), name_width, characters)
+    for name, group in groups:
+        line = shortened(Text(escaped(name)), name_width, characters)
         line.pad_right(name_width - line.cell_len)
         cells = _cells(group)
         for column in columns:

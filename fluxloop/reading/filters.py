@@ -25,7 +25,7 @@ class TraceFilter:
     """
     Conditions that a trace must meet, all of them; a condition that is None accepts every trace.
 
-    A tuple accepts any of its values. Texts ignore the case of ASCII letters, and ``*`` stands for any characters.
+    A tuple accepts any of its values. Texts ignore the case of ASCII letters, and ``*`` matches any characters.
     Make one with `TraceFilter.of`, which checks the values.
     """
 

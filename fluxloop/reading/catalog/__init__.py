@@ -29,7 +29,7 @@ from .text import in_files, in_journals, in_records
 __all__ = ["ORDERS", "Catalog", "TraceRow"]
 
 SHORT_ID = 6
-"""Characters of a short id, where these are enough to tell the trace from all others."""
+"""Characters of a short id, where these are enough to identify the trace."""
 
 _EVERYTHING = TraceFilter()
 

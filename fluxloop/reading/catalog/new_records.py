@@ -30,7 +30,7 @@ class FileState(NamedTuple):
     offset: int
     """Everything before it has been read."""
     landmarks: bytes
-    """The first and the last bytes before `offset`: a file that was written anew has others there."""
+    """The first and the last bytes before `offset`: a file that was rewritten has others there."""
     skipped: int
     """Places that are not records."""
 

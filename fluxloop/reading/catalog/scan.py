@@ -67,9 +67,9 @@ class _DayScan:
         self._day = day
         self._files = [NewRecords(path, day, known.get(path.name)) for path in paths]
         self._changed: dict[str, TraceFacts] = {}
-        """The traces of which the batch has records."""
+        """The traces with records in the batch."""
         self._carried: dict[str, TraceFacts] = {}
-        """Traces that are in the index, and of which more records are expected."""
+        """Traces that are in the index and not complete."""
         self._written: set[int] | None = None if store.has_day(day) else set()
         """The hashes of the ids that are in the index; None if they have to be looked up."""
 

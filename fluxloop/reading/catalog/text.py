@@ -62,7 +62,7 @@ def _text(value: Any) -> str:
 
 def _plain_part(text: str) -> bytes:
     """Return the longest part of *text* that JSON always writes as it is, in lower case."""
-    # The Kelvin sign and the long s become ASCII when their case is folded, so k and s are no such letters.
+    # The Kelvin sign and the long s become ASCII when their case is folded, so k and s are left out.
     parts = re.findall(r"[a-jl-rt-zA-JL-RT-Z0-9 .,:;_()\[\]{}#$*+=?!@-]+", text)
     return max(parts, key=len, default="").lower().encode()
 

@@ -89,7 +89,7 @@ def test_a_scan_that_was_stopped_goes_on_where_it_was(tmp_path, lines_read, monk
 @pytest.mark.parametrize("change", ["truncate", "rewrite", "replace", "remove", "rename"])
 def test_a_file_that_changed_otherwise_than_by_additions_is_read_again(tmp_path, change):
     """
-    A file that was truncated, written anew, replaced, removed or rotated away: its day is read again, other days stay.
+    A file that was truncated, rewritten, replaced, removed or rotated away: its day is read again, other days stay.
     """
     add(tmp_path, "a", "b")
     add(tmp_path, "other", day="20260118")
@@ -121,7 +121,7 @@ def test_a_file_that_changed_otherwise_than_by_additions_is_read_again(tmp_path,
 
 def test_a_line_that_is_being_written_is_read_when_it_is_complete(tmp_path):
     """
-    The beginning of a line is no record and no damage; the next look reads the whole line.
+    The beginning of a line is neither a record nor damage; the next look reads the whole line.
     """
     add(tmp_path, "a")
     whole = line(trace_line("b"))
@@ -184,7 +184,7 @@ def test_an_index_of_another_version_is_made_again(tmp_path):
 @pytest.mark.parametrize("content", [b"not a database at all" * 300, b"SQLite format 3\0" + b"\xff" * 5_000])
 def test_a_damaged_index_is_made_again_with_a_notice(tmp_path, content):
     """
-    What is not a database is replaced; one sentence says so, and the answer is right.
+    What is not a database is replaced, with a notice, and the answer is right.
     """
     add(tmp_path, "a")
     (tmp_path / INDEX).write_bytes(content)

@@ -90,7 +90,9 @@ def append_randomly(folder: Path, rng: random.Random) -> None:
     }
     if kind == "line":
         status = rng.choice(["success", "error", "novel", None])
-        written(folder, trace_line(trace, status=status, user_id=rng.choice([None, "anna"]), tags=rng.choice([[], ["a"]])))
+        written(
+            folder, trace_line(trace, status=status, user_id=rng.choice([None, "anna"]), tags=rng.choice([[], ["a"]]))
+        )
     elif kind in ("torn", "glued"):
         folder.mkdir(exist_ok=True)
         with (folder / "observations_20260117.jsonl").open("ab") as file:
