@@ -38,11 +38,12 @@ class _Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Import the command that *args* begin with."""
         if args and args[0] in COMMANDS:
-            self.add_command(_loaded(args[0]))
+            self.add_command(loaded(args[0]))
         return super().resolve_command(ctx, args)
 
 
-def _loaded(name: str) -> Any:
+def loaded(name: str) -> Any:
+    """Import the command *name* and return it."""
     module = import_module(f".{COMMANDS[name][0]}", __package__)
     if (own := getattr(module, "app", None)) is None:
         own = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)

@@ -99,7 +99,7 @@ def view(
 
 
 def _is_id(path: Path) -> bool:
-    """Whether the argument can be the id of a trace: it has a digit, does not exist as a path, and does not look like one."""
+    """Whether the argument can be the id of a trace: it has a digit, and neither exists nor looks like a path."""
     text = str(path)
     looks_like_path = os.sep in text or text.endswith(".jsonl") or text.startswith((".", "~"))
     return any(map(str.isdigit, text)) and not looks_like_path and not path.exists()

@@ -1,5 +1,5 @@
 """
-The index file: made once, brought up to date, made again when it cannot be trusted, and replaced where it cannot be used.
+The index file: made once, brought up to date, made again when it is damaged, and replaced where it cannot be used.
 """
 
 from __future__ import annotations
