@@ -127,9 +127,10 @@ def _decode(folder: Path) -> float:
 
 
 _BUILD = """
-import resource, sys, time
-from fluxloop.cli import main
+import gc, resource, sys, time
+from fluxloop.cli import GC_THRESHOLD
 from fluxloop.reading.catalog import Catalog
+gc.set_threshold(GC_THRESHOLD)
 started = time.process_time()
 Catalog.of(sys.argv[1]).close()
 print(time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -106,16 +106,13 @@ class TraceFacts:
             parent = parent[PREFIX:] if parent.startswith(prefix) else f"={parent}"
         if start < self.start:
             self.start = start
-        usage = record.get("usage")
-        if usage:
-            counts = counts_of(usage)
+        counts, label = None, (kind, name)
+        if "model" in record or "usage" in record:
+            counts = counts_of(record["usage"]) if record.get("usage") else None
             context = context_of(record.get("metadata"), record.get("model_parameters"), record.get("output"))
-            label = number((kind, name, record.get("model"), record.get("provider"), context))
-        else:
-            counts = None
-            label = number((kind, name, record.get("model"), None, ""))
+            label = (kind, name, record.get("model"), record.get("provider"), context)
         is_warning = level != "INFO" and (level == "WARNING" or (level == "ERROR" and code != ERROR))
-        self.facts[key] = (parent, label, code, is_warning, duration, counts)
+        self.facts[key] = (parent, number(label), code, is_warning, duration, counts)
         if parent is None:
             self._add_root(record, start)
 
@@ -208,7 +205,7 @@ def _has_counts_above(parent: str | None, facts: Mapping[str, Fact]) -> bool:
 def open_fact(facts: TraceFacts, record: Json, number: Number, *, is_alive: bool) -> Fact:
     """Return the fact about an observation that a journal lists as open in the trace of *facts*."""
     kind, parent = record.get("type"), record.get("parent_id")
-    label = (kind if kind in TYPES else "SPAN", record.get("name"), None, None, "")
+    label = (kind if kind in TYPES else "SPAN", record.get("name"))
     return (facts.key(parent) if parent else None, number(label), RUNNING if is_alive else CRASHED, False, None, None)
 
 

@@ -66,24 +66,29 @@ _IN_WORDS = "in words"
 
 def counts_of(usage: Json) -> Counts | None:
     """Return the token counts of a record; None if it has none."""
-    counts = tuple(map(usage.get, _COUNTS))
-    if not {*map(type, counts)} <= _COUNT_TYPES:
-        counts = tuple(map(_count, counts))
-    return counts if any(counts) or 0 in counts else None  # type: ignore[return-value]  # of six
+    get = usage.get
+    counts = (
+        get("input_tokens"),
+        get("output_tokens"),
+        get("total_tokens"),
+        get("cache_read_tokens"),
+        get("cache_write_tokens"),
+        get("reasoning_tokens"),
+    )
+    for count in counts:
+        if type(count) is not int and count is not None:
+            counts = tuple(map(_count, counts))  # type: ignore[assignment]  # of six
+            break
+    return counts if counts != _NO_COUNTS else None
+
+
+_NO_COUNTS = (None,) * 6
 
 
 def _count(count: object) -> int | None:
-    return int(count) if type(count) in (int, float) and 0 <= count <= _MOST_TOKENS else None  # type: ignore[operator,call-overload]
+    is_count = isinstance(count, int | float) and 0 <= count <= MOST_TOKENS
+    return int(count) if is_count else None  # type: ignore[call-overload,no-any-return]
 
 
-_COUNT_TYPES = frozenset({int, type(None)})
-_COUNTS = (
-    "input_tokens",
-    "output_tokens",
-    "total_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "reasoning_tokens",
-)
-_MOST_TOKENS = 2**53
+MOST_TOKENS = 2**53
 """A larger number is not a count."""

@@ -15,7 +15,7 @@ from ...enums import Status
 from ...llm.prices import Cost
 from ...storage.decoding import Json
 from .facts import ERROR, RUNNING, STATUSES, Fact, Label, TraceFacts, counted_calls
-from .kept import words_of
+from .kept import MOST_TOKENS, words_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -99,10 +99,10 @@ def to_columns(
     head = _completed({**begun, **facts.head}, facts.root) if facts.root or begun else facts.head
     errors = warnings = 0
     failed_tools: dict[str, None] = {}
-    numbers = set()
+    numbers = {fact[1] for fact in everything.values()}
     for _, number, status, is_warning, _, _ in everything.values():
-        numbers.add(number)
-        warnings += is_warning
+        if is_warning:
+            warnings += 1
         if status == ERROR:
             errors += 1
             if labels[number].type == "TOOL":
@@ -178,7 +178,7 @@ def _tokens(facts: TraceFacts, head: Json, labels: Mapping[int, Label]) -> tuple
         for _, of_call in counted_calls(facts.facts, labels.__getitem__):
             if of_call is not None:
                 counts = of_call if counts is None else _sum(counts, of_call)
-    if counts is None:
+    if counts is None or any(count is not None and count > MOST_TOKENS for count in counts):
         return None, None, None
     given_input, given_output, total = counts[:3]
     if total is None and (given_input is not None or given_output is not None):
