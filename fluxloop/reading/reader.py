@@ -22,7 +22,6 @@ from ..storage.contract import Readable
 from ..storage.decoding import Json
 from ..storage.fanout import FanOut
 from .assembly import Assembly, traces_of
-from .catalog import Catalog
 from .day_index import MAX_SKIPPED, DayIndex, Entry, Skipped
 from .filters import TraceFilter
 from .source import OpenObservations, Source, open_records, start_of
@@ -61,11 +60,10 @@ def read_traces(
     if records is None:
         source = Source.at(default.configuration.settings().base_path if path is None else path)
         matches_id = None if trace_id is None else trace_id.__eq__
-        traces = iter(
-            TraceReader(source, matches_id=matches_id, only=_matching(Catalog.of(source), wanted) if wanted else None)
-        )
+        traces = iter(TraceReader(source, matches_id=matches_id, only=_matching(source, wanted)))
     else:
-        only = _matching(Catalog.of_records(records), wanted).get("", ()) if wanted else None
+        by_day = _matching(records, wanted)
+        only = None if by_day is None else by_day.get("", ())
         traces = (
             trace
             for trace in traces_of(records)
@@ -74,9 +72,13 @@ def read_traces(
     return filter(where, traces) if where is not None and not isinstance(where, TraceFilter) else traces
 
 
-def _matching(catalog: Catalog, wanted: TraceFilter) -> Mapping[str, Container[str]]:
-    """Return the ids of the traces of *catalog* that *wanted* accepts, by day."""
-    with catalog:
+def _matching(source: Source | list[Json], wanted: TraceFilter) -> Mapping[str, Container[str]] | None:
+    """Return the ids of the traces in files or records that *wanted* accepts, by day; None for all."""
+    if not wanted:
+        return None
+    from .catalog import Catalog  # with SQLite, for filters only
+
+    with Catalog.of(source) if isinstance(source, Source) else Catalog.of_records(source) as catalog:
         if catalog.notice:
             log.warning("%s", catalog.notice)
         return catalog.ids(wanted)

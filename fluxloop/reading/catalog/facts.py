@@ -106,7 +106,8 @@ class TraceFacts:
             parent = parent[PREFIX:] if parent.startswith(prefix) else f"={parent}"
         if start < self.start:
             self.start = start
-        counts, label = None, (kind, name)
+        counts: Counts | None = None
+        label: tuple[Any, ...] = (kind, name)
         if "model" in record or "usage" in record:
             counts = counts_of(record["usage"]) if record.get("usage") else None
             context = context_of(record.get("metadata"), record.get("model_parameters"), record.get("output"))

@@ -87,7 +87,7 @@ _NO_COUNTS = (None,) * 6
 
 def _count(count: object) -> int | None:
     is_count = isinstance(count, int | float) and 0 <= count <= MOST_TOKENS
-    return int(count) if is_count else None  # type: ignore[call-overload,no-any-return]
+    return int(count) if is_count else None  # type: ignore[call-overload]
 
 
 MOST_TOKENS = 2**53
