@@ -128,7 +128,7 @@ def _decode(folder: Path) -> float:
 
 _BUILD = """
 import gc, resource, sys, time
-from fluxloop.cli import GC_THRESHOLD
+from fluxloop.cli.filter_options import GC_THRESHOLD
 from fluxloop.reading.catalog import Catalog
 gc.set_threshold(GC_THRESHOLD)
 started = time.process_time()

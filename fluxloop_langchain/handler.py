@@ -14,12 +14,20 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 
 from fluxloop import FluxLoopClient, ObservationType, Status
-from fluxloop.bridge import NOTHING, Entry, default, status_of
+from fluxloop.bridge import NOTHING, Entry, add_locator, default, status_of, was_raised_from_outside
 
-from . import events, interrupts, payloads
-from .internals import DONE, RunInline, inline_callback, is_resume, register_as_tracer, register_langgraph_outcomes
-from .orphan_runs import key_of, ledger_of, refer
-from .runs import AGENT_EDGES, CHAIN, NO_TAGS, TYPES, Run, name_of, read_tags
+from . import events, interrupts, payloads, unrun_calls
+from .internals import (
+    DONE,
+    RaiseError,
+    RunInline,
+    inline_callback,
+    is_resume,
+    register_as_tracer,
+    register_langgraph_outcomes,
+)
+from .orphan_runs import key_of, ledger_of, locate, refer
+from .runs import CHAIN, NO_TAGS, TYPES, Run, name_of, read_tags
 from .tokens import discard_token, sink_of
 
 TokenSink: TypeAlias = tuple[Callable[[], object], Callable[[object, object], None]]
@@ -55,10 +63,12 @@ def _starts(event: str, read: events.StartReader) -> Any:
             facts = read_tags(tuple(tags)) if tags else NO_TAGS
             run = Run(self, event, key, name, given, facts, metadata or {}, extra, parent, id_ref, tool=tool)
             self.begin(run, read)
-        except Exception as exc:  # the run keeps its place in the tree even if it cannot be read
-            self.client.record_failure("beginning it", exc)
+        except BaseException as exc:  # the run keeps its place in the tree even if it cannot be read
+            self.note_failure("beginning it", exc, key)
             unread = Run(self, event, key, event, None, NO_TAGS, {}, {}, parent, id_ref)
             ledger.start(key, TYPES.get(event, CHAIN), event, parent=parent, about=unread)
+        if parent is None:
+            add_locator(locate)
         return DONE
 
     return inline_callback(on_start)
@@ -81,9 +91,9 @@ def _ends(read: events.EndReader, *, event: str = "") -> Any:
                 if entry.about.pending_calls:
                     self._record_unrun_calls(entry, result)
                 self.end(entry.about, result, outcome)
-        except Exception as exc:
-            self.client.record_failure("ending it", exc)
+        except BaseException as exc:
             self.ledger.finish(_key(run_id), **events.unrecorded(result))
+            self.note_failure("ending it", exc)
         return DONE
 
     return inline_callback(on_end)
@@ -119,7 +129,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         client: The client whose traces are recorded into; the package's own by default.
     """
 
-    raise_error = False
+    raise_error = RaiseError()  # False but for exceptions that were raised from outside
     run_inline = RunInline()  # False
     ignore_llm = ignore_retry = ignore_chain = ignore_agent = False
     ignore_retriever = ignore_chat_model = ignore_custom_event = False
@@ -183,7 +193,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
                 sink = self._find_sink(run_id, parent_run_id, tags)
             sink[1](token, chunk)
         except Exception as exc:
-            self.client.record_failure("recording an item", exc)
+            self.note_failure("recording an item", exc)
         return DONE
 
     @inline_callback
@@ -220,46 +230,50 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         else:
             if parent.about.is_resume:
                 self._record_resume(parent.about)
-            if run.name in AGENT_EDGES and run.is_agent_edge():
+            if run.is_agent_edge():
                 self.make_agent(parent.parent)
             if run.event == "tool":
-                self._consume_call(run)
+                unrun_calls.consume(run)
         if run.tags.is_node and run.event == "chain":
-            run.pending_calls = pending = payloads.pending_calls(run.input)
+            run.pending_calls = pending = unrun_calls.pending_calls(run.input)
         if run.event == "model" and run.key in self.ledger.entries:
             self._recorded_elsewhere.add(run.key)
         elif parent is not None and not (parent.is_recorded or parent.is_folded):  # not recorded either
             self.ledger.start(run.key, CHAIN, run.name, parent=parent, about=run)
         elif self.is_folded(run):
             run.started = self.client.recorder.tick()
-            self.ledger.start(run.key, CHAIN, run.name, parent=parent, is_folded=True, about=run)
+            self.ledger.start_folded(run.key, parent=parent, about=run)
         else:
             self._record(run, read)
             if type(run.input) is not dict and is_resume(run.input):
                 self.resumes(run)
             if pending and (observation := self.ledger.get(run.key)) is not None:
-                observation.tool_matcher = observation.tool_matcher or events.call_consumer(run)
+                observation.tool_matcher = observation.tool_matcher or unrun_calls.call_consumer(run, events.PACKAGES)
 
     def _record(self, run: Run, read: events.StartReader) -> None:
         try:
             given = read(run)
         except Exception as exc:  # the run is recorded without an input that cannot be read
-            self.client.record_failure("reading its input", exc)
+            self.note_failure("reading its input", exc)
             given = NOTHING
-        self.ledger.start(
+        observation = self.ledger.start(
             run.key,
             self.observation_type(run),
             run.name,
             parent=run.parent,
             input=given,
             read=payloads.readable,
-            metadata=self.metadata_of(run),
-            fields=events.model_fields(run) if run.event == "model" else None,
             trace=run.trace_options() if run.parent is None else None,
-            tool_matcher=events.tool_matcher(run) if run.event == "tool" else None,
             about=run,
-            started=run.started,
         )
+        if observation is not None:
+            if run.started is not None:
+                observation.backdate(run.started)
+            observation.metadata = self.metadata_of(run) or None
+            if run.event == "model":
+                observation.set_fields(**events.model_fields(run))
+            elif run.event == "tool":
+                observation.tool_matcher = events.tool_matcher(run)
 
     def end(self, run: Run, result: Any, outcome: events.Outcome) -> None:
         """End the observation of *run* with *outcome*, which was read from *result*, and those inside it."""
@@ -284,29 +298,16 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         ):
             del outcome["error"]  # the consumer has read the whole answer, and stopped before the stream's last step
 
-    def _consume_call(self, run: Run) -> None:
-        """Remove the call that the tool *run* answers from the pending calls of the nodes around it."""
-        entry = run.parent
-        while entry is not None:
-            pending = entry.about.pending_calls
-            if pending and events.consume_call(pending, [run.name], run.extra.get("tool_call_id")):
-                return
-            entry = entry.parent
-
     def _record_unrun_calls(self, entry: Entry, result: Any) -> None:
-        """Record the tool calls that a node answered without running the tool: by a middleware, or as errors."""
+        """Record the tool calls that a node answered without a run of the tool."""
         run: Run = entry.about
         started = entry.observation.started if entry.is_recorded and entry.observation is not None else run.started
-        for message in payloads.tool_messages(result):
-            call_id = payloads.tool_call_id(message)
-            if call_id is None or (call := (run.pending_calls or {}).pop(call_id, None)) is None:
-                continue
-            key, outcome = object(), events.tool_outcome(entry, message, {})
-            name = str(call.get("name") or "tool")
-            self.ledger.start(
-                key, TYPES["tool"], name, parent=entry, input=call.get("args"), metadata=outcome.pop("metadata", None),
-                about=run, started=started,
-            )  # fmt: skip
+        for call, message in unrun_calls.answered_calls(run, result):
+            outcome = events.tool_outcome(entry, message, {})
+            key, name = object(), str(call.get("name") or "tool")
+            observation = self.ledger.start(key, TYPES["tool"], name, parent=entry, input=call.get("args"), about=run)
+            if observation is not None and started is not None:
+                observation.backdate(started)
             self.ledger.finish(key, **outcome)
 
     def record_interrupts(self, run: Run, error: BaseException) -> None:
@@ -348,7 +349,14 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             if entry is None or entry.about.handler is self:
                 self.ledger.event(name, parent=_key(run_id), input=read(value))
         except Exception as exc:
-            self.client.record_failure("recording an event", exc)
+            self.note_failure("recording an event", exc)
+
+    def note_failure(self, doing: str, exc: BaseException, key: Hashable = None) -> None:
+        """Count *exc* as a failure of FluxLoop; if it was raised from outside, end the run *key* and raise it again."""
+        if was_raised_from_outside(exc):
+            self.ledger.finish(key, error=exc)
+            raise exc
+        self.client.record_failure(doing, exc)
 
     def observation_type(self, run: Run) -> ObservationType:
         """Return the observation type of *run*."""
@@ -380,6 +388,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             facts = read_tags(tuple(tags)) if tags else NO_TAGS
             run = Run(self, "model", key, "model", NOTHING, facts, {}, {}, parent, refer(run_id))
             self.begin(run, events.same_input)
+            add_locator(locate)
         return self.ledger.entries.get(key)
 
     def _find_sink(self, run_id: UUID, parent_id: UUID | None, tags: list[str] | None) -> TokenSink:

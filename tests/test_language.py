@@ -21,10 +21,8 @@ NOT_YET = (
     "fluxloop/encoding",
     "fluxloop/llm",
     "fluxloop_custom",
-    "fluxloop_langchain",
     "tests/custom",
     "tests/encoding",
-    "tests/langchain",
     "tests/llm",
     "tests/redaction",
     "tests/storage",
@@ -32,7 +30,6 @@ NOT_YET = (
     "docs/chatkit.md",
     "docs/common-errors.md",
     "docs/custom-frameworks.md",
-    "docs/langchain.md",
     "docs/openai-agents.md",
     "docs/redaction.md",
     "docs/serialization.md",
@@ -67,6 +64,12 @@ WORN_OUT = {
     r"does not know of|knows of": "has",
     r"lets? go of": "closes, releases",
     r"has a say|have a say": "has an effect",
+    r"set-ups?": "client, configuration, settings",
+    r"in force": "current",
+    r"afresh": "again",
+    r"bec(?:ame|omes?) of": "name the result or the count",
+    r"(?<!\.)troubles?(?![:=])": "problem",
+    r"how loud": "severity",
 }
 """Worn-out wordings as regular expressions, with what to write instead."""
 

@@ -7,7 +7,6 @@ arguments, calls one function and prints what that returns.
 
 from __future__ import annotations
 
-import gc
 import sys
 
 __all__ = ["main"]
@@ -16,13 +15,8 @@ _EXTRA = {"packaging", "rich", "typer"}
 """What the extra ``cli`` brings."""
 
 
-GC_THRESHOLD = 50_000
-"""New objects between two collections: building an index makes millions of objects that form no cycles."""
-
-
 def main() -> int:
     """Run the command line, and return the exit code: 0 if all is well, 1 for an error, 2 for wrong usage."""
-    gc.set_threshold(GC_THRESHOLD)
     try:
         from .app import run
     except ModuleNotFoundError as missing:

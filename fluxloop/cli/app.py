@@ -6,6 +6,7 @@ A command's module is imported when the command runs, so that ``--help`` and ``-
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"]}
 COMMANDS = {
     "list": ("list_traces", "List traces, one line each, newest first."),
     "view": ("view", "Print traces as trees."),
+    "trace": ("trace", "Run a program unchanged, and record it."),
     "stats": ("stats", "Show counts, errors, latencies, tokens and cost."),
     "export": ("export", "Write traces as CSV or as JSON lines."),
     "prune": ("prune", "Delete the records of old days."),
@@ -47,7 +49,8 @@ def loaded(name: str) -> Any:
     module = import_module(f".{COMMANDS[name][0]}", __package__)
     if (own := getattr(module, "app", None)) is None:
         own = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-        own.command(epilog=module.EPILOG, context_settings=_CONTEXT)(getattr(module, COMMANDS[name][0]))
+        context = {**_CONTEXT, **getattr(module, "CONTEXT", {})}
+        own.command(epilog=module.EPILOG, context_settings=context)(getattr(module, COMMANDS[name][0]))
     command = typer.main.get_command(own)
     command.name = name
     return command
@@ -78,6 +81,12 @@ def run() -> int:
 
         console(stderr=True).print(f"fluxloop: {error}", markup=False, style="red", soft_wrap=True)
         return 2 if isinstance(error, FilterError | PriceError) else 1
+    except SystemExit as end:
+        trace = sys.modules.get(f"{__package__}.trace")
+        if trace is None or not isinstance(end, trace.ProgramInterrupt):
+            raise
+        sys.excepthook = lambda *_: None  # the traceback is printed already
+        raise KeyboardInterrupt from None
     return 0
 
 

@@ -4,6 +4,7 @@ The options that select traces, the same for every command that has them.
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections.abc import Callable
 from datetime import UTC
@@ -16,6 +17,9 @@ from ..reading.filters import STATUSES, TraceFilter
 from ..settings.layers import Configuration
 
 _PANEL = "Filters"
+
+GC_THRESHOLD = 50_000
+"""New objects between two collections: building an index makes millions of objects that form no cycles."""
 
 Texts = list[str] | None
 
@@ -58,6 +62,7 @@ def with_filters(command: Callable[..., None]) -> Callable[..., None]:
     """Give *command* the options of filters; it receives them as one `TraceFilter` named ``where``."""
 
     def wrapper(**values: Any) -> None:
+        gc.set_threshold(GC_THRESHOLD)
         chosen = {name: values.pop(name) for name in _OPTIONS}
         chosen["has_error"] = chosen["has_error"] or None
         zone = UTC if values.get("utc") else None

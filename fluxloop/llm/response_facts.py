@@ -164,6 +164,8 @@ def _facts_of_list(values: list[object]) -> ModelFacts | None:
     """Return what the last answer of a history tells, or all the results of a batch together."""
     last = [found for value in values[-_LOOK_BACK:] if (found := _facts(value, _DEPTH))]
     if len(last) == min(len(values), _LOOK_BACK) and all(found.usage for found in last):
+        if len(values) > _MOST_PROMPTS:  # the sum would take long, and that of some would be wrong
+            return replace(last[-1], usage=None)
         earlier = [found for value in values[:-_LOOK_BACK] if (found := _facts(value, _DEPTH))]
         return _sum_of(earlier + last)
     return last[-1] if last else None

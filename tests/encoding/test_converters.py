@@ -284,7 +284,7 @@ def test_types_are_not_remembered_without_end(monkeypatch):
     Each mock has a type of its own; a long test session must not fill the memory with them.
     """
     monkeypatch.setattr(converters, "_chosen", {})
-    monkeypatch.setattr(converters, "MOST_TYPES", 5)
+    monkeypatch.setattr(converters, "MAX_TYPES", 5)
 
     for _ in range(20):
         record(mock.Mock())

@@ -19,8 +19,6 @@ from encoding_aids import SECRET, Counts, Masker, encode, record, strictly
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxloop.encoding.encoder import Encoder, Limits
-
 KEY = "sk-" + "a" * 20
 
 
@@ -180,28 +178,6 @@ def test_a_failure_of_our_own_is_counted(monkeypatch):
 
     assert encode({1}, marks) == b'"<could not be recorded: set>"'
     assert marks == Counts(truncated=1)
-    assert Encoder().plain({1}) == "<could not be recorded: set>"
-
-
-# Plain data for those who build on.
-
-
-def test_plain_gives_data_instead_of_bytes():
-    """
-    Readers of payloads get the same as JSON-safe data, bounded, and not yet masked.
-    """
-    made = Encoder(Limits(leaf_bytes=30), Masker()).plain({"a": {1}, "api_key": KEY, "t": "x" * 40, "n": float("nan")})
-
-    assert made == {"a": [1], "api_key": KEY, "t": "x" * 30 + "…[truncated: 30 of 40 bytes kept]", "n": None}
-
-
-def test_plain_and_encode_agree():
-    """
-    What `plain` returns is what `encode` writes.
-    """
-    value = {"d": datetime.timedelta(1), "o": types.SimpleNamespace(a=[Decimal(1)]), "s": "\ud800", 1: 2**70}
-
-    assert Encoder().plain(value) == record(value)
 
 
 # Any value whatever.

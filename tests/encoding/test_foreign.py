@@ -141,7 +141,6 @@ def test_langchain_messages_speak_the_words_of_the_field():
             "content": "",
             "tool_calls": [call],
             "usage_metadata": {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3},
-            "additional_kwargs": {"refusal": None},
             "response_metadata": {"model_name": "m", "finish_reason": "tool_calls"},
         },
         {"role": "tool", "content": "Sunny", "tool_call_id": "c1"},

@@ -64,7 +64,7 @@ def test_a_session_function_that_fails_is_reported_and_the_call_recorded():
 
     (trace,) = captured.traces()
     assert trace.output == "hi"
-    assert any("session_id function of 'agent' failed" in problem for problem in fluxloop.report().troubles)
+    assert any("session_id function of 'agent' failed" in problem for problem in fluxloop.report().problems)
 
 
 def test_a_session_of_another_type_is_a_decoration_error():
@@ -79,7 +79,7 @@ def test_the_session_can_be_set_while_the_trace_is_open():
     assert sessions(captured) == ["thread 7"]
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "celery.worker"])
+@pytest.mark.parametrize("server", ["uvicorn.protocols.http", "celery.worker"])
 def test_in_a_server_a_trace_without_a_session_stands_alone(server, monkeypatch):
     """The users of a server are not one conversation; in a script, the traces of one process share a session."""
 
@@ -101,7 +101,7 @@ def test_in_a_server_a_trace_without_a_session_stands_alone(server, monkeypatch)
 
 
 def test_a_session_given_by_the_settings_holds_in_a_server_too(monkeypatch):
-    monkeypatch.setitem(sys.modules, "uvicorn", ModuleType("uvicorn"))
+    monkeypatch.setitem(sys.modules, "celery.worker", ModuleType("celery.worker"))
     with capture(session_id="nightly") as captured, fluxloop.instrument("run"):
         pass
 
