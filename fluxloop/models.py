@@ -46,6 +46,8 @@ def _now() -> datetime:
 
 
 if TYPE_CHECKING:
+    from .llm.prices import Cost
+
     Time = datetime
 else:
 
@@ -307,6 +309,7 @@ class Trace(TraceData):
     """In a trace read from records, a list-like sequence that builds each observation on first access."""
 
     _index: tuple[int, _Index] | None = PrivateAttr(default=None)
+    _pricer: Callable[[Trace], Cost | None] | None = PrivateAttr(default=None)
 
     @field_validator("observations", mode="before")
     @classmethod
@@ -316,6 +319,11 @@ class Trace(TraceData):
     @field_serializer("observations", mode="wrap")
     def _listed(self, observations: Any, serialize: SerializerFunctionWrapHandler) -> Any:
         return serialize(list(observations))
+
+    @property
+    def cost(self) -> Cost | None:
+        """What the model calls of a trace that was read back cost; None where there are no prices."""
+        return self._pricer(self) if self._pricer is not None else None
 
     @property
     def roots(self) -> list[ObservationData]:

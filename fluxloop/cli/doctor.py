@@ -17,7 +17,7 @@ from rich.text import Text
 import fluxloop
 
 from ..enums import Status
-from ..reading.to_json import encode, escaped
+from ..reading.json_text import encode, escaped
 from ..report import log
 from ..settings.layers import Configuration
 from .diagnosis import Diagnosis, Files, Framework, diagnose

@@ -193,6 +193,8 @@ def _read_pyproject() -> _Project:
         return project
     source = f"[tool.fluxloop] in {path}"
     for key, raw in table.items():
+        if key in OTHER_TABLES:
+            continue
         row = TABLE.get(key.replace("-", "_"))
         if row is None or row.env is None:
             project.problems.append(_unusable(key, source))
@@ -201,6 +203,29 @@ def _read_pyproject() -> _Project:
             raw = os.path.join(os.path.dirname(path), os.path.expanduser(raw))
         project.given[row.name] = RawValue(raw, source)
     return project
+
+
+OTHER_TABLES = ("prices",)
+"""Tables within ``[tool.fluxloop]`` that are not settings."""
+
+
+def project_table(name: str) -> tuple[dict[str, Any], str]:
+    """
+    Return one of `OTHER_TABLES` of the nearest pyproject.toml, and its place in words; an empty one if there is none.
+
+    A file that cannot be read has none; `Configuration` reports it.
+    """
+    path = dotenv.nearest("pyproject.toml")
+    if path is None:
+        return {}, ""
+    source = f"[tool.fluxloop.{name}] in {path}"
+    try:
+        table = _fluxloop_table(path).get(name, {})
+    except (OSError, ValueError, RecursionError):
+        return {}, source
+    if not isinstance(table, dict):
+        raise ConfigError(f"{source} must be a table, got {table!r}")
+    return table, source
 
 
 def _fluxloop_table(path: str) -> dict[str, Any]:

@@ -48,6 +48,20 @@ _OBSERVATION_FIELDS = frozenset({"type", "parent_id", "parent_observation_id"})
 """Fields that only observations have."""
 
 
+NO_TIME = "~"
+"""The text used for a time that was not recorded; it sorts after every time."""
+
+
+def start_text(record: Json) -> str:
+    """Return the start of *record* as written. In our own format it sorts by time."""
+    return str(record.get("start_time") or NO_TIME)
+
+
+def trace_id_of(record: Json) -> str:
+    """Return the id of the trace that *record*, an observation or the line of a trace, belongs to."""
+    return str(record.get("trace_id") or record["id"])
+
+
 def decoded(line: bytes) -> list[Json]:
     """Return the records on *line*: usually one; none if it is damaged; several if a line end is missing."""
     return [found.record for found in records_in(line, has_trace_id) if not isinstance(found.record, str)]
