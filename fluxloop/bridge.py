@@ -89,7 +89,7 @@ __all__ = [
 
 def require(module: str, *, extra: str, by: str) -> None:
     """
-    Return if *module* can be imported, without importing it.
+    Check that *module* can be imported, without importing it.
 
     Args:
         module: The framework's module.
@@ -100,12 +100,15 @@ def require(module: str, *, extra: str, by: str) -> None:
         ModuleNotFoundError: If it is not installed; the message has the command that installs it.
     """
     try:
-        is_installed = sys.modules[module] is not None if module in sys.modules else find_spec(module) is not None
-    except ModuleNotFoundError:  # of a parent package
+        is_installed = sys.modules.get(module) is not None or find_spec(module) is not None
+    except ModuleNotFoundError as missing:  # find_spec imports the parent packages
+        if not f"{module}.".startswith(f"{missing.name}."):
+            raise
         is_installed = False
     if not is_installed:
-        message = f"{by} needs '{module}', which is not installed.\n    pip install 'fluxloop[{extra}]'"
-        raise ModuleNotFoundError(message, name=module)
+        package = module.partition(".")[0]
+        message = f"{by} needs '{package}', which is not installed.\n    pip install 'fluxloop[{extra}]'"
+        raise ModuleNotFoundError(message, name=package)
 
 
 def log_once(message: str, client: FluxLoopClient = default) -> None:

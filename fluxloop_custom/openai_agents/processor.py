@@ -42,7 +42,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
 
     A run inside a FluxLoop trace becomes part of it; any other opens one, named after the SDK's workflow, whose
     session is the ``group_id``. User code decorated with FluxLoop nests under the tool, guardrail or agent it
-    runs in. None of the methods raises or blocks.
+    runs in. No method blocks, or raises an exception of FluxLoop's.
 
     Args:
         show_all: Whether tasks and turns, which every run consists of, become observations too.
@@ -97,17 +97,25 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             step(reported)
         except BaseException as exc:
             if was_raised_from_outside(exc):
-                self._end_interrupted(getattr(reported, "span_id", reported.trace_id), exc)
+                self._end_interrupted(reported, exc)
                 raise
             self._ledger.tracer.record_failure("following an agent's run", exc)
             return False
         return True
 
-    def _end_interrupted(self, key: str, exc: BaseException) -> None:
-        self._spans.pop(key, None)
-        if _recorded_by.get(key) is self:
-            del _recorded_by[key]
-        self._ledger.finish(key, error=exc)
+    def _end_interrupted(self, reported: Any, exc: BaseException) -> None:
+        """End *reported*, and its whole trace if *exc* ends the run: the SDK may not report further ends."""
+        key = getattr(reported, "span_id", reported.trace_id)
+        state = self._spans.pop(key, None) or self._spans.get(getattr(reported, "parent_id", None) or reported.trace_id)
+        ended = [key]
+        if state is not None and not isinstance(exc, Exception):  # the SDK logs an Exception, and goes on
+            outermost = state.outermost()
+            ended += [other for other, each in self._spans.items() if each.outermost() is outermost][::-1]
+        for each in ended:
+            self._spans.pop(each, None)
+            if _recorded_by.get(each) is self:
+                del _recorded_by[each]
+            self._ledger.finish(each, error=exc)
 
     def _locate(self, here: Node | None) -> Node | None:
         """Return the observation of the span whose code is running, if it is the inner one."""

@@ -146,12 +146,16 @@ class SpanState:
         agent.received_calls |= {call_id}
         agent.pending_calls.pop(call_id, None)
 
+    def outermost(self) -> SpanState:
+        """Return the trace that this span is part of, or the outermost span if the SDK did not report its trace."""
+        found = self
+        while found.parent is not None:
+            found = found.parent
+        return found
+
     def is_resumed(self) -> bool:
         """Whether the SDK resumed the run of this span, and did not report its trace."""
-        outermost = self
-        while outermost.parent is not None:
-            outermost = outermost.parent
-        return outermost.kind != "trace"
+        return self.outermost().kind != "trace"
 
     def agent(self) -> SpanState | None:
         """Return the agent that this span belongs to."""

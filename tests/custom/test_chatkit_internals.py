@@ -1,4 +1,4 @@
-"""A release of ChatKit that renames a field costs detail: events and statuses stay, and the report has a line."""
+"""A ChatKit that renames a field costs detail: the same events, the same statuses, and a line in the report."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ def fields_read() -> list[str]:
     tree = ast.parse(Path(internals.__file__).read_text("utf-8"))
     attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
-    readers = ("getattr", "hasattr")
-    named = [call.args[1] for call in calls if isinstance(call.func, ast.Name) and call.func.id in readers]
+    named = [
+        call.args[1] for call in calls if isinstance(call.func, ast.Name) and call.func.id in ("getattr", "hasattr")
+    ]
     return sorted(attributes | {str(name.value) for name in named if isinstance(name, ast.Constant)})
 
 

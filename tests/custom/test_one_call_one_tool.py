@@ -1,4 +1,4 @@
-"""One call of an Agents SDK tool is one TOOL, whatever decorators are between FluxLoop's and the SDK's."""
+"""One call of an Agents SDK tool is one TOOL, whatever decorators are between the SDK's and FluxLoop's."""
 
 from __future__ import annotations
 

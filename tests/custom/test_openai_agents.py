@@ -558,14 +558,6 @@ async def test_memory_is_flat_over_ten_thousand_runs():
     assert blocks[2] - blocks[1] < 2_000
 
 
-def test_without_the_sdk_the_message_says_how_to_get_it():
-    """A missing extra explains itself."""
-    from fluxloop.bridge import require
-
-    with pytest.raises(ImportError, match=r"fluxloop_custom.x needs 'no_such_module'.*\n.*pip install 'fluxloop\[y\]'"):
-        require("no_such_module", extra="y", by="fluxloop_custom.x")
-
-
 @pytest.mark.parametrize("decorated", [False, True], ids=["plain", "decorated"])
 async def test_what_a_cancelled_tool_still_does_in_its_thread_is_below_it(decorated):
     """

@@ -10,7 +10,7 @@ import agents
 import pytest
 from agents import Agent, GuardrailFunctionOutput, RunConfig, Runner, function_tool, input_guardrail
 from agents.exceptions import AgentsException
-from custom.agents_aid import Calls, Says, add, agent_of, recorded, run, tool_of, tools_in
+from custom.agents_aid import Calls, Says, add, agent_of, recorded, run, tool_of, tools_in, until
 
 streamed_or_not = pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
 needs_approvals = pytest.mark.skipif(
@@ -120,8 +120,7 @@ async def test_a_call_of_a_run_that_a_guardrail_stopped_is_cancelled():
 
     @input_guardrail
     async def stop(ctx: Any, agent: Any, asked: Any) -> GuardrailFunctionOutput:
-        while not model.asked:  # noqa: ASYNC110 - the model has no event
-            await asyncio.sleep(0)
+        await until(lambda: model.asked)
         await asyncio.sleep(0)
         return GuardrailFunctionOutput(output_info=None, tripwire_triggered=True)
 
