@@ -11,6 +11,7 @@ from openai.types import CreateEmbeddingResponse, Embedding
 from openai.types.create_embedding_response import Usage
 
 import fluxloop
+from fluxloop.encoding import vectors
 from fluxloop.encoding.vectors import shortened
 from fluxloop.testing import capture
 
@@ -81,3 +82,10 @@ def test_an_object_that_raises_is_left_as_it_is() -> None:
 
     hostile = Hostile()
     assert shortened(hostile) is hostile
+
+
+def test_only_lists_with_the_length_of_a_vector_are_read_as_one() -> None:
+    numbers = [0.5] * (vectors.MAX_ITEMS + 1)
+
+    assert shortened(numbers) is numbers
+    assert shortened({"embedding": numbers})["embedding"] is numbers

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from fluxloop.llm import response_facts
 from fluxloop.llm.response_facts import ModelFacts, read_facts
 from fluxloop.llm.token_counts import read_usage
 
@@ -381,6 +382,20 @@ def test_a_batch_of_results_is_added_up():
     A list in which every item is a result, as from `batch`, is several calls.
     """
     assert read_facts([CHAT] * 20).usage["total_tokens"] == 20 * 140
+
+
+def test_a_very_long_batch_has_no_usage(monkeypatch):
+    """
+    A batch of more than a thousand results is not added up, as that would take long and a part would be wrong.
+    """
+    reads = []
+    read = response_facts._facts
+    monkeypatch.setattr(response_facts, "_facts", lambda value, depth: reads.append(1) or read(value, depth))
+
+    facts = read_facts([CHAT] * 1_001)
+
+    assert (facts.usage, facts.model) == (None, read_facts(CHAT).model)
+    assert len(reads) < 100
 
 
 def test_a_tuple_is_parts_of_one_result():
