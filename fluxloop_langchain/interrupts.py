@@ -7,20 +7,16 @@ thread. Handlers of a wrapped graph receive more, such as the checkpoint, and re
 
 from __future__ import annotations
 
-import re
 import threading
 from typing import Any
 
 from fluxloop.bridge import NOTHING, OpenObservation, record_event
 
-from .internals import interrupts_in, is_resume
+from .internals import interrupts_in, is_interrupt_id, is_resume
 from .runs import Run
 
 INTERRUPT, RESUME = "interrupt", "resume"
 """The names of the EVENTs."""
-
-_INTERRUPT_ID = re.compile("[0-9a-f]{32}").fullmatch
-"""The form of the id of an interrupt; a resume value may have answers by id."""
 
 _lock = threading.Lock()
 
@@ -52,7 +48,7 @@ def record_resume(observation: OpenObservation, run: Run, checkpoint_id: str | N
     """Record that *run* continues from a checkpoint, and the answer in its input."""
     place = place_of(run, checkpoint_id)
     answer = run.input.resume if is_resume(run.input) else NOTHING
-    by_id = list(answer) if isinstance(answer, dict) and answer and all(map(_INTERRUPT_ID, map(str, answer))) else []
+    by_id = list(answer) if isinstance(answer, dict) and answer and all(map(is_interrupt_id, map(str, answer))) else []
     facts = {**place, "interrupt_ids": by_id} if by_id else place
     record_event(observation, RESUME, input=answer, metadata=facts)
     observation.add_metadata(**place)
