@@ -199,11 +199,6 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             self.record_event(run_id, "text", payloads.same, text)
         return DONE
 
-    @property
-    def is_enabled(self) -> bool:
-        """Whether runs that start now are recorded."""
-        return self.client.switch.on
-
     def begin(self, run: Run, read: events.StartReader) -> None:
         """Begin the observation of *run*, unless another FluxLoop handler has; *read* returns its input."""
         parent, pending = run.parent, None
@@ -213,8 +208,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             if not self.ledger.entries:
                 self._recorded_elsewhere.clear()
         else:
-            if parent.about.is_resume:
-                self._record_resume(parent.about)
+            interrupts.record_noted_resume(self.ledger, parent.about)
             if run.is_agent_edge():
                 self.make_agent(parent.parent)
             if run.event == "tool":
@@ -258,8 +252,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
 
     def end(self, run: Run, result: Any, outcome: events.Outcome) -> None:
         """End the observation of *run* with *outcome*, which was read from *result*, and those inside it."""
-        if run.is_resume:
-            self._record_resume(run)
+        interrupts.record_noted_resume(self.ledger, run)
         if isinstance(result, BaseException):
             if status_of(result) is Status.INTERRUPTED:
                 self.record_interrupts(run, result)
@@ -279,12 +272,6 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
     def resumes(self, run: Run) -> None:
         """Note that *run*, which has just begun, resumes a graph; another handler may record it with more detail."""
         run.is_resume = True
-
-    def _record_resume(self, run: Run) -> None:
-        run.is_resume = False
-        observation = self.ledger.get(run.key)
-        if observation is not None:
-            interrupts.record_resume(observation, run)
 
     def make_agent(self, entry: Entry | None) -> None:
         """Record an open run as AGENT, as a run inside it shows that it is one."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from fluxloop.bridge import NOTHING, OpenObservation, record_event
+from fluxloop.bridge import NOTHING, Ledger, OpenObservation, record_event
 
 from .internals import interrupts_in, is_interrupt_id, is_resume
 from .runs import Run
@@ -42,6 +42,14 @@ def mark_waiting(observation: OpenObservation, run: Run) -> None:
     facts = place_of(run) | {"interrupt_ids": list(run.interrupt_ids or ())}
     observation.add_metadata(**facts)
     observation.trace.metadata["interrupted"] = facts
+
+
+def record_noted_resume(ledger: Ledger, run: Run) -> None:
+    """Record that *run* continues if that is noted, and no other handler has recorded it with more detail."""
+    if run.is_resume:
+        run.is_resume = False
+        if (observation := ledger.get(run.key)) is not None:
+            record_resume(observation, run)
 
 
 def record_resume(observation: OpenObservation, run: Run, checkpoint_id: str | None = None) -> None:
