@@ -1,21 +1,20 @@
 """
-A model that says what it was told to say: the Agents SDK in tests and examples, without a network or a key.
+A scripted model for the Agents SDK in tests and examples, without a network or a key.
 
     agent = Agent(name="Desk", model=ScriptedModel(Calls("lookup", {"city": "Rome"}), Says("It is sunny.")), ...)
 
-Everything around the model is the SDK's own, plain and streamed; the spans it reports are those of the real ones.
+Everything else is the SDK's own. The model reports the spans of the real ones, plain and streamed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from .requirement import require
+from fluxloop.bridge import require
 
 require("agents", extra="openai-agents", by=__name__)
 
@@ -41,14 +40,14 @@ __all__ = ["Calls", "Says", "ScriptedModel"]
 
 @dataclass(frozen=True)
 class Says:
-    """An answer in words."""
+    """A text answer."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Calls:
-    """One call of a tool or a handoff; its arguments as data, or as the very text a model would send."""
+    """A call of a tool or a handoff, with its arguments as data, or as the text that a model would send."""
 
     tool: str
     arguments: Any = None
@@ -63,42 +62,56 @@ Turn = Says | Calls | list[Says | Calls] | BaseException
 
 class ScriptedModel(Model):
     """
-    Answers one turn after the other, and begins again when they are used up.
+    Answers one turn after the other, and starts again after the last.
 
     Args:
-        turns: What it says or calls; a list is one turn of several parts, an exception is raised.
+        turns: The answers and calls; a list is one turn of several parts, an exception is raised.
         usage: Whether it reports token counts: 10 in, 5 out, 4 of the former cached, 2 of the latter reasoning.
-        delay_s: What a streamed answer waits before each word, in seconds.
+        delay_s: The pause of a streamed answer before each word, in seconds.
 
-    ``asked`` holds the inputs it was given.
+    ``asked`` has the inputs of its calls.
     """
 
     def __init__(self, *turns: Turn, usage: bool = True, delay_s: float = 0.0) -> None:
         self.turns, self.usage, self.delay_s = turns, usage, delay_s
         self.asked: list[Any] = []
 
-    async def get_response(self, system_instructions: Any, input: Any, *args: Any, **kwargs: Any) -> ModelResponse:
-        tracing = self._tracing(args, kwargs)
+    async def get_response(
+        self,
+        system_instructions: Any,
+        input: Any,
+        model_settings: Any,
+        tools: Any,
+        output_schema: Any,
+        handoffs: Any,
+        tracing: Any,
+        **options: Any,
+    ) -> ModelResponse:
         with response_span(disabled=tracing.is_disabled()) as span:
             response = self._answer(input, span, tracing)
-            self._note(span, tracing, response, input)
+            self._report(span, tracing, response, input)
         usage = Usage(requests=1, input_tokens=10, output_tokens=5, total_tokens=15) if self.usage else Usage()
         return ModelResponse(output=list(response.output), usage=usage, response_id=response.id)
 
-    async def stream_response(self, system_instructions: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
-        tracing = self._tracing(args, kwargs)
+    async def stream_response(
+        self,
+        system_instructions: Any,
+        input: Any,
+        model_settings: Any,
+        tools: Any,
+        output_schema: Any,
+        handoffs: Any,
+        tracing: Any,
+        **options: Any,
+    ) -> Any:
         with response_span(disabled=tracing.is_disabled()) as span:
             response = self._answer(input, span, tracing)
             async for event in self._events(response):
                 if isinstance(event, ResponseCompletedEvent):
-                    self._note(span, tracing, response, input)
+                    self._report(span, tracing, response, input)
                 yield event
 
-    def _tracing(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        names = list(inspect.signature(Model.get_response).parameters)[3:]
-        return {**dict(zip(names, args, strict=False)), **kwargs}["tracing"]
-
-    def _note(self, span: Any, tracing: Any, response: Response, input: Any) -> None:
+    def _report(self, span: Any, tracing: Any, response: Response, input: Any) -> None:
         if tracing.include_data():
             span.span_data.response = response
             span.span_data.input = input
@@ -109,10 +122,10 @@ class ScriptedModel(Model):
         turn = self.turns[len(self.asked) % len(self.turns)]
         self.asked.append(input)
         if isinstance(turn, BaseException):
-            told = str(turn) if tracing.include_data() else "Error details are redacted."
-            span.set_error({"message": "Error getting response", "data": {"error": told}})
+            detail = str(turn) if tracing.include_data() else "Error details are redacted."
+            span.set_error({"message": "Error getting response", "data": {"error": detail}})
             raise turn
-        number = 0 if isinstance(input, str) else len(input)  # ids are to be new in each turn of a conversation
+        number = 0 if isinstance(input, str) else len(input)  # the ids of a turn are new in its conversation
         output = [_item(part, f"{number}_{i}") for i, part in enumerate(turn if isinstance(turn, list) else [turn])]
         usage = ResponseUsage.model_validate(_USAGE) if self.usage else None
         return Response(
@@ -156,7 +169,7 @@ _USAGE = {
     "input_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 0},
     "output_tokens_details": {"reasoning_tokens": 2},
 }
-"""What each model call is said to have cost, in the words of the Responses API."""
+"""The token counts of each model call, as the Responses API reports them."""
 
 
 def _item(part: Says | Calls, number: str) -> Any:

@@ -8,17 +8,11 @@ Record LangChain runs: attach one handler, or install it for every run, and see 
 
 from __future__ import annotations
 
-try:
-    import langchain_core as _langchain_core  # noqa: F401
-except ModuleNotFoundError as missing:
-    if missing.name != "langchain_core":
-        raise
-    raise ModuleNotFoundError(
-        "fluxloop_langchain needs 'langchain_core', which is not installed.\n    pip install 'fluxloop[langchain]'",
-        name=missing.name,
-    ) from None
+from fluxloop.bridge import require
 
-from .handler import FluxLoopCallbackHandler
-from .hook import install, uninstall
+require("langchain_core", extra="langchain", by=__name__)
+
+from .handler import FluxLoopCallbackHandler  # noqa: E402 - after the requirement
+from .hook import install, uninstall  # noqa: E402
 
 __all__ = ["FluxLoopCallbackHandler", "install", "uninstall"]

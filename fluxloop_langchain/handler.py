@@ -221,7 +221,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             self.ledger.start(run.key, CHAIN, run.name, parent=parent, about=run)
         elif self.is_folded(run):
             run.started = self.client.recorder.tick()
-            self.ledger.start(run.key, CHAIN, run.name, parent=parent, is_folded=True, about=run)
+            self.ledger.start_folded(run.key, parent=parent, about=run)
         else:
             self._record(run, read)
             if type(run.input) is not dict and is_resume(run.input):
@@ -235,20 +235,25 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         except Exception as exc:  # the run is recorded without an input that cannot be read
             self.note_failure("reading its input", exc)
             given = NOTHING
-        self.ledger.start(
+        metadata = self.metadata_of(run)  # may record an event, which comes before the run
+        observation = self.ledger.start(
             run.key,
             self.observation_type(run),
             run.name,
             parent=run.parent,
             input=given,
             read=payloads.readable,
-            metadata=self.metadata_of(run),
-            fields=events.model_fields(run) if run.event == "model" else None,
             trace=run.trace_options() if run.parent is None else None,
-            tool_matcher=events.tool_matcher(run) if run.event == "tool" else None,
             about=run,
-            started=run.started,
         )
+        if observation is not None:
+            if run.started is not None:
+                observation.backdate(run.started)
+            observation.metadata = metadata or None
+            if run.event == "model":
+                observation.set_fields(**events.model_fields(run))
+            elif run.event == "tool":
+                observation.tool_matcher = events.tool_matcher(run)
 
     def end(self, run: Run, result: Any, outcome: events.Outcome) -> None:
         """End the observation of *run* with *outcome*, which was read from *result*, and those inside it."""

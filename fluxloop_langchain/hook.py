@@ -52,3 +52,8 @@ def install(handler: FluxLoopCallbackHandler | None = None, **options: Any) -> F
 def uninstall() -> None:
     """Attach no handler to runs that start from now on; open runs are recorded to their end."""
     _everywhere.handler = None
+
+
+def is_installed() -> bool:
+    """Whether a handler is attached to every run."""
+    return _everywhere.handler is not None

@@ -187,6 +187,26 @@ def _started_at(frame: FrameType | None) -> tuple[Any, FrameType | None] | None:
     return None
 
 
+MAX_FRAMES = 40
+"""Frames between a request of a model's client and LangChain's method of the model; about ten, more with LiteLLM."""
+
+
+def running_manager() -> Any:
+    """
+    Return the manager that LangChain gave to the method whose code runs here, such as ``_generate`` of a model.
+
+    Without it, a request that a LangChain model sends by an instrumented client is recorded beside the model's run.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    for _ in range(MAX_FRAMES):
+        if frame is None:
+            break
+        if "run_manager" in frame.f_code.co_varnames and (manager := frame.f_locals.get("run_manager")) is not None:
+            return manager
+        frame = frame.f_back
+    return None
+
+
 def tool_in(runner: FrameType | None) -> BaseTool | None:
     """Return the tool that is called by *runner*; without it, a decorated function is matched by name and caller."""
     tool = runner.f_locals.get("self") if runner is not None else None

@@ -19,9 +19,19 @@ from uuid import UUID
 from weakref import ReferenceType, WeakValueDictionary, ref
 
 from fluxloop import FluxLoopClient, Status
-from fluxloop.bridge import Entry, Ledger, Locator, Node, add_locator, default, innermost, remove_locator
+from fluxloop.bridge import (
+    Entry,
+    Ledger,
+    Locator,
+    Node,
+    add_locator,
+    default,
+    innermost,
+    model_call_locators,
+    remove_locator,
+)
 
-from .internals import runner_of, running_config, tool_in
+from .internals import runner_of, running_config, running_manager, tool_in
 
 IdRef: TypeAlias = ReferenceType[UUID] | None
 """A weak reference to the id of a run; None if the id is not a UUID."""
@@ -140,6 +150,8 @@ def ledger_of(client: FluxLoopClient) -> RunLedger:
 
     Two handlers on one run record it once, and a handler that is passed inside a step finds the step.
     """
+    if locate_model_call not in model_call_locators:
+        model_call_locators.append(locate_model_call)
     return _default_ledger if client is default else _others.setdefault(client, RunLedger(client, locate))
 
 
@@ -157,10 +169,23 @@ def locate(here: Node | None) -> Node | None:
             if _has_runs():  # begun in another thread meanwhile
                 add_locator(locate)
         return here
+    return innermost(here, _observation_of(key))
+
+
+def locate_model_call(here: Node | None) -> Node | None:
+    """As `locate`, where the code of a model runs: LangChain gives its run to the model's method alone."""
+    if not (_default_ledger.entries or _others):
+        return here
+    run_id = getattr(running_manager(), "run_id", None)
+    return here if run_id is None else innermost(here, _observation_of(key_of(run_id)))
+
+
+def _observation_of(key: Hashable) -> Any:
+    """Return the observation of the run *key*, of any client's."""
     step = _default_ledger.get(key)
     if step is None and _others:
         step = next((found for ledger in _others.values() if (found := ledger.get(key)) is not None), None)
-    return innermost(here, step)
+    return step
 
 
 def _has_runs() -> bool:

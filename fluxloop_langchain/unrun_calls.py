@@ -81,7 +81,9 @@ def record(ledger: Ledger, entry: Entry, result: Any) -> None:
         if call_id is None or (call := (run.pending_calls or {}).pop(call_id, None)) is None:
             continue
         key, name, outcome = object(), str(call.get("name") or "tool"), events.tool_outcome(entry, message, {})
-        ledger.start(key, TYPES["tool"], name, parent=entry, input=call.get("args"), about=run, started=started)
+        observation = ledger.start(key, TYPES["tool"], name, parent=entry, input=call.get("args"), about=run)
+        if observation is not None and started is not None:
+            observation.backdate(started)
         ledger.finish(key, **outcome)
 
 

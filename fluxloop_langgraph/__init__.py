@@ -8,18 +8,12 @@ Record LangGraph runs: wrap one graph, and see its nodes, its interrupts, its re
 
 from __future__ import annotations
 
-try:
-    import langgraph.graph as _langgraph  # noqa: F401
-except ModuleNotFoundError as missing:
-    if missing.name not in ("langgraph", "langgraph.graph"):
-        raise
-    raise ModuleNotFoundError(
-        "fluxloop_langgraph needs 'langgraph', which is not installed.\n    pip install 'fluxloop[langgraph]'",
-        name=missing.name,
-    ) from None
+from fluxloop.bridge import require
 
-from .graph import unwrap_graph, wrap_graph
-from .nodes import trace_node
-from .waiting import Interruption, interruptions, waiting
+require("langgraph.graph", extra="langgraph", by=__name__)
+
+from .graph import unwrap_graph, wrap_graph  # noqa: E402 - after the requirement
+from .nodes import trace_node  # noqa: E402
+from .waiting import Interruption, interruptions, waiting  # noqa: E402
 
 __all__ = ["Interruption", "interruptions", "trace_node", "unwrap_graph", "waiting", "wrap_graph"]

@@ -214,8 +214,8 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         try:
             for node, output in internals.cached_nodes(found) or ():
                 key, metadata = object(), {"langgraph_node": node, "cached": True}
-                self.ledger.start(key, CHAIN, node, parent=self._running_graph(), metadata=metadata)
-                self.ledger.finish(key, output=output)
+                self.ledger.start(key, CHAIN, node, parent=self._running_graph())
+                self.ledger.finish(key, output=output, metadata=metadata)
         except Exception as exc:
             self.note_failure("recording a cached node", exc)
 

@@ -64,6 +64,12 @@ WORN_OUT = {
     r"does not know of|knows of": "has",
     r"lets? go of": "closes, releases",
     r"has a say|have a say": "has an effect",
+    r"set-ups?": "client, configuration, settings",
+    r"in force": "current",
+    r"afresh": "again",
+    r"bec(?:ame|omes?) of": "name the result or the count",
+    r"(?<!\.)troubles?(?![:=])": "problem",
+    r"how loud": "severity",
 }
 """Worn-out wordings as regular expressions, with what to write instead."""
 

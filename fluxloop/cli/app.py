@@ -4,6 +4,7 @@ The ``fluxloop`` command line: its commands, its version and how errors end it.
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ import typer
 import fluxloop
 
 from ..errors import FluxLoopError
-from . import doctor, view
+from . import doctor, trace, view
 from .formatting import console
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command(epilog=view.EPILOG)(view.view)
 app.command(epilog=doctor.EPILOG)(doctor.doctor)
+app.command(epilog=trace.EPILOG, context_settings=trace.CONTEXT)(trace.trace)
 
 
 def run() -> int:
@@ -35,6 +37,9 @@ def run() -> int:
     except FluxLoopError as error:
         console(stderr=True).print(f"fluxloop: {error}", markup=False, style="red", soft_wrap=True)
         return 1
+    except trace.ProgramInterrupt:
+        sys.excepthook = lambda *_: None  # the traceback is printed already
+        raise KeyboardInterrupt from None
     return 0
 
 

@@ -1,5 +1,5 @@
 """
-Diagnose the set-up of FluxLoop in this environment, and the records of earlier runs.
+Diagnose the configuration of FluxLoop in this environment, and the records of earlier runs.
 
 A *problem* needs a correction, and names it as its remedy. Any other finding, such as a run that crashed last week, is
 a *note*. The diagnosis changes nothing: it creates no folder and sends nothing.

@@ -104,7 +104,7 @@ def _purpose(annotation: Any) -> Literal["input", "secret", "filled in"]:
         if _is_filled_in(annotation):
             return "filled in"
         is_marked = is_secret(annotation) or (is_text(annotation) and "Secret]" in annotation)
-    except Exception as exc:  # of an annotation that is no type, and raises when it is examined
+    except Exception as exc:  # raised while examining an annotation that is not a type
         if was_raised_from_outside(exc):
             raise
         return "input"

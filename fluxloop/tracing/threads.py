@@ -1,8 +1,8 @@
 """
-Threads that continue the trace in which they are started: on request, and a report of calls that were lost otherwise.
+Continue traces in new threads, and count calls that are not recorded because their thread has no trace.
 
-A new thread starts outside any trace, as Python gives it an empty context. `ContextThreadPoolExecutor` and
-`copy_context` carry the trace into one thread or pool; `install_threads` does it for all.
+Python starts a thread with an empty context, and so outside any trace. `ContextThreadPoolExecutor` and `copy_context`
+copy the context into one pool or thread; `install_threads` does it for all.
 """
 
 from __future__ import annotations
@@ -17,32 +17,34 @@ from ..forks import after_fork
 from .propagation import ContextThreadPoolExecutor, _current
 
 if TYPE_CHECKING:
-    from .calls import Spec
+    from .tracer import Tracer
 
 _originals: dict[str, Any] = {}
 _replaced: dict[str, Any] = {}
 _submitting = threading.local()
-_installing = threading.Lock()
+_install_lock = threading.Lock()
 
 
 def install_threads() -> None:
     """
-    Let threads and thread pools continue the trace in which a thread is started or a job is submitted.
+    Run new threads, and the jobs of thread pools, inside the trace in which they are started or submitted.
 
     Replaces `threading.Thread.start` and `concurrent.futures.ThreadPoolExecutor.submit`, and nothing else, until
     `uninstall_threads`. Threads and jobs that are started outside a trace run as before.
     """
-    with _installing:
+    with _install_lock:
         if not _originals:
             _originals.update(start=threading.Thread.start, submit=ThreadPoolExecutor.submit)
-            _replaced.update(start=_starting(threading.Thread.start), submit=_carrying(ThreadPoolExecutor.submit))
+            _replaced.update(
+                start=_start_wrapper(threading.Thread.start), submit=_submit_wrapper(ThreadPoolExecutor.submit)
+            )
             threading.Thread.start = _replaced["start"]  # type: ignore[method-assign]
             ThreadPoolExecutor.submit = _replaced["submit"]  # type: ignore[method-assign]
 
 
 def uninstall_threads() -> None:
-    """Undo `install_threads`; a method that other code has replaced since is left as it is, and calls the original."""
-    with _installing:
+    """Undo `install_threads`. A method that other code has replaced since is not restored, but has no effect."""
+    with _install_lock:
         if _originals:
             if threading.Thread.start is _replaced["start"]:
                 threading.Thread.start = _originals["start"]  # type: ignore[method-assign]
@@ -51,10 +53,10 @@ def uninstall_threads() -> None:
             _originals.clear()
 
 
-def _starting(original: Any) -> Any:
+def _start_wrapper(original: Any) -> Any:
     @wraps(original)
     def start(self: threading.Thread) -> None:
-        # A pool's worker outlives the trace of its first job; its jobs bring their own contexts.
+        # The worker of a pool outlives the trace of its first job; each job has its own context.
         if _originals and _current.get() is not None and not getattr(_submitting, "is_submitting", False):
             self.run = partial(contextvars.copy_context().run, self.run)  # type: ignore[method-assign]
         original(self)
@@ -62,7 +64,7 @@ def _starting(original: Any) -> Any:
     return start
 
 
-def _carrying(original: Any) -> Any:
+def _submit_wrapper(original: Any) -> Any:
     @wraps(original)
     def submit(self: ThreadPoolExecutor, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         if _originals and _current.get() is not None and not isinstance(self, ContextThreadPoolExecutor):
@@ -78,15 +80,14 @@ def _carrying(original: Any) -> Any:
 
 
 main_thread = threading.main_thread().ident
-"""The thread in which a call outside a trace is not suspicious."""
+"""The id of the main thread, whose calls outside a trace are not counted."""
 
 
-def report_untraced(spec: Spec) -> None:
-    """Count a call in another thread that no trace has, if a trace is open elsewhere in the process."""
-    tracer = spec.tracer
+def report_untraced(tracer: Tracer, name: str) -> None:
+    """Count a call outside a trace in another thread than the main one, if a trace is open in the process."""
     if tracer.has_open_observations():
         tracer.count_untraced(
-            f"{spec.name!r} ran in a thread without a trace while a trace was open, and was not recorded. "
+            f"{name!r} ran in a thread without a trace while a trace was open, and was not recorded. "
             "If the thread belongs to the trace, use ContextThreadPoolExecutor, copy_context or install_threads."
         )
 

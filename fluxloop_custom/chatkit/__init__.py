@@ -1,12 +1,12 @@
 """
-ChatKit: what a server's response puts into the thread, under the thread's id as the session.
+Record the responses of a ChatKit server, with the thread's id as the session.
 
     from fluxloop_custom.chatkit import stream_agent_response, traced_respond
 """
 
 from __future__ import annotations
 
-from ..requirement import require
+from fluxloop.bridge import require
 
 require("chatkit", extra="chatkit", by=__name__)
 

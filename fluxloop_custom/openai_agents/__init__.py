@@ -1,5 +1,5 @@
 """
-The OpenAI Agents SDK: every run as a trace, or as part of the trace that is open.
+Record every run of the OpenAI Agents SDK as a trace, or as part of the trace that is open.
 
     from fluxloop_custom import openai_agents
 
@@ -8,10 +8,11 @@ The OpenAI Agents SDK: every run as a trace, or as part of the trace that is ope
 
 from __future__ import annotations
 
-from ..requirement import require
+from fluxloop.bridge import require
 
 require("agents", extra="openai-agents", by=__name__)
 
-from .processor import FluxLoopTracingProcessor, install, uninstall  # noqa: E402 - after the requirement
+from .installation import install, uninstall  # noqa: E402 - after the requirement
+from .processor import FluxLoopTracingProcessor  # noqa: E402
 
 __all__ = ["FluxLoopTracingProcessor", "install", "uninstall"]

@@ -1,103 +1,306 @@
 """
-What the Agents SDK tells nobody: what its running functions hold, and which processors it has.
+Every part of the Agents SDK that FluxLoop reads and that is not public API.
 
-A processor is called from inside the function that works under the span, so that what this function holds can be
-read from the frames below the processor's. Where a release keeps it elsewhere, nothing is found and nothing is said.
+Stack frames, closures, private attributes and texts are read here and nowhere else; each docstring states what is
+lost when a release changes them. A missing part is reported once, and only costs detail: never an exception, a wrong
+status, or a trace that is sent over the network.
 """
 
 from __future__ import annotations
 
+import copy
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from types import FrameType
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from types import CellType, FrameType, FunctionType
+from typing import Any, NamedTuple
 
-from agents import tracing
+import agents
+from agents import FunctionTool, OpenAIResponsesModel, function_tool, items, tracing
+from openai.types.chat import ChatCompletion
+from openai.types.responses import Response
 
 from fluxloop.bridge import note_missing
 
-_FRAMES = 12
-"""Frames to look through; what is looked for lies about six above the processor's."""
+_missing = partial(note_missing, "fluxloop_custom.openai_agents")
 
-_THE_TOOL = "func_tool"
-"""What the SDK calls a tool where it runs one; in 0.3 as in 0.24."""
-
-_THE_RESULT = "result"
-"""What it calls, in the same place, what came of it."""
-
-_RUNS_ANY_TOOL = "with_tool_function_span"
-"""What the SDK calls the function that runs tools which are not functions: shells, editors, computers."""
+MAX_FRAMES = 16
+"""Frames examined per span: a processor is about ten frames below the function that opens the span."""
 
 
-def tool_called() -> Any:
-    """Return the tool whose span the SDK begins right now; None where it is not found."""
-    frame = _found(sys._getframe(1), _runs_a_tool)
-    return frame.f_locals.get(_THE_TOOL) if frame is not None else None
+@cache
+def probe() -> None:
+    """Report what the installed release lacks. `processors` and `tool_call_here` report their parts themselves."""
+    if function_in(function_tool(lambda: None, name_override="probe")) is None:
+        _missing("the function in a FunctionTool", "the text that the SDK makes of a tool's error looks like a result")
+    code = OpenAIResponsesModel.get_response.__code__
+    if REDACTED not in code.co_consts and "__name__" not in code.co_names:
+        _missing("the text of a redacted error", "errors other than a model's are recorded as the SDK words them")
+    if hasattr(FunctionTool, "timeout_seconds") and _timeout_notice() is None:
+        _missing("default_tool_timeout_error_message", "a tool took too long if its call did, hooks included")
 
 
-def is_waiting() -> bool:
-    """Whether the tool whose span the SDK ends right now, and which has no output, waits for an approval."""
-    frame = _found(sys._getframe(1), _runs_a_tool)
-    if frame is None:  # a shell, an editor: these always have an output once they were run
-        around = _around()
-        return around is not None and around.f_code.co_name == _RUNS_ANY_TOOL
-    result = frame.f_locals.get(_THE_RESULT, frame)
-    # Releases before 0.9 leave the frame at once, later ones put what they ask for in the result's place.
-    return result is frame or type(getattr(result, "run_item", None)).__name__ == "ToolApprovalItem"
+# The processors and the exporter.
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCall:
-    """A model's call, by the arguments that the SDK's interface for models gives it."""
+def processors() -> tuple[Any, ...] | None:
+    """
+    Return the SDK's processors, which no public function lists.
+
+    None if a release keeps them elsewhere: `install` and `uninstall` then replace those of other libraries as well,
+    with the public function, since the SDK's own exporter could be among them.
+    """
+    found = getattr(getattr(tracing.get_trace_provider(), "_multi_processor", None), "_processors", None)
+    if not isinstance(found, tuple | list):
+        _missing("TraceProvider._multi_processor", "install() replaces the processors of others as well")
+        return None
+    return tuple(found)
+
+
+def is_off() -> bool:
+    """Whether the SDK's tracing is switched off: a trace that is not recorded exports nothing."""
+    return tracing.get_trace_provider().create_trace("fluxloop").export() is None
+
+
+# The function in a tool.
+
+_FUNCTION = "the_func"
+"""The variable of `function_tool` that holds the user's function."""
+
+
+def function_in(tool: Any) -> Any:
+    """
+    Return the user's function that *tool* calls; None if it has none, or keeps it elsewhere.
+
+    Its variable is found by its name, or by the function, which the newest releases publish as ``__wrapped__``.
+    Without it, the tool is recorded from outside: the text that the SDK makes of an error looks like a result.
+    """
+    wrapped = getattr(tool, "__wrapped__", None)
+    for cells in _closures(tool):
+        if _FUNCTION in cells:
+            return cells[_FUNCTION]
+        if wrapped is not None and any(content is wrapped for content in cells.values()):
+            return wrapped
+    return None
+
+
+def functions_in(tool: Any) -> tuple[Any, ...]:
+    """Return the user's functions that *tool* may call, among them the one that `function_in` would find."""
+    held = [content for cells in _closures(tool) for content in cells.values()]
+    return tuple(each for each in (getattr(tool, "__wrapped__", None), *held) if callable(each) and not in_sdk(each))
+
+
+def invoker_of(tool: Any) -> Any:
+    """
+    Return the function that *tool* is invoked with: since 0.9, an attribute of an object that handles errors.
+
+    None if the release has tools of another kind; they are then not recorded inside.
+    """
+    invoker = getattr(tool, "on_invoke_tool", None)
+    if invoker is None:
+        _missing("FunctionTool.on_invoke_tool", "tools are not recorded inside")
+    return getattr(invoker, "_invoke_tool_impl", invoker)
+
+
+def runs_agent(tool: Any) -> bool:
+    """Whether *tool* runs an agent; if unknown, it is recorded as another tool is, with the run inside."""
+    name = str(getattr(function_in(tool) or invoker_of(tool), "__qualname__", ""))
+    return bool(getattr(tool, "_is_agent_tool", False)) or name.startswith("Agent.as_tool.")
+
+
+def replaced(tool: Any, old: object, new: Any) -> Any:
+    """Return a copy of *tool* that calls *new* in place of *old*, its function or its invoker."""
+    ours = copy.copy(tool)
+    invoker = ours.on_invoke_tool
+    ours.on_invoke_tool = _with(invoker, old, new)
+    if ours.on_invoke_tool is invoker and not isinstance(invoker, FunctionType):
+        ours.on_invoke_tool = handler = copy.copy(invoker)  # the object that handles errors, with the tool it is for
+        for name, value in vars(invoker).items():
+            setattr(handler, name, ours if isinstance(value, FunctionTool) else _with(value, old, new))
+    return ours
+
+
+def _with(value: Any, old: object, new: Any, depth: int = 2) -> Any:
+    """Return *new* for *old*, a copy of a function of the SDK's that closes over *old*, and else *value* itself."""
+    if value is old:
+        return new
+    cells = _cells(value) if depth else {}
+    changed = {name: _with(content, old, new, depth - 1) for name, content in cells.items()}
+    if all(changed[name] is content for name, content in cells.items()):
+        return value
+    closure = tuple(CellType(content) for content in changed.values())
+    made = FunctionType(value.__code__, value.__globals__, value.__name__, value.__defaults__, closure)
+    made.__kwdefaults__, made.__annotations__ = value.__kwdefaults__, value.__annotations__
+    made.__qualname__, made.__doc__, made.__module__ = value.__qualname__, value.__doc__, value.__module__
+    made.__dict__.update(value.__dict__)
+    return made
+
+
+def _closures(tool: Any) -> list[Mapping[str, Any]]:
+    """Return the variables that the functions of the SDK behind *tool* close over, outer ones first."""
+    invoker = getattr(tool, "on_invoke_tool", None)
+    outer = [_cells(function) for function in (invoker, *getattr(invoker, "__dict__", {}).values())]
+    return [*outer, *(_cells(content) for cells in outer for content in cells.values())]
+
+
+def _cells(value: object) -> Mapping[str, Any]:
+    """Return the variables that a function of the SDK's closes over; empty for other values, or if one is unset."""
+    if not isinstance(value, FunctionType) or not in_sdk(value):
+        return {}
+    try:
+        contents = [cell.cell_contents for cell in value.__closure__ or ()]
+    except ValueError:
+        return {}
+    return dict(zip(value.__code__.co_freevars, contents, strict=True))
+
+
+def in_sdk(value: Any) -> bool:
+    """Whether *value*, a class or a function, is the SDK's."""
+    return str(getattr(value, "__module__", "")).partition(".")[0] == agents.__name__
+
+
+# The functions that run while a span starts or ends.
+
+_TOOL, _CALL, _RESULT = "func_tool", "tool_call", "result"
+"""Variables of the function that opens the span of a tool: the tool, the model's call of it, its result."""
+
+
+def _runs_other(frame: FrameType | None) -> bool:
+    """Whether the span is of a shell, an editor or a computer, which have a function of their own for it."""
+    return frame is not None and frame.f_code.co_name == "with_tool_function_span"
+
+
+def tool_call_here() -> tuple[Any, str | None]:
+    """
+    Return the tool, and the id of its call, whose span starts now; None for each one that is unknown.
+
+    Without it, the tool is the one of its name among the tools that the model was given, and calls have no id.
+    """
+    frame, caller = _tool_frame(), _caller()
+    known = {} if frame is None else frame.f_locals
+    call_id = getattr(known.get(_CALL), "call_id", None)
+    if call_id is None and caller is not None and _module(caller).startswith("agents.") and not _runs_other(caller):
+        _missing(
+            f"a local variable {_TOOL} or {_CALL}", "tool calls have no call id, and tools are found by their names"
+        )
+    return known.get(_TOOL), call_id if isinstance(call_id, str) else None
+
+
+def awaits_approval(tool: Any) -> bool:
+    """
+    Whether the call of *tool*, which may need an approval and has no output as its span ends now, waits for it.
+
+    Without the variables, every such call counts as waiting.
+    """
+    frame = _tool_frame()
+    if frame is None:  # a shell, an editor or a computer always has an output after it ran
+        return tool is not None or _runs_other(_caller())
+    if _RESULT not in frame.f_locals and _RESULT in (*frame.f_code.co_varnames, *frame.f_code.co_cellvars):
+        return True  # releases before 0.9 return before they assign it
+    found = [getattr(value, "run_item", None) for value in frame.f_locals.values()]
+    return any(item is not None and not isinstance(item, items.ToolCallOutputItem) for item in found)
+
+
+def rejecting_guardrail(output: object) -> str | None:
+    """
+    Return the name of the input guardrail that put *output* in the place of a call of the tool whose span ends now.
+
+    It is found by its public result. Without it, a call that a guardrail rejected ends as a success with that output.
+    """
+    frame = _tool_frame()
+    known = {} if frame is None else frame.f_locals
+    kind: Any = getattr(agents, "ToolInputGuardrailResult", ())
+    for values in (*known.values(), *getattr(known.get("self"), "__dict__", {}).values()):
+        for result in values if isinstance(values, list) else ():
+            if isinstance(result, kind):
+                behavior = result.output.behavior
+                if behavior["type"] == "reject_content" and behavior["message"] == output:
+                    return str(result.guardrail.get_name())
+    return None
+
+
+class ModelCall(NamedTuple):
+    """The call of a model, by the parameters of the public ``Model`` interface."""
 
     model: Any
     instructions: Any
-    given: Any
+    input: Any
     includes_data: bool
-    """Whether what is asked and said, and why it failed, may be told."""
+    """Whether the run lets input, output and errors into the trace."""
+    tools: tuple[Any, ...]
+    handoffs: tuple[Any, ...]
+    output_schema: Any
+    is_streamed: bool
 
 
-def model_called() -> ModelCall | None:
-    """Return the call of a model whose span ends right now; None where it is not found."""
-    frame = _around()
+def model_call_here() -> ModelCall | None:
+    """
+    Return the call of the model whose span starts or ends now; None if it is unknown.
+
+    Without it, a call that failed has no input, schemas are unknown, and tool calls that no tool got are not recorded.
+    """
+    frame = _caller()
     if frame is None or frame.f_code.co_name not in ("get_response", "stream_response"):
         return None
-    known = frame.f_locals
-    includes_data = getattr(known.get("tracing"), "include_data", None)
+    get = frame.f_locals.get
+    includes_data = getattr(get("tracing"), "include_data", None)
     if includes_data is None:
         return None
-    return ModelCall(known.get("self"), known.get("system_instructions"), known.get("input"), bool(includes_data()))
+    return ModelCall(
+        get("self"),
+        get("system_instructions"),
+        get("input"),
+        bool(includes_data()),
+        tuple(get("tools") or ()),
+        tuple(get("handoffs") or ()),
+        get("output_schema"),
+        is_streamed=frame.f_code.co_name == "stream_response",
+    )
 
 
-def ends_by_itself() -> bool:
-    """Whether the trace that ends right now is one the SDK opened for a run, and not one of the program's."""
-    frame = _around()
+def response_here() -> Response | ChatCompletion | None:
+    """
+    Return the provider's response to the model call whose span ends now with an error.
+
+    It is found by its class, among the variables and their ``response``. Without it, a response that was paid for
+    and refused, such as one that a content filter stopped, has neither output nor usage.
+    """
+    frame = _caller()
+    for value in frame.f_locals.values() if frame is not None else ():
+        for found in (value, getattr(value, "response", None)):
+            if isinstance(found, Response | ChatCompletion):
+                return found
+    return None
+
+
+def is_trace_of_run() -> bool:
+    """Whether the SDK opened the trace that ends now for a run; else the program did, with ``trace()``."""
+    frame = _caller()
     return frame is not None and _module(frame).startswith("agents.")
 
 
-def _around() -> FrameType | None:
-    """Return the function that ends the span, or the trace, that ends right now: whose ``with`` block it mostly is."""
-    frame = _found(sys._getframe(2), _is_of_tracing)
-    while frame is not None and (_is_of_tracing(frame) or _module(frame) == "contextlib"):
+def _caller() -> FrameType | None:
+    """Return the frame that starts or ends the span or trace: the first one outside the SDK's tracing package."""
+    frame = _first(sys._getframe(2), _in_tracing)
+    while frame is not None and (_in_tracing(frame) or _module(frame) == "contextlib"):
         frame = frame.f_back
     return frame
 
 
-def _found(frame: FrameType | None, is_it: Callable[[FrameType], bool]) -> FrameType | None:
-    """Return the first of *frame* and those it was called from that *is_it*; None where none of them is."""
-    for _ in range(_FRAMES):
-        if frame is None or is_it(frame):
+def _tool_frame() -> FrameType | None:
+    """Return the frame of the function that opens the span of a tool."""
+    return _first(sys._getframe(2), lambda frame: _TOOL in (*frame.f_code.co_varnames, *frame.f_code.co_cellvars))
+
+
+def _first(frame: FrameType | None, matches: Callable[[FrameType], bool]) -> FrameType | None:
+    for _ in range(MAX_FRAMES):
+        if frame is None or matches(frame):
             return frame
         frame = frame.f_back
     return None
 
 
-def _runs_a_tool(frame: FrameType) -> bool:
-    return _THE_TOOL in frame.f_code.co_varnames or _THE_TOOL in frame.f_code.co_cellvars
-
-
-def _is_of_tracing(frame: FrameType) -> bool:
+def _in_tracing(frame: FrameType) -> bool:
     return _module(frame).startswith("agents.tracing.")
 
 
@@ -105,39 +308,40 @@ def _module(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__"))
 
 
-def processors() -> tuple[Any, ...] | None:
-    """Return the SDK's processors; None where a release keeps them elsewhere, so that only FluxLoop's can be set."""
-    multi = getattr(tracing.get_trace_provider(), "_multi_processor", None)
-    found = getattr(multi, "_processors", None)
-    if found is None:
-        note_missing(_ADAPTER, "TraceProvider._multi_processor", "install() replaces the processors of others as well")
-    return tuple(found) if found is not None else None
+# Texts.
 
 
-def exports(processor: object) -> bool:
+def has_timed_out(tool: Any, output: object, duration_s: float) -> bool:
     """
-    Whether *processor* may send what it collects to OpenAI.
+    Whether *output*, in place of what *tool* returns, is the text for a tool that took too long.
 
-    One of the SDK's own classes does, unless it is known to hold an exporter from elsewhere, or the one that prints:
-    where a release keeps its exporter is private, and a wrong guess would send data out.
+    A text that the program makes, or a later release in another way, is recognised by the duration of the call.
     """
-    exporters = [held for held in _attributes(processor) if callable(getattr(type(held), "export", None))]
-    if any(_is_of_sdk(exporter) and type(exporter).__name__ != "ConsoleSpanExporter" for exporter in exporters):
-        return True
-    return _is_of_sdk(processor) and not exporters
+    limit_s, notice = getattr(tool, "timeout_seconds", None), _timeout_notice()
+    if limit_s is None:
+        return False
+    if notice is None or getattr(tool, "timeout_error_function", None) is not None:
+        return isinstance(output, str) and duration_s >= limit_s
+    return bool(output == notice(tool_name=tool.name, timeout_seconds=limit_s))
 
 
-def _attributes(value: object) -> list[object]:
-    return list(getattr(value, "__dict__", {}).values())
+def _timeout_notice() -> Any:
+    return getattr(agents.tool, "default_tool_timeout_error_message", None)
 
 
-def _is_of_sdk(value: object) -> bool:
-    return type(value).__module__.partition(".")[0] == "agents"
+REDACTED = "Error details are redacted."
+"""The end of the text that the SDK puts in place of an error's if the trace is to have no sensitive data."""
 
 
-_ADAPTER = "fluxloop_custom.openai_agents"
+def is_redacted(text: object, raised: BaseException | None, *, is_model_call: bool) -> bool:
+    """
+    Whether *text*, the detail of a span's error, replaces the text of the exception *raised*.
 
-
-def is_off() -> bool:
-    """Whether the SDK's tracing is switched off for the whole program: then it makes traces that tell nothing."""
-    return type(tracing.get_trace_provider().create_trace("is it on?")).__name__ == "NoOpTrace"
+    Early releases have the name of the exception's class there. A model call's text is the exception's own unless
+    it is redacted, whatever the release puts there instead.
+    """
+    if text is None:
+        return False
+    return REDACTED in str(text) or (
+        raised is not None and (text == type(raised).__name__ or (is_model_call and text != str(raised)))
+    )

@@ -1,27 +1,31 @@
 """
-Small readers of the Agents SDK's span data: its object in, our JSON out.
+Readers of the Agents SDK's span data: they take an object of the SDK and return JSON.
 
-The objects themselves are read, not their ``export()``, which leaves the input out and calls ``str`` on outputs.
-With the SDK's ``trace_include_sensitive_data`` off they hold neither inputs nor outputs, and so do our records.
+They read the objects and not their ``export()``, which omits inputs and calls ``str`` on outputs. With the SDK's
+``trace_include_sensitive_data`` off, the objects have neither inputs nor outputs, and so have the records.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
+from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 from fluxloop import ObservationType
 from fluxloop.bridge import NOTHING
 from fluxloop.llm.token_counts import read_usage
 
+from .function_tools import read_arguments
+from .internals import ModelCall
+
 Fields = dict[str, Any]
 
-Told = tuple[object, object, Fields | None]
-"""What a span tells: its input, its output, and fields of the record."""
+Sides = tuple[object, object, Fields | None]
+"""The input of a span, its output, and top-level fields of the record."""
 
-_AROUND_WORDS = frozenset({"role", "content", "id", "type", "status"})
-"""What a message has that says nothing but its words."""
+_TEXT_MESSAGE = frozenset({"role", "content", "id", "type", "status"})
+"""The keys of a message that has nothing but text."""
 
 _PARAMETERS = frozenset(
     {
@@ -33,7 +37,7 @@ _PARAMETERS = frozenset(
 
 
 def about(trace: Any) -> Fields:
-    """Return what a trace of ours is opened with for one of the SDK's."""
+    """Return the options of the FluxLoop trace for the SDK's *trace*."""
     if trace is None:
         return {}
     metadata = {**(getattr(trace, "metadata", None) or {}), "agents_trace_id": trace.trace_id}
@@ -41,7 +45,7 @@ def about(trace: Any) -> Fields:
 
 
 def name_of(data: Any, kind: str) -> str:
-    """Return what the observation of a span is called."""
+    """Return the name of a span's observation."""
     if kind == "turn":
         return f"turn {data.turn}"
     if kind == "mcp_tools":
@@ -61,36 +65,94 @@ def model_call(data: Any) -> tuple[object, object, Fields]:
 
 
 def _response(data: Any, response: Any) -> tuple[object, object, Fields]:
-    fields = {
-        "model": getattr(response, "model", None),
-        "usage": usage(getattr(response, "usage", None) or getattr(data, "usage", None)),
-        "model_parameters": _kept({name: getattr(response, name, None) for name in _PARAMETERS}),
-        "finish_reasons": _finish(response),
-    }
-    instructions = getattr(response, "instructions", None)
-    given = _given(data.input)
+    instructions, given = getattr(response, "instructions", None), _given(data.input)
     if instructions and isinstance(given, list):
         given = [{"role": "system", "content": _plain(instructions)}, *given]
-    return given, _answer(response.output), fields
+    output, fields = answer(response)
+    fields["usage"] = fields["usage"] or usage(getattr(data, "usage", None))
+    return given, output, fields
 
 
-def unanswered(model: Any, instructions: Any, given: Any) -> tuple[object, Fields]:
-    """Return input and record fields of a model call that the SDK tells nothing of, since no answer came."""
-    asked = _given(given)
-    if instructions and isinstance(asked, list):
-        asked = [{"role": "system", "content": instructions}, *asked]
-    name = getattr(model, "model", None)
-    return asked, {"model": name if isinstance(name, str) else None}
+def answer(response: Any) -> tuple[object, Fields]:
+    """Return output and record fields of a provider's response, of the Responses or the Chat Completions API."""
+    choices = getattr(response, "choices", None)
+    reported = getattr(response, "usage", None)
+    fields: Fields = {"model": getattr(response, "model", None), "usage": usage(reported)}
+    if choices is not None:
+        fields["finish_reasons"] = [choice.finish_reason for choice in choices if choice.finish_reason] or None
+        return _answer([_plain(choice.message) for choice in choices]) if choices else NOTHING, fields
+    fields["model_parameters"] = _kept({name: getattr(response, name, None) for name in _PARAMETERS})
+    fields["finish_reasons"] = _finish(response)
+    return _answer(response.output) if response.output else NOTHING, fields
+
+
+def request(call: ModelCall) -> tuple[object, Fields]:
+    """Return input and record fields of a model call whose span has neither, since it failed."""
+    given = _given(call.input)
+    if call.instructions and isinstance(given, list):
+        given = [{"role": "system", "content": call.instructions}, *given]
+    name = getattr(call.model, "model", None)
+    return given, {"model": name if isinstance(name, str) else None}
+
+
+def schemas(call: ModelCall) -> Fields:
+    """Return the schemas that a model was given: of its tools, of handoffs, and of its output."""
+    tools = [_schema(tool, tool.name, "description", "params_json_schema") for tool in call.tools]
+    tools += [_schema(each, each.tool_name, "tool_description", "input_json_schema") for each in call.handoffs]
+    found: Fields = {"tools": tools} if tools else {}
+    output = call.output_schema
+    if output is not None and not output.is_plain_text():
+        found["output_schema"] = {"name": output.name(), "schema": output.json_schema()}
+    return found
+
+
+def _schema(tool: Any, name: str, description: str, parameters: str) -> Fields:
+    known = {"description": getattr(tool, description, None), "parameters": getattr(tool, parameters, None)}
+    return {"name": name, **{key: value for key, value in known.items() if value}}
+
+
+def tool_calls(output: object) -> dict[str, tuple[str, object]]:
+    """Return name and arguments of the function calls in a model's output, by call id."""
+    found = {}
+    for item in output if isinstance(output, list) else ():
+        for call in [item, *(item.get("tool_calls") or ())] if isinstance(item, dict) else ():
+            function = call.get("function") or (call if call.get("type") == "function_call" else {})
+            call_id, name = call.get("call_id") or call.get("id"), function.get("name")
+            if isinstance(call_id, str) and isinstance(name, str):
+                found[call_id] = name, read_arguments(function.get("arguments"))
+    return found
+
+
+def answered_calls(given: object) -> dict[str, tuple[str, object]]:
+    """Return name and arguments of the function calls, by call id, whose outputs end the input of a model."""
+    items = [_plain(item) for item in given] if isinstance(given, list) else []
+    outputs = takewhile(lambda item: isinstance(item, dict) and item.get("type") == "function_call_output", items[::-1])
+    ids = [item.get("call_id") for item in outputs]
+    return {call_id: call for call_id, call in tool_calls(items).items() if call_id in ids}
+
+
+def tool_output(given: object, call_id: str) -> object:
+    """Return what the model is given as the output of the tool call *call_id*; None if it is given none."""
+    items = [_plain(item) for item in given] if isinstance(given, list) else []
+    outputs = [item.get("output") for item in items if isinstance(item, dict) and item.get("call_id") == call_id]
+    return next((output for output in outputs if output is not None), None)
+
+
+def duration_s(span: Any) -> float:
+    """Return how long a span took, by the SDK's clock, in seconds."""
+    if not span.started_at or not span.ended_at:
+        return 0.0
+    return (datetime.fromisoformat(span.ended_at) - datetime.fromisoformat(span.started_at)).total_seconds()
 
 
 def usage(reported: object) -> dict[str, int] | None:
-    """Return token counts in our words; None where none, or none but zeros, were reported."""
+    """Return token counts by FluxLoop's names; None if none, or only zeros, were reported."""
     counts = read_usage(reported) if reported is not None else None
     return counts if counts and any(counts.values()) else None
 
 
 def text_of(output: object) -> object:
-    """Return the words of a model's last message: what its agent ends with, unless it goes on."""
+    """Return the text of a model's last message, which is the agent's output unless the model is called again."""
     if isinstance(output, list):
         messages = [item for item in output if isinstance(item, dict) and item.get("role") == "assistant"]
         output = messages[-1].get("content") if messages else None
@@ -98,7 +160,7 @@ def text_of(output: object) -> object:
 
 
 def question_of(given: object) -> object:
-    """Return what an agent was asked: the words of the only message, or the messages."""
+    """Return the input of an agent: the text of the only message, or the messages."""
     if not isinstance(given, list):
         return given
     messages = [item for item in given if not (isinstance(item, dict) and item.get("role") == "system")]
@@ -107,45 +169,34 @@ def question_of(given: object) -> object:
     return messages
 
 
-def arguments(data: Any) -> object:
-    """Return a function span's arguments, as data where they are JSON."""
-    text = data.input
-    if text is None:
-        return NOTHING
-    try:
-        return json.loads(text) if text else {}
-    except (TypeError, ValueError):
-        return text
-
-
 def agent(data: Any) -> Fields:
     """Return the metadata of an agent span."""
     known = {name: getattr(data, name, None) for name in ("tools", "handoffs", "output_type", "metadata")}
     return {name: value for name, value in known.items() if value}
 
 
-def handoff(data: Any) -> Told:
-    """Return where a handoff came from, and where it went, if it went anywhere."""
+def handoff(data: Any) -> Sides:
+    """Return the agents of a handoff: the one it leaves, and the one it reaches, if any."""
     return {"from_agent": data.from_agent}, {"to_agent": data.to_agent} if data.to_agent else NOTHING, {}
 
 
-def guardrail(data: Any) -> Told:
+def guardrail(data: Any) -> Sides:
     """Return whether a guardrail stopped the run."""
     return NOTHING, {"triggered": data.triggered}, {}
 
 
-def mcp_tools(data: Any) -> Told:
+def mcp_tools(data: Any) -> Sides:
     """Return the names of the tools a server offers."""
     return NOTHING, data.result if data.result is not None else NOTHING, {}
 
 
-def custom(data: Any) -> Told:
-    """Return what the user put into a custom span."""
+def custom(data: Any) -> Sides:
+    """Return the data of a custom span."""
     return NOTHING, data.data or NOTHING, {}
 
 
-def voice(data: Any) -> Told:
-    """Return a transcription or a synthesis: its words, and of the sound only format and size."""
+def voice(data: Any) -> Sides:
+    """Return a transcription or a synthesis: its text, and of the audio only format and size."""
     sides = []
     for side, sound_format in (("input", "input_format"), ("output", "output_format")):
         value = getattr(data, side, None)
@@ -156,8 +207,8 @@ def voice(data: Any) -> Told:
     return sides[0], sides[1], fields
 
 
-def other(data: Any) -> Told:
-    """Return what a span of a kind we do not know holds as input and output."""
+def other(data: Any) -> Sides:
+    """Return input and output of a span of an unknown type."""
     sides = (getattr(data, side, None) for side in ("input", "output"))
     given, output = (NOTHING if side is None else side for side in sides)
     return given, output, {}
@@ -171,26 +222,26 @@ def _given(given: Any) -> object:
 
 
 def _plain(value: Any) -> Any:
-    """Return a pydantic object of the SDK's as a dict, without what is not set; anything else as it is."""
+    """Return a pydantic object of the SDK as a dict without unset fields; other values as they are."""
     dump = getattr(value, "model_dump", None)
     return value if dump is None else dump(exclude_none=True, warnings=False)
 
 
 def _answer(output: Any) -> object:
-    """Return a model's output items; the words alone, where it said nothing else."""
+    """Return a model's output items, or the text if that is all."""
     if not isinstance(output, list):
         return _plain(output)
     if len(output) == 1 and isinstance(output[0], dict) and output[0].get("object") == "response":
-        output = output[0].get("output") or []  # chat completions that were streamed are told of as a response
+        output = output[0].get("output") or []  # streamed chat completions are reported as a response
     items = [_item(each) for each in output]
-    if len(items) == 1 and isinstance(items[0], dict) and items[0].keys() <= _AROUND_WORDS:
-        words = items[0].get("content")
-        return words if isinstance(words, str) else items
+    if len(items) == 1 and isinstance(items[0], dict) and items[0].keys() <= _TEXT_MESSAGE:
+        text = items[0].get("content")
+        return text if isinstance(text, str) else items
     return items
 
 
 def _item(item: Any) -> Any:
-    """Return an item of a model's output, an object of the SDK's or such an object dumped, without what is not set."""
+    """Return an item of a model's output, an object or a dumped one, without unset fields."""
     fields = item if isinstance(item, dict) else getattr(item, "__dict__", {})
     kind = fields.get("type")
     if kind == "function_call":
@@ -203,7 +254,7 @@ def _item(item: Any) -> Any:
 
 
 def _message(fields: Mapping[str, Any]) -> Fields | None:
-    """Return a message in the short form of role and words, with what it cites; None where it holds anything else."""
+    """Return a text message as role, text and citations; None if it has other parts."""
     parts = [part if isinstance(part, dict) else getattr(part, "__dict__", {}) for part in fields.get("content") or ()]
     if not parts or any(part.get("type") != "output_text" for part in parts):
         return None
@@ -236,9 +287,9 @@ TYPES = {
     "function": ObservationType.TOOL,
     "guardrail": ObservationType.EVALUATION,
 }
-"""Our type of each of the SDK's span types; SPAN for all others."""
+"""The observation type of each span type; SPAN for all others."""
 
-READERS: dict[str, Callable[[Any], Told]] = {
+READERS: dict[str, Callable[[Any], Sides]] = {
     "transcription": voice,
     "speech": voice,
     "handoff": handoff,
@@ -246,4 +297,4 @@ READERS: dict[str, Callable[[Any], Told]] = {
     "mcp_tools": mcp_tools,
     "custom": custom,
 }
-"""What reads input, output and fields of a span that has ended, where that is no model call of an agent's."""
+"""Readers of input, output and fields by span type, for spans that are neither runs, tools nor model calls."""

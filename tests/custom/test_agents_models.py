@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,6 +18,7 @@ from agents import (
     OpenAIResponsesModel,
     RunConfig,
     Usage,
+    function_tool,
     generation_span,
     output_guardrail,
     tracing,
@@ -24,6 +26,7 @@ from agents import (
 from custom.agents_aid import Says, add, agent_of, recorded, run
 from openai import AsyncOpenAI
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage
+from pydantic import BaseModel
 
 from fluxloop.models import ObservationData, ObservationType, Trace
 
@@ -274,3 +277,89 @@ async def test_a_tools_answer_is_not_the_agents_where_a_model_is_asked_again_in_
 
     (trace,) = captured.traces()
     assert (answer, trace.output, trace.observations[1].output) == ("It is 3.", None, None)
+
+
+FILTERED = response(
+    says("Half an ans"), status="incomplete", incomplete_details={"reason": "content_filter"}, model="gpt-served"
+)
+
+
+@pytest.mark.parametrize("includes_data", [True, False], ids=["with data", "without sensitive data"])
+async def test_an_answer_that_a_content_filter_stopped_keeps_text_and_usage(serving, includes_data):
+    """The stream ends with an error, and the response that was paid for is in the record."""
+    client = serving((200, [{"sequence_number": 0, "type": "response.incomplete", "response": FILTERED}]))
+    config = RunConfig(trace_include_sensitive_data=includes_data)
+    agent = Agent(name="A", model=OpenAIResponsesModel("gpt-5", client))
+    with recorded() as captured, pytest.raises(Exception, match=r"incomplete|final response"):
+        await run(agent, streamed=True, run_config=config)
+
+    (asked,) = generations(captured.traces()[0])
+    assert (asked.status, asked.output) == ("error", "Half an ans" if includes_data else None)
+    assert (asked.usage.input_tokens, asked.usage.output_tokens) == (20, 7)
+    assert asked.finish_reasons == ["content_filter"]
+
+
+async def test_a_chat_answer_without_content_keeps_its_usage(serving):
+    """A completion that ran out of tokens is an error in newer releases; the tokens are counted."""
+    empty = chat({"content": None})
+    empty["choices"][0]["finish_reason"] = "length"
+    with recorded() as captured, suppress(Exception):
+        await run(Agent(name="A", model=OpenAIChatCompletionsModel("gpt-4o", serving((200, empty)))))
+
+    (asked,) = generations(captured.traces()[0])
+    assert (asked.usage.input_tokens, asked.usage.output_tokens) == (20, 7)
+    if asked.status == "error":
+        assert asked.finish_reasons == ["length"]
+
+
+class City(BaseModel):
+    name: str
+
+
+@streamed_or_not
+async def test_an_answer_that_is_not_of_the_output_type_keeps_text_and_usage(streamed):
+    """The model call succeeded and has answer and usage; the agent failed to read it."""
+    with recorded() as captured, pytest.raises(Exception, match=r"[Ii]nvalid JSON"):
+        await run(agent_of(Says("no JSON"), output_type=City), streamed=streamed)
+
+    (trace,) = captured.traces()
+    (asked,) = generations(trace)
+    assert (asked.status, asked.output, asked.usage.output_tokens) == ("success", "no JSON", 5)
+    assert (trace.status, trace.usage.output_tokens) == ("error", 5)
+
+
+@streamed_or_not
+async def test_the_schemas_given_to_a_model_are_kept(streamed):
+    """Those of tools, of handoffs and of the output; the parameters are the SDK's JSON schemas."""
+    other = agent_of(Says("done"), name="Other")
+    agent = agent_of(Says('{"name": "Rome"}'), tools=[add], handoffs=[other], output_type=City)
+    with recorded() as captured:
+        await run(agent, streamed=streamed)
+
+    (asked,) = generations(captured.traces()[0])
+    tool, handoff = asked.metadata["tools"]
+    assert (tool["name"], tool["description"]) == ("add", "Add two numbers.")
+    assert tool["parameters"]["properties"]["a"] == {"description": "The first.", "title": "A", "type": "integer"}
+    assert handoff["name"] == "transfer_to_other"
+    assert asked.metadata["output_schema"]["schema"]["properties"]["name"]["type"] == "string"
+
+
+async def test_schemas_are_cut_to_the_size_limit():
+    """A schema of any size costs a bounded record."""
+    big = function_tool(lambda: None, name_override="big", description_override="x" * 100_000)
+    with recorded(max_value_bytes=1_000) as captured:
+        await run(agent_of(Says("ok"), tools=[big]))
+
+    (asked,) = generations(captured.traces()[0])
+    assert len(json.dumps(asked.metadata["tools"])) < 5_000
+
+
+async def test_base64_data_in_a_message_is_cut():
+    """Audio and files of a message have a size limit as data URLs have one."""
+    sound = {"type": "input_audio", "input_audio": {"data": "UklGR" + "A" * 200_000, "format": "wav"}}
+    image = {"type": "input_image", "image_url": "data:image/png;base64," + "A" * 200_000, "detail": "auto"}
+    with recorded() as captured:
+        await run(agent_of(Says("ok")), question=[{"role": "user", "content": [sound, image]}])
+
+    (asked,) = generations(captured.traces()[0])
+    assert len(json.dumps(asked.input)) < 2_000

@@ -269,7 +269,7 @@ def test_hostile_values_do_not_affect_the_chain(config):
 
     assert (RunnableLambda(lambda value: value) | RunnableLambda(lambda value: value)).invoke(given, config) is given
     assert mine.report().written == 4
-    assert mine.report().troubles == ()
+    assert mine.report().problems == ()
 
 
 def test_the_content_of_a_tool_call_without_text_is_empty(captured, config):

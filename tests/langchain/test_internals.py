@@ -161,7 +161,7 @@ def reimport(monkeypatch):
 
 def missing():
     """Return what the package reported as missing."""
-    return [message for message in fluxloop.report().troubles if message.startswith("fluxloop_langchain")]
+    return [message for message in fluxloop.report().problems if message.startswith("fluxloop_langchain")]
 
 
 def endings(traces):

@@ -281,4 +281,4 @@ def test_with_capture_off_inputs_and_outputs_are_not_recorded(config):
     assert (observation.input, observation.output) == (None, None)
     assert "Tigers" not in repr(list(captured.storage.read()))
     assert (observation.model, observation.usage.total_tokens) == ("scripted-1", 25)
-    assert fluxloop.report().troubles == ()
+    assert fluxloop.report().problems == ()

@@ -460,7 +460,7 @@ def test_a_hook_that_fails_masks_the_whole_value_and_is_reported(hook: Any) -> N
     Redaction fails closed and never raises; the report holds no data.
     """
     said: list[str] = []
-    redactor = Redactor(Rules(hook=hook), on_trouble=said.append)
+    redactor = Redactor(Rules(hook=hook), on_problem=said.append)
 
     assert redactor.redact({"a": "private"}) == (MASK, 1)
     assert redactor.text("private") == (MASK, 1)
@@ -489,7 +489,7 @@ def test_a_value_too_deep_to_walk_is_masked_as_a_whole() -> None:
     for _ in range(sys.getrecursionlimit()):
         deep = [deep]
 
-    assert Redactor(on_trouble=said.append).redact(deep) == (MASK, 1)
+    assert Redactor(on_problem=said.append).redact(deep) == (MASK, 1)
     assert "RecursionError" in said[0]
 
 
@@ -500,7 +500,7 @@ def test_without_hyperscan_redaction_works_and_says_that_it_is_slow(monkeypatch:
     said: list[str] = []
     monkeypatch.setitem(sys.modules, "hyperscan", None)
 
-    redactor = Redactor(Rules(keys=["only here"]), on_trouble=said.append)
+    redactor = Redactor(Rules(keys=["only here"]), on_problem=said.append)
 
     assert redactor.suspects(b"{}")
     assert redactor.redact({"a": "password=hunter2"}) == ({"a": f"password={MASK}"}, 1)

@@ -34,7 +34,9 @@ def test_runs_nest_by_the_ids_of_their_parents(captured):
     """
     ledger = Ledger(default)
     ledger.start("a", CHAIN, "outer", input=1, trace={"session_id": "s", "tags": ["t"]})
-    ledger.start("b", TOOL, "inner", parent="a", metadata={"x": 1}, fields={"model": "m"})
+    inner = ledger.start("b", TOOL, "inner", parent="a")
+    inner.metadata = {"x": 1}
+    inner.set_fields(model="m")
     ledger.start("c", TOOL, "innermost", parent=ledger.entries["b"])
     for key in "cba":
         ledger.finish(key, output=key)
@@ -66,9 +68,9 @@ def test_what_is_folded_is_not_recorded_and_what_is_below_moves_up(captured):
     A folded run stands for the nearest recorded one above it, also where it is the first of all.
     """
     ledger = Ledger(default)
-    ledger.start("hidden", CHAIN, "hidden", is_folded=True)
+    ledger.start_folded("hidden")
     ledger.start("a", CHAIN, "a", parent="hidden")
-    ledger.start("b", CHAIN, "b", parent="a", is_folded=True)
+    ledger.start_folded("b", parent="a")
     ledger.start("c", CHAIN, "c", parent="b")
     inside = ledger.get("b") is ledger.get("a")
     for key in ("c", "b", "a", "hidden"):
@@ -212,7 +214,7 @@ def test_a_run_that_began_earlier_says_so(captured):
     began = fluxloop.bridge.default.recorder.tick()
     ledger.start("c", CHAIN, "meanwhile", parent="a")
     ledger.finish("c")
-    ledger.start("b", CHAIN, "late", parent="a", started=began)
+    ledger.start("b", CHAIN, "late", parent="a").backdate(began)
     ledger.finish("b")
     ledger.finish("a")
     _, meanwhile, late = captured.traces()[0].observations
@@ -262,7 +264,7 @@ def test_a_tool_decorated_function_can_be_the_very_run(captured):
     def add(a, b):
         return a + b
 
-    ledger.start("a", TOOL, "add", input="1, 2", tool_matcher=ToolMatcher(lambda: {"add"}))
+    ledger.start("a", TOOL, "add", input="1, 2").tool_matcher = ToolMatcher(lambda: {"add"})
     with fluxloop.bridge.current_is(ledger.get("a")):
         add(1, 2)
     ledger.finish("a", output="3")

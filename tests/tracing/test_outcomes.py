@@ -12,7 +12,7 @@ import pytest
 import fluxloop
 from fluxloop.enums import Status
 from fluxloop.testing import capture
-from fluxloop.tracing.outcomes import MOST_FRAMES, register_ending
+from fluxloop.tracing.outcomes import MAX_FRAMES, register_ending
 
 
 def only(captured: Any) -> Any:
@@ -49,15 +49,15 @@ def test_of_an_exception_that_is_raised_again_and_again_a_bounded_traceback_is_t
     def fails() -> None:
         raise always
 
-    for _ in range(MOST_FRAMES):
+    for _ in range(MAX_FRAMES):
         with pytest.raises(ValueError, match="again"):
             fails()
     with capture() as captured, pytest.raises(ValueError, match="again"):
         fails()
     told = only(captured).observations[0].metadata["traceback"]
 
-    assert told.splitlines()[-1] == f"(traceback truncated to {MOST_FRAMES} frames)"
-    assert told.count("in fails") <= MOST_FRAMES
+    assert told.splitlines()[-1] == f"(traceback truncated to {MAX_FRAMES} frames)"
+    assert told.count("in fails") <= MAX_FRAMES
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_a_storage_that_fails_costs_records_and_nothing_else(caplog):
     report = client.report()
     assert (report.written, report.failed) == (0, 4)
     assert len([r for r in caplog.records if "No space left" in r.getMessage()]) == 1
-    assert any("No space left" in trouble for trouble in report.troubles)
+    assert any("No space left" in trouble for trouble in report.problems)
 
 
 def test_one_broken_storage_does_not_keep_records_from_the_others():
@@ -212,7 +212,7 @@ def test_what_is_collected_in_the_middle_of_our_work_does_not_wait_for_it():
     trace = client.open_trace("trace")
     assert trace is not None
 
-    for lock in (trace_module._counting, recorder_module._counting):
+    for lock in (trace_module._usage_lock, recorder_module._counts_lock):
         with lock:
             assert lock.acquire(blocking=False)
             lock.release()

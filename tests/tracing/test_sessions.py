@@ -64,7 +64,7 @@ def test_a_session_function_that_fails_is_reported_and_the_call_recorded():
 
     (trace,) = captured.traces()
     assert trace.output == "hi"
-    assert any("session_id function of 'agent' failed" in problem for problem in fluxloop.report().troubles)
+    assert any("session_id function of 'agent' failed" in problem for problem in fluxloop.report().problems)
 
 
 def test_a_session_of_another_type_is_a_decoration_error():

@@ -249,6 +249,20 @@ def test_a_registered_client_stream_stays_the_object_it_is(registered):
     assert captured.traces()[0].observations[0].output == "ab"
 
 
+def test_a_client_stream_that_two_functions_return_is_recorded_for_both(registered):
+    """
+    Each of the two observations has every item once and ends with the stream.
+    """
+    ask = fluxloop.prompt(lambda: ClientStream())
+
+    with capture() as captured:
+        got = fluxloop.agent("chat")(lambda: ask())()
+        assert list(got) == ["a", "b"]
+
+    outer, inner = captured.traces()[0].observations
+    assert [(each.output, each.status) for each in (outer, inner)] == [("ab", Status.SUCCESS)] * 2
+
+
 def test_closing_a_client_stream_abandons_it(registered):
     """`close` before the end is an early end."""
     with capture() as captured:

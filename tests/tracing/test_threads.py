@@ -107,7 +107,7 @@ def test_a_call_that_a_thread_loses_is_counted_and_reported_once(tmp_path: Path)
 
     report = fluxloop.report()
     assert report.untraced - before == 3
-    assert [line for line in report.troubles if "install_threads" in line and "'tool'" in line] != []
+    assert [line for line in report.problems if "install_threads" in line and "'tool'" in line] != []
 
 
 def test_calls_outside_a_trace_are_not_reported(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from ..fields import Fields, fields, get, listed
 from ..response_facts import read_facts
 from .answers import Answer
-from .content import Reader, content, function_call
+from .content import Reader, blocks, content, function_call
 
 
 def _chat_chunk(answer: Answer, held: Fields, item: object) -> str | None:
@@ -54,6 +54,23 @@ def _response_ended(answer: Answer, held: Fields, item: object) -> str:
     if facts := read_facts(get(held, "response")):
         answer.settle(facts)
     return answer.say(None)
+
+
+def _response(answer: Answer, held: Fields, item: object) -> str | None:
+    """A whole Response, alone or after its pieces."""
+    if get(held, "object") != "response" or not (facts := read_facts(item)):
+        return None
+    repeats = answer.repeats(facts.response_id)
+    answer.settle(facts)
+    said = answer.say(None)
+    for output in [] if repeats else map(fields, listed(get(held, "output"))):
+        if get(output, "type") == "function_call":
+            arguments = get(output, "arguments")
+            answer.call(None, call_id=get(output, "call_id"), name=get(output, "name"), arguments=arguments)
+        for thought in map(fields, listed(get(output, "summary"))):
+            answer.think(get(thought, "text"))
+        said += blocks(answer, get(output, "content"))
+    return said
 
 
 def _output_item(answer: Answer, held: Fields, item: object) -> str:
@@ -104,7 +121,7 @@ BY_TYPE: dict[str, Reader] = {
     "content.delta": _sdk_text_delta,
 }
 
-BY_NAME: dict[str, Reader] = {"choices": _chat_chunk}
+BY_NAME: dict[str, Reader] = {"choices": _chat_chunk, "output": _response}
 
 SILENT = (
     "response.",
