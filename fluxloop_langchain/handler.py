@@ -8,7 +8,7 @@ the metadata of a run; the adapters of frameworks that are built on LangChain ov
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -16,22 +16,11 @@ from langchain_core.callbacks import BaseCallbackHandler
 from fluxloop import FluxLoopClient, ObservationType, Status
 from fluxloop.bridge import NOTHING, Entry, add_locator, default, status_of, was_raised_from_outside
 
-from . import events, interrupts, payloads, unrun_calls
-from .internals import (
-    DONE,
-    RaiseError,
-    RunInline,
-    inline_callback,
-    is_resume,
-    register_as_tracer,
-    register_langgraph_outcomes,
-)
+from . import events, internals, interrupts, payloads, unrun_calls
+from .internals import DONE, RaiseError, RunInline, inline_callback, is_resume
 from .orphan_runs import key_of, ledger_of, locate, refer
 from .runs import CHAIN, NO_TAGS, TYPES, Run, name_of, read_tags
-from .tokens import discard_token, sink_of
-
-TokenSink: TypeAlias = tuple[Callable[[], object], Callable[[object, object], None]]
-"""Returns the id of a run that streams; records its tokens."""
+from .tokens import TokenSink, sink_of
 
 UNCOPIED = frozenset({"ledger", "_recorded_elsewhere", "_last_sink"})
 """Attributes of a handler that belong to the runs of this process, and not to its copies."""
@@ -51,11 +40,11 @@ def _starts(event: str, read: events.StartReader) -> Any:
         metadata: dict[str, Any] | None = None,
         **extra: Any,
     ) -> Any:
-        ledger, key, tool = self.ledger, _key(run_id), None
-        parent = ledger.entries.get(_key(parent_run_id)) if parent_run_id else None
+        ledger, key, tool = self.ledger, key_of(run_id), None
+        parent = ledger.entries.get(key_of(parent_run_id)) if parent_run_id else None
         if parent is None or event != "chain":
             id_ref, tool = ledger.watch(run_id, key, is_tool=event == "tool")
-            parent = parent or ledger.left.get(_key(parent_run_id))
+            parent = parent or ledger.left.get(key_of(parent_run_id))
         else:  # LangChain reports the end of the chain, or of its parent
             id_ref = refer(run_id)
         try:
@@ -79,7 +68,7 @@ def _ends(read: events.EndReader, *, event: str = "") -> Any:
 
     def on_end(self: FluxLoopCallbackHandler, result: Any, *, run_id: UUID, **extra: Any) -> Any:
         try:
-            entry = self.ledger.entries.get(_key(run_id))
+            entry = self.ledger.entries.get(key_of(run_id))
             if entry is None and event == "model":
                 entry = self.begin_unannounced(run_id, extra.get("parent_run_id"), extra.get("tags"))
             elif entry is not None and isinstance(result, Exception):
@@ -87,12 +76,13 @@ def _ends(read: events.EndReader, *, event: str = "") -> Any:
             if entry is not None and entry.about.handler is self:
                 outcome = read(entry, result, extra) if entry.is_recorded else events.unrecorded(result)
                 if entry.stream_items is not None:
-                    self._end_stream(entry, outcome)
+                    self._last_sink = None
+                    entry.stream_items.settle(outcome)
                 if entry.about.pending_calls:
-                    self._record_unrun_calls(entry, result)
+                    unrun_calls.record(self.ledger, entry, result)
                 self.end(entry.about, result, outcome)
         except BaseException as exc:
-            self.ledger.finish(_key(run_id), **events.unrecorded(result))
+            self.ledger.finish(key_of(run_id), **events.unrecorded(result))
             self.note_failure("ending it", exc)
         return DONE
 
@@ -104,16 +94,11 @@ def _points(name: str, read: Callable[[Any], object], *, only_in_agents: bool = 
 
     def on_event(self: FluxLoopCallbackHandler, value: Any, *, run_id: UUID, **extra: Any) -> Any:
         if only_in_agents:
-            self.make_agent(self.ledger.entries.get(_key(run_id)))
+            self.make_agent(self.ledger.entries.get(key_of(run_id)))
         self.record_event(run_id, name, read, value)
         return DONE
 
     return inline_callback(on_event)
-
-
-def _key(run_id: Any) -> Hashable:
-    """As `key_of`, faster for a UUID."""
-    return run_id.int if type(run_id) is UUID else key_of(run_id)
 
 
 class FluxLoopCallbackHandler(BaseCallbackHandler):
@@ -214,22 +199,16 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             self.record_event(run_id, "text", payloads.same, text)
         return DONE
 
-    @property
-    def is_enabled(self) -> bool:
-        """Whether runs that start now are recorded."""
-        return self.client.switch.on
-
     def begin(self, run: Run, read: events.StartReader) -> None:
         """Begin the observation of *run*, unless another FluxLoop handler has; *read* returns its input."""
         parent, pending = run.parent, None
         if parent is None:
             self._last_sink = None
-            register_langgraph_outcomes()
+            internals.register_langgraph_outcomes()
             if not self.ledger.entries:
                 self._recorded_elsewhere.clear()
         else:
-            if parent.about.is_resume:
-                self._record_resume(parent.about)
+            interrupts.record_noted_resume(self.ledger, parent.about)
             if run.is_agent_edge():
                 self.make_agent(parent.parent)
             if run.event == "tool":
@@ -248,7 +227,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             if type(run.input) is not dict and is_resume(run.input):
                 self.resumes(run)
             if pending and (observation := self.ledger.get(run.key)) is not None:
-                observation.tool_matcher = observation.tool_matcher or unrun_calls.call_consumer(run, events.PACKAGES)
+                observation.tool_matcher = observation.tool_matcher or unrun_calls.call_consumer(run)
 
     def _record(self, run: Run, read: events.StartReader) -> None:
         try:
@@ -256,6 +235,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         except Exception as exc:  # the run is recorded without an input that cannot be read
             self.note_failure("reading its input", exc)
             given = NOTHING
+        metadata = self.metadata_of(run)  # may record an event, which comes before the run
         observation = self.ledger.start(
             run.key,
             self.observation_type(run),
@@ -269,7 +249,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         if observation is not None:
             if run.started is not None:
                 observation.backdate(run.started)
-            observation.metadata = self.metadata_of(run) or None
+            observation.metadata = metadata or None
             if run.event == "model":
                 observation.set_fields(**events.model_fields(run))
             elif run.event == "tool":
@@ -277,8 +257,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
 
     def end(self, run: Run, result: Any, outcome: events.Outcome) -> None:
         """End the observation of *run* with *outcome*, which was read from *result*, and those inside it."""
-        if run.is_resume:
-            self._record_resume(run)
+        interrupts.record_noted_resume(self.ledger, run)
         if isinstance(result, BaseException):
             if status_of(result) is Status.INTERRUPTED:
                 self.record_interrupts(run, result)
@@ -286,29 +265,6 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             interrupts.mark_waiting(observation, run)
             outcome["status"] = Status.INTERRUPTED
         self.ledger.finish(run.key, **outcome)
-
-    def _end_stream(self, entry: Entry, outcome: events.Outcome) -> None:
-        self._last_sink = None
-        entry.stream_items.is_answered = "output" in outcome
-        error = outcome.get("error")
-        if (
-            isinstance(error, BaseException)
-            and status_of(error) is not Status.ERROR
-            and entry.stream_items.is_complete()
-        ):
-            del outcome["error"]  # the consumer has read the whole answer, and stopped before the stream's last step
-
-    def _record_unrun_calls(self, entry: Entry, result: Any) -> None:
-        """Record the tool calls that a node answered without a run of the tool."""
-        run: Run = entry.about
-        started = entry.observation.started if entry.is_recorded and entry.observation is not None else run.started
-        for call, message in unrun_calls.answered_calls(run, result):
-            outcome = events.tool_outcome(entry, message, {})
-            key, name = object(), str(call.get("name") or "tool")
-            observation = self.ledger.start(key, TYPES["tool"], name, parent=entry, input=call.get("args"), about=run)
-            if observation is not None and started is not None:
-                observation.backdate(started)
-            self.ledger.finish(key, **outcome)
 
     def record_interrupts(self, run: Run, error: BaseException) -> None:
         """Record the interrupts in *error*, by which LangGraph left *run*, unless the handler around it does."""
@@ -321,12 +277,6 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
     def resumes(self, run: Run) -> None:
         """Note that *run*, which has just begun, resumes a graph; another handler may record it with more detail."""
         run.is_resume = True
-
-    def _record_resume(self, run: Run) -> None:
-        run.is_resume = False
-        observation = self.ledger.get(run.key)
-        if observation is not None:
-            interrupts.record_resume(observation, run)
 
     def make_agent(self, entry: Entry | None) -> None:
         """Record an open run as AGENT, as a run inside it shows that it is one."""
@@ -345,9 +295,9 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
     def record_event(self, run_id: UUID, name: str, read: Callable[[Any], object], value: Any) -> None:
         """Record a point in time in a run."""
         try:
-            entry = self.ledger.entries.get(_key(run_id))
+            entry = self.ledger.entries.get(key_of(run_id))
             if entry is None or entry.about.handler is self:
-                self.ledger.event(name, parent=_key(run_id), input=read(value))
+                self.ledger.event(name, parent=key_of(run_id), input=read(value))
         except Exception as exc:
             self.note_failure("recording an event", exc)
 
@@ -380,7 +330,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         Handlers with ``run_inline``, such as LangGraph's own, make langchain-core skip the start of a completion model
         for other handlers. A run that ended with its parent is not begun again.
         """
-        key, parent = _key(run_id), self.ledger.entries.get(_key(parent_id)) if parent_id is not None else None
+        key, parent = key_of(run_id), self.ledger.entries.get(key_of(parent_id)) if parent_id is not None else None
         if key in self._recorded_elsewhere:
             self._recorded_elsewhere.discard(key)
         elif (parent_id is None or parent is not None) and key not in self.ledger.unannounced:
@@ -393,10 +343,10 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
 
     def _find_sink(self, run_id: UUID, parent_id: UUID | None, tags: list[str] | None) -> TokenSink:
         """Return and cache the token sink of this run; it discards tokens if another handler records the run."""
-        entry = self.ledger.entries.get(_key(run_id)) or self.begin_unannounced(run_id, parent_id, tags)
-        on_token = sink_of(entry) if entry is not None and entry.about.handler is self else discard_token
-        self._last_sink = sink = refer(run_id) or (lambda: run_id), on_token
+        entry = self.ledger.entries.get(key_of(run_id)) or self.begin_unannounced(run_id, parent_id, tags)
+        is_own = entry is not None and entry.about.handler is self
+        self._last_sink = sink = refer(run_id) or (lambda: run_id), sink_of(entry if is_own else None)
         return sink
 
 
-register_as_tracer(FluxLoopCallbackHandler)
+internals.register_as_tracer(FluxLoopCallbackHandler)

@@ -22,7 +22,7 @@ class _Everywhere:
     def get(self) -> FluxLoopCallbackHandler | None:
         """Return the handler to attach to a run."""
         handler = self.handler
-        return handler if handler is not None and handler.is_enabled else None
+        return handler if handler is not None and handler.client.switch.on else None
 
 
 _everywhere = _Everywhere()

@@ -8,6 +8,7 @@ docstring states what is lost when a release changes them. A missing part is rep
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -298,12 +299,17 @@ def register_langgraph_outcomes() -> None:
 
 def is_resume(given: object) -> bool:
     """Whether *given*, the input of a graph, is a ``Command`` with an answer; without it, RESUME events are missing."""
-    kind = type(given)
-    return (
-        kind.__name__ == "Command"
-        and kind.__module__ == "langgraph.types"
-        and getattr(given, "resume", None) is not None
-    )
+    return is_command(given) and getattr(given, "resume", None) is not None
+
+
+def is_command(value: object) -> bool:
+    """Whether *value* is a ``Command``; without it, tool calls that a command answers are not recorded."""
+    kind = type(value)
+    return kind.__name__ == "Command" and kind.__module__ == "langgraph.types"
+
+
+is_interrupt_id: Final = re.compile("[0-9a-f]{32}").fullmatch
+"""Whether a text is the id of an interrupt; without it, an answer by ids is recorded as one answer."""
 
 
 def interrupts_in(error: BaseException) -> Mapping[str, Any]:

@@ -116,6 +116,8 @@ def refer(run_id: object, callback: Callable[[Any], object] | None = None) -> Id
 
 def key_of(run_id: Any) -> Hashable:
     """Return the key of a run: the number of its UUID, also of one as text; an id of another kind as it is."""
+    if type(run_id) is UUID:
+        return run_id.int
     if type(run_id) is str:
         try:
             return UUID(run_id).int

@@ -12,10 +12,11 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from fluxloop.bridge import ToolMatcher
+from fluxloop.bridge import Entry, Ledger, ToolMatcher
 
-from . import payloads
-from .runs import Run
+from . import events, payloads
+from .internals import is_command
+from .runs import TYPES, Run
 
 MAX_DEPTH = 4
 """The depth to which the output of a node is searched: a list of commands with an update that has a list."""
@@ -59,9 +60,9 @@ class CallConsumer(ToolMatcher):
         return False
 
 
-def call_consumer(run: Run, packages: frozenset[str]) -> CallConsumer:
+def call_consumer(run: Run) -> CallConsumer:
     """Return the consumer of the pending calls of *run*, for functions that the node calls without LangChain."""
-    return CallConsumer(lambda: run.pending_calls or {}, packages)
+    return CallConsumer(lambda: run.pending_calls or {}, events.PACKAGES)
 
 
 def _remove(pending: dict[str, Any], names: Collection[str], call_id: str | None = None) -> bool:
@@ -71,12 +72,19 @@ def _remove(pending: dict[str, Any], names: Collection[str], call_id: str | None
     return call_id is not None and pending.pop(call_id, None) is not None
 
 
-def answered_calls(run: Run, result: Any) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Yield the pending calls of *run* that its *result* answers, each with the message of the answer."""
+def record(ledger: Ledger, entry: Entry, result: Any) -> None:
+    """Record the pending calls of the node *entry* that its *result* answers."""
+    run: Run = entry.about
+    started = entry.observation.started if entry.is_recorded and entry.observation is not None else run.started
     for message in _tool_messages(result):
         call_id = payloads.tool_call_id(message)
-        if call_id is not None and (call := (run.pending_calls or {}).pop(call_id, None)) is not None:
-            yield call, message
+        if call_id is None or (call := (run.pending_calls or {}).pop(call_id, None)) is None:
+            continue
+        key, name, outcome = object(), str(call.get("name") or "tool"), events.tool_outcome(entry, message, {})
+        observation = ledger.start(key, TYPES["tool"], name, parent=entry, input=call.get("args"), about=run)
+        if observation is not None and started is not None:
+            observation.backdate(started)
+        ledger.finish(key, **outcome)
 
 
 def _tool_messages(value: Any, depth: int = MAX_DEPTH) -> Iterator[Any]:
@@ -87,5 +95,5 @@ def _tool_messages(value: Any, depth: int = MAX_DEPTH) -> Iterator[Any]:
     elif depth and isinstance(value, list | tuple | dict):
         for one in value.values() if isinstance(value, dict) else value:
             yield from _tool_messages(one, depth - 1)
-    elif depth and type(value).__name__ == "Command":
+    elif depth and is_command(value):
         yield from _tool_messages(getattr(value, "update", None), depth - 1)
