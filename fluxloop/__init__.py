@@ -1,12 +1,13 @@
 """
-FluxLoop: trace what an AI agent did into plain files, with one line, without a server.
+FluxLoop records what AI agents do into plain files, without a server.
 
     import fluxloop
 
     @fluxloop.agent
     def my_agent(prompt: str) -> str: ...
 
-Importing is quiet: no file, thread, network or environment change. What needs pydantic is loaded on first use.
+Importing the package creates no files or threads, uses no network and changes no environment variables. Modules that
+need pydantic are loaded on first use.
 """
 
 from __future__ import annotations
@@ -21,9 +22,20 @@ from .enums import ObservationLevel, ObservationType, Status
 from .errors import FluxLoopError
 from .report import Report
 from .tracing.propagation import copy_context
+from .tracing.threads import install_threads, uninstall_threads
 
 if TYPE_CHECKING:
     import os
+
+    from fluxloop_custom import (
+        instrument_anthropic,
+        instrument_google_genai,
+        instrument_openai,
+        uninstrument_anthropic,
+        uninstrument_google_genai,
+        uninstrument_openai,
+    )
+    from fluxloop_custom.installing import install, uninstall
 
     from . import models, storage, testing
     from .models import ObservationData, Trace, TraceData, Usage
@@ -56,7 +68,12 @@ __all__ = [
     "get_config",
     "get_current_context",
     "get_current_trace",
+    "install",
+    "install_threads",
     "instrument",
+    "instrument_anthropic",
+    "instrument_google_genai",
+    "instrument_openai",
     "load_env",
     "models",
     "observe",
@@ -69,6 +86,11 @@ __all__ = [
     "testing",
     "tool",
     "trace",
+    "uninstall",
+    "uninstall_threads",
+    "uninstrument_anthropic",
+    "uninstrument_google_genai",
+    "uninstrument_openai",
 ]
 
 agent = default.agent
@@ -89,14 +111,14 @@ shutdown = default.shutdown
 
 def load_env(path: str | os.PathLike[str] | None = None, *, override: bool = False) -> bool:
     """
-    Load a ``.env`` file into the environment, and let the settings in it take effect at once.
+    Load a ``.env`` file into the environment, and apply the settings in it immediately.
 
     Args:
-        path: The file, or a folder that holds one; None looks from the working directory upwards.
-        override: Whether it replaces variables that are set already. An empty value never does.
+        path: The file, or its folder; None searches the working directory and its parents.
+        override: Whether to replace variables that are already set. Empty values replace nothing.
 
     Returns:
-        Whether there was one.
+        Whether a file was found.
 
     Raises:
         ConfigError: If the file cannot be read.
@@ -109,7 +131,7 @@ def load_env(path: str | os.PathLike[str] | None = None, *, override: bool = Fal
     return found
 
 
-_LATER = {
+_LAZY = {
     "ContextThreadPoolExecutor": "tracing.propagation",
     "ObservationData": "models",
     "Secret": "redaction.secret",
@@ -117,13 +139,21 @@ _LATER = {
     "Trace": "models",
     "TraceData": "models",
     "Usage": "models",
+    "instrument_anthropic": "fluxloop_custom",
+    "instrument_google_genai": "fluxloop_custom",
+    "instrument_openai": "fluxloop_custom",
+    "uninstrument_anthropic": "fluxloop_custom",
+    "uninstrument_google_genai": "fluxloop_custom",
+    "uninstrument_openai": "fluxloop_custom",
+    "install": "fluxloop_custom.installing",
+    "uninstall": "fluxloop_custom.installing",
     "read_traces": "reading",
     "models": "",
     "reading": "",
     "storage": "",
     "testing": "",
 }
-"""Public names that are loaded on first use, and the module of ours each is found in (or is)."""
+"""Public names that are loaded on first use, each with its module; an empty module means that the name is one."""
 
 
 def __getattr__(name: str) -> Any:
@@ -132,12 +162,13 @@ def __getattr__(name: str) -> Any:
 
         try:
             return version("fluxloop")
-        except PackageNotFoundError:  # a checkout that is not installed
+        except PackageNotFoundError:  # a source checkout
             return "0+unknown"
-    if name not in _LATER:
+    if name not in _LAZY:
         raise AttributeError(f"module 'fluxloop' has no attribute {name!r}")
-    module = import_module(f".{_LATER[name] or name}", __name__)
-    value = getattr(module, name) if _LATER[name] else module
+    path = _LAZY[name] or name
+    module = import_module(path if path.startswith("fluxloop_") else f".{path}", __name__)
+    value = getattr(module, name) if _LAZY[name] else module
     globals()[name] = value
     return value
 

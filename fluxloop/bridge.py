@@ -1,8 +1,8 @@
 """
-The door to the core: what frameworks are connected with, and all that an adapter may use of it.
+The interface of the core for adapters: everything that an adapter may import.
 
-Frameworks that report events by id have a `Ledger`; functions that can be wrapped are recorded as the decorators
-do it, with `recording`. A locator returns the node that is current inside a framework's step.
+Use a `Ledger` for frameworks that report events by id, and `recording` for functions that can be wrapped. A locator
+returns the current node inside a step of a framework.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Any
 
 from .client import FluxLoopClient, default
 from .decorators import decorate
+from .encoding.foreign import read_message
 from .encoding.record_text import label_of
 from .enums import ObservationType
 from .interruptions import was_raised_from_outside
 from .llm.response_facts import read_facts
 from .llm.sdk_streams import register_stream_class
-from .llm.stream.assembly import delta_text
+from .llm.stream.assembly import StreamFacts, delta_text
 from .report import log, missing, note_missing
 from .tracing.calls import Execution, Spec, begin
 from .tracing.instrumenters import Instrumenter, Recording, add_instrumenter
@@ -31,6 +32,7 @@ from .tracing.propagation import Locator, add_locator, current_is, innermost, re
 from .tracing.recorder import NOTHING
 from .tracing.scopes import UNTRACED, ManualScope, is_outside
 from .tracing.stream_items import StreamItems, StreamObserver
+from .tracing.streams import follow, is_followed
 from .tracing.tool_matching import ToolMatcher
 from .tracing.trace import name_session
 from .tracing.wrapping import spec_of
@@ -48,6 +50,7 @@ __all__ = [
     "OpenObservation",
     "Recording",
     "Spec",
+    "StreamFacts",
     "StreamItems",
     "StreamObserver",
     "ToolMatcher",
@@ -57,15 +60,20 @@ __all__ = [
     "current_is",
     "default",
     "delta_text",
+    "follow",
     "innermost",
+    "is_followed",
+    "is_of_type",
     "is_outside",
     "is_recorded_as",
     "log",
     "log_once",
     "missing",
+    "model_call_locators",
     "name_session",
     "note_missing",
     "read_facts",
+    "read_message",
     "record_event",
     "recording",
     "recording_here",
@@ -105,17 +113,31 @@ def require(module: str, *, extra: str, by: str) -> None:
 
 def log_once(message: str, client: FluxLoopClient = default) -> None:
     """Log *message* as a warning, once per process and *client*, and list it in the client's `fluxloop.report`."""
-    client._counts.troubles.say(message, message)
+    client.report_problem(message)
 
 
-def is_recorded_as(kind: ObservationType, func: object) -> bool:
-    """Whether *func*, or what it wraps, records its calls as *kind* already."""
+def is_recorded_as(observation_type: ObservationType, func: object) -> bool:
+    """Return whether *func*, or the function that it wraps, already records its calls with this type."""
     spec = spec_of(func)
-    return spec is not None and spec.type is kind
+    return spec is not None and spec.type is observation_type
+
+
+def is_of_type(node: Node, kind: ObservationType) -> bool:
+    """Whether *node* is an open observation, or a call, of type *kind*."""
+    return str(getattr(node, "label", "")).startswith(f'"type":"{kind.name}"')
+
+
+model_call_locators: list[Locator] = []
+"""
+Each returns the model call that a framework makes here, or the node it was given.
+
+For frameworks whose model calls are not the current observation while they run. Asked when a model's client sends a
+request, so that the request is not recorded a second time.
+"""
 
 
 def rename_default(func: object, called: str) -> None:
-    """Name the observations of *func* after *called*, a framework's name for its tool, unless the user named them."""
+    """Use *called*, a framework's name of the tool, for the observations of *func*, unless the user chose a name."""
     spec = spec_of(func)
     if spec is not None and not spec.is_named:
         spec.name = spec.called = called
@@ -124,7 +146,7 @@ def rename_default(func: object, called: str) -> None:
 
 def recording(
     func: Callable[..., Any],
-    kind: ObservationType,
+    observation_type: ObservationType,
     name: str,
     *,
     client: FluxLoopClient = default,
@@ -133,20 +155,20 @@ def recording(
     stream_items: Callable[[OpenObservation], StreamObserver] | None = None,
 ) -> Any:
     """
-    Return *func* with each call recorded, as the decorators do it.
+    Return *func* with each call recorded, as with a decorator.
 
     Args:
-        func: A function of any shape.
-        kind: The observations' type.
-        name: Their name.
-        client: Whose they are.
+        func: A function of any call shape.
+        observation_type: The type of the observations.
+        name: The name of the observations.
+        client: The client that records.
         opens_trace: Whether a call outside a trace opens one.
-        bind: Takes the arguments of a call and returns what to capture of them; by parameter name if None.
-        stream_items: Makes the observer of the stream a call returns, or is; `StreamItems` if None.
+        bind: Returns the input to capture for the arguments of a call; by default the arguments by parameter name.
+        stream_items: Creates the observer of a stream; by default `StreamItems`.
     """
-    spec = Spec(client, kind, name, is_named=True, opens_trace=opens_trace, bind=bind, stream_items=stream_items)
-    return decorate(func, spec)
+    options: dict[str, Any] = {"opens_trace": opens_trace, "bind": bind, "stream_items": stream_items}
+    return decorate(func, Spec(client, observation_type, name, is_named=True, **options))
 
 
 recording_here = default.recording_here
-"""Returns what is current here, where something that begins now would be recorded under it."""
+"""Returns the current node if an observation that starts now would be recorded, else None."""

@@ -1,8 +1,8 @@
 """
-A set-up of its own: settings, storage, and the decorators that record into it.
+The client: settings, a storage, and the decorators that record into it.
 
-The functions of the package belong to one client that is made for you, `default`. Those of a client
-you make yourself record into its storage alone, so that two projects in one process stay apart.
+The functions of the ``fluxloop`` package are methods of the client `default`. Create more clients to record parts of
+one process separately, each with its own settings and storage.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
 class FluxLoopClient(Instruments):
     """
-    An isolated set-up, with every decorator and scope of the package as its methods.
+    An independent configuration of FluxLoop. Its methods are the decorators and scopes of the package.
 
     Args:
-        settings: As `configure` takes them.
+        settings: The same as for `configure`.
 
     Raises:
-        ConfigError: If a setting is unknown or not acceptable.
+        ConfigError: If a setting is unknown or its value is invalid.
 
-    What its decorators record goes into its own traces: inside a trace of another client they see
-    none, and open or ignore accordingly. The package's own decorators join whatever trace is open.
+    A client records only into its own traces: inside a trace of another client it acts as if no trace were open. The
+    decorators of the package join the open trace of any client.
     """
 
     def __init__(self, **settings: Unpack[SettingOptions]) -> None:
@@ -50,8 +50,8 @@ class FluxLoopClient(Instruments):
 
     @cached_property
     def configuration(self) -> Configuration:
-        """The settings' layers."""
-        with importing():  # not before a setting is read or something is recorded
+        """The settings and the layers that they come from."""
+        with importing():  # deferred, so that `import fluxloop` stays fast
             from .settings.layers import Configuration
 
         return Configuration(source="configure()" if self.is_default else f"{type(self).__name__}()")
@@ -59,29 +59,29 @@ class FluxLoopClient(Instruments):
     def _first_recorder(self) -> Recorder:
         from .storage.event_loops import unguarded
 
-        return unguarded(self._recorder_by_settings)
+        return unguarded(self._make_first_recorder)
 
-    def _recorder_by_settings(self) -> Recorder:
+    def _make_first_recorder(self) -> Recorder:
         with self._lock, importing():
             return self._recorder or self._use(self.configuration.settings())
 
     def configure(self, **settings: Unpack[SettingOptions]) -> Settings:
         """
-        Change settings, at once and all together or not at all, and return those now in force.
+        Change settings, with immediate effect, and return all settings.
 
-        A trace that is open stays with the storage it began in; ``enabled`` counts for it too.
+        Open traces keep the storage they started with; ``enabled`` applies to them too.
 
         Raises:
-            ConfigError: If a setting is unknown or not acceptable; nothing is changed then.
+            ConfigError: If a setting is unknown or its value is invalid. No setting is changed in that case.
         """
         return self._apply(lambda: self.configuration.configure(**settings))
 
     def get_config(self) -> Settings:
-        """Return the settings in force."""
+        """Return the current settings."""
         return self.recorder.settings
 
     def reset_config(self) -> Settings:
-        """Forget everything given to `configure`, read the other layers afresh, and return what is then in force."""
+        """Discard all values given to `configure`, read the other layers again, and return the new settings."""
 
         def read() -> Settings:
             self.configuration.reset()
@@ -90,11 +90,11 @@ class FluxLoopClient(Instruments):
         return self._apply(read)
 
     def refresh(self) -> Settings:
-        """Read environment and files afresh, keeping what was given to `configure`; return what is in force."""
+        """Read the environment and the files again, keep the values given to `configure`, and return the settings."""
         return self._apply(lambda: self.configuration.settings())
 
     def _apply(self, read: Callable[[], Settings]) -> Settings:
-        """Record new traces by the settings that *read* returns, and return them."""
+        """Use the settings that *read* returns for new traces, and return them."""
         from .storage.event_loops import unguarded
 
         def apply() -> Settings:
@@ -104,20 +104,20 @@ class FluxLoopClient(Instruments):
         return unguarded(apply)
 
     def _use(self, settings: Settings) -> Recorder:
-        """Record new traces by *settings*."""
-        recorder = self.assemble(settings)
-        self._put_in_charge(recorder)
+        """Use *settings* for new traces."""
+        recorder = self.make_recorder(settings)
+        self._activate(recorder)
         return recorder
 
-    def assemble(self, settings: Settings, **clock: Any) -> Recorder:
+    def make_recorder(self, settings: Settings, **clock: Any) -> Recorder:
         """
-        Return a recorder by *settings*; the one place where one is put together.
+        Return a recorder for *settings*.
 
         Args:
-            settings: As the loader made them.
-            clock: ``now``, ``tick`` and ``new_id``, where they are not to be the real ones.
+            settings: The settings, checked by the loader.
+            clock: Replacements for ``now``, ``tick`` and ``new_id`` of `Recorder`, for tests.
         """
-        # All that recording needs is imported here: a forked child must not import while it records.
+        # Every module that recording needs is imported here: a forked child must not import while it records.
         from .encoding.encoder import Encoder, Limits
         from .redaction import Redactor, Rules
         from .tracing.stream_items import StreamItems
@@ -125,7 +125,7 @@ class FluxLoopClient(Instruments):
         redactor = None
         if settings.redact:
             rules = Rules(settings.redact_keys, settings.redact_patterns, settings.redact_hook)
-            redactor = Redactor(rules, on_trouble=lambda message: self._counts.troubles.say(message, message))
+            redactor = Redactor(rules, on_problem=lambda message: self._counts.problems.log_once(message, message))
         limits = Limits(settings.max_leaf_bytes, settings.max_value_bytes, settings.max_depth)
         return Recorder(
             settings,
@@ -139,48 +139,48 @@ class FluxLoopClient(Instruments):
         )
 
     @contextmanager
-    def recording_by(self, recorder: Recorder) -> Iterator[None]:
-        """Record new traces by *recorder* for a block, and afterwards as before."""
+    def using_recorder(self, recorder: Recorder) -> Iterator[None]:
+        """Record new traces with *recorder* inside a block, then restore the previous recorder."""
         before = self.recorder
-        self._put_in_charge(recorder)
+        self._activate(recorder)
         try:
             yield
         finally:
-            self._put_in_charge(before)
+            self._activate(before)
 
-    def _put_in_charge(self, recorder: Recorder) -> None:
+    def _activate(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self.switch.on = recorder.settings.enabled
         (needs_lookup.add if recorder.debug else needs_lookup.discard)(self)
         _show_debug_lines(recorder.debug)
 
     def _storage_for(self, settings: Settings) -> Storage:
-        """Return the storage *settings* ask for: the one in use where they still ask for the same."""
-        before = self._recorder
-        if before is not None:
-            was = before.settings
-            if (was.storage, was.base_path, was.journal) == (settings.storage, settings.base_path, settings.journal):
-                return before.storage
+        """Return the storage for *settings*: the current one if the settings of the storage are unchanged."""
+        current = self._recorder
+        if current is not None:
+            old = current.settings
+            if (old.storage, old.base_path, old.journal) == (settings.storage, settings.base_path, settings.journal):
+                return current.storage
         from .storage import open_storage
 
         return open_storage(settings.storage, settings)
 
     def report(self) -> Report:
-        """Return what became of the records so far: counts, and what went wrong in words."""
+        """Return the counts of written, failed, dropped, truncated and redacted data, and the problems so far."""
         return self._counts.report()
 
     def flush(self, timeout: float | None = None) -> bool:
         """
-        Wait until everything recorded so far has left the process; True if it has.
+        Wait until the storage has stored all records; return whether it has.
 
-        Files are written through, so that there is nothing to wait for. A storage that buffers (`SupportsFlush`)
-        is given *timeout* seconds.
+        Only a storage that buffers records (`SupportsFlush`) waits, for *timeout* seconds at most. File storage does
+        not buffer.
         """
         storage = self.recorder.storage
         return storage.flush(timeout) if isinstance(storage, SupportsFlush) else True
 
     def shutdown(self, timeout: float | None = None) -> bool:
-        """Flush, and close files and connections; what is recorded later opens them again."""
+        """Flush, then close files and connections. Later records open them again."""
         if self._recorder is None:
             return True
         flushed = self.flush(timeout)
@@ -188,27 +188,27 @@ class FluxLoopClient(Instruments):
         return flushed
 
     def __deepcopy__(self, memo: object) -> Self:
-        """Return itself: what is copied with all that it holds goes on recording here."""
+        """Return the client itself, so that a deep copy of an object that holds it records into the same storage."""
         return self
 
     def close(self) -> None:
-        """As `shutdown`, without waiting longer than the storage does by itself."""
+        """Call `shutdown` without a timeout."""
         self.shutdown()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, cls: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
 
 _handler: logging.Handler | None = None
-"""FluxLoop's handler on its own logger, while debug lines are wanted and no other handler shows them."""
+"""The handler that `debug=True` adds to the logger of FluxLoop if no other handler would print the lines."""
 
 
-def _show_debug_lines(wanted: bool) -> None:
+def _show_debug_lines(enabled: bool) -> None:
     global _handler
-    if wanted:
+    if enabled:
         log.setLevel(logging.DEBUG)
         if not log.hasHandlers():
             _handler = logging.StreamHandler(sys.stderr)
@@ -222,14 +222,14 @@ def _show_debug_lines(wanted: bool) -> None:
 
 
 class _DefaultClient(FluxLoopClient):
-    """The one behind the functions of the package; its decorators join whatever trace is open."""
+    """The client of the functions of the package. Its decorators join the open trace of any client."""
 
     is_default = True
 
     def __reduce__(self) -> str:
-        """Copied or pickled, it is the one of the process it comes to; this is the name it has there."""
+        """Pickle a reference to `default`: unpickling returns the default client of the process that unpickles it."""
         return "default"
 
 
 default = _DefaultClient()
-"""What ``fluxloop.configure``, ``fluxloop.agent`` and their siblings belong to."""
+"""The client whose methods are ``fluxloop.configure``, ``fluxloop.agent`` and the other functions of the package."""

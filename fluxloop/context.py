@@ -1,5 +1,5 @@
 """
-The trace that is open here, as user code sees it: `FluxLoopContext`, `get_current_context`, `get_current_trace`.
+Access to the open trace for user code: `FluxLoopContext`, `get_current_context`, `get_current_trace`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 class FluxLoopContext:
     """
-    The trace that is open here, as user code sees it.
+    The open trace of the running task or thread.
 
-    Everything on it is harmless: where tracing is off, or the trace was left out by sampling,
-    `is_enabled` is False and nothing is recorded.
+    All methods can be called at any time. If recording is off, or sampling left out the trace, `is_enabled` returns
+    False and nothing is recorded.
     """
 
     __slots__ = ("_trace",)
@@ -38,76 +38,80 @@ class FluxLoopContext:
 
     @property
     def trace(self) -> TraceData:
-        """What the trace knows so far; its ``metadata`` and ``tags`` are the live ones."""
+        """The data of the trace so far. Changes to its ``metadata`` and ``tags`` are recorded."""
         return self._trace.data()
 
     @property
     def trace_id(self) -> str:
-        """The id all observations of this trace carry."""
+        """The id of the trace."""
         return self._trace.id
 
     @property
     def session_id(self) -> str:
-        """The conversation this trace belongs to."""
+        """The session that the trace belongs to."""
         return self._trace.session_id
 
     @property
     def user_id(self) -> str | None:
-        """The user the trace was made for, as set by `set_user`."""
+        """The user of the trace, as set by `set_user`."""
         return self._trace.user_id
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The trace's own metadata, written with its last line; can be changed until then."""
+        """The metadata of the trace, which can be changed until the trace ends."""
         return self._trace.metadata
 
     @property
     def tags(self) -> list[str]:
-        """The trace's tags, without duplicates."""
+        """The tags of the trace, without duplicates."""
         return self._trace.tags
 
     def is_enabled(self) -> bool:
-        """Whether an observation pushed now would be recorded."""
+        """Return whether the trace records observations."""
         return self._trace.is_recording
 
     def push_observation(self, observation: ObservationData) -> None:
         """
-        Begin *observation* here: it becomes the parent of what follows, until it is popped.
+        Start *observation* and make it the parent of later observations, until it is popped.
 
-        Sets its ``trace_id`` and ``parent_id``. Everything else is kept as given, and may be changed
-        until `pop_observation`. An EVENT is a point in time and is written at once.
+        Sets its ``trace_id`` and ``parent_id``. All other fields are recorded as given, and can be changed until
+        `pop_observation`. An EVENT is written immediately.
         """
         manual.push(self._trace, observation)
 
     def pop_observation(self) -> ObservationData | None:
         """
-        End the observation pushed last from here, write it, and return it; None if there is none.
+        End the last pushed observation, write it, and return it; return None if there is none.
 
-        Safe in any order and from any task: it ends what this very function pushed, also where another
-        task has resumed it since, or else the innermost one pushed in this context.
+        Ends the last observation that the calling function pushed, even if another task has resumed the function since.
+        If the function has pushed none, ends the innermost observation that was pushed in this context.
         """
         return manual.pop(self._trace)
 
     def add_metadata(self, key: str, value: Any) -> None:
-        """Note ``metadata[key] = value`` on the trace."""
+        """Set ``metadata[key] = value`` on the trace."""
         self._trace.metadata[key] = value
 
     def add_tag(self, tag: str) -> None:
-        """Tag the trace; a tag it already has is not repeated."""
+        """Add *tag* to the trace, unless it has that tag already."""
         self._trace.add_tags((tag,))
 
+    def set_session(self, session_id: str) -> None:
+        """Set the session that the trace belongs to, such as a conversation; any string."""
+        self._trace.adopt(session_id=session_id)
+
     def set_user(self, user_id: str) -> None:
-        """Set the user the trace is made for."""
+        """Set the user of the trace."""
         self._trace.user_id = user_id
 
 
 def get_current_context() -> FluxLoopContext | None:
-    """Return the context of the trace that is open here, or None outside a trace."""
+    """Return the context of the open trace, or None outside a trace."""
     here = current()
     return FluxLoopContext(here.trace) if here is not None else None
 
 
 def get_current_trace() -> TraceData | None:
-    """Return what the trace that is open here knows so far, or None outside a trace."""
+    """Return the data of the open trace so far, or None outside a trace."""
     here = current()
     return here.trace.data() if here is not None else None

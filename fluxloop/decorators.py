@@ -1,8 +1,8 @@
 """
-What users put on their code: `agent`, `trace`, `tool`, `prompt`, `instrument`, `observe`, `event`.
+The decorators and scopes: `agent`, `trace`, `tool`, `prompt`, `instrument`, `observe` and `event`.
 
-Each states a type and its options; the recording itself is `fluxloop.tracing.wrapping`. They are methods of a
-client; the functions of the package are those of the default client.
+They are methods of a client; the functions of the package are methods of the default client. They read the options;
+`fluxloop.tracing` records.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Decorator(Protocol):
-    """Takes a function of any shape and returns one of the same type."""
+    """A decorator that accepts functions of any call shape and keeps their type."""
 
     def __call__(self, func: F, /) -> F: ...
 
 
 class Scope(BlockScope):
     """
-    A recorded block, for ``with`` and ``async with``, or the decorator that records each call of a function.
+    Records a block, with ``with`` or ``async with``, or each call of a function, as a decorator.
 
-    It can be used many times, by several tasks and threads at once. The block gets the `FluxLoopContext`.
+    It can be used any number of times, also concurrently. ``as`` binds the `FluxLoopContext`.
     """
 
     def __call__(self, func: F) -> F:
-        """Return *func* with each call recorded; raises DecorationError for what is not a function."""
+        """Return *func* with each call recorded; raise DecorationError if it is not a function."""
         decorated: F = decorate(func, self.spec)
         return decorated
 
@@ -65,7 +65,7 @@ class Scope(BlockScope):
 
 
 class Instruments(Tracer):
-    """The decorators and scopes of one set-up."""
+    """The decorators and scopes of a client."""
 
     @overload
     def agent(self, name: F, /) -> F: ...
@@ -74,6 +74,7 @@ class Instruments(Tracer):
         self,
         name: str | None = None,
         *,
+        session_id: str | Callable[..., object] | None = None,
         metadata: Mapping[str, Any] | None = None,
         capture_input: bool = True,
         capture_output: bool = True,
@@ -82,24 +83,29 @@ class Instruments(Tracer):
         self,
         name: Any = None,
         *,
+        session_id: str | Callable[..., object] | None = None,
         metadata: Mapping[str, Any] | None = None,
         capture_input: bool = True,
         capture_output: bool = True,
     ) -> Any:
         """
-        Record each call of an agent's entry point as AGENT; opens a trace where none is open.
+        Record each call of an agent's entry point as AGENT; open a trace if none is open.
 
         Args:
-            name: The observation's name; the function's by default.
-            metadata: Put on every observation made.
+            name: The name of the observation; by default the name of the function.
+            session_id: The session of the trace, or a function that takes the arguments of a call and returns it.
+            metadata: The metadata of each observation.
             capture_input: Whether to record the arguments, by parameter name and with defaults.
-            capture_output: Whether to record what is returned or streamed.
+            capture_output: Whether to record the returned value or the items of the stream.
 
         Raises:
-            DecorationError: If an option has the wrong type, or if it is put on something that is not a function.
+            DecorationError: If an option has the wrong type, or if the decorated object is not a function.
         """
         options = _options("agent", metadata, capture_input, capture_output)
-        return self._decorator("agent", name, Spec(self, ObservationType.AGENT, opens_trace=True, **options))
+        if session_id is not None and not callable(session_id):
+            _check("agent", "session_id", session_id, str, "text or a function")
+        spec = Spec(self, ObservationType.AGENT, opens_trace=True, session=session_id, **options)
+        return self._decorator("agent", name, spec)
 
     @overload
     def trace(self, name: F, /) -> F: ...
@@ -123,18 +129,18 @@ class Instruments(Tracer):
         capture_output: bool = True,
     ) -> Any:
         """
-        Record each call made inside a trace, as SPAN or the type asked for.
+        Record each call inside a trace, as SPAN by default.
 
         Args:
-            name: The observation's name; the function's by default.
+            name: The name of the observation; by default the name of the function.
             observation_type: An `ObservationType` or its name in any case.
-            metadata: Put on every observation made.
+            metadata: The metadata of each observation.
             capture_input: Whether to record the arguments.
-            capture_output: Whether to record what is returned or streamed.
+            capture_output: Whether to record the returned value or the items of the stream.
 
         Raises:
-            TypeNameError: If *observation_type* is not a type; the message lists them.
-            DecorationError: If an option has the wrong type, or if it is put on something that is not a function.
+            TypeNameError: If *observation_type* is not an observation type; the message lists the types.
+            DecorationError: If an option has the wrong type, or if the decorated object is not a function.
         """
         options = _options("trace", metadata, capture_input, capture_output)
         return self._decorator("trace", name, Spec(self, observation_type_of(observation_type), **options))
@@ -161,17 +167,17 @@ class Instruments(Tracer):
         capture_output: bool = True,
     ) -> Any:
         """
-        Record each call of a tool made inside a trace, as TOOL.
+        Record each call of a tool inside a trace, as TOOL.
 
         Args:
-            name: The observation's name; the function's by default.
-            description: What the tool is for; goes into the metadata.
-            metadata: Put on every observation made.
+            name: The name of the observation; by default the name of the function.
+            description: A description of the tool, recorded in the metadata.
+            metadata: The metadata of each observation.
             capture_input: Whether to record the arguments.
-            capture_output: Whether to record what is returned or streamed.
+            capture_output: Whether to record the returned value or the items of the stream.
 
         Raises:
-            DecorationError: If an option has the wrong type, or if it is put on something that is not a function.
+            DecorationError: If an option has the wrong type, or if the decorated object is not a function.
         """
         options = _options("tool", metadata, capture_input, capture_output)
         if description is not None:
@@ -204,19 +210,19 @@ class Instruments(Tracer):
         capture_output: bool = True,
     ) -> Any:
         """
-        Record each model call made inside a trace, as GENERATION.
+        Record each model call inside a trace, as GENERATION.
 
         Args:
-            name: The observation's name; the function's by default.
-            model: The model's name; read from the result where it is not given.
-            provider: The provider's name, such as ``openai``.
+            name: The name of the observation; by default the name of the function.
+            model: The name of the model; by default read from the result.
+            provider: The name of the provider, such as ``openai``; by default read from the result.
             capture_tokens: Whether to read token counts, model and finish reasons from the result.
-            metadata: Put on every observation made.
+            metadata: The metadata of each observation.
             capture_input: Whether to record the arguments.
-            capture_output: Whether to record what is returned or streamed.
+            capture_output: Whether to record the returned value or the items of the stream.
 
         Raises:
-            DecorationError: If an option has the wrong type, or if it is put on something that is not a function.
+            DecorationError: If an option has the wrong type, or if the decorated object is not a function.
         """
         options = _options("prompt", metadata, capture_input, capture_output)
         _check("prompt", "capture_tokens", capture_tokens, bool, "True or False")
@@ -237,22 +243,22 @@ class Instruments(Tracer):
         observation_type: ObservationType | TypeName = ObservationType.SPAN,
     ) -> Scope:
         """
-        Record a block, or each call of a function of any shape, as one observation.
+        Record a block, or each call of a function, as one observation.
 
-        For ``with``, ``async with`` and as a decorator. Opens a trace where none is open; inside a trace it is
-        a child, and gives the trace its session, user and tags. The block gets the `FluxLoopContext`.
+        Use it with ``with`` or ``async with``, or as a decorator. It opens a trace if none is open. Inside a trace it
+        records a child, and sets the session, user and tags of that trace. ``as`` binds the `FluxLoopContext`.
 
         Args:
-            name: The observation's name; the decorated function's, or ``scope``, by default.
-            session_id: The conversation the trace belongs to, any string.
-            user_id: The user the trace is made for.
-            metadata: Put on the observation, and on the trace where it opens one.
-            tags: Labels of the trace.
-            trace_id: Opens a new trace of this id, also inside another one.
+            name: The name of the observation; by default the name of the decorated function, or ``scope``.
+            session_id: The session of the trace, any string.
+            user_id: The user of the trace.
+            metadata: The metadata of the observation, and of the trace if one is opened.
+            tags: Tags to add to the trace.
+            trace_id: The id of a new trace, which is opened even inside another trace.
             observation_type: An `ObservationType` or its name in any case.
 
         Raises:
-            TypeNameError: If *observation_type* is not a type; the message lists them.
+            TypeNameError: If *observation_type* is not an observation type; the message lists the types.
             DecorationError: If an option has the wrong type.
         """
         if name is not None and not isinstance(name, str):
@@ -282,16 +288,16 @@ class Instruments(Tracer):
         metadata: Mapping[str, Any] | None = None,
     ) -> ManualScope:
         """
-        Record a block inside a trace: manual instrumentation in one line.
+        Record a block inside a trace as one observation, with ``with`` or ``async with``.
 
-        The block gets the `ObservationData`, on which ``output`` and anything else can be set; outside a
-        trace it gets a stand-in that accepts everything and keeps nothing. For ``with`` and ``async with``.
+        ``as`` binds the `ObservationData`, whose ``output`` and other fields can be set. Outside a trace it binds a
+        stand-in that accepts every attribute and records nothing.
 
         Args:
-            name: The observation's name.
-            observation_type: An `ObservationType` or its name in any case; SPAN, with a warning, if it is not a type.
-            input: The input, captured at once.
-            metadata: Anything more about it.
+            name: The name of the observation.
+            observation_type: An `ObservationType` or its name in any case. Another name warns and becomes SPAN.
+            input: The input, captured immediately.
+            metadata: The metadata of the observation.
         """
         return UNTRACED if is_outside() else ManualScope(self, name, observation_type, input, metadata)
 
@@ -305,14 +311,14 @@ class Instruments(Tracer):
         level: ObservationLevel | LevelName = ObservationLevel.INFO,
     ) -> None:
         """
-        Record a point in time, as EVENT; outside a trace nothing happens.
+        Record a point in time as EVENT. Outside a trace, do nothing.
 
         Args:
-            name: The event's name.
-            input: What it is about.
-            output: What came of it.
-            metadata: Anything more about it.
-            level: Its severity: debug, info, warning or error, or a number of `logging`.
+            name: The name of the event.
+            input: The input, if any.
+            output: The output, if any.
+            metadata: The metadata of the event.
+            level: Its severity: debug, info, warning or error, or a level of `logging`.
         """
         here = self.recording_here()
         if here is not None:
@@ -324,7 +330,7 @@ class Instruments(Tracer):
             record_event(here, name, input=_given(input), output=_given(output), metadata=metadata, level=level)
 
     def _decorator(self, decorator: str, name: Any, spec: Spec) -> Any:
-        """Return the decorator that *spec* describes, or decorate where *name* is the function: the bare form."""
+        """Return the decorator for *spec*; used without parentheses, *name* is the function, and is decorated."""
         if name is None:
             return Scope(spec)
         if isinstance(name, str):
@@ -336,14 +342,14 @@ class Instruments(Tracer):
 
 def decorate(target: Any, spec: Spec) -> Any:
     """
-    Return *target* with each call recorded as *spec* says.
+    Return *target* with each call recorded according to *spec*.
 
     Args:
-        target: A function of any shape, a static or class method, or a framework's tool object.
-        spec: Type and options; where it has no name, the function's.
+        target: A function of any call shape, a static or class method, or a framework's tool object.
+        spec: The type, name and options; an empty name becomes the name of the function.
 
     Raises:
-        DecorationError: If *target* is none of these.
+        DecorationError: If *target* is something else.
     """
     if isinstance(target, staticmethod | classmethod):
         return type(target)(decorate(target.__func__, spec))
@@ -358,35 +364,35 @@ def decorate(target: Any, spec: Spec) -> Any:
 
     if is_function(target):
         return recording(target)
-    made = instrumented(target, recording)
-    if made is None:
+    tool = instrumented(target, recording)
+    if tool is None:
         raise DecorationError(_not_a_function(target))
-    return made
+    return tool
 
 
 def _given(value: object) -> object:
     return NOTHING if value is None else value
 
 
-def observation_type_of(word: ObservationType | str) -> ObservationType:
+def observation_type_of(name: ObservationType | str) -> ObservationType:
     """
-    Return the type that *word* names, in any case.
+    Return the observation type with this *name*, in any case.
 
     Raises:
-        TypeNameError: If it names none; the message lists those there are.
+        TypeNameError: If there is no such type; the message lists the types.
     """
     try:
-        return ObservationType(word)
+        return ObservationType(name)
     except ValueError:
-        raise TypeNameError(f"Invalid observation_type {word!r}. Expected one of: {_listed(ObservationType)}") from None
+        raise TypeNameError(f"Invalid observation_type {name!r}. Expected one of: {_listed(ObservationType)}") from None
 
 
-def _listed(words: Any) -> str:
-    return ", ".join(word.value for word in words)
+def _listed(enum: Any) -> str:
+    return ", ".join(member.value for member in enum)
 
 
 def name_of(func: Any) -> str:
-    """Return the name of a function; a partial has that of its function."""
+    """Return the name of a function; for a partial, the name of its function."""
     while isinstance(func, functools.partial):
         func = func.func
     return str(getattr(func, "__name__", type(func).__name__))
@@ -395,32 +401,32 @@ def name_of(func: Any) -> str:
 def _options(
     decorator: str, metadata: Mapping[str, Any] | None, capture_input: bool, capture_output: bool
 ) -> dict[str, Any]:
-    """Return the options all decorators share, checked."""
+    """Check the options that all decorators have, and return them."""
     _check(decorator, "metadata", metadata, (Mapping, type(None)), "a dict")
     _check(decorator, "capture_input", capture_input, bool, "True or False")
     _check(decorator, "capture_output", capture_output, bool, "True or False")
     return {"metadata": dict(metadata or {}), "capture_input": capture_input, "capture_output": capture_output}
 
 
-def _check(decorator: str, option: str, value: object, kind: Any, accepted: str) -> None:
-    if not isinstance(value, kind):
+def _check(decorator: str, option: str, value: object, types: Any, accepted: str) -> None:
+    if not isinstance(value, types):
         raise DecorationError(f"{option} of fluxloop.{decorator} must be {accepted}, got {value!r:.100}")
 
 
 def _not_a_function(target: Any) -> str:
-    """Return why *target* cannot be recorded, and what can."""
-    what = f"cannot record {target!r:.200}: "
-    kind = f"{type(target).__module__}.{type(target).__qualname__}"
+    """Return the error message for *target*, with the way to record it."""
+    problem = f"cannot record {target!r:.200}: "
+    class_name = f"{type(target).__module__}.{type(target).__qualname__}"
     if inspect.isclass(target):
-        return f"{what}it is a class. Put the decorator on the method that does the work."
+        return f"{problem}it is a class. Put the decorator on a method of the class."
     if isinstance(target, property | functools.cached_property):
-        return f"{what}it is a property. Put the decorator below @{type(target).__name__}, on the function."
+        return f"{problem}it is a property. Put the decorator below @{type(target).__name__}, on the function."
     if isinstance(target, CoroutineType | GeneratorType | AsyncGeneratorType):
-        return f"{what}it is a {type(target).__name__}, the result of a call. Pass the function itself."
+        return f"{problem}it is a {type(target).__name__}, the result of a call. Pass the function itself."
     if callable(target) and not hasattr(target, "name"):
-        return f"{what}a {kind} is callable, but not a function. Decorate its __call__ method."
+        return f"{problem}a {class_name} is callable, but not a function. Decorate its __call__ method."
     return (
-        f"{what}a {kind} is not a function. Put the framework's decorator outermost and FluxLoop's below it, on the "
-        'function itself - frameworks answer "Unknown tool type" otherwise - or describe its class with '
+        f"{problem}a {class_name} is not a function. Put the framework's decorator outermost and FluxLoop's below it, "
+        'directly on the function (otherwise frameworks raise "Unknown tool type"), or register the class with '
         "fluxloop_custom.register_framework."
     )

@@ -1,8 +1,8 @@
 """
 The closed vocabularies of a record: types, levels and statuses.
 
-They are plain string enumerations, apart from `fluxloop.models`, so that the recording path and
-`import fluxloop` need no pydantic. A word is accepted in any case, from files and from users.
+They are string enumerations, in a module of their own so that recording and `import fluxloop` need no pydantic. Each
+accepts its values in upper and lower case.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal, Self, TypeVar
 
-W = TypeVar("W", bound=StrEnum)
+E = TypeVar("E", bound=StrEnum)
 
 SCHEMA_VERSION = 1
-"""Written as ``schema`` on every trace line; goes up when a reader would have to change."""
-
+"""The version of the record format, written as ``schema`` in every trace; increased by incompatible changes."""
 
 _SYNONYMS = {
     "llm": "generation", "chat": "generation", "completion": "generation", "model": "generation",
@@ -23,37 +22,37 @@ _SYNONYMS = {
     "ok": "success", "succeeded": "success", "completed": "success", "failed": "error", "failure": "error",
     "canceled": "cancelled",
 }  # fmt: skip
-"""Other words for types, levels and statuses, as OpenTelemetry, logging and other tracers use them."""
+"""Synonyms of types, levels and statuses, as used by OpenTelemetry, `logging` and other tracers."""
 
 _LOGGING_LEVELS = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "ERROR"}
 """The numbers of the standard library's `logging`."""
 
 
-class _Word(StrEnum):
-    """A string enumeration whose members are found in any case, and by usual synonyms."""
+class _NamedValue(StrEnum):
+    """A string enumeration that accepts its values in any case, and common synonyms."""
 
-    __hash__ = str.__hash__  # that of enumerations is a function in Python, and these are looked up at each record
+    __hash__ = str.__hash__  # faster than that of `Enum`, which is written in Python
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
         if isinstance(value, str):
-            word = value.strip().lower()
-            return cls.__members__.get(_SYNONYMS.get(word, word).upper())
+            name = value.strip().lower()
+            return cls.__members__.get(_SYNONYMS.get(name, name).upper())
         if type(value) is int:
             return cls.__members__.get(_LOGGING_LEVELS.get(value, ""))
         return None
 
 
-def _direct(words: type[W]) -> type[W]:
-    """Let members be plain attributes, as they are since Python 3.12; before, an access calls a function in Python."""
-    for name, member in words.__members__.items():
-        type.__setattr__(words, name, member)
-    return words
+def _with_plain_members(enum: type[E]) -> type[E]:
+    """Make the members plain attributes, as in Python 3.12; in 3.11 each access calls a Python function."""
+    for name, member in enum.__members__.items():
+        type.__setattr__(enum, name, member)
+    return enum
 
 
-@_direct
-class ObservationType(_Word):
-    """What an observation is. Values are lower case; records spell the name, as in ``"TOOL"``."""
+@_with_plain_members
+class ObservationType(_NamedValue):
+    """The kind of operation that an observation records. Records contain the upper-case name, such as ``"TOOL"``."""
 
     AGENT = "agent"
     SPAN = "span"
@@ -66,9 +65,9 @@ class ObservationType(_Word):
     EVALUATION = "evaluation"
 
 
-@_direct
-class ObservationLevel(_Word):
-    """How loud an observation is; ``ERROR`` goes with the status ``error`` and no other."""
+@_with_plain_members
+class ObservationLevel(_NamedValue):
+    """The severity of an observation. An observation with the status ``error`` has the level ``ERROR``."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -76,13 +75,13 @@ class ObservationLevel(_Word):
     ERROR = "error"
 
 
-@_direct
-class Status(_Word):
+@_with_plain_members
+class Status(_NamedValue):
     """
-    How an observation ended, and with a root its trace.
+    How an observation ended. A trace has the status of its root.
 
-    ``interrupted`` waits on a human, ``abandoned`` is a stream closed before its end or a scope
-    that was never closed, ``crashed`` was still open when its process died.
+    ``interrupted``: it waits for a human. ``abandoned``: a stream was closed before its end, or a scope was not closed.
+    ``crashed``: it was open when its process died.
     """
 
     SUCCESS = "success"

@@ -7,6 +7,8 @@ The errors of FluxLoop, raised by decorators, settings, readers and storages.
     ├── ConfigError       (ValueError)  an unknown or invalid setting
     ├── DecorationError   (TypeError)   a decorator on an object that cannot be recorded
     ├── TypeNameError     (ValueError)  a name that is not an observation type
+    ├── FilterError       (ValueError)  a condition on traces that cannot be understood
+    ├── PriceError        (ValueError)  a price in [tool.fluxloop.prices] that cannot be understood
     ├── ReadError         (OSError)     a path that cannot be read as records
     └── WriteError        (OSError)     records that a storage could not write
 
@@ -32,6 +34,14 @@ class DecorationError(FluxLoopError, TypeError):
 
 class TypeNameError(FluxLoopError, ValueError):
     """A name is not an observation type; the message lists the valid names."""
+
+
+class FilterError(FluxLoopError, ValueError):
+    """A condition on traces is unknown or its value is invalid; the message names it and what is accepted."""
+
+
+class PriceError(FluxLoopError, ValueError):
+    """The table of prices has a mistake; the message names the entry and what is accepted."""
 
 
 class ReadError(FluxLoopError, OSError):

@@ -1,8 +1,8 @@
 """
-What has to change, and what has to wait, when the process forks.
+Safe forking: renew locks in the child, and let forks wait for imports.
 
-A forked child has one thread: a lock that another thread of the parent holds stays locked in the child, and so do the
-locks of Python's imports. Locks are renewed in the child (`after_fork`), and a fork waits for imports (`importing`).
+A forked child has one thread. A lock that another thread of the parent held stays locked in the child, including the
+import locks of Python. `after_fork` renews locks in the child; `importing` makes a fork wait for an import.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 fork_count = 0
 """The number of forks between the process that imported this module and the current one."""
 
-_MOST_WAIT_S = 10.0
-"""How long a fork waits at most: an import may itself wait for code that forks."""
+_MAX_WAIT_S = 10.0
+"""The longest wait of a fork. It is limited because an import may itself wait for code that forks."""
 
 _in_child: list[Callable[[], object]] = []
 _import_lock = threading.RLock()
@@ -36,11 +36,11 @@ def importing() -> Iterator[None]:
 
 
 def _before_fork() -> None:
-    _import_lock.acquire(timeout=_MOST_WAIT_S)
+    _import_lock.acquire(timeout=_MAX_WAIT_S)
 
 
 def _in_parent() -> None:
-    with suppress(RuntimeError):  # the wait was given up
+    with suppress(RuntimeError):  # not acquired: the wait timed out
         _import_lock.release()
 
 
@@ -52,5 +52,5 @@ def _forked() -> None:
         renew()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+if hasattr(os, "register_at_fork"):  # Windows has no fork
     os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_forked)

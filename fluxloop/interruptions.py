@@ -1,9 +1,9 @@
 """
-Exceptions that are raised into FluxLoop's code from outside.
+Recognise exceptions that are raised into FluxLoop's code from outside.
 
-A signal handler (an alarm, Ctrl-C, a worker's time limit) and ``PyThreadState_SetAsyncExc`` raise at any bytecode,
-inside FluxLoop's frames too. Such an exception belongs to the program: the code that guards the program from
-FluxLoop's own failures asks `was_raised_from_outside`, and raises it again.
+A signal handler (an alarm, Ctrl-C, the time limit of a worker) and ``PyThreadState_SetAsyncExc`` can raise at any
+bytecode, also in FluxLoop's frames. Such an exception is meant for the program. Code that suppresses FluxLoop's own
+failures therefore calls `was_raised_from_outside`, and re-raises such an exception.
 """
 
 from __future__ import annotations
@@ -25,21 +25,25 @@ OUR_FOLDERS = tuple(
 _STANDARD_LIBRARY = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _RAISES = {opmap["RAISE_VARARGS"], opmap["RERAISE"]}
 
-_EMPTY_BY_NATURE = (MemoryError, AssertionError, StopIteration, StopAsyncIteration, RecursionError)
-"""Exceptions that Python code and the interpreter raise without arguments."""
+_OFTEN_EMPTY = (MemoryError, AssertionError, StopIteration, StopAsyncIteration, RecursionError)
+"""Exceptions that the interpreter and ordinary code raise without arguments."""
+
+_traceback_of = BaseException.__dict__["__traceback__"].__get__
+_args_of = BaseException.__dict__["args"].__get__
+"""Read the attributes of an exception where it stores them: its class may have properties of these names."""
 
 
 def was_raised_from_outside(exc: BaseException) -> bool:
     """
-    Whether *exc*, caught in FluxLoop's code, was raised into this thread and is not a failure of what it ran.
+    Return whether *exc*, caught in FluxLoop's code, was raised into this thread from outside.
 
-    Anything but an ``Exception`` is. An ``Exception`` is if a signal handler is in its traceback, or if it has no
-    arguments, as injected exceptions, and was raised in a frame of FluxLoop's, which raises none of these, or of the
-    standard library's at an instruction that is not a ``raise``.
+    That is true of every exception that is not an ``Exception``. An ``Exception`` comes from outside if its traceback
+    contains a signal handler. An exception without arguments, such as an injected one, does so too if it was raised in
+    a frame of FluxLoop, or in one of the standard library or pydantic at an instruction other than ``raise``.
     """
-    if not isinstance(exc, Exception):
+    if not issubclass(type(exc), Exception):
         return True
-    last = exc.__traceback__
+    last = _traceback_of(exc)
     codes: set[CodeType] = set()
     while last is not None:
         code = last.tb_frame.f_code
@@ -50,27 +54,30 @@ def was_raised_from_outside(exc: BaseException) -> bool:
         last = last.tb_next
     if codes and not _handler_codes().isdisjoint(codes):
         return True
-    if last is None or exc.args or isinstance(exc, _EMPTY_BY_NATURE):
+    if last is None or _args_of(exc) or issubclass(type(exc), _OFTEN_EMPTY):
         return False
     code = last.tb_frame.f_code
     return code.co_filename.startswith(OUR_FOLDERS) or (
-        _is_standard(code.co_filename) and code.co_code[last.tb_lasti] not in _RAISES
+        _is_library(code.co_filename) and code.co_code[last.tb_lasti] not in _RAISES
     )
 
 
-def _is_standard(filename: str) -> bool:
+def _is_library(filename: str) -> bool:
+    """Whether the file belongs to the standard library or to pydantic, whose code FluxLoop runs."""
+    if f"{os.sep}pydantic{os.sep}" in filename:
+        return True
     return filename.startswith((_STANDARD_LIBRARY, "<frozen ")) and "-packages" not in filename
 
 
 def _handler_codes() -> set[CodeType]:
-    """Return the code of every Python signal handler that is installed."""
+    """Return the code objects of all installed Python signal handlers."""
     handlers = [signal.getsignal(number) for number in signal.valid_signals()]
     return {code for handler in handlers if callable(handler) and (code := _code_of(handler)) is not None}
 
 
 def _code_of(func: Any) -> CodeType | None:
     while not hasattr(func, "__code__"):
-        inner = getattr(func, "func", None) or getattr(func, "__func__", None)  # of a partial, of a bound method
+        inner = getattr(func, "func", None) or getattr(func, "__func__", None)  # a partial, a bound method
         if inner is None:
             func = type(func).__call__
             break

@@ -46,11 +46,13 @@ def _now() -> datetime:
 
 
 if TYPE_CHECKING:
+    from .llm.prices import Cost
+
     Time = datetime
 else:
 
     class _DatetimeSchema:
-        """The schema of a datetime, stated: pydantic does not recognize the class that a clock for tests replaces."""
+        """An explicit schema: pydantic does not recognize `datetime` while a test library replaces the class."""
 
         @staticmethod
         def __get_pydantic_core_schema__(source: Any, handler: Any) -> Any:
@@ -63,10 +65,10 @@ else:
 
 class Usage(BaseModel):
     """
-    The token counts of one model call, or of a whole trace.
+    The token counts of a model call, or of a trace.
 
-    ``input_tokens`` includes cached tokens and ``output_tokens`` includes reasoning tokens, whatever the convention
-    of the provider. A count that was not reported is None, not zero.
+    ``input_tokens`` includes cached tokens and ``output_tokens`` includes reasoning tokens, for every provider. A count
+    that was not reported is None, not zero.
     """
 
     input_tokens: int | None = None
@@ -78,11 +80,11 @@ class Usage(BaseModel):
 
     @property
     def reported(self) -> bool:
-        """Whether any count is known."""
+        """Whether any count was reported."""
         return any(count is not None for _, count in self)
 
     def __add__(self, other: Usage) -> Usage:
-        """Return the sum; a count that neither reports stays None."""
+        """Return the sum; a count that neither operand reports stays None."""
         pairs = ((name, count, getattr(other, name)) for name, count in self)
         return Usage(**{name: a if b is None else b if a is None else a + b for name, a, b in pairs})
 
@@ -91,8 +93,8 @@ class ObservationData(BaseModel):
     """
     One recorded operation, with a start, an end, an input and an output.
 
-    Create it for manual instrumentation. All fields that are set before `FluxLoopContext.pop_observation` are recorded
-    as given, including times, ids and token counts. ``type`` takes an `ObservationType` or its name in any case.
+    Create one for manual instrumentation. All fields that are set before `FluxLoopContext.pop_observation` are recorded
+    as given, including times, ids and token counts. ``type`` accepts an `ObservationType` or its name in any case.
 
     The field names of FluxLoop 0.1 are accepted: ``parent_observation_id``, ``llm_parameters``,
     ``prompt_tokens``, ``completion_tokens`` and ``total_tokens``.
@@ -168,7 +170,7 @@ class ObservationData(BaseModel):
     else:  # a type checker reports a misspelled attribute
 
         def __setattr__(self, name: str, value: Any) -> None:
-            """Set a field; an attribute that is not one is kept in the metadata, with a warning."""
+            """Set a field; any other attribute is kept in the metadata, with a warning."""
             if name.startswith("_") or name in type(self).model_fields or hasattr(type(self), name):
                 super().__setattr__(name, value)
             else:
@@ -176,7 +178,7 @@ class ObservationData(BaseModel):
                 warn_user(f"an observation has no field {name!r}; the value is kept in its metadata")
 
         def __getattr__(self, name: str) -> Any:
-            """Return what was set under a name that is not a field; None if nothing was, as outside a trace."""
+            """Return the value of an attribute that is not a field; None if it was not set."""
             if name.startswith("_"):
                 return super().__getattr__(name)
             metadata = self.__dict__.get("metadata")
@@ -185,7 +187,7 @@ class ObservationData(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _coerced(cls, values: Any, handler: Any, info: Any) -> Any:
-        """Move invalid values to the metadata when a program creates an observation; readers have their own way."""
+        """Move invalid values to the metadata when a program creates an observation; readers handle them themselves."""
         try:
             return handler(values)
         except ValidationError as error:
@@ -196,7 +198,7 @@ class ObservationData(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _token_spellings(cls, values: Any) -> Any:
-        """Copy ``prompt_tokens`` and the other old fields to ``usage``, unless ``usage`` is given."""
+        """Copy ``prompt_tokens`` and other fields of FluxLoop 0.1 to ``usage``, unless ``usage`` is given."""
         if (
             not isinstance(values, dict)
             or _TOKEN_SPELLINGS.keys().isdisjoint(values)
@@ -269,10 +271,10 @@ _TOKEN_SPELLINGS = {
 
 class TraceData(BaseModel):
     """
-    One run of the program: the data that all its observations share.
+    The data of a trace: one run of the program.
 
-    ``status``, ``error``, ``input`` and ``output`` are those of the root observation; ``usage``
-    counts each model call once.
+    ``status``, ``error``, ``input`` and ``output`` are copied from the root observation. ``usage`` counts each model
+    call once.
     """
 
     model_config = ConfigDict(populate_by_name=True, coerce_numbers_to_str=True)
@@ -296,19 +298,18 @@ class TraceData(BaseModel):
 
 class Trace(TraceData):
     """
-    A trace that was read back, as a tree.
+    A trace read from records, as a tree of observations.
 
-    ``observations`` are in start order. ``status`` is None while the program is still running. Every observation can
-    be reached from a root: an observation whose parent was not recorded is a root, and so is one observation of a
-    cycle of parents.
+    ``observations`` are in start order. ``status`` is None while the program is running. Every observation can be
+    reached from a root: an observation without a recorded parent is a root. If damaged records form a cycle of parents,
+    one of them is a root.
     """
 
     observations: list[ObservationData] = Field(default_factory=list)
-    """
-    In a trace that was read back, a list-like sequence that builds each observation at its first access.
-    """
+    """In a trace read from records, a list-like sequence that builds each observation on first access."""
 
     _index: tuple[int, _Index] | None = PrivateAttr(default=None)
+    _pricer: Callable[[Trace], Cost | None] | None = PrivateAttr(default=None)
 
     @field_validator("observations", mode="before")
     @classmethod
@@ -320,12 +321,17 @@ class Trace(TraceData):
         return serialize(list(observations))
 
     @property
+    def cost(self) -> Cost | None:
+        """What the model calls of a trace that was read back cost; None where there are no prices."""
+        return self._pricer(self) if self._pricer is not None else None
+
+    @property
     def roots(self) -> list[ObservationData]:
-        """The observations without a (known) parent, in start order."""
+        """The observations without a recorded parent, in start order."""
         return [self.observations[index] for index in self._by_parent().get(None, ())]
 
     def children(self, parent: ObservationData) -> list[ObservationData]:
-        """The observations directly under *parent*, in start order."""
+        """Return the children of *parent*, in start order."""
         return [self.observations[index] for index in self._by_parent().get(parent.id, ())]
 
     def walk(self) -> Iterator[tuple[int, ObservationData]]:
@@ -340,10 +346,10 @@ class Trace(TraceData):
 
     def count_usage(self) -> Usage | None:
         """
-        Return the usage of all observations, each model call counted once.
+        Return the usage of all observations, with each model call counted once.
 
-        The usage of an observation counts unless a descendant reports usage: frameworks repeat the counts of their
-        model calls on the steps and agents around them.
+        The usage of an observation is ignored if a descendant reports usage: frameworks repeat the counts of model
+        calls on the enclosing steps and agents.
         """
         total: Usage | None = None
         counted: set[str | None] = set()
@@ -363,11 +369,11 @@ class Trace(TraceData):
 
 
 _Index = dict[str | None, list[int]]
-"""The positions of the children by the parent's id, those of the roots under None."""
+"""The positions of the children, by the id of the parent; the roots are under None."""
 
 
 def _links(observations: list[ObservationData]) -> list[tuple[str, str | None]]:
-    """Return each observation's id and parent id; a list that builds its observations later knows them beforehand."""
+    """Return the id and parent id of each observation; a lazy sequence has them without building observations."""
     links: Callable[[], list[tuple[str, str | None]]] | None = getattr(observations, "links", None)
     return links() if links else [(o.id, o.parent_id) for o in observations]
 
@@ -380,7 +386,7 @@ def _by_parent(links: list[tuple[str, str | None]]) -> _Index:
     reached: set[str | None] = {None}
     _add_descendants(None, by_parent, links, reached)
     for index, (id, parent) in enumerate(links):
-        if id not in reached:  # its ancestors form a ring, which is opened here
+        if id not in reached:  # it is in a cycle of parents: make it a root
             by_parent[parent].remove(index)
             by_parent.setdefault(None, []).append(index)
             reached.add(id)
@@ -391,7 +397,7 @@ def _by_parent(links: list[tuple[str, str | None]]) -> _Index:
 def _add_descendants(
     start: str | None, by_parent: _Index, links: list[tuple[str, str | None]], reached: set[str | None]
 ) -> None:
-    """Add the ids of all observations under *start* to *reached*."""
+    """Add the ids of all descendants of *start* to *reached*."""
     pending = [start]
     while pending:
         ids = {links[index][0] for index in by_parent.get(pending.pop(), ())} - reached

@@ -1,5 +1,5 @@
 """
-For tests, ours and yours: traces in memory, a clock that stands still until it is read, counting ids, outlines.
+Tools for tests: traces in memory, a predictable clock, consecutive ids, and outlines.
 
     with fluxloop.testing.capture() as captured:
         my_agent("hello")
@@ -27,7 +27,7 @@ __all__ = ["Captured", "CountingIds", "FixedClock", "MemoryStorage", "capture", 
 
 
 class FixedClock:
-    """A clock that moves by one step each time it is read, so that every duration is known beforehand."""
+    """A clock that advances by one step per reading, so that every duration is predictable."""
 
     def __init__(self, start: datetime = datetime(2026, 1, 17, 14, 30, tzinfo=UTC), step_ms: int = 1) -> None:
         self._start_ns = ns_of(start)
@@ -39,13 +39,13 @@ class FixedClock:
         return self._start_ns + self.tick()
 
     def tick(self) -> int:
-        """Return the time passed since the start, in nanoseconds."""
+        """Advance by one step, and return the time since the start in nanoseconds."""
         self._steps += 1
         return self._steps * self._step_ns
 
 
 class CountingIds:
-    """Ids that count from 1 and look like UUIDs."""
+    """Consecutive ids in the format of UUIDs, starting from 1."""
 
     def __init__(self) -> None:
         self._last = 0
@@ -56,17 +56,17 @@ class CountingIds:
 
 
 class Captured:
-    """What was recorded while `capture` was in force."""
+    """The traces that were recorded inside a `capture` block."""
 
     def __init__(self, storage: MemoryStorage) -> None:
         self.storage = storage
 
     def traces(self) -> list[Trace]:
-        """Return the traces so far, in the order they began."""
+        """Return the traces so far, in the order of their start."""
         return sorted(traces_of(self.storage.read()), key=lambda trace: str(trace.start_time))
 
     def outline(self, *, inputs: bool = False) -> str:
-        """Return the outlines of all traces, one below the other; see `outline`."""
+        """Return the outlines of all traces, separated by line breaks; see `outline`."""
         return "\n".join(outline(trace, inputs=inputs) for trace in self.traces())
 
 
@@ -75,37 +75,37 @@ def capture(
     client: FluxLoopClient = default, *, clock: FixedClock | None = None, **settings: Unpack[SettingOptions]
 ) -> Iterator[Captured]:
     """
-    Record into memory for a block: fixed clock, counting ids, and default settings but for those given.
+    Record into memory inside a block, with a fixed clock, consecutive ids and default settings.
 
-    Neither the environment nor earlier configuration has an effect, and what was configured is in force
-    again afterwards.
+    The environment and earlier calls of `configure` have no effect inside the block. The previous configuration is
+    restored at its end.
 
     Args:
-        client: Whose traces to capture; those of the package's own functions by default.
-        clock: The clock to use; a new one by default.
-        settings: As `fluxloop.configure` takes them.
+        client: The client whose traces are captured; by default the one of the package's functions.
+        clock: The clock to use; by default a new one.
+        settings: Settings that differ from the defaults, as for `fluxloop.configure`.
 
     Raises:
-        ConfigError: If a setting is unknown or not acceptable.
+        ConfigError: If a setting is unknown or its value is invalid.
     """
     clock = clock or FixedClock()
     storage = MemoryStorage()
-    in_force = Configuration(isolated=True).configure(storage=storage, **settings)
-    recorder = client.assemble(in_force, now=clock.now, tick=clock.tick, new_id=CountingIds())
-    with client.recording_by(recorder):
+    isolated = Configuration(isolated=True).configure(storage=storage, **settings)
+    recorder = client.make_recorder(isolated, now=clock.now, tick=clock.tick, new_id=CountingIds())
+    with client.using_recorder(recorder):
         yield Captured(storage)
 
 
 def outline(trace: Trace, *, inputs: bool = False) -> str:
     """
-    Return *trace* as text, a line per observation, children indented by two spaces.
+    Return *trace* as text, with one line per observation and children indented by two spaces.
 
-    A line reads ``TYPE name -> output``. An ending other than success stands in brackets, with the error's
-    text, of several lines the first; values longer than 60 characters are cut.
+    A line has the form ``TYPE name -> output``. A status other than success follows the name in brackets, with the
+    first line of the error. Values are cut at 60 characters.
 
     Args:
-        trace: As `fluxloop.read_traces` and `Captured.traces` give it.
-        inputs: Whether to show inputs too, in parentheses after the name.
+        trace: A trace from `fluxloop.read_traces` or `Captured.traces`.
+        inputs: Whether to show inputs, in parentheses after the name.
     """
     return "\n".join("  " * depth + _line(observation, inputs) for depth, observation in trace.walk())
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from fluxloop import Status
-from fluxloop.bridge import NOTHING, Entry, ToolMatcher, read_facts
+from fluxloop.bridge import NOTHING, Entry, ToolMatcher, read_facts, read_message
 
 from . import internals, payloads
 from .runs import Run
@@ -23,13 +23,12 @@ EndReader: TypeAlias = Callable[[Entry, Any, dict[str, Any]], Outcome]
 
 def chain_input(run: Run) -> object:
     """Return the input of a chain; that of a streamed one is in its end event."""
-    run.is_streamed = internals.is_streamed_input(run.input)
-    return NOTHING if run.is_streamed else run.input
+    return NOTHING if internals.is_streamed_input(run.input) else run.input
 
 
 def chat_input(run: Run) -> object:
     """Return the messages for a chat model."""
-    return payloads.only([[payloads.message(one) for one in messages] for messages in run.input])
+    return payloads.only([[read_message(one) for one in messages] for messages in run.input])
 
 
 def prompt_input(run: Run) -> object:
@@ -50,32 +49,11 @@ def same_input(run: Run) -> object:
 
 def tool_matcher(run: Run) -> ToolMatcher:
     """Return the matcher for the function of a tool."""
-    return ToolMatcher(lambda: (run.name,), _PACKAGES, lambda: internals.tool_functions(run.tool))
+    return ToolMatcher(lambda: (run.name,), PACKAGES, lambda: internals.tool_functions(run.tool))
 
 
-_PACKAGES = frozenset({"langchain_core"})
+PACKAGES = frozenset({"langchain_core"})
 """The packages that call the function of a tool."""
-
-
-class CallConsumer(ToolMatcher):
-    """Matches no TOOL in a node, but removes those that answer the node's pending tool calls; ``names()`` is these."""
-
-    def matches(self, names: tuple[str, ...], func: object = None) -> bool:
-        """As `ToolMatcher.matches`; always False."""
-        consume_call(self.names(), [name.rpartition(".")[2] for name in names])  # type: ignore[arg-type]
-        return False
-
-
-def call_consumer(run: Run) -> CallConsumer:
-    """Return the consumer of the pending calls of *run*."""
-    return CallConsumer(lambda: run.pending_calls or {}, _PACKAGES)
-
-
-def consume_call(pending: dict[str, Any], names: list[str], call_id: str | None = None) -> bool:
-    """Remove from *pending* the call *call_id*, or else one of a tool in *names*; return whether there was one."""
-    if call_id is None:
-        call_id = next((found for found, call in pending.items() if call.get("name") in names), None)
-    return call_id is not None and pending.pop(call_id, None) is not None
 
 
 def model_fields(run: Run) -> dict[str, Any]:
@@ -109,13 +87,11 @@ def chain_outcome(entry: Entry, outputs: Any, extra: dict[str, Any]) -> Outcome:
 
     The end event is the same if the consumer stops reading a stream; but then a run that the stream reads is open.
     """
-    outcome: Outcome = {"output": outputs}
-    if entry.about.is_streamed:
-        outcome["input"] = _streamed_input(extra)
-        if entry.below:
-            outcome["status"] = Status.ABANDONED
-            if outputs is None:  # it was stopped at the first item, which LangChain does not report
-                del outcome["output"]
+    outcome: Outcome = {"output": outputs, **_streamed_input(entry, extra)}
+    if "inputs" in extra and entry.below:
+        outcome["status"] = Status.ABANDONED
+        if outputs is None:  # it was stopped at the first item, which LangChain does not report
+            del outcome["output"]
     return outcome
 
 
@@ -147,7 +123,7 @@ def retriever_outcome(entry: Entry, documents: Any, extra: dict[str, Any]) -> Ou
 
 def failure(entry: Entry, error: BaseException, extra: dict[str, Any]) -> Outcome:
     """Return the exception that ended a run."""
-    return {"error": error, "input": _streamed_input(extra)} if entry.about.is_streamed else {"error": error}
+    return {"error": error, **_streamed_input(entry, extra)}
 
 
 def model_failure(entry: Entry, error: BaseException, extra: dict[str, Any]) -> Outcome:
@@ -158,7 +134,7 @@ def model_failure(entry: Entry, error: BaseException, extra: dict[str, Any]) -> 
         facts = read_facts(body)
         fields = {} if facts is None else {"usage": facts.usage, "finish_reasons": facts.finish_reasons}
         return {"error": error, "output": payloads.refused_answer(body), "fields": fields}
-    if response is None or not any(response.generations):
+    if response is None or payloads.is_empty(response):
         return {"error": error}
     return {**model_outcome(entry, response, extra), "error": error}
 
@@ -168,5 +144,9 @@ def unrecorded(result: object) -> Outcome:
     return {"error": result} if isinstance(result, BaseException) else {}
 
 
-def _streamed_input(extra: dict[str, Any]) -> object:
-    return extra.get("inputs", {"input": ""})
+def _streamed_input(entry: Entry, extra: dict[str, Any]) -> Outcome:
+    """Return the input of a chain that read a stream, which its end event has; empty for other chains."""
+    if "inputs" in extra:
+        return {"input": extra["inputs"]}
+    given = entry.about.input  # of the user's, although it looks like a stream's
+    return {"input": given} if internals.is_streamed_input(given) else {}

@@ -8,22 +8,19 @@ the metadata of a run; the adapters of frameworks that are built on LangChain ov
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 
 from fluxloop import FluxLoopClient, ObservationType, Status
-from fluxloop.bridge import NOTHING, Entry, default, status_of
+from fluxloop.bridge import NOTHING, Entry, add_locator, default, status_of, was_raised_from_outside
 
-from . import events, interrupts, payloads
-from .internals import DONE, RunInline, inline_callback, is_resume, register_as_tracer, register_langgraph_outcomes
-from .orphan_runs import key_of, ledger_of, refer
-from .runs import AGENT_EDGES, CHAIN, NO_TAGS, TYPES, Run, name_of, read_tags
-from .tokens import discard_token, sink_of
-
-TokenSink: TypeAlias = tuple[Callable[[], object], Callable[[object, object], None]]
-"""Returns the id of a run that streams; records its tokens."""
+from . import events, internals, interrupts, payloads, unrun_calls
+from .internals import DONE, RaiseError, RunInline, inline_callback, is_resume
+from .orphan_runs import key_of, ledger_of, locate, refer
+from .runs import CHAIN, NO_TAGS, TYPES, Run, name_of, read_tags
+from .tokens import TokenSink, sink_of
 
 UNCOPIED = frozenset({"ledger", "_recorded_elsewhere", "_last_sink"})
 """Attributes of a handler that belong to the runs of this process, and not to its copies."""
@@ -43,11 +40,11 @@ def _starts(event: str, read: events.StartReader) -> Any:
         metadata: dict[str, Any] | None = None,
         **extra: Any,
     ) -> Any:
-        ledger, key, tool = self.ledger, _key(run_id), None
-        parent = ledger.entries.get(_key(parent_run_id)) if parent_run_id else None
+        ledger, key, tool = self.ledger, key_of(run_id), None
+        parent = ledger.entries.get(key_of(parent_run_id)) if parent_run_id else None
         if parent is None or event != "chain":
             id_ref, tool = ledger.watch(run_id, key, is_tool=event == "tool")
-            parent = parent or ledger.left.get(_key(parent_run_id))
+            parent = parent or ledger.left.get(key_of(parent_run_id))
         else:  # LangChain reports the end of the chain, or of its parent
             id_ref = refer(run_id)
         try:
@@ -55,10 +52,12 @@ def _starts(event: str, read: events.StartReader) -> Any:
             facts = read_tags(tuple(tags)) if tags else NO_TAGS
             run = Run(self, event, key, name, given, facts, metadata or {}, extra, parent, id_ref, tool=tool)
             self.begin(run, read)
-        except Exception as exc:  # the run keeps its place in the tree even if it cannot be read
-            self.client.record_failure("beginning it", exc)
+        except BaseException as exc:  # the run keeps its place in the tree even if it cannot be read
+            self.note_failure("beginning it", exc, key)
             unread = Run(self, event, key, event, None, NO_TAGS, {}, {}, parent, id_ref)
             ledger.start(key, TYPES.get(event, CHAIN), event, parent=parent, about=unread)
+        if parent is None:
+            add_locator(locate)
         return DONE
 
     return inline_callback(on_start)
@@ -69,7 +68,7 @@ def _ends(read: events.EndReader, *, event: str = "") -> Any:
 
     def on_end(self: FluxLoopCallbackHandler, result: Any, *, run_id: UUID, **extra: Any) -> Any:
         try:
-            entry = self.ledger.entries.get(_key(run_id))
+            entry = self.ledger.entries.get(key_of(run_id))
             if entry is None and event == "model":
                 entry = self.begin_unannounced(run_id, extra.get("parent_run_id"), extra.get("tags"))
             elif entry is not None and isinstance(result, Exception):
@@ -77,13 +76,14 @@ def _ends(read: events.EndReader, *, event: str = "") -> Any:
             if entry is not None and entry.about.handler is self:
                 outcome = read(entry, result, extra) if entry.is_recorded else events.unrecorded(result)
                 if entry.stream_items is not None:
-                    self._end_stream(entry, outcome)
+                    self._last_sink = None
+                    entry.stream_items.settle(outcome)
                 if entry.about.pending_calls:
-                    self._record_unrun_calls(entry, result)
+                    unrun_calls.record(self.ledger, entry, result)
                 self.end(entry.about, result, outcome)
-        except Exception as exc:
-            self.client.record_failure("ending it", exc)
-            self.ledger.finish(_key(run_id), **events.unrecorded(result))
+        except BaseException as exc:
+            self.ledger.finish(key_of(run_id), **events.unrecorded(result))
+            self.note_failure("ending it", exc)
         return DONE
 
     return inline_callback(on_end)
@@ -94,16 +94,11 @@ def _points(name: str, read: Callable[[Any], object], *, only_in_agents: bool = 
 
     def on_event(self: FluxLoopCallbackHandler, value: Any, *, run_id: UUID, **extra: Any) -> Any:
         if only_in_agents:
-            self.make_agent(self.ledger.entries.get(_key(run_id)))
+            self.make_agent(self.ledger.entries.get(key_of(run_id)))
         self.record_event(run_id, name, read, value)
         return DONE
 
     return inline_callback(on_event)
-
-
-def _key(run_id: Any) -> Hashable:
-    """As `key_of`, faster for a UUID."""
-    return run_id.int if type(run_id) is UUID else key_of(run_id)
 
 
 class FluxLoopCallbackHandler(BaseCallbackHandler):
@@ -119,7 +114,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         client: The client whose traces are recorded into; the package's own by default.
     """
 
-    raise_error = False
+    raise_error = RaiseError()  # False but for exceptions that were raised from outside
     run_inline = RunInline()  # False
     ignore_llm = ignore_retry = ignore_chain = ignore_agent = False
     ignore_retriever = ignore_chat_model = ignore_custom_event = False
@@ -183,7 +178,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
                 sink = self._find_sink(run_id, parent_run_id, tags)
             sink[1](token, chunk)
         except Exception as exc:
-            self.client.record_failure("recording an item", exc)
+            self.note_failure("recording an item", exc)
         return DONE
 
     @inline_callback
@@ -204,67 +199,65 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             self.record_event(run_id, "text", payloads.same, text)
         return DONE
 
-    @property
-    def is_enabled(self) -> bool:
-        """Whether runs that start now are recorded."""
-        return self.client.switch.on
-
     def begin(self, run: Run, read: events.StartReader) -> None:
         """Begin the observation of *run*, unless another FluxLoop handler has; *read* returns its input."""
         parent, pending = run.parent, None
         if parent is None:
             self._last_sink = None
-            register_langgraph_outcomes()
+            internals.register_langgraph_outcomes()
             if not self.ledger.entries:
                 self._recorded_elsewhere.clear()
         else:
-            if parent.about.is_resume:
-                self._record_resume(parent.about)
-            if run.name in AGENT_EDGES and run.is_agent_edge():
+            interrupts.record_noted_resume(self.ledger, parent.about)
+            if run.is_agent_edge():
                 self.make_agent(parent.parent)
             if run.event == "tool":
-                self._consume_call(run)
+                unrun_calls.consume(run)
         if run.tags.is_node and run.event == "chain":
-            run.pending_calls = pending = payloads.pending_calls(run.input)
+            run.pending_calls = pending = unrun_calls.pending_calls(run.input)
         if run.event == "model" and run.key in self.ledger.entries:
             self._recorded_elsewhere.add(run.key)
         elif parent is not None and not (parent.is_recorded or parent.is_folded):  # not recorded either
             self.ledger.start(run.key, CHAIN, run.name, parent=parent, about=run)
         elif self.is_folded(run):
             run.started = self.client.recorder.tick()
-            self.ledger.start(run.key, CHAIN, run.name, parent=parent, is_folded=True, about=run)
+            self.ledger.start_folded(run.key, parent=parent, about=run)
         else:
             self._record(run, read)
             if type(run.input) is not dict and is_resume(run.input):
                 self.resumes(run)
             if pending and (observation := self.ledger.get(run.key)) is not None:
-                observation.tool_matcher = observation.tool_matcher or events.call_consumer(run)
+                observation.tool_matcher = observation.tool_matcher or unrun_calls.call_consumer(run)
 
     def _record(self, run: Run, read: events.StartReader) -> None:
         try:
             given = read(run)
         except Exception as exc:  # the run is recorded without an input that cannot be read
-            self.client.record_failure("reading its input", exc)
+            self.note_failure("reading its input", exc)
             given = NOTHING
-        self.ledger.start(
+        metadata = self.metadata_of(run)  # may record an event, which comes before the run
+        observation = self.ledger.start(
             run.key,
             self.observation_type(run),
             run.name,
             parent=run.parent,
             input=given,
             read=payloads.readable,
-            metadata=self.metadata_of(run),
-            fields=events.model_fields(run) if run.event == "model" else None,
             trace=run.trace_options() if run.parent is None else None,
-            tool_matcher=events.tool_matcher(run) if run.event == "tool" else None,
             about=run,
-            started=run.started,
         )
+        if observation is not None:
+            if run.started is not None:
+                observation.backdate(run.started)
+            observation.metadata = metadata or None
+            if run.event == "model":
+                observation.set_fields(**events.model_fields(run))
+            elif run.event == "tool":
+                observation.tool_matcher = events.tool_matcher(run)
 
     def end(self, run: Run, result: Any, outcome: events.Outcome) -> None:
         """End the observation of *run* with *outcome*, which was read from *result*, and those inside it."""
-        if run.is_resume:
-            self._record_resume(run)
+        interrupts.record_noted_resume(self.ledger, run)
         if isinstance(result, BaseException):
             if status_of(result) is Status.INTERRUPTED:
                 self.record_interrupts(run, result)
@@ -272,42 +265,6 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             interrupts.mark_waiting(observation, run)
             outcome["status"] = Status.INTERRUPTED
         self.ledger.finish(run.key, **outcome)
-
-    def _end_stream(self, entry: Entry, outcome: events.Outcome) -> None:
-        self._last_sink = None
-        entry.stream_items.is_answered = "output" in outcome
-        error = outcome.get("error")
-        if (
-            isinstance(error, BaseException)
-            and status_of(error) is not Status.ERROR
-            and entry.stream_items.is_complete()
-        ):
-            del outcome["error"]  # the consumer has read the whole answer, and stopped before the stream's last step
-
-    def _consume_call(self, run: Run) -> None:
-        """Remove the call that the tool *run* answers from the pending calls of the nodes around it."""
-        entry = run.parent
-        while entry is not None:
-            pending = entry.about.pending_calls
-            if pending and events.consume_call(pending, [run.name], run.extra.get("tool_call_id")):
-                return
-            entry = entry.parent
-
-    def _record_unrun_calls(self, entry: Entry, result: Any) -> None:
-        """Record the tool calls that a node answered without running the tool: by a middleware, or as errors."""
-        run: Run = entry.about
-        started = entry.observation.started if entry.is_recorded and entry.observation is not None else run.started
-        for message in payloads.tool_messages(result):
-            call_id = payloads.tool_call_id(message)
-            if call_id is None or (call := (run.pending_calls or {}).pop(call_id, None)) is None:
-                continue
-            key, outcome = object(), events.tool_outcome(entry, message, {})
-            name = str(call.get("name") or "tool")
-            self.ledger.start(
-                key, TYPES["tool"], name, parent=entry, input=call.get("args"), metadata=outcome.pop("metadata", None),
-                about=run, started=started,
-            )  # fmt: skip
-            self.ledger.finish(key, **outcome)
 
     def record_interrupts(self, run: Run, error: BaseException) -> None:
         """Record the interrupts in *error*, by which LangGraph left *run*, unless the handler around it does."""
@@ -320,12 +277,6 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
     def resumes(self, run: Run) -> None:
         """Note that *run*, which has just begun, resumes a graph; another handler may record it with more detail."""
         run.is_resume = True
-
-    def _record_resume(self, run: Run) -> None:
-        run.is_resume = False
-        observation = self.ledger.get(run.key)
-        if observation is not None:
-            interrupts.record_resume(observation, run)
 
     def make_agent(self, entry: Entry | None) -> None:
         """Record an open run as AGENT, as a run inside it shows that it is one."""
@@ -344,11 +295,18 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
     def record_event(self, run_id: UUID, name: str, read: Callable[[Any], object], value: Any) -> None:
         """Record a point in time in a run."""
         try:
-            entry = self.ledger.entries.get(_key(run_id))
+            entry = self.ledger.entries.get(key_of(run_id))
             if entry is None or entry.about.handler is self:
-                self.ledger.event(name, parent=_key(run_id), input=read(value))
+                self.ledger.event(name, parent=key_of(run_id), input=read(value))
         except Exception as exc:
-            self.client.record_failure("recording an event", exc)
+            self.note_failure("recording an event", exc)
+
+    def note_failure(self, doing: str, exc: BaseException, key: Hashable = None) -> None:
+        """Count *exc* as a failure of FluxLoop; if it was raised from outside, end the run *key* and raise it again."""
+        if was_raised_from_outside(exc):
+            self.ledger.finish(key, error=exc)
+            raise exc
+        self.client.record_failure(doing, exc)
 
     def observation_type(self, run: Run) -> ObservationType:
         """Return the observation type of *run*."""
@@ -372,7 +330,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         Handlers with ``run_inline``, such as LangGraph's own, make langchain-core skip the start of a completion model
         for other handlers. A run that ended with its parent is not begun again.
         """
-        key, parent = _key(run_id), self.ledger.entries.get(_key(parent_id)) if parent_id is not None else None
+        key, parent = key_of(run_id), self.ledger.entries.get(key_of(parent_id)) if parent_id is not None else None
         if key in self._recorded_elsewhere:
             self._recorded_elsewhere.discard(key)
         elif (parent_id is None or parent is not None) and key not in self.ledger.unannounced:
@@ -380,14 +338,15 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             facts = read_tags(tuple(tags)) if tags else NO_TAGS
             run = Run(self, "model", key, "model", NOTHING, facts, {}, {}, parent, refer(run_id))
             self.begin(run, events.same_input)
+            add_locator(locate)
         return self.ledger.entries.get(key)
 
     def _find_sink(self, run_id: UUID, parent_id: UUID | None, tags: list[str] | None) -> TokenSink:
         """Return and cache the token sink of this run; it discards tokens if another handler records the run."""
-        entry = self.ledger.entries.get(_key(run_id)) or self.begin_unannounced(run_id, parent_id, tags)
-        on_token = sink_of(entry) if entry is not None and entry.about.handler is self else discard_token
-        self._last_sink = sink = refer(run_id) or (lambda: run_id), on_token
+        entry = self.ledger.entries.get(key_of(run_id)) or self.begin_unannounced(run_id, parent_id, tags)
+        is_own = entry is not None and entry.about.handler is self
+        self._last_sink = sink = refer(run_id) or (lambda: run_id), sink_of(entry if is_own else None)
         return sink
 
 
-register_as_tracer(FluxLoopCallbackHandler)
+internals.register_as_tracer(FluxLoopCallbackHandler)

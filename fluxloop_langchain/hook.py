@@ -22,7 +22,7 @@ class _Everywhere:
     def get(self) -> FluxLoopCallbackHandler | None:
         """Return the handler to attach to a run."""
         handler = self.handler
-        return handler if handler is not None and handler.is_enabled else None
+        return handler if handler is not None and handler.client.switch.on else None
 
 
 _everywhere = _Everywhere()
@@ -52,3 +52,8 @@ def install(handler: FluxLoopCallbackHandler | None = None, **options: Any) -> F
 def uninstall() -> None:
     """Attach no handler to runs that start from now on; open runs are recorded to their end."""
     _everywhere.handler = None
+
+
+def is_installed() -> bool:
+    """Whether a handler is attached to every run."""
+    return _everywhere.handler is not None

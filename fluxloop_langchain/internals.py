@@ -8,6 +8,7 @@ docstring states what is lost when a release changes them. A missing part is rep
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -19,7 +20,7 @@ from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler, 
 from langchain_core.tools import BaseTool
 
 from fluxloop import Status
-from fluxloop.bridge import note_missing, register_ending
+from fluxloop.bridge import note_missing, register_ending, was_raised_from_outside
 
 M = TypeVar("M", bound=Callable[..., Any])
 
@@ -100,12 +101,28 @@ def inline_callback(method: M) -> M:
     (With ``run_inline``, langchain-core skips ``on_llm_start`` of other handlers.)
     """
     if sys.version_info >= (3, 12):
-        return inspect.markcoroutinefunction(method)
-    # Python 3.11 has no such mark. It reads this flag of the code; what a call does is decided by the code's first
-    # instruction.
-    code = method.__code__
-    method.__code__ = code.replace(co_flags=code.co_flags | inspect.CO_COROUTINE)
+        method = inspect.markcoroutinefunction(method)
+    else:
+        # Python 3.11 has no such mark. It reads this flag of the code; what a call does is decided by the code's first
+        # instruction.
+        code = method.__code__
+        method.__code__ = code.replace(co_flags=code.co_flags | inspect.CO_COROUTINE)
+    if not inspect.iscoroutinefunction(method):
+        _missing("the mark of coroutine functions", "events of async runs are recorded in threads, and later")
     return method
+
+
+class RaiseError:
+    """
+    The handler's ``raise_error``: True while an exception is handled that was raised from outside, as by a time limit.
+
+    langchain-core reads it when a method of a handler has raised, and raises again only if it is true. Without this,
+    exceptions of signal handlers that run in the handler's code are logged and lost.
+    """
+
+    def __get__(self, handler: Any, owner: type | None = None) -> bool:
+        exc = sys.exc_info()[1]
+        return exc is not None and was_raised_from_outside(exc)
 
 
 # Who sends the event that a run starts.
@@ -125,11 +142,11 @@ _SYNC_STARTS, _ASYNC_STARTS = _codes(CallbackManager), _codes(AsyncCallbackManag
 
 def runner_of(depth: int) -> FrameType | None:
     """
-    Return the frame of the framework's code that starts a run, from the handler's method *depth* frames above; or None.
+    Return the frame of the framework's code that starts a run; None for a relay of events, and for async runs.
 
-    The run's manager then holds the very id of the event, and nothing else does if the run is abandoned. None for events
-    of a relay, which may make an id for each event, and for async runs, see `RunInline`. Without this, a run that never
-    reports an end is open until its parent ends.
+    The handler's method is *depth* frames above. The framework keeps the manager of the run, which has the id of the
+    event, as long as the run lasts. For async runs see `RunInline`. Without this, a run that never reports an end is
+    open until its parent ends.
     """
     start = sys._getframe(depth + 1).f_back
     return _runner(start) if start is not None and start.f_code in _SYNC_STARTS else None
@@ -150,18 +167,44 @@ class RunInline:
     """
 
     def __get__(self, handler: Any, owner: type | None = None) -> bool:
-        frame = sys._getframe(1) if handler is not None else None
-        for _ in range(3):  # the comprehension, ahandle_event, the manager's method
-            if frame is None:
-                break
-            if frame.f_code in _ASYNC_STARTS:
-                names, runner = frame.f_locals, _runner(frame)
-                run_id = names.get("run_id_", names.get("run_id"))
-                if runner is not None and run_id is not None:
-                    handler.ledger.announce(run_id, runner)
-                break
-            frame = frame.f_back
+        if handler is not None and (found := _started_at(sys._getframe(1))) is not None:
+            run_id, runner = found
+            if runner is not None:
+                handler.ledger.announce(run_id, runner)
         return False
+
+
+def _started_at(frame: FrameType | None) -> tuple[Any, FrameType | None] | None:
+    """Return the id of the async run that starts in the callers of *frame*, and who runs it; None if none does."""
+    for _ in range(3):  # the comprehension, ahandle_event, the manager's method
+        if frame is None:
+            break
+        if frame.f_code in _ASYNC_STARTS:
+            names = frame.f_locals
+            run_id = names.get("run_id_") or names.get("run_id")
+            return None if run_id is None else (run_id, _runner(frame))
+        frame = frame.f_back
+    return None
+
+
+MAX_FRAMES = 40
+"""Frames between a request of a model's client and LangChain's method of the model; about ten, more with LiteLLM."""
+
+
+def running_manager() -> Any:
+    """
+    Return the manager that LangChain gave to the method whose code runs here, such as ``_generate`` of a model.
+
+    Without it, a request that a LangChain model sends by an instrumented client is recorded beside the model's run.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    for _ in range(MAX_FRAMES):
+        if frame is None:
+            break
+        if "run_manager" in frame.f_code.co_varnames and (manager := frame.f_locals.get("run_manager")) is not None:
+            return manager
+        frame = frame.f_back
+    return None
 
 
 def tool_in(runner: FrameType | None) -> BaseTool | None:
@@ -171,25 +214,40 @@ def tool_in(runner: FrameType | None) -> BaseTool | None:
 
 
 def tool_functions(tool: BaseTool | None) -> list[Any]:
-    """Return the functions that langchain-core may call for *tool*."""
-    parts = ("func", "coroutine", "_run", "_arun") if tool is not None else ()
-    return [function for part in parts if (function := getattr(tool, part, None)) is not None]
+    """Return the functions that langchain-core may call for *tool*, and the methods that these may call by `super`."""
+    if tool is None:
+        return []
+    parts = ("func", "coroutine", "_run", "_arun")
+    methods = [vars(cls)[part] for cls in type(tool).__mro__ for part in parts[2:] if part in vars(cls)]
+    return [function for part in parts if (function := getattr(tool, part, None)) is not None] + methods
 
 
 def _check_frames() -> None:
-    """Report it if langchain-core sends events by other functions than `runner_of` and `RunInline` expect."""
-    found = []
+    """Report it if langchain-core sends events in another way than `runner_of`, `RunInline` and `tool_in` expect."""
+    seen: list[bool] = []
 
     class Probe(BaseCallbackHandler):
         def on_chain_start(self, *args: Any, **kwargs: Any) -> None:
             start = sys._getframe(1).f_back
-            found.append(start is not None and start.f_code in _SYNC_STARTS)
+            seen.append(start is not None and start.f_code in _SYNC_STARTS)
 
-    CallbackManager([Probe()]).on_chain_start({}, {})
-    if found != [True]:
+        @property
+        def run_inline(self) -> bool:  # type: ignore[override]
+            seen.append(_started_at(sys._getframe(1)) is not None)
+            raise LookupError("found")
+
+    try:
+        CallbackManager([Probe()]).on_chain_start({}, {})
+        AsyncCallbackManager([Probe()]).on_chain_start({}, {}).send(None)
+    except Exception as exc:
+        if was_raised_from_outside(exc):
+            raise
+    if seen != [True, True]:
         _missing(
             "the expected form of CallbackManager", "runs that never report an end are open until their parent ends"
         )
+    if "self" not in BaseTool.run.__code__.co_varnames:
+        _missing("the expected form of BaseTool.run", "decorated tools are matched by their names")
 
 
 _check_frames()
@@ -241,12 +299,17 @@ def register_langgraph_outcomes() -> None:
 
 def is_resume(given: object) -> bool:
     """Whether *given*, the input of a graph, is a ``Command`` with an answer; without it, RESUME events are missing."""
-    kind = type(given)
-    return (
-        kind.__name__ == "Command"
-        and kind.__module__ == "langgraph.types"
-        and getattr(given, "resume", None) is not None
-    )
+    return is_command(given) and getattr(given, "resume", None) is not None
+
+
+def is_command(value: object) -> bool:
+    """Whether *value* is a ``Command``; without it, tool calls that a command answers are not recorded."""
+    kind = type(value)
+    return kind.__name__ == "Command" and kind.__module__ == "langgraph.types"
+
+
+is_interrupt_id: Final = re.compile("[0-9a-f]{32}").fullmatch
+"""Whether a text is the id of an interrupt; without it, an answer by ids is recorded as one answer."""
 
 
 def interrupts_in(error: BaseException) -> Mapping[str, Any]:

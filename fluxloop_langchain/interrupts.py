@@ -7,20 +7,16 @@ thread. Handlers of a wrapped graph receive more, such as the checkpoint, and re
 
 from __future__ import annotations
 
-import re
 import threading
 from typing import Any
 
-from fluxloop.bridge import NOTHING, OpenObservation, record_event
+from fluxloop.bridge import NOTHING, Ledger, OpenObservation, record_event
 
-from .internals import interrupts_in, is_resume
+from .internals import interrupts_in, is_interrupt_id, is_resume
 from .runs import Run
 
 INTERRUPT, RESUME = "interrupt", "resume"
 """The names of the EVENTs."""
-
-_INTERRUPT_ID = re.compile("[0-9a-f]{32}").fullmatch
-"""The form of the id of an interrupt; a resume value may have answers by id."""
 
 _lock = threading.Lock()
 
@@ -48,11 +44,19 @@ def mark_waiting(observation: OpenObservation, run: Run) -> None:
     observation.trace.metadata["interrupted"] = facts
 
 
+def record_noted_resume(ledger: Ledger, run: Run) -> None:
+    """Record that *run* continues if that is noted, and no other handler has recorded it with more detail."""
+    if run.is_resume:
+        run.is_resume = False
+        if (observation := ledger.get(run.key)) is not None:
+            record_resume(observation, run)
+
+
 def record_resume(observation: OpenObservation, run: Run, checkpoint_id: str | None = None) -> None:
     """Record that *run* continues from a checkpoint, and the answer in its input."""
     place = place_of(run, checkpoint_id)
     answer = run.input.resume if is_resume(run.input) else NOTHING
-    by_id = list(answer) if isinstance(answer, dict) and answer and all(map(_INTERRUPT_ID, map(str, answer))) else []
+    by_id = list(answer) if isinstance(answer, dict) and answer and all(map(is_interrupt_id, map(str, answer))) else []
     facts = {**place, "interrupt_ids": by_id} if by_id else place
     record_event(observation, RESUME, input=answer, metadata=facts)
     observation.add_metadata(**place)

@@ -19,15 +19,25 @@ from uuid import UUID
 from weakref import ReferenceType, WeakValueDictionary, ref
 
 from fluxloop import FluxLoopClient, Status
-from fluxloop.bridge import Entry, Ledger, Locator, Node, add_locator, default, innermost
+from fluxloop.bridge import (
+    Entry,
+    Ledger,
+    Locator,
+    Node,
+    add_locator,
+    default,
+    innermost,
+    model_call_locators,
+    remove_locator,
+)
 
-from .internals import runner_of, running_config, tool_in
+from .internals import runner_of, running_config, running_manager, tool_in
 
 IdRef: TypeAlias = ReferenceType[UUID] | None
 """A weak reference to the id of a run; None if the id is not a UUID."""
 
 MAX_UNPROVEN = 1_000
-"""Runs without a held id that stay open at once; a run beyond it that is still open has ended without an event."""
+"""Open runs whose id is collected and may come again; beyond it, the oldest without open runs inside is ended."""
 
 
 class RunLedger(Ledger):
@@ -41,12 +51,12 @@ class RunLedger(Ledger):
         """The latest runs that began without a start event; other handlers ignore them."""
         self.announced: dict[Hashable, tuple[IdRef, Any]] = {}
         """The ids of async runs that are about to start, and their tools, see `internals.RunInline`."""
-        self._unproven: deque[Hashable] = deque()
+        self._unproven: dict[Hashable, None] = {}
 
     def announce(self, run_id: Any, runner: FrameType) -> None:
         """Note that an async run starts by code of the framework, so that its manager holds *run_id*."""
         key = key_of(run_id)
-        self.announced[key] = refer(run_id, lambda dead: self.announced.pop(key, None)), tool_in(runner)
+        self.announced[key] = refer(run_id, partial(self.announced.pop, key)), tool_in(runner)
 
     def watch(self, run_id: object, key: Hashable, *, is_tool: bool = False) -> tuple[IdRef, Any]:
         """
@@ -90,10 +100,13 @@ class RunLedger(Ledger):
         self.finish(entry, status=None if items is not None and items.is_complete() else ending)
 
     def _note_unproven(self, key: Hashable, dead: object) -> None:
-        if key in self.entries and not sys.is_finalizing():
-            self._unproven.append(key)
-            if len(self._unproven) > MAX_UNPROVEN:
-                self._end_orphan(self._unproven.popleft())
+        self._unproven[key] = None
+        if len(self._unproven) > MAX_UNPROVEN and not sys.is_finalizing():
+            # Copies, in one step each: the collector may run this in any thread.
+            still_open = [entry for key in list(self._unproven) if (entry := self.entries.get(key)) is not None]
+            self._unproven = {entry.key: None for entry in still_open}
+            if len(still_open) > MAX_UNPROVEN:
+                self._end_orphan(next((entry for entry in still_open if not entry.below), still_open[0]).key)
 
 
 def refer(run_id: object, callback: Callable[[Any], object] | None = None) -> IdRef:
@@ -103,6 +116,8 @@ def refer(run_id: object, callback: Callable[[Any], object] | None = None) -> Id
 
 def key_of(run_id: Any) -> Hashable:
     """Return the key of a run: the number of its UUID, also of one as text; an id of another kind as it is."""
+    if type(run_id) is UUID:
+        return run_id.int
     if type(run_id) is str:
         try:
             return UUID(run_id).int
@@ -131,24 +146,50 @@ def running_key(config: Any) -> Hashable | None:
 
 def ledger_of(client: FluxLoopClient) -> RunLedger:
     """
-    Return the ledger of *client*, one for all handlers, and consult it for the current observation from now on.
+    Return the ledger of *client*, one for all handlers.
 
     Two handlers on one run record it once, and a handler that is passed inside a step finds the step.
     """
-    add_locator(locate)
+    if locate_model_call not in model_call_locators:
+        model_call_locators.append(locate_model_call)
     return _default_ledger if client is default else _others.setdefault(client, RunLedger(client, locate))
 
 
 def locate(here: Node | None) -> Node | None:
-    """Return the observation of the step that runs here, or the one that user code inside it has made current."""
+    """
+    Return the observation of the step that runs here, or the one that user code inside it has made current.
+
+    Each look-up takes time, so it is removed from the locators when no run is open; the next run adds it again.
+    """
     config = running_config()
     key = running_key(config) if config is not None else None
     if key is None:
+        if not _has_runs():
+            remove_locator(locate)
+            if _has_runs():  # begun in another thread meanwhile
+                add_locator(locate)
         return here
+    return innermost(here, _observation_of(key))
+
+
+def locate_model_call(here: Node | None) -> Node | None:
+    """As `locate`, where the code of a model runs: LangChain gives its run to the model's method alone."""
+    if not (_default_ledger.entries or _others):
+        return here
+    run_id = getattr(running_manager(), "run_id", None)
+    return here if run_id is None else innermost(here, _observation_of(key_of(run_id)))
+
+
+def _observation_of(key: Hashable) -> Any:
+    """Return the observation of the run *key*, of any client's."""
     step = _default_ledger.get(key)
     if step is None and _others:
         step = next((found for ledger in _others.values() if (found := ledger.get(key)) is not None), None)
-    return innermost(here, step)
+    return step
+
+
+def _has_runs() -> bool:
+    return any(ledger.entries or ledger.left for ledger in (_default_ledger, *_others.values()))
 
 
 _default_ledger = RunLedger(default, locate)

@@ -7,7 +7,7 @@ credentials are among the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_core.documents import Document
@@ -15,25 +15,9 @@ from langchain_core.messages import BaseMessage
 from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
 from langchain_core.runnables import AddableDict
 
-from fluxloop.bridge import NOTHING, read_facts
+from fluxloop.bridge import NOTHING, read_facts, read_message
 
 from .internals import is_cached
-
-ROLES = {
-    "human": "user",
-    "ai": "assistant",
-    "HumanMessageChunk": "user",
-    "AIMessageChunk": "assistant",
-    "SystemMessageChunk": "system",
-    "ToolMessageChunk": "tool",
-    "FunctionMessageChunk": "function",
-}
-"""The roles of LangChain's message types; other types are recorded by their own name."""
-
-_ANSWER = ("tool_calls", "invalid_tool_calls")
-_RESULT = ("tool_call_id", "artifact", "status")
-FIELDS = {"ai": _ANSWER, "AIMessageChunk": _ANSWER, "tool": _RESULT, "ToolMessageChunk": _RESULT, "remove": ("id",)}
-"""The fields of a message by its type, beside role, content and name."""
 
 PARAMETERS = frozenset(
     {
@@ -61,7 +45,7 @@ _DICTS: frozenset[type] = frozenset((dict, AddableDict))
 
 
 def _part(value: Any) -> object:
-    if type(value) is list:
+    if type(value) is list and len(value) <= MAX_ITEMS:
         return [read(item) if (read := _reader(type(item))) else item for item in value.copy()]
     read = _reader(type(value))
     return read(value) if read else value
@@ -80,6 +64,9 @@ def _reader(kind: type) -> Callable[[Any], object] | None:
 
 _readers: dict[type, Callable[[Any], object] | None] = {}
 
+MAX_ITEMS = 10_000
+"""The length of lists whose items are read here. Longer ones are truncated before their items are read."""
+
 MAX_TYPES = 1_000
 """The size of the cache of readers, for programs that create classes all the time."""
 
@@ -94,36 +81,6 @@ def only(batch: Any) -> object:
     return batch[0] if len(batch) == 1 else batch
 
 
-def message(value: Any) -> object:
-    """Return a message as role, content, tool_calls and its other fields, without empty ones."""
-    held = getattr(value, "__dict__", None)
-    if not held or "content" not in held:
-        return value
-    kind = held.get("type")
-    found: dict[str, Any] = {"role": held.get("role") or ROLES.get(kind, kind), "content": held["content"]}
-    for name in FIELDS.get(kind, ()):
-        if item := held.get(name):
-            found[name] = item
-    if calls := found.get("tool_calls"):
-        found["tool_calls"] = [{name: item for name, item in call.items() if name != "type"} for call in calls]
-    if found.get("status") == "success":
-        del found["status"]
-    if name := held.get("name"):
-        found["name"] = name
-    if extra := held.get("additional_kwargs"):
-        _add_extra(found, extra)
-    return found
-
-
-def _add_extra(found: dict[str, Any], extra: Mapping[str, Any]) -> None:
-    """Add the fields that are not LangChain's, except the provider's form of the tool calls."""
-    if reasoning := extra.get("reasoning_content"):
-        found["reasoning"] = reasoning
-    other = {name: item for name, item in extra.items() if name not in ("reasoning_content", "tool_calls") and item}
-    if other:
-        found["additional_kwargs"] = other
-
-
 def answer(response: Any) -> object:
     """Return the answer in an ``LLMResult``: a message or a text, or a list of several."""
     return only([_generation(one) for row in response.generations for one in row])
@@ -131,7 +88,7 @@ def answer(response: Any) -> object:
 
 def _generation(generation: Any) -> object:
     answered = getattr(generation, "message", None)
-    return message(answered) if answered is not None else getattr(generation, "text", generation)
+    return read_message(answered) if answered is not None else getattr(generation, "text", generation)
 
 
 def model_fields(metadata: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,6 +141,12 @@ def refused_body(error: BaseException, response: Any) -> Any:
     return getattr(error, "completion", None)  # such as openai.LengthFinishReasonError
 
 
+def is_empty(response: Any) -> bool:
+    """Whether *response* has no answer: LangChain makes an empty message for some errors."""
+    answers = [getattr(one, "message", one) for row in response.generations for one in row]
+    return not any(getattr(one, "content", True) or getattr(one, "tool_calls", None) for one in answers)
+
+
 def refused_answer(body: Any) -> object:
     """Return the answer in the *body* of a provider's response; NOTHING if it has none, as that of an error."""
     for name in ("choices", "content", "output", "candidates", "message"):
@@ -216,37 +179,6 @@ def _document(value: Any) -> object:
     return found
 
 
-def pending_calls(given: Any) -> dict[str, Any]:
-    """Return the tool calls that a node with the input *given* may answer, by id: those of the last message."""
-    held = given if type(given) is dict else getattr(given, "__dict__", None) or {"messages": given}
-    calls: Any = ()
-    answered = set()
-    if type(call := held.get("tool_call")) is dict:
-        calls = [call]
-    elif type(messages := held.get("messages")) is list:
-        for one in reversed(messages):
-            fields = one if type(one) is dict else getattr(one, "__dict__", None) or {}
-            if fields.get("type") == "tool":
-                answered.add(fields.get("tool_call_id"))
-                continue
-            calls = messages if fields.get("type") == "tool_call" else fields.get("tool_calls") or ()
-            break
-    calls = [call for call in calls if isinstance(call, dict) and call.get("id")]
-    return {call["id"]: call for call in calls if call["id"] not in answered}
-
-
-def tool_messages(value: Any, depth: int = 4) -> Iterator[Any]:
-    """Yield the tool messages in the output of a node: a message, a list, an update of the state, or commands."""
-    if isinstance(value, BaseMessage):
-        if value.type == "tool":
-            yield value
-    elif depth and isinstance(value, list | tuple | dict):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from tool_messages(one, depth - 1)
-    elif depth and type(value).__name__ == "Command":
-        yield from tool_messages(getattr(value, "update", None), depth - 1)
-
-
 def tool_output(output: Any) -> object:
     """Return the output of a tool: of a message, the content, with the artifact if there is one."""
     held = getattr(output, "__dict__", None)
@@ -270,9 +202,9 @@ def tool_failure(output: Any) -> str | None:
 
 
 _BY_BASE: dict[type, Callable[[Any], object]] = {
-    BaseMessage: message,
+    BaseMessage: read_message,
     Document: _document,
-    ChatPromptValue: lambda value: {"messages": [message(one) for one in value.messages]},
+    ChatPromptValue: lambda value: {"messages": [read_message(one) for one in value.messages]},
     StringPromptValue: lambda value: value.text,
 }
 """The readers of LangChain's classes and their subclasses."""

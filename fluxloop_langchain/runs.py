@@ -114,8 +114,6 @@ class Run:
     """The entry of its parent; None if that has not been seen."""
     id_ref: IdRef = None
     """Its id, which only the framework may hold, see `fluxloop_langchain.orphan_runs`."""
-    is_streamed: bool = False
-    """Whether the input is reported at the end."""
     model: str | None = None
     """The requested model."""
     tool: Any = None
@@ -123,7 +121,7 @@ class Run:
     started: int | None = None
     """The start by the recorder's clock, of a folded run that may be recorded later."""
     pending_calls: dict[str, Any] | None = None
-    """The tool calls by id that a node may answer, see `payloads.pending_calls`."""
+    """The tool calls by id that a node may answer, see `unrun_calls`."""
     interrupt_ids: dict[str, None] | None = None
     """The interrupts of runs inside it."""
     is_resume: bool = False

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from itertools import accumulate, count
-from typing import Any
+from typing import Any, TypeAlias
 
-from fluxloop.bridge import Entry, OpenObservation, StreamItems, delta_text
+from fluxloop import Status
+from fluxloop.bridge import Entry, OpenObservation, StreamItems, delta_text, status_of
 
 
 class TokenItems(StreamItems):
@@ -32,6 +33,13 @@ class TokenItems(StreamItems):
         """Incremented for each item that is not kept."""
         self.on_token = _sink(self.times, self.received, self.last, self.dropped, self.items_left, recorder.tick)
         """Records a token and its chunk, or an event of a version 3 stream, which has no token."""
+
+    def settle(self, outcome: dict[str, Any]) -> None:
+        """Take note of the *outcome* of the run; a consumer that stops after the last event did not interrupt it."""
+        self.is_answered = "output" in outcome
+        error = outcome.get("error")
+        if isinstance(error, BaseException) and status_of(error) is not Status.ERROR and self.is_complete():
+            del outcome["error"]
 
     def is_complete(self) -> bool:
         """Whether the answer is complete: a version 3 stream has had its last event, with token counts."""
@@ -67,16 +75,20 @@ class TokenItems(StreamItems):
         return [item for item, _ in events], [at for _, at in events]
 
 
-def sink_of(entry: Entry) -> Callable[[object, object], None]:
-    """Return the function that records a token of the run *entry*, and its chunk."""
-    if entry.observation is None or not entry.is_recorded:
-        return discard_token
+TokenSink: TypeAlias = tuple[Callable[[], object], Callable[[object, object], None]]
+"""Returns the id of a run that streams; records its tokens."""
+
+
+def sink_of(entry: Entry | None) -> Callable[[object, object], None]:
+    """Return the function that records a token of the run *entry*, and its chunk; or does nothing if it is None."""
+    if entry is None or entry.observation is None or not entry.is_recorded:
+        return _discard
     if entry.stream_items is None:
         entry.stream_items = TokenItems(entry.observation)
     return entry.stream_items.on_token  # type: ignore[no-any-return]
 
 
-def discard_token(token: object, chunk: object) -> None:
+def _discard(token: object, chunk: object) -> None:
     """Record nothing."""
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from langchain_core.tools import BaseTool, StructuredTool, Tool
 
 from fluxloop import ObservationType
-from fluxloop.bridge import Recording, is_recorded_as
+from fluxloop.bridge import Recording, is_recorded_as, was_raised_from_outside
 
 _FRAMEWORK_ARGUMENTS = frozenset({"callbacks", "config", "run_manager"})
 """Parameters that LangChain fills with its own state."""
@@ -49,7 +49,9 @@ def _injected(tool: Any) -> frozenset[str]:
     """Return the names of the arguments that the model does not see: state, stores, call ids."""
     try:
         return frozenset(_properties(tool.get_input_schema()) - _properties(tool.tool_call_schema))
-    except Exception:  # a schema that JSON cannot represent: all arguments are recorded
+    except Exception as exc:  # a schema that JSON cannot represent: all arguments are recorded
+        if was_raised_from_outside(exc):
+            raise
         return frozenset()
 
 

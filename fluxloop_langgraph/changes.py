@@ -14,6 +14,8 @@ from typing import Any
 
 from langgraph.types import Command
 
+from fluxloop.bridge import was_raised_from_outside
+
 from .internals import ROOT
 
 MAX_CHANGES = 40
@@ -74,7 +76,9 @@ def values_of(state: object) -> dict[str, Any] | None:
         return dict.copy(state)
     try:
         values = state.__dict__
-    except Exception:  # no attributes, or a property of the user's class that raises
+    except Exception as exc:  # no attributes, or a property of the user's class that raises
+        if was_raised_from_outside(exc):
+            raise
         names = getattr(type(state), "__dataclass_fields__", None)
         return {name: getattr(state, name, None) for name in names} if names else None
     return dict.copy(values) if type(values) is dict else None

@@ -17,7 +17,7 @@ from langgraph.pregel import Pregel
 from langgraph.pregel.remote import RemoteGraph
 
 from fluxloop import FluxLoopClient
-from fluxloop.bridge import default, note_missing
+from fluxloop.bridge import default, note_missing, was_raised_from_outside
 
 from .cache import with_observed_cache
 from .call_state import current_config
@@ -99,6 +99,8 @@ def _recording_methods(graph_class: Any, show_all: bool, client: FluxLoopClient)
                 handler = GraphHandler(self, show_all=show_all, client=client)
                 config = _with_handler(self, config, handler)
             except Exception as exc:
+                if was_raised_from_outside(exc):
+                    raise
                 client.record_failure("attaching to a graph", exc)
             generator = method(self, input, config, *args, **options)
             if handler is not None:
@@ -125,6 +127,8 @@ def _observing(resolve: Callable[..., Any], client: FluxLoopClient) -> Callable[
                 observe_timeouts(config, handler.note_timeout)
                 return with_observed_cache(resolved, handler.record_cached)
         except Exception as exc:
+            if was_raised_from_outside(exc):
+                raise
             client.record_failure("observing a graph", exc)
         return resolved
 

@@ -141,7 +141,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         try:
             found = changes(before, result, topology.reducers, topology.keys, shows_before=shows_before)
         except Exception as exc:  # the output is recorded even if it cannot be compared
-            self.client.record_failure("comparing the state", exc)
+            self.note_failure("comparing the state", exc)
             return
         if found:
             outcome["metadata"] = {**outcome.get("metadata", {}), "changes": found}
@@ -195,7 +195,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
                 record_resume(observation, self.ledger.entries[key].about, event.checkpoint_id)
                 self.call.continuing = None
         except Exception as exc:
-            self.client.record_failure("recording an event", exc)
+            self.note_failure("recording an event", exc)
         return DONE
 
     def _record_continuing(self) -> None:
@@ -214,10 +214,10 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         try:
             for node, output in internals.cached_nodes(found) or ():
                 key, metadata = object(), {"langgraph_node": node, "cached": True}
-                self.ledger.start(key, CHAIN, node, parent=self._running_graph(), metadata=metadata)
-                self.ledger.finish(key, output=output)
+                self.ledger.start(key, CHAIN, node, parent=self._running_graph())
+                self.ledger.finish(key, output=output, metadata=metadata)
         except Exception as exc:
-            self.client.record_failure("recording a cached node", exc)
+            self.note_failure("recording a cached node", exc)
 
     def _running_graph(self) -> Any:
         """Return the entry or key of the graph that runs here: the graph itself, or a subgraph in one of its nodes."""

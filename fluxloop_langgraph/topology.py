@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary, ref
 
 from langgraph.pregel import Pregel
 
-from fluxloop.bridge import log
+from fluxloop.bridge import log, was_raised_from_outside
 
 from .internals import UNNAMED, nested_nodes
 
@@ -86,6 +86,8 @@ def _attempt(read: Callable[[], Any], default: Any) -> Any:
     try:
         return read()
     except Exception as exc:
+        if was_raised_from_outside(exc):
+            raise
         log.debug("the structure of a graph could not be read: %r", exc)
         return default
 

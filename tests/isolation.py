@@ -8,7 +8,7 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from fluxloop.report import Troubles
+from fluxloop.report import Problems
 from fluxloop.settings import dotenv, layers
 
 
@@ -28,8 +28,8 @@ def isolated_settings(folder: Path) -> Iterator[None]:
         chdir(folder),
         patch.dict(os.environ, others, clear=True),
         patch.dict(dotenv._loaded, clear=True),
-        patch.dict(dotenv._complaints, clear=True),
-        patch.object(layers, "_said", Troubles()),
+        patch.dict(dotenv._file_problems, clear=True),
+        patch.object(layers, "_logged", Problems()),
     ):
         yield
 

@@ -86,7 +86,7 @@ def test_each_configure_takes_effect_immediately():
     ],
 )
 def test_a_rejected_configure_changes_nothing(values, name):
-    """The error names the setting, and the settings in force stay the same."""
+    """The error names the setting, and the current settings stay the same."""
     before = fluxloop.configure(base_path="before")
 
     with pytest.raises(ValueError, match=name):

@@ -209,6 +209,8 @@ def strangers(path: Path, root: Path) -> list[str]:
     if top(name) != "fluxloop":
         return []
     known = {*sys.stdlib_module_names, "fluxloop"}
+    if name == "fluxloop":  # the public face
+        known.add("fluxloop_custom")
     known |= {library for library, users in LIBRARIES.items() if {"*", *name.split(".")[1:]} & {*users.split()}}
     return [
         f"{name} takes {top(found.module)!r} from outside, {path.relative_to(root)}:{found.line}"

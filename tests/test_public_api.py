@@ -11,10 +11,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from typer.main import get_command
 
 import fluxloop
-from fluxloop.cli.app import app
+from fluxloop.cli.app import COMMANDS, loaded
 from fluxloop.settings import schema
 
 ROOT = Path(__file__).parent.parent
@@ -93,7 +92,9 @@ def test_every_command_and_option_is_in_the_docs():
     The docs mention each `fluxloop` command and each of its options.
     """
     missing = []
-    for name, command in get_command(app).commands.items():
+    commands = {name: loaded(name) for name in COMMANDS}
+    commands |= {f"export {name}": command for name, command in commands.pop("export").commands.items()}
+    for name, command in commands.items():
         options = [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
         missing += [] if f"fluxloop {name}" in DOCS else [f"fluxloop {name}"]
         missing += [f"fluxloop {name} {option}" for option in options if not re.search(rf"{option}\b", DOCS)]

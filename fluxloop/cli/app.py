@@ -1,45 +1,99 @@
 """
 The ``fluxloop`` command line: its commands, its version and how errors end it.
+
+A command's module is imported when the command runs, so that ``--help`` and ``--version`` load none of them.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-import fluxloop
+from ..errors import FilterError, FluxLoopError, PriceError
 
-from ..errors import FluxLoopError
-from . import doctor, view
-from .formatting import console
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+COMMANDS = {
+    "list": ("list_traces", "List traces, one line each, newest first."),
+    "view": ("view", "Print traces as trees."),
+    "trace": ("trace", "Run a program unchanged, and record it."),
+    "stats": ("stats", "Show counts, errors, latencies, tokens and cost."),
+    "export": ("export", "Write traces as CSV or as JSON lines."),
+    "prune": ("prune", "Delete the records of old days."),
+    "doctor": ("doctor", "Check settings, folder, records and frameworks."),
+}
+"""The module of each command, and its line in the list of commands."""
+
+
+class _Commands(TyperGroup):
+    """The commands, each imported when it is run."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (_, summary) in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=summary, callback=None))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Import the command that *args* begin with."""
+        if args and args[0] in COMMANDS:
+            self.add_command(loaded(args[0]))
+        return super().resolve_command(ctx, args)
+
+
+def loaded(name: str) -> Any:
+    """Import the command *name* and return it."""
+    module = import_module(f".{COMMANDS[name][0]}", __package__)
+    if (own := getattr(module, "app", None)) is None:
+        own = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+        context = {**_CONTEXT, **getattr(module, "CONTEXT", {})}
+        own.command(epilog=module.EPILOG, context_settings=context)(getattr(module, COMMANDS[name][0]))
+    command = typer.main.get_command(own)
+    command.name = name
+    return command
+
 
 app = typer.Typer(
+    cls=_Commands,
     name="fluxloop",
     help="Inspect what your agents did. The records are plain files on this machine: no server, no account.",
-    epilog="First run a program that uses @fluxloop.agent, then: fluxloop view",
+    epilog="First run a program that uses @fluxloop.agent, then: fluxloop list",
     no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # importing what draws the panels takes as long as everything else
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_CONTEXT,
 )
-app.command(epilog=view.EPILOG)(view.view)
-app.command(epilog=doctor.EPILOG)(doctor.doctor)
 
 
 def run() -> int:
-    """Run the command line; a `FluxLoopError` becomes one line on stderr and the exit code 1."""
+    """
+    Run the command line, and return the exit code.
+
+    A `FluxLoopError` becomes one line on stderr and the exit code 1, or 2 if it is about a filter or a price.
+    """
     try:
-        app()
+        app(prog_name="fluxloop")
     except FluxLoopError as error:
+        from .formatting import console
+
         console(stderr=True).print(f"fluxloop: {error}", markup=False, style="red", soft_wrap=True)
-        return 1
+        return 2 if isinstance(error, FilterError | PriceError) else 1
+    except SystemExit as end:
+        trace = sys.modules.get(f"{__package__}.trace")
+        if trace is None or not isinstance(end, trace.ProgramInterrupt):
+            raise
+        sys.excepthook = lambda *_: None  # the traceback is printed already
+        raise KeyboardInterrupt from None
     return 0
 
 
 def _print_version(requested: bool) -> None:
     if requested:
+        import fluxloop
+
         typer.echo(f"fluxloop {fluxloop.__version__}")
         raise typer.Exit
 

@@ -1,5 +1,5 @@
 """
-Diagnose the set-up of FluxLoop in this environment, and the records of earlier runs.
+Diagnose the configuration of FluxLoop in this environment, and the records of earlier runs.
 
 A *problem* needs a correction, and names it as its remedy. Any other finding, such as a run that crashed last week, is
 a *note*. The diagnosis changes nothing: it creates no folder and sends nothing.
@@ -29,7 +29,7 @@ from .formatting import counted
 MAX_LISTED = 20
 """Damaged places and crashed traces that are listed; all are counted."""
 
-FRAMEWORKS = ("langchain", "langgraph", "openai-agents", "chatkit")
+FRAMEWORKS = ("langchain", "langgraph", "openai-agents", "chatkit", "openai", "anthropic", "google-genai")
 """The extras that install a framework."""
 
 

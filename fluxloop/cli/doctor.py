@@ -1,5 +1,5 @@
 """
-``fluxloop doctor``: print a diagnosis of the set-up for a person, or as JSON.
+``fluxloop doctor``: print a diagnosis of the configuration, as text or as JSON.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rich.text import Text
 import fluxloop
 
 from ..enums import Status
-from ..reading.to_json import encode, escaped
+from ..reading.json_text import encode, escaped
 from ..report import log
 from ..settings.layers import Configuration
 from .diagnosis import Diagnosis, Files, Framework, diagnose
@@ -39,7 +39,7 @@ def doctor(
     no_color: Annotated[bool, typer.Option("--no-color", help="Print without colors.")] = False,
 ) -> None:
     """
-    Check the set-up: every setting and its source, the folder, crashed runs, damaged lines, frameworks.
+    Check the configuration: every setting and its source, the folder, crashed runs, damaged lines, frameworks.
     """
     log.addHandler(logging.NullHandler())  # problems are printed below, and not logged as well
     diagnosis = diagnose(Configuration(), fluxloop.__version__)

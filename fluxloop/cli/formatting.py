@@ -13,15 +13,18 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from math import inf
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.text import Text
 
 from ..enums import ObservationType, Status
-from ..models import ObservationData, TraceData, Usage
-from ..reading.to_json import in_ascii
+from ..reading.json_text import in_ascii
+
+if TYPE_CHECKING:
+    from ..llm.prices import Cost
+    from ..models import ObservationData, TraceData, Usage
 
 PIPE_WIDTH = 120
 """Columns where the output is not a terminal and ``COLUMNS`` is not set."""
@@ -158,6 +161,16 @@ def tokens_in_words(usage: Usage | None) -> str:
     return counted(total, "token") + (f" ({', '.join(parts)})" if parts else "")
 
 
+def cost(cost: Cost | None) -> str:
+    """Return an amount in dollars: ``$0.0123``, ``$1.20``; ``>$1.20`` if calls are missing, ``unknown`` if all are."""
+    if cost is None or (not cost.calls and cost.is_known):
+        return ""
+    if not cost.calls:
+        return "unknown"
+    amount = f"{cost.dollars:,.2f}" if cost.dollars >= 0.995 else f"{cost.dollars:.4f}"
+    return f"{'' if cost.is_known else '>'}${amount}"
+
+
 def counted(number: int, noun: str) -> str:
     """Return *number* with *noun*, in the plural unless it is 1."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
@@ -207,6 +220,11 @@ def console(*, color: bool = True, stderr: bool = False) -> Console:
     return Console(stderr=stderr, color_system="auto" if color else None, highlight=False, width=width)
 
 
+def note(text: str) -> None:
+    """Print a line on stderr that is not part of the output."""
+    console(stderr=True).print(f"fluxloop: {text}", markup=False, style="dim", soft_wrap=True)
+
+
 def signs(output: Console) -> Signs:
     """Return the characters that *output* can show."""
     return UNICODE if output.encoding.lower().startswith("utf") else ASCII
@@ -217,7 +235,8 @@ def rule(output: Console) -> Text:
     return Text(signs(output).rule * output.width, style="dim")
 
 
-def print_json(text: str) -> None:
-    """Print one line of JSON on stdout; an encoding other than UTF-8 gets ASCII, so that it stays JSON."""
-    encoding = (sys.stdout.encoding or "utf-8").lower()
-    sys.stdout.write((text if encoding.startswith("utf") else in_ascii(text)) + "\n")
+def print_json(text: str, file: TextIO | None = None) -> None:
+    """Print one line of JSON, on stdout by default; an encoding other than UTF-8 gets ASCII, so that it stays JSON."""
+    file = file or sys.stdout
+    encoding = (file.encoding or "utf-8").lower()
+    file.write((text if encoding.startswith("utf") else in_ascii(text)) + "\n")

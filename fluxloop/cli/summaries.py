@@ -10,10 +10,10 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from ..models import ObservationData, Trace
-from ..reading.to_json import escaped
+from ..reading.json_text import escaped
+from ..reading.values import brief
 from . import formatting
 from .formatting import shortened
-from .values import brief
 
 NARROWEST = 40
 """Columns; a terminal that is narrower breaks the lines itself."""

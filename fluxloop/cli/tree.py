@@ -16,11 +16,11 @@ from rich.text import Text
 
 from ..enums import ObservationType, Status
 from ..models import ObservationData, Trace
-from ..reading.to_json import escaped
+from ..reading.json_text import escaped
+from ..reading.values import brief, whole
 from . import formatting
 from .formatting import joined, shortened, wrapped
 from .summaries import COLUMNS_FROM, NARROWEST, name_of
-from .values import brief, whole
 
 TYPE_WIDTH = 12
 """Columns of ``GENERATION``, the longest type, and two spaces."""
@@ -74,6 +74,7 @@ class _Drawing:
         )
         title.append(f"  {formatting.duration(formatting.elapsed(trace, self.now))}")
         tokens = formatting.tokens_in_words(trace.usage)
+        cost = formatting.cost(trace.cost) if tokens else ""
         if fits := title.cell_len + 2 + len(tokens) <= self.width:
             title.append(f"  {tokens}", style="cyan")
         title.rstrip()
@@ -81,6 +82,7 @@ class _Drawing:
         facts = [
             formatting.utc_time(trace.start_time),
             "" if fits else tokens,
+            f"cost {cost}" if cost else "",
             f"trace {escaped(trace.trace_id)}",
             f"session {escaped(trace.session_id)}" if trace.session_id else "",
             f"user {escaped(trace.user_id)}" if trace.user_id else "",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,38 +15,52 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ..errors import ReadError
+from ..errors import FilterError, ReadError
 from ..models import Trace
-from ..reading import TraceReader
+from ..reading.catalog import Catalog, TraceRow
+from ..reading.filters import TraceFilter
+from ..reading.reader import TraceReader
 from ..reading.to_json import trace_line
-from ..settings.layers import Configuration
-from .formatting import console, print_json, rule, signs
+from .filter_options import NoColor, Utc, folder_or, with_filters
+from .formatting import console, counted, note, print_json, rule, signs
 from .live import follow_in_lines, follow_in_place
+from .row_lines import row_lines
 from .summaries import summaries
 from .tree import render
 
 EARLIER_COUNT = 5
 """Traces listed above the newest, one line each, where no option selects traces."""
 
+MOST_LISTED = 20
+"""Lines printed where a part of an id matches several traces."""
+
 EPILOG = """
 [bold]Examples[/]
 
-  fluxloop view                   the newest trace, and one line for each of the five before
+  fluxloop view                   the newest trace, and a line for each of five before
+  fluxloop view 00a1b2c3          one trace, by the beginning or the end of its id
+  fluxloop view --status error    the newest that failed; see Filters
   fluxloop view --last 3 --full   the last three traces, nothing shortened
-  fluxloop view --trace 00a1b2c3  one trace, by the beginning or the end of its id
   fluxloop view ./other/traces    another folder, or one file of it
   fluxloop view --follow          the traces of a program while it runs
   fluxloop view --last 9 --json   for other programs: one JSON object per line
 
-[bold]Exit codes[/]: 0 printed, 1 nothing found or not readable, 2 wrong usage.
+[bold]Exit codes[/]: 0 printed, 1 nothing found, several found for an id, or not readable, 2 wrong usage.
 """
 
 
+@with_filters
 def view(
+    *,
     path: Annotated[
         Path | None,
-        typer.Argument(help="Folder of records, or one .jsonl file.", show_default="the configured base_path"),
+        typer.Argument(
+            metavar="[PATH | ID]",
+            help="Folder of records, or one .jsonl file; or the id of a trace.",
+            show_default="the configured base_path",
+        ),
     ] = None,
+    where: TraceFilter,
     trace: Annotated[
         str | None, typer.Option(metavar="ID", help="Print this trace; the beginning or the end of its id is enough.")
     ] = None,
@@ -53,26 +68,41 @@ def view(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one trace per line.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Watch running programs until Ctrl-C.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Shorten nothing; add metadata and tracebacks.")] = False,
-    no_color: Annotated[bool, typer.Option("--no-color", help="Print without colors.")] = False,
+    utc: Utc = False,
+    no_color: NoColor = False,
 ) -> None:
     """
     Print traces as trees: what called what, how long it took, what it returned and how it ended.
     """
     output = console(color=not no_color)
-    path = path or Configuration().settings().base_path
+    if path is not None and trace is None and _is_id(path):
+        path, trace = None, str(path)
+    path = folder_or(path)
     if follow:
+        if where:
+            raise FilterError("--follow shows every trace; leave out the filters, or select one with --trace")
         with suppress(KeyboardInterrupt):
             if as_json or not output.is_terminal:
                 follow_in_lines(path, id_filter(trace), output, as_json=as_json)
             else:
                 follow_in_place(path, id_filter(trace), output, last=last or 1, full=full)
         return
-    selection = select(path, trace_id=trace, last=last)
+    selection = select(path, where, trace_id=trace, last=last)
+    if selection.candidates:
+        _print_candidates(selection, trace or "", output, as_json=as_json, utc=utc)
+        raise typer.Exit(1)
     if as_json:
         for one in selection.traces:
             print_json(trace_line(one))
     else:
         print_selection(selection, output, full=full)
+
+
+def _is_id(path: Path) -> bool:
+    """Whether the argument can be the id of a trace: it has a digit, and neither exists nor looks like a path."""
+    text = str(path)
+    looks_like_path = os.sep in text or text.endswith(".jsonl") or text.startswith((".", "~"))
+    return any(map(str.isdigit, text)) and not looks_like_path and not path.exists()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,31 +112,65 @@ class Selection:
     traces: list[Trace]
     earlier: list[Trace]
     """The traces just before, to be printed as one line each."""
+    candidates: dict[str, TraceRow]
+    """The traces that an id matches, by their short ids, newest first, where it matches more than one."""
+    count: int = 0
+    """The number of such traces."""
 
 
-def select(path: Path, *, trace_id: str | None = None, last: int | None = None) -> Selection:
+def select(
+    path: Path, where: TraceFilter | None = None, *, trace_id: str | None = None, last: int | None = None
+) -> Selection:
     """
-    Return the traces that *trace_id* matches, or the *last* ones, or the newest and a few before it.
+    Return the trace that *trace_id* matches, or of those that *where* accepts the *last* ones, or the newest.
 
     Raises:
         ReadError: If there are none; the message names the next step.
     """
-    newest = TraceReader(path, matches_id=id_filter(trace_id)).newest()
+    only: dict[str, set[str]] | None = None
+    if trace_id is not None or where:
+        with Catalog.of(path) as catalog:
+            if catalog.notice:
+                note(catalog.notice)
+            if trace_id is not None:
+                found = catalog.with_id(_part(trace_id), limit=MOST_LISTED)
+                if len({row.trace_id for row in found}) > 1:
+                    short_ids = {catalog.short_id(row.trace_id): row for row in found}
+                    return Selection([], [], short_ids, catalog.count_with_id(_part(trace_id)))
+                only = {row.day: {row.trace_id} for row in found}
+            elif where:
+                only = catalog.ids(where)
+    newest = TraceReader(path, only=only).newest()
     if trace_id is not None or last is not None:
         traces, earlier = [*islice(newest, last)], []
     else:
         traces, earlier = [*islice(newest, 1)], [*islice(newest, EARLIER_COUNT)]
     if not traces:
-        raise ReadError(_nothing_found(path, trace_id))
-    return Selection(traces[::-1], earlier[::-1])
+        raise ReadError(_nothing_found(path, trace_id, where))
+    return Selection(traces[::-1], earlier[::-1], {})
+
+
+def _part(trace_id: str) -> str:
+    """Return a part of an id without the ellipsis that a line may print before it."""
+    return trace_id.strip().removeprefix("…").removeprefix("..")
 
 
 def id_filter(trace_id: str | None) -> Callable[[str], object]:
     """Return a function that accepts an id if it begins or ends with *trace_id*, which may be copied from a line."""
     if trace_id is None:
         return bool
-    part = trace_id.strip().removeprefix("…").removeprefix("..")
+    part = _part(trace_id)
     return lambda whole: whole.startswith(part) or whole.endswith(part)
+
+
+def _print_candidates(selection: Selection, part: str, output: Console, *, as_json: bool, utc: bool) -> None:
+    """Print a line for each trace that an id matches; with JSON, nothing but the error."""
+    if not as_json:
+        ids = {row.trace_id: short_id for short_id, row in selection.candidates.items()}
+        for line in row_lines([*selection.candidates.values()], ids, output.width, signs=signs(output), utc=utc):
+            output.print(line, soft_wrap=True)
+    more = f", the newest {len(selection.candidates)} of them above" if selection.count > MOST_LISTED else ""
+    note(f"{counted(selection.count, 'trace')} match {part!r}{more}. Next step: fluxloop view with one of their ids")
 
 
 def print_selection(selection: Selection, output: Console, *, full: bool = False) -> None:
@@ -119,11 +183,11 @@ def print_selection(selection: Selection, output: Console, *, full: bool = False
         output.print(render(trace, output.width, full, signs=signs(output)), soft_wrap=True)
 
 
-def _nothing_found(path: Path, trace_id: str | None) -> str:
+def _nothing_found(path: Path, trace_id: str | None, where: TraceFilter | None) -> str:
     if trace_id is not None:
-        return (
-            f"{path}: no trace id begins or ends with {trace_id!r}. Next step: fluxloop view {path} --last 20 shows ids"
-        )
+        return f"{path}: no trace id begins or ends with {trace_id!r}. Next step: fluxloop list {path} shows ids"
+    if where:
+        return f"{path}: no trace matches. Next step: leave out a filter, or check its spelling"
     return (
         f"{path}: no traces yet. Next step: run a program with @fluxloop.agent on one of its functions, "
         "or name the folder that it writes to"

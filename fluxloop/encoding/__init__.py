@@ -1,1 +1,1 @@
-"""Any Python value as bounded JSON, and the text that record lines are made of."""
+"""Encode any Python value as bounded JSON, and format the parts of record lines."""

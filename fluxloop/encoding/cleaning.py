@@ -1,8 +1,8 @@
 """
-The careful way to JSON: one walk over a value that leaves it JSON-safe and short enough.
+Clean a value for orjson: one walk that makes it JSON-safe and short enough.
 
-Taken by the values orjson refuses or that are too long as they are. Nothing is consumed, containers are copied
-before they are walked, and each node catches its own failure, so that a bad attribute costs that attribute.
+The walk is for values that orjson refuses, or that are too long. It consumes nothing, copies containers before it
+reads them, and replaces what cannot be read by a tagged string, so that a bad attribute costs that attribute only.
 """
 
 from __future__ import annotations
@@ -15,18 +15,29 @@ import orjson
 
 from ..interruptions import was_raised_from_outside
 from .converters import converter_for
-from .dumps import AS_IT_IS, dumps
-from .introspection import MASK, Opened, Shortened, left_out, name_of, snapshot
+from .introspection import (
+    MASK,
+    MAX_ITEMS,
+    FirstFields,
+    FirstItems,
+    Opened,
+    Shortened,
+    first_fields,
+    left_out,
+    name_of,
+)
+from .long_text import byte_length, first_bytes, is_file_field, is_media, kept_bytes, valid_utf8
+from .plain_json import OPTIONS, dumps, is_large
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 """What `json.loads` can return, without NaN and the infinities."""
 
 
 class Redacting(Protocol):
-    """What finds secrets, see `fluxloop.redaction`."""
+    """Finds and masks secrets, see `fluxloop.redaction`."""
 
     def suspects(self, encoded: bytes) -> bool:
-        """Return False where *encoded* JSON certainly holds nothing to mask. Fast, as every value passes here."""
+        """Return False only if *encoded* JSON contains nothing to mask. Fast, as every value is checked."""
 
     def redact(self, value: JSON) -> tuple[JSON, int]:
         """Return a masked copy of *value*, of the same shape, and how many places were masked."""
@@ -41,36 +52,25 @@ class Limits:
     value_bytes: int = 1_048_576
     """Bytes of JSON; of a longer value the first items are kept, and each field of a dict gets its share."""
     depth: int = 100
-    """Containers inside each other. Data that needs no cleaning may go to the 254 levels orjson takes."""
+    """Nested containers. Data that needs no cleaning may have the 254 levels that orjson accepts."""
     objects: int = 500
-    """Objects of unknown classes that are opened: a client with its connection pool has an end."""
+    """Objects of unknown classes that are opened, as a client may reference its whole connection pool."""
     object_depth: int = 4
-    """Such objects inside each other."""
+    """Such objects nested in each other."""
 
 
 class Cleaning:
     """
-    One walk, with what it has left to spend.
+    One walk over a value, and how many bytes of JSON are left for it.
 
-    `left` counts bytes of JSON; a container that finds it used up leaves out the rest of its items, and says so.
+    A container that finds `left` used up leaves out the rest of its items and adds a marker: the walk reads no more of
+    a value than it keeps.
     """
 
-    __slots__ = (
-        "_finishing",
-        "_limits",
-        "_objects",
-        "_opened",
-        "_path",
-        "_redactor",
-        "_short",
-        "left",
-        "redacted",
-        "truncated",
-    )
+    __slots__ = ("_limits", "_objects", "_opened", "_path", "_redactor", "_short", "left", "redacted", "truncated")
 
-    def __init__(self, limits: Limits, budget: int, redactor: Redacting, *, finishing: bool) -> None:
+    def __init__(self, limits: Limits, budget: int, redactor: Redacting) -> None:
         self._limits = limits
-        self._finishing = finishing
         self._redactor = redactor
         self._short = min(limits.leaf_bytes, SHORT)
         self._path: set[int] = set()
@@ -80,14 +80,14 @@ class Cleaning:
         self.redacted = 0
         self.truncated = 0
 
-    def clean(self, value: Any) -> JSON:
-        """Return *value* as JSON-safe data, taking what it needs from `left`."""
+    def clean(self, value: Any) -> Any:
+        """Return *value* as data that orjson accepts, and reduce `left` by its size."""
         kind = type(value)
         if kind is str:
             return self._text(value)
         if value is None or kind is bool:
             self.left -= 6
-            return value  # type: ignore[no-any-return]
+            return value
         if kind is int:
             return self._integer(value)
         if kind is float:
@@ -95,7 +95,7 @@ class Cleaning:
             return value if isfinite(value) else None
         return self._node(value, kind)
 
-    def _node(self, value: Any, kind: type) -> JSON:
+    def _node(self, value: Any, kind: type) -> Any:
         me = id(value)
         if me in self._path:
             return self._text(f"<circular: {name_of(kind)}>")
@@ -105,11 +105,11 @@ class Cleaning:
         opened = self._opened
         try:
             if kind is dict:
-                return self._fields(value)
+                return self._fields(first_fields(value, max(self.left, 0) // FIELD_BYTES + 1))
             if kind is list or kind is tuple:
-                return self._items(value)
+                return self._items(value, len(value))
             return self._converted(value, kind)
-        except Exception as error:  # of user code, or of a stack that is nearly full
+        except Exception as error:  # of the value's own code, or RecursionError
             if was_raised_from_outside(error):
                 raise
             return self._text(f"<{name_of(kind)}: unreadable, {name_of(type(error))}>")
@@ -117,8 +117,13 @@ class Cleaning:
             self._opened = opened
             self._path.discard(me)
 
-    def _converted(self, value: Any, kind: type) -> JSON:
+    def _converted(self, value: Any, kind: type) -> Any:
         made = converter_for(kind)(value)
+        if type(made) is FirstItems:
+            first, total = made
+            return self._text(first, chars=total) if isinstance(first, str) else self._items(first, total)
+        if type(made) is FirstFields:
+            return self._fields(made)
         if type(made) is Opened:
             if self._opened >= self._limits.object_depth or self._objects <= 0:
                 return self._cut_off(f"<{name_of(kind)}>")
@@ -131,49 +136,56 @@ class Cleaning:
         elif made is MASK:
             self.redacted += 1
         if type(made) is dict:
-            return self._encoded(made) or self._fields(made)
-        if type(made) is list or type(made) is tuple:
-            return self._items(made)
-        return self.clean(made)
+            encoded = self._encoded(made)
+            return orjson.Fragment(encoded) if encoded else self._fields(first_fields(made, MAX_ITEMS))
+        return self._items(made, len(made)) if type(made) is list or type(made) is tuple else self.clean(made)
 
-    def _encoded(self, made: dict[Any, Any]) -> Any:
-        """Return the fields of an object as finished JSON, if JSON can say them and they are short; else None."""
-        if not self._finishing:
-            return None
+    def _encoded(self, made: Any) -> bytes | None:
+        """Return *made* as JSON; None if it is not plain data, empty if it or a string in it may be too long."""
+        limit = min(self.left, self._limits.leaf_bytes)
+        if is_large(made, limit):
+            return b""
         try:
-            encoded = dumps(made, None, AS_IT_IS)
-        except Exception as exc:  # JSON cannot say them all
+            encoded = dumps(made, None, OPTIONS)
+        except Exception as exc:  # not plain data
             if was_raised_from_outside(exc):
                 raise
             return None
-        if len(encoded) > min(self.left, self._limits.leaf_bytes):
-            return None
-        self.left -= len(encoded)
-        return orjson.Fragment(encoded)
+        if len(encoded) > limit:
+            return b""
+        self.left -= len(encoded) + 1
+        return encoded
 
-    def _items(self, value: list[Any] | tuple[Any, ...]) -> JSON:
-        kept: list[JSON] = []
-        total = len(value)
-        for item in value[: max(self.left, 0) + 1]:
-            if self.left <= 0:
-                break
-            if type(item) is str and len(item) <= self._short and item.isascii():  # most items, without two calls
-                self.left -= len(item) + 3
-                kept.append(item)
+    def _items(self, value: list[Any] | tuple[Any, ...], total: int) -> list[Any]:
+        """Return the first items that fit. Several items of plain data are one fragment of JSON."""
+        value = value[: max(self.left, 0) // 2 + 1]  # a copy: other threads and converters may change the original
+        kept: list[Any] = []
+        done, at_once = 0, CHUNK
+        while self.left > 0 and (items := value[done : done + at_once]):
+            encoded = self._encoded(items) if len(items) > 1 else None
+            if encoded:
+                kept.append(orjson.Fragment(encoded[1:-1]))
+                done += len(items)
+                at_once = min(at_once * 4, CHUNK)
+            elif encoded is not None:  # too long
+                at_once = len(items) // 4 + 1
             else:
-                kept.append(self.clean(item))
-        missing = total - len(kept)
-        if missing > 0:
-            kept.append(self._cut_off(left_out(missing, total)))
+                kept.append(self.clean(items[0]))
+                done += 1
+                at_once = 4 if kept[-1] is items[0] or done % 16 == 0 else 1  # seldom is only one item not plain
+        if done < total:
+            kept.append(self._cut_off(left_out(total - done, total)))
         return kept
 
-    def _fields(self, value: dict[Any, Any]) -> JSON:
-        most = max(self.left, 0) + 1
-        # A copy, since other threads may change the original while we walk.
-        items = value.copy().items() if len(value) < most else snapshot(value.items, most)
-        missing = total = max(len(value), len(items))
-        kept: dict[str, JSON] = {}
-        for key, item in items:
+    def _fields(self, fields: FirstFields) -> Any:
+        encoded = self._many_fields(*fields) if fields.total > CHUNK else None
+        return orjson.Fragment(encoded) if encoded else self._each_field(*fields)
+
+    def _each_field(self, keys: list[Any], items: list[Any], total: int) -> dict[str, Any]:
+        media = is_media(keys)
+        missing = total
+        kept: dict[str, Any] = {}
+        for key, item in zip(keys, items, strict=True):
             if self.left <= 0:
                 break
             missing -= 1
@@ -182,23 +194,51 @@ class Cleaning:
                 name = key
             else:
                 name = self._key(key, kept)
-            if type(item) is str and len(item) <= self._short and item.isascii():
-                self.left -= len(item) + 3
-                kept[name] = item
-                continue
-            # A quarter stays for the fields behind this one, so that a long history leaves room for the question.
+            if type(item) is str:
+                if len(item) <= self._short and item.isascii():
+                    self.left -= len(item) + 3
+                    kept[name] = item
+                    continue
+                is_file = is_file_field(name, media)
+            # A quarter stays for the fields after this one, so that a long history leaves room for the question.
             reserve = self.left >> 2 if missing else 0
             self.left -= reserve
-            kept[name] = self.clean(item)
+            kept[name] = self._text(item, is_file=is_file) if type(item) is str else self.clean(item)
             self.left += reserve
         if missing > 0:
             kept[_unused("…", kept)] = self._cut_off(left_out(missing, total, "fields"))
         return kept
 
-    def _key(self, key: Any, taken: dict[str, JSON]) -> str:
-        """Keys that are no strings get the text JSON has for their value, as in ``"1"``, ``"null"``, ``"[1,2]"``."""
+    def _many_fields(self, keys: list[Any], items: list[Any], total: int) -> bytes | None:
+        """Return the first fields that fit as JSON, if all of them are plain data and short; else None."""
+        before, parts, done, at_once = self.left, [], 0, CHUNK
+        while done < len(keys) and at_once > 1:
+            names = keys[done : done + at_once]
+            if any(type(key) is not str for key in names):
+                break
+            encoded = self._encoded(dict(zip(names, items[done : done + at_once], strict=True)))
+            if encoded:
+                parts.append(encoded[1:-1])
+                done += len(names)
+            elif encoded is None:
+                break
+            else:
+                at_once = len(names) // 4
+        if done < len(keys) and self.left > before // 8:
+            self.left = before
+            return None
+        if done < total:
+            marker = self._cut_off(left_out(total - done, total, "fields"))
+            parts.append(orjson.dumps({"…": marker})[1:-1])
+        return b"{" + b",".join(parts) + b"}"
+
+    def _key(self, key: Any, taken: dict[str, Any]) -> str:
+        """Return the text of a *key*, as JSON has it for the key's value: ``"1"``, ``"null"``, ``"[1,2]"``."""
         if type(key) is not str:
+            reserve = max(self.left - KEY_BYTES, 0)
+            self.left -= reserve
             name = self.clean(key)
+            self.left += reserve
             key = name if isinstance(name, str) else orjson.dumps(name).decode()
         name = self._text(key, KEY_BYTES)
         return _unused(name, taken) if name in taken else name
@@ -208,81 +248,63 @@ class Cleaning:
         self.left -= bits // 3 + 3
         if -(2**63) <= value < 2**64:
             return value
-        return str(value) if bits <= MOST_BITS else self._cut_off(f"<int of {bits:,} bits>")
+        return str(value) if bits <= INTEGER_BITS else self._cut_off(f"<int of {bits:,} bits>")
 
     def _cut_off(self, marker: str) -> str:
-        """Return *marker*, which stands for something left out because of the limits."""
+        """Return *marker*, which represents something left out because of the limits."""
         self.truncated += 1
         self.left -= len(marker) + 5
         return marker
 
-    def _text(self, text: str, most: int | None = None) -> str:
-        most = self._limits.leaf_bytes if most is None else most
-        if text.isascii():
-            size = len(text)
-        elif len(text) > most:
-            size = sum(len(text[at : at + SLICE].encode(errors="surrogatepass")) for at in range(0, len(text), SLICE))
-        else:
-            text = mended(text)
-            size = len(text.encode())
-        if size > most or size > self.left + MARKER_BYTES:
-            return self._shortened(text, size, min(most, max(self.left, 0)))
+    def _text(self, text: str, limit: int | None = None, *, chars: int | None = None, is_file: bool = False) -> str:
+        """Return *text*, shortened if it is longer than *limit*; *chars* if it is the beginning of a longer one."""
+        limit = self._limits.leaf_bytes if limit is None else limit
+        if len(text) <= limit and not text.isascii():
+            text = valid_utf8(text)
+        size, is_exact = byte_length(text, len(text) if chars is None else chars)
+        if chars is not None or size > limit or size > self.left + MARKER_BYTES:
+            keep = kept_bytes(text, min(limit, max(self.left, 0)), is_file)
+            return self._shortened(text, f"{size:,}" if is_exact else f"about {size:,}", keep)
         self.left -= size + 3
         return text
 
-    def _shortened(self, text: str, size: int, keep: int) -> str:
+    def _shortened(self, text: str, size: str, keep: int) -> str:
         """
         Return the first *keep* bytes of *text*, and a marker.
 
-        Secrets are masked before the cut, as half a secret looks like none. For the same reason the end of
-        what was searched is never kept.
+        Secrets are masked before the text is cut, as half a secret looks like none. For the same reason the end of
+        the searched part is never kept.
         """
-        if text[:5].lower() == "data:":  # half an image shows nothing, so its header and first bytes will do
-            keep = min(keep, text.find(",", 0, 256) + 1 + HEADER_BYTES)
-        searched = mended(text[: keep + MARGIN_CHARS])
-        head = _first_bytes(searched, keep)
+        searched = valid_utf8(text[: keep + MARGIN_CHARS])
+        head = first_bytes(searched, keep)
         masked, count = self._redactor.redact(searched)
         if count and isinstance(masked, str):
             self.redacted += count
             behind = len(searched) - len(head)
-            head = _first_bytes(masked[: max(len(masked) - behind, 0)], keep)
+            head = first_bytes(masked[: max(len(masked) - behind, 0)], keep)
         kept = len(head.encode())
         self.left -= kept
-        return head + self._cut_off(f"…[truncated: {kept:,} of {size:,} bytes kept]")
+        return head + self._cut_off(f"…[truncated: {kept:,} of {size} bytes kept]")
 
 
 SHORT = 256
-"""Characters of ASCII text that is kept without asking whether it fits: the limit of a value is far above."""
+"""Characters of ASCII text that is kept without a check whether it fits: the limit of a value is far above."""
+CHUNK = 1_024
+"""Items of a list, or fields of a dict, that are encoded together."""
+FIELD_BYTES = 8
+"""Estimate of what a field takes at least in a dict of many, to bound how many are copied."""
 KEY_BYTES = 1_024
-"""A longer key of a dict is cut like any string."""
+"""A longer key of a dict is shortened like any string."""
 MARKER_BYTES = 64
 """A string that is too long by less than its marker is kept whole."""
-HEADER_BYTES = 64
-"""Payload kept of a ``data:`` URL that is too long."""
 MARGIN_CHARS = 16_384
 """Searched for secrets beyond the cut; longer than any key or certificate."""
-SLICE = 65_536
-"""Characters encoded at a time to find how long a long text is, so that no copy of it is made."""
-MOST_BITS = 10_000
-"""Longer integers are not written out: Python itself stops at 4,300 digits, for what they cost."""
+INTEGER_BITS = 10_000
+"""Longer integers are not written out: Python itself stops at 4,300 digits, as they take long."""
 
 
-def mended(text: str) -> str:
-    """Return *text* as UTF-8 can hold it: surrogate pairs joined, lone ones replaced by U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
-
-
-def _first_bytes(text: str, count: int) -> str:
-    """Return the longest beginning of *text* that has at most *count* bytes in UTF-8."""
-    return text[:count].encode()[:count].decode(errors="ignore")
-
-
-def _unused(name: str, taken: dict[str, JSON]) -> str:
-    """Return *name*, numbered if need be, so that it is not among *taken*."""
+def _unused(name: str, taken: dict[str, Any]) -> str:
+    """Return *name*, numbered if it is among *taken*."""
     number = len(taken) + 1
     while name in taken:
         name, number = f"{name} ({number})", number + 1

@@ -1,10 +1,10 @@
 """
 Turn any Python value into JSON bytes.
 
-`Encoder.encode` always returns valid JSON, redacted, of a size known beforehand. It never raises and never consumes
-or changes what it is given: what JSON cannot say becomes a tagged string (see `fluxloop.encoding.converters`),
-what is too long is cut where it is too long, with a marker that says how much is missing. A value that orjson takes
-as it is, nearly every value, costs one call of orjson and one look for secrets.
+`Encoder.encode` always returns valid JSON, redacted, of bounded size. It never raises, and never consumes or changes
+what it is given: what JSON cannot represent becomes a tagged string (see `fluxloop.encoding.converters`), and what is
+too long is truncated where it is too long, with a marker that gives the missing amount. A value that is plain data, as
+nearly every value is, costs one call of orjson and one scan for secrets.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from typing import Any, Protocol, TypeAlias
 import orjson
 
 from ..interruptions import was_raised_from_outside
-from .cleaning import JSON, Cleaning, Limits, Redacting, mended
+from .cleaning import JSON, Cleaning, Limits, Redacting
 from .converters import register
-from .dumps import AS_IT_IS, dumps
 from .introspection import name_of
+from .long_text import valid_utf8
+from .plain_json import OPTIONS, Dumps, dumps, is_large
 
 __all__ = ["JSON", "Encoder", "Limits", "Marks", "Reader", "Redacting", "register"]
 
 
 class Marks(Protocol):
-    """The record being built: it counts the places masked and the places cut."""
+    """The record being built: it counts the places that were masked and that were truncated."""
 
     redacted: int
     truncated: int
 
 
 Reader: TypeAlias = Callable[[Any], object]
-"""Turns objects an adapter knows into plain data; what it does not know it returns as it is."""
+"""Turns objects that an adapter knows into plain data; returns all others as they are."""
 
 
 class Encoder:
@@ -43,22 +44,24 @@ class Encoder:
         self._redactor = redactor or NoRedaction()
         self._suspects = self._redactor.suspects
         self._parts = self if redactor is None else Encoder(self.limits)
+        self._dumps: Dumps = self._measured_dumps
+        self._measured_left = MEASURED_VALUES
 
     def encode(self, value: object, marks: Marks, read: Reader | None = None) -> bytes:
         """
-        Return *value* as JSON; what was masked and what was cut is added to *marks*.
+        Return *value* as JSON; what was masked and what was truncated is added to *marks*.
 
-        Never raises an `Exception`: if all else fails, the JSON is a string which says so.
+        Never raises an `Exception`: if all else fails, the JSON is a string that reports the failure.
 
         Args:
             value: Anything.
             marks: The record it is for.
-            read: Is given a value that is not JSON as it is, and returns what is to be recorded of it.
+            read: Is given a value that is not plain data, or too long, and returns what is to be recorded of it.
         """
         try:
             try:
-                encoded = dumps(value, None, AS_IT_IS)
-            except Exception as exc:  # JSON cannot say it as it is
+                encoded = self._dumps(value, None, OPTIONS)
+            except Exception as exc:  # not plain data, or too large
                 if was_raised_from_outside(exc):
                     raise
                 if read is not None:
@@ -68,11 +71,11 @@ class Encoder:
                 if len(encoded) > self._short and not self._fits(encoded):
                     encoded = self._cleaned(value, marks)
             return self._masked(encoded, marks) if self._suspects(encoded) else encoded
-        except Exception as exc:  # nothing that can go wrong here may reach the program; the loss is counted
+        except Exception as exc:  # no failure here may reach the program; the loss is counted
             if was_raised_from_outside(exc):
                 raise
             marks.truncated += 1
-            return orjson.dumps(_unrecorded(value))
+            return orjson.dumps(valid_utf8(f"<could not be recorded: {name_of(type(value))}>"))
 
     def encode_part(self, value: object, marks: Marks) -> bytes:
         """Return *value* as JSON, not masked yet: an item of a stream, whose secrets continue in the next."""
@@ -80,51 +83,57 @@ class Encoder:
         return encoded if len(encoded) <= self.limits.leaf_bytes else self.encode(value, marks)
 
     def quick(self, value: object) -> bytes | None:
-        """Return what `encode` would, if *value* is JSON as it is, short, and holds no secret; else None."""
+        """Return what `encode` would, if *value* is plain data, short, and holds no secret; else None."""
         try:
-            encoded = dumps(value, None, AS_IT_IS)
+            encoded = self._dumps(value, None, OPTIONS)
             return None if len(encoded) > self._short or self._suspects(encoded) else encoded
-        except Exception as exc:  # then `encode` says what is to be done
+        except Exception as exc:  # not plain data
             if was_raised_from_outside(exc):
                 raise
             return None
 
-    def plain(self, value: object) -> JSON:
-        """Return *value* as JSON-safe data within the limits, not masked: for readers that go on building."""
-        try:
-            return Cleaning(self.limits, self.limits.value_bytes, NoRedaction(), finishing=False).clean(value)
-        except Exception as exc:  # as in `encode`
-            if was_raised_from_outside(exc):
-                raise
-            return _unrecorded(value)
+    def _measured_dumps(self, value: object, default: None, options: int) -> bytes:
+        """
+        Do what `dumps` does, but refuse a value that is too large, before it is encoded as a whole.
+
+        In most programs no value is large, so only the first values are measured, and all after a large one.
+        """
+        if is_large(value, self.limits.value_bytes):
+            self._measured_left = -1
+            raise ValueError("the value is too large to be encoded as a whole")
+        self._measured_left -= 1
+        if self._measured_left == 0:
+            self._dumps = dumps
+        return dumps(value, default, options)
 
     def _fits(self, encoded: bytes) -> bool:
         """
-        Return whether *encoded* is within the limits; where that is not quickly seen, the answer is no.
+        Return whether *encoded* is within the limits; where that takes long to find out, the answer is False.
 
         An unescaped quote is the edge of a string, so one in each stretch of ``leaf_bytes`` means no long string.
         """
         if len(encoded) > self.limits.value_bytes:
+            self._measured_left, self._dumps = -1, self._measured_dumps
             return False
-        edge, looks, stretch = 0, MOST_LOOKS, self.limits.leaf_bytes
+        edge, attempts, stretch = 0, ESCAPED_QUOTES, self.limits.leaf_bytes
         while len(encoded) - edge > stretch:
             quote = encoded.rfind(b'"', edge + 1, edge + 1 + stretch)
-            while quote > 0 and encoded[quote - 1] == _BACKSLASH and looks:
-                looks -= 1
+            while quote > 0 and encoded[quote - 1] == _BACKSLASH and attempts:
+                attempts -= 1
                 quote = encoded.rfind(b'"', edge + 1, quote)
-            if quote < 0 or not looks:
+            if quote < 0 or not attempts:
                 return False
             edge = quote
         return True
 
     def _cleaned(self, value: object, marks: Marks) -> bytes:
-        budget = self.limits.value_bytes
+        budget = self.limits.value_bytes - min(self.limits.value_bytes // 16, MARKERS_BYTES)
         for _ in range(PASSES):
-            cleaning = Cleaning(self.limits, budget, self._redactor, finishing=True)
+            cleaning = Cleaning(self.limits, budget, self._redactor)
             encoded = orjson.dumps(cleaning.clean(value))
             if len(encoded) <= self.limits.value_bytes:
                 break
-            # The pass counts characters as they are; escaped ones and the markers made it longer.
+            # The pass counts characters before they are escaped; escapes and markers made the JSON longer.
             budget = budget * self.limits.value_bytes // len(encoded) * 9 // 10
         else:
             cleaning.truncated += 1
@@ -139,10 +148,6 @@ class Encoder:
         return orjson.dumps(value)
 
 
-def _unrecorded(value: object) -> str:
-    return mended(f"<could not be recorded: {name_of(type(value))}>")
-
-
 class NoRedaction:
     """Redaction switched off."""
 
@@ -153,8 +158,12 @@ class NoRedaction:
         return value, 0
 
 
-MOST_LOOKS = 1_000
-"""Escaped quotes passed over while looking for a long string; text full of them is left to the slow pass."""
+MEASURED_VALUES = 1_000
+"""Values that are measured before an encoder stops to, if none of them was large."""
+ESCAPED_QUOTES = 1_000
+"""Escaped quotes skipped while looking for a long string; a text with more of them is cleaned."""
+MARKERS_BYTES = 2_048
+"""Bytes of a value that are left for markers."""
 PASSES = 4
 """Attempts to bring a value full of escaped characters under its limit."""
 _BACKSLASH = ord("\\")

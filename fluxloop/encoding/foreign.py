@@ -1,13 +1,15 @@
 """
-What becomes what, continued: the types of other people's libraries.
+Convert values of other libraries: the second half of the table in `fluxloop.encoding.converters`.
 
-They are recognised by the names of their classes, so nothing is imported here. Numbers in bulk are shown in full
-while they are few, messages and documents in the words of the field. Clients, requests, stores and the other things a
-call is handed besides its data are only named: they hold half the program.
+Classes are recognised by their names, so that nothing is imported here. Arrays and tables are recorded in full while
+they are small. Messages and documents get the field names that providers use. Clients, requests, stores and other
+arguments that are not data are recorded by name only: they reference half the program.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from .introspection import MASK, Converter, Shortened, is_secret, name_of, namespace, own, qualname, tag
@@ -21,7 +23,7 @@ WIDTH = 50
 
 
 def pydantic(cls: type) -> Converter:
-    """Models of either generation, as stored: `model_dump` would drain their generators and read their files."""
+    """Convert models of pydantic 1 and 2 as stored: `model_dump` would drain their generators and read their files."""
     own_fields = namespace(cls)
     # in the order of newest pydantic, 2.7 to 2.9, 1
     spellings = (own_fields.get(name) for name in ("__pydantic_fields__", "model_fields", "__fields__"))
@@ -44,16 +46,16 @@ def _is_secret_field(field: Any) -> bool:
 
 
 def labelled(*names: str) -> Converter:
-    """Small objects that need their class beside them; what is None or empty is left out."""
+    """Convert small objects to their class and these attributes; those that are None or empty are left out."""
 
     def read(value: object) -> object:
         held = {name: getattr(value, name, None) for name in names}
-        return {"__class__": qualname(type(value))} | {name: item for name, item in held.items() if _says(item)}
+        return {"__class__": qualname(type(value))} | {name: item for name, item in held.items() if _is_set(item)}
 
     return read
 
 
-def _says(value: object) -> bool:
+def _is_set(value: object) -> bool:
     return value is not None and not (type(value) in (list, dict, tuple) and not value)
 
 
@@ -96,32 +98,51 @@ def _tensor(value: Any) -> str:
 
 
 def _named(value: Any) -> str:
-    """Agents and tools: ``<Agent Triage>``. Their instructions and schemas are the same in every record."""
+    """Convert agents and tools to ``<Agent Triage>``: their instructions and schemas are the same in every record."""
     return tag(value, (own(value, "__dict__") or {}).get("name"))
 
 
-def _message(value: Any) -> object:
-    """LangChain messages, in the words of the field: role, content, tool_calls, … without what is empty."""
-    held = own(value, "__dict__")
-    role = held.get("role") or _ROLES.get(held["type"], held["type"])
-    message = {"role": role, "content": held.get("content")}
-    if calls := held.get("tool_calls"):
-        message["tool_calls"] = [{name: item for name, item in call.items() if name != "type"} for call in calls]
-    for name in _MESSAGE_FIELDS:
-        if _says(item := held.get(name)):
-            message[name] = item
-    if held.get("status") == "error":
-        message["status"] = "error"
-    if extra := held.get("additional_kwargs"):  # `tool_calls` in there is the provider's spelling of the same
-        message["additional_kwargs"] = {
-            name: item for name, item in extra.items() if not (calls and name == "tool_calls")
-        }
-    if about := held.get("response_metadata"):  # log probabilities, ratings and the usage once more stay behind
-        message["response_metadata"] = {k: v for k, v in about.items() if isinstance(v, str | int | float)}
-    return message
+def read_message(value: Any, *, with_metadata: bool = False) -> object:
+    """
+    Return a LangChain message as role, content, tool_calls and its other fields, without empty ones.
+
+    Args:
+        value: A message of any of LangChain's classes; any other object is returned as it is.
+        with_metadata: Whether id, usage_metadata and response_metadata are included.
+    """
+    held = getattr(value, "__dict__", None)
+    if not held or "content" not in held:
+        return value
+    kind = held.get("type")
+    found: dict[str, Any] = {"role": held.get("role") or _ROLES.get(kind, kind), "content": held["content"]}
+    for name in _FIELDS.get(kind, ()):
+        if item := held.get(name):
+            found[name] = item
+    if calls := found.get("tool_calls"):
+        found["tool_calls"] = [{name: item for name, item in call.items() if name != "type"} for call in calls]
+    if found.get("status") == "success":
+        del found["status"]
+    if name := held.get("name"):
+        found["name"] = name
+    if extra := held.get("additional_kwargs"):
+        _add_extra(found, extra)
+    if with_metadata:
+        about = held.get("response_metadata") or {}  # without log probabilities, ratings and a second copy of the usage
+        found["id"], found["usage_metadata"] = held.get("id"), held.get("usage_metadata")
+        found["response_metadata"] = {name: item for name, item in about.items() if isinstance(item, str | int | float)}
+        return {name: item for name, item in found.items() if name == "content" or _is_set(item)}
+    return found
 
 
-_MESSAGE_FIELDS = ("invalid_tool_calls", "tool_call_id", "name", "id", "usage_metadata", "artifact")
+def _add_extra(found: dict[str, Any], extra: Mapping[str, Any]) -> None:
+    """Add the fields that are not LangChain's, except the provider's form of the tool calls."""
+    if reasoning := extra.get("reasoning_content"):
+        found["reasoning"] = reasoning
+    other = {name: item for name, item in extra.items() if name not in ("reasoning_content", "tool_calls") and item}
+    if other:
+        found["additional_kwargs"] = other
+
+
 _ROLES = {
     "human": "user",
     "ai": "assistant",
@@ -131,7 +152,11 @@ _ROLES = {
     "ToolMessageChunk": "tool",
     "FunctionMessageChunk": "function",
 }
-"""LangChain's message types, in the words providers use; the others are called the same."""
+"""The roles of LangChain's message types; other types are recorded by their own name."""
+_ANSWER = ("tool_calls", "invalid_tool_calls")
+_RESULT = ("tool_call_id", "artifact", "status")
+_FIELDS = {"ai": _ANSWER, "AIMessageChunk": _ANSWER, "tool": _RESULT, "ToolMessageChunk": _RESULT, "remove": ("id",)}
+"""The fields of a message by its type, beside role, content and name."""
 
 
 def _document(value: Any) -> object:
@@ -151,7 +176,7 @@ def _all(converter: Converter, *names: str) -> dict[type | str, Converter]:
     return dict.fromkeys(names, converter)
 
 
-FOREIGN: dict[type | str, Converter] = {
+LIBRARY_TYPES: dict[type | str, Converter] = {
     # pydantic's own types; its models are recognised by their fields, see `converters`
     **_all(_masked, "pydantic.types._SecretBase", "pydantic.types.SecretStr", "pydantic.types.SecretBytes"),
     **_all(_masked, "pydantic.types.SecretField", "pydantic.v1.types.SecretField"),
@@ -168,13 +193,13 @@ FOREIGN: dict[type | str, Converter] = {
     **_all(_nothing, "pandas.api.typing.NAType", "pandas._libs.missing.NAType"),
     "torch.Tensor": _tensor,
     # what agents pass around
-    "langchain_core.messages.base.BaseMessage": _message,
+    "langchain_core.messages.base.BaseMessage": partial(read_message, with_metadata=True),
     "langchain_core.documents.base.Document": _document,
     "langgraph.types.Command": labelled("graph", "update", "resume", "goto"),
     "langgraph.types.Send": labelled("node", "arg"),
     "langgraph.types.Interrupt": labelled("value", "id"),
     **_all(_named, "agents.agent.AgentBase", "agents.tool.FunctionTool", "langchain_core.tools.base.BaseTool"),
-    # what a call is handed besides its data
+    # arguments of calls that are not data
     **_all(
         tag,
         "agents.run_context.RunContextWrapper",
@@ -210,4 +235,4 @@ FOREIGN: dict[type | str, Converter] = {
         "werkzeug.wrappers.request.Request",
     ),
 }
-"""``module.Class``, as the class gives its own name, to reader."""
+"""``module.Class``, as the class itself names it, to converter."""

@@ -28,7 +28,7 @@ def _reseed() -> None:
     global _prefix, _numbers, _session
     seed = os.urandom(16).hex()
     _prefix = f"{seed[:8]}-{seed[8:12]}-8{seed[12:15]}-{'89ab'[int(seed[15], 16) % 4]}{seed[16:19]}-"
-    _numbers = count(10**11 + int(seed[20:], 16) % 10**11)  # stays at twelve digits, which hexadecimal ones may be
+    _numbers = count(10**11 + int(seed[20:], 16) % 10**11)  # always twelve digits, as in a UUID
     _session = new_id()
 
 

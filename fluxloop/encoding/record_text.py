@@ -1,8 +1,8 @@
 """
-The text a record line is made of: quoting, time stamps, members.
+Format the parts of a record line: quoted text, time stamps, members.
 
-A line is put together from pieces that are JSON already, which is several times cheaper than
-building an object and encoding it whole.
+A line is assembled from parts that are JSON already, which is several times faster than
+building an object and encoding it as a whole.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ..enums import ObservationType
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _second: tuple[int, str] = (0, "1970-01-01T00:00:00.")
-"""The second formatted last, in nanoseconds and as text: time stamps come in bursts, only the microseconds differ."""
+"""The last formatted second, in nanoseconds and as text: time stamps come in bursts within one second."""
 
 _THREE_DIGITS = tuple(f"{number:03d}" for number in range(1_000))
-"""Looking three digits up takes a quarter of the time of formatting them, and every record has six such triples."""
+"""A lookup of three digits takes a quarter of the time of formatting them; every record has six such groups."""
 
 
 def quoted(text: str) -> str:
-    """Return *text* as a JSON string, quotes included; what UTF-8 cannot hold becomes ``?``."""
+    """Return *text* as a JSON string, with quotes; lone surrogates become ``?``."""
     try:
         return dumps(text).decode()
     except TypeError:  # a lone surrogate
@@ -34,7 +34,7 @@ def quoted(text: str) -> str:
 
 
 class UncheckedLabel(str):
-    """A label whose name may hold a secret; masked for the redactor of the recorder that uses it."""
+    """A label whose name may contain a secret; it is masked by the redactor of each recorder that uses it."""
 
     kind: ObservationType
     name: str
@@ -49,18 +49,18 @@ class UncheckedLabel(str):
 
 
 class Masking(Protocol):
-    """What masks a name, see `fluxloop.redaction.Redactor`."""
+    """Masks names, see `fluxloop.redaction.Redactor`."""
 
     def name(self, name: str) -> str:
         """Return *name* masked."""
 
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_.<>-]{0,40}[0-9]{0,4}").fullmatch
-"""Names that hold no secret: nearly all names of functions."""
+"""Names without a secret: nearly all names of functions."""
 
 
 def label_of(kind: ObservationType, name: str) -> str:
-    """Return the members ``"type":…,"name":…`` of a record; an `UncheckedLabel` if the name may hold a secret."""
+    """Return the members ``"type":…,"name":…`` of a record; an `UncheckedLabel` if the name may contain a secret."""
     label = f'"type":"{kind.name}","name":{quoted(name)}'
     if _PLAIN_NAME(name) is not None:
         return label
@@ -70,7 +70,7 @@ def label_of(kind: ObservationType, name: str) -> str:
 
 
 def members(encoded: bytes) -> bytes:
-    """Return the members of an encoded object, each led by a comma; nothing for an empty or odd one."""
+    """Return the members of an encoded object, each after a comma; nothing for an empty object or any other value."""
     return b"," + encoded[1:-1] if encoded.startswith(b'{"') else b""
 
 
@@ -82,13 +82,13 @@ def utc_text(ns: int) -> str:
     if not 0 <= rest < 1_000_000_000:
         rest = ns % 1_000_000_000
         text = strftime("%Y-%m-%dT%H:%M:%S.", gmtime(ns // 1_000_000_000))
-        _second = (ns - rest, text)  # one assignment: other threads see both or neither
+        _second = (ns - rest, text)  # one assignment, so that other threads read both or neither
     us = rest // 1000
     return f"{text}{_THREE_DIGITS[us // 1000]}{_THREE_DIGITS[us % 1000]}Z"
 
 
 def ms_text(ns: int) -> str:
-    """Return nanoseconds as milliseconds with three decimals, the rest cut off."""
+    """Return nanoseconds as milliseconds with three decimals, truncated."""
     if ns < 0:
         return f"-{ms_text(-ns)}"
     us = ns // 1000
@@ -101,5 +101,5 @@ def datetime_of(ns: int) -> datetime:
 
 
 def ns_of(moment: datetime) -> int:
-    """Return *moment* as nanoseconds since 1970; one without a time zone counts as local time."""
+    """Return *moment* as nanoseconds since 1970; without a time zone, it is local time."""
     return (moment.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1) * 1000

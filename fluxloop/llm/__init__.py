@@ -1,1 +1,1 @@
-"""What model calls report: token counts, model and finish reasons, and the contents of their streams."""
+"""Read the responses of model calls: token counts, model and finish reasons, and the content of streams."""

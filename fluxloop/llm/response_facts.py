@@ -1,7 +1,7 @@
 """
-Tell from a model call's result: token counts, model, provider, why it stopped.
+Read the result of a model call: token counts, model, provider and finish reasons.
 
-A result is known by the names it holds; what holds none of them is let go within a microsecond.
+A result is recognised by the names of its fields; any other value is dismissed within a microsecond.
 """
 
 from __future__ import annotations
@@ -13,27 +13,26 @@ from typing import Any
 
 from ..interruptions import was_raised_from_outside
 from .fields import ATOMS, Fields, fields, get, listed, name_of
-from .token_counts import SIGNS as COUNT_SIGNS
-from .token_counts import add_usage, read_usage
+from .token_counts import USAGE_NAMES, add_usage, read_usage
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What one model call's result tells; what it does not tell is None."""
+    """The facts in the result of a model call; None for what the result does not contain."""
 
     usage: dict[str, int] | None = None
-    """Token counts by the names of `fluxloop.models.Usage`; only those that are known."""
+    """Token counts by the names of `fluxloop.models.Usage`, without unknown ones."""
     model: str | None = None
-    """The model that answered, as the provider spells it."""
+    """The model that answered, as named by the provider."""
     provider: str | None = None
-    """Whose client library made the object, in OpenTelemetry's words: ``openai``, ``anthropic``, ``gcp.gen_ai``."""
+    """The provider whose client library made the object, as named by OpenTelemetry: ``openai``, ``gcp.gen_ai``."""
     finish_reasons: list[str] | None = None
-    """Why the model stopped, in the provider's words, one for each choice."""
+    """The finish reason of each choice, as named by the provider."""
     response_id: str | None = None
     """The provider's id of the response."""
 
     def or_from(self, other: ModelFacts) -> ModelFacts:
-        """Return these facts, with *other*'s where these are None."""
+        """Return these facts, with those of *other* where these are None."""
         return ModelFacts(
             self.usage or other.usage,
             self.model or other.model,
@@ -45,12 +44,12 @@ class ModelFacts:
 
 def read_facts(value: object) -> ModelFacts | None:
     """
-    Return what *value*, the result of a model call, tells about the call; None if it is no such thing.
+    Return the facts in *value*, the result of a model call; None if it is any other value.
 
     Args:
-        value: A response object or dict of any provider, a LangChain message or result; a tuple of
-            parts of one result; or a list: a history tells what its last answer tells, a batch (all
-            its items carry usage) the sum.
+        value: A response object or dict of any provider, a LangChain message or result; a tuple of parts of one
+            result; or a list. If all items of a list have usage, it is a batch, and the sum is returned. Any other list
+            is a history, and the facts of its last answer are returned.
     """
     kind: Any = type(value)
     try:
@@ -61,14 +60,14 @@ def read_facts(value: object) -> ModelFacts | None:
         if kind is tuple:
             return _facts_of_parts(listed(value), _DEPTH)
         return _facts(value, _DEPTH)
-    except Exception as exc:  # whatever a stranger's object does when looked at, it tells us nothing
+    except Exception as exc:  # of code in the object's class
         if was_raised_from_outside(exc):
             raise
         return None
 
 
 _INNER = ("generations", "message", "raw", "_raw_response", "response")
-"""What wraps the real result: LangChain (results, generations, include_raw), LlamaIndex, Instructor, events."""
+"""Fields with the provider's result: of LangChain (results, generations, include_raw), LlamaIndex, Instructor."""
 
 _MODELS = ("model", "model_name", "model_version", "modelVersion", "model_id")
 
@@ -76,29 +75,29 @@ _REASONS = ("finish_reason", "finishReason", "stop_reason", "stopReason", "done_
 
 _IDS = ("id", "response_id", "responseId")
 
-_SIGNS = COUNT_SIGNS.union(_INNER, _REASONS, ("choices", "candidates", "incomplete_details", "generation_info"))
-"""A result of a model call has at least one of these names; anything else is let go at once."""
+_RESULT_NAMES = USAGE_NAMES.union(_INNER, _REASONS, ("choices", "candidates", "incomplete_details", "generation_info"))
+"""A result of a model call has at least one of these fields."""
 
-_BESIDE_MODEL = frozenset({"usage", "response_metadata", "choices", "candidates"})
-"""A bare ``model`` is anybody's word; beside one of these it is the model that answered."""
+_WITH_MODEL = frozenset({"usage", "response_metadata", "choices", "candidates"})
+"""``model`` alone is a common name; beside one of these fields it is the model that answered."""
 
 _ENDED = frozenset({"completed", "incomplete", "failed", "cancelled"})
-"""The last states of one of OpenAI's Responses, which has no finish reason."""
+"""The final states in OpenAI's Responses API, which has no finish reason."""
 
 _DEPTH = 3
-"""How many wrappers deep facts are looked for: a result, its generations, their message."""
+"""Wrappers around the facts that are read at most: a result, its generations, their message."""
 
-_MOST_PROMPTS = 1000
-"""Prompts of one LangChain result that are added up; ``generations`` may be anybody's word for something else."""
+_MAX_RESULTS = 1000
+"""Results that are added up at most, of a LangChain result or a batch; ``generations`` may be another field."""
 
 _LOOK_BACK = 8
-"""Items of a history looked at for its last answer, from the end; tool results may follow it."""
+"""Items at the end of a history that are searched for its last answer, as tool results may follow it."""
 
 
 def _facts(value: object, depth: int) -> ModelFacts | None:
     held = fields(value)
     names = dict.keys(held)
-    if names.isdisjoint(_SIGNS):
+    if names.isdisjoint(_RESULT_NAMES):
         return None
     inner: ModelFacts | None = None
     for name in _INNER if depth else ():
@@ -108,15 +107,15 @@ def _facts(value: object, depth: int) -> ModelFacts | None:
         return inner
     facts = _own_facts(held, value)
     facts = inner.or_from(facts) if inner else facts
-    named = facts.model and (facts.provider or not names.isdisjoint(_BESIDE_MODEL))
+    named = facts.model and (facts.provider or not names.isdisjoint(_WITH_MODEL))
     return facts if facts.usage or facts.finish_reasons or named else None
 
 
 def _inner_facts(inner: object, depth: int) -> ModelFacts | None:
-    """Return the facts of a wrapped result; of LangChain's ``generations``, which are a list for each prompt."""
+    """Return the facts of an inner result, or of LangChain's ``generations``, which contain one list per prompt."""
     if type(inner) is not list:
         return _facts(inner, depth)
-    prompts = [_facts_of_parts(listed(prompt) or [prompt], depth) for prompt in inner[:_MOST_PROMPTS]]
+    prompts = [_facts_of_parts(listed(prompt) or [prompt], depth) for prompt in inner[:_MAX_RESULTS]]
     return _sum_of([facts for facts in prompts if facts])
 
 
@@ -133,9 +132,9 @@ def _own_facts(held: Fields, value: object) -> ModelFacts:
 
 def _name_in(places: Sequence[Fields], names: Sequence[str]) -> str | None:
     for held in places:
-        for name in names:
-            if (found := get(held, name)) is not None and (told := name_of(found)):
-                return told
+        for field in names:
+            if (found := get(held, field)) is not None and (name := name_of(found)):
+                return name
     return None
 
 
@@ -152,7 +151,7 @@ def _finish_reasons(held: Fields) -> list[str] | None:
 
 
 def _facts_of_parts(parts: list[object], depth: int) -> ModelFacts | None:
-    """Return what the parts of one result tell together: the candidates of one prompt, ``(message, usage)``."""
+    """Return the facts of all parts of one result: the candidates of one prompt, ``(message, usage)``."""
     together: ModelFacts | None = None
     for part in parts:
         if found := _facts(part, depth):
@@ -161,16 +160,18 @@ def _facts_of_parts(parts: list[object], depth: int) -> ModelFacts | None:
 
 
 def _facts_of_list(values: list[object]) -> ModelFacts | None:
-    """Return what the last answer of a history tells, or all the results of a batch together."""
+    """Return the facts of the last answer of a history, or the sum over a batch."""
     last = [found for value in values[-_LOOK_BACK:] if (found := _facts(value, _DEPTH))]
     if len(last) == min(len(values), _LOOK_BACK) and all(found.usage for found in last):
+        if len(values) > _MAX_RESULTS:  # the sum would take long, and that of some would be wrong
+            return replace(last[-1], usage=None)
         earlier = [found for value in values[:-_LOOK_BACK] if (found := _facts(value, _DEPTH))]
         return _sum_of(earlier + last)
     return last[-1] if last else None
 
 
 def _sum_of(results: list[ModelFacts]) -> ModelFacts | None:
-    """Return the facts of several model calls as those of one: counts added up, reasons in order."""
+    """Combine the facts of several model calls: counts are added up, reasons are in order."""
     if len(results) < 2:
         return results[0] if results else None
     reasons = [reason for facts in results for reason in facts.finish_reasons or ()]
@@ -195,11 +196,11 @@ _PROVIDERS = {
     "ollama": "ollama",
     "xai": "x_ai",
 }
-"""Client packages, and LangChain's names of providers, in the words of OpenTelemetry's GenAI conventions."""
+"""OpenTelemetry's names of providers (GenAI conventions), by client package and by LangChain's name."""
 
 
 def provider_of(value: object) -> str | None:
-    """Return the provider whose client package made *value*; another server may well have answered it."""
+    """Return the provider whose client package made *value*; the server may be another provider's."""
     kind: Any = type(value)
     return _provider_of_class(kind)
 
@@ -211,11 +212,11 @@ def _provider_of_class(kind: Any) -> str | None:
 
 
 def named_provider(name: object) -> str | None:
-    """Return the provider LangChain calls *name*, in OpenTelemetry's words where those have one."""
-    told = name_of(name)
-    return _PROVIDERS.get(told, told) if told else None
+    """Return OpenTelemetry's name of the provider that LangChain calls *name*, or *name* if it has none."""
+    given = name_of(name)
+    return _PROVIDERS.get(given, given) if given else None
 
 
 def provider_id(response_id: str | None) -> str | None:
-    """Return *response_id* unless LangChain or the Agents SDK made it up."""
+    """Return *response_id*, unless LangChain or the Agents SDK generated it."""
     return None if response_id and response_id.startswith(("run-", "lc_", "__fake_id__")) else response_id

@@ -46,7 +46,7 @@ def register_stream_class(cls: type | str, *, is_manager: bool = False) -> None:
 
 
 _KINDS: dict[str, dict[str, StreamKind]] = {}
-"""The kind by class name, then by module; ``._streaming`` stands for the module of that name in any package."""
+"""The kind by class name, then by module; ``._streaming`` matches the module of that name in any package."""
 
 _STREAMS = {
     # Stainless generates these two classes into each of its SDKs. Those it exports name the package as their module.

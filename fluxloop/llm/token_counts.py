@@ -1,9 +1,8 @@
 """
-Count tokens the same way for every provider.
+Read token counts of any provider, by one rule.
 
-`read_usage` takes any value and never raises. Which convention a provider follows is told by its key
-names, never guessed from the numbers. Counts come out by one rule: `input_tokens` includes the cached
-ones and `output_tokens` the reasoning ones.
+`read_usage` takes any value and never raises. It recognises a provider's convention by the names of the fields, not by
+the numbers. In its result, `input_tokens` includes cached tokens and `output_tokens` includes reasoning tokens.
 """
 
 from __future__ import annotations
@@ -18,18 +17,18 @@ from .fields import Fields, fields, get
 
 def read_usage(value: object) -> dict[str, int] | None:
     """
-    Return the token counts that *value* is, or carries in a known place.
+    Return the token counts in *value*.
 
     Args:
-        value: A usage object or dict of any provider, or the result that carries one.
+        value: A usage object or dict of any provider, or a result with one in a known field.
 
     Returns:
         Those of input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens and
-        reasoning_tokens that are known, as whole numbers; None where none is.
+        reasoning_tokens that are known, as whole numbers; None if there are none.
     """
     try:
         return _usage(fields(value), _DEPTH)
-    except Exception as exc:  # whatever a stranger's object does when looked at, it holds no counts for us
+    except Exception as exc:  # of code in the object's class
         if was_raised_from_outside(exc):
             raise
         return None
@@ -58,24 +57,24 @@ def _each(names: str) -> tuple[_Paths, ...]:
 
 
 class _Convention(NamedTuple):
-    """How one family of providers spells its counts."""
+    """The names of the token counts in one family of providers."""
 
     input: tuple[_Paths, ...]
-    """Their sum is the whole input: counts that lie beside it are listed here."""
+    """Their sum is the whole input, including counts that the provider reports separately."""
     output: tuple[_Paths, ...]
-    """Likewise for the whole output."""
+    """Their sum is the whole output."""
     total: _Paths = ()
     cache_read: _Paths = ()
     cache_write: _Paths = ()
     reasoning: _Paths = ()
     cache_write_parts: tuple[_Paths, ...] = ()
-    """Their sum stands for `cache_write` where it is more."""
-    shown_by: frozenset[str] = frozenset()
-    """Names of which one tells this convention from the next, which has the same main names."""
+    """Their sum replaces `cache_write` if it is greater."""
+    marked_by: frozenset[str] = frozenset()
+    """Names that distinguish this convention from the next one, which has the same main names."""
 
 
 _CONVENTIONS = (
-    # OpenAI's chat completions, completions and embeddings, and all who speak like it: Azure, Mistral, Groq,
+    # OpenAI's chat completions, completions and embeddings, and compatible APIs: Azure, Mistral, Groq,
     # DeepSeek (prompt_cache_hit_tokens), Moonshot (cached_tokens), LiteLLM (cache_*_input_tokens beside a
     # prompt_tokens that includes them), LangChain's `token_usage`.
     _Convention(
@@ -92,9 +91,9 @@ _CONVENTIONS = (
         reasoning=_any("completion_tokens_details.reasoning_tokens reasoning_tokens"),
     ),
     # OpenAI's Responses and Agents SDK, and LangChain's usage_metadata ("sum of all input token types"):
-    # the cached ones are details of the input.
+    # cached tokens are part of the input.
     _Convention(
-        shown_by=frozenset({"input_tokens_details", "input_token_details"}),
+        marked_by=frozenset({"input_tokens_details", "input_token_details"}),
         input=_each("input_tokens"),
         output=_each("output_tokens"),
         total=_any("total_tokens"),
@@ -116,8 +115,8 @@ _CONVENTIONS = (
             " output_token_details.priority_reasoning output_token_details.flex_reasoning"
         ),
     ),
-    # Anthropic: the cached ones lie beside the input, under names of their own (cache_*_input_tokens).
-    # Cohere, the Agents SDK's turns (cached_input_tokens) and our own records say input_tokens and include them.
+    # Anthropic: cached tokens are not part of the input, and have their own names (cache_*_input_tokens).
+    # In Cohere, turns of the Agents SDK (cached_input_tokens) and FluxLoop's records, input_tokens includes them.
     _Convention(
         input=_each("input_tokens cache_read_input_tokens cache_creation_input_tokens"),
         output=_each("output_tokens"),
@@ -129,8 +128,8 @@ _CONVENTIONS = (
             " output_token_details.reasoning reasoning_tokens"
         ),
     ),
-    # Google: the prompt includes cached content; thoughts and tool results lie beside, as the description
-    # of total_token_count says.
+    # Google: the prompt includes cached content, but not thoughts and tool results (see the description of
+    # total_token_count).
     _Convention(
         input=_each("prompt_token_count tool_use_prompt_token_count"),
         output=_each("candidates_token_count|response_token_count thoughts_token_count"),
@@ -145,7 +144,7 @@ _CONVENTIONS = (
         cache_read=_any("cachedContentTokenCount"),
         reasoning=_any("thoughtsTokenCount"),
     ),
-    # Amazon Bedrock's Converse, and Nova's spelling: the cached ones lie beside the input.
+    # Amazon Bedrock's Converse, and Nova's names: cached tokens are not part of the input.
     _Convention(
         input=_each(
             "inputTokens cacheReadInputTokens|cacheReadInputTokenCount cacheWriteInputTokens|cacheWriteInputTokenCount"
@@ -157,7 +156,7 @@ _CONVENTIONS = (
     ),
     # Ollama, at the top of its responses.
     _Convention(input=_each("prompt_eval_count"), output=_each("eval_count")),
-    # Nothing but a total.
+    # Only a total.
     _Convention(input=(), output=(), total=_any("total_tokens")),
 )
 
@@ -166,82 +165,82 @@ _CARRIERS = (
     "usageMetadata",
     "usage",
     "token_usage",
-    "tokens",  # Cohere: what the model saw, before what is charged for it
+    "tokens",  # Cohere: the model's tokens, before the billed ones
     "billed_units",
     "meta",
     "response_metadata",
     "llm_output",
     "x_groq",
 )
-"""Where results keep their counts, the most telling place first."""
+"""Fields of results that contain the counts, the most detailed one first."""
 
 _DEPTH = 3
-"""How many carriers deep counts are looked for, as in Cohere's ``meta.tokens.input_tokens``."""
+"""Nested carriers that are read at most, as in Cohere's ``meta.tokens.input_tokens``."""
 
-_FEW = 32
-"""Names that a usage object has at most; of one with more, what it may be read by is not remembered."""
+_MAX_CACHED = 32
+"""Fields of a usage object at most; the conventions of larger objects are not cached."""
 
-_MOST_TOKENS = 2**53
-"""Beyond it a number is no count, and JSON readers begin to lose digits."""
+_MAX_TOKENS = 2**53
+"""A larger number is not a count; JSON readers begin to lose digits there."""
 
 
 def _usage(held: Fields, depth: int) -> dict[str, int] | None:
     names = dict.keys(held)
-    if names.isdisjoint(SIGNS):
+    if names.isdisjoint(USAGE_NAMES):
         return None
     if depth and not names.isdisjoint(_CARRIERS):
         for name in _CARRIERS:
             if (inner := get(held, name)) is not None and (found := _usage(fields(inner), depth - 1)):
                 return found
-    for spelled in _spelled_with(tuple(held)) if len(held) <= _FEW else _possible(names):
-        if found := _counts(held, spelled):
+    for convention in _matching(tuple(held)) if len(held) <= _MAX_CACHED else _conventions_with(names):
+        if found := _counts(held, convention):
             return found
     return None
 
 
 @lru_cache(maxsize=256)
-def _spelled_with(names: tuple[object, ...]) -> tuple[_Convention, ...]:
-    """Return the conventions by which *names* can be read; they are the same in all answers of a provider."""
-    return _possible(frozenset(names))
+def _matching(names: tuple[object, ...]) -> tuple[_Convention, ...]:
+    """Return the conventions that match *names*, which are the same in all answers of a provider."""
+    return _conventions_with(frozenset(names))
 
 
-def _possible(names: Set[object]) -> tuple[_Convention, ...]:
-    """Return the conventions that know one of *names*, each reduced to the places there can be a count in."""
+def _conventions_with(names: Set[object]) -> tuple[_Convention, ...]:
+    """Return the conventions that contain one of *names*, each reduced to the paths that begin with one."""
 
     def known(paths: _Paths) -> _Paths:
         return tuple(path for path in paths if path[0] in names)
 
     return tuple(
-        spelled._replace(
-            total=known(spelled.total),
-            cache_read=known(spelled.cache_read),
-            cache_write=known(spelled.cache_write),
-            reasoning=known(spelled.reasoning),
-            cache_write_parts=tuple(filter(None, map(known, spelled.cache_write_parts))),
+        convention._replace(
+            total=known(convention.total),
+            cache_read=known(convention.cache_read),
+            cache_write=known(convention.cache_write),
+            reasoning=known(convention.reasoning),
+            cache_write_parts=tuple(filter(None, map(known, convention.cache_write_parts))),
         )
-        for main_names, spelled in _RECOGNISED
-        if not main_names.isdisjoint(names) and not (spelled.shown_by and spelled.shown_by.isdisjoint(names))
+        for main_names, convention in _BY_NAMES
+        if not main_names.isdisjoint(names) and not (convention.marked_by and convention.marked_by.isdisjoint(names))
     )
 
 
-def _counts(held: Fields, spelled: _Convention) -> dict[str, int] | None:
-    """Return the counts *held* spells this way, by our names and rule."""
-    given = _first(held, spelled.total)
-    input_, output = _sum(held, spelled.input), _sum(held, spelled.output)
-    if spelled.input and _first(held, spelled.input[0]) is None:
-        input_ = None  # what lies beside the input is not the input
+def _counts(held: Fields, convention: _Convention) -> dict[str, int] | None:
+    """Return the counts in *held* by this convention, with FluxLoop's names and rule."""
+    given = _first(held, convention.total)
+    input_, output = _sum(held, convention.input), _sum(held, convention.output)
+    if convention.input and _first(held, convention.input[0]) is None:
+        input_ = None  # the other counts alone are not the input
     if input_ is None and output is None:
-        return {"total_tokens": given} if given is not None and not spelled.input else None
-    reasoning = _first(held, spelled.reasoning)
+        return {"total_tokens": given} if given is not None and not convention.input else None
+    reasoning = _first(held, convention.reasoning)
     if output is not None and reasoning and given == (input_ or 0) + output + reasoning:
-        # xAI counts reasoning beside completion_tokens under OpenAI's very names; only its own total tells.
+        # xAI does not include reasoning in completion_tokens, although it uses OpenAI's names; its total shows it.
         output += reasoning
-    written, parts = _first(held, spelled.cache_write), _sum(held, spelled.cache_write_parts)
+    written, parts = _first(held, convention.cache_write), _sum(held, convention.cache_write_parts)
     found = {
         "input_tokens": input_,
         "output_tokens": output,
         "total_tokens": given if input_ is None or output is None else max(given or 0, input_ + output),
-        "cache_read_tokens": _first(held, spelled.cache_read),
+        "cache_read_tokens": _first(held, convention.cache_read),
         "cache_write_tokens": written if parts is None else max(written or 0, parts),
         "reasoning_tokens": reasoning,
     }
@@ -257,7 +256,7 @@ def _sum(held: Fields, parts: tuple[_Paths, ...]) -> int | None:
 
 
 def _first(held: Fields, alternatives: _Paths) -> int | None:
-    """Return the first of *alternatives* that is a count."""
+    """Return the value of the first of *alternatives* that is a count."""
     for head, tail in alternatives:
         found = get(held, head)
         if found is None:
@@ -272,17 +271,22 @@ def _first(held: Fields, alternatives: _Paths) -> int | None:
 
 
 def _count(number: object) -> int | None:
-    """Return *number* if it can be a count: an int or a float without fraction; no bool, nothing negative."""
+    """Return *number* if it can be a count: an int, or a float without fraction, that is not negative."""
     if type(number) is float and number.is_integer():
         number = int(number)
-    return number if type(number) is int and 0 <= number <= _MOST_TOKENS else None
+    return number if type(number) is int and 0 <= number <= _MAX_TOKENS else None
 
 
-_RECOGNISED = tuple(
-    (frozenset(head for paths in ((*spelled.input, *spelled.output) or (spelled.total,)) for head, _ in paths), spelled)
-    for spelled in _CONVENTIONS
+_BY_NAMES = tuple(
+    (
+        frozenset(
+            head for paths in ((*convention.input, *convention.output) or (convention.total,)) for head, _ in paths
+        ),
+        convention,
+    )
+    for convention in _CONVENTIONS
 )
-"""Each convention with the names it is recognised by."""
+"""Each convention with the names by which it is recognised."""
 
-SIGNS = frozenset(_CARRIERS).union(*(names for names, _ in _RECOGNISED))
-"""What carries or spells counts; a value with none of these names has none."""
+USAGE_NAMES = frozenset(_CARRIERS).union(*(names for names, _ in _BY_NAMES))
+"""Names of counts and of their carriers; a value with none of these names has no counts."""

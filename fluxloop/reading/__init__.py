@@ -1,140 +1,34 @@
 """
-Read record files back as traces.
+Read record files back: whole traces, or one row per trace from an index beside the files.
 
-`read_traces` accepts a folder or a file in any state: torn and foreign lines, a record glued to a torn one, the
-spellings of the published FluxLoop packages, programs that still run or were killed. What cannot be read is skipped,
-counted and logged once. Memory holds the index of one day and the lines of a single trace.
+The names below are loaded on first use, since the index needs neither pydantic nor the models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from ..enums import SCHEMA_VERSION
-from ..models import Trace
-from ..report import log
-from ..storage.decoding import Json
-from .assembly import Assembly, traces_of
-from .index import MAX_SKIPPED, DayIndex, Entry, Skipped
-from .source import OpenObservations, Source, open_records, start_of
+if TYPE_CHECKING:
+    from .assembly import Assembly, traces_of
+    from .day_index import Skipped
+    from .reader import TraceReader, read_traces
+    from .source import Source
 
 __all__ = ["Assembly", "Skipped", "Source", "TraceReader", "read_traces", "traces_of"]
 
-
-def read_traces(path: str | Path = "./traces", *, trace_id: str | None = None) -> Iterator[Trace]:
-    """
-    Yield the traces under *path*, one at a time, in the order they began.
-
-    Observations that were open in a process that died have the status ``crashed``; those open in a running process
-    have the status None.
-
-    Args:
-        path: A folder of records (``./traces``, an ``artifacts`` folder or its parent), or one ``.jsonl`` file, with
-            which its counterpart of the same day is read.
-        trace_id: Yield this trace only.
-
-    Raises:
-        ReadError: If *path* does not exist or cannot be opened. A folder without records yields nothing.
-    """
-    return iter(TraceReader(path, matches_id=None if trace_id is None else trace_id.__eq__))
+_MODULES = {
+    "Assembly": "assembly",
+    "Skipped": "day_index",
+    "Source": "source",
+    "TraceReader": "reader",
+    "read_traces": "reader",
+    "traces_of": "assembly",
+}
 
 
-class TraceReader:
-    """
-    The traces under a path, with an account of what was skipped.
-
-    Iterate over it for the oldest trace first, or over `newest` for the newest first; each pass reads the files again.
-    ``skipped`` and ``skipped_count`` describe the last pass.
-
-    Args:
-        path: As for `read_traces`.
-        matches_id: Decides by its id whether a trace is read; the records of others are not decoded.
-
-    Raises:
-        ReadError: As for `read_traces`.
-    """
-
-    def __init__(self, path: str | Path = "./traces", *, matches_id: Callable[[str], object] | None = None) -> None:
-        self.source = Source.at(path)
-        self.skipped: list[Skipped] = []
-        """The first `MAX_SKIPPED` places that are not records, file by file."""
-        self.skipped_count = 0
-        self._matches_id = matches_id
-        self._schema = SCHEMA_VERSION
-
-    def __iter__(self) -> Iterator[Trace]:
-        """Yield the traces in the order they began."""
-        return map(Assembly.trace, self.assemblies())  # a generator would hold the lines of the trace it has yielded
-
-    def newest(self) -> Iterator[Trace]:
-        """Yield the traces in the reverse order; files of older days are not opened before they are needed."""
-        return map(Assembly.trace, self.assemblies(newest_first=True))
-
-    def assemblies(self, *, newest_first: bool = False) -> Iterator[Assembly]:
-        """Yield each trace before it is assembled, for callers that add more records to it."""
-        self.skipped = [Skipped(path, 0, reason) for path, reason in self.source.irregular()]
-        self.skipped_count, self._schema = len(self.skipped), SCHEMA_VERSION
-        # Journals before files: what ends in between is then found in both, and never missed.
-        open_observations = self.source.open_observations()
-        files = self.source.days()
-        days: dict[str, dict[str, OpenObservations]] = {day: {} for day in files}
-        for trace_id, observations in open_observations.items():
-            day = "" if [*files] == [""] else start_of(observations)[:10].replace("-", "")
-            if self.source.day in (None, day):
-                days.setdefault(day, {})[trace_id] = observations
-        for day in sorted(days, reverse=newest_first):
-            yield from self._day(files.get(day, []), days[day], newest_first)
-        self._log_summary()
-
-    def _day(
-        self, paths: list[Path], open_observations: dict[str, OpenObservations], newest_first: bool
-    ) -> Iterator[Assembly]:
-        with ExitStack() as stack:
-            index = DayIndex([stack.enter_context(file) for path in paths if (file := open_records(path))])
-            for trace_id, observations in open_observations.items():
-                index.entry(trace_id, start_of(observations))
-            # No variable holds an assembly while its trace is in use, so that the lines are in memory once.
-            yield from filter(
-                None,
-                (
-                    self._assembly(trace_id, index, entry, open_observations)
-                    for trace_id, entry in index.in_order(newest_first=newest_first)
-                    if self._matches_id is None or self._matches_id(trace_id)
-                ),
-            )
-            self.skipped_count += index.skipped_count
-            self.skipped += index.skipped()[: MAX_SKIPPED - len(self.skipped)]
-
-    def _assembly(
-        self, trace_id: str, index: DayIndex, entry: Entry, open_observations: dict[str, OpenObservations]
-    ) -> Assembly:
-        assembly = Assembly(trace_id)
-        for record, line in index.records(entry):
-            if "schema" in record:
-                self._note_schema(record)
-            assembly.add_line(line, record)
-        assembly.set_open(open_observations.get(trace_id, ()))
-        return assembly
-
-    def _note_schema(self, record: Json) -> None:
-        schema = record.get("schema")
-        if isinstance(schema, int) and schema > self._schema:
-            self._schema = schema
-
-    def _log_summary(self) -> None:
-        if self.skipped_count:
-            places = [f"{place.path.name} line {place.line} ({place.reason})" for place in self.skipped[:3]]
-            places += ["..."] * (self.skipped_count > 3)
-            log.warning(
-                "%s: skipped %d places that are not records: %s", self.source, self.skipped_count, ", ".join(places)
-            )
-        if self._schema > SCHEMA_VERSION:
-            log.warning(
-                "%s: written by a newer FluxLoop (schema %d, this version reads %d); fields it added are not shown. "
-                "Next step: pip install --upgrade fluxloop",
-                self.source,
-                self._schema,
-                SCHEMA_VERSION,
-            )
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    return value

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ..enums import Status
+from ..llm.prices import Cost
 from ..models import ObservationData, Trace
-from ..storage.decoding import Json, decode, kind_of
-from .building import derived_status, finished_observation, observation_of, set_times, trace_id_of, trace_of
+from ..storage.decoding import Json, decode, kind_of, trace_id_of
+from .building import derived_status, finished_observation, observation_of, set_times, trace_of
 from .lazy import Item, Observations, can_wait, seq_of, start_of
 
 
@@ -102,6 +103,7 @@ class Assembly:
             trace.start_time = observations[earliest].start_time
         if root and trace.end_time is None and (root.end_time or root.duration_ms is not None):
             trace.end_time, trace.duration_ms = root.end_time, trace.duration_ms or root.duration_ms
+        trace._pricer = _cost_of
         set_times(trace)
         if trace.status is None:
             trace.status = self._status(trace, root)
@@ -144,6 +146,12 @@ class Assembly:
         else:
             keys = [(start_of(item).time, number or 0) for item, number in zip(items, numbers, strict=True)]
         return [items[index] for index in sorted(range(len(items)), key=keys.__getitem__)]
+
+
+def _cost_of(trace: Trace) -> Cost | None:
+    from .pricing import cost_of_trace  # with SQLite, not before a cost is asked for
+
+    return cost_of_trace(trace)
 
 
 def _completes(trace: Trace, root: Item) -> bool:

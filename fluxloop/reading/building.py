@@ -23,19 +23,6 @@ from ..storage.decoding import Json
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """The start of an observation that recorded no time."""
 
-NO_TIME = "~"
-"""The text used for a time that was not recorded; it sorts after every time."""
-
-
-def start_text(record: Json) -> str:
-    """Return the start of *record* as written. In our own format it sorts by time."""
-    return str(record.get("start_time") or NO_TIME)
-
-
-def trace_id_of(record: Json) -> str:
-    """Return the id of the trace that *record*, an observation or the line of a trace, belongs to."""
-    return str(record.get("trace_id") or record["id"])
-
 
 def finished_observation(record: Json) -> ObservationData:
     """Return the record of an observation that has ended; its status is never None."""
@@ -121,7 +108,7 @@ def set_times(item: ObservationData | TraceData, *, is_start_known: bool = True)
     for field in ("start_time", "end_time"):
         time = getattr(item, field)
         if time is not None and time.tzinfo is not UTC:
-            setattr(item, field, _utc(time))
+            setattr(item, field, in_utc(time))
     with suppress(OverflowError, ValueError):  # a duration that is NaN or longer than the calendar
         if not is_start_known:
             item.start_time = EPOCH
@@ -133,7 +120,8 @@ def set_times(item: ObservationData | TraceData, *, is_start_known: bool = True)
             item.duration_ms = (item.end_time - item.start_time) / timedelta(milliseconds=1)
 
 
-def _utc(time: datetime) -> datetime:
+def in_utc(time: datetime) -> datetime:
+    """Return *time* in UTC; one without a time zone counts as UTC."""
     if not time.utcoffset():
         return time.replace(tzinfo=UTC)
     try:

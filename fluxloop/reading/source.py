@@ -13,15 +13,14 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import ReadError
-from ..storage.decoding import Json
+from ..storage.decoding import Json, start_text, trace_id_of
 from ..storage.descriptors import open_regular
 from ..storage.inflight import read_journals
-from .building import start_text, trace_id_of
 
 LONGEST_LINE_BYTES = 64 << 20
 """A longer line is not decoded. It bounds the memory that one line can take."""
@@ -65,6 +64,10 @@ class Source:
         file.close()
         name = _NAME.fullmatch(path.name)
         return cls(path, path.parent, name[2] or "") if name else cls(path, None, "")
+
+    def whole(self) -> Source:
+        """Return the folder with all its days, where this is one day of it."""
+        return self if self.folder is None else replace(self, day=None)
 
     def __str__(self) -> str:
         return str(self.path)

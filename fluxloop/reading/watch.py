@@ -15,10 +15,10 @@ from pathlib import Path
 from ..enums import Status
 from ..errors import ReadError
 from ..models import ObservationData, Trace
-from ..storage.decoding import Json, records_in
-from . import Assembly, Source, TraceReader
-from .building import trace_id_of
-from .source import OpenObservations, lines_of, open_records
+from ..storage.decoding import Json, records_in, trace_id_of
+from .assembly import Assembly
+from .reader import TraceReader
+from .source import OpenObservations, Source, lines_of, open_records
 
 MAX_REMEMBERED = 10_000
 """Ended traces whose ids are remembered, so that a late observation does not open them again; also open traces."""

@@ -1,10 +1,10 @@
 """
-Mask secrets in JSON-safe data before any storage sees them.
+Mask secrets in JSON-safe data, before any storage receives them.
 
-`Redactor.redact` never raises, keeps the shape of what it is given, leaves the input untouched, and
-changes nothing the second time. `Redactor.suspects` says in microseconds whether it would change anything
-at all. What counts as a secret: `keys` (by name), `providers` and `shapes` (by format), `assignments` and `contexts`
-(by the name beside it in a text), the user's own `Rules`, and what the program marks with `Secret`.
+`Redactor.redact` never raises, keeps the shape of a value, does not change its input, and is idempotent.
+`Redactor.suspects` checks in microseconds whether a value can contain a secret. Secrets are recognised by their key
+(`keys`), by their format (`providers`, `shapes`), by a name before them in a text (`assignments`, `contexts`), by the
+user's `Rules`, and by the marker `Secret`.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """
-Secrets inside a text that follow their name.
+Find secrets in a text that follow their name and ``=`` or ``:``.
 
-Query strings, dumps of an environment, headers, ``repr`` of mappings and JSON inside strings (the
-``arguments`` of tool calls) are all a key, ``=`` or ``:``, and a value. Prose has colons too, so after
-a bare colon a value has to look opaque: *password: must be long* stays as it is.
+Query strings, environment dumps, headers, the ``repr`` of mappings and JSON inside strings (such as the ``arguments`` of
+tool calls) have this form. Prose contains colons too, so a value after a bare colon has to look opaque: *password: must
+be long* is not masked.
 
-Every match either reads a bounded number of characters, or ends the search at the last character it read: `Shape.extent`
-returns an empty span there, so no character is read again for each name in front of it.
+Each match reads a limited number of characters, or the search continues after the last character that it read:
+`Shape.extent` then returns an empty span. So no character is read again for each name before it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .keys import GAP, IF_RANDOM, IN_QUERIES, NUMBER, PASSES, USERS, Keys, Sensi
 from .shapes import MASK, Shape, Span
 
 _QUOTE = r"""\\{0,7}["']"""
-"""A quote as it appears in JSON nested up to three times."""
+"""A quote, as it appears in JSON nested up to three times."""
 
 _ANCHOR = re.compile(
     rf"""(?<=[A-Za-z0-9_.\-])(?P<close>{_QUOTE})?+\]?+(?:[ ](?:provided|supplied|given|used|is|was)(?=[ ]?[:=]))?+
@@ -39,9 +39,9 @@ _ANCHOR = re.compile(
     re.VERBOSE,
 )
 _KEY_REVERSED = re.compile(r"[A-Za-z0-9_.\-]+(?: [A-Za-z0-9]{1,24})?")
-"""A key, perhaps of two words, read backwards from its anchor."""
+"""A key of one or two words, read backwards from its anchor."""
 _LONGEST = 88
-"""Characters of a key that are read; its last words decide."""
+"""The limit of characters of a key; only its last words matter."""
 
 _OPENING = re.compile(r"""(?P<escape>\\{0,7})(?P<quote>["'])""")
 _QUOTE_OR_LINE_END = re.compile(r"""(?<!\\)(?P<escape>\\*+)(?P<quote>["'])|\n""")
@@ -52,12 +52,12 @@ _BARE = re.compile(
     ),
     re.ASCII | re.VERBOSE,
 )
-"""An unquoted value: it ends with white space, a quote, a separator, a mask."""
+"""An unquoted value: it ends at white space, a quote, a separator or a mask."""
 _OPAQUE_START = re.compile(f"{OPAQUE}{{5}}")
 _RANDOM_START = re.compile(f"{OPAQUE}{{{LEAST_RANDOM},{READ}}}+")
 _OPAQUE_RUN = re.compile(f"{OPAQUE}++")
 _AFTER_SCHEME = re.compile(r"(?=.*[^A-Za-z]|.{20}).{6,}", re.DOTALL)
-"""A value after ``Authorization: Bearer``, where prose is less likely than after another colon."""
+"""A value after ``Authorization: Bearer``, where prose is less likely than after other colons."""
 _NUMBER = re.compile(r"-?[0-9][0-9.eE+\-]*+")
 _SCHEME = re.compile(
     r"(?i:bearer|basic|token|apikey|api-key|api-token|bot|geniekey|negotiate|oauth|ssws|sso-key) {1,4}(?=\S)"
@@ -65,7 +65,7 @@ _SCHEME = re.compile(
 _SIGNED = re.compile(
     r"""(?i:aws4-hmac-sha256|hawk|oauth|signature|sharedkey(?:lite)?|sharedaccesssignature) [^\r\n"'\\]++"""
 )
-"""An authorization that consists of many fields."""
+"""An authorization that consists of several fields."""
 _COOKIES = re.compile(rf"""(?={OPAQUE}{{5}})[^\s"'\\=]{{1,64}}=[^\r\n"'\\]++""")
 _LINE_START = re.compile(r"(?:\A|\n|\\n)[ \t]{0,20}(?:- )?\Z")
 _LINE_END = re.compile(r"[ \t]{0,8}(?:\\?\r)?(?:\n|\\n|\Z)")
@@ -79,14 +79,14 @@ _QUERY_START = re.compile(r"(?:[?&;]|u0026)\Z")
 
 def assignments(keys: Keys) -> Shape:
     """
-    Return the shape of a value beside one of *keys*.
+    Return the shape of a value after one of *keys*.
 
-    Its prefilter also finds those keys in mappings and in lists of pairs, as they look in JSON: the phrases
-    are the expensive part of it, so they occur once.
+    Its prefilter also finds these keys in mappings and in lists of pairs, in the form of JSON. The key phrases are the
+    expensive part of the prefilter, so they occur only once.
     """
     quote, name = r"\\*[\"']", rf"(?i){keys.phrase}{NUMBER}"
     quoted = r"""\\*(?:"[^"]|'[^'])"""
-    said = "(?: (?:provided|supplied|given|used|is|was))?"
+    copula = "(?: (?:provided|supplied|given|used|is|was))?"
     space, escape = r"(?:\s|\\+[nrt])", ESCAPE
     return Shape(
         anchor=_ANCHOR,
@@ -98,24 +98,24 @@ def assignments(keys: Keys) -> Shape:
             # ['password', '…'], also in JSON
             r"""|\\*' *, ?\\*'|\\*" *, \\*"|\\+" *, ?\\+"|","(?:[^"\\]|\\.)*"[\])]"""
             # password: "…", password: 0p4que, password=…
-            rf"|\]?{said} *(?:: *(?:{quoted}|(?:(?:bot|ssws|api|key) )?{OPAQUE}{{5}})|:?=>? *[^\s=])"
+            rf"|\]?{copula} *(?:: *(?:{quoted}|(?:(?:bot|ssws|api|key) )?{OPAQUE}{{5}})|:?=>? *[^\s=])"
             # {"name": "password", …, "value": "…"}, {"value": "…", "name": "password"}
             r'|"(?:,(?:"(?:type|value)":|-?[0-9]|[\[{])|\})'
             # the API key is 0p4que, <password>…, <add key="password" value="…"/>, <key>password</key>, password%3D…
             r"| +(?:is:? |was )?[A-Za-z_.+/=~-]*[0-9]"
             rf"|(?:{quote})?(?:>|{space}+[\w:.-]+=)|<\\*/|{escape})",
-            rf"(?i){any_of(name.replace(' ', GAP) for name in IF_RANDOM)}{NUMBER}(?:(?:{quote})?\]?{said} *:?[:=]>? *(?:{quote})?{OPAQUE}{{8}}|>|<\\*/|{escape})",
+            rf"(?i){any_of(name.replace(' ', GAP) for name in IF_RANDOM)}{NUMBER}(?:(?:{quote})?\]?{copula} *:?[:=]>? *(?:{quote})?{OPAQUE}{{8}}|>|<\\*/|{escape})",
             rf"(?i)(?:[?&;]|u0026){any_of(IN_QUERIES)}=[^\s&]{{6}}",
-            rf"""(?i)[^a-z]{any_of(PASSES)}(?:=|: ?|\\*["'] ?[:=] ?)[^ \[{{]""",
+            rf"""(?i)(?:^|[^a-z]){any_of(PASSES)}(?:=|: ?|\\*["'] ?[:=] ?)[^ \[{{]""",
             # --password …, and '--password', '…'
-            r"(?i)(?:--|[^\w-]-(?:pass|pwd|secret|token|api))[\w.-]*(?: +[^\s-]|\t|\\*[\"'],)",
+            r"(?i)(?:--|(?:^|[^\w-])-(?:pass|pwd|secret|token|api))[\w.-]*(?: +[^\s-]|\t|\\*[\"'],)",
         ),
         reach=200,
     )
 
 
 def _value(keys: Keys, text: str, anchor: re.Match[str]) -> Span | None:
-    """The secret after *anchor*, without its quotes and without the scheme of an authorization."""
+    """Return the span of the secret after *anchor*, without quotes and without the scheme of an authorization."""
     key = key_before(text, anchor.start())
     sensitivity = keys.sensitivity(key)
     start, sign = anchor.end(), anchor["sign"]
@@ -139,11 +139,11 @@ def _value(keys: Keys, text: str, anchor: re.Match[str]) -> Span | None:
 
 
 def key_before(text: str, end: int) -> str:
-    """The key that ends at *end*; empty if there is none."""
+    """Return the key that ends at *end*; empty if there is none."""
     start = max(0, end - _LONGEST)
     backwards = _KEY_REVERSED.match(text[start:end][::-1])
     key = backwards[0][::-1] if backwards else ""
-    # In nested JSON the letter after a backslash belongs to an escape, not to the key.
+    # In nested JSON, a letter after a backslash is part of an escape, not of the key.
     escaped = key[:1] in tuple("bfnrt") and text[end - len(key) - 1 : end - len(key)] == "\\"
     return key[1:] if escaped else key.removeprefix("-D")  # -Dapi.key=… sets a property of Java
 
@@ -154,12 +154,12 @@ def _comes_after(text: str, at: int, context: re.Pattern[str]) -> bool:
 
 
 def _in_context(text: str, key: str, anchor: re.Match[str]) -> Span | None:
-    """The value of a name that is secret in some places: ``?key=…`` if it looks random, ``pass: …`` beside a user."""
+    """Return the span of a value that is secret in some contexts: a random ``?key=…``, or ``pass: …`` after a user."""
     key_start, start = anchor.start() - len(key), anchor.end()
-    if key in IN_QUERIES and _comes_after(text, key_start, _QUERY_START):
+    if key in IN_QUERIES and not (anchor["before"] or anchor["after"]) and _comes_after(text, key_start, _QUERY_START):
         head = _BARE.match(text, start, start + 4 * READ)
-        whole = _BARE.match(text, start) if head and is_short_random(head[0]) else None
-        return whole.span() if whole else None
+        whole = _BARE.match(text, start) if head and is_short_random(head[0].partition("&")[0]) else None
+        return (start, start + len(whole[0].partition("&")[0])) if whole else None
     if key in PASSES and _BESIDE_USER.search(text, max(0, key_start - _LONGEST), key_start):
         value = _SHORT_VALUE.match(text, start)
         return value.span(1) if value and is_argument(value[1]) else None
@@ -175,7 +175,7 @@ def _random(text: str, start: int) -> Span | None:
 
 
 def _bare(keys: Keys, text: str, key: str, anchor: re.Match[str]) -> Span | None:
-    """The unquoted value after *anchor*; None or empty if it is missing, or a word of prose or code."""
+    """Return the span of the unquoted value after *anchor*; None or empty if it is missing, prose or code."""
     start, sign = anchor.end(), anchor["sign"]
     if sign == ":" and key.lower().endswith(("cookie", "cookies")):
         cookies = _COOKIES.match(text, start)
@@ -191,20 +191,20 @@ def _bare(keys: Keys, text: str, key: str, anchor: re.Match[str]) -> Span | None
     word = _BARE.match(text, start)
     if word is None:
         return None
-    if text.startswith(MASK, word.end()):  # the text before the mask was examined when the mask was made
+    if text.startswith(MASK, word.end()):  # the text before a mask was examined when the mask was inserted
         return word.end(), word.end()
     value = word[0].rstrip(")]}.:!?")
     if not keys.hides(key, value) or is_reference(value, key):
         return None
-    if sign == ":" and not _stands_out(text, key, value, anchor, start, scheme is not None):
+    if sign == ":" and not _is_not_prose(text, key, value, anchor, start, scheme is not None):
         return None
     if sign != ":" and is_code(value) and _is_in_code(text, key, anchor):
         return None
     return start, start + len(value)
 
 
-def _stands_out(text: str, key: str, value: str, anchor: re.Match[str], start: int, after_scheme: bool) -> bool:
-    """Return whether *value* after a bare colon is not prose: it is opaque, or all that a line holds."""
+def _is_not_prose(text: str, key: str, value: str, anchor: re.Match[str], start: int, after_scheme: bool) -> bool:
+    """Return whether *value* after a bare colon is not prose: it is opaque, or the only value on its line."""
     if _AFTER_SCHEME.fullmatch(value) if after_scheme else is_opaque(value):
         return True
     return (
@@ -222,10 +222,10 @@ def _is_in_code(text: str, key: str, anchor: re.Match[str]) -> bool:
 
 def _closing(text: str, start: int, escape: int, quote: str) -> int:
     """
-    Return where the string ends whose opening *quote* follows *escape* backslashes.
+    Return the end of the string whose opening *quote* follows *escape* backslashes.
 
-    In JSON nested n times an ordinary quote has 2**n - 1 backslashes, one inside the string more.
-    Without a closing quote the string ends with its line.
+    In JSON nested n times, a quote has 2**n - 1 backslashes, and a quote inside the string has more. Without a closing
+    quote, the string ends with its line.
     """
     for found in _QUOTE_OR_LINE_END.finditer(text, start):
         if found["quote"] is None:

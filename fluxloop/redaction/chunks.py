@@ -1,8 +1,8 @@
 """
 Mask secrets that are split over the items of a stream.
 
-What arrives under the same path of consecutive items - ``{"text": "sk-"}, {"text": "proj-…"}`` - is one text. It is
-joined, masked and cut where the items were cut.
+Texts under the same path of consecutive items, such as ``{"text": "sk-"}, {"text": "proj-…"}``, are parts of one text.
+They are joined, masked and split again at the same positions.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Place = tuple[Any, Any, str]
 """A container, the key or index in it, and the text there."""
 
 _BYTES = re.compile(r"(<(?:bytes|bytearray|memoryview) [\d,]+(?:: )?)(.*)(>)", re.DOTALL)
-"""How `fluxloop.encoding` writes bytes that are text."""
+"""Bytes that contain text, as written by `fluxloop.encoding`."""
 _DEEPEST = 20
 _EVENT = re.compile(r"^(?:data:)?[ ]?(\{.*\})[ \r]*$", re.MULTILINE)
-"""One event of a stream of server-sent events, or one line of JSON lines."""
+"""A server-sent event, or a line of JSON lines."""
 
 
 class Masker(Protocol):
-    """What masks one value, or one text in pieces: a `Redactor`."""
+    """Masks a value, or a text in pieces; implemented by `Redactor`."""
 
     def redact(self, value: JSON) -> tuple[JSON, int]: ...
     def text(self, text: str) -> tuple[str, int]: ...
@@ -41,8 +41,8 @@ def mask_items(redactor: Masker, items: list[JSON]) -> tuple[list[JSON], int]:
     Mask *items*; containers among them are changed in place.
 
     Returns:
-        The items, and the number of places. No items are left where a secret is split over the events that their
-        texts carry: which texts it consists of cannot be said then.
+        The items, and the number of masked places. The list is empty if a secret is split over several events inside
+        the texts, because its parts cannot be located.
     """
     if all(type(item) is str and item[:1] != "<" for item in items):
         pieces = cast("list[str]", items)

@@ -1,8 +1,8 @@
 """
-Secrets that follow their name without ``=`` or ``:``: options of commands, XML, netrc, SQL.
+Find secrets that follow their name without ``=`` or ``:``: options of commands, XML, netrc, SQL.
 
-Each shape reads a head of bounded length first. What follows it is read only if the head names a secret, and a long
-value that is refused ends the search behind it, so that no character is read again and again.
+Each shape reads a head of limited length first. The value is read only if the head is the name of a secret. After a long
+value that is rejected, the search continues at its end, so that no character is read repeatedly.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ _READINGS = (
 
 
 def named_contexts(keys: Keys) -> tuple[Shape, ...]:
-    """Return the shapes of secrets that follow one of *keys* without a sign."""
+    """Return the shapes of secrets that follow one of *keys* without ``=`` or ``:``."""
     mentioned = Shape(_MENTION, partial(_mentioned, keys), (), 200)
     return mentioned, *(
         Shape(
@@ -155,7 +155,7 @@ def commands() -> Shape:
 def _keyed(
     keys: Keys, head: re.Pattern[str], follows: re.Pattern[str], text: str, anchor: re.Match[str]
 ) -> Span | None:
-    """The value that follows a secret key, if it is plausible; an empty span behind a long one that is not."""
+    """Return the span of a plausible value after a secret key; an empty span after a long value that is rejected."""
     named = head.match(text, anchor.start())
     sensitivity = keys.sensitivity(named["key"]) if named else None
     match = follows.match(text, named.end()) if named and sensitivity else None

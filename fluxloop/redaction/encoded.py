@@ -1,9 +1,9 @@
 """
-Read a text through percent-encoding, character references and JSON's ``\\u00xx``.
+Find secrets in percent-encoded text, character references and JSON's ``\\u00xx`` escapes.
 
-``password%3Dhunter2`` and ``&quot;password&quot;:&quot;hunter2&quot;`` are assignments that no rule for plain text
-finds. A text with a secret's name beside such an escape is decoded, examined by the same rules, and what they find is
-located in the text as it was.
+``password%3Dhunter2`` and ``&quot;password&quot;:&quot;hunter2&quot;`` are assignments that the rules for plain text do
+not find. If the name of a secret is next to such an escape, the text is decoded and examined by the same rules, and the
+positions of the secrets are converted to positions in the encoded text.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ _ESCAPED = re.compile(
 )
 _NAMED = {"quot": '"', "apos": "'", "amp": "&", "lt": "<", "gt": ">", "equals": "=", "colon": ":"}
 LONGEST = 88
-"""Characters of a name that are read; its last words decide."""
+"""The limit of characters of a name; only its last words matter."""
 NAME_AT_END = re.compile(r"(?<![A-Za-z0-9_.\-])[A-Za-z0-9_.\-]+\Z")
 _LAYERS = 3
-"""Times a text may be encoded over: ``%253D`` is ``=`` in two layers."""
-
+"""The limit of nested encodings: ``%253D`` is ``=`` encoded twice."""
 
 ESCAPE = r"(?:%[0-9a-f]{2}|&(?:#|quot|apos|amp|lt|gt|equals|colon)|\\+u00)"
-"""A looser reading of an escape, for the prefilter."""
+"""A simplified pattern of an escape, for the prefilter."""
 
 _PERCENT = "%(?:25){0,2}"
 TRIGGERS = (
@@ -37,7 +36,7 @@ TRIGGERS = (
     rf"(?i){_PERCENT}3a{_PERCENT}2f{_PERCENT}2f[^\s/]*{_PERCENT}3a[^\s/]+{_PERCENT}40",
     r"(?i)PRIVATE%20KEY",
 )
-"""Regular expressions for the prefilter: with those of `assignments`, one matches in each text that is decoded."""
+"""Prefilter expressions: in each text to decode, one of these or of those of `assignments` matches."""
 
 _BEFORE = re.compile(r"(?i)(?:bearer|basic|token|PRIVATE|(?:[?;]|26|3f)" + any_of(IN_QUERIES) + r")\Z")
 _URL = re.compile(rf"(?i){_PERCENT}3a{_PERCENT}2f{_PERCENT}2f[^\s/]{{0,64}}{_PERCENT}3a[^\s/]{{1,128}}{_PERCENT}40")
@@ -57,7 +56,7 @@ def is_encoded(text: str, keys: Keys) -> bool:
 
 class Decoded:
     """
-    A decoded text that knows where each of its characters was.
+    A decoded text, with the original position of each character.
 
     Attributes:
         text: The text without its escapes.
@@ -72,7 +71,7 @@ class Decoded:
 
     def _decode(self) -> bool:
         parts: list[str] = []
-        ours, theirs = [0], [0]
+        decoded, encoded = [0], [0]
         length = at = 0
         for escape in _ESCAPED.finditer(self.text):
             character = _character(escape)
@@ -81,26 +80,26 @@ class Decoded:
             length += escape.start() - at + 1
             parts += (self.text[at : escape.start()], character)
             at = escape.end()
-            ours.append(length)
-            theirs.append(at)
+            decoded.append(length)
+            encoded.append(at)
         if at:
             self.text = "".join((*parts, self.text[at:]))
-            self._layers.append((ours, theirs))
+            self._layers.append((decoded, encoded))
         return at > 0
 
     def original(self, spans: Iterable[Span]) -> Iterator[Span]:
-        """Yield the stretches of the encoded text that *spans* of `text` come from."""
+        """Yield the spans of the encoded text that correspond to *spans* of `text`."""
         return ((self._original(start), self._original(end)) for start, end in spans)
 
     def _original(self, position: int) -> int:
-        for ours, theirs in reversed(self._layers):
-            known = bisect_right(ours, position) - 1
-            position = theirs[known] + position - ours[known]
+        for decoded, encoded in reversed(self._layers):
+            known = bisect_right(decoded, position) - 1
+            position = encoded[known] + position - decoded[known]
         return position
 
 
 def _character(escape: re.Match[str]) -> str | None:
-    """The character that *escape* represents, if it is printable ASCII or white space."""
+    """Return the character that *escape* represents, if it is printable ASCII or white space."""
     if escape["name"]:
         return _NAMED[escape["name"]]
     code = (

@@ -1,7 +1,7 @@
 """
-Judge a value that stands where a secret would: is it one, or a placeholder, a reference in code, a word of prose?
+Distinguish secrets from placeholders, references in code and prose.
 
-Every function reads a bounded number of characters, so that the cost of a text stays proportional to its length.
+Every function reads a limited number of characters, so that the work for a text is proportional to its length.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 
 READ = 64
-"""Characters of a value that decide whether it looks random."""
+"""The number of characters that are examined to decide whether a value looks random."""
 LONGEST_PLACEHOLDER = 200
-"""Characters above which a value is neither a placeholder nor a description."""
+"""The longest placeholder or description, in characters."""
 
 OPAQUE = r"[A-Za-z0-9_.~+/=:|%@!$*,;-]"
-"""A character of an opaque token: no white space, and nothing that JSON escapes."""
+"""A character of an opaque token: not white space, and not escaped in JSON."""
 
 LEAST_RANDOM = 16
-"""Characters from which on a value can look random."""
+"""The shortest value that can look random, in characters."""
 
 _PLACEHOLDER = re.compile(
     r"""<.*>|\$?\{.*\}|\$\(.*\)|%\(?\w*\)?s|\$[A-Z_][A-Z0-9_]*|%[A-Z_]{2,}%|\?|:\w+|\*+|•+|\.{2,}|…|[xX]{3,}|[-_]+
@@ -27,7 +27,7 @@ _PLACEHOLDER = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-"""What replaces a value in templates, documentation and the redaction of other tools."""
+"""Placeholders in templates, in documentation and in the output of other redaction tools."""
 
 _VOCABULARY = frozenset(
     "a an any and are as at be by empty enabled disabled expired field for found given has here hidden in incorrect "
@@ -36,7 +36,7 @@ _VOCABULARY = frozenset(
     "this to token unknown unset used valid value via was with wrong type cookie cookies authorization header headers key "
     "keys credential credentials auth authentication bearer basic only accepted rejected denied forbidden allowed".split()
 )
-"""Words that make up descriptions, and hardly ever passwords."""
+"""Words that occur in descriptions, and rarely in passwords."""
 
 _STATES = frozenset(
     "required optional string str text bool boolean int integer number bytes object missing invalid expired unknown unset "
@@ -60,14 +60,14 @@ _IDENTIFIER = re.compile(r"[A-Za-z_]\w*(?:\??\.[A-Za-z_]\w*)*\Z", re.ASCII)
 
 _PART = r"(?:(?:[A-Z]?[a-z]{2,}|[A-Z]{2,5}(?![a-z])|[A-Z](?=[A-Z][a-z]))+[0-9]{0,2}|[A-Z]+[0-9]{0,4}|[a-z]?|[0-9]{1,4}[a-z]{0,2})"
 _WORDS = re.compile(rf"{_PART}(?:[_.\-/:,;=|@+]+{_PART})*+")
-"""Words, abbreviations and short numbers with separators between them: identifiers, slugs, paths, dates, versions."""
+"""Words, abbreviations and short numbers, with separators: identifiers, slugs, paths, dates, versions."""
 _RANDOM = re.compile(rf"{OPAQUE}{{{LEAST_RANDOM},}}")
 _LETTERS = re.compile(r"[A-Za-z]")
 _CALL = re.compile(
     r"\$?\{|\$\(|[A-Za-z_$][\w$.]{0,80}+[\[(]"
     r"|(?:self|this|cls|os|sys|config|settings|args|env|process|cfg|opts|options|kwargs|request|secrets|ctx|context)\.[A-Za-z_]"
 )
-"""How an expression begins that computes or fetches a value: a placeholder, a call, a subscript, an attribute."""
+"""The start of an expression that computes or reads a value: a placeholder, a call, a subscript, an attribute."""
 
 _PLAIN_WORD = re.compile(r"[A-Za-z]?[a-z]+[.,:;!?)]*\Z|[A-Z]+\Z")
 _PROSE_AFTER_FLAG = frozenset(
@@ -79,7 +79,7 @@ _PROSE_AFTER_FLAG = frozenset(
 
 
 def is_placeholder(value: str) -> bool:
-    """Return whether *value* represents a value instead of being one: ``<your key>``, ``${KEY}``, ``****``."""
+    """Return whether *value* is a placeholder, such as ``<your key>``, ``${KEY}`` or ``****``."""
     return len(value) <= LONGEST_PLACEHOLDER and _PLACEHOLDER.fullmatch(value) is not None
 
 
@@ -96,7 +96,7 @@ def is_description(value: str) -> bool:
 
 
 def is_reference(value: str, key: str) -> bool:
-    """Return whether *value* is a variable or a label named like its key: ``api_key=api_key``, ``key=OPENAI_API_KEY``."""
+    """Return whether *value* is a variable with the name of its key: ``api_key=api_key``, ``key=OPENAI_API_KEY``."""
     if len(value) > LONGEST_PLACEHOLDER:
         return False
     name = _squeezed(key.rpartition(" ")[2])
@@ -112,7 +112,7 @@ def is_code(value: str) -> bool:
 
 
 def begins_code(text: str, start: int) -> bool:
-    """Return whether an expression of source code or a template begins at *start*."""
+    """Return whether an expression of source code or a template starts at *start*."""
     return _CALL.match(text, start) is not None
 
 

@@ -1,9 +1,9 @@
 """
-Which key names announce a secret.
+Recognise the names of secrets.
 
-A key is judged by its last words, so ``X-Api-Key``, ``openaiApiKey`` and ``OPENAI_API_KEY_2`` are all
-the phrase *api key*, while ``api_key_name``, ``monkey`` and ``max_tokens`` are not. The phrases below
-decide for the keys of mappings, for assignments inside texts and, in a looser reading, for the prefilter.
+The last words of a key decide: ``X-Api-Key``, ``openaiApiKey`` and ``OPENAI_API_KEY_2`` all match the phrase *api key*;
+``api_key_name``, ``monkey`` and ``max_tokens`` match no phrase. The phrases apply to the keys of mappings, to
+assignments in texts and, simplified, to the prefilter.
 """
 
 from __future__ import annotations
@@ -96,31 +96,31 @@ BEFORE_TOKEN = (
     "slack",
     "xsrf",
 )
-"""Words that make a *token* secret, whatever it looks like."""
+"""Words that make a *token* secret, whatever its value looks like."""
 
 BEFORE_PASS = ("admin", "database", "db", "email", "ftp", "mail", "mysql", "postgres", "redis", "root", "smtp", "user")
-"""Words that make a *pass* secret; a bare ``pass`` is the result of a test."""
+"""Words that make a *pass* secret; a bare ``pass`` is often the result of a test."""
 
 IF_RANDOM = ("token", "auth", "key data")
 """Words that make a value secret only if it looks random."""
 
 IN_QUERIES = ("key", "sig", "signature", "code", "auth", "hmac", "pass", "sas")
-"""Parameters of a URL whose value is secret if it looks random; elsewhere these names have other meanings."""
+"""URL parameters whose value is secret if it looks random; elsewhere these names have other meanings."""
 
 GAP = r"[_\-. ]?"
-"""What may be between the words of a phrase. One character: with any number the prefilter takes twice the time."""
+"""The separator between the words of a phrase. Allowing more than one character would double the prefilter's time."""
 
 NUMBER = rf"(?:{GAP}[0-9]{{1,2}})?"
-"""What may follow the last word: ``api_key_2``."""
+"""An optional number after the last word, as in ``api_key_2``."""
 
 PASSES = ("pass",)
-"""Words that name a secret only beside a user's name."""
+"""Words that name a secret only if a user name is next to them."""
 
 USERS = ("user", "username", "user_name", "login", "usr", "uid", "email", "account")
-"""Keys that hold a user's name."""
+"""Keys of user names."""
 
 GLUED = ("password", "passwd", "passphrase", rf"api{GAP}key", "secretkey", "privatekey", "authtoken", "accesstoken")
-"""Phrases that also count at the end of a longer word, as in ``PGPASSWORD``: other words do not end like them."""
+"""Phrases that also match at the end of a longer word, as in ``PGPASSWORD``; no ordinary words end with them."""
 
 POSITIONS = (
     "bos",
@@ -142,10 +142,10 @@ POSITIONS = (
     "sync",
     "unk",
 )
-"""Words that make a *token* a place in a list or a symbol of a vocabulary: never secret."""
+"""Words that make a *token* a position in a list or a symbol of a vocabulary, which is never secret."""
 
 LONGEST_KEY = 200
-"""Characters of a key that are looked at, from its end: keys can be data, and those seen last are remembered."""
+"""The limit of examined characters of a key, from its end: keys can be long data, and results are cached by key."""
 
 _WORD_START = r"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]))"
 _FOLDER = re.compile(r"[/~]|[A-Za-z]:\\")
@@ -153,24 +153,24 @@ _COOKIE = re.compile(r"[A-Za-z' ]*\Z")
 
 
 class Sensitivity(Enum):
-    """How surely a key announces a secret."""
+    """Whether all values of a key are secret."""
 
     ALWAYS = "always"
-    """Whatever is under it is a secret."""
+    """All values are secret."""
     IF_RANDOM = "if random"
-    """A value that looks random is one: log probabilities and streams carry ``{"token": " the"}``."""
+    """A value is secret if it looks random: log probabilities and streams contain ``{"token": " the"}``."""
 
 
 class Keys:
     """
-    The phrases above and the user's.
+    The built-in key phrases and those of the user.
 
     Args:
-        extra: Further key names. Each is a phrase: ``customer_ssn`` also covers ``customerSSN`` and
+        extra: Additional key names. Each is a phrase: ``customer_ssn`` also matches ``customerSSN`` and
             ``old-customer-ssn``. ASCII letters compare case-insensitively.
 
     Raises:
-        ConfigError: If a name is not a string, has no word in it, or holds a quote, a backslash or a control character.
+        ConfigError: If a name is not a string, has no word, or contains a quote, a backslash or a control character.
     """
 
     def __init__(self, extra: Iterable[str] = ()) -> None:
@@ -180,7 +180,7 @@ class Keys:
             f"(?:(?:{named}|{any_of(BEFORE_KEY)}{GAP}key)s?"
             f"|{any_of(BEFORE_TOKEN)}{GAP}token|{any_of(BEFORE_PASS)}{GAP}pass)"
         )
-        """All phrases as one regular expression, caseless, whatever precedes them."""
+        """All phrases as one regular expression, which does not check the preceding text."""
         self._own = re.compile(rf"{_WORD_START}(?i:{any_of(own)}s?){NUMBER}\Z", re.ASCII) if own else None
         self._always = re.compile(rf"(?:{_WORD_START}(?i:{self.phrase})|(?i:{any_of(GLUED)})s?){NUMBER}\Z", re.ASCII)
         self._if_random = re.compile(
@@ -190,7 +190,7 @@ class Keys:
         self._known = lru_cache(4096)(self._read)
 
     def sensitivity(self, key: str) -> Sensitivity | None:
-        """Return how surely *key* announces a secret, if it does."""
+        """Return the sensitivity of *key*; None if it is not the name of a secret."""
         return self._known(key[-LONGEST_KEY:])
 
     def _read(self, key: str) -> Sensitivity | None:
@@ -201,7 +201,7 @@ class Keys:
         return None
 
     def hides(self, key: str, text: str) -> bool:
-        """Return whether *text*, found under *key*, is a secret as a whole."""
+        """Return whether *text*, the value of *key*, is a secret as a whole."""
         sensitivity = self.sensitivity(key)
         if sensitivity is None or not text:
             return False
@@ -217,7 +217,7 @@ class Keys:
 
     @staticmethod
     def is_folder(key: str, text: str, start: int = 0) -> bool:
-        """Return whether a folder begins at *start*: PWD and OLDPWD hold one in every dump of an environment."""
+        """Return whether *key* is PWD or OLDPWD, as in an environment dump, and a folder path starts at *start*."""
         return key[-3:].upper() == "PWD" and _FOLDER.match(text, start) is not None
 
 

@@ -1,10 +1,10 @@
 """
-Rewrite a user's regular expression for the prefilter.
+Convert a user's regular expression for the prefilter.
 
-The prefilter scans a text as UTF-8 in JSON. A pattern made of characters that JSON leaves alone can be
-converted; wherever it may also match beyond ASCII, the copy accepts any such character. A pattern that
-reads anything else (line breaks, quotes, ``.``, anchors, lookaround) cannot, and hyperscan would take minutes to
-compile repeats of a hundred and more.
+The prefilter scans JSON in UTF-8. A pattern can be converted if it contains only characters that JSON does not escape.
+Where it may match a character outside ASCII, the converted pattern accepts any of these. Patterns with line breaks,
+quotes, ``.``, anchors or lookaround are not converted, nor are repeats of a hundred and more, which hyperscan would
+take minutes to compile.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _PART = re.compile(
 )
 
 _FLAGS = re.compile(r"\A\(\?[a-zL]+\)")
-"""Flags in front, which the compiled pattern has as its own."""
+"""Inline flags at the start, which the compiled pattern has as attributes."""
 
 _BEYOND_ASCII = r"[\x80-\xff]{2,4}"
-"""One character beyond ASCII, in UTF-8."""
+"""One character outside ASCII, in UTF-8."""
 
 
 def to_json_pattern(pattern: re.Pattern[str]) -> str | None:
@@ -39,7 +39,7 @@ def to_json_pattern(pattern: re.Pattern[str]) -> str | None:
     Return an expression over JSON in UTF-8 that matches wherever *pattern* matches in the text.
 
     Returns:
-        The expression, or None if *pattern* is not of the simple kind that can be converted.
+        The expression, or None if *pattern* cannot be converted.
     """
     if pattern.flags & (re.VERBOSE | re.LOCALE):
         return None
@@ -61,7 +61,7 @@ def _converted(part: re.Match[str], caseless: bool, ascii_only: bool) -> str:
         return ""
     if part["group"]:
         return "(?:"
-    # \d and \w match other scripts too, and without case "k" is also the sign of kelvin.
+    # \d and \w also match other scripts; case-insensitively, "k" also matches the kelvin sign.
     if part["atom"] and not ascii_only and (caseless or r"\d" in text or r"\w" in text):
         return f"(?:{text}|{_BEYOND_ASCII})"
     return text

@@ -1,9 +1,9 @@
 """
-Look at bytes for anything that could be a secret, in microseconds.
+Search bytes for possible secrets in microseconds.
 
-A prefilter has regular expressions that match wherever one of the exact rules would, and sometimes
-where none does. Most records hold no secret; for them one scan is the whole cost of redaction.
-Hyperscan runs all expressions at once, 300 times as fast as `re`.
+The expressions of a prefilter match wherever an exact rule matches, and sometimes elsewhere. Most records contain no
+secret; for them, one scan is the total cost of redaction. Hyperscan runs all expressions at once, 300 times as fast as
+`re`.
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ from ..interruptions import was_raised_from_outside
 
 
 class Hit(NamedTuple):
-    """A place where an expression matched."""
+    """A match of an expression."""
 
     kind: int
-    """What the expression looks for, as given to `open_prefilter`."""
+    """The id of the expression, as given to `open_prefilter`."""
     end: int
-    """Offset in bytes just after the match."""
+    """The offset after the match, in bytes."""
 
 
 class Prefilter:
     """
-    Expressions compiled into one database; use `open_prefilter`.
+    Expressions compiled into one database; create it with `open_prefilter`.
 
-    A scan releases the interpreter lock and writes into a scratch space, so concurrent scans need one
-    each. A list holds the idle ones, which serves any number of threads, a scan that a signal handler
-    starts inside another one, and the child of a fork.
+    A scan releases the interpreter lock and writes to a scratch space, so each concurrent scan needs its own. The list
+    of idle scratch spaces supports threads, signal handlers that start a scan inside another one, and forks.
     """
 
     def __init__(self, expressions: Sequence[tuple[int, str]]) -> None:
@@ -55,15 +54,15 @@ class Prefilter:
         except IndexError:
             scratch = self._first.clone()
         try:
-            self._scan(data, _enough, 0, None, scratch)
-        except self._error:  # raised for a scan cut short by a match; any real error counts as one
+            self._scan(data, _stop_scan, 0, None, scratch)
+        except self._error:  # raised because `_stop_scan` ended the scan at a match; treat other errors as a match too
             return True
         finally:
             self._idle.append(scratch)
         return False
 
     def hits(self, data: bytes) -> list[Hit]:
-        """Return every match in *data*, by kind and place."""
+        """Return all matches in *data*, ordered by kind and position."""
         found: list[Hit] = []
         try:
             scratch = self._idle.pop()
@@ -76,7 +75,7 @@ class Prefilter:
         return sorted(found) if len(found) > 1 else found
 
 
-def _enough(*_: object) -> bool:
+def _stop_scan(*_: object) -> bool:
     return True
 
 
@@ -89,7 +88,7 @@ def open_prefilter(expressions: tuple[tuple[int, str], ...]) -> Prefilter:
 
     Raises:
         ImportError: If hyperscan cannot be loaded on this platform.
-        ValueError: If hyperscan cannot express one of them.
+        ValueError: If hyperscan does not support one of them.
     """
     try:
         return Prefilter(expressions)

@@ -1,9 +1,9 @@
 """
-Secrets that providers issue in a fixed format: one table.
+The table of secrets that providers issue in a fixed format.
 
 The formats are public: providers document them, and the secret scanners gitleaks (``config/gitleaks.toml``) and
-detect-secrets (``detect_secrets/plugins``) list them. Lengths here are lower bounds at or below the documented ones, because
-providers lengthen their secrets over time.
+detect-secrets (``detect_secrets/plugins``) list them. The lengths are lower bounds, at or below the documented ones,
+because providers make their secrets longer over time.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ class Provider(NamedTuple):
 
     name: str
     prefix: str
-    """A regular expression of bounded length that hyperscan and `re` read alike."""
+    """A regular expression of limited length that has the same meaning in hyperscan and `re`."""
     alphabet: str
     least: int
     hint: str = ""
-    """A looser reading for the prefilter, where hyperscan needs one; it ends at or after the end of the prefix."""
+    """A simplified expression for the prefilter, if hyperscan needs one; it ends at or after the end of the prefix."""
 
 
 _ALNUM = "[A-Za-z0-9]"
@@ -148,4 +148,4 @@ PROVIDERS = (
     Provider("Zapier, webhook", "hooks[.]zapier[.]com/hooks/catch/", "[A-Za-z0-9/]", 8),
 )
 # fmt: on
-"""Each row keeps ordinary words out by its least length."""
+"""The least length of each row excludes ordinary words."""

@@ -1,5 +1,5 @@
 """
-Apply the rules to values and to texts.
+Apply the redaction rules to values and texts.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from .shapes import MASK, Shape, Span, standalone
 from .values import Masking
 
 _OWN, _ENCODED = 998, 999
-"""The kinds of the user's patterns, and of encoded assignments, in the prefilter."""
+"""The prefilter ids of the user's patterns and of encoded assignments."""
 
 
 class Redactor:
     """
-    Masks secrets. One redactor serves any number of threads, and both sides of a fork.
+    Masks secrets. One redactor can be used by any number of threads, and on both sides of a fork.
 
-    Nothing here raises because of what it is given: what cannot be examined is masked as a whole.
+    No method raises because of its input: a value that cannot be examined is masked as a whole.
 
     Args:
-        rules: What the user adds to the built-in rules.
-        on_trouble: Called with a sentence, without any of the data, when the hook or our own code failed.
+        rules: The user's rules, in addition to the built-in rules.
+        on_problem: Called with a message, which contains none of the data, if the hook or FluxLoop itself fails.
     """
 
-    def __init__(self, rules: Rules | None = None, on_trouble: Callable[[str], None] | None = None) -> None:
+    def __init__(self, rules: Rules | None = None, on_problem: Callable[[str], None] | None = None) -> None:
         self._rules = rules or Rules.default()
-        self._say = on_trouble or (lambda message: None)
+        self._warn = on_problem or (lambda message: None)
         self._keys = Keys(self._rules.keys)
         named = (assignments(self._keys), *named_contexts(self._keys))
         self._shapes = (named, (commands(),), *((shape,) for shape in standalone()))
@@ -52,14 +52,14 @@ class Redactor:
             self._prefilter.any if self._prefilter is not None and knows_all else _anything
         )
         """
-        Returns False only where `redact` would change nothing. A few microseconds for 20 kB.
+        Returns False only if `redact` would change nothing; takes a few microseconds for 20 kB.
 
-        It takes a value as orjson writes it: compact JSON in UTF-8. A hook wants to see every value, so
-        with one the answer is always True.
+        The argument is compact JSON in UTF-8, as written by orjson. With a hook the result is always True, because the
+        hook receives every value.
         """
 
     def _open_prefilter(self) -> tuple[Prefilter | None, bool]:
-        """Return the prefilter, if there can be one, and whether it includes the user's patterns."""
+        """Return the prefilter, if it is supported, and whether it includes the user's patterns."""
         readings = [
             (kind, reading)
             for kind, shapes in enumerate(self._shapes)
@@ -70,81 +70,80 @@ class Redactor:
         own = [to_json_pattern(pattern) for pattern in self._rules.patterns]
         try:
             if None not in own:
-                with suppress(ValueError):  # beyond hyperscan: then the user's patterns are searched in every value
+                with suppress(ValueError):  # not supported: the user's patterns are searched in every value instead
                     return open_prefilter((*readings, *((_OWN, reading) for reading in own if reading))), True
             return open_prefilter(tuple(readings)), False
         except (ImportError, ValueError) as error:
-            self._say(f"redaction is slow, because its prefilter cannot be used: {error}")
+            self._warn(f"redaction is slow, because its prefilter cannot be used: {error}")
             return None, False
 
     def redact(self, value: JSON) -> tuple[JSON, int]:
         """
-        Return *value* with every secret in it replaced by ``"[redacted]"``, and how many there were.
+        Return *value* with each secret replaced by ``"[redacted]"``, and the number of replacements.
 
-        The input stays untouched, and applying it twice equals applying it once.
+        The input is not changed, and redacting twice equals redacting once.
 
         Args:
             value: JSON of any nesting.
 
         Returns:
-            A value of the same shape (same keys, same lengths; *value* itself where nothing was
-            masked) and the number of places. A hook may return any other shape; a change by
-            it counts as one place.
+            A value of the same shape (*value* itself if it contains no secret; keys are masked too), and the number of
+            masked places. A hook may return a value of another shape; its change counts as one place.
         """
         try:
             masking = Masking(self._keys, self._masked)
             clean = masking.value(value)
-            return self._last_word(clean, masking.places)
-        except Exception as error:  # also RecursionError: a deep value met near the limit of the user's stack
+            return self._apply_hook(clean, masking.places)
+        except Exception as error:  # also RecursionError, for a deep value near the limit of the user's stack
             if was_raised_from_outside(error):
                 raise
-            self._say(f"a value could not be examined for secrets ({type(error).__name__}) and was masked as a whole")
+            self._warn(f"a value could not be examined for secrets ({type(error).__name__}) and was masked as a whole")
             return MASK, 1
 
     def text(self, text: str) -> tuple[str, int]:
-        """Do as `redact` does, for a value that is a text and has to stay one: an error, a traceback."""
-        clean, places = self._last_word(*self._masked(text))
+        """Do as `redact` for a text, such as an error or a traceback; the result is always a text."""
+        clean, places = self._apply_hook(*self._masked(text))
         return (clean, places) if isinstance(clean, str) else (MASK, places)
 
     def split(self, pieces: Sequence[str]) -> tuple[list[str], int]:
         """
-        Redact the *pieces* of one streamed text as if they were joined: secrets do not respect chunks.
+        Redact the *pieces* of one streamed text as if they were joined, since a secret may be split over them.
 
         Returns:
-            As many pieces. A mask is in the piece in which the secret begins; the pieces that follow
-            lose their part of it. If a hook changes the joined text, all of it is in the first piece.
+            The same number of pieces. The mask is in the piece in which the secret starts; its other parts are removed
+            from the following pieces. If a hook changes the joined text, all of it is in the first piece.
         """
         joined = "".join(pieces)
         spans = self.spans(joined)
-        clean, places = self._last_word(_replaced(joined, spans), len(spans))
+        clean, places = self._apply_hook(_replaced(joined, spans), len(spans))
         if places > len(spans) and pieces:
             return [clean if isinstance(clean, str) else MASK, *("" for _ in pieces[1:])], places
         return _split(joined, pieces, spans), places
 
     def items(self, items: list[JSON]) -> tuple[list[JSON], int]:
-        """Mask the *items* of a stream in place, also what is split over several; see `chunks.mask_items`."""
+        """Mask the *items* of a stream in place, including secrets split over several; see `chunks.mask_items`."""
         return mask_items(self, items)
 
     def name(self, name: str) -> str:
-        """Return *name*, of an observation, masked; the hook has no part in it."""
+        """Return *name*, the name of an observation, with its secrets masked. The hook is not called."""
         return self._masked(name)[0]
 
     def spans(self, text: str) -> list[Span]:
-        """Return the stretches of *text* that are secret, in order, without overlaps. The hook has no part in it."""
+        """Return the spans of the secrets in *text*, in order, without overlaps. The hook is not called."""
         try:
             found = self._found(text)
             return _merged(text, found) if found else found
         except Exception as error:
             if was_raised_from_outside(error):
                 raise
-            self._say(f"a text could not be examined for secrets ({type(error).__name__}) and was masked as a whole")
+            self._warn(f"a text could not be examined for secrets ({type(error).__name__}) and was masked as a whole")
             return [(0, len(text))]
 
     def _found(self, text: str) -> list[Span]:
         if self._prefilter is None:
             found = self._search(text)
         else:
-            # A character outside ASCII becomes one byte, so that offsets are those of the text.
+            # Each character outside ASCII becomes one byte, so that byte offsets equal text offsets.
             hits = self._prefilter.hits(text.encode("ascii", "replace"))
             found = self._search(text, hits) if hits else []
         if (self._prefilter is None or hits) and is_encoded(text, self._keys):
@@ -154,20 +153,20 @@ class Redactor:
         return found
 
     def _search(self, text: str, hits: Sequence[Hit] | None = None) -> list[Span]:
-        """Return what the shapes find near *hits* of the prefilter, or anywhere."""
+        """Return the spans that the shapes find near *hits* of the prefilter; without hits, in the whole text."""
         found: list[Span] = []
         for shape, windows in self._near(hits) if hits is not None else self._everywhere(text):
             done = 0
             for start, end in windows:
                 for anchor in shape.anchor.finditer(text, start, end):
-                    # An anchor inside of what was read already is skipped: examining it again could be quadratic.
+                    # An anchor inside text that was already read is skipped, to keep the work linear.
                     if anchor.start() >= done and (span := shape.extent(text, anchor)):
                         found.append(span)
                         done = span[1]
         return found
 
     def _in_decoded(self, text: str) -> Iterator[Span]:
-        """Return what the rules find once percent-encoding and the like are undone, located in *text*."""
+        """Return the spans in *text* that the rules find after decoding percent-encoding and other escapes."""
         decoded = Decoded(text)
         return decoded.original(_merged(decoded.text, self._search(decoded.text)))
 
@@ -175,7 +174,7 @@ class Redactor:
         return ((shape, [(0, len(text))]) for shapes in self._shapes for shape in shapes)
 
     def _near(self, hits: Iterable[Hit]) -> Iterator[tuple[Shape, Iterable[Span]]]:
-        """Yield the shapes that the prefilter has hit, each with the windows around its hits."""
+        """Yield the shapes that the prefilter found, each with the windows before its hits."""
         for kind, same in groupby(hits, attrgetter("kind")):
             if kind < len(self._shapes):
                 ends = list(same)
@@ -185,19 +184,19 @@ class Redactor:
         spans = self.spans(text)
         return (_replaced(text, spans), len(spans)) if spans else (text, 0)
 
-    def _last_word(self, clean: JSON, places: int) -> tuple[JSON, int]:
-        """Let the hook change what the rules have left over."""
+    def _apply_hook(self, clean: JSON, places: int) -> tuple[JSON, int]:
+        """Apply the hook to the result of the rules."""
         hook = self._rules.hook
         if hook is None:
             return clean, places
         try:
             before = orjson.dumps(clean)
-            # A copy, because the hook may change it in place; and back, because that proves it to be JSON.
+            # The hook gets a copy, which it may change in place. Encoding the result checks that it is JSON.
             after = orjson.dumps(hook(orjson.loads(before)))
         except Exception as error:
             if was_raised_from_outside(error):
                 raise
-            self._say(f"redact_hook failed with {type(error).__name__}; what it was called with was masked as a whole")
+            self._warn(f"redact_hook failed with {type(error).__name__}; its whole value was masked")
             return MASK, places + 1
         return (clean, places) if after == before else (orjson.loads(after), places + 1)
 
@@ -207,14 +206,14 @@ def _anything(encoded: bytes) -> bool:
 
 
 def _secret(match: re.Match[str]) -> Span:
-    """What a user's pattern wants masked: its group ``secret``, if it has one that took part, or all of it."""
+    """Return the span to mask for a match of a user's pattern: its group ``secret`` if it matched, else all."""
     if "secret" in match.re.groupindex and match["secret"] is not None:
         return match.span("secret")
     return match.span()
 
 
 def _windows(hits: Iterable[Hit], reach: int) -> Iterator[Span]:
-    """Yield the stretches that end with a hit and begin *reach* before it; those that meet become one."""
+    """Yield the spans that end with a hit and start *reach* before it; adjacent spans are merged."""
     start = end = -1
     for hit in hits:
         if end >= 0 and hit.end - reach > end:
@@ -228,7 +227,7 @@ def _windows(hits: Iterable[Hit], reach: int) -> Iterator[Span]:
 
 
 def _merged(text: str, spans: Iterable[Span]) -> list[Span]:
-    """Return *spans* in order, without overlaps and without what was masked before."""
+    """Return *spans* in order, without overlaps and without those that are masked already."""
     marks = [mark.start() for mark in re.finditer(re.escape(MASK), text)]
     merged: list[Span] = []
     for start, end in sorted(spans):
@@ -252,7 +251,7 @@ def _replaced(text: str, spans: Iterable[Span]) -> str:
 
 
 def _split(joined: str, pieces: Sequence[str], spans: Sequence[Span]) -> list[str]:
-    """Cut the masked *joined* where *pieces* were cut."""
+    """Mask the *spans* of *joined*, and split the result at the borders of *pieces*."""
     if not spans:
         return [*pieces]
     clean: list[str] = []

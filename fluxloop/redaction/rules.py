@@ -1,8 +1,7 @@
 """
-What the user adds to the built-in rules.
+The user's redaction rules.
 
-Rules are checked when they are made, so a mistake shows where `fluxloop.configure` is called and not
-in the middle of a run.
+Rules are checked when they are created, so that `fluxloop.configure` reports a mistake, and not a later run.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from ..errors import ConfigError
 from .keys import Keys
 
 JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | None"
-"""What `json.loads` can return."""
+"""A value that `json.loads` can return."""
 
 Hook: TypeAlias = Callable[[JSON], JSON]
 
@@ -24,18 +23,18 @@ Hook: TypeAlias = Callable[[JSON], JSON]
 @dataclass(frozen=True, slots=True, init=False)
 class Rules:
     """
-    Further keys, further patterns, and a last word.
+    Additional keys, additional patterns, and a hook.
 
     Args:
-        keys: Key names whose values are masked. They match like the built-in ones: as the last
-            words of a key, in any spelling (``customer_ssn``, ``customerSSN``, ``old-customer-ssn``).
-        patterns: Regular expressions, compiled or not, searched in every text. The whole match is
-            masked, or what the group named ``secret`` holds, if there is one.
-        hook: Called with each captured value after the rules had their turn; what it returns is
-            recorded. If it raises, or returns what JSON cannot hold, the whole value is masked.
+        keys: Key names whose values are masked. They match like the built-in ones: as the last words of a key, in any
+            spelling (``customer_ssn``, ``customerSSN``, ``old-customer-ssn``).
+        patterns: Regular expressions, compiled or not, that are searched in every text. The whole match is masked, or
+            only the group named ``secret``, if there is one.
+        hook: Called with each captured value after all other rules; its result is recorded. If it raises, or its result
+            is not JSON, the whole value is masked.
 
     Raises:
-        ConfigError: If a key or a pattern cannot be used, or the hook cannot be called.
+        ConfigError: If a key or a pattern is invalid, or the hook is not callable.
     """
 
     keys: tuple[str, ...] = ()
@@ -63,7 +62,7 @@ class Rules:
 
 
 def _many(setting: str, values: Iterable[object], of_what: str) -> Iterable[object]:
-    """Return *values*, unless it is one text, whose characters are not meant as rules."""
+    """Return *values*; raise ConfigError for a single text, whose characters would become rules."""
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         raise ConfigError(f"{setting} must be a list of {of_what}, got {values!r}")
     return values

@@ -1,5 +1,5 @@
 """
-Mark values in code as secret, whatever they look like and wherever they are.
+Mark values in code as secret.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ class Secret(Generic[T]):
     """
     A value that is never recorded.
 
-    Wherever a `Secret` appears in a captured value, in a list, a mapping or the field of an object, the record has
-    ``"[redacted]"``. ``str``, ``repr`` and formatting give that text too, so a secret does not reach logs or error
-    messages. What the program makes of `get`'s result is an ordinary value again.
+    A `Secret` in a captured value, also in a list, a mapping or a field of an object, is recorded as ``"[redacted]"``.
+    ``str``, ``repr`` and formatting return that text too, so a secret does not reach logs or error messages. The result
+    of `get` is an ordinary value, which is not protected.
 
     As a marker, ``Annotated[str, fluxloop.Secret]`` masks a parameter of a decorated function, a field of a dataclass
     or of a pydantic model.
 
-    A `Secret` can be pickled and copied, because agents pass their state to other processes: the pickle holds it.
+    A `Secret` can be pickled and copied, because agents pass their state to other processes. A pickle contains the
+    value.
     """
 
     __slots__ = ("_value",)
@@ -51,7 +52,7 @@ class Secret(Generic[T]):
 
 
 def is_marked(annotation: Any) -> bool:
-    """Return whether *annotation* has `Secret` in it: ``Secret``, ``Annotated[str, Secret]``, ``… | None``."""
+    """Return whether *annotation* contains `Secret`: ``Secret``, ``Annotated[str, Secret]``, ``… | None``."""
     if annotation is Secret or isinstance(annotation, Secret):
         return True
     metadata = getattr(annotation, "__metadata__", ())

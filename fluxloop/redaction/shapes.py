@@ -1,9 +1,9 @@
 """
-What secrets look like inside a text.
+The forms of secrets in a text.
 
-A `Shape` is found in two steps: a cheap `anchor` matches where one could begin, `extent` returns the
-stretch that is the secret, if any. Its `prefilter` holds a looser reading of both, true for
-the plain text and for the same text as a JSON string; with it anchors are tried only near a hit.
+A `Shape` is searched in two steps: a fast `anchor` matches where a secret may start, and `extent` returns its span, if
+it is one. Its `prefilter` is a simplified pattern for both, which matches in the plain text and in the same text as a
+JSON string. Anchors are searched only near a match of the prefilter.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from .heuristics import is_random
 from .providers import PROVIDERS
 
 MASK = "[redacted]"
-"""What replaces a secret."""
+"""Replaces a secret."""
 
 Span = tuple[int, int]
-"""Where a stretch of text begins and ends, in characters."""
+"""The start and the end of a part of a text, in characters."""
 
 EVERYWHERE = 1 << 60
-"""The reach of a shape whose anchor may be any distance before the end of a prefilter's match."""
+"""The reach of a shape whose anchor may be at any distance before the end of the prefilter's match."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One way in which secrets appear in a text."""
+    """One form of secrets in a text."""
 
     anchor: re.Pattern[str]
     extent: Callable[[str, re.Match[str]], Span | None]
     """
-    Given the text and a match of `anchor`: the secret stretch, or None.
+    Takes the text and a match of `anchor`, and returns the span of the secret, or None.
 
-    The next anchor is searched from its end on. An empty stretch masks nothing, and ends the search in what was read.
+    The next anchor is searched after the span. An empty span masks nothing, but skips the text before it.
     """
     prefilter: tuple[str, ...]
     reach: int
-    """Characters from the begin of `anchor` to the end of a match of `prefilter`, at most."""
+    """The largest distance, in characters, from the start of `anchor` to the end of a match of `prefilter`."""
 
 
 def whole(pattern: re.Pattern[str]) -> Callable[[str, re.Match[str]], Span | None]:
-    """Return an extent: the match of *pattern* where the anchor begins, or what its group ``secret`` holds."""
+    """Return an `extent` for the match of *pattern* at the anchor, or for its group ``secret`` if it has one."""
     group = "secret" if "secret" in pattern.groupindex else 0
 
     def extent(text: str, anchor: re.Match[str]) -> Span | None:
@@ -55,7 +55,7 @@ def whole(pattern: re.Pattern[str]) -> Callable[[str, re.Match[str]], Span | Non
 
 
 EDGE = r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=%[0-9A-Fa-f]{2})|(?<=\\u00[0-9A-Fa-f]{2}))"
-"""Where a token may begin: not inside a word, unless what looks like one is an escape in nested JSON or a URL."""
+"""The start of a token: not inside a word, but after an escape of nested JSON or a URL."""
 
 _SK = (
     r"sk-(?:(?:admin|ant|lf|or|proj|svcacct)-[\w-]{8,}+"
@@ -67,7 +67,7 @@ _SENDGRID = r"SG\.[\w-]{16,}+\.[\w-]{16,}+"
 
 
 def _tokens() -> Shape:
-    """Tokens that are known by their format, with no need of a word beside them."""
+    """Return the shape of tokens that are recognised by their format alone."""
     own = [(_SK, r"sk-"), (_SENDGRID, r"SG\.")]
     own += [(f"{p.prefix}{p.alphabet}{{{p.least},}}+", p.prefix) for p in PROVIDERS]
     token = re.compile("(?:" + "|".join(full for full, _ in own) + ")(?![A-Za-z0-9])", re.ASCII)
@@ -99,12 +99,12 @@ def _json_web_token(text: str, anchor: re.Match[str]) -> Span | None:
 _BEARER = re.compile(r"(?i:bearer) {1,4}(?P<secret>[\w.~+/=-]{7,}[\w~+/=-])", re.ASCII)
 _HAS_DIGIT = re.compile(r"[A-Za-z_.~+/=-]*+[0-9]")
 _BASE64_MARK = "[A-Za-z]*(?:[a-z][A-Z]|[0-9+/=])"
-"""What distinguishes base64 from a word, so that "basic understanding" passes the prefilter."""
+"""Distinguishes base64 from a word, so that "basic understanding" does not match."""
 _BASIC = re.compile(rf"(?i:basic) {{1,4}}(?={_BASE64_MARK})([A-Za-z0-9+/]{{8,}}+={{0,2}}+)")
 
 
 def _credentials(text: str, anchor: re.Match[str]) -> Span | None:
-    """The token after ``Bearer``, or what follows ``Basic`` if it is base64 for ``user:password``."""
+    """Return the span of the token after ``Bearer``, or after ``Basic`` if it is base64 for ``user:password``."""
     if match := _BEARER.match(text, anchor.start()):
         token = match["secret"]
         looks_secret = _HAS_DIGIT.match(token) or is_random(token) or (len(token) >= 20 and token.isalpha())
@@ -126,7 +126,7 @@ _PEM_BEGIN = r"-{4,5} ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}"
 _PEM = (
     _PEM_BEGIN
     + r"(?:[^-]*+(?:-(?!---)[^-]*+)*+-----?+ ?END [A-Z0-9 ]{0,60}-{4,5}"
-    # Cut off before its end: lines of base64, between line breaks that nested JSON may have escaped.
+    # Without its end: lines of base64, between line breaks that nested JSON may have escaped.
     + r"|(?:(?:\s|\\+[nr])*+[A-Za-z0-9+/=]{16,}+)++(?:(?:\s|\\+[nr])*+[A-Za-z0-9+/=]++\Z)?+)"
 )
 
@@ -137,7 +137,7 @@ _URL = (
 
 
 def _in_url(pattern: re.Pattern[str]) -> Callable[[str, re.Match[str]], Span | None]:
-    """The password in ``scheme://user:password@host``, or the whole user if it looks random."""
+    """Return an `extent` for the password in ``scheme://user:password@host``, or for a user name that looks random."""
 
     def extent(text: str, anchor: re.Match[str]) -> Span | None:
         match = pattern.match(text, anchor.start())
@@ -152,7 +152,7 @@ def _in_url(pattern: re.Pattern[str]) -> Callable[[str, re.Match[str]], Span | N
 
 @cache
 def standalone() -> tuple[Shape, ...]:
-    """Return the shapes that need no name beside the secret; compiled once, when first needed."""
+    """Return the shapes of secrets that need no name before them; compiled on first use."""
     return (
         _tokens(),
         Shape(

@@ -1,7 +1,7 @@
 """
-Walk a JSON value and mask what is secret in it.
+Mask the secrets in a JSON value.
 
-Only the containers on the way to something masked are copied; the input is never touched.
+Only containers with a masked value inside are copied; the input is never changed.
 """
 
 from __future__ import annotations
@@ -24,53 +24,53 @@ _SCHEMA_WORDS = frozenset((
     "oneOf", "pattern", "properties", "readOnly", "required", "title", "type", "uniqueItems", "writeOnly",
 ))
 # fmt: on
-"""A mapping with other keys than these is not a JSON schema, but data that happens to have a ``type``."""
+"""The keys of JSON schemas. A mapping with another key is not a schema, but data with a ``type``."""
 
 _SCHEMA_VALUES = frozenset(("const", "default", "example", "examples"))
-"""Where a JSON schema holds a value of what it describes."""
-
+"""The keys of a JSON schema that contain values of the described kind."""
 
 _LABELS = ("name", "key", "header", "variable", "field")
-"""Where a mapping with a ``value`` holds its name."""
+"""The keys that contain the name of a mapping with a ``value``."""
 
 
 class Masking:
     """
-    One walk over one value.
+    Masks one value, and counts the masked places.
 
     Args:
-        keys: Which keys are secret.
-        text: Masks the secrets inside a text and says how many there were.
+        keys: The names of secrets.
+        text: Masks the secrets in a text, and returns the text and their number.
     """
 
-    __slots__ = ("_keys", "_text", "places")
+    __slots__ = ("_copies", "_keys", "_text", "places")
 
     def __init__(self, keys: Keys, text: Callable[[str], tuple[str, int]]) -> None:
         self._keys = keys
         self._text = text
+        self._copies = 1
         self.places = 0
-        """How many places have been masked."""
+        """The number of masked places."""
 
     def value(self, value: JSON, secret: bool = False) -> JSON:
         """
-        Return *value* masked: the same object where nothing was, else a copy of the same shape.
+        Return *value* masked: the same object if it has no secrets, else a copy with secrets in keys masked too.
 
         Args:
             value: Any JSON.
-            secret: Whether it stands under a secret key, so that every text and number in it is masked.
+            secret: Whether it is the value of a secret key, so that all texts and numbers in it are masked.
         """
         if isinstance(value, dict):
             return self._object(value, secret)
         if isinstance(value, list):
             return self._array(value, secret)
         if secret:
-            return self._leaf(value)
+            return self._scalar(value)
         if isinstance(value, str):
             value, places = self._text(value)
             self.places += places
         return value
 
-    def _leaf(self, value: JSON) -> JSON:
+    def _scalar(self, value: JSON) -> JSON:
         if value is None or isinstance(value, bool) or value in ("", MASK):
             return value
         if isinstance(value, str) and " " in value and is_description(value):  # "password": ["This field is required."]
@@ -93,6 +93,21 @@ class Masking:
             if masked is not value:
                 clean = dict(given) if clean is given else clean
                 clean[key] = masked
+        return self._with_masked_keys(clean)
+
+    def _with_masked_keys(self, given: dict[str, JSON]) -> dict[str, JSON]:
+        """Return *given* with the secrets in its keys masked; a number keeps equal masked keys apart."""
+        masked = {key: name for key in given if (name := self._text(key)[0]) != key}
+        if not masked:
+            return given
+        clean: dict[str, JSON] = {}
+        for key, value in given.items():
+            name = base = masked.get(key, key)
+            while name in clean or (key in masked and name in given):
+                self._copies += 1
+                name = f"{base} {self._copies}"
+            clean[name] = value
+        self.places += len(masked)
         return clean
 
     def _has_user(self, given: dict[str, JSON]) -> bool:
@@ -113,14 +128,14 @@ class Masking:
             if pairs:
                 masked: JSON = self._pair(cast("list[JSON]", value))
             else:
-                masked = self.value(value, secret or (index > 0 and self._is_announced(given, index)))
+                masked = self.value(value, secret or (index > 0 and self._follows_its_name(given, index)))
             if masked is not value:
                 clean = list(given) if clean is given else clean
                 clean[index] = masked
         return clean
 
-    def _is_announced(self, given: list[JSON], index: int) -> bool:
-        """Return whether the item before announces the one at *index*: ``["--api-key", "…"]``, ``["api_key", "…"]``."""
+    def _follows_its_name(self, given: list[JSON], index: int) -> bool:
+        """Return whether the previous item is the name of a secret: ``["--api-key", "…"]``, ``["api_key", "…"]``."""
         name, value = given[index - 1], given[index]
         if not isinstance(name, str) or not isinstance(value, str) or not self._is_secret(name):
             return False
@@ -129,7 +144,7 @@ class Masking:
         return index == 1 and len(given) == 2 and is_opaque(value) and self._keys.hides(name, value)
 
     def _pair(self, given: list[JSON]) -> list[JSON]:
-        """Mask one ``[name, value]`` of a list of them, which is how headers are often kept."""
+        """Mask a ``[name, value]`` pair of a list, a usual form of headers."""
         name, value = given
         clean = [self.value(name), self.value(value, self._is_secret(name))]
         return given if clean[0] is name and clean[1] is value else clean
@@ -142,7 +157,7 @@ class Masking:
 
 
 def _is_schema(given: dict[str, JSON]) -> bool:
-    """Whether *given* describes a value, as the parameters in a tool's definition do, instead of holding it."""
+    """Return whether *given* is the schema of a value, as in the definition of a tool, and not the value itself."""
     if not given.keys() <= _SCHEMA_WORDS:
         return False
     kind = given.get("type")

@@ -1,1 +1,1 @@
-"""The settings: their table, the types of their values, and the layers they come from."""
+"""The settings: their definitions, the types of their values, and the layers that they come from."""

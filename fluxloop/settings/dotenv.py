@@ -1,8 +1,8 @@
 """
-Bring the variables of a `.env` file into the environment, and remember which ones came that way.
+Load the variables of a `.env` file into the environment.
 
-The shell's values win unless *override* is set, and an empty value in the file never erases what
-the shell knows. What was brought in stays recognisable, so that a setting can name its source.
+Existing variables win unless *override* is set, and an empty value in the file never replaces a value. The loaded
+variables are remembered, so that the source of a setting can be shown.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from typing import NamedTuple
 from ..errors import ConfigError
 from ..forks import after_fork
 from ..report import log
-from .schema import PREFIX, Given
+from .schema import PREFIX, RawValue
 
 
 class _Loaded(NamedTuple):
-    """What a loaded file says about one variable."""
+    """A variable in a loaded file."""
 
     text: str
     path: str
-    placed: bool
-    """Whether it went into the environment, where it counts until it is changed."""
+    is_set: bool
+    """Whether it was set in the environment."""
 
 
-loads = 0
-"""How many files were loaded so far; settings resolved before the last one are out of date."""
+load_count = 0
+"""The number of loaded files. Settings that were resolved before the last one are out of date."""
 
-changing = threading.RLock()
-"""Held while settings, or what they are resolved from, change."""
+settings_lock = threading.RLock()
+"""Protects the settings and their sources."""
 
 _loaded: dict[str, _Loaded] = {}
-_complaints: dict[str, list[str]] = {}
+_file_problems: dict[str, list[str]] = {}
 
 
 def _renew_lock() -> None:
-    """Free a forked child of the lock that another thread of its parent may have held."""
-    global changing
-    changing = threading.RLock()
+    """Replace the lock in a forked child, since another thread of the parent may have held it."""
+    global settings_lock
+    settings_lock = threading.RLock()
 
 
 after_fork(_renew_lock)
@@ -52,38 +52,37 @@ def load_env(path: str | os.PathLike[str] | None = None, *, override: bool = Fal
     Set the environment variables that a `.env` file lists.
 
     Args:
-        path: The file, or the folder that holds `.env`; by default the nearest `.env` in the current
-            folder or one above it.
-        override: Replace variables that are set already, except by an empty value.
+        path: The file, or its folder; by default the nearest `.env` in the working directory and its parents.
+        override: Whether to replace variables that are already set. Empty values replace nothing.
 
     Returns:
-        Whether there was such a file.
+        Whether a file was found.
 
     Raises:
         ConfigError: If the file cannot be read, or is not UTF-8 text.
 
-    The syntax is python-dotenv's: ``export``, quotes, comments and ``${OTHER}`` are understood. A line that
-    is none of it is skipped with a warning, which gives its number and not its text: lines hold secrets.
+    The syntax is that of python-dotenv, with ``export``, quotes, comments and ``${OTHER}``. Other lines are skipped
+    with a warning that contains the line number and not the text, which may be a secret.
     """
-    global loads
-    file = nearest(".env") if path is None else _at(path)
+    global load_count
+    file = nearest(".env") if path is None else _existing(path)
     if file is None:
         return False
-    variables, complaints = _parse(_read(file), file, override)
-    with changing:
-        complaints += _place(variables, file, override)
-        _complaints[file] = complaints
-        loads += 1
-    for complaint in complaints:
-        log.warning(complaint)
+    variables, problems = _parse(_read(file), file, override)
+    with settings_lock:
+        problems += _set_variables(variables, file, override)
+        _file_problems[file] = problems
+        load_count += 1
+    for problem in problems:
+        log.warning(problem)
     return True
 
 
 def nearest(name: str) -> str | None:
-    """Return the path of the file *name* in the current folder or the nearest one above it."""
+    """Return the path of the file *name* in the working directory or its nearest parent that has one."""
     try:
         folder = os.getcwd()
-    except OSError:  # it was removed meanwhile
+    except OSError:  # it was removed
         return None
     while not _is_file(file := os.path.join(folder, name)):
         parent = os.path.dirname(folder)
@@ -93,37 +92,37 @@ def nearest(name: str) -> str | None:
     return file
 
 
-def environment(name: str) -> Given | None:
-    """Return what the environment proper says about the variable *name*; an empty value says nothing."""
+def environment(name: str) -> RawValue | None:
+    """Return the value of *name* in the environment; None if it is empty, or comes from a loaded file."""
     text = os.environ.get(name, "")
     loaded = _loaded.get(name)
-    if not text.strip() or (loaded and loaded.placed and loaded.text == text):
+    if not text.strip() or (loaded and loaded.is_set and loaded.text == text):
         return None
-    return Given(text.strip(), name)
+    return RawValue(text.strip(), name)
 
 
-def env_file(name: str) -> Given | None:
-    """Return what the loaded files say about the variable *name*; an empty value says nothing."""
+def env_file(name: str) -> RawValue | None:
+    """Return the value of *name* in the loaded files; None if it is empty, or was changed in the environment since."""
     loaded = _loaded.get(name)
-    if loaded is None or not loaded.text.strip() or (loaded.placed and loaded.text != os.environ.get(name)):
+    if loaded is None or not loaded.text.strip() or (loaded.is_set and loaded.text != os.environ.get(name)):
         return None
-    return Given(loaded.text.strip(), f"{name} in {loaded.path}")
+    return RawValue(loaded.text.strip(), f"{name} in {loaded.path}")
 
 
-def file_complaints() -> list[str]:
-    """Return what was wrong with the lines of the loaded files."""
-    with changing:
-        return [complaint for of_one in _complaints.values() for complaint in of_one]
+def file_problems() -> list[str]:
+    """Return a message for each invalid line of the loaded files."""
+    with settings_lock:
+        return [problem for problems in _file_problems.values() for problem in problems]
 
 
-def _at(path: str | os.PathLike[str]) -> str | None:
-    """Return the absolute path of the file that *path* names, or that lies in the folder it names."""
+def _existing(path: str | os.PathLike[str]) -> str | None:
+    """Return the absolute path of the file *path*, or of `.env` in the folder *path*; None if there is none."""
     given = os.path.expanduser(path)
     return next((os.path.abspath(file) for file in (given, os.path.join(given, ".env")) if _is_file(file)), None)
 
 
 def _is_file(path: str) -> bool:
-    # Not isfile(): password managers offer .env as a named pipe. A folder of that name is a virtual environment.
+    # Not isfile(): password managers provide .env as a named pipe. A folder named .env is a virtual environment.
     return os.path.exists(path) and not os.path.isdir(path)
 
 
@@ -139,35 +138,35 @@ def _read(path: str) -> str:
 
 
 def _parse(text: str, path: str, override: bool) -> tuple[Mapping[str, str | None], list[str]]:
-    """Return the variables in *text*, and a sentence for each line that is none."""
-    from dotenv.main import resolve_variables  # 24 ms, paid by those who load a file
+    """Return the variables in *text*, and a message for each invalid line."""
+    from dotenv.main import resolve_variables  # takes 24 ms, so only when a file is loaded
     from dotenv.parser import parse_stream
 
-    complaints, pairs = [], []
+    problems, pairs = [], []
     for binding in parse_stream(io.StringIO(text)):
-        written = binding.original.string
+        source = binding.original.string
         if binding.key is not None and binding.value is not None:
             pairs.append((binding.key, binding.value))
         elif binding.error or binding.key is not None:
-            blank_lines = written[: len(written) - len(written.lstrip())].count("\n")
+            blank_lines = source[: len(source) - len(source.lstrip())].count("\n")
             number = binding.original.line + blank_lines
-            complaints.append(f"{path}, line {number}: skipped, since it is not of the form NAME=value")
-    return resolve_variables(pairs, override=override), complaints
+            problems.append(f"{path}, line {number}: skipped, since it is not of the form NAME=value")
+    return resolve_variables(pairs, override=override), problems
 
 
-def _place(variables: Mapping[str, str | None], path: str, override: bool) -> list[str]:
-    """Put *variables* where the environment has room for them; return a sentence for each one it refuses."""
-    complaints = []
+def _set_variables(variables: Mapping[str, str | None], path: str, override: bool) -> list[str]:
+    """Set *variables* in the environment; return a message for each one that cannot be set."""
+    problems = []
     for name, text in variables.items():
         text = text or ""
         present = os.environ.get(name)
-        placed = present is None or (override and (not present or bool(text)))
-        if placed:
+        is_set = present is None or (override and (not present or bool(text)))
+        if is_set:
             try:
                 os.environ[name] = text
             except (ValueError, OSError) as error:
-                complaints.append(f"{path}: skipped {name!r}, which cannot be set ({error})")
+                problems.append(f"{path}: skipped {name!r}, which cannot be set ({error})")
                 continue
-        if name.startswith(PREFIX) and (placed or name not in _loaded):
-            _loaded[name] = _Loaded(text, path, placed)
-    return complaints
+        if name.startswith(PREFIX) and (is_set or name not in _loaded):
+            _loaded[name] = _Loaded(text, path, is_set)
+    return problems

@@ -1,9 +1,9 @@
 """
-The layers a setting can come from, and the settings in force.
+Resolve the current settings from their layers.
 
-From the strongest down: the call (`configure`), the environment (``FLUXLOOP_*``), a `.env` file loaded by
-`load_env`, ``[tool.fluxloop]`` in pyproject.toml, the default. What is given in code and wrong is refused
-and changes nothing; what is wrong in the layers below is a warning, and the next layer decides.
+The layers, by precedence: `configure`, the environment (``FLUXLOOP_*``), a `.env` file loaded by `load_env`,
+``[tool.fluxloop]`` in pyproject.toml, and the default. An invalid value in code raises an error and changes nothing. An
+invalid value in another layer is a warning, and the next layer applies.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError
-from ..report import Troubles
+from ..report import Problems
 from . import dotenv
-from .schema import PREFIX, TABLE, Given, Row, Settings, row, unknown
+from .schema import PREFIX, TABLE, RawValue, Row, Settings, find_row, unknown
 from .value_types import PATH
 
 __all__ = ["Configuration", "Described", "Settings", "describe"]
@@ -24,7 +24,7 @@ __all__ = ["Configuration", "Described", "Settings", "describe"]
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """One setting in force, as `fluxloop doctor` prints it."""
+    """The current value of a setting, as `fluxloop doctor` prints it."""
 
     name: str
     value: str
@@ -35,15 +35,14 @@ class Described:
 
 class Configuration:
     """
-    The settings of one set-up: its own calls over the layers that all set-ups share.
+    The settings of one client: its own `configure` values, and the layers that all clients share.
 
-    A reader takes the settings in force as one frozen object, without a lock. The environment is looked at
-    when something is set or loaded, not in between. A relative path is resolved once, when it is first met,
-    so a later change of the working folder moves nothing.
+    `settings` returns a frozen object, so reading needs no lock. The environment is read when settings change or a file
+    is loaded. A relative path is resolved once, so that a later change of the working directory has no effect.
 
     Args:
-        source: What the calls that set something are named in error texts.
-        isolated: Leave out every layer between the call and the default.
+        source: The name of `configure` in error messages.
+        isolated: Whether to ignore all layers except `configure` and the defaults.
     """
 
     def __init__(self, *, source: str = "configure()", isolated: bool = False) -> None:
@@ -53,83 +52,85 @@ class Configuration:
 
     def configure(self, **values: Any) -> Settings:
         """
-        Set *values* over those set before, at once and all of them or none.
+        Set *values* in addition to earlier ones: all of them, or none if one is invalid.
 
         Returns:
-            The settings in force.
+            The current settings.
 
         Raises:
-            ConfigError: If a name is unknown or a value not acceptable; nothing has changed then.
+            ConfigError: If a name is unknown or a value is invalid.
         """
-        called = {name: row(name, self._source).read(Given(value, self._source)) for name, value in values.items()}
-        return self._renew(called).settings
+        configured = {
+            name: find_row(name, self._source).read(RawValue(value, self._source)) for name, value in values.items()
+        }
+        return self._update(configured).settings
 
     def settings(self) -> Settings:
-        """Return the settings in force; the same object until something changes. Never raises."""
-        return self._now().settings
+        """Return the current settings, as the same object until one changes. Never raises."""
+        return self._current().settings
 
     def source(self, name: str) -> str:
-        """Return where the value of the setting *name* comes from, in words: ``"FLUXLOOP_DEBUG"``, ``"default"``."""
-        return self._now().sources[row(name, "source()").name]
+        """Return the source of the setting *name*, such as ``"FLUXLOOP_DEBUG"`` or ``"default"``."""
+        return self._current().sources[find_row(name, "source()").name]
 
     def problems(self) -> list[str]:
-        """Return what is wrong in the environment, the `.env` file and pyproject.toml, a sentence each."""
-        of_files = [] if self._isolated else dotenv.file_complaints()
-        return [*self._now().problems, *of_files]
+        """Return a message for each problem in the environment, the `.env` file and pyproject.toml."""
+        file_problems = [] if self._isolated else dotenv.file_problems()
+        return [*self._current().problems, *file_problems]
 
     def reset(self) -> None:
-        """Forget everything set by a call, and look at all other layers afresh when next asked."""
-        with dotenv.changing:
-            self._called: Mapping[str, Any] = {}
+        """Discard all values given to `configure`, and read the other layers again on next use."""
+        with dotenv.settings_lock:
+            self._configured: Mapping[str, Any] = {}
             self._project: _Project | None = None
-            self._seen: dict[tuple[str, str], tuple[Any, Any]] = {}
-            self._in_force: _InForce | None = None
+            self._read_cache: dict[tuple[str, str], tuple[Any, Any]] = {}
+            self._resolved: _Resolved | None = None
 
-    def _now(self) -> _InForce:
-        now = self._in_force
-        return now if now is not None and now.loads == dotenv.loads else self._renew()
+    def _current(self) -> _Resolved:
+        current = self._resolved
+        return current if current is not None and current.load_count == dotenv.load_count else self._update()
 
-    def _renew(self, called: Mapping[str, Any] | None = None) -> _InForce:
-        """Resolve all layers with *called* in the first; without it only if no other thread has done so meanwhile."""
-        with dotenv.changing:
-            now = self._in_force
-            if called is None and now is not None and now.loads == dotenv.loads:
-                return now
-            merged = {**self._called, **(called or {})}
-            fresh = self._resolve(merged)
-            self._called, self._in_force = merged, fresh
-        for problem in fresh.problems:
-            _said.say(problem, problem)
-        return fresh
+    def _update(self, configured: Mapping[str, Any] | None = None) -> _Resolved:
+        """Resolve all layers, with *configured* added to the first; without it, only if they are out of date."""
+        with dotenv.settings_lock:
+            current = self._resolved
+            if configured is None and current is not None and current.load_count == dotenv.load_count:
+                return current
+            merged = {**self._configured, **(configured or {})}
+            resolved = self._resolve(merged)
+            self._configured, self._resolved = merged, resolved
+        for problem in resolved.problems:
+            _logged.log_once(problem, problem)
+        return resolved
 
-    def _resolve(self, called: Mapping[str, Any]) -> _InForce:
-        loads = dotenv.loads
-        values, sources = dict(called), dict.fromkeys(called, self._source)
+    def _resolve(self, configured: Mapping[str, Any]) -> _Resolved:
+        load_count = dotenv.load_count
+        values, sources = dict(configured), dict.fromkeys(configured, self._source)
         problems = [] if self._isolated else [*_unknown_variables(), *self._pyproject().problems]
-        for one in TABLE.values():
-            if one.name in called:
+        for row in TABLE.values():
+            if row.name in configured:
                 continue
-            for given in self._given_below_the_call(one):
+            for given in self._raw_values(row):
                 try:
-                    values[one.name], sources[one.name] = self._read(one, given), given.source
+                    values[row.name], sources[row.name] = self._read(row, given), given.source
                     break
                 except ConfigError as error:
                     problems.append(str(error))
-        return _InForce(loads, Settings(**values), sources, tuple(problems))
+        return _Resolved(load_count, Settings(**values), sources, tuple(problems))
 
-    def _given_below_the_call(self, one: Row) -> Iterator[Given]:
-        """Yield what each layer says about the setting, the strongest first; the default is always acceptable."""
+    def _raw_values(self, row: Row) -> Iterator[RawValue]:
+        """Yield the values of the setting in the layers below `configure`, by precedence; the last one is valid."""
         if not self._isolated:
-            said = [dotenv.environment(one.env), dotenv.env_file(one.env)] if one.env else []
-            yield from (given for given in (*said, self._pyproject().given.get(one.name)) if given is not None)
-        yield Given(one.default, "default")
+            variables = [dotenv.environment(row.env), dotenv.env_file(row.env)] if row.env else []
+            yield from (given for given in (*variables, self._pyproject().given.get(row.name)) if given is not None)
+        yield RawValue(row.default, "default")
 
-    def _read(self, one: Row, given: Given) -> Any:
-        """Read what was given, once for as long as it stays the same."""
-        key = (one.name, given.source)
-        if key not in self._seen or self._seen[key][0] != given.raw:
-            self._seen[key] = (given.raw, one.read(given))
-        return self._seen[key][1]
+    def _read(self, row: Row, given: RawValue) -> Any:
+        """Return the cached result of ``row.read(given)``."""
+        key = (row.name, given.source)
+        if key not in self._read_cache or self._read_cache[key][0] != given.raw:
+            self._read_cache[key] = (given.raw, row.read(given))
+        return self._read_cache[key][1]
 
     def _pyproject(self) -> _Project:
         if self._project is None:
@@ -138,74 +139,99 @@ class Configuration:
 
 
 def describe(configuration: Configuration) -> list[Described]:
-    """Return every setting in force with its source, in the order of the docs; secrets are masked."""
+    """Return all settings with their sources, in the order of the docs. Secrets are masked."""
     settings = configuration.settings()
     return [
         Described(
-            one.name, one.shown(getattr(settings, one.name)), configuration.source(one.name), one.env, one.meaning
+            row.name, row.shown(getattr(settings, row.name)), configuration.source(row.name), row.env, row.meaning
         )
-        for one in TABLE.values()
+        for row in TABLE.values()
     ]
 
 
-class _InForce(NamedTuple):
-    """What holds until something changes."""
+class _Resolved(NamedTuple):
+    """The result of resolving all layers."""
 
-    loads: int
+    load_count: int
     settings: Settings
     sources: Mapping[str, str]
     problems: tuple[str, ...]
 
 
 class _Project(NamedTuple):
-    """What pyproject.toml says: settings by name, and what is wrong with it."""
+    """The settings in pyproject.toml, and the problems with it."""
 
-    given: dict[str, Given]
+    given: dict[str, RawValue]
     problems: list[str]
 
 
-_said = Troubles()
-"""The problems that were logged; one for all set-ups, as they share the layers that have problems."""
+_logged = Problems()
+"""The problems that were logged, shared by all clients, because they share the layers."""
 
 
 def _unknown_variables() -> list[str]:
-    known = {one.env for one in TABLE.values()}
-    ours = [name for name in list(os.environ) if name.startswith(PREFIX)]
-    return [_unusable(name.removeprefix(PREFIX).lower(), name) for name in ours if name not in known]
+    known = {row.env for row in TABLE.values()}
+    names = [name for name in list(os.environ) if name.startswith(PREFIX)]
+    return [_unusable(name.removeprefix(PREFIX).lower(), name) for name in names if name not in known]
 
 
 def _unusable(name: str, source: str) -> str:
-    """Return the sentence about a *name* that means nothing in the layer it was met in."""
+    """Return the message for *name*, which is not a setting of the layer *source*."""
     return f"{name} can only be set in code (from {source})" if name in TABLE else unknown(name, source)
 
 
 def _read_pyproject() -> _Project:
-    """Return what the nearest pyproject.toml says: it marks the project, whether or not it has our table."""
+    """Return the settings in the nearest pyproject.toml. Parents of that folder are not searched."""
     project = _Project({}, [])
     path = dotenv.nearest("pyproject.toml")
     if path is None:
         return project
     try:
-        table = _our_table(path)
+        table = _fluxloop_table(path)
     except (OSError, ValueError, RecursionError) as error:
         project.problems.append(f"could not read {path}, its settings are left out: {error}")
         return project
     source = f"[tool.fluxloop] in {path}"
     for key, raw in table.items():
-        one = TABLE.get(key.replace("-", "_"))
-        if one is None or one.env is None:
+        if key in OTHER_TABLES:
+            continue
+        row = TABLE.get(key.replace("-", "_"))
+        if row is None or row.env is None:
             project.problems.append(_unusable(key, source))
             continue
-        if one.kind is PATH and isinstance(raw, str) and raw.strip():
+        if row.value_type is PATH and isinstance(raw, str) and raw.strip():
             raw = os.path.join(os.path.dirname(path), os.path.expanduser(raw))
-        project.given[one.name] = Given(raw, source)
+        project.given[row.name] = RawValue(raw, source)
     return project
 
 
-def _our_table(path: str) -> dict[str, Any]:
+OTHER_TABLES = ("prices",)
+"""Tables within ``[tool.fluxloop]`` that are not settings."""
+
+
+def project_table(name: str) -> tuple[dict[str, Any], str]:
+    """
+    Return one of `OTHER_TABLES` of the nearest pyproject.toml, and its place in words; an empty one if there is none.
+
+    A file that cannot be read has none; `Configuration` reports it.
+    """
+    path = dotenv.nearest("pyproject.toml")
+    if path is None:
+        return {}, ""
+    source = f"[tool.fluxloop.{name}] in {path}"
+    try:
+        table = _fluxloop_table(path).get(name, {})
+    except (OSError, ValueError, RecursionError):
+        return {}, source
+    if not isinstance(table, dict):
+        raise ConfigError(f"{source} must be a table, got {table!r}")
+    return table, source
+
+
+def _fluxloop_table(path: str) -> dict[str, Any]:
     with open(path, "rb") as file:
         content = file.read()
-    if b"fluxloop" not in content:  # the usual case, and tomllib is not free
+    if b"fluxloop" not in content:  # the usual case: avoids importing tomllib
         return {}
     import tomllib
 

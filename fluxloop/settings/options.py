@@ -1,5 +1,5 @@
 """
-The settings as keyword arguments, so that editors complete and type checkers check `fluxloop.configure`.
+The settings as typed keyword arguments, for editors and type checkers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class SettingOptions(TypedDict, total=False):
     """
     The keyword arguments of `fluxloop.configure`, `fluxloop.FluxLoopClient` and `fluxloop.testing.capture`.
 
-    The fields are those of `fluxloop.settings.schema.options_source`, which a test compares.
+    A test compares the fields with `fluxloop.settings.schema.options_source`.
     """
 
     storage: StorageName | Storage | Sequence[StorageName | Storage]
@@ -31,6 +31,7 @@ class SettingOptions(TypedDict, total=False):
     service_name: str | None
     capture_input: bool
     capture_output: bool
+    capture_vectors: bool
     redact: bool
     redact_keys: str | Sequence[str] | Set[str]
     redact_patterns: str | Sequence[str] | Set[str]

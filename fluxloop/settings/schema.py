@@ -1,11 +1,11 @@
 """
-The settings: one row for each, with its default.
+The definitions of all settings.
 
-A field of `Settings` says all there is to know about a setting. The loader, the error texts,
-``fluxloop doctor`` and the table in the docs are read off these rows, so a new setting is one row more.
+Each field of `Settings` defines one setting. The loader, the error messages, ``fluxloop doctor`` and the table in the
+docs use these definitions.
 """
 
-# ruff: noqa: RUF009 - calling _row() in the class body is the point: each call makes one dataclass field.
+# ruff: noqa: RUF009 - _row() creates a dataclass field, so it has to be called in the class body
 from __future__ import annotations
 
 import dataclasses
@@ -24,11 +24,11 @@ from .value_types import (
     STORAGE,
     TEXT,
     WORDS,
-    Kind,
     RejectedError,
+    ValueType,
     between,
     did_you_mean,
-    whole,
+    integer,
 )
 
 if TYPE_CHECKING:
@@ -37,24 +37,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PREFIX = "FLUXLOOP_"
-"""Begins the environment name of every setting."""
+"""The prefix of the environment variables of settings."""
 
-DEEPEST = 200
-"""Most levels of nesting that can be asked for: orjson refuses what is nested more than 254 deep."""
+MAX_DEPTH = 200
+"""The upper limit of ``max_depth``: orjson cannot encode more than 254 levels."""
 
 _SECRET_ENDINGS = ("_key", "_token", "_secret", "_password")
-"""Endings of the names of settings whose values are left out of error texts and reports."""
+"""Endings of names of settings whose values are not shown in messages and reports."""
 
 
-def _row(default: T, kind: Kind, meaning: str, *, unit: str = "", only_in_code: bool = False) -> T:
-    """Describe one setting; the type says T since that is what the field holds in a `Settings`."""
-    row = {"kind": kind, "meaning": meaning, "unit": unit, "only_in_code": only_in_code}
+def _row(default: T, value_type: ValueType, meaning: str, *, unit: str = "", only_in_code: bool = False) -> T:
+    """Define a setting. The return type is T because the field of a `Settings` object has that type."""
+    row = {"value_type": value_type, "meaning": meaning, "unit": unit, "only_in_code": only_in_code}
     return dataclasses.field(default=default, metadata=row)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings in force. Made by the loader from checked values (see `fluxloop.settings.layers`)."""
+    """The current settings, created by `fluxloop.settings.layers` from checked values."""
 
     storage: str | Storage | tuple[str | Storage, ...] = _row(
         "file", STORAGE, "where records are written; each storage in a list receives every record"
@@ -74,21 +74,26 @@ class Settings:
     service_name: str | None = _row(None, TEXT, "written to the metadata of every trace")
     capture_input: bool = _row(True, FLAG, "whether the arguments of functions are recorded")
     capture_output: bool = _row(True, FLAG, "whether returned and yielded values are recorded")
+    capture_vectors: bool = _row(
+        False, FLAG, "whether embedding vectors are recorded in full, not as length, norm and first values"
+    )
     redact: bool = _row(True, FLAG, "mask secrets before any storage receives them")
     redact_keys: tuple[str, ...] = _row((), WORDS, "additional key names whose values are masked")
     redact_patterns: tuple[str, ...] = _row((), PATTERNS, "regular expressions for additional texts to mask")
     redact_hook: Callable[..., Any] | None = _row(None, HOOK, "a function that masks values", only_in_code=True)
-    max_leaf_bytes: int = _row(65_536, whole(64), "the longest text within a value; the rest is cut", unit="bytes")
-    max_value_bytes: int = _row(1_048_576, whole(64), "the largest input or output; the rest is cut", unit="bytes")
-    max_depth: int = _row(100, whole(1, DEEPEST), "the deepest nesting of a value; deeper parts are cut", unit="levels")
-    max_stream_items: int = _row(1_000, whole(0), "the most items recorded of one stream", unit="items")
+    max_leaf_bytes: int = _row(65_536, integer(64), "the longest text within a value; the rest is cut", unit="bytes")
+    max_value_bytes: int = _row(1_048_576, integer(64), "the largest input or output; the rest is cut", unit="bytes")
+    max_depth: int = _row(
+        100, integer(1, MAX_DEPTH), "the deepest nesting of a value; deeper parts are cut", unit="levels"
+    )
+    max_stream_items: int = _row(1_000, integer(0), "the most items recorded of one stream", unit="items")
     max_stream_bytes: int = _row(
-        262_144, whole(0), "the largest total size of the recorded items of one stream", unit="bytes"
+        262_144, integer(0), "the largest total size of the recorded items of one stream", unit="bytes"
     )
 
 
-class Given(NamedTuple):
-    """What a layer says about one setting, and where it was said, in words."""
+class RawValue(NamedTuple):
+    """The unchecked value of a setting in one layer, and the name of its source."""
 
     raw: Any
     source: str
@@ -96,41 +101,42 @@ class Given(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """All there is to know about one setting."""
+    """The definition of a setting."""
 
     name: str
     default: Any
-    kind: Kind
+    value_type: ValueType
     meaning: str
     unit: str
     only_in_code: bool
 
     @property
     def env(self) -> str | None:
-        """The name of its environment variable; None where text cannot say the value."""
+        """The name of its environment variable; None if its value cannot be written as text."""
         return None if self.only_in_code else PREFIX + self.name.upper()
 
-    def read(self, given: Given) -> Any:
+    def read(self, given: RawValue) -> Any:
         """
-        Return *given* as a value of the setting.
+        Check *given* and return the value of the setting.
 
         Raises:
-            ConfigError: If it is not acceptable; the text names setting, value, source and what is.
+            ConfigError: If it is invalid; the message contains the setting, the value, its source and the valid values.
         """
         try:
-            return self.kind.read(given.raw)
+            return self.value_type.read(given.raw)
         except RejectedError as rejected:
             why = f": {rejected}" if rejected.args and not self.secret else ""
             got = self.shown(given.raw) if self.secret else value_types.shown(given.raw)
-            raise ConfigError(f"{self.name} must {self.kind.accepted}, got {got} (from {given.source}){why}") from None
+            must = self.value_type.accepted
+            raise ConfigError(f"{self.name} must {must}, got {got} (from {given.source}){why}") from None
 
     @property
     def secret(self) -> bool:
-        """Whether the value is kept out of texts."""
+        """Whether messages and reports must not show the value."""
         return self.name.endswith(_SECRET_ENDINGS)
 
     def shown(self, value: Any) -> str:
-        """Return *value* as a report shows it."""
+        """Return *value* as text for reports."""
         if value is None:
             return "none"
         if self.secret:
@@ -150,12 +156,12 @@ TABLE: Mapping[str, Row] = {
 """Every setting by name, in the order of the docs."""
 
 
-def row(name: str, source: str) -> Row:
+def find_row(name: str, source: str) -> Row:
     """
-    Return the row of the setting *name*.
+    Return the definition of the setting *name*.
 
     Raises:
-        ConfigError: If there is no such setting; the text names it, *source*, the closest one and all others.
+        ConfigError: If there is no such setting; the message contains *source*, the closest name and all names.
     """
     found = TABLE.get(name)
     if found is None:
@@ -169,15 +175,15 @@ def unknown(name: str, source: str) -> str:
 
 
 def markdown_table() -> str:
-    """Return the table of all settings as docs/configuration.md holds it."""
+    """Return the table of all settings in docs/configuration.md."""
     lines = ["| setting | environment | default | it must | meaning |", "|---|---|---|---|---|"]
-    for one in TABLE.values():
-        env = f"`{one.env}`" if one.env else "(in code only)"
-        default = f"`{one.shown(one.default)}`"
-        lines.append(f"| `{one.name}` | {env} | {default} | {one.kind.accepted} | {one.meaning} |")
+    for row in TABLE.values():
+        env = f"`{row.env}`" if row.env else "(in code only)"
+        default = f"`{row.shown(row.default)}`"
+        lines.append(f"| `{row.name}` | {env} | {default} | {row.value_type.accepted} | {row.meaning} |")
     return "\n".join(lines) + "\n"
 
 
 def options_source() -> str:
     """Return the fields of `fluxloop.settings.options.SettingOptions` as source code."""
-    return "".join(f"    {one.name}: {one.kind.annotation}\n" for one in TABLE.values())
+    return "".join(f"    {row.name}: {row.value_type.annotation}\n" for row in TABLE.values())

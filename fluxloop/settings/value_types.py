@@ -1,8 +1,8 @@
 """
-What a setting accepts: one `Kind` for each sort of value, whatever layer the value comes from.
+The types of settings: how a value from any layer is checked and converted.
 
-A kind reads text (environment, `.env`), TOML values and Python values alike. It returns a value of
-one type or raises `RejectedError`, and says in words what it would have taken.
+A `ValueType` accepts text (environment, `.env`), TOML values and Python values. It returns a value of one type, or
+raises `RejectedError`.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ if TYPE_CHECKING:
 StorageName = Literal["file", "memory"]
 """The storages that can be given by name."""
 
-STORAGE_WORDS: tuple[str, ...] = get_args(StorageName)
+STORAGE_NAMES: tuple[str, ...] = get_args(StorageName)
 
 _TRUE = {"1", "true", "yes", "on", "y", "t", "enabled"}
 _FALSE = {"0", "false", "no", "off", "n", "f", "disabled"}
 
-_MOST_SHOWN = 80
-"""Characters of a rejected value that an error text repeats."""
+_MAX_SHOWN = 80
+"""The limit of characters of an invalid value in an error message."""
 
 
 class RejectedError(ValueError):
-    """A value is not acceptable; the text, where there is one, says what about it."""
+    """A value is invalid; the message, if any, gives the reason."""
 
 
-class Kind(NamedTuple):
-    """What a setting accepts, in words and as a function."""
+class ValueType(NamedTuple):
+    """The values that a setting accepts."""
 
     accepted: str
-    """Completes the sentence "it must …"."""
+    """The accepted values in words; completes the sentence "it must …"."""
     annotation: str
-    """The type of the values that `configure` takes, for type checkers and editors."""
+    """The type of the values for `configure`, for type checkers and editors."""
     read: Callable[[Any], Any]
     """Converts a given value to the value of the setting, or raises `RejectedError`."""
 
 
-def between(low: float, high: float) -> Kind:
-    """Return the kind of numbers from *low* to *high*, both included."""
+def between(low: float, high: float) -> ValueType:
+    """Return the type of numbers from *low* to *high*, both included."""
 
     def read(given: Any) -> float:
         if isinstance(given, bool) or not isinstance(given, (int, float, str)):
@@ -54,15 +54,15 @@ def between(low: float, high: float) -> Kind:
             number = float(given)
         except (ValueError, OverflowError):
             raise RejectedError from None
-        if not low <= number <= high:  # in these words NaN is outside
+        if not low <= number <= high:  # also rejects NaN
             raise RejectedError
         return number
 
-    return Kind(f"lie between {low:g} and {high:g}", "float", read)
+    return ValueType(f"lie between {low:g} and {high:g}", "float", read)
 
 
-def whole(low: int, high: int | None = None) -> Kind:
-    """Return the kind of whole numbers from *low* to *high*, both included."""
+def integer(low: int, high: int | None = None) -> ValueType:
+    """Return the type of whole numbers from *low* to *high*, both included."""
 
     def read(given: Any) -> int:
         if isinstance(given, bool) or not isinstance(given, (int, str)):
@@ -75,7 +75,7 @@ def whole(low: int, high: int | None = None) -> Kind:
             raise RejectedError
         return number
 
-    return Kind(f"be a whole number from {low} {'up' if high is None else f'to {high}'}", "int", read)
+    return ValueType(f"be a whole number from {low} {'up' if high is None else f'to {high}'}", "int", read)
 
 
 def _flag(given: Any) -> bool:
@@ -101,10 +101,10 @@ def _path(given: Any) -> Path:
         raise RejectedError
     expanded = os.path.expanduser(given)
     if expanded.startswith("~"):
-        raise RejectedError(f"there is no home folder to put for the ~ (a folder of that name is ./{expanded})")
+        raise RejectedError(f"the home folder for ~ is unknown (for a folder of that name, write ./{expanded})")
     try:
         return Path(os.path.abspath(expanded))
-    except OSError:  # the current folder was removed: stay relative, the storage will say what it meets
+    except OSError:  # the working directory was removed: return the relative path, and let the storage report the error
         return Path(expanded)
 
 
@@ -117,13 +117,13 @@ def _patterns(given: Any) -> tuple[str, ...]:
     for pattern in patterns:
         try:
             re.compile(pattern)
-        except (re.error, OverflowError, RecursionError, Warning) as error:  # Warning: where warnings are errors
+        except (re.error, OverflowError, RecursionError, Warning) as error:  # Warning: with -W error
             raise RejectedError(f"{shown(pattern)} does not compile ({error})") from None
     return patterns
 
 
 def _items(given: Any, separator: str) -> tuple[str, ...]:
-    """Return the texts in *given*: those of a list, or those between the separators of one text."""
+    """Return the items of a list, or the parts of a text between separators."""
     if isinstance(given, str):
         return tuple(item for part in given.split(separator) if (item := part.strip()))
     if not isinstance(given, (list, tuple, set, frozenset)):
@@ -137,7 +137,7 @@ def _items(given: Any, separator: str) -> tuple[str, ...]:
 def _hook(given: Any) -> Callable[..., Any] | None:
     if given is not None and not callable(given):
         raise RejectedError
-    return given  # type: ignore[no-any-return]  # callable() says nothing of the result
+    return given  # type: ignore[no-any-return]  # the type of its result is unknown
 
 
 def _storage(given: Any) -> str | Storage | tuple[str | Storage, ...]:
@@ -147,7 +147,7 @@ def _storage(given: Any) -> str | Storage | tuple[str | Storage, ...]:
     chosen: list[str | Storage] = []
     for item in items:
         storage = _one_storage(item)
-        if not any(storage is other for other in chosen):  # the same record twice in one place is of no use
+        if not any(storage is other for other in chosen):  # do not store each record twice in one storage
             chosen.append(storage)
     if not chosen:
         raise RejectedError
@@ -156,51 +156,51 @@ def _storage(given: Any) -> str | Storage | tuple[str | Storage, ...]:
 
 def _one_storage(item: Any) -> str | Storage:
     if isinstance(item, str):
-        for word in STORAGE_WORDS:
+        for word in STORAGE_NAMES:
             if item.strip().lower() == word:
                 return word
-        raise RejectedError(f"{shown(item)} is none of these{did_you_mean(item, STORAGE_WORDS)}")
+        raise RejectedError(f"{shown(item)} is not a storage name{did_you_mean(item, STORAGE_NAMES)}")
     if isinstance(item, io.IOBase):
-        raise RejectedError(f"{shown(item)} is an open file, which knows no records")
+        raise RejectedError(f"{shown(item)} is an open file, not a storage")
     if isinstance(item, type):
-        raise RejectedError(f"{item.__name__} is a class, give an object of it: {item.__name__}(…)")
+        raise RejectedError(f"{item.__name__} is a class; pass an instance: {item.__name__}(…)")
     if not callable(getattr(item, "write", None)) or not callable(getattr(item, "close", None)):
         raise RejectedError(f"{shown(item)} has no write() and close()")
-    return item  # type: ignore[no-any-return]  # it quacks
+    return item  # type: ignore[no-any-return]  # it has the methods of a Storage
 
 
-FLAG = Kind("be true or false (or yes/no, on/off, 1/0)", "bool", _flag)
-TEXT = Kind("be text, or None", "str | None", _text)
-PATH = Kind("be a path", "str | PathLike[str]", _path)
-WORDS = Kind("be a list of words, or words with commas between them", "str | Sequence[str] | Set[str]", _words)
-PATTERNS = Kind(
-    "be a list of regular expressions, or text with one on each line", "str | Sequence[str] | Set[str]", _patterns
+FLAG = ValueType("be true or false (or yes/no, on/off, 1/0)", "bool", _flag)
+TEXT = ValueType("be text, or None", "str | None", _text)
+PATH = ValueType("be a path", "str | PathLike[str]", _path)
+WORDS = ValueType("be a list of words, or words separated by commas", "str | Sequence[str] | Set[str]", _words)
+PATTERNS = ValueType(
+    "be a list of regular expressions, or text with one per line", "str | Sequence[str] | Set[str]", _patterns
 )
-HOOK = Kind("be a function, or None", "Callable[..., Any] | None", _hook)
-STORAGE = Kind(
-    f"be {' or '.join(repr(word) for word in STORAGE_WORDS)}, an object with write() and close(), or a list of these",
+HOOK = ValueType("be a function, or None", "Callable[..., Any] | None", _hook)
+STORAGE = ValueType(
+    f"be {' or '.join(repr(word) for word in STORAGE_NAMES)}, an object with write() and close(), or a list of these",
     "StorageName | Storage | Sequence[StorageName | Storage]",
     _storage,
 )
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """Return ``", did you mean 'x'?"`` for the closest of *words*, or nothing where none is close."""
-    from difflib import get_close_matches  # only error texts need it
+    """Return ``", did you mean 'x'?"`` for the closest of *words*, or an empty text if none is close."""
+    from difflib import get_close_matches  # only needed for error messages
 
     close = get_close_matches(word, list(words), n=1)
     return f", did you mean {close[0]!r}?" if close else ""
 
 
 def shown(value: Any) -> str:
-    """Return *value* as an error text shows it: as written, shortened, numbers given as text without quotes."""
+    """Return *value* as text for error messages, shortened; a number given as text is shown without quotes."""
     if value is not None and not isinstance(value, (str, int, float)):
         return f"an object of type {type(value).__name__}"
     try:
         text = value.strip() if isinstance(value, str) and _is_number(value) else repr(value)
     except ValueError:  # Python prints no integer of more than 4,300 digits
         return "a very large number"
-    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1] + "…"
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
 
 
 def _is_number(text: str) -> bool:

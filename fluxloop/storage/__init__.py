@@ -1,8 +1,8 @@
 """
-Where finished records go.
+Storages receive finished records.
 
-A storage is anything with `Storage`'s two methods; further capabilities are protocols of their own. Records reach it
-encoded, bounded and redacted, so a new backend only has to transport them. Each storage is loaded when first used.
+A storage is an object with the two methods of `Storage`; optional capabilities are separate protocols. It receives
+encoded, truncated and redacted records, and only has to store them. Each storage module is loaded on first use.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
     "open_storage",
 ]
 
-_LATER = {
+_LAZY = {
     "FanOut": "fanout",
     "FileStorage": "file",
     "Journal": "journal",
@@ -43,9 +43,9 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_LATER[name]}", __name__), name)
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

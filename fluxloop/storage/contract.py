@@ -1,7 +1,7 @@
 """
-What the recorder requires of a storage, and the capabilities a storage may add.
+The protocols of storages.
 
-Two methods make a storage. Each capability is a protocol of its own: a storage has it by having the attribute.
+`Storage` is required. The others are optional capabilities; a storage has one if it has the attributes.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ class Record(NamedTuple):
 
     kind: Literal["observation", "trace"]
     day: str
-    """UTC date of the trace's start, ``YYYYMMDD``."""
+    """The UTC date of the start of the trace, as ``YYYYMMDD``."""
     line: bytes
-    """One JSON object in UTF-8, ended by a newline."""
+    """One JSON object in UTF-8, with a newline at the end."""
 
 
 @runtime_checkable
 class Storage(Protocol):
-    """Where finished records go. Called from any thread; records are JSON-safe and redacted."""
+    """Receives finished records, which are JSON-safe and redacted. The methods may be called from any thread."""
 
     def write(self, records: Sequence[Record]) -> None:
         """
         Store *records*, in order.
 
-        May raise: the recorder counts *records* as failed, or those that a `WriteError` counts, and logs each cause
+        If this raises, the recorder counts the records as failed, or the number in a `WriteError`, and logs each cause
         once.
         """
 
@@ -45,28 +45,28 @@ class Readable(Storage, Protocol):
     """A storage whose records can be read back, in the order they were written."""
 
     def read(self) -> Iterator[dict[str, Any]]:
-        """Yield each record as the decoded JSON object."""
+        """Yield each record as a decoded JSON object."""
 
 
 @runtime_checkable
 class SupportsFlush(Storage, Protocol):
-    """A storage that may hold records for a while after `write` has returned."""
+    """A storage that may buffer records after `write` has returned."""
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Store what is held, within *timeout* seconds if given; return whether nothing is held any more."""
+        """Store all buffered records, within *timeout* seconds if given; return whether all are stored."""
 
 
 @runtime_checkable
 class SupportsJournal(Storage, Protocol):
-    """A storage that remembers which observations are open, so that a killed process's can be read."""
+    """A storage that lists open observations in a journal, so that those of a killed process can be read."""
 
     @property
     def journal(self) -> Journal | None:
-        """The journal; None where it is switched off."""
+        """The journal; None if it is switched off."""
 
 
 class StorageSettings(Protocol):
-    """The settings that a storage opened by its name receives."""
+    """The settings for a storage that is opened by name."""
 
     @property
     def base_path(self) -> Path:
@@ -78,5 +78,5 @@ class StorageSettings(Protocol):
 
 
 def journal_of(storage: Storage) -> Journal | None:
-    """Return the journal of *storage*; None where it has none."""
+    """Return the journal of *storage*, or None."""
     return storage.journal if isinstance(storage, SupportsJournal) else None

@@ -1,9 +1,9 @@
 """
-Decode the lines of record files, damaged lines included.
+Decode the lines of record files, including damaged lines.
 
-A line is one record. A short write (a full disk, a process killed in the middle of megabytes) leaves the beginning of a
-record, and the next record may follow on the same line; `records_in` finds that record too. The work is proportional to
-the length of the line, whatever the line holds.
+A line contains one record. An incomplete write (a full disk, a killed process) leaves the beginning of a record, and
+the next record may follow on the same line; `records_in` finds that record too. The work is always proportional to
+the length of the line.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ Json = dict[str, Any]
 """One decoded record."""
 
 NOT_A_RECORD = "other JSON"
-"""The reason given for valid JSON that is neither an observation nor a trace."""
+"""The reason for valid JSON that is neither an observation nor a trace."""
 
 TORN = "torn, or not JSON"
-"""The reason given for a line, or a part of a line, that cannot be decoded."""
+"""The reason for a line, or a part of a line, that cannot be decoded."""
 
 
 class Found(NamedTuple):
     """A part of a line: a record, or the reason why it is not one."""
 
     start: int
-    """Offset of the first byte within the line."""
+    """The offset of the first byte in the line."""
     end: int
-    """Offset behind the last byte."""
+    """The offset after the last byte."""
     record: Json | str
 
 
 def kind_of(value: object) -> Literal["observation", "trace"] | None:
-    """Return the kind of record that a decoded line is, judged by its fields; None for other JSON."""
+    """Return the kind of a decoded record, according to its fields; None for other JSON."""
     if not isinstance(value, dict):
         return None
     own, trace_id = value.get("id"), value.get("trace_id")
@@ -45,16 +45,30 @@ def kind_of(value: object) -> Literal["observation", "trace"] | None:
 
 
 _OBSERVATION_FIELDS = frozenset({"type", "parent_id", "parent_observation_id"})
-"""Fields that the line of a trace never has."""
+"""Fields that only observations have."""
+
+
+NO_TIME = "~"
+"""The text used for a time that was not recorded; it sorts after every time."""
+
+
+def start_text(record: Json) -> str:
+    """Return the start of *record* as written. In our own format it sorts by time."""
+    return str(record.get("start_time") or NO_TIME)
+
+
+def trace_id_of(record: Json) -> str:
+    """Return the id of the trace that *record*, an observation or the line of a trace, belongs to."""
+    return str(record.get("trace_id") or record["id"])
 
 
 def decoded(line: bytes) -> list[Json]:
-    """Return the records on *line*: usually one, none if it is torn or foreign, several where a line end is missing."""
+    """Return the records on *line*: usually one; none if it is damaged; several if a line end is missing."""
     return [found.record for found in records_in(line, has_trace_id) if not isinstance(found.record, str)]
 
 
 def has_trace_id(value: object) -> bool:
-    """Whether *value* can be a record, complete or not."""
+    """Return whether *value* can be a record, possibly an incomplete one."""
     return isinstance(value, dict) and "trace_id" in value
 
 
@@ -65,8 +79,8 @@ def records_in(line: bytes, is_record: Callable[[object], object] = kind_of) -> 
     A blank line yields nothing.
 
     Args:
-        line: With or without its line end.
-        is_record: Decides which decoded values count as records.
+        line: The line, with or without its line end.
+        is_record: Returns whether a decoded value is a record.
     """
     try:
         value = decode(line)
@@ -78,17 +92,17 @@ def records_in(line: bytes, is_record: Callable[[object], object] = kind_of) -> 
 
 def decode(line: bytes) -> Any:
     """
-    Decode JSON strictly, or else as leniently as other writers need.
+    Decode JSON, including variants that other programs write.
 
-    Bare ``NaN``, lone surrogates and bytes outside UTF-8 are accepted; the latter two become U+FFFD.
+    ``NaN``, lone surrogates and invalid UTF-8 are accepted; the latter two become U+FFFD.
 
     Raises:
-        ValueError: If it is not JSON, or nested too deeply to decode.
+        ValueError: If *line* is not JSON, or nested too deeply.
     """
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
-        import json  # for damaged and foreign lines only
+        import json  # slower, so only for lines that orjson rejects
 
     text = line.decode("utf-8", "replace")
     try:
@@ -102,7 +116,7 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def _without_surrogates(value: Any) -> Any:
-    """Replace lone surrogates, which JSON can spell but no file or terminal can hold."""
+    """Replace lone surrogates, which are valid in JSON but cannot be written to a file or terminal."""
     holder = [value]
     pending: list[Any] = [holder]
     while pending:
@@ -125,11 +139,11 @@ def _valid_unicode(text: str) -> str:
 
 
 def _salvaged(line: bytes, is_record: Callable[[object], object]) -> Iterator[Found]:
-    """Yield the whole records on a damaged line, and a reason for each stretch between them."""
+    """Yield the complete records on a damaged line, and a reason for each part between them."""
     done = at = 0
     while begin := _BEGIN.search(line, at):
         start, end, at = _object_at(line, begin.start())
-        # A whole record ends its line or touches the next record; an object inside a torn record does neither.
+        # A complete record is followed by the line end or the next record; an object inside a torn record is not.
         if start < end and _AFTER.match(line, end) and is_record(record := _decoded_or_none(line[start:end])):
             if not _is_blank(line[done:start]):
                 yield Found(done, start, TORN)
@@ -141,15 +155,15 @@ def _salvaged(line: bytes, is_record: Callable[[object], object]) -> Iterator[Fo
 
 def _object_at(line: bytes, begin: int) -> tuple[int, int, int]:
     """
-    Return the start and the end of the object that may be a record, and where to search for the next one.
+    Return the start and the end of an object that may be a record, and the position for the next search.
 
-    The object is the one at *begin*. If that one is torn, it is the object that closed directly before the tear, which
-    is a record where the torn one was cut at a place that a value may follow. Start and end are equal if there is none.
+    The object is the one at *begin*. If that is torn, it is the object that closed directly before the tear: a record
+    that was written there is parsed as a value of the torn one. Start and end are equal if there is no object.
 
-    Searching never goes back before the tear: up to there all objects nested in the torn one have been closed inside
-    it, or are torn at the same byte. This keeps the work linear.
+    The next search starts at the tear: all objects before it are nested in the torn one, and are closed inside it or
+    torn at the same byte. This keeps the work linear.
     """
-    starts: list[int] = []  # of the brackets that are open
+    starts: list[int] = []  # the positions of open brackets
     expected = _VALUE
     at, closed = begin, (begin, begin)
     while (token := expected.match(line, at)) is not None:
@@ -165,7 +179,7 @@ def _object_at(line: bytes, begin: int) -> tuple[int, int, int]:
         expected = _NEXT_MEMBER if line[starts[-1]] == _BRACE else _NEXT_ITEM
     tear = _BLANKS.match(line, at).end()  # type: ignore[union-attr]  # it matches the empty text, too
     start, end = closed if closed[1] == at and _BEGIN.match(line, closed[0]) else (begin, begin)
-    # A string of the torn record ends with the first quote of the next record, two bytes behind its brace.
+    # A torn string ends at the first quote of the next record, which is two bytes after the brace of that record.
     return start, end, max(begin + 1, tear - 2)
 
 
@@ -193,5 +207,5 @@ def _decoded_or_none(piece: bytes) -> Any:
 
 
 def _is_blank(piece: bytes) -> bool:
-    """Whether *piece* holds nothing: white space, a byte order mark, or the NULs that a power cut leaves."""
+    """Return whether *piece* contains only white space, a byte order mark, or the NULs that a power failure leaves."""
     return not piece.strip(b" \t\r\n\0\xef\xbb\xbf")

@@ -1,8 +1,8 @@
 """
-What file storage requires of the operating system: descriptors that stay the right file, locks, living processes.
+File descriptors, file locks and process checks for file storage.
 
-A `Descriptor` is closed when its last user drops it, never sooner. So a thread that is about to write cannot find
-its number closed, and given to another file, by a thread that has just replaced the descriptor.
+A `Descriptor` is closed when it is no longer referenced. So no thread can close it, and the system cannot reuse its
+number for another file, while another thread is about to write to it.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ try:
 
     CAN_LOCK = True
 except ImportError:
-    CAN_LOCK = False  # Windows: `lock` returns None, and `is_running` has to do
+    CAN_LOCK = False  # Windows: `lock` returns None, and readers use `is_running`
 
 HIGH_NUMBER = 512
-"""Descriptors we write to have at least this number, where the process may have so many. Programs that become daemons
-close every descriptor they find, and the files they open next get the lowest numbers: not ours."""
+"""The lowest descriptor number for writing, if the limits of the process allow it. A program that becomes a daemon
+closes all descriptors, and the files that it opens next get the lowest numbers."""
 
-_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # Python adds O_CLOEXEC itself
+_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # Python adds O_CLOEXEC
 
 
 def open_regular(path: str | os.PathLike[str], flags: int, mode: int = 0o600) -> int:
     """
-    Open a regular file, and nothing else of that name; never waits, as opening a FIFO does.
+    Open a regular file. Never blocks, even if *path* is a FIFO.
 
-    The descriptor is non-blocking, which changes nothing about regular files but that guards of event loops allow
-    to write to it.
+    The descriptor is non-blocking. For a regular file the only effect is that guards against blocking calls on event
+    loops allow writes to it.
 
     Raises:
-        OSError: If it cannot be opened, or is a directory, a FIFO, a socket or a device.
+        OSError: If the file cannot be opened, or is a directory, a FIFO, a socket or a device.
     """
     fd = os.open(path, flags | _FLAGS, mode)
     if stat.S_ISREG(os.fstat(fd).st_mode):
@@ -47,7 +47,7 @@ def open_regular(path: str | os.PathLike[str], flags: int, mode: int = 0o600) ->
 
 
 class Descriptor:
-    """An open file and its identity; closed with the object, if the number still belongs to that file."""
+    """An open file, which is closed when the object is deleted, unless its number belongs to another file by then."""
 
     __slots__ = ("__weakref__", "fd", "identity", "path")
 
@@ -58,27 +58,27 @@ class Descriptor:
 
     @classmethod
     def for_writing(cls, path: str | os.PathLike[str], flags: int, mode: int = 0o600) -> Self:
-        """Open the regular file at *path* to read and write it, under a high number; raises as `open_regular`."""
+        """Open the regular file at *path* for reading and writing, with a high number; raises as `open_regular`."""
         return cls(_with_high_number(open_regular(path, flags | os.O_RDWR, mode)), path)
 
     def stat(self) -> os.stat_result | None:
-        """Return the status of the file; None if it has no name any more, or the number is not this file's."""
+        """Return the status of the file; None if the file was removed, or its number belongs to another file."""
         try:
             status = os.fstat(self.fd)
         except OSError:
             return None
-        return status if status.st_nlink and _identity(status) == self.identity else None
+        return status if status.st_nlink and (status.st_dev, status.st_ino) == self.identity else None
 
     def is_in_place(self) -> bool:
-        """Whether `path` leads to this file, and `fd` still is this file."""
+        """Return whether `path` and `fd` still refer to this file."""
         try:
             return self.stat() is not None and _identity(os.stat(self.path)) == self.identity
         except OSError:
             return False
 
     def remove(self) -> None:
-        """Remove the file, which is at its path, and hold its lock until then."""
-        if os.name == "nt":  # Windows does not remove open files, and has no locks to hold
+        """Remove the file at `path`, and keep its lock until then."""
+        if os.name == "nt":  # Windows cannot remove open files; there is no lock to keep
             self.close()
         with suppress(FileNotFoundError):
             os.unlink(self.path)
@@ -86,17 +86,17 @@ class Descriptor:
     def close(
         self, *, fstat: Callable[[int], os.stat_result] = os.fstat, close: Callable[[int], None] = os.close
     ) -> None:
-        """Close the file now; a second time does nothing."""
+        """Close the file. A second call has no effect."""
         fd, self.fd = self.fd, -1
         try:
             status = fstat(fd)
-            # Programs that become daemons close every number they find; by now it may belong to another file.
+            # A program that becomes a daemon closes all descriptors; the number may belong to another file now.
             if (status.st_dev, status.st_ino) == self.identity:
                 close(fd)
         except OSError:
-            pass  # it is closed already
+            pass  # already closed
 
-    __del__ = close  # its functions are bound as defaults: modules may be gone when the interpreter ends
+    __del__ = close  # its default arguments keep the functions available at interpreter shutdown
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
@@ -108,7 +108,7 @@ def _with_high_number(fd: int) -> int:
         try:
             high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_NUMBER)
         except OSError:
-            return fd  # the process may not have so many
+            return fd  # above the limit of the process
         os.close(fd)
         return high
     return fd
@@ -116,10 +116,10 @@ def _with_high_number(fd: int) -> int:
 
 def lock(fd: int, *, shared: bool = False) -> bool | None:
     """
-    Take the lock of an open file, without waiting; it is held until the last copy of the descriptor is closed.
+    Try to lock an open file. The lock is held until the last copy of the descriptor is closed.
 
     Returns:
-        True if this descriptor holds it now, False if another one does, None if the file system has no locks.
+        True if the file is now locked, False if another descriptor has the lock, None if locks are not supported.
     """
     if not CAN_LOCK:
         return None
@@ -133,8 +133,8 @@ def lock(fd: int, *, shared: bool = False) -> bool | None:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process of this number runs; less reliable than a lock, since numbers are used again."""
-    if sys.platform == "win32":  # os.kill(pid, 0) sends the process an event there
+    """Return whether a process with this id runs. Less reliable than a lock, because ids are reused."""
+    if sys.platform == "win32":  # os.kill(pid, 0) would send an event to the process
         import ctypes
 
         still_waiting, may_wait = 0x102, 0x100000
@@ -148,5 +148,5 @@ def is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError:
-        return True  # it belongs to another user
+        return True  # a process of another user
     return True

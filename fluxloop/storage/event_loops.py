@@ -1,10 +1,10 @@
 """
-Blocking calls on the thread of an event loop that forbids them.
+Make blocking calls on event loops that forbid them.
 
-Guards such as ``blockbuster``, which ``langgraph dev`` switches on, replace functions of `os` with functions that
-raise on a thread whose event loop runs. They allow writes to a non-blocking descriptor, and none of what precedes the
-first write: making the folder, looking at a path. `unguarded` makes such calls in a helper thread there, and waits:
-the call takes the time it takes without a guard, and its record is in the file when the traced function returns.
+Guards such as ``blockbuster``, which ``langgraph dev`` enables, replace functions of `os` with functions that raise on
+the thread of a running event loop. They allow writes to a non-blocking descriptor, but not creating a folder or
+inspecting a path. `unguarded` makes such a call in a helper thread and waits for it, so that the record is in the file
+when the recorded function returns.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 
 def unguarded(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return what *call* returns, called in a helper thread where a guard forbids it to block this one."""
+    """Call *call* and return its result; use a helper thread if a guard forbids blocking calls in this one."""
     if not _is_guarded():
         return call(*args, **kwargs)
-    # The guard forbids to wait for a lock as well, and leaves this queue alone, which waits in C.
+    # The guard also forbids waiting for locks, but does not replace this queue, which is implemented in C.
     outcomes: SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = SimpleQueue()
 
     def run() -> None:
@@ -38,11 +38,11 @@ def unguarded(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     result, error = outcomes.get()
     if error is not None:
         raise error
-    return result  # type: ignore[return-value]  # there was no error, so this is what the call returned
+    return result  # type: ignore[return-value]  # without an error, this is the result
 
 
 def _is_guarded() -> bool:
-    """Whether an event loop runs in this thread, and functions of `os` were replaced."""
+    """Return whether an event loop runs in this thread and functions of `os` were replaced."""
     asyncio: Any = sys.modules.get("asyncio")
     if asyncio is None or all(isinstance(function, BuiltinFunctionType) for function in (os.stat, os.mkdir)):
         return False

@@ -1,5 +1,5 @@
 """
-One stream of records into several storages.
+Write records to several storages.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 class FanOut:
     """
-    Write every record to each of *storages*; the failure of one does not affect the others.
+    Writes every record to each of *storages*. The failure of one storage does not affect the others.
 
-    The journal of open observations is that of the first storage that has one.
+    The journal is that of the first storage that has one.
     """
 
     def __init__(self, storages: Iterable[Storage]) -> None:
@@ -32,12 +32,12 @@ class FanOut:
         Write *records* to every storage.
 
         Raises:
-            Exception: What the one failing storage raised; an `ExceptionGroup` where several did.
+            Exception: The exception of the failing storage; an `ExceptionGroup` if several storages failed.
         """
         self._each(lambda storage: storage.write(records))
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Flush every storage that can be flushed, within *timeout* seconds in all; raises as `write` does."""
+        """Flush every storage that buffers, within *timeout* seconds in total; raises as `write` does."""
         end = None if timeout is None else monotonic() + timeout
         flushed = []
 

@@ -1,9 +1,9 @@
 """
-Records as lines of JSON in plain files, one `os.write` per record.
+Store records in plain files, as lines of JSON, with one `os.write` per record.
 
-A record is in the file before `FileStorage.write` returns, so it survives whatever happens to the process. There are
-no threads and no buffers: a fork writes nothing twice, exiting adds nothing, and since each line is one write on an
-``O_APPEND`` descriptor, writers never tear each other's lines.
+A record is in the file when `FileStorage.write` returns, so it survives the end of the process. There are no threads
+and no buffers, so a fork writes nothing twice and the exit writes nothing. Each line is one write to an ``O_APPEND``
+descriptor, so lines of different writers do not mix.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .decoding import decoded
 from .descriptors import open_regular
 from .event_loops import unguarded
 from .journal import Journal
-from .record_file import NO_RIGHT, NOT_A_FILE, RecordFile, explained, exposure
+from .record_file import NO_PERMISSION, NOT_A_FILE, RecordFile, exposure, write_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,36 +32,36 @@ if TYPE_CHECKING:
     from .contract import Record
 
 CHECK_REMOVED_S = 0.1
-"""For how long records may go to a file that was removed, until they are written again to a new one; the end of a
-trace always checks. Checking each record would cost a second system call."""
+"""The interval of checks whether a file was removed, besides those at the end of each trace. Records since the last
+check are written again to a new file. A check per record would need a second system call per record."""
 
-MOST_UNCHECKED = 100
-"""How many records may; so many are held in memory."""
+MAX_UNCHECKED = 100
+"""The number of records after which a file is checked; they are kept in memory until then."""
 
 CHECK_RENAMED_S = 0.5
-"""For how long records may go to a file that was renamed, where they can be read all that time."""
+"""The interval of checks whether a file was renamed. Records in a renamed file are not lost."""
 
-MOST_OPEN = 8
-"""Files held open: two a day, and a trace belongs to the day it began, so a few days can be in use at once."""
+MAX_OPEN = 8
+"""The limit of open files. Each day has two, and traces of several days can be open at the same time."""
 
-LITTLE_SPACE_BYTES = 100_000_000
-"""Free space below which `FileStorage.check` reports a problem: a busy agent writes that much within the hour."""
+LOW_SPACE_BYTES = 100_000_000
+"""The free space below which `FileStorage.check` reports a problem: a busy agent writes that much in an hour."""
 
 
 class FileStorage:
     """
-    Store records in ``observations_YYYYMMDD.jsonl`` and ``traces_YYYYMMDD.jsonl`` under a folder.
+    Stores records in ``observations_YYYYMMDD.jsonl`` and ``traces_YYYYMMDD.jsonl`` in a folder.
 
-    The folder and the files are made by the first record, not before. Any number of threads, processes and
-    forks may write to the same folder.
+    The first record creates the folder and the files. Any number of threads, processes and forks can write to the same
+    folder.
 
     Args:
-        base_path: The folder; a relative one is taken from the working directory as it is now.
+        base_path: The folder; a relative path is resolved immediately.
         dated: False for one ``observations.jsonl`` and one ``traces.jsonl`` without a date.
-        mode: Permissions of the files it makes, narrowed by the umask. Traces hold what users typed and what tools
-            returned, so by default only the owner may read them.
-        journal: Whether to keep a journal of open observations. Without it, what was open when a process died is
-            missing, and each observation costs one system call less.
+        mode: The permissions of new files, restricted by the umask. By default only the owner can read them, because
+            traces contain the inputs of users and the results of tools.
+        journal: Whether to keep a journal of open observations. Without it, each observation needs one system call
+            less, but observations that are open when a process dies are lost.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class FileStorage:
         Append *records* to their files, each with one system call.
 
         Raises:
-            WriteError: If records could not be written, after the others were; the text names a remedy.
+            WriteError: If some records could not be written; the others were. The message suggests a solution.
         """
         now = monotonic()
         failure: WriteError | None = None
@@ -98,29 +98,29 @@ class FileStorage:
                     if (written := os.write(file.fd, line)) != len(line):
                         file.finish(line, written)
                     file.unchecked.append(line)
-                    if len(file.unchecked) > MOST_UNCHECKED or file.is_removed:  # the latter by another thread
+                    if len(file.unchecked) > MAX_UNCHECKED or file.is_removed:  # the latter by another thread
                         unguarded(self._check, key, file=file)
                 if kind == "trace":
-                    unguarded(self._check, key)
-                    unguarded(self._check, ("observation", key[1]))
+                    self._confirm(key)
+                    self._confirm(("observation", key[1]))
             except OSError as exc:
-                failure = self._failed(exc, key, line, failure)
+                failure = self._handle_error(exc, key, line, failure)
         if failure is not None:
             raise failure
 
     def flush(self, timeout: float | None = None) -> bool:
         """
-        Write again what went to a file that was removed meanwhile; nothing else can be outstanding.
+        Write the last records again if their file was removed. Nothing else is ever pending.
 
         Raises:
-            WriteError: As `write`.
+            WriteError: As for `write`.
         """
         for key in list(self._files):
             unguarded(self._check, key)
         return True
 
     def close(self) -> None:
-        """Close the files; a later `write` opens them again. Raises as `flush`, afterwards."""
+        """Flush and close the files; a later `write` opens them again. Raises as `flush`, after closing."""
         try:
             self.flush()
         finally:
@@ -129,18 +129,18 @@ class FileStorage:
                 unguarded(self.journal.close)
 
     def read(self) -> Iterator[dict[str, Any]]:
-        """Yield every record in the folder, day by day, observations first; pieces of records are left out."""
+        """Yield all records in the folder, by day, observations first. Incomplete records are skipped."""
         for path in self.paths():
             if path.is_file():
                 with open(path, "rb", opener=open_regular) as file:
                     yield from chain.from_iterable(map(decoded, file))
 
     def path(self, kind: str, day: str) -> Path:
-        """Return the file of the records of this *kind* and *day* (``YYYYMMDD``)."""
+        """Return the path of the file for records of this *kind* and *day* (``YYYYMMDD``)."""
         return self.base_path / (f"{kind}s_{day}.jsonl" if self._dated else f"{kind}s.jsonl")
 
     def paths(self) -> list[Path]:
-        """Return what has the name of a file of records, day by day, observations first."""
+        """Return all paths that have the name of a record file, by day, observations first."""
         name = re.compile(r"(observation|trace)s_(\d{8})\.jsonl" if self._dated else r"(observation|trace)s()\.jsonl")
         found = [
             (match[2], match[1], path)
@@ -150,8 +150,8 @@ class FileStorage:
         return [path for _, _, path in sorted(found)]
 
     def check(self) -> list[str]:
-        """Return what prevents records from being stored here, or exposes them, as sentences. Changes nothing."""
-        import shutil  # these two weigh more than everything else here, and only `fluxloop doctor` needs them
+        """Return a message for each problem that prevents storing records here or exposes them. Changes nothing."""
+        import shutil  # both are slow to import, and only `fluxloop doctor` needs them
         import tempfile
 
         try:
@@ -159,54 +159,67 @@ class FileStorage:
             with tempfile.TemporaryFile(dir=folder):
                 free_bytes = shutil.disk_usage(folder).free
         except OSError as exc:
-            return [str(explained(exc, f"write to {self.base_path}"))]
+            return [str(write_error(exc, f"write to {self.base_path}"))]
         problems = [problem for path in self.paths() if (problem := self._problem_with(path))]
-        if free_bytes < LITTLE_SPACE_BYTES:
+        if free_bytes < LOW_SPACE_BYTES:
             problems.append(f"{folder} has only {free_bytes // 1_000_000} MB free. Free some space on that disk.")
-        if self.journal is not None and self.journal.trouble:
-            problems.append(self.journal.trouble)
+        if self.journal is not None and self.journal.problem:
+            problems.append(self.journal.problem)
         return problems
 
     def _problem_with(self, path: Path) -> str | None:
         if not path.is_file():
             return f"{path} is not a regular file. {NOT_A_FILE}"
         if not os.access(path, os.W_OK):
-            return f"{path} may not be written to. {NO_RIGHT}"
+            return f"{path} may not be written to. {NO_PERMISSION}"
         return exposure(path, path.stat(), self._mode)
 
-    def _failed(self, exc: OSError, key: tuple[str, str], line: bytes, earlier: WriteError | None) -> WriteError | None:
-        """Return the error to raise after *line* could not be written, with the losses of an *earlier* one."""
+    def _handle_error(
+        self, exc: OSError, key: tuple[str, str], line: bytes, earlier: WriteError | None
+    ) -> WriteError | None:
+        """Return the error to raise after writing *line* failed, including the losses of an *earlier* error."""
         file = self._files.get(key)
         if file is not None:
-            file.check_at = 0.0  # the next record finds out whether the file is the cause
-            if exc.errno == errno.EBADF:  # the program has closed it: this line was not written, those before were
+            file.check_at = 0.0  # the next record checks the file
+            if exc.errno == errno.EBADF:  # the program closed the descriptor; all earlier lines were written
                 file.unchecked.clear()
                 try:
                     unguarded(self._check, key, line)
                     return earlier
                 except OSError as again:
                     exc = again
-        error = exc if isinstance(exc, WriteError) else explained(exc, f"write a record to {self.path(*key)}")
+        error = exc if isinstance(exc, WriteError) else write_error(exc, f"write a record to {self.path(*key)}")
         if earlier is not None:
             earlier.lost += error.lost
         return earlier or error
 
+    def _confirm(self, key: tuple[str, str]) -> None:
+        """Do as `_check`, but faster if the file was not removed."""
+        file = self._files.get(key)
+        if file is not None:
+            with _files_lock:
+                checked = len(file.unchecked)
+                if is_in_place := file.stat() is not None:
+                    del file.unchecked[:checked]
+            if not is_in_place:
+                unguarded(self._check, key)
+
     def _check(self, key: tuple[str, str], line: bytes = b"", file: RecordFile | None = None) -> None:
-        """Check that *file* is in its place, or else open it again; then write *line*, and what the removal took."""
+        """Check *file*, open it again if it was removed or renamed, then write *line* and the lines that were lost."""
         lines = [line] if line else []
-        with _checking:
+        with _files_lock:
             current = self._files.get(key)
             file = file or current
             if file is None:
                 if lines:
-                    self._opened(key).write(lines)
+                    self._open_again(key).write(lines)
                 return
             checked = len(file.unchecked)
             if file.stat() is None:
-                file.is_removed = True  # first: lines that other threads still add are found by them
+                file.is_removed = True  # set first, so that other threads check after adding a line
                 missing = file.unchecked[:]
                 del file.unchecked[: len(missing)]
-                replacement = current if current is not None and current is not file else self._opened(key)
+                replacement = current if current is not None and current is not file else self._open_again(key)
                 replacement.write(missing + lines)
                 return
             del file.unchecked[:checked]
@@ -214,38 +227,38 @@ class FileStorage:
             if file.check_path_at <= now:
                 file.check_path_at = now + CHECK_RENAMED_S
                 if not file.is_in_place():
-                    file = self._opened(key)
+                    file = self._open_again(key)
                 elif self.journal is not None:
                     self.journal.verify()
             file.check_at = now + CHECK_REMOVED_S
             file.write(lines)
 
-    def _opened(self, key: tuple[str, str]) -> RecordFile:
-        """Open the file; if it was open, it is not in its place, and the others have to be checked as well."""
+    def _open_again(self, key: tuple[str, str]) -> RecordFile:
+        """Open the file. If it was open, it was removed or renamed: the other files have to be checked too."""
         if self._files.pop(key, None) is not None:
             for file in self._files.values():
                 file.check_at = file.check_path_at = 0.0
         file = self._files[key] = RecordFile.at(self.path(*key), self._mode)
         now = monotonic()
         file.check_at, file.check_path_at = now + CHECK_REMOVED_S, now + CHECK_RENAMED_S
-        while len(self._files) > MOST_OPEN:
+        while len(self._files) > MAX_OPEN:
             self._files.pop(next(iter(self._files)))
         if self.journal is not None:
             self.journal.verify()
         return file
 
     def _forked(self) -> None:
-        self._files = {}  # the child opens its own: the parent may be about to close all it has
+        self._files = {}  # the child opens its own descriptors
 
 
 _storages: WeakSet[FileStorage] = WeakSet()
-_checking = threading.RLock()
-"""Held while a file is opened or checked. Re-entrant: a signal handler or a finalizer may record, too."""
+_files_lock = threading.RLock()
+"""Held while a file is opened or checked. Re-entrant, because a signal handler or a finalizer may record."""
 
 
 def _forked() -> None:
-    global _checking
-    _checking = threading.RLock()  # another thread of the parent may have held it
+    global _files_lock
+    _files_lock = threading.RLock()  # another thread of the parent may have held it
     for storage in list(_storages):
         storage._forked()
 

@@ -1,7 +1,7 @@
 """
-Read the journals in a folder: what is open in running processes, and what was open when others died.
+Read the journals in a folder: the open observations of running processes, and those that were open in dead ones.
 
-The format, and what a journal may hold, is described in ``docs/record-format.md``.
+The format is described in ``docs/record-format.md``.
 """
 
 from __future__ import annotations
@@ -16,59 +16,59 @@ from ..enums import SCHEMA_VERSION, Status
 from .decoding import decoded
 from .descriptors import Descriptor, is_running, lock, open_regular
 
-NAME = ".inflight-"
-"""The first part of each journal's file name; process number and random letters follow."""
+NAME_PREFIX = ".inflight-"
+"""The prefix of the file names of journals; a process id and random characters follow."""
 
 SLOT_BYTES = 1024
-"""Enough for every field of a record's beginning, and for the input of most; part of the format."""
+"""The size of a slot: enough for the first fields of a record, and for most inputs. Part of the format."""
 
-MOST_SLOTS = 65_536
-"""Observations of one process that a journal shows at once. A larger file is not a journal, and is not read."""
+MAX_SLOTS = 65_536
+"""The limit of observations in a journal. A larger file is not a journal, and is not read."""
 
-MOST_TIDIED = 100
-"""Journals that `tidy` looks at."""
+MAX_REMOVED = 100
+"""The limit of journals that `remove_empty` inspects."""
 
-MOST_TIDIED_BYTES = 1_048_576
-"""Size of the largest journal that `tidy` reads: it runs when a program records for the first time."""
+MAX_EMPTY_BYTES = 1_048_576
+"""The size of the largest journal that `remove_empty` reads, because it runs before the first record of a program."""
 
 
 class Inflight(NamedTuple):
-    """What one journal holds: observations that are open, or were open when their process died."""
+    """The content of one journal: observations that are open, or were open when their process died."""
 
     alive: bool
     path: Path
     records: list[dict[str, Any]]
-    """The beginning of each record; that of a root also has ``trace``, the beginning of its trace's line."""
+    """The first fields of each record. A root also has ``trace``, the first fields of its trace."""
 
 
 def read_journals(folder: str | os.PathLike[str]) -> Iterator[Inflight]:
     """
-    Yield what every journal in *folder* holds, in the order of their names.
+    Yield the content of each journal in *folder*, ordered by file name.
 
-    A journal may also hold observations that have ended: their records are in the files, which take precedence.
+    A journal may also contain observations that have ended. Their records are in the files, which take precedence.
     """
-    for path in sorted(Path(folder).glob(f"{NAME}*")):
+    for path in sorted(Path(folder).glob(f"{NAME_PREFIX}*")):
         try:
             journal = Descriptor(open_regular(path, os.O_RDONLY), path)
-            # No process can begin to use the file while we hold its lock: it stays dead while we read.
+            # No process can start to use the file while its lock is held here.
             alive = is_alive(path, lock(journal.fd, shared=True))
             yield Inflight(alive, path, read_slots(journal.fd, alive=alive))
         except OSError:
-            continue  # removed by now, since its process ended well, or we may not read it
+            continue  # removed by its process, or no permission
 
 
 def is_alive(path: Path, locked: bool | None) -> bool:
-    """Whether the process of a journal runs, given what `lock` returned for its file."""
+    """Return whether the process of a journal runs, given the result of `lock` for its file."""
     if locked is not None:
         return not locked
-    pid = path.name.removeprefix(NAME).partition("-")[0]
+    pid = path.name.removeprefix(NAME_PREFIX).partition("-")[0]
     return pid.isdecimal() and is_running(int(pid))
 
 
 def read_slots(fd: int, *, alive: bool) -> list[dict[str, Any]]:
-    """Return the records in the slots of a journal, without those that are only partly written."""
+    """Return the records in the slots of a journal, without partly written ones."""
     slots = content(fd)
-    again = content(fd) if alive else slots  # a slot that changes while we read it differs between two reads
+    again = content(fd) if alive else slots  # a slot that differs between two reads is being written
     starts = (start for start in range(0, len(slots), SLOT_BYTES) if slots[start])
     whole = (slots[s : s + SLOT_BYTES] for s in starts if slots[s : s + SLOT_BYTES] == again[s : s + SLOT_BYTES])
     heads = (slot[: slot.index(b"\n")] for slot in whole if b"\n" in slot)
@@ -76,28 +76,28 @@ def read_slots(fd: int, *, alive: bool) -> list[dict[str, Any]]:
 
 
 def content(fd: int) -> bytes:
-    """Return the content of a journal; nothing if the file is too large to be one."""
+    """Return the content of a journal; empty if the file is too large to be a journal."""
     size = os.fstat(fd).st_size
-    return os.pread(fd, size, 0) if size <= MOST_SLOTS * SLOT_BYTES else b""
+    return os.pread(fd, size, 0) if size <= MAX_SLOTS * SLOT_BYTES else b""
 
 
-def tidy(folder: Path) -> None:
-    """Remove the journals of dead processes in which nothing is open: `os._exit` leaves those."""
-    for path in islice(folder.glob(f"{NAME}*"), MOST_TIDIED):
+def remove_empty(folder: Path) -> None:
+    """Remove the journals of dead processes that have no open observations; `os._exit` leaves such files."""
+    for path in islice(folder.glob(f"{NAME_PREFIX}*"), MAX_REMOVED):
         try:
             journal = Descriptor(open_regular(path, os.O_RDWR), path)
-            is_small = os.fstat(journal.fd).st_size <= MOST_TIDIED_BYTES
+            is_small = os.fstat(journal.fd).st_size <= MAX_EMPTY_BYTES
             if is_small and not is_alive(path, lock(journal.fd)) and not any(content(journal.fd)[::SLOT_BYTES]):
                 journal.remove()
         except OSError:
-            pass  # removed by now, or we may not remove it
+            pass  # removed by another process, or no permission
 
 
 def crashed(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """
-    Return the observation, and for a root the trace, that a *record* of a dead process's journal represents.
+    Return the observation, and for a root the trace, for a *record* in the journal of a dead process.
 
-    Both are complete records of the status ``crashed``, without an end, which is unknown.
+    Both are complete records with the status ``crashed``, and without an end, which is unknown.
     """
     observation = {**record, "status": str(Status.CRASHED), "level": "INFO"}
     trace = observation.pop("trace", None)

@@ -1,11 +1,11 @@
 """
-The journal of a process: which observations are open, in a file that outlives the process.
+The journal of a process: a file that lists its open observations, so that they can be read if the process dies.
 
-Each writing process has one hidden file of fixed slots per folder. The start of an observation fills a slot, with one
-`os.pwrite`. Its end makes the slot free for the next observation and writes nothing: the record is in the files by
-then, and readers prefer it. When the last open observation ends, the slots are erased. So the journal adds one system
-call per observation, an idle process's journal is empty, and whatever other programs do to the file costs its content
-at most. The format is in ``docs/record-format.md``, its readers are in `inflight`.
+Each process has one hidden file of fixed-size slots per folder. The start of an observation writes a slot with one
+`os.pwrite`. Its end frees the slot without a write: by then the record is in the files, which readers prefer. When the
+last open observation ends, the slots are erased. So the journal needs one system call per observation, and the journal
+of an idle process is empty. If another program changes the file, only the content of the journal is lost. The format is
+described in ``docs/record-format.md``; `inflight` reads it.
 """
 
 from __future__ import annotations
@@ -26,53 +26,53 @@ from weakref import WeakSet
 from ..forks import after_fork
 from .descriptors import Descriptor, lock
 from .event_loops import unguarded
-from .inflight import MOST_SLOTS, NAME, SLOT_BYTES, content, tidy
+from .inflight import MAX_SLOTS, NAME_PREFIX, SLOT_BYTES, content, remove_empty
 
 RETRY_S = 1.0
-"""After the file could not be made (disk full, folder not writable), observations begin without it for so long."""
+"""The wait before the next attempt if the file cannot be created (disk full, folder not writable)."""
 
 EXIT_S = 0.5
-"""How long the exit waits for a thread that is making a journal; a thread stuck on a dead disk must not delay it."""
+"""The longest wait at exit for a thread that is creating a journal, which may hang on a failing disk."""
 
 
 class Journal:
     """
-    The journal of this process for one folder, made when the first observation begins.
+    The journal of this process for one folder. The first observation creates its file.
 
-    Recording does not depend on it: where it cannot be written, `put` returns -1 and `trouble` has the reason.
+    Recording does not depend on it: if it cannot be written, `put` returns -1 and `problem` has the reason.
 
     Args:
-        folder: Where the records go; made if it is missing.
+        folder: The folder of the records; created if it is missing.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
-        self.trouble: str | None = None
-        """Why the last attempt to write failed."""
+        self.problem: str | None = None
+        """The reason why the last write failed."""
         self._file: Descriptor | None = None
-        # Each list operation is one step under the GIL, so no slot has two owners, and no lock is needed.
+        # No lock is needed: list operations are atomic under the GIL, so a slot never has two owners.
         self._open: dict[int, bytes] = {}
-        """The slots in use, with their content: a new file gets all of it."""
+        """The slots in use, with their content, which is copied to a new file."""
         self._ended: list[int] = []
-        """Free slots whose last observation is in the files of records; the journal shows it still."""
+        """Free slots that still contain an observation whose record is in the files."""
         self._erased: list[int] = []
-        """Free slots that show nothing."""
+        """Free and empty slots."""
         self._reset()
         _journals.add(self)
 
     def _reset(self) -> None:
         self._file, self._open, self._ended, self._erased = None, {}, [], []
         self._numbers = count()
-        self._base = next(_bases)
+        self._base = next(_slot_bases)
         self._retry_at = 0.0
 
     def put(self, head: bytes, rest: bytes = b"") -> int:
         """
-        Write that an observation has begun.
+        Add an observation that has started.
 
         Args:
-            head: Its record from the opening brace on, without the closing one.
-            rest: More fields, beginning with a comma; left out when the slot is too small for both.
+            head: The start of its record: the opening brace and the first fields.
+            rest: More fields, starting with a comma; omitted if the slot is too small.
 
         Returns:
             The slot, for `free`; -1 if there is none. Never raises an Exception.
@@ -81,14 +81,14 @@ class Journal:
             if len(head) >= SLOT_BYTES:
                 return -1
             rest = b""
-        file = self._file or unguarded(self._made_file)
+        file = self._file or unguarded(self._open_file)
         if file is None:
             return -1
         try:
             slot = (self._ended or self._erased).pop()
         except IndexError:
             slot = next(self._numbers)
-            if slot >= MOST_SLOTS:
+            if slot >= MAX_SLOTS:
                 return -1
         text = self._open[slot] = b"".join((head, rest, b"\n"))
         try:
@@ -96,17 +96,22 @@ class Journal:
                 return self._base + slot
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as exc:
-            self._note(exc)
+            self._set_problem(exc)
             self.free(self._base + slot)
             return -1
 
+    @property
+    def has_open(self) -> bool:
+        """Whether an observation of this process is open."""
+        return bool(self._open)
+
     def free(self, slot: int, *, recorded: bool = False) -> None:
         """
-        Free the *slot* of an observation that has ended; -1 and slots from before a fork are ignored.
+        Free the *slot* of an observation that has ended. -1 and slots from before a fork are ignored.
 
         Args:
-            slot: As `put` returned it.
-            recorded: Whether the observation's record is in the files; otherwise the slot is erased.
+            slot: The result of `put`.
+            recorded: Whether the record is in the files; if not, the slot is erased.
         """
         slot -= self._base
         if self._open.pop(slot, None) is None:
@@ -119,11 +124,12 @@ class Journal:
             self._erase_ended()
 
     def _erase_ended(self) -> None:
-        ended = []
-        with suppress(IndexError):
+        ended: list[int] = []
+        try:
             while True:
-                ended.append(self._ended.pop())  # what is taken off the list is ours alone
-        self._erase(sorted(ended))
+                ended.append(self._ended.pop())  # no other thread can use a slot that is not in the list
+        except IndexError:  # faster than `suppress`
+            self._erase(sorted(ended))
 
     def _erase(self, slots: list[int]) -> None:
         """Erase *slots*, in ascending order, and free them."""
@@ -134,13 +140,13 @@ class Journal:
                 try:
                     pwrite(file.fd, bytes((end - first) * SLOT_BYTES), slots[first] * SLOT_BYTES)
                 except OSError as exc:
-                    self._note(exc)
+                    self._set_problem(exc)
                 first = end
         self._erased += reversed(slots)
 
     def verify(self) -> None:
-        """Show what is open and nothing else: in a new file if ours was removed or renamed, again if truncated."""
-        with _changing:
+        """Restore the content of the file if it was truncated; create a new file if it was removed or renamed."""
+        with _files_lock:
             file = self._file
             if file is None:
                 return
@@ -150,96 +156,96 @@ class Journal:
                     self._file = _new_file(self.folder)
                     self._write_open(self._file)
                     if file.stat() is not None:
-                        os.ftruncate(file.fd, 0)  # a renamed file must not show what goes on elsewhere
+                        os.ftruncate(file.fd, 0)  # a renamed file must not list the same observations
                 elif self._open:
                     self._write_open(file, content(file.fd))
             except OSError as exc:
-                self._note(exc)
+                self._set_problem(exc)
 
     def close(self) -> None:
-        """Remove the file if nothing is open in it; otherwise it stays in use, and after us for its readers."""
-        with _changing:
+        """Remove the file if no observation is open; otherwise keep it for readers."""
+        with _files_lock:
             if self._file is not None and not self._open:
                 file, self._file = self._file, None
                 with suppress(OSError):
                     file.remove()
 
-    def _made_file(self) -> Descriptor | None:
-        """Return the file, made if there is none; None if it cannot be made now."""
-        with _changing:
+    def _open_file(self) -> Descriptor | None:
+        """Return the file, and create it if necessary; None if it cannot be created now."""
+        with _files_lock:
             if self._file is None and monotonic() >= self._retry_at:
                 try:
-                    tidy(self.folder)
+                    remove_empty(self.folder)
                     _close_at_the_end_of_a_worker()
-                    made = _new_file(self.folder)
-                    if self._file is not None:  # a signal handler has recorded something meanwhile
-                        made.remove()
+                    new = _new_file(self.folder)
+                    if self._file is not None:  # a signal handler has recorded meanwhile
+                        new.remove()
                     else:
-                        self._file = made
+                        self._file = new
                 except OSError as exc:
-                    self._note(exc)
+                    self._set_problem(exc)
                     self._retry_at = monotonic() + RETRY_S
             return self._file
 
-    def _write_open(self, file: Descriptor, shown: bytes = b"") -> None:
-        """Write what is open to *file*, but for what its content *shown* has."""
+    def _write_open(self, file: Descriptor, current: bytes = b"") -> None:
+        """Write the open slots to *file*, except for those that its *current* content already has."""
         for slot in list(self._open):
             start = slot * SLOT_BYTES
             written = None
             while (text := self._open.get(slot)) is not written:  # other threads may free the slot, and use it again
-                if text is None or not shown.startswith(text, start):
+                if text is None or not current.startswith(text, start):
                     pwrite(file.fd, text or bytes(SLOT_BYTES), start)
                 written = text
 
-    def _note(self, exc: OSError) -> None:
-        self.trouble = f"cannot keep a journal of open observations in {self.folder}: {exc}"
+    def _set_problem(self, exc: OSError) -> None:
+        self.problem = f"cannot keep a journal of open observations in {self.folder}: {exc}"
 
     def _forked(self) -> None:
-        """In the child: leave the parent's file, its lock and its slots alone."""
-        parents = self._file
+        """In the child: stop using the file and the slots of the parent."""
+        parent_file = self._file
         self._reset()
-        if parents is not None:
-            # Now, not when it is collected: the lock lasts until its last copy is closed, and a parent that
-            # was killed must not look alive because its child is. An explicit unlock would take it from the parent.
-            parents.close()
+        if parent_file is not None:
+            # Close it immediately: its lock lasts until its last copy is closed, so a killed parent would seem alive
+            # while its child runs. An explicit unlock would unlock it for the parent too.
+            parent_file.close()
 
     def __del__(self) -> None:
         try:
             if self._file is not None and not self._open:
                 self._file.remove()
         except Exception:
-            pass  # at the end of the interpreter, when modules may be gone
+            pass  # at interpreter shutdown, when modules may be gone
 
 
 def _new_file(folder: Path) -> Descriptor:
-    """Make a journal file under *folder*, and lock it."""
+    """Create a journal file in *folder*, and lock it."""
     folder.mkdir(parents=True, exist_ok=True)
     for _ in range(10):
-        path = folder / f"{NAME}{os.getpid()}-{os.urandom(4).hex()}"
+        path = folder / f"{NAME_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
         file = Descriptor.for_writing(path, os.O_CREAT | os.O_EXCL)
         if lock(file.fd) is not False and file.is_in_place():
             return file
-        path.unlink(missing_ok=True)  # a reader took it for a dead process's, before it was locked
+        path.unlink(missing_ok=True)  # a reader locked it first, as the journal of a dead process
     raise BlockingIOError(f"other processes keep locking the new files in {folder}")
 
 
-_bases = count(0, MOST_SLOTS)
-"""What is added to slot numbers, so that a slot from before a fork is recognised."""
+_slot_bases = count(0, MAX_SLOTS)
+"""Offsets that are added to slot numbers, so that slots from before a fork are recognised."""
 
 _journals: WeakSet[Journal] = WeakSet()
-_changing = threading.RLock()
-"""Held while a file is made, checked or removed. Re-entrant: a signal handler or a finalizer may record, too."""
+_files_lock = threading.RLock()
+"""Held while a file is created, checked or removed. Re-entrant, because a signal handler or a finalizer may record."""
 
 
 def _forked() -> None:
-    global _changing
-    _changing = threading.RLock()  # another thread of the parent may have held it
+    global _files_lock
+    _files_lock = threading.RLock()  # another thread of the parent may have held it
     for journal in list(_journals):
         journal._forked()
 
 
 def _close_at_the_end_of_a_worker() -> None:
-    """Have a worker of `multiprocessing` close its journals: it ends by `os._exit`, without `atexit`."""
+    """Make a `multiprocessing` worker close its journals at its end: it ends with `os._exit`, without `atexit`."""
     processes, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
     if processes is not None and util is not None and processes.parent_process() is not None:
         util.Finalize(None, _close_all, exitpriority=0)
@@ -252,14 +258,14 @@ def _close_all() -> None:
 
 @atexit.register
 def _exiting() -> None:
-    if not _changing.acquire(timeout=EXIT_S):
+    if not _files_lock.acquire(timeout=EXIT_S):
         return
     try:
         _close_all()
         for journal in list(_journals):
-            journal._retry_at = math.inf  # no more files: none would be removed
+            journal._retry_at = math.inf  # create no more files, since they would not be removed
     finally:
-        _changing.release()
+        _files_lock.release()
 
 
 after_fork(_forked)

@@ -1,5 +1,5 @@
 """
-Records in memory, for tests and for programs that look at their own traces.
+Store records in memory, for tests and for programs that read their own traces.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 class MemoryStorage:
     """
-    Keep records in memory, as the same bytes a file would get.
+    Stores records in memory, as the same bytes as in a file.
 
     Args:
-        max_records: Keep the newest, up to this number; None keeps all.
+        max_records: The limit of records; the oldest are discarded. None keeps all.
 
     Raises:
         ConfigError: If *max_records* is less than 1.
@@ -31,29 +31,29 @@ class MemoryStorage:
     def __init__(self, max_records: int | None = None) -> None:
         if max_records is not None and max_records < 1:
             raise ConfigError(f"max_records must be at least 1, or None to keep all records, got {max_records}")
-        # extend, copy and clear of a deque are single steps, so threads need no lock, nor does a fork find one held.
+        # extend, copy and clear of a deque are atomic, so threads need no lock.
         self._records: deque[Record] = deque(maxlen=max_records)
 
     def write(self, records: Sequence[Record]) -> None:
-        """Keep *records*."""
+        """Store *records*."""
         self._records.extend(records)
 
     def close(self) -> None:
-        """Do nothing: the records can be read until `clear`."""
+        """Do nothing: records can be read until `clear`."""
 
     def read(self) -> Iterator[dict[str, Any]]:
-        """Yield all records so far, decoded, in the order they were written."""
+        """Yield all records, decoded, in the order they were written."""
         for record in self._records.copy():
             yield orjson.loads(record.line)
 
     def observations(self) -> list[dict[str, Any]]:
-        """The observations so far, decoded, in the order they ended."""
+        """Return all observations, decoded, in the order they ended."""
         return [orjson.loads(record.line) for record in self._records.copy() if record.kind == "observation"]
 
     def traces(self) -> list[dict[str, Any]]:
-        """The traces so far, decoded, in the order they ended."""
+        """Return all traces, decoded, in the order they ended."""
         return [orjson.loads(record.line) for record in self._records.copy() if record.kind == "trace"]
 
     def clear(self) -> None:
-        """Forget all records."""
+        """Discard all records."""
         self._records.clear()

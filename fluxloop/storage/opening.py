@@ -1,5 +1,5 @@
 """
-The setting ``storage`` as a storage.
+Open the storage that the setting ``storage`` selects.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from .memory import MemoryStorage
 
 def open_storage(spec: str | Storage | tuple[str | Storage, ...], settings: StorageSettings) -> Storage:
     """
-    Return the storage that *spec* asks for.
+    Return the storage for *spec*.
 
     Args:
-        spec: The value of the setting ``storage``, as the settings hold it once they have checked it: a name, a
-            storage object, or a tuple of these to write to all of them.
-        settings: What a storage opened by its name receives.
+        spec: The checked value of the setting ``storage``: a name, a storage object, or a tuple of these for several
+            storages.
+        settings: The settings for a storage that is opened by name.
     """
     if isinstance(spec, tuple):
         return FanOut(open_storage(each, settings) for each in spec)
@@ -30,4 +30,4 @@ BY_NAME: Mapping[str, Callable[[StorageSettings], Storage]] = {
     "file": lambda settings: FileStorage(settings.base_path, journal=settings.journal),
     "memory": lambda _: MemoryStorage(),
 }
-"""How the storages are made that can be opened by name; the setting accepts the same names."""
+"""Constructors of the storages that can be opened by name; the setting accepts the same names."""

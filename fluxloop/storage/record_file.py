@@ -1,5 +1,5 @@
 """
-A file of records that is open for appending: whole lines, a known end, errors that name a remedy.
+An open record file, to which complete lines are appended. Its errors suggest a solution.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Self
 
 from ..errors import WriteError
-from ..report import Troubles
+from ..report import Problems
 from .descriptors import Descriptor
 
 
 class RecordFile(Descriptor):
-    """An open file of records, and what was written to it since it was last checked."""
+    """An open record file, and the lines that were written to it since the last check."""
 
     __slots__ = ("check_at", "check_path_at", "is_removed", "torn", "unchecked")
 
@@ -24,14 +24,14 @@ class RecordFile(Descriptor):
         self.torn = _ends_torn(fd)
         self.is_removed = False
         self.unchecked: list[bytes] = []
-        """Lines written since the file was last known not to be removed."""
+        """Lines that were written since the last check that the file was not removed."""
         self.check_at = self.check_path_at = 0.0
-        """When (by `monotonic`) the next writer has to check the file, and where its path leads; 0 is at once."""
+        """Times of the next checks, by `monotonic`: whether the file was removed, and whether it was renamed."""
 
     @classmethod
     def at(cls, path: Path, mode: int) -> Self:
         """
-        Open the file at *path* with its folder, made if they are missing.
+        Open the file at *path*; create it and its folder if necessary.
 
         Raises:
             OSError: If it cannot be opened, or is not a regular file.
@@ -43,15 +43,15 @@ class RecordFile(Descriptor):
             path.parent.mkdir(parents=True, exist_ok=True)
             file = cls.for_writing(path, flags, mode)
         if warning := exposure(path, os.fstat(file.fd), mode):
-            _troubles.say(warning, warning)
+            _logged.log_once(warning, warning)
         return file
 
     def write(self, lines: list[bytes]) -> None:
         """
-        Write *lines*, the first of them after a newline where the file ends in a piece of a line.
+        Write *lines*. If the file ends with an incomplete line, write a newline first.
 
         Raises:
-            WriteError: If a line could not be written; counts it and those after it.
+            WriteError: If a line could not be written; counts that line and the following ones as lost.
         """
         for number, line in enumerate(lines):
             text = b"\n" + line if self.torn else line
@@ -60,12 +60,12 @@ class RecordFile(Descriptor):
                 if written != len(text):
                     self.finish(text, written)
             except OSError as exc:
-                raise explained(exc, f"write a record to {self.path}", lost=len(lines) - number) from exc
+                raise write_error(exc, f"write a record to {self.path}", lost=len(lines) - number) from exc
             self.torn = False
             self.unchecked.append(line)
 
     def finish(self, line: bytes, written: int) -> None:
-        """Write what is left of *line* after a short write; where that fails, remember the torn end."""
+        """Write the rest of *line* after a short write; if that fails, mark the end of the file as torn."""
         rest = memoryview(line)[written:]
         try:
             while rest:
@@ -79,11 +79,11 @@ class RecordFile(Descriptor):
 
 
 def _ends_torn(fd: int) -> bool:
-    """Whether the file ends in a piece of a line that no process is still writing."""
+    """Return whether the file ends with an incomplete line that no process is still writing."""
     before = -1
-    for _ in range(100):  # a file that grew at each of so many reads is being written to
-        # Writing nothing waits for a writer in the middle of its line, since it takes the inode's lock. Without it
-        # half lines are common: of two writers of 4 MB, a read of the last byte met one each time.
+    for _ in range(100):  # a file that grew at every attempt is being written
+        # An empty write takes the lock of the inode, and so waits for a writer that is in the middle of a line. Without
+        # it, an incomplete last line is common: it occurred at each read with two writers of 4 MB.
         os.write(fd, b"")
         size = os.lseek(fd, 0, os.SEEK_END)
         if size == 0 or os.pread(fd, 1, size - 1) in (b"\n", b""):
@@ -95,23 +95,23 @@ def _ends_torn(fd: int) -> bool:
 
 
 def exposure(path: Path, status: os.stat_result, mode: int) -> str | None:
-    """Return a sentence about a file that another user made, if others can read it beyond what *mode* allows."""
+    """Return a message if another user created the file and others may read it although *mode* does not allow that."""
     if os.name == "nt" or status.st_uid == os.geteuid():
         return None
     if status.st_uid == 0 and not status.st_mode & 0o077 & ~mode:
-        return None  # root reads everything anyway
+        return None  # root can read every file
     return (
-        f"{path} was made by another user (uid {status.st_uid}, mode {status.st_mode & 0o777:o}), so that others can "
-        "read the records in it. Move it away, or choose another folder with base_path=."
+        f"{path} was created by another user (uid {status.st_uid}, mode {status.st_mode & 0o777:o}), so other users "
+        "can read its records. Move it, or choose another folder with base_path=."
     )
 
 
-_troubles = Troubles()
-"""The exposed files that were logged."""
+_logged = Problems()
+"""The messages about exposed files that were logged."""
 
 
-def explained(exc: OSError, doing: str, lost: int = 1) -> WriteError:
-    """Return *exc* as an error that describes what failed while *doing* what, and names a remedy."""
+def write_error(exc: OSError, doing: str, lost: int = 1) -> WriteError:
+    """Return a `WriteError` for *exc* whose message contains the failed action *doing*, and suggests a solution."""
     number = exc.errno or 0
     remedy = _REMEDIES.get(number, "Choose another folder with base_path=, or run `fluxloop doctor`.")
     error = WriteError(number, f"cannot {doing}: {exc.strerror or exc}. {remedy}")
@@ -120,17 +120,17 @@ def explained(exc: OSError, doing: str, lost: int = 1) -> WriteError:
     return error
 
 
-NO_RIGHT = "Give this user the right to write there, or choose another folder with base_path=."
+NO_PERMISSION = "Give this user write permission, or choose another folder with base_path=."
 NOT_A_FILE = "Something else has the name of the file: move it, or choose another folder with base_path=."
-_NO_SPACE = "Free some space; recording continues by itself."
+_NO_SPACE = "Free some space; recording then continues."
 _NOT_A_FOLDER = "A file has the name of the folder: move it, or choose another folder with base_path=."
 _REMEDIES = {
     errno.ENOSPC: _NO_SPACE,
     errno.EDQUOT: _NO_SPACE,
     errno.EFBIG: "The file has reached the size limit of this process (`ulimit -f`).",
-    errno.EACCES: NO_RIGHT,
-    errno.EPERM: NO_RIGHT,
-    errno.EROFS: NO_RIGHT,
+    errno.EACCES: NO_PERMISSION,
+    errno.EPERM: NO_PERMISSION,
+    errno.EROFS: NO_PERMISSION,
     errno.ENOTDIR: _NOT_A_FOLDER,
     errno.EEXIST: _NOT_A_FOLDER,
     errno.EINVAL: NOT_A_FILE,

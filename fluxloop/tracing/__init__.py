@@ -1,1 +1,1 @@
-"""The recording path: one for every call shape and every framework."""
+"""The recording path, shared by all call shapes and frameworks."""

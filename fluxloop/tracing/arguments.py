@@ -1,7 +1,7 @@
 """
-The arguments of a call, by parameter name and with defaults, as cheaply as the call itself.
+Bind the arguments of a call to parameter names, with defaults, as fast as the call itself.
 
-For each decorated function a small function with the same parameters is compiled once, which returns
+For each decorated function, a small function with the same parameters is compiled once, which returns
 its arguments as a dict: the interpreter does the binding, ten times faster than `inspect.Signature.bind`.
 """
 
@@ -11,9 +11,10 @@ import inspect
 import typing
 from collections.abc import Callable
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from ..encoding.introspection import MASK, is_secret
+from ..encoding.introspection import MASK, is_secret, is_text
+from ..interruptions import was_raised_from_outside
 
 Binder = Callable[..., dict[str, Any]]
 
@@ -32,10 +33,10 @@ CONTEXT_TYPES = frozenset(
         "ToolRuntime",
     }
 )
-"""Annotations of parameters that a framework fills with its own state; they are not part of the tool's input."""
+"""Annotations of parameters to which a framework passes its own state; they are not part of the tool's input."""
 
 _INJECTED = "InjectedToolArg"
-"""LangChain's mark, in an ``Annotated``, of an argument that is not the model's: the graph's state, a store, an id."""
+"""LangChain's mark, in an ``Annotated``, of an argument that no model supplies: the graph's state, a store, an id."""
 
 
 def binder(func: Callable[..., Any]) -> Binder:
@@ -47,28 +48,35 @@ def binder(func: Callable[..., Any]) -> Binder:
     """
     try:
         parameters = list(inspect.signature(func).parameters.values())
-    except (TypeError, ValueError):  # builtins without a signature
+    except Exception as exc:  # a builtin without a signature, or a `__signature__` that raises
+        if was_raised_from_outside(exc):
+            raise
         return _unnamed
+    hints = _resolved(func, parameters)
+    taken = {parameter.name for parameter in parameters}
     namespace: dict[str, Any] = {}
     source, shown = [], []
-    hints = _resolved(func, parameters)
     previous = None
     for index, parameter in enumerate(parameters):
-        kind = parameter.kind
-        if previous is parameter.POSITIONAL_ONLY and kind is not previous:
+        kind, name = parameter.kind, parameter.name
+        if kind is parameter.POSITIONAL_ONLY:  # callers cannot use its name, which may be a keyword
+            name = _unused(f"_{index}", taken)
+        elif previous is parameter.POSITIONAL_ONLY:
             source.append("/")
         if kind is parameter.KEYWORD_ONLY and previous not in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL):
             source.append("*")
         previous = kind
-        source.append(_declared(parameter, index, namespace))
+        source.append(_declared(parameter, name, index, namespace))
+        purpose = _purpose(hints.get(parameter.name, parameter.annotation))
         is_own = index == 0 and parameter.name in ("self", "cls")
-        annotation = hints.get(parameter.name, parameter.annotation)
-        if not is_own and not _is_filled_in(annotation):
-            secret = is_secret(annotation) or (isinstance(annotation, str) and "Secret]" in annotation)
-            shown.append(f"{parameter.name!r}: {f'{MASK!r}' if secret else parameter.name}")
+        if not is_own and purpose != "filled in":
+            shown.append(f"{parameter.name!r}: {repr(MASK) if purpose == 'secret' else name}")
     if previous is inspect.Parameter.POSITIONAL_ONLY:
         source.append("/")
-    exec(f"def bind({', '.join(source)}): return {{{', '.join(shown)}}}", namespace)  # as dataclasses does
+    try:
+        exec(f"def bind({', '.join(source)}): return {{{', '.join(shown)}}}", namespace)  # as dataclasses does
+    except SyntaxError:  # a name that only a `__signature__` can have, such as ``__debug__``
+        return _unnamed
     bind: Binder = namespace["bind"]
     return bind
 
@@ -76,27 +84,48 @@ def binder(func: Callable[..., Any]) -> Binder:
 _STARS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
-def _declared(parameter: inspect.Parameter, index: int, namespace: dict[str, Any]) -> str:
+def _declared(parameter: inspect.Parameter, name: str, index: int, namespace: dict[str, Any]) -> str:
     star = _STARS.get(parameter.kind, "")
     if parameter.default is parameter.empty:
-        return star + parameter.name
+        return star + name
     namespace[f"_default_{index}"] = parameter.default
-    return f"{parameter.name}=_default_{index}"
+    return f"{name}=_default_{index}"
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _purpose(annotation: Any) -> Literal["input", "secret", "filled in"]:
+    """Return what a parameter with *annotation* is for."""
+    try:
+        if _is_filled_in(annotation):
+            return "filled in"
+        is_marked = is_secret(annotation) or (is_text(annotation) and "Secret]" in annotation)
+    except Exception as exc:  # raised while examining an annotation that is not a type
+        if was_raised_from_outside(exc):
+            raise
+        return "input"
+    return "secret" if is_marked else "input"
 
 
 def _resolved(func: Callable[..., Any], parameters: list[inspect.Parameter]) -> dict[str, Any]:
-    """Return the annotations that are given as texts, evaluated; nothing where one of them cannot be."""
-    if not any(isinstance(parameter.annotation, str) for parameter in parameters):
+    """Return the annotations that are texts, evaluated; nothing if one of them cannot be."""
+    if not any(is_text(parameter.annotation) for parameter in parameters):
         return {}
     try:
         return typing.get_type_hints(func, include_extras=True)
-    except Exception:  # a name that type checkers alone see; or whatever an annotation that is evaluated does
+    except Exception as exc:  # of a name that only type checkers see, or of code in an annotation
+        if was_raised_from_outside(exc):
+            raise
         return {}
 
 
 def _is_filled_in(annotation: Any) -> bool:
-    """Whether a framework gives the value of a parameter that is annotated so."""
-    if isinstance(annotation, str):
+    """Return whether a framework passes the value of a parameter with *annotation*."""
+    if is_text(annotation):
         return annotation.partition("[")[0].rpartition(".")[2].strip() in CONTEXT_TYPES
     origin = get_origin(annotation)
     if origin is Annotated:
@@ -112,4 +141,4 @@ def _is_injected(mark: object) -> bool:
 
 
 def _unnamed(*args: Any, **kwargs: Any) -> dict[str, Any]:
-    return {"args": args, **kwargs}
+    return {"args": args, "kwargs": kwargs} if "args" in kwargs else {"args": args, **kwargs}

@@ -1,20 +1,22 @@
 """
-One call, or one scope: how its recording begins and ends, whatever its shape.
+Record one call or scope, of any call shape.
 
-`begin` decides where the call belongs and whether it is recorded at all; an `Execution` is its life as the current
-node: entered, left, resumed by the consumer of its stream, ended.
+`begin` finds the parent of a call and decides whether the call is recorded. It returns an `Execution`: the node that is
+current while the code of the call runs, and that ends with its result, its exception or its stream.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from ..encoding.record_text import label_of
 from ..enums import ObservationType, Status
 from ..interruptions import was_raised_from_outside
 from ..report import log
+from . import threads
 from .arguments import Binder
 from .node import Node
 from .observation import SUPPRESSED, OpenObservation
@@ -22,7 +24,7 @@ from .outcomes import outcome_of
 from .propagation import _current, current, needs_lookup
 from .recorder import NOTHING
 from .streams import PLAIN, follow, is_followed
-from .trace import OpenTrace
+from .trace import OpenTrace, name_session
 
 if TYPE_CHECKING:
     from .stream_items import StreamObserver
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Spec:
-    """What a decorator or a scope settles once, so that a call has little to decide."""
+    """The part of a recording that is the same for all calls: the type, name and options of a decorator or scope."""
 
     tracer: Tracer
     type: ObservationType
@@ -42,76 +44,82 @@ class Spec:
     capture_input: bool = True
     capture_output: bool = True
     read_facts: Callable[[object], Any] | None = None
-    """Reads token counts, model and finish reasons from a result; None where they are not wanted."""
+    """Reads token counts, model and finish reasons from a result; None if they are not captured."""
     fields: dict[str, Any] = field(default_factory=dict)
     trace: dict[str, Any] = field(default_factory=dict)
-    """What a new trace is opened with, and an open one takes over, see `OpenTrace`."""
+    """The session, user, tags and metadata for a new or open trace; see `OpenTrace`."""
+    session: str | Callable[..., object] | None = None
+    """The session of the trace, or a function that returns it for the arguments of a call."""
     bind: Binder | None = None
     is_named: bool = False
-    """Whether the user chose the name; if not, a framework may give another."""
+    """Whether the user chose the name; otherwise a framework may change it."""
     stream_items: Callable[[Any], StreamObserver] | None = None
-    """Makes the observer of the stream a call returns, or is; `StreamItems` if None."""
+    """Creates the observer of a stream; `StreamItems` if None."""
     called: str = ""
-    """The name of the function, or of the tool that a framework made of it."""
+    """The name of the function, or the framework's name of the tool."""
     func: Callable[..., Any] | None = None
-    """The function that is recorded; None for a scope."""
+    """The recorded function; None for a scope."""
     label: str = ""
 
     def __post_init__(self) -> None:
         self.label = label_of(self.type, self.name)
 
 
-Answer = Callable[["Execution", Callable[..., Any]], Callable[..., Any]]
-"""Takes a call and its function, and returns the function to run in its place: the same, or one that answers."""
+Interceptor = Callable[["Execution", Callable[..., Any]], Callable[..., Any]]
+"""Takes a call and its function, and returns the function to run: the same one, or a replacement."""
 
-answers: list[Answer] = []
-"""Asked for each recorded call before its function runs, the last one first; empty unless something replays."""
+interceptors: list[Interceptor] = []
+"""The interceptors of all recorded calls, applied from last to first. Usually empty; for replay."""
 
 
-def to_run(call: Execution | None, func: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function to run for *call*: *func*, or what an `Answer` puts in its place."""
-    for answer in reversed(answers):
+def intercepted(call: Execution | None, func: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function to run for *call*: *func*, or the replacement that the interceptors return."""
+    for intercept in reversed(interceptors):
         if call is not None:
-            func = answer(call, func)
+            func = intercept(call, func)
     return func
 
 
 class Execution(Node):
-    """A call as the current node. Its subclasses differ in what they do with how it went."""
+    """A call as the current node. Subclasses record its outcome in different ways."""
 
-    if TYPE_CHECKING:  # slots of the subclasses, as two bases of one class cannot both have slots
+    if TYPE_CHECKING:  # the subclasses define these slots: two base classes of a class cannot both have slots
         spec: Spec
         stream_items: StreamObserver | None
         inner: Node | None
-        """What the stream's own code left current when it was paused last."""
+        """The node that was current in the code of the stream when it was last paused."""
     else:
         __slots__ = ()
 
     @property
     def observation(self) -> OpenObservation | None:
-        """The observation whose record the call is; None where it is not recorded."""
+        """The observation that records the call; None if it is not recorded."""
         return None
 
     def enter(self) -> None:
-        """Make it current."""
+        """Make the call the current node."""
         self.previous = _current.get()
         _current.set(self)
 
     def leave(self) -> None:
-        """Restore what was current before, unless this context never had the call as current (a closing task)."""
+        """Restore the previous current node, unless another task closes the call."""
         here = _current.get()
         if here is self or self._close_forgotten(here):
             _current.set(self.previous)
 
     def returned(self, value: Any) -> Any:
-        """End it with *value*, which is returned; a stream or future ends it later."""
+        """End the call with *value* and return that. If *value* is a stream or future, the call ends when that ends."""
         if _current.get() is self:
             _current.set(self.previous)
         else:
             self.leave()
         try:
-            if type(value) not in PLAIN and is_followed(value):
-                return follow(self, value)
+            try:
+                if type(value) not in PLAIN and is_followed(value):
+                    return follow(self, value)
+            except Exception as exc:  # raised by a metaclass of the value; record it as a plain value
+                if was_raised_from_outside(exc):
+                    raise
             self.succeeded(value)
         except Exception as exc:
             if was_raised_from_outside(exc):
@@ -120,43 +128,43 @@ class Execution(Node):
         return value
 
     def raised(self, exc: BaseException) -> None:
-        """End it with the outcome of *exc*, which the caller raises again."""
+        """End the call with the outcome of *exc*, which the caller re-raises."""
         self.leave()
         self.failed(exc)
 
     def succeeded(self, value: Any) -> None:
-        """End it: the function returned *value*."""
+        """End the call: the function returned *value*."""
         self.end()
 
     def failed_with(self, exc: BaseException, output: object) -> None:
-        """End it with the outcome of *exc*; *output* is what it streamed so far."""
+        """End the call with the outcome of *exc* and the *output* that it streamed so far."""
         self.end()
 
     def resume(self) -> None:
-        """Make it current, or what the stream's own code left current: that code runs now."""
+        """Restore the current node of the stream's code, before that code runs."""
         self.previous = _current.get()
         _current.set(self.inner or self)
 
     def pause(self) -> None:
-        """Restore what is current for the consumer of the stream."""
+        """Restore the current node of the stream's consumer."""
         self.inner = _current.get()
         _current.set(self.previous)
 
     def on_item(self, item: Any) -> Any:
-        """Record *item* of the stream and return it."""
+        """Record an item of the stream, and return it."""
         return item
 
     def exhausted(self, value: Any, closed: bool = False) -> Any:
-        """End it: the stream returned *value*, or was *closed*."""
+        """End the call: the stream returned *value*, or was *closed*."""
         self._end_stream(Status.ABANDONED if closed else Status.SUCCESS, value, None)
         return value
 
     def failed(self, exc: BaseException) -> None:
-        """End it: *exc* left the stream, or closed it."""
+        """End the call: the stream raised *exc*, or *exc* closed it."""
         self._end_stream(Status.SUCCESS, None, exc)
 
     def dropped(self) -> None:
-        """End it: the stream was garbage-collected before its end."""
+        """End the call: the stream was garbage-collected before its end."""
         self._end_stream(Status.ABANDONED, None, GeneratorExit())
 
     def _end_stream(self, status: Status, value: Any, exc: BaseException | None) -> None:
@@ -167,7 +175,7 @@ class Execution(Node):
         self.end()
 
     def _close_forgotten(self, here: Node | None) -> bool:
-        """End what was pushed inside the call and never popped, from *here* up; False if *here* is not inside it."""
+        """End observations from *here* outwards that were not popped; return False if *here* is not inside the call."""
         left_open = []
         while here is not None and here is not self:
             left_open.append(here)
@@ -175,13 +183,13 @@ class Execution(Node):
         if here is None:
             return False
         for node in left_open:
-            if node.id in self.trace.by_hand:
+            if node.id in self.trace.pushed:
                 node.end(Status.ABANDONED)
         return True
 
 
 class RecordedExecution(Execution):
-    """A call that has an observation: its own, or that of the framework's event for the same call."""
+    """A call with an observation: its own, or that of a framework's event for the same call."""
 
     if TYPE_CHECKING:
 
@@ -192,20 +200,20 @@ class RecordedExecution(Execution):
         __slots__ = ()
 
     def succeeded(self, value: Any) -> None:
-        """End it: the function returned *value*."""
+        """End the call: the function returned *value*."""
         if self.spec.read_facts is not None:
             self._read_facts(self.spec.read_facts(value))
         self.end(Status.SUCCESS, value if self._captures_output() else NOTHING)
 
     def failed_with(self, exc: BaseException, output: object) -> None:
-        """End it with the outcome of *exc*; *output* is what it streamed so far."""
+        """End the call with the outcome of *exc* and the *output* that it streamed so far."""
         outcome = outcome_of(exc)
         if outcome.details:
             self.observation.add_metadata(**outcome.details)
         self.end(outcome.status, output, outcome.error)
 
     def on_item(self, item: Any) -> Any:
-        """Record *item* of the stream and return it."""
+        """Record an item of the stream, and return it."""
         recorder = self.trace.recorder
         offset_ns = recorder.tick() - self.observation.started
         try:
@@ -239,7 +247,7 @@ class RecordedExecution(Execution):
             self.failed_with(exc, output)
 
     def _streamed(self, status: Status, value: Any, exc: BaseException | None) -> object:
-        """Return the output of the stream, and set what else its items report on the observation."""
+        """Return the output of the stream, and set the other fields that its items contain, such as usage."""
         output: object = NOTHING
         if self.stream_items is not None:
             ended = "closed" if status is Status.ABANDONED else "exhausted"
@@ -269,7 +277,7 @@ class RecordedExecution(Execution):
 
 
 class Call(RecordedExecution, OpenObservation):
-    """A call, or a scope, with an observation of its own: itself."""
+    """A call or scope with its own observation, which is the same object."""
 
     __slots__ = ("inner", "spec", "stream_items")
 
@@ -280,32 +288,32 @@ class Call(RecordedExecution, OpenObservation):
 
 
 class MatchedCall(RecordedExecution):
-    """The call of a tool for which a framework began an observation already: the two share that."""
+    """The call of a tool that uses the observation of the framework's tool event."""
 
-    __slots__ = ("inner", "outer", "spec", "stream_items")
+    __slots__ = ("inner", "matched", "spec", "stream_items")
 
-    def __init__(self, outer: OpenObservation, spec: Spec, given: object) -> None:
-        Node.__init__(self, outer.trace, outer.parent, outer.id)
-        self.outer = outer
-        outer.take_over(spec.label if spec.is_named else None, given)
+    def __init__(self, matched: OpenObservation, spec: Spec, given: object) -> None:
+        Node.__init__(self, matched.trace, matched.parent, matched.id)
+        self.matched = matched
+        matched.take_over(spec.label if spec.is_named else None, given)
         if not spec.capture_input:
-            outer.drop_input()  # the framework may have reported it already
-        outer.add_metadata(**spec.metadata)
-        outer.set_fields(**spec.fields)
+            matched.drop_input()  # the framework may have reported it already
+        matched.add_metadata(**spec.metadata)
+        matched.set_fields(**spec.fields)
 
     @property
     def observation(self) -> OpenObservation:
-        """The framework's."""
-        return self.outer
+        """The observation of the framework's tool event."""
+        return self.matched
 
     def end(self, status: Status = Status.SUCCESS, output: object = NOTHING, error: str | None = None) -> None:
-        """Keep how the call went for the framework's observation, which the framework ends."""
+        """Store the result of the call for the framework's observation, which the framework ends."""
         self.closed = True
-        self.outer.claimed_result = (status, output if self.spec.capture_output else SUPPRESSED, error)
+        self.matched.claimed_result = (status, output if self.spec.capture_output else SUPPRESSED, error)
 
 
 class UnsampledCall(Execution):
-    """A call in a trace that is not recorded, so that what happens inside opens no trace of its own."""
+    """A call in an unsampled trace. It prevents nested calls from opening traces."""
 
     __slots__ = ("inner", "spec", "stream_items")
 
@@ -324,27 +332,29 @@ def begin(
     is_entered: bool = False,
 ) -> Execution | None:
     """
-    Begin the observation of one call. None where nothing is to be recorded.
+    Start the observation of a call. Return None if the call is not recorded.
 
-    A failure of FluxLoop's own is counted, and the call goes on unrecorded.
+    If FluxLoop itself fails, the failure is counted, and the call continues unrecorded.
 
     Args:
-        spec: What was settled at decoration.
-        args: The call's positional arguments.
-        kwargs: The call's keyword arguments.
-        before: The node that was current where a stream was created; with *is_entered*, the context variable's value.
-        is_entered: Whether to make the call current, *before* being what is restored afterwards.
+        spec: The type, name and options of the decorator.
+        args: The positional arguments of the call.
+        kwargs: The keyword arguments of the call.
+        before: The node that was current when a stream was created; with *is_entered*, the previous node.
+        is_entered: Whether to make the call the current node, with *before* as the previous one.
     """
     tracer = spec.tracer
     call: Execution | None = None
     try:
         known = before is not None and (not is_entered or not (before.closed or needs_lookup))
         here = before if known else current()
-        above = here if tracer.is_default else tracer.own_innermost(here)
-        if above is None or (spec.opens_trace and _wants_its_own(spec, above.trace)):
-            trace, parent = _opened(spec, here), None
+        parent = here if tracer.is_default else tracer.own_innermost(here)
+        if parent is None or (spec.opens_trace and _opens_new_trace(spec, parent.trace)):
+            trace, parent = _open_trace(spec, here, args, kwargs), None
         else:
-            trace, parent = above.trace, above
+            trace = parent.trace
+            if spec.session is not None:
+                name_session(trace, _session_of(spec, args, kwargs))
         if trace is None:
             return None
         recorder = trace.recorder
@@ -357,13 +367,13 @@ def begin(
             if spec.bind is not None and spec.capture_input and recorder.captures_input:
                 try:
                     given = spec.bind(*args, **kwargs)
-                except TypeError:  # they do not fit: the function itself raises then
+                except TypeError:  # the arguments do not fit: the function itself will raise
                     given = {"args": args, "kwargs": kwargs}
             matcher = parent.tool_matcher if parent is not None else None
             if matcher is not None and _is_same_call(matcher, spec):
                 call = MatchedCall(parent, spec, given)  # type: ignore[arg-type]  # only observations have a matcher
             else:
-                call = Call.__new__(Call)  # bound before it begins, so that an interruption can discard it
+                call = Call.__new__(Call)  # assigned before it starts, so that an interruption can discard it
                 OpenObservation.__init__(call, trace, parent, spec.label, given)
                 if spec.metadata:
                     call.metadata = spec.metadata
@@ -377,7 +387,7 @@ def begin(
         return call
     except BaseException as exc:
         if not was_raised_from_outside(exc):
-            tracer.record_failure("beginning it", exc)
+            tracer.record_failure("starting it", exc)
             return None
         if call is not None:
             _undo(call, before)
@@ -385,7 +395,7 @@ def begin(
 
 
 def end_interrupted(call: Execution | None, before: Node | None, exc: BaseException) -> None:
-    """End a call with the outcome of *exc*, also one that was begun and interrupted before its caller had it."""
+    """End a call with the outcome of *exc*, even if `begin` was interrupted before it could return the call."""
     if call is None:
         here = _current.get()
         if here is before or not isinstance(here, Execution) or here.previous is not before:
@@ -395,26 +405,45 @@ def end_interrupted(call: Execution | None, before: Node | None, exc: BaseExcept
 
 
 def _undo(call: Node, before: Node | None) -> None:
-    """Discard a call that was interrupted while it began."""
+    """Discard a call whose start was interrupted."""
     if _current.get() is call:
         _current.set(before)
     if isinstance(call, Call) and hasattr(call, "slot"):
         call.discard()
 
 
+def _session_of(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """Return the session of a call; None if the user's function fails, which is reported."""
+    session: object = spec.session
+    if callable(session):
+        try:
+            session = session(*args, **kwargs)
+        except Exception as exc:
+            if was_raised_from_outside(exc):
+                raise
+            spec.tracer.report_problem(f"the session_id function of {spec.name!r} failed: {exc!r:.200}")
+            return None
+    return None if session is None else str(session)
+
+
 def _is_same_call(matcher: ToolMatcher, spec: Spec) -> bool:
     return spec.type is ObservationType.TOOL and matcher.matches((spec.called, spec.name), spec.func)
 
 
-def _wants_its_own(spec: Spec, trace: OpenTrace) -> bool:
-    """Whether what opens a trace is to open one although *trace* is current here."""
+def _opens_new_trace(spec: Spec, trace: OpenTrace) -> bool:
+    """Return whether a call opens a trace although *trace* is the current one."""
     wanted = spec.trace.get("trace_id")
     return trace.is_closed or (wanted is not None and str(wanted) != trace.id)
 
 
-def _opened(spec: Spec, here: Node | None) -> OpenTrace | None:
+def _open_trace(spec: Spec, here: Node | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenTrace | None:
     if spec.opens_trace:
-        return spec.tracer.open_trace(spec.name, outer=here, **spec.trace)
+        options = spec.trace
+        if spec.session is not None:
+            options = {**options, "session_id": _session_of(spec, args, kwargs)}
+        return spec.tracer.open_trace(spec.name, outer=here, **options)
+    if get_ident() != threads.main_thread:
+        threads.report_untraced(spec.tracer, spec.name)
     if spec.tracer.is_debugging:
         log.debug("ignored {%s}: no trace is open here; wrap the caller in agent or instrument", spec.label)
     return None

@@ -1,9 +1,9 @@
 """
-Recorded copies of framework objects, such as the tool object a framework makes of a function.
+Recorded copies of framework objects, such as the tool object that a framework makes of a function.
 
-A FluxLoop decorator on such an object asks each instrumenter for an object of the same type, recorded
-inside. Instrumenters come from the entry-point group `GROUP`, whose entries are named after the framework's
-top-level package and loaded for objects of its classes, and from `add_instrumenter`.
+A decorator that is applied to such an object calls the instrumenters. The one that recognises the object returns a
+copy of the same type whose function is recorded. `add_instrumenter` registers an instrumenter; the entry-point group
+`GROUP` lists more, by the top-level package of their framework, which are loaded for objects of its classes.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ GROUP = "fluxloop.instrumenters"
 
 
 class Recording(Protocol):
-    """Returns a function recorded the way the decorator was asked to."""
+    """Records a function with the type and options of the decorator."""
 
     def __call__(self, func: F, /, *, called: str | None = None, bind: Binder | None = None) -> F:
         """
         Return *func* recorded.
 
         Args:
-            func: The user's own function, of any shape.
-            called: The tool's name: the observation's, unless the user gave one.
-            bind: Takes the arguments of a call and returns what to capture of them; by parameter name if None.
+            func: The user's function, of any call shape.
+            called: The name of the tool, which names the observation unless the user chose a name.
+            bind: Returns the input to capture for the arguments of a call; by default the arguments by parameter name.
         """
 
 
 class Instrumenter(Protocol):
-    """Takes an object that is not a function, and what records; returns None for an object it does not recognise."""
+    """Returns a recorded copy of an object that is not a function; None for an object it does not recognise."""
 
     def __call__(self, target: Any, recording: Recording, /) -> Any: ...
 
@@ -45,18 +45,18 @@ _loaded_packages: set[str] = set()
 
 
 def add_instrumenter(instrumenter: Instrumenter) -> None:
-    """Ask *instrumenter* too, before those added earlier; adding it twice changes nothing."""
+    """Register *instrumenter*, to be called before those registered earlier. A second call has no effect."""
     if instrumenter not in _instrumenters:
         _instrumenters.insert(0, instrumenter)
 
 
 def instrumented(target: object, recording: Recording) -> Any:
-    """Return *target*, a framework's object, recorded inside; None where no instrumenter knows it."""
-    _load_instrumenters({kind.__module__.partition(".")[0] for kind in type(target).__mro__})
+    """Return a recorded copy of *target*, an object of a framework; None if no instrumenter recognises it."""
+    _load_instrumenters({cls.__module__.partition(".")[0] for cls in type(target).__mro__})
     for instrumenter in _instrumenters:
-        made = instrumenter(target, recording)
-        if made is not None:
-            return made
+        copy = instrumenter(target, recording)
+        if copy is not None:
+            return copy
     return None
 
 
@@ -66,7 +66,7 @@ def _load_instrumenters(packages: set[str]) -> None:
     if not new:
         return
     _loaded_packages.update(new)
-    from importlib.metadata import entry_points  # costs as much as the rest of the import, and few need it
+    from importlib.metadata import entry_points  # slow to import, and rarely needed
 
     for entry in entry_points(group=GROUP):
         if entry.name in new:

@@ -1,9 +1,9 @@
 """
-Observations opened and closed by key, for frameworks that report events.
+Open observations by key, for frameworks that report events.
 
-An adapter's events name a run and its parent by an id of the framework's. A `Ledger` keeps what is open
-under those ids and never touches the context variable, since events may come from any thread, late, or
-not at all: what is left open under an observation ends with it.
+The events of a framework identify a run, and its parent, by an id. A `Ledger` keeps the observations of open runs under
+these ids. It does not use the context variable, because an event may come from any thread, late, or never: a run that
+is still open when its parent ends is ended with it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ from .trace import OpenTrace, name_session
 
 if TYPE_CHECKING:
     from ..encoding.encoder import Reader
-    from .tool_matching import ToolMatcher
     from .tracer import Tracer
 
 
 class Entry:
-    """What the ledger keeps of one run of the framework's."""
+    """An open run of the framework."""
 
     __slots__ = ("about", "below", "is_folded", "is_recorded", "key", "observation", "parent", "stream_items")
 
@@ -36,29 +35,30 @@ class Entry:
         self.key = key
         self.parent = parent
         self.observation: Any = None
-        """Its own, or the nearest recorded one above where it is folded; None where nothing is recorded."""
+        """Its observation; for a folded run, that of the nearest recorded run around it; None if not recorded."""
         self.is_folded = is_folded
         self.is_recorded = False
-        """Whether it has an observation of its own."""
+        """Whether the run has an observation of its own."""
         self.below: dict[Entry, None] | None = None
-        """What is open below it, in the order it began."""
+        """The open runs inside it, in the order of their start."""
         self.stream_items: Any = None
-        """The observer of what it streams; an adapter may put an observer of its own here."""
+        """The observer of its stream; an adapter may set its own."""
         self.about = about
-        """Whatever the adapter wants to know of it again when runs below it begin."""
+        """Data of the adapter about the run."""
 
 
 class Ledger:
     """
-    The open observations of one adapter, by the framework's own ids.
+    The open observations of one adapter, by the run ids of the framework.
 
-    Every method is harmless for a key it does not know, and none raises into the framework. What has
-    ended is forgotten, so a ledger's size is that of what runs right now. Events may come from many threads
-    at once: each step here is one operation on a dict, hence no lock.
+    Every method ignores an unknown key, and never raises into the framework. An ended run is removed, so the size of a
+    ledger is the number of open runs. Events may come from many threads at once: each step is one operation on a dict,
+    so no lock is needed.
 
     Args:
-        tracer: The set-up to record for.
-        locate: The adapter's own locator, if it has one: where the parent is given, only the others are asked.
+        tracer: The client that records.
+        locate: The adapter's own locator, if it has one. For a run with a known parent, only the other locators are
+            asked.
     """
 
     def __init__(self, tracer: Tracer, locate: Locator | None = None) -> None:
@@ -66,7 +66,7 @@ class Ledger:
         self._locate = locate
         self._own_locators = 0 if locate is None else 1
         self.entries: dict[Hashable, Entry] = {}
-        """The runs that are open; to be read by the adapter, and changed by the ledger alone."""
+        """The open runs. Adapters read it, and only the ledger changes it."""
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -83,58 +83,36 @@ class Ledger:
         parent: Hashable | None = None,
         input: object = NOTHING,
         read: Reader | None = None,
-        metadata: dict[str, Any] | None = None,
-        fields: Mapping[str, Any] | None = None,
         trace: Mapping[str, Any] | None = None,
-        is_folded: bool = False,
-        tool_matcher: ToolMatcher | None = None,
         about: Any = None,
-        started: int | None = None,
     ) -> OpenObservation | None:
         """
-        Begin the observation of the run *key*, unless that is open already.
+        Start the observation of the run *key*, unless the run is open already.
+
+        The parent is the run *parent*, or what user code or another framework has made current inside it. Without
+        *parent*, it is the current observation, and if there is none, a trace named *name* is opened. Further data of
+        the observation is set on the returned object.
 
         Args:
             key: The framework's id of the run.
-            kind: Its type.
-            name: Its name.
-            parent: The id, or the entry, of the run it is part of; where that is unknown, what is current here
-                is the parent, and where nothing is, a trace is opened, named *name*. What user code or another
-                framework inside the parent has made current comes between the two.
+            kind: The type of the observation.
+            name: The name of the observation.
+            parent: The id, or the entry, of the parent run; None if it is unknown.
             input: The value to capture.
-            read: Is given the input, and later the output, where that is not JSON as it is, and returns what is
-                to be recorded of it.
-            metadata: Put on the observation, whose it is from now on.
-            fields: Top-level fields of the record, such as ``model``.
-            trace: What a new trace is opened with: session_id, user_id, tags, metadata. One that is open
-                already takes over the session, unless it was given one.
-            is_folded: Make no observation; what is below nests under the nearest one that is recorded.
-            tool_matcher: Recognises the `tool`-decorated function, or the TOOL pushed by hand, that is this very
-                call: its name, input, output and exception are the record's.
+            read: Converts the input, and later the output, to the value to record if it is not plain JSON data.
+            trace: The options of a new trace: session_id, user_id, tags, metadata. The session is also set on an open
+                trace without one.
             about: See `Entry.about`.
-            started: When it began, by the recorder's `tick`, where that was not just now.
 
         Returns:
-            The observation, or None where it is folded or nothing is recorded.
+            The observation; None if the run is not recorded.
         """
         try:
-            above = parent if parent is None or type(parent) is Entry else self.entries.get(parent)
-            entry = Entry(key, above, is_folded, about)
-            if self.entries.setdefault(key, entry) is not entry:
+            entry, here = self._enter(key, parent, about, is_folded=False)
+            if entry is None:
                 return None
-            if above is None:
-                here = self._here()
-            else:
-                if above.below is None:
-                    above.below = {}
-                above.below[entry] = None
-                is_alone = len(_locators) == self._own_locators and _current.get() is None
-                here = above.observation if is_alone else self._inside(above.observation)
-            if is_folded:
-                entry.observation = here
-                return None
-            if above is None or here is None:
-                here, its_trace = self._outermost(above, here, kind, name, trace or {})
+            if entry.parent is None or here is None:
+                here, its_trace = self._outermost(entry.parent, here, kind, name, trace or {})
             else:
                 its_trace = here.trace
             if (
@@ -147,21 +125,41 @@ class Ledger:
             given = input if its_trace.recorder.captures_input else NOTHING
             observation = OpenObservation(its_trace, here, label_known(kind, name), given, read=read)
             entry.observation, entry.is_recorded = observation, True
-            if key not in self.entries:  # another thread has just ended what is above it
+            if key not in self.entries:  # another thread has just ended its parent
                 self.entries[key] = entry
-            if started is not None:
-                observation.backdate(started)
-            observation.tool_matcher = tool_matcher
-            if metadata:
-                observation.metadata = metadata
-            if fields:
-                observation.set_fields(**fields)
             return observation
         except Exception as exc:
             if was_raised_from_outside(exc):
                 raise
             self.tracer.record_failure("beginning it", exc)
             return None
+
+    def start_folded(self, key: Hashable, *, parent: Hashable | None = None, about: Any = None) -> None:
+        """Add the run *key* without an observation: runs inside it are nested under the nearest recorded run."""
+        try:
+            entry, here = self._enter(key, parent, about, is_folded=True)
+            if entry is not None:
+                entry.observation = here
+        except Exception as exc:
+            if was_raised_from_outside(exc):
+                raise
+            self.tracer.record_failure("beginning it", exc)
+
+    def _enter(
+        self, key: Hashable, parent: Hashable | None, about: Any, *, is_folded: bool
+    ) -> tuple[Entry | None, Node | None]:
+        """Add a run, and return its entry and the node that it is under; no entry if the run is open already."""
+        above = parent if parent is None or type(parent) is Entry else self.entries.get(parent)
+        entry = Entry(key, above, is_folded, about)
+        if self.entries.setdefault(key, entry) is not entry:
+            return None, None
+        if above is None:
+            return entry, self._here()
+        if above.below is None:
+            above.below = {}
+        above.below[entry] = None
+        is_alone = len(_locators) == self._own_locators and _current.get() is None
+        return entry, above.observation if is_alone else self._inside(above.observation)
 
     def _outermost(
         self,
@@ -171,7 +169,7 @@ class Ledger:
         name: str,
         options: Mapping[str, Any],
     ) -> tuple[Node | None, OpenTrace | None]:
-        """Return parent and trace of a run with no recorded run around it; no trace where nothing is recorded."""
+        """Return the parent and the trace of a run that is not inside a recorded run; no trace if not recorded."""
         if here is not None and not (above is None and here.trace.is_closed):
             if above is None:
                 name_session(here.trace, options.get("session_id"))
@@ -187,26 +185,26 @@ class Ledger:
         return self.tracer.current_node()
 
     def _inside(self, step: Node | None) -> Node | None:
-        """Return what user code or another framework that runs inside *step* has made current, or else *step*."""
+        """Return what user code or another framework has made current inside *step*, or else *step*."""
         if step is None:
             return None
         inner = innermost(current(but=self._locate), step)
         return inner if self.tracer.is_default else self.tracer.own_innermost(inner)
 
     def fold(self, entry: Entry) -> None:
-        """Discard the observation of a run that has only just begun, as if it had been folded from the start."""
+        """Discard the observation of a run that has just started, as if it had been folded from the start."""
         observation = entry.observation
         if observation is not None and observation.parent is not None and entry.is_recorded:
             entry.is_folded, entry.is_recorded, entry.observation = True, False, observation.parent
             observation.discard()
 
     def get(self, key: Hashable) -> OpenObservation | None:
-        """Return the observation of the run *key*, or the nearest recorded one above it; None where there is none."""
+        """Return the observation of the run *key*, or of the nearest recorded run around it; None without one."""
         entry = self.entries.get(key)
         return entry.observation if entry is not None else None
 
     def rename(self, key: Hashable, kind: ObservationType, name: str) -> None:
-        """Record the open run *key* as *kind* and *name*, where that shows only when it is under way."""
+        """Change the type and the name of the open run *key*, for frameworks that report them later."""
         entry = key if type(key) is Entry else self.entries.get(key)
         if entry is not None and entry.is_recorded and entry.observation is not None:
             entry.observation.take_over(label_known(kind, name), NOTHING)
@@ -219,14 +217,14 @@ class Ledger:
         input: object = NOTHING,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        """Record a point in time in the run *parent*; where that is not recorded nothing happens."""
+        """Record a point in time in the run *parent*, if the run is recorded."""
         entry = self.entries.get(parent)
         here = self._inside(entry.observation) if entry is not None else self._here()
         if here is not None:
             record_event(here, name, input=input, metadata=metadata)
 
     def on_item(self, key: Hashable, item: object) -> None:
-        """Note an item that the run *key* streamed."""
+        """Record an item that the run *key* streamed."""
         entry = self.entries.get(key)
         if entry is None or not entry.is_recorded or entry.observation is None:
             return
@@ -254,36 +252,36 @@ class Ledger:
         fields: Mapping[str, Any] | None = None,
     ) -> None:
         """
-        End the run *key*, and first what is still open below it.
+        End the run *key*, after the runs inside it that are still open.
 
         Args:
             key: The framework's id of the run, or its entry.
-            output: What came of it; what it streamed, where nothing is given.
-            error: The exception that ended it, which also decides the status, or a text.
-            status: How it ended, where that is known better than by *error*.
-            input: The value to capture as its input, where it was not known at the start.
-            metadata: Added to the observation's.
-            fields: Added to the record's top-level fields; they win over what was read from its stream.
+            output: The output; the items of its stream by default.
+            error: The exception that ended it, or a text. An exception decides the status.
+            status: The status, if it is not the one that follows from *error*.
+            input: The value to capture as its input, if it was not known at the start.
+            metadata: Added to the metadata of the observation.
+            fields: Top-level fields of the record; they take precedence over those read from its stream.
         """
-        if type(key) is Entry:
-            key = key.key
-        if isinstance(error, BaseException) and status_of(error) is Status.CANCELLED and key in self.entries:
-            self.on_forced_end(self.entries[key])
-        entry = self.entries.pop(key, None)
+        entry = key if type(key) is Entry else self.entries.get(key)
         if entry is None:
             return
-        if (above := entry.parent) is not None and above.below is not None:
-            above.below.pop(entry, None)
-        if entry.below:
-            ending = status or (status_of(error) if isinstance(error, BaseException) else Status.SUCCESS)
-            for left_open in list(entry.below):
-                self.on_forced_end(left_open)
-                self.finish(left_open, status=_BELOW.get(ending, ending))
-        observation = entry.observation
-        if not entry.is_recorded or observation is None:
-            return
-        recorder = observation.trace.recorder
         try:
+            if isinstance(error, BaseException) and status_of(error) is Status.CANCELLED and entry.key in self.entries:
+                self.on_forced_end(entry)
+            if self.entries.pop(entry.key, None) is None:
+                return
+            if (above := entry.parent) is not None and above.below is not None:
+                above.below.pop(entry, None)
+            if entry.below:
+                ending = status or (status_of(error) if isinstance(error, BaseException) else Status.SUCCESS)
+                for left_open in list(entry.below):
+                    self.on_forced_end(left_open)
+                    self.finish(left_open, status=_BELOW.get(ending, ending))
+            observation = entry.observation
+            if not entry.is_recorded or observation is None:
+                return
+            recorder = observation.trace.recorder
             if input is not NOTHING and recorder.captures_input:
                 observation.deferred_input = input
             if metadata:
@@ -293,28 +291,36 @@ class Ledger:
                 output = _streamed(entry.stream_items, observation, output, error is None and status is None)
             if fields:
                 observation.set_fields(**fields)
-            if not recorder.captures_output:
-                output = NOTHING
-            if isinstance(error, BaseException):
-                observation.fail(error, output, status)
-            else:
-                observation.end(status or (Status.SUCCESS if error is None else Status.ERROR), output, error)
-        except Exception as exc:
-            if was_raised_from_outside(exc):
-                raise
-            recorder.record_failure("ending it", exc)
+            _end(observation, error, status, output)
+        except BaseException as exc:
+            if not was_raised_from_outside(exc):
+                self.tracer.record_failure("ending it", exc)
+                return
+            self.entries.pop(entry.key, None)
+            if entry.is_recorded and entry.observation is not None:
+                _end(entry.observation, error, status, output)
+            raise
 
     def on_forced_end(self, entry: Entry) -> None:
-        """Called with a run that is ended from outside and may still be running; for adapters to override."""
+        """Called with a run that is ended from outside and may still be running. Adapters override it."""
 
     def close_all(self, status: Status = Status.ABANDONED) -> None:
-        """End every run that is still open, innermost first."""
+        """End every open run, innermost first."""
         for key in reversed(list(self.entries)):
             self.finish(key, status=status)
 
 
 _BELOW = {Status.SUCCESS: Status.ABANDONED, Status.ERROR: Status.CANCELLED}
-"""The status of runs left open below a run that ends with success or an error; other statuses are shared."""
+"""The status of open runs inside a run that ends with success or an error; another status is shared."""
+
+
+def _end(observation: Any, error: BaseException | str | None, status: Status | None, output: object) -> None:
+    if not observation.trace.recorder.captures_output:
+        output = NOTHING
+    if isinstance(error, BaseException):
+        observation.fail(error, output, status)
+    else:
+        observation.end(status or (Status.SUCCESS if error is None else Status.ERROR), output, error)
 
 
 def _streamed(stream_items: Any, observation: OpenObservation, output: object, is_exhausted: bool) -> object:

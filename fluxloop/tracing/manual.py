@@ -1,8 +1,8 @@
 """
-Observations built by hand: pushed and popped, as in Pattern A of the guide.
+Manual instrumentation: push and pop an `ObservationData`.
 
-The user holds an `ObservationData` and may change anything on it until it is popped, so its record is written from
-that object; the input is the snapshot taken when it was pushed.
+The user can change the object until it is popped, so the record is written from its values at that time. The input is
+the snapshot taken when it was pushed.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ if TYPE_CHECKING:
 
 
 class ManualNode(Node):
-    """A node that was pushed; its end is read from the user's object."""
+    """The node of a pushed `ObservationData`; its final values are read from that object."""
 
     __slots__ = ()
 
     data: ObservationData
-    given: object
-    """The input that was pushed; another object on the data later is captured at the end."""
-    pushed_by: tuple[int, CodeType]
-    already_handled: BaseException | None
-    """The exception that was being handled when it was pushed, which is not its outcome."""
+    pushed_input: object
+    """The input when it was pushed. If the user replaces it, the new input is captured at the end."""
+    pushing_frame: tuple[int, CodeType]
+    handled_at_push: BaseException | None
+    """The exception that the program was handling at the push; it is not an outcome of this observation."""
 
     @property
-    def is_past_event(self) -> bool:
-        """Whether it is an EVENT, which ended when it was pushed; a pop that follows still belongs to it."""
+    def is_ended_event(self) -> bool:
+        """Whether it is an EVENT, which ends at the push. The next pop returns it."""
         return self.closed and self.data.type is ObservationType.EVENT
 
-    def fail_by_hand(self, exc: BaseException) -> None:
-        """End it with the outcome of *exc*; what the user set on the object comes first."""
+    def fail_manually(self, exc: BaseException) -> None:
+        """End it with the outcome of *exc*. Values that the user set take precedence."""
         outcome = outcome_of(exc)
         details = {**outcome.details, **self.data.metadata} if isinstance(self.data.metadata, dict) else outcome.details
         self.data.metadata = details
         self.end(outcome.status, NOTHING, outcome.error)
 
-    def _settle(self, status: Status, output: object, error: str | None) -> Values:
-        """Return what the user set on the object, completed by how the block ended, and set that on the object."""
+    def _resolve_values(self, status: Status, output: object, error: str | None) -> Values:
+        """Return the user's values, completed with the outcome of the block, and set them on the user's object."""
         data, values = self.data, read_values(self.data)
         if values.error is None:
             values.error = error
@@ -65,31 +65,31 @@ class ManualNode(Node):
         data.status, data.error, data.metadata = values.status, values.error, values.metadata
         if values.status is Status.ERROR and values.level is None:
             values.level = data.level = "ERROR"  # type: ignore[assignment]  # the enumeration reads it
-        self.trace.by_hand.pop(self.id, None)
+        self.trace.pushed.pop(self.id, None)
         for warning in values.warnings:
             warn_user(warning)
         return values
 
 
 class ManualObservation(ManualNode, OpenObservation):
-    """An open observation whose record is written from the `ObservationData` a user holds."""
+    """An open observation whose record is written from the user's `ObservationData`."""
 
-    __slots__ = ("already_handled", "backdated_ns", "data", "end_ns", "given", "pushed_by")
+    __slots__ = ("backdated_ns", "data", "end_ns", "handled_at_push", "pushed_input", "pushing_frame")
 
     def __init__(self, trace: OpenTrace, parent: Node | None, data: ObservationData) -> None:
-        self.data, self.given = data, data.input
+        self.data, self.pushed_input = data, data.input
         self.end_ns: int | None = None
         values = read_values(data)
         start_ns = values.start_ns if "start_time" in data.model_fields_set else None
-        given = NOTHING
+        captured_input = NOTHING
         if data.input is not None and trace.recorder.captures_input:
-            given = data.input
+            captured_input = data.input
         super().__init__(
             trace,
             parent,
             label_of(values.type, values.name),
-            given,
-            own_id=quoted(str(data.id))[1:-1],
+            captured_input,
+            own_id=quoted(trace.recorder.id_of(data.id))[1:-1],
             start_ns=start_ns,
         )
         pushed_ns = trace.start_ns + self.started - trace.start_tick
@@ -100,30 +100,30 @@ class ManualObservation(ManualNode, OpenObservation):
         data.parent_id = parent.id if parent is not None else None
 
     def end(self, status: Status = Status.SUCCESS, output: object = NOTHING, error: str | None = None) -> None:
-        """As `OpenObservation.end`; a status or an error set on the object itself comes first."""
+        """Do as `OpenObservation.end`. A status or error that the user set takes precedence."""
         if self.closed:
             return
         recorder = self.trace.recorder
         try:
-            values = self._settle(status, output, error)
-            self._read(values, recorder)
+            values = self._resolve_values(status, output, error)
+            self._copy_values(values, recorder)
         except Exception as exc:
             if was_raised_from_outside(exc):
                 raise
-            recorder.record_failure("reading what was set on it", exc)
+            recorder.record_failure("reading its values", exc)
             super().end(status, output, error)
             return
         captured = self.data.output if self.data.output is not None and recorder.captures_output else NOTHING
         super().end(values.status or status, captured, values.error)
 
-    def _read(self, values: Values, recorder: Recorder) -> None:
-        """Take the *values* of the user's object over into the record."""
+    def _copy_values(self, values: Values, recorder: Recorder) -> None:
+        """Copy the values of the user's object to the record."""
         data = self.data
         if "start_time" in data.model_fields_set and values.start_ns is not None:
             self.start_ns = values.start_ns
         self.end_ns = values.end_ns
         self.head = self._head(label_of(values.type, values.name))
-        if data.input is not self.given and recorder.captures_input:
+        if data.input is not self.pushed_input and recorder.captures_input:
             self.set_input(data.input)
         self.level = values.level
         self.metadata = values.metadata or None
@@ -141,40 +141,40 @@ class ManualObservation(ManualNode, OpenObservation):
 
 
 class MatchedManualObservation(ManualNode):
-    """An observation pushed inside the call of a tool for which a framework began one: the two share that."""
+    """The node of a pushed TOOL that uses the observation of the framework's tool event."""
 
-    __slots__ = ("already_handled", "data", "given", "outer", "pushed_by")
+    __slots__ = ("data", "handled_at_push", "matched", "pushed_input", "pushing_frame")
 
-    def __init__(self, outer: OpenObservation, data: ObservationData) -> None:
-        Node.__init__(self, outer.trace, outer.parent, outer.id)
-        self.data, self.given, self.outer = data, data.input, outer
-        data.id, data.trace_id = outer.id, outer.trace.id
-        data.parent_id = outer.parent.id if outer.parent is not None else None
-        outer.take_over(label_of(data.type, data.name), data.input if data.input is not None else NOTHING)
+    def __init__(self, matched: OpenObservation, data: ObservationData) -> None:
+        Node.__init__(self, matched.trace, matched.parent, matched.id)
+        self.data, self.pushed_input, self.matched = data, data.input, matched
+        data.id, data.trace_id = matched.id, matched.trace.id
+        data.parent_id = matched.parent.id if matched.parent is not None else None
+        matched.take_over(label_of(data.type, data.name), data.input if data.input is not None else NOTHING)
 
     def end(self, status: Status = Status.SUCCESS, output: object = NOTHING, error: str | None = None) -> None:
-        """Keep how it went for the framework's observation, which the framework ends."""
+        """Store the result for the framework's observation, which the framework ends."""
         if self.closed:
             return
         self.closed = True
-        data, outer = self.data, self.outer
-        values = self._settle(status, output, error)
+        data, matched = self.data, self.matched
+        values = self._resolve_values(status, output, error)
         if data.end_time is None:
-            recorder = outer.trace.recorder
-            data.end_time = datetime_of(outer.start_ns + recorder.tick() - outer.started)
-        if data.input is not self.given:
-            outer.take_over(None, data.input)
-        outer.claimed_result = (
+            recorder = matched.trace.recorder
+            data.end_time = datetime_of(matched.start_ns + recorder.tick() - matched.started)
+        if data.input is not self.pushed_input:
+            matched.take_over(None, data.input)
+        matched.claimed_result = (
             values.status or status,
             data.output if data.output is not None else NOTHING,
             values.error,
         )
-        outer.add_metadata(**values.metadata)
-        outer.set_fields(**values.fields)
+        matched.add_metadata(**values.metadata)
+        matched.set_fields(**values.fields)
 
 
 def push(trace: OpenTrace, data: ObservationData) -> ManualNode | None:
-    """Begin *data* under what is current here, and make it current; None where nothing is recorded."""
+    """Start the observation *data* as a child of the current node, and make it current; None if it is not recorded."""
     if not trace.is_recording:
         return None
     here = current()
@@ -187,14 +187,14 @@ def push(trace: OpenTrace, data: ObservationData) -> ManualNode | None:
             node = ManualObservation(trace, parent, data)
         node.previous = current_variable.get()
         node.owner = strand_id()
-        node.already_handled = sys.exc_info()[1]
-        node.pushed_by = _caller()
+        node.handled_at_push = sys.exc_info()[1]
+        node.pushing_frame = _caller()
     except Exception as exc:
         if was_raised_from_outside(exc):
             raise
-        trace.recorder.record_failure("beginning it", exc)
+        trace.recorder.record_failure("starting it", exc)
         return None
-    trace.by_hand[node.id] = node
+    trace.pushed[node.id] = node
     set_current(node)
     if data.type is ObservationType.EVENT:
         node.end()
@@ -206,49 +206,48 @@ def _is_same_call(matcher: ToolMatcher, data: ObservationData) -> bool:
 
 
 def pop(trace: OpenTrace) -> ObservationData | None:
-    """End the observation pushed last from here, see `FluxLoopContext.pop_observation`."""
-    node = _pushed_here(trace)
+    """End the last pushed observation; see `FluxLoopContext.pop_observation`."""
+    node = _node_to_pop(trace)
     if node is None:
         return None
     raised = sys.exc_info()[1]
-    leave(node, raised if raised is not node.already_handled else None)
+    end_manually(node, raised if raised is not node.handled_at_push else None)
     return node.data
 
 
-def leave(node: ManualNode, raised: BaseException | None = None) -> None:
-    """End *node*, with the outcome of *raised* where something was, and restore what was current before it."""
+def end_manually(node: ManualNode, raised: BaseException | None = None) -> None:
+    """End *node*, with the outcome of *raised* if given, and restore the previous current node."""
     if current_variable.get() is node:
         set_current(node.previous)
     if raised is None:
         node.end()
     else:
-        node.fail_by_hand(raised)
+        node.fail_manually(raised)
 
 
-def _pushed_here(trace: OpenTrace) -> ManualNode | None:
+def _node_to_pop(trace: OpenTrace) -> ManualNode | None:
     """
-    Return the open observation that the calling code means when it pops.
+    Return the observation that a pop from the calling code ends.
 
-    Usually the innermost one of this context. A function that is resumed elsewhere (a generator, an
-    async generator driven by another task) finds the one its own frame pushed; and one whose context
-    is gone, the latest that was pushed under what is current here.
+    Usually that is the innermost one of this context. In a generator that another task resumes, it is the one that the
+    generator pushed. Otherwise it is the last one pushed as a child of the current node.
     """
     caller = _caller()
     here = current_variable.get()
-    if isinstance(here, ManualNode) and here.is_past_event and here.pushed_by == caller:
+    if isinstance(here, ManualNode) and here.is_ended_event and here.pushing_frame == caller:
         return here
     while here is not None and here.closed:
         here = here.previous
     innermost = here if isinstance(here, ManualNode) and here.trace is trace else None
-    if innermost is not None and innermost.pushed_by == caller:
+    if innermost is not None and innermost.pushing_frame == caller:
         return innermost
-    open_ones = [node for node in list(trace.by_hand.values())[::-1] if isinstance(node, ManualNode)]
-    own = next((node for node in open_ones if node.pushed_by == caller), None)
-    return own or innermost or next((node for node in open_ones if node.parent is here), None)
+    newest_first = [node for node in list(trace.pushed.values())[::-1] if isinstance(node, ManualNode)]
+    own = next((node for node in newest_first if node.pushing_frame == caller), None)
+    return own or innermost or next((node for node in newest_first if node.parent is here), None)
 
 
 def _caller() -> tuple[int, CodeType]:
-    """Return what identifies the frame that called into fluxloop."""
+    """Return the identity of the user's frame that called FluxLoop."""
     frame = sys._getframe(2)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("fluxloop."):
         frame = frame.f_back

@@ -1,8 +1,8 @@
 """
-Read what a user set on an `ObservationData`, whatever it is.
+Read the values that a user set on an `ObservationData`, valid or not.
 
-A value whose meaning is clear is coerced: ``level="warn"``, ``status="ok"``, a time as text or as a number. Any other
-is moved to the metadata, under ``rejected``, with a warning; the observation and its place in the tree stay.
+A value with a clear meaning is converted: ``level="warn"``, ``status="ok"``, a time as text or as a number. An invalid
+value is moved to the metadata, under ``rejected``, with a warning. The observation is recorded in both cases.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from ..models import ObservationData
 
 _AS_GIVEN = ("status_message", "model_parameters")
-"""Fields that are recorded with whatever value they have."""
+"""Fields that are recorded without a check."""
 
 
 @dataclass(slots=True)
 class Values:
-    """What an `ObservationData` says, as the record needs it."""
+    """The values of an `ObservationData`, in the form that the record needs."""
 
     type: ObservationType = ObservationType.SPAN
     name: str = ""
@@ -40,7 +40,7 @@ class Values:
 
 
 def read_values(data: ObservationData) -> Values:
-    """Return what is set on *data*; never raises for a value it does not understand."""
+    """Return the values of *data*. Invalid values become warnings, never exceptions."""
     values = Values(name=str(data.name))
     rejected: dict[str, Any] = {}
 
@@ -84,8 +84,8 @@ _TIME = "a time: a datetime, ISO 8601 text, or seconds since 1970"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_MOST_SECONDS = 100_000_000_000
-"""Larger numbers are milliseconds, microseconds or nanoseconds since 1970: as seconds they lie beyond the year 5000."""
+_MAX_SECONDS = 100_000_000_000
+"""Larger numbers are milliseconds, microseconds or nanoseconds: as seconds they would lie after the year 5000."""
 
 
 def moment_ns(value: object) -> int:
@@ -93,11 +93,11 @@ def moment_ns(value: object) -> int:
     Return a time as nanoseconds since 1970.
 
     Args:
-        value: A datetime (a naive one is local time), ISO 8601 text, or a number since 1970 in a unit that its size
-            shows.
+        value: A datetime (without a time zone it is local time), ISO 8601 text, or a number since 1970. The unit of a
+            number is inferred from its size.
 
     Raises:
-        ValueError: If it is none of these.
+        ValueError: If *value* is something else.
     """
     if isinstance(value, datetime):
         return ns_of(value)
@@ -105,14 +105,14 @@ def moment_ns(value: object) -> int:
         return ns_of(datetime.fromisoformat(value.strip()))
     if isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value)
-        while abs(seconds) > _MOST_SECONDS:
+        while abs(seconds) > _MAX_SECONDS:
             seconds /= 1_000
         return ns_of(_EPOCH + timedelta(seconds=seconds))
     raise ValueError(value)
 
 
-def _one_of(words: Any) -> str:
-    return "one of " + ", ".join(word.value for word in words)
+def _one_of(enum: Any) -> str:
+    return "one of " + ", ".join(member.value for member in enum)
 
 
 def _mapping(value: object) -> dict[str, Any]:
@@ -139,5 +139,5 @@ def _counts(value: Any) -> dict[str, int]:
 
 
 def _has_counts(usage: Any) -> bool:
-    """Whether *usage* holds anything: an empty dict or an empty `Usage` is not wrong."""
+    """Return whether *usage* contains anything: an empty dict or an empty `Usage` is valid."""
     return bool(usage) if isinstance(usage, dict) else getattr(usage, "reported", True)

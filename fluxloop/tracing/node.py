@@ -1,8 +1,8 @@
 """
-A place in the tree of a trace.
+Nodes: the positions in the tree of a trace.
 
-Whatever can be the current observation is a `Node`: an open observation, a call whose observation a framework
-began, a call in a trace that is not recorded. The context variable of `fluxloop.tracing.propagation` holds nodes.
+Everything that can be the current observation is a `Node`: an open observation, a call that shares the observation of
+a framework, or a call in an unsampled trace. The context variable of `fluxloop.tracing.propagation` holds a node.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ if TYPE_CHECKING:
 
 
 class Node:
-    """A place in the tree, without a record of its own."""
+    """A position in the tree of a trace. This base class has no record."""
 
     __slots__ = ("__weakref__", "closed", "forks", "id", "owner", "parent", "previous", "trace", "usage_counted")
 
     tool_matcher: ToolMatcher | None = None
-    """On the observation of a framework's tool event: what recognises the function of the same call."""
+    """Set on the observation of a framework's tool event: recognises the function of the same call."""
 
     def __init__(self, trace: Any, parent: Node | None, own_id: str) -> None:
         """
-        Take a place in the tree.
+        Create a node.
 
         Args:
-            trace: The trace it belongs to.
-            parent: The node above it; None for the root.
-            own_id: Its id, as the inside of a JSON string.
+            trace: Its trace.
+            parent: Its parent; None for the root.
+            own_id: Its id, escaped for a JSON string.
         """
-        self.trace = trace  # an OpenTrace; its type, which names nodes itself, would make a cycle of imports
+        self.trace = trace  # an OpenTrace; a type annotation would need a circular import
         self.parent = parent
         self.id = own_id
         self.closed = False
         self.forks = forks.fork_count
         self.usage_counted = False
-        """Whether token counts of this node, or of one below it, are in the trace's."""
+        """Whether the usage of the trace includes the usage of this node or of a descendant."""
         self.owner: tuple[int, object] | None = None
-        """The thread and task that entered it as a scope or pushed it, see `propagation.strand_id`."""
+        """The thread and task that entered or pushed it; see `propagation.strand_id`."""
         self.previous: Node | None = None
-        """What was current before it."""
+        """The node that was current before it."""
 
     def add_metadata(self, **metadata: Any) -> None:
-        """Add to the record's metadata, where the node has a record."""
+        """Add *metadata* to the record, if the node has one."""
 
     def set_fields(self, **fields: Any) -> None:
-        """Set top-level fields of the record, where the node has a record."""
+        """Set top-level fields of the record, if the node has one."""
 
     def end(self, status: Status = Status.SUCCESS, output: object = NOTHING, error: str | None = None) -> None:
-        """Close the node. Only the first call has an effect, and none raises."""
+        """Close the node. Only the first call has an effect. Never raises."""
         self.closed = True

@@ -1,8 +1,8 @@
 """
-Observations between their start and their end.
+Open observations.
 
-The first half of a record is encoded when an observation begins - the snapshot of its input, and what the in-flight
-journal keeps - the second half when it ends. Nothing here raises into the program.
+The first half of a record, with the snapshot of the input, is encoded when an observation starts, and written to the
+journal. The second half is encoded when it ends. Nothing here raises into the program.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import forks
 from ..encoding.record_text import UncheckedLabel, label_of, members, ms_text, utc_text
+from ..encoding.vectors import shortened
 from ..enums import ObservationLevel, ObservationType, Status
 from ..interruptions import was_raised_from_outside
 from ..report import log
@@ -26,28 +27,28 @@ if TYPE_CHECKING:
     from .trace import OpenTrace
 
 
-def _ending(status: Status, level: str) -> str:
+def _status_members(status: Status, level: str) -> str:
     return f',"status":"{status.value}","level":"{level}"'
 
 
-_ENDINGS = {status.value: _ending(status, "ERROR" if status is Status.ERROR else "INFO") for status in Status}
-"""The members ``status`` and ``level`` of a record, by the status."""
+_STATUS_MEMBERS = {s.value: _status_members(s, "ERROR" if s is Status.ERROR else "INFO") for s in Status}
+"""The members ``status`` and ``level`` of a record, by status."""
 
 WITHHELD = "[withheld]"
 """Replaces the text of an error that must not be recorded."""
 
 SUPPRESSED = object()
-"""The output in a claimed result that must not be recorded, not from the framework's event either."""
+"""Marks the output of a claimed result as not to be recorded, even if the framework's event has an output."""
 
 ClaimedResult = tuple[Status, object, str | None]
-"""Status, output and error of a call, as the instrumented function itself saw them."""
+"""The status, output and error of a call, as the instrumented function observed them."""
 
 label_known = lru_cache(maxsize=1_000)(label_of)
-"""`label_of`, for names that a program has few of."""
+"""A cached `label_of`, for names that occur often."""
 
 
 class OpenObservation(Node):
-    """One observation between its start and its end."""
+    """An observation that has started and not ended."""
 
     __slots__ = (
         "claimed_result",
@@ -80,16 +81,16 @@ class OpenObservation(Node):
         start_ns: int | None = None,
     ) -> None:
         """
-        Begin an observation.
+        Start an observation.
 
         Args:
-            trace: The trace it belongs to.
-            parent: The node it nests under; None for the root.
-            label: Its type and name as JSON members, see `label_of`.
-            given: The value to capture as its input.
-            read: Reads input and output, see `Encoder.encode`.
-            own_id: Its id, where it has one already, as the inside of a JSON string.
-            start_ns: When it began, where that was not just now; nanoseconds since 1970.
+            trace: Its trace.
+            parent: Its parent; None for the root.
+            label: Its type and name as JSON members; see `label_of`.
+            given: The input to capture.
+            read: Converts the input and the output before encoding; see `Encoder.encode`.
+            own_id: Its id, escaped for a JSON string; a new id by default.
+            start_ns: Its start in nanoseconds since 1970; now by default.
         """
         recorder = trace.recorder
         Node.__init__(self, trace, parent, own_id or recorder.new_id())
@@ -99,14 +100,14 @@ class OpenObservation(Node):
         self.level: str | None = None
         self.metadata: dict[str, Any] | None = None
         self.fields: dict[str, Any] | None = None
-        # On a framework's tool event: what recognises the function of the same call, and that function's result.
+        # Set on a framework's tool event: recognises the function of the same call, and stores its result.
         self.tool_matcher: ToolMatcher | None = None
         self.claimed_result: ClaimedResult | None = None
         self.deferred_input: object = NOTHING
-        """An input that became known only at the end; it is encoded with the output."""
+        """An input that is known only at the end; encoded together with the output."""
         self.number = next(trace.numbers)
         self.input = b',"input":' + recorder.encode(given, self, read) if given is not NOTHING else b""
-        # The start is read after the input was encoded: what recording costs is not the observation's.
+        # The clock is read after encoding the input, so that the duration excludes the cost of recording.
         if parent is None:
             trace.begin(self)
             self.started = trace.start_tick
@@ -132,20 +133,20 @@ class OpenObservation(Node):
         ).encode()
 
     def set_fields(self, **fields: Any) -> None:
-        """Set top-level fields of the record, such as ``model`` and ``usage``; None leaves a field as it is."""
+        """Set top-level fields of the record, such as ``model`` and ``usage``. None leaves a field unchanged."""
         known = {name: value for name, value in fields.items() if value is not None}
         if known:
             self.fields = {**(self.fields or {}), **known}
 
     def add_metadata(self, **metadata: Any) -> None:
-        """Add to the record's metadata."""
+        """Add *metadata* to the record."""
         self.metadata = {**(self.metadata or {}), **metadata}
 
     def take_over(self, label: str | None, given: object) -> None:
-        """Let the instrumented function of the same call decide label and input, see `tool_matching`."""
+        """Use the label and input of the instrumented function of the same call; see `tool_matching`."""
         if self.tool_matcher is not None and not self.tool_matcher.packages:
-            self.tool_matcher = None  # any TOOL would match
-        if self.claimed_result is not None:  # another attempt: a decorator of the user's calls the function again
+            self.tool_matcher = None  # otherwise every later TOOL would match too
+        if self.claimed_result is not None:  # another attempt: for example, a retry decorator calls the function again
             self.claimed_result = None
             for name in ERROR_DETAILS & (self.metadata or {}).keys():
                 del self.metadata[name]  # type: ignore[union-attr]
@@ -154,20 +155,20 @@ class OpenObservation(Node):
         self.head = self._head(label or self.label)
 
     def set_input(self, given: object) -> None:
-        """Capture *given* as the input, where it became known only after the start."""
+        """Capture *given* as the input, after the start."""
         self.input = b',"input":' + self.trace.recorder.encode(given, self, self.read)
 
     def drop_input(self) -> None:
-        """Record no input, in the journal neither."""
+        """Discard the input, also in the journal."""
         self.input = b""
         journal = self.trace.recorder.journal
         if journal is not None and self.slot >= 0:
-            with_input = self.slot
+            old_slot = self.slot
             self.slot = journal.put(self.head + (self.trace.journal_members() if self.parent is None else b""))
-            journal.free(with_input)
+            journal.free(old_slot)
 
     def drop_captured(self) -> None:
-        """Record no input, output, error text or traceback; the status stays."""
+        """Discard the input, output, error text and traceback, but keep the status."""
         self.drop_input()
         if self.claimed_result is not None:
             status, _, error = self.claimed_result
@@ -176,19 +177,19 @@ class OpenObservation(Node):
             self.metadata.pop("traceback", None)
 
     def backdate(self, started: int) -> None:
-        """Set the start to *started*, an earlier reading of the recorder's `tick`."""
+        """Set the start to *started*, an earlier reading of `Recorder.tick`."""
         self.start_ns -= self.started - started
         self.started = started
         self.head = self._head(self.label)
 
     def fail(self, exc: BaseException, output: object = NOTHING, status: Status | None = None) -> None:
         """
-        End it with the outcome of *exc*.
+        End the observation with the outcome of *exc*.
 
         Args:
             exc: The exception.
             output: The output so far.
-            status: The status, where the caller knows better than `outcomes.status_of`.
+            status: The status; by default decided by `outcomes.status_of`.
         """
         outcome = outcome_of(exc, status)
         if outcome.details:
@@ -196,29 +197,29 @@ class OpenObservation(Node):
         self.end(outcome.status, output, outcome.error)
 
     def discard(self) -> None:
-        """Close it without a record, as if it had never begun."""
+        """Close the observation without a record, as if it had not started."""
         self.closed = True
         if self.slot >= 0 and self.trace.recorder.journal is not None:
             self.trace.recorder.journal.free(self.slot)
 
     def end_at_start(self, output: object = NOTHING) -> None:
-        """End it as a point in time."""
+        """End the observation with a duration of zero."""
         self.closed = True
         self._write(self.trace.recorder, self.start_ns, Status.SUCCESS, output, None)
 
     def end(self, status: Status = Status.SUCCESS, output: object = NOTHING, error: str | None = None) -> None:
         """
-        End the observation and write its record, and the trace's where it is the root.
+        End the observation and write its record. If it is the root, write the record of the trace too.
 
-        Only the first call does anything. Never raises, but for an exception that interrupts it from outside; the
-        record is written then as well.
+        Only the first call has an effect. The only exceptions that it raises come from outside, such as from a signal
+        handler; the record is written in that case too.
         """
         recorder = self.trace.recorder
         ended = recorder.tick()
         if self.closed:
             return
         self.closed = True
-        if self.forks != forks.fork_count:  # begun before a fork, in the parent process, which ends it
+        if self.forks != forks.fork_count:  # started in the parent process, before a fork; that process ends it
             return
         if self.claimed_result is not None:
             status, output, error = _merged(self.claimed_result, status, output, error)
@@ -232,17 +233,17 @@ class OpenObservation(Node):
                 if self.slot != WRITTEN:
                     self._write(recorder, end_ns, status, output, error)
                 raise
-        self.metadata = None  # nodes below may outlive it, and its metadata need not
+        self.metadata = None  # child nodes may keep this object alive longer than its metadata is needed
 
     def _write(self, recorder: Recorder, end_ns: int, status: Status, output: object, error: str | None) -> None:
-        """Write the line - and the trace's after it where this is the root - and free the journal's slot."""
+        """Write the record, and for a root that of the trace, and free the slot in the journal."""
         trace = self.trace
         parts, result = self._parts(recorder, end_ns, status, output, error)
         closing = None
         if self.parent is None:
             closing = trace.close(self.input, end_ns, status, result, self)
         if self.redacted or self.truncated:
-            parts.append(self._marks(recorder))
+            parts.append(self._count_members(recorder))
         parts.append(b"}\n")
         recorded = recorder.write_line(trace.day, b"".join(parts), closing)
         slot, self.slot = self.slot, WRITTEN
@@ -254,25 +255,27 @@ class OpenObservation(Node):
     def _parts(
         self, recorder: Recorder, end_ns: int, status: Status, output: object, error: str | None
     ) -> tuple[list[bytes], bytes]:
-        """Return the pieces of the line but for its end, and the piece the trace's line shares: output and error."""
-        ending = _ENDINGS[status._value_] if self.level is None else _ending(status, self.level)
-        span = f',"end_time":"{utc_text(end_ns)}","duration_ms":{ms_text(end_ns - self.start_ns)}{ending}'.encode()
+        """Return the parts of the record, and the part that the record of the trace repeats: output and error."""
+        status_text = _STATUS_MEMBERS[status._value_] if self.level is None else _status_members(status, self.level)
+        span = f',"end_time":"{utc_text(end_ns)}","duration_ms":{ms_text(end_ns - self.start_ns)}{status_text}'.encode()
         fields, metadata = self.fields, self.metadata
         if fields and "usage" in fields:
             self.trace.count_usage(self, fields["usage"])
-        late = self.deferred_input
+        deferred = self.deferred_input
+        if output is not NOTHING and recorder.shortens_vectors and self.label.startswith(_EMBEDDING):
+            output = shortened(output)
         if error is None and output is not NOTHING and (metadata or fields) and self.parent is not None:
-            # One search for secrets is cheapest; large values are measured one by one.
-            together = {"output": output} if late is NOTHING else {"input": late, "output": output}
+            # Small values are encoded together, since one search for secrets is faster than several.
+            together = {"output": output} if deferred is NOTHING else {"input": deferred, "output": output}
             if fields:
                 together |= fields
             if metadata:
                 together["metadata"] = metadata
             quick = recorder.quick(together)
             if quick is not None:
-                return [self.head, self.input if late is NOTHING else b"", span, b",", quick[1:-1]], b""
-        if late is not NOTHING:
-            self.set_input(late)
+                return [self.head, self.input if deferred is NOTHING else b"", span, b",", quick[1:-1]], b""
+        if deferred is not NOTHING:
+            self.set_input(deferred)
         encode = recorder.encode
         result = b',"output":' + encode(output, self, self.read) if output is not NOTHING else b""
         if error is not None:
@@ -284,17 +287,20 @@ class OpenObservation(Node):
             parts += (b',"metadata":', encode(metadata, self))
         return parts, result
 
-    def _marks(self, recorder: Recorder) -> bytes:
-        """Return the members that count what was masked and truncated, and count it in the report."""
-        marks = b""
+    def _count_members(self, recorder: Recorder) -> bytes:
+        """Return the members ``redacted`` and ``truncated``, and add the counts to the report."""
+        members = b""
         if self.redacted:
             recorder.counts.add("redacted", self.redacted)
-            marks += b',"redacted":%d' % self.redacted
+            members += b',"redacted":%d' % self.redacted
         if self.truncated:
             recorder.counts.add("truncated", self.truncated)
-            marks += b',"truncated":%d' % self.truncated
-        return marks
+            members += b',"truncated":%d' % self.truncated
+        return members
 
+
+_EMBEDDING = label_of(ObservationType.EMBEDDING, "").partition(",")[0]
+"""How the label of an EMBEDDING starts."""
 
 WRITTEN = -2
 """The slot of an observation whose record is written."""
@@ -302,10 +308,10 @@ WRITTEN = -2
 
 def _merged(claimed: ClaimedResult, status: Status, output: object, error: str | None) -> ClaimedResult:
     """
-    Return the ending of a framework's observation whose call was matched to an instrumented function.
+    Return the result of a framework's observation whose call was matched to an instrumented function.
 
-    The function saw the value and the exception themselves, where the framework may report a text made of either;
-    what failed after the function returned, only the framework reports.
+    The result of the function is preferred: the framework may report only a text made of the value or the exception.
+    A failure after the function returned is reported by the framework only.
     """
     inner_status, inner_output, inner_error = claimed
     result = inner_output if inner_output is not NOTHING else output
@@ -317,7 +323,7 @@ def _merged(claimed: ClaimedResult, status: Status, output: object, error: str |
 
 
 def record_event(
-    under: Node,
+    parent: Node,
     name: str,
     *,
     input: object = NOTHING,
@@ -325,13 +331,13 @@ def record_event(
     metadata: Mapping[str, Any] | None = None,
     level: ObservationLevel | str = ObservationLevel.INFO,
 ) -> None:
-    """Record a point in time as EVENT under *under*, where that is recorded; never raises."""
-    recorder = under.trace.recorder
-    if not under.trace.is_recording:
+    """Record a point in time as EVENT, as a child of *parent*, if that is recorded. Never raises."""
+    recorder = parent.trace.recorder
+    if not parent.trace.is_recording:
         return
     try:
         label = label_known(ObservationType.EVENT, name)
-        event = OpenObservation(under.trace, under, label, input if recorder.captures_input else NOTHING)
+        event = OpenObservation(parent.trace, parent, label, input if recorder.captures_input else NOTHING)
         event.level = ObservationLevel(level).name
         if metadata:
             event.metadata = dict(metadata)

@@ -1,8 +1,8 @@
 """
-How an exception ends an observation.
+The outcome of an observation that an exception ends: its status, message and details.
 
-`status_of` is the one place that decides between error, cancelled, abandoned and, for frameworks whose exceptions
-are control flow, the status their adapter registered with `register_ending`.
+`status_of` maps exceptions to statuses. An adapter registers the status of exceptions that its framework uses for
+control flow with `register_ending`.
 """
 
 from __future__ import annotations
@@ -14,50 +14,49 @@ from typing import Any, NamedTuple
 from ..enums import Status
 from ..interruptions import OUR_FOLDERS, was_raised_from_outside
 
-MOST_FRAMES = 300
-"""Frames of a traceback that are recorded, outermost first: an exception that is raised again collects ever more."""
+MAX_FRAMES = 300
+"""The limit of recorded frames of a traceback, outermost first. Re-raising an exception adds frames."""
 
 _registered: dict[type[BaseException], Status] = {KeyboardInterrupt: Status.CANCELLED, SystemExit: Status.CANCELLED}
 
 _CANCELLATIONS = {("asyncio.exceptions", "CancelledError"), ("trio", "Cancelled")}
-"""Cancellations of event loops, by name: neither library is imported for them."""
-
+"""The cancellation exceptions of event loops. They are compared by name, to avoid importing the libraries."""
 
 ERROR_DETAILS = frozenset({"error_type", "traceback"})
 """Metadata about the exception that ended an observation."""
 
 
 class Outcome(NamedTuple):
-    """The ending of an observation that an exception left."""
+    """The status, message and details of an observation that an exception ended."""
 
     status: Status
     error: str | None
     details: dict[str, Any]
-    """For the metadata: the exception's class, and for an error its traceback."""
+    """Metadata: the class of the exception, and for an error its traceback."""
 
 
-def register_ending(kind: type[BaseException], status: Status) -> None:
-    """Let exceptions of *kind*, subclasses included, end observations as *status* instead of ``error``."""
-    _registered[kind] = status
+def register_ending(exception_type: type[BaseException], status: Status) -> None:
+    """Let exceptions of *exception_type*, subclasses included, end observations as *status* instead of ``error``."""
+    _registered[exception_type] = status
 
 
 def status_of(exc: BaseException) -> Status:
     """
-    Return how an observation ends that *exc* left.
+    Return the status of an observation that *exc* ended.
 
-    Exceptions are errors, those that derive from ``BaseException`` alone too (a Rust panic, ``pytest.fail``). Not
-    errors are ``KeyboardInterrupt``, ``SystemExit`` and the cancellations of asyncio and trio (cancelled),
-    ``GeneratorExit`` (abandoned), and what an adapter registered. A group is an error if one of its members is.
+    ``KeyboardInterrupt``, ``SystemExit`` and the cancellations of asyncio and trio mean cancelled; ``GeneratorExit``
+    means abandoned; adapters can register other statuses. All other exceptions mean error, including those that derive
+    directly from ``BaseException`` (a Rust panic, ``pytest.fail``). A group is an error if one of its members is.
     """
     if isinstance(exc, BaseExceptionGroup):
         statuses = {status_of(member) for member in exc.exceptions}
         return next(iter(statuses)) if len(statuses) == 1 else _most_severe(statuses)
-    for kind in type(exc).__mro__:
-        if kind in _registered:
-            return _registered[kind]
-        if kind is GeneratorExit:
+    for cls in type(exc).__mro__:
+        if cls in _registered:
+            return _registered[cls]
+        if cls is GeneratorExit:
             return Status.ABANDONED
-        if (kind.__module__.removesuffix("._core._exceptions"), kind.__name__) in _CANCELLATIONS:
+        if (cls.__module__.removesuffix("._core._exceptions"), cls.__name__) in _CANCELLATIONS:
             return Status.CANCELLED
     return Status.ERROR
 
@@ -68,13 +67,13 @@ def _most_severe(statuses: set[Status]) -> Status:
 
 def outcome_of(exc: BaseException, status: Status | None = None) -> Outcome:
     """
-    Return the ending of an observation that *exc* left.
+    Return the outcome of an observation that *exc* ended.
 
     Args:
         exc: The exception.
-        status: The status, where the caller knows better than `status_of`.
+        status: The status; by default decided by `status_of`.
 
-    An error has its message, class and traceback; a cancellation its class, and its message where it has one.
+    An error has a message, a class and a traceback; a cancellation has a class, and a message if it is not empty.
     """
     status = status or status_of(exc)
     if status is Status.ERROR:
@@ -85,14 +84,14 @@ def outcome_of(exc: BaseException, status: Status | None = None) -> Outcome:
 
 
 def message_of(exc: BaseException) -> str:
-    """Return the text of *exc*; its class name where it has none or its ``__str__`` fails."""
+    """Return the text of *exc*; its class name if the text is empty or ``__str__`` fails."""
     return _text_of(exc) or type(exc).__name__
 
 
 def _text_of(exc: BaseException) -> str:
     try:
         return str(exc)
-    except Exception as exc:  # the user's __str__ failed; the class name has to do
+    except Exception as exc:  # the user's __str__ failed
         if was_raised_from_outside(exc):
             raise
         return ""
@@ -104,14 +103,14 @@ def error_details(exc: BaseException) -> dict[str, Any]:
 
 
 def _traceback_text(exc: BaseException) -> str:
-    """Return the traceback of *exc*; where an inner observation formatted it already, only the new frames are added."""
+    """Return the traceback of *exc*. If an inner observation formatted it before, add only the new frames."""
     global _formatted
     try:
         depth, key = _position(exc)
         last = _formatted
         if last is not None and last.key == key and last.depth <= depth:
             text, at = last.text, last.frames_at
-            if depth <= MOST_FRAMES:
+            if depth <= MAX_FRAMES:
                 text = text[:at] + _frames_text(exc, depth - last.depth) + text[at:]
             elif not text.endswith(_TRUNCATED):
                 text += _TRUNCATED
@@ -119,16 +118,16 @@ def _traceback_text(exc: BaseException) -> str:
             text = _format(exc)
         header_at = text.rfind(_HEADER)
         if header_at >= 0 and not isinstance(exc, BaseExceptionGroup):
-            _formatted = _Formatted(key, min(depth, MOST_FRAMES), header_at + len(_HEADER), text)
+            _formatted = _Formatted(key, min(depth, MAX_FRAMES), header_at + len(_HEADER), text)
         return text
-    except Exception as exc:  # exceptions with hostile attributes exist; the message alone then has to do
+    except Exception as exc:  # attributes of the user's exception can raise
         if was_raised_from_outside(exc):
             raise
         return type(exc).__name__
 
 
 class _Formatted(NamedTuple):
-    """The traceback that was formatted last: an error passes many nested observations, each a few frames longer."""
+    """The last formatted traceback. An error ends several nested observations, each with a few more frames."""
 
     key: tuple[object, ...]
     depth: int
@@ -137,12 +136,12 @@ class _Formatted(NamedTuple):
 
 
 _formatted: _Formatted | None = None
-_TRUNCATED = f"(traceback truncated to {MOST_FRAMES} frames)\n"
+_TRUNCATED = f"(traceback truncated to {MAX_FRAMES} frames)\n"
 _HEADER = "Traceback (most recent call last):\n"
 
 
 def _position(exc: BaseException) -> tuple[int, tuple[object, ...]]:
-    """Return the length of the traceback, and what identifies the exception without a reference to it."""
+    """Return the length of the traceback, and a key of the exception that does not reference it."""
     depth, last = 0, None
     traceback = exc.__traceback__
     while traceback is not None:
@@ -152,17 +151,17 @@ def _position(exc: BaseException) -> tuple[int, tuple[object, ...]]:
 
 
 def _frames_text(exc: BaseException, count: int) -> str:
-    """Return the outermost *count* frames of the traceback as text, without FluxLoop's."""
+    """Return the outermost *count* frames of the traceback as text, without FluxLoop's frames."""
     frames = extract_tb(exc.__traceback__, limit=count) if count else []
-    return "".join(format_list(_shown(frames)))
+    return "".join(format_list(_without_own_frames(frames)))
 
 
-def _shown(frames: list[FrameSummary]) -> list[FrameSummary]:
+def _without_own_frames(frames: list[FrameSummary]) -> list[FrameSummary]:
     """
-    Return *frames* without FluxLoop's and without the columns of the expressions.
+    Return *frames* without FluxLoop's frames and without column numbers.
 
-    To underline an expression, Python parses its source and ignores every exception meanwhile, also one that a signal
-    handler raises.
+    With column numbers, Python underlines expressions. To do so it parses source code and suppresses every exception
+    meanwhile, including one raised by a signal handler.
     """
     return [
         FrameSummary(frame.filename, frame.lineno, frame.name, lookup_line=False, line=frame.line)
@@ -172,17 +171,17 @@ def _shown(frames: list[FrameSummary]) -> list[FrameSummary]:
 
 
 def _format(exc: BaseException) -> str:
-    summary = TracebackException.from_exception(exc, compact=True, limit=MOST_FRAMES)
+    summary = TracebackException.from_exception(exc, compact=True, limit=MAX_FRAMES)
     is_truncated = False
     for part in _parts_of(summary):
-        is_truncated = is_truncated or len(part.stack) == MOST_FRAMES
-        part.stack[:] = _shown(part.stack)
+        is_truncated = is_truncated or len(part.stack) == MAX_FRAMES
+        part.stack[:] = _without_own_frames(part.stack)
     text = "".join(summary.format())
     return text + _TRUNCATED if is_truncated else text
 
 
 def _parts_of(summary: TracebackException) -> Iterator[TracebackException]:
-    """Yield *summary* and those of its causes, contexts and group members."""
+    """Yield *summary* and the summaries of its causes, contexts and group members."""
     pending = [summary]
     while pending:
         part = pending.pop()

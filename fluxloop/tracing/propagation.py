@@ -1,9 +1,8 @@
 """
-The current node, carried by one context variable.
+The current node, stored in one context variable.
 
-The variable holds the current node, which has its trace. No stack is shared, so tasks, threads and
-generators cannot disturb each other. No token of the variable is kept: the previous value is restored by
-assignment, which works from any context.
+The node has a reference to its trace. There is no shared stack, so tasks, threads and generators do not affect each
+other. The previous value is restored by assignment, not by a token, because a token works in one context only.
 """
 
 from __future__ import annotations
@@ -27,23 +26,23 @@ R = TypeVar("R")
 _current: contextvars.ContextVar[Node | None] = contextvars.ContextVar("fluxloop", default=None)
 
 Locator = Callable[["Node | None"], "Node | None"]
-"""Takes the node of the context variable and returns the current one, inside a framework's step too."""
+"""Takes the node of the context variable, and returns the current node, which may be a step of a framework."""
 
 _locators: list[Locator] = []
 
 needs_lookup: set[object] = set()
-"""Why an empty context variable is not the whole answer: locators, and tracers that log what they ignore."""
+"""Reasons for a full lookup if the context variable is empty: locators, and tracers that log ignored calls."""
 
 
 def add_locator(locate: Locator) -> None:
-    """Ask *locate* at each begin which node is current; for adapters of frameworks that report events."""
+    """Call *locate* to find the current node each time an observation starts; for frameworks that report events."""
     if locate not in _locators:
         _locators.append(locate)
         needs_lookup.add(locate)
 
 
 def remove_locator(locate: Locator) -> None:
-    """Remove *locate*; harmless where it was not added."""
+    """Remove *locate*, if it was added."""
     if locate in _locators:
         _locators.remove(locate)
         needs_lookup.discard(locate)
@@ -51,10 +50,10 @@ def remove_locator(locate: Locator) -> None:
 
 def current(but: Locator | None = None) -> Node | None:
     """
-    Return the node under which an observation that begins here belongs, or None outside a trace.
+    Return the parent of an observation that starts here, or None outside a trace.
 
     Args:
-        but: A locator to leave out: that of an adapter whose framework reports the parent itself.
+        but: A locator to skip: that of an adapter whose framework reports the parent itself.
     """
     here = _current.get()
     if here is not None and here.closed:
@@ -71,30 +70,30 @@ def innermost(here: Node | None, step: Node | None) -> Node | None:
 
     Args:
         here: The node of the context variable.
-        step: The node of the framework's step that runs. *here* is the inner one where it began inside *step*.
+        step: The node of the running step of the framework. *here* is the inner one if it started inside *step*.
     """
     if step is None:
         return here
-    above = here
-    while above is not None:
-        if above is step or above.id == step.id:
+    ancestor = here
+    while ancestor is not None:
+        if ancestor is step or ancestor.id == step.id:
             return here
-        above = above.parent if above.parent is not None else above.trace.outer
+        ancestor = ancestor.parent if ancestor.parent is not None else ancestor.trace.outer
     return step
 
 
 def set_current(node: Node | None) -> None:
-    """Make *node* the current one of this context."""
+    """Make *node* the current node of this context."""
     _current.set(node)
 
 
 def nearest_open(here: Node | None) -> Node | None:
     """
-    Return the current node where the variable holds one that has ended.
+    Return the current node if the context variable holds a node that has ended.
 
-    A task that was started inside the node inherited it, and what the task does belongs there even now. A scope
-    that another task closed - in a generator, for example - is only a leftover, and must not become the parent of
-    what its consumer does next. The owner distinguishes the two.
+    A task that was started inside the node inherited it: the node is the parent of what the task does, even after its
+    end. But a scope that another task closed, for example in a generator, must not become the parent of what its
+    consumer does next. The owner of the node distinguishes the two cases.
     """
     while here is not None and here.closed:
         if here.owner is None or here.owner != strand_id():
@@ -104,7 +103,7 @@ def nearest_open(here: Node | None) -> Node | None:
 
 
 def strand_id() -> tuple[int, object]:
-    """Return what identifies the running strand of code: its thread and, inside asyncio, its task."""
+    """Return the thread and, inside asyncio, the task of the running code."""
     task = None
     asyncio = sys.modules.get("asyncio")
     if asyncio is not None:
@@ -117,7 +116,7 @@ def strand_id() -> tuple[int, object]:
 
 @contextmanager
 def current_is(node: Node | None) -> Iterator[None]:
-    """Make *node* current for a block, and restore the node that was current before."""
+    """Make *node* current inside a block, then restore the previous current node."""
     before = _current.get()
     _current.set(node)
     try:
@@ -128,35 +127,35 @@ def current_is(node: Node | None) -> Iterator[None]:
 
 def copy_context(func: Callable[P, R]) -> Callable[P, R]:
     """
-    Return *func* bound to the current context, to be called from a thread of your own.
+    Return *func* bound to a copy of the current context, to be called from another thread.
 
-    What it records nests under the observation that is current now, also where *func* is a generator function or
-    returns a generator. It may be called many times, concurrently too.
+    Observations of its calls become children of the observation that is current now. *func* may also be a generator
+    function, or return a generator. The result can be called many times, also concurrently.
     """
-    taken = contextvars.copy_context()
+    context = contextvars.copy_context()
 
-    def carried(*args: P.args, **kwargs: P.kwargs) -> R:
-        # A Context can be entered by one thread at a time, hence a copy for each call.
-        return taken.copy().run(func, *args, **kwargs)
+    def in_context(*args: P.args, **kwargs: P.kwargs) -> R:
+        # Only one thread at a time can enter a Context, hence a copy per call.
+        return context.copy().run(func, *args, **kwargs)
 
-    return carried
+    return in_context
 
 
 class ContextThreadPoolExecutor(ThreadPoolExecutor):
-    """A `ThreadPoolExecutor` whose jobs run in a copy of their submitter's context, and so inside its trace."""
+    """A `ThreadPoolExecutor` that runs each job in a copy of the submitter's context, and so inside its trace."""
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """As `ThreadPoolExecutor.submit`; *fn* runs in a copy of the current context."""
+        """Do as `ThreadPoolExecutor.submit`; *fn* runs in a copy of the current context."""
         run: Callable[..., R] = contextvars.copy_context().run
         return super().submit(run, fn, *args, **kwargs)
 
 
 POOL_WORKERS = {("concurrent.futures.process", "_process_worker"), ("multiprocessing.pool", "worker")}
-"""Main functions of pools' worker processes. Such a process outlives the trace in which it happened to be forked."""
+"""The main functions of worker processes of pools. A worker outlives the trace in which it was forked."""
 
 
 def _forget_in_pool_worker() -> None:
-    """In a forked worker of a process pool: start outside any trace."""
+    """Clear the current node in a forked worker of a process pool."""
     frame = sys._getframe()
     while frame is not None:
         process = frame.f_locals.get("process_obj") if frame.f_code.co_name == "_launch" else None

@@ -1,7 +1,7 @@
 """
-What a set-up records with: settings, an encoder, a storage, a clock; and the counts of what became of the records.
+The recorder of a trace: settings, encoder, storage and clock; and the counts of written and lost records.
 
-A failure of FluxLoop while recording ends here: it is counted and logged once, and never reaches the program.
+A failure of FluxLoop while recording is counted here, logged once per cause, and never raised into the program.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from ..encoding import ids
 from ..errors import WriteError
 from ..forks import after_fork
 from ..interruptions import was_raised_from_outside
-from ..report import Report, Tally, Troubles
+from ..report import Problems, Report, Tally
 from ..storage import Record, Storage
 from ..storage.contract import journal_of
 from .outcomes import message_of
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class _Nothing:
-    """Represents that no value was captured, since None is a value."""
+    """The type of `NOTHING`, which means that no value was captured. None is a valid value."""
 
     def __repr__(self) -> str:
         return "NOTHING"
@@ -37,7 +38,7 @@ NOTHING: Final = _Nothing()
 
 
 class Switch:
-    """Whether a set-up records at all; shared by all its recorders, so that off takes effect at once."""
+    """Whether a client records; shared by all its recorders, so that switching off has an immediate effect."""
 
     __slots__ = ("on",)
 
@@ -46,51 +47,55 @@ class Switch:
 
 
 class Counts:
-    """What became of the records of one set-up; outlives the recorders that `configure` replaces."""
+    """The counts of the records of a client. They continue when `configure` replaces the recorder."""
 
     def __init__(self) -> None:
-        self.troubles = Troubles()
+        self.problems = Problems()
         self.written = Tally()
-        self._of = dict.fromkeys(("failed", "dropped", "truncated", "redacted", "sampled_out"), 0)
+        self._counts = dict.fromkeys(("failed", "dropped", "truncated", "redacted", "sampled_out", "untraced"), 0)
 
-    def add(self, what: str, number: int = 1) -> None:
-        """Count *number* more of *what*, a field of `Report`."""
-        with _counting:
-            self._of[what] += number
+    def add(self, field: str, number: int = 1) -> None:
+        """Add *number* to the count *field* of `Report`."""
+        with _counts_lock:
+            self._counts[field] += number
 
-    def failed(self, doing: str, exc: BaseException) -> None:
+    def add_dropped(self, doing: str, exc: BaseException) -> None:
         """Count an observation that was lost while *doing* something, and log the first loss of each cause."""
         self.add("dropped")
-        self.troubles.say(
-            f"{doing} {type(exc).__name__}", f"an observation was lost while {doing}: {exc!r}", exc_info=True
+        self.problems.log_once(
+            f"{doing} {type(exc).__name__}",
+            f"an observation was lost while {doing}: {type(exc).__name__}: {message_of(exc)}",
+            exc_info=True,
         )
 
     def report(self) -> Report:
         """Return the counts so far."""
-        with _counting:
-            return Report(written=self.written.value, **self._of, troubles=self.troubles.all())
+        with _counts_lock:
+            return Report(written=self.written.value, **self._counts, problems=self.problems.all())
 
 
-_counting = threading.RLock()
-"""Held while a count changes. Re-entrant: a finalizer that runs meanwhile may record, and count, something."""
+_counts_lock = threading.RLock()
+"""Protects the counts. Re-entrant, because a finalizer that runs meanwhile may record and count."""
 
 
 def _renew_lock() -> None:
-    global _counting
-    _counting = threading.RLock()  # in a forked child, another thread of the parent may have held it
+    global _counts_lock
+    _counts_lock = threading.RLock()  # in a forked child, another thread of the parent may have held it
 
 
 after_fork(_renew_lock)
 
-_ON_TRACES = ("project_name", "environment", "service_name")
-"""Settings that are written on every trace, into its metadata."""
+_TRACE_METADATA = ("project_name", "environment", "service_name")
+"""Settings that are written to the metadata of every trace."""
+
+_UUID_LENGTH = 36
 
 make_record = tuple.__new__
-"""Makes a `Record` at a third of the price of calling the class, whose constructor is a Python function."""
+"""Creates a `Record` three times as fast as calling the class, whose constructor is a Python function."""
 
 
 class Recorder:
-    """Turns observations into records, by the settings it was made with; a trace keeps the recorder it began with."""
+    """Writes observations as records, according to its settings. A trace keeps the recorder that it started with."""
 
     def __init__(
         self,
@@ -111,22 +116,33 @@ class Recorder:
         self.encode, self.quick, self.encode_part = encoder.encode, encoder.quick, encoder.encode_part
         self.redactor = redactor
         self.session_id = settings.session_id
-        self.trace_metadata = {name: value for name in _ON_TRACES if (value := getattr(settings, name)) is not None}
+        self.trace_metadata = {
+            name: value for name in _TRACE_METADATA if (value := getattr(settings, name)) is not None
+        }
         self.counts = counts or Counts()
-        self.count_written = self.counts.written.up
+        self.count_written = self.counts.written.increment
         self.switch = switch or Switch(settings.enabled)
         self.debug = settings.debug
+        self.shortens_vectors = not settings.capture_vectors
         self.captures_input, self.captures_output = settings.capture_input, settings.capture_output
         self.now, self.tick, self.new_id = now, tick, new_id
         self.journal = journal_of(storage)
         self.stream_items = stream_items
 
+    def id_of(self, given: object) -> str:
+        """Return the id *given* by the program as text; a secret in it is replaced by a hash of the id."""
+        text = str(given)
+        is_uuid = len(text) == _UUID_LENGTH and text.count("-") == 4
+        if is_uuid or self.redactor is None or self.redactor.name(text) == text:
+            return text
+        return f"redacted-{sha256(text.encode(errors='replace')).hexdigest()[:24]}"
+
     def write_line(self, day: str, line: bytes, trace: Record | None = None) -> bool:
         """
-        Hand an observation's line, and its trace's record, to the storage; count what the storage refuses.
+        Write the line of an observation, and the record of its trace if given, to the storage. Count failures.
 
         Returns:
-            Whether the storage has all of it.
+            Whether the storage accepted everything.
         """
         try:
             observation = make_record(Record, ("observation", day, line))
@@ -139,7 +155,7 @@ class Recorder:
             self.counts.add("failed", lost)
             for _ in range(number - lost):
                 self.count_written()
-            self.counts.troubles.say(
+            self.counts.problems.log_once(
                 f"storage {type(exc).__name__}", f"a record could not be stored: {message_of(exc)}"
             )
             return False
@@ -149,5 +165,5 @@ class Recorder:
         return True
 
     def record_failure(self, doing: str, exc: BaseException) -> None:
-        """Count an observation lost to a failure of FluxLoop's own; the program goes on."""
-        self.counts.failed(doing, exc)
+        """Count an observation that was lost because FluxLoop failed while *doing* something."""
+        self.counts.add_dropped(doing, exc)

@@ -1,5 +1,5 @@
 """
-Blocks that are recorded: `BlockScope`, which may open a trace, and `ManualScope`, manual instrumentation in one line.
+Recorded blocks: `BlockScope`, which can open a trace, and `ManualScope`, manual instrumentation with a ``with`` block.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ..enums import ObservationType
 from ..errors import DecorationError
 from ..forks import importing
 from .calls import Execution, Spec, begin
-from .manual import ManualNode, leave, push
+from .manual import ManualNode, end_manually, push
 from .node import Node
 from .propagation import _current, needs_lookup, strand_id
 from .trace import OpenTrace
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 class BlockScope:
     """
-    One recorded block, which may open a trace.
+    A recorded block, which can open a trace.
 
-    It can be entered many times, by several tasks and threads at once: each entry has its own observation.
+    It can be entered any number of times, also concurrently. Each entry has its own observation.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -35,7 +35,7 @@ class BlockScope:
         self._entries: list[tuple[tuple[int, object], Execution | None]] = []
 
     def enter(self) -> OpenTrace:
-        """Begin the block's observation, and return its trace; one that records nothing where tracing is off."""
+        """Start the observation of the block, and return its trace; if recording is off, an unrecorded trace."""
         call = begin(self.spec, (), {})
         strand = strand_id()
         self._entries.append((strand, call))
@@ -48,13 +48,13 @@ class BlockScope:
             call.enter()
             trace: OpenTrace = call.trace
             return trace
-        except BaseException as exc:  # interrupted: a block that is not entered is not left either
+        except BaseException as exc:  # interrupted: Python calls no __exit__ for a block that was not entered
             self._entries.remove((strand, call))
             call.raised(exc)
             raise
 
     def exit(self, exc: BaseException | None) -> None:
-        """End the block that this strand entered last, with the outcome of *exc*."""
+        """End the last block entered by this strand, with the outcome of *exc*."""
         call = self._last_entry()
         if call is None:
             return
@@ -66,28 +66,28 @@ class BlockScope:
 
     def _last_entry(self) -> Execution | None:
         """
-        Remove and return the entry that an exit in the running code belongs to.
+        Remove and return the entry that the running code exits.
 
-        It is the innermost one that this context has as current; else the last one of this thread and task, which
-        may have recorded nothing; else, in a generator that another task closes, the last one of all.
+        It is the innermost entry that encloses the current node. If there is none, it is the last entry of this thread
+        and task, which may be unrecorded. In a generator that another task closes, it is the last entry of all.
         """
         entries = self._entries
-        inside = {id(node) for node in _outwards(_current.get())}
+        enclosing = {id(node) for node in _enclosing(_current.get())}
         strand = strand_id()
-        found = next((entry for entry in reversed(entries) if entry[1] is not None and id(entry[1]) in inside), None)
+        found = next((entry for entry in reversed(entries) if entry[1] is not None and id(entry[1]) in enclosing), None)
         found = found or next((entry for entry in reversed(entries) if entry[0] == strand), None) or entries[-1]
         entries.remove(found)
         return found[1]
 
 
-def _outwards(node: Node | None) -> Iterator[Node]:
+def _enclosing(node: Node | None) -> Iterator[Node]:
     while node is not None:
         yield node
         node = node.previous
 
 
 class StandIn:
-    """Replaces an `ObservationData` where nothing is recorded: it accepts everything and keeps nothing."""
+    """Replaces an `ObservationData` outside a trace: it accepts every attribute and records nothing."""
 
     __slots__ = ()
 
@@ -104,7 +104,7 @@ _STAND_IN: Any = StandIn()
 
 
 class ManualScope:
-    """A block recorded by hand; see `Instruments.observe`."""
+    """A block with manual instrumentation; see `Instruments.observe`."""
 
     __slots__ = ("_arguments", "_observation")
 
@@ -115,26 +115,31 @@ class ManualScope:
         self._observation: ManualNode | None = None
 
     def __call__(self, func: object) -> NoReturn:
-        """Refuse to decorate a function."""
+        """Raise an error: `observe` is not a decorator."""
         raise DecorationError(
             "observe records a block: with fluxloop.observe(name) as obs. To record each call of a function, use "
             "@fluxloop.trace(name, observation_type=...) or @fluxloop.tool"
         )
 
     def __enter__(self) -> ObservationData:
-        tracer, name, kind, value, metadata = self._arguments
+        tracer, name, observation_type, value, metadata = self._arguments
         here = tracer.recording_here()
         if here is None:
             stand_in: ObservationData = _STAND_IN
             return stand_in
-        given: Any = {"type": kind, "name": name, "input": value, "metadata": {} if metadata is None else metadata}
+        given: Any = {
+            "type": observation_type,
+            "name": name,
+            "input": value,
+            "metadata": {} if metadata is None else metadata,
+        }
         data = _observation_class()(**given)
         self._observation = push(here.trace, data)
         return data
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         if self._observation is not None:
-            leave(self._observation, exc)
+            end_manually(self._observation, exc)
 
     async def __aenter__(self) -> ObservationData:
         return self.__enter__()
@@ -148,30 +153,30 @@ class ManualScope:
 @cache
 def _observation_class() -> type[ObservationData]:
     with importing():
-        from ..models import ObservationData  # with pydantic, which few programs need while they run
+        from ..models import ObservationData  # imports pydantic, so only when needed
 
     return ObservationData
 
 
 class UntracedScope(ManualScope):
-    """A block outside a trace: one for all, as it keeps nothing."""
+    """A block outside a trace. It has no state, so one object is enough."""
 
     __slots__ = ()
 
     def __init__(self) -> None:
-        """Nothing was given."""
+        """Store nothing."""
 
     def __enter__(self) -> ObservationData:
         stand_in: ObservationData = _STAND_IN
         return stand_in
 
     def __exit__(self, kind: object, exc: object, tb: object) -> None:
-        """Nothing was begun."""
+        """Do nothing: no observation was started."""
 
 
 UNTRACED = UntracedScope()
 
 
 def is_outside() -> bool:
-    """Whether no trace is open here, for certain: no adapter could have one, and nothing is to be logged."""
+    """Return whether certainly no trace is open here, without a lookup in adapters, and no debug line is needed."""
     return _current.get() is None and not needs_lookup

@@ -1,5 +1,5 @@
 """
-What a stream said: its items with their offsets, and what a model meant by them.
+Observers of streams: they collect the items, with their offsets, and assemble the output.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 class StreamObserver(Protocol):
-    """What is kept of a stream; an adapter that knows what it says keeps notes of its own."""
+    """Collects the items of a stream. An adapter may have its own observer."""
 
     count: int
     offsets_ms: list[float]
 
     def on_item(self, item: Any, offset_ns: int) -> None:
-        """Note *item*, which arrived *offset_ns* after the beginning."""
+        """Receive *item*, which arrived *offset_ns* after the start."""
 
     def output(self, ended: str, returned: object) -> object:
-        """Write what is known on the observation, and return what its output shall be."""
+        """Set fields and metadata of the observation from the items, and return its output."""
 
 
 class StreamItems:
-    """What a stream said: every item in order with its offset, within bounds, and what a model meant by them."""
+    """Collects the items of a stream up to a limit, and assembles the answer of a model from them."""
 
     def __init__(self, observation: OpenObservation) -> None:
         settings = observation.trace.recorder.settings
@@ -43,18 +43,18 @@ class StreamItems:
         self.bytes_left = settings.max_stream_bytes
 
     def on_item(self, item: Any, offset_ns: int) -> None:
-        """Note *item*, which arrived *offset_ns* after the beginning."""
+        """Receive *item*, which arrived *offset_ns* after the start."""
         self.count += 1
         self.facts.on_item(item)
         if self.items_left > 0 and self.bytes_left > 0:
-            kept = item if type(item) is str else self.observation.trace.recorder.encode_part(item, self.observation)
+            encoded = item if type(item) is str else self.observation.trace.recorder.encode_part(item, self.observation)
             self.items_left -= 1
-            self.bytes_left -= len(kept)
+            self.bytes_left -= len(encoded)
             self.offsets_ms.append(offset_ns // 1_000 / 1_000)
-            self.items.append(kept)
+            self.items.append(encoded)
 
     def output(self, ended: str, returned: object) -> object:
-        """Write what is known on the observation, and return what its output shall be."""
+        """Set fields and metadata of the observation from the items, and return its output."""
         facts = self.facts.facts()
         if facts is not None:
             self.observation.set_fields(
@@ -74,13 +74,13 @@ class StreamItems:
         if output is None:
             return items
         if message is None and self.items and not items:
-            return MASK  # text with a secret that is split over the events in it
+            return MASK  # a secret is split over several events of the text
         if items:
             stream["items"] = items
         return output
 
     def _items(self, message: JSON | None) -> list[Any]:
-        """Return the items kept, with secrets masked that are split over several and show in none of them."""
+        """Return the collected items. Secrets that are split over several items are masked."""
         redactor = self.observation.trace.recorder.redactor
         items: list[Any] = [item if type(item) is str else loads(item) for item in self.items]
         if redactor is None:
@@ -88,5 +88,5 @@ class StreamItems:
         items, places = redactor.items(items)
         self.observation.redacted += places
         if message is not None and redactor.redact(message)[1] > places + redactor.redact(items)[1]:
-            return []  # a secret that no field of the items holds in one piece or in several
+            return []  # the message contains a secret that masking the items does not find
         return items

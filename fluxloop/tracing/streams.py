@@ -1,9 +1,9 @@
 """
-Streams and futures: results that go on after the function returned them.
+Record streams and futures: results that continue after the function returned.
 
-`drive_generator` and `drive_async_generator` run a generator for its consumer: same items, same sends, throws and
-closes. `follow` attaches an observation to a stream, coroutine or future that a function returned, so that it ends
-when that does. Streams of SDKs and futures stay the objects they are.
+`drive_generator` and `drive_async_generator` run a generator for its consumer, with the same items, sends, throws and
+closes. `follow` attaches an observation to a returned stream, coroutine or future, and ends the observation with it.
+Streams of SDKs and futures are not replaced by other objects.
 """
 
 from __future__ import annotations
@@ -13,55 +13,57 @@ import sys
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from functools import partial
+from operator import attrgetter
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Protocol
 
+from ..encoding.introspection import attribute
 from ..llm.sdk_streams import stream_kind
 
 PLAIN = frozenset({str, int, float, bool, type(None), dict, list, tuple, bytes, set, frozenset})
-"""Types that nearly every function returns, and that nothing follows."""
+"""Common return types that are not streams, for a fast check."""
 
 
 class Followed(Protocol):
-    """What carries a stream's observation through its life; the methods never raise."""
+    """The recording of a stream, which receives its events. The methods never raise."""
 
     def resume(self) -> None:
-        """Make the observation current: the stream's own code runs now."""
+        """Make the observation current, before the code of the stream runs."""
 
     def pause(self) -> None:
-        """Restore what is current for the consumer."""
+        """Restore the current node of the consumer."""
 
     def on_item(self, item: Any) -> Any:
         """Record *item* and return it."""
 
     def exhausted(self, value: Any, closed: bool = False) -> Any:
-        """End it, as the stream returned *value* (after having been *closed*, perhaps), and return that."""
+        """End the observation: the stream returned *value*, perhaps after it was *closed*. Return *value*."""
 
     def failed(self, exc: BaseException) -> None:
-        """End it with the outcome of *exc*: nothing more is read from the stream."""
+        """End the observation with the outcome of *exc*."""
 
     def raised(self, exc: BaseException) -> None:
-        """As `failed`, after restoring what is current for the consumer: *exc* left the stream's code."""
+        """Restore the current node of the consumer, then end the observation: the code of the stream raised *exc*."""
 
     def succeeded(self, value: Any) -> None:
-        """End it with the result *value*."""
+        """End the observation with the result *value*."""
 
     def dropped(self) -> None:
-        """End it: nothing references the stream any more."""
+        """End the observation: the stream was garbage-collected."""
 
 
 Opened = tuple["Followed", Any]
-"""What it takes to run a stream: its observation, and the generator itself."""
+"""The recording of a stream, and its generator."""
 
 
 def drive_generator(call: Followed | None, start: Callable[[], Opened] | None = None, body: Any = None) -> Any:
     """
-    Yield what a generator yields, for its consumer.
+    Run a generator for its consumer, and record it.
 
     Args:
-        call: Its observation, where that has begun.
-        start: Begins the observation and the generator, when the first item is asked for.
-        body: The generator, where there is one already.
+        call: The recording, if it has started.
+        start: Starts the recording and the generator when the first item is requested; replaces *call* and *body*.
+        body: The generator, if it exists already.
     """
     if start is not None:
         call, body = start()
@@ -81,15 +83,15 @@ def drive_generator(call: Followed | None, start: Callable[[], Opened] | None = 
             try:
                 sent = yield item
             except BaseException as exc:
-                # A close is thrown in like anything else: should the body answer it with one more item,
-                # yielding that makes the interpreter complain just as it would have about the body.
+                # A close is thrown in like any exception. If the body yields another item then, this generator yields
+                # it too, and the interpreter raises the same RuntimeError as for the body.
                 closed = isinstance(exc, GeneratorExit)
                 resume = partial(body.throw, exc)
             else:
                 closed = False
                 resume = partial(body.send, sent)
     except BaseException as exc:
-        resume = None  # it may hold exc, whose traceback holds this frame
+        resume = None  # breaks a reference cycle: it may reference exc, whose traceback references this frame
         call.raised(exc)
         raise
 
@@ -97,7 +99,7 @@ def drive_generator(call: Followed | None, start: Callable[[], Opened] | None = 
 async def drive_async_generator(
     call: Followed | None, start: Callable[[], Opened] | None = None, body: Any = None
 ) -> AsyncGenerator[Any, Any]:
-    """As `drive_generator`, for async generators."""
+    """Do as `drive_generator`, for async generators."""
     if start is not None:
         call, body = start()
     assert call is not None
@@ -114,7 +116,7 @@ async def drive_async_generator(
                 return
             call.pause()
             if item is None and body.ag_frame is None:
-                # The event loop has closed it while shutting down; a throw into it returns None then.
+                # The event loop closed it during shutdown. A throw into a closed async generator returns None.
                 call.exhausted(None, closed)
                 return
             item = call.on_item(item)
@@ -133,7 +135,7 @@ async def drive_async_generator(
 
 
 async def _await(call: Followed, body: Coroutine[Any, Any, Any]) -> Any:
-    """Await the coroutine that a plain function returned, and end *call* with its result."""
+    """Await a coroutine that a plain function returned, and end *call* with its result."""
     try:
         call.resume()
         value = await body
@@ -146,22 +148,25 @@ async def _await(call: Followed, body: Coroutine[Any, Any, Any]) -> Any:
 
 def is_followed(value: object) -> bool:
     """
-    Whether *value* goes on after the function returned it, and is known well enough to be followed.
+    Return whether *value* is a stream or future that `follow` supports.
 
-    Generators, async generators, coroutines, futures, and the stream classes of SDKs (see `fluxloop.llm.sdk_streams`).
-    Other iterators - files, cursors, mocks, proxies - are left as they are: following would break their other uses.
+    These are generators, async generators, coroutines, futures, and the stream classes of SDKs (see
+    `fluxloop.llm.sdk_streams`). Other iterators, such as files, cursors, mocks and proxies, are recorded as plain
+    values: wrapping would break their other uses.
     """
-    return isinstance(value, _OWN_KINDS) or _is_asyncio_future(value) or stream_kind(type(value)) is not None
+    cls = type(value)  # not isinstance: ``__class__`` may be a property
+    return issubclass(cls, _FOLLOWED_TYPES) or _is_asyncio_future(cls) or stream_kind(cls) is not None
 
 
-_OWN_KINDS = (GeneratorType, AsyncGeneratorType, CoroutineType, concurrent.futures.Future)
+_FOLLOWED_TYPES = (GeneratorType, AsyncGeneratorType, CoroutineType, concurrent.futures.Future)
 
 
 def follow(call: Followed, value: Any) -> Any:
     """
-    Let *call* end as *value* ends, and return what takes its place: *value* itself wherever that is possible.
+    Let *call* end with *value*, and return the object to use in place of *value*.
 
-    A generator is replaced by a generator and a coroutine by a coroutine, since neither can be observed from outside.
+    A generator is replaced by a generator, and a coroutine by a coroutine, because they cannot be observed from
+    outside. All other objects are returned unchanged.
     """
     result = value
     if isinstance(value, GeneratorType):
@@ -170,20 +175,28 @@ def follow(call: Followed, value: Any) -> Any:
         result = drive_async_generator(call, body=value)
     elif isinstance(value, CoroutineType):
         result = _await(call, value)
-    elif isinstance(value, concurrent.futures.Future) or _is_asyncio_future(value):
+    elif isinstance(value, concurrent.futures.Future) or _is_asyncio_future(type(value)):
         _follow_future(call, value)
     elif not _attach(call, value, is_manager=stream_kind(type(value)) == "manager"):
         call.succeeded(value)
         return value
     if result is not value:
         result.__name__, result.__qualname__ = value.__name__, value.__qualname__
-    # A stream that is never started runs none of this code, not even when it is collected.
+    # A stream that is never started runs no code, not even when it is garbage-collected.
     weakref.finalize(result, call.dropped).atexit = False
     return result
 
 
-def _is_asyncio_future(value: object) -> bool:
-    return "asyncio" in sys.modules and getattr(type(value), "_asyncio_future_blocking", None) is not None
+def _is_asyncio_future(cls: type) -> bool:
+    if "asyncio" not in sys.modules:
+        return False
+    if type(cls) is type:
+        return getattr(cls, _FUTURE_MARK, None) is not None
+    return attribute(cls, _FUTURE_MARK) is not None  # which runs no code of its metaclass
+
+
+_FUTURE_MARK = "_asyncio_future_blocking"
+"""The attribute by which asyncio itself recognises futures."""
 
 
 def _follow_future(call: Followed, future: Any) -> None:
@@ -194,7 +207,7 @@ def _follow_future(call: Followed, future: Any) -> None:
 
 
 def _end_with_future(call: Followed, future: Any) -> None:
-    # asyncio logs a failure that was never retrieved, and `exception()` would count as retrieving it.
+    # Do not call `exception()`: asyncio would then consider the failure as retrieved, and not log it.
     exc = getattr(future, "_exception", None)
     if exc is not None:
         call.failed(exc)
@@ -207,18 +220,18 @@ def _end_with_future(call: Followed, future: Any) -> None:
 
 def _attach(call: Followed, stream: Any, *, is_manager: bool) -> bool:
     """
-    Let *stream* report to *call*, by a subclass of its own class; it stays the object it is.
+    Make *stream* report to *call*, by changing its class to a subclass.
 
     Returns:
-        Whether that was possible.
+        Whether the class could be changed.
     """
-    kind = type(stream)
+    cls = type(stream)
     try:
-        made = _classes.get(kind)
-        if made is None:
-            made = _classes[kind] = _manager_class(kind) if is_manager else _stream_class(kind)
-        stream.__class__ = made
-        stream._fluxloop_call = call
+        subclass = _classes.get(cls)
+        if subclass is None:
+            subclass = _classes[cls] = _manager_class(cls) if is_manager else _stream_class(cls)
+        stream.__class__ = subclass
+        setattr(stream, _attribute(cls), call)
     except TypeError:  # a class with slots, or one that cannot be subclassed
         return False
     return True
@@ -227,15 +240,21 @@ def _attach(call: Followed, stream: Any, *, is_manager: bool) -> bool:
 _classes: weakref.WeakKeyDictionary[type, type] = weakref.WeakKeyDictionary()
 
 
-def _stream_class(kind: type) -> type:
-    """Return the subclass of *kind* whose instances report their items; it overrides only what *kind* has."""
-    base: Any = kind
+def _attribute(cls: type) -> str:
+    """Return where the subclass of *cls* finds its call; a stream that several functions return has several."""
+    return f"_fluxloop_call_{len(cls.__mro__)}"
+
+
+def _stream_class(cls: type) -> type:
+    """Return a subclass of *cls* whose instances report their items. It overrides only methods that *cls* has."""
+    base: Any = cls
+    call_of = attrgetter(_attribute(cls))
 
     def iter_(self: Any) -> Any:
         return self
 
     def next_(self: Any) -> Any:
-        call = self._fluxloop_call
+        call = call_of(self)
         call.resume()
         try:
             item = base.__next__(self)
@@ -250,7 +269,7 @@ def _stream_class(kind: type) -> type:
         return call.on_item(item)
 
     async def anext_(self: Any) -> Any:
-        call = self._fluxloop_call
+        call = call_of(self)
         call.resume()
         try:
             item = await base.__anext__(self)
@@ -268,7 +287,7 @@ def _stream_class(kind: type) -> type:
         try:
             return base.close(self, *args, **kwargs)
         finally:
-            self._fluxloop_call.failed(GeneratorExit())
+            call_of(self).failed(GeneratorExit())
 
     methods = {
         "__iter__": iter_,
@@ -277,44 +296,46 @@ def _stream_class(kind: type) -> type:
         "__anext__": anext_,
         "close": close,
     }
-    return _subclass(kind, methods | _exits(kind))
+    return _subclass(cls, methods | _exits(cls))
 
 
-def _manager_class(kind: type) -> type:
-    """Return the subclass of *kind* whose instances follow the stream they are entered for."""
-    base: Any = kind
+def _manager_class(cls: type) -> type:
+    """Return a subclass of *cls* whose instances follow the stream that entering them returns."""
+    base: Any = cls
+    call_of = attrgetter(_attribute(cls))
 
     def enter_(self: Any) -> Any:
         stream = base.__enter__(self)
-        _attach(self._fluxloop_call, stream, is_manager=False)
+        _attach(call_of(self), stream, is_manager=False)
         return stream
 
     async def aenter_(self: Any) -> Any:
         stream = await base.__aenter__(self)
-        _attach(self._fluxloop_call, stream, is_manager=False)
+        _attach(call_of(self), stream, is_manager=False)
         return stream
 
-    return _subclass(kind, {"__enter__": enter_, "__aenter__": aenter_} | _exits(kind))
+    return _subclass(cls, {"__enter__": enter_, "__aenter__": aenter_} | _exits(cls))
 
 
-def _exits(kind: type) -> dict[str, Callable[..., Any]]:
-    base: Any = kind
+def _exits(cls: type) -> dict[str, Callable[..., Any]]:
+    base: Any = cls
+    call_of = attrgetter(_attribute(cls))
 
     def exit_(self: Any, *exc_info: Any) -> Any:
         try:
             return base.__exit__(self, *exc_info)
         finally:
-            self._fluxloop_call.failed(exc_info[1] or GeneratorExit())
+            call_of(self).failed(exc_info[1] or GeneratorExit())
 
     async def aexit_(self: Any, *exc_info: Any) -> Any:
         try:
             return await base.__aexit__(self, *exc_info)
         finally:
-            self._fluxloop_call.failed(exc_info[1] or GeneratorExit())
+            call_of(self).failed(exc_info[1] or GeneratorExit())
 
     return {"__exit__": exit_, "__aexit__": aexit_}
 
 
-def _subclass(kind: type, methods: dict[str, Callable[..., Any]]) -> type:
-    present = {name: method for name, method in methods.items() if hasattr(kind, name)}
-    return type(kind.__name__, (kind,), {**present, "__module__": kind.__module__, "__qualname__": kind.__qualname__})
+def _subclass(cls: type, methods: dict[str, Callable[..., Any]]) -> type:
+    present = {name: method for name, method in methods.items() if hasattr(cls, name)}
+    return type(cls.__name__, (cls,), {**present, "__module__": cls.__module__, "__qualname__": cls.__qualname__})

@@ -1,8 +1,8 @@
 """
-Match the TOOL that begins inside a framework's tool event with the event: is it the same call, or a helper's?
+Decide whether a TOOL that starts inside a framework's tool event is the call of that event, or a call of a helper.
 
-The event is the current observation in both cases. The tool's function, which the framework knows, decides: it is the
-recorded function itself, or calls it through decorators. Where the function is unknown, names and frames decide.
+The event is the current observation in both cases. It is the same call if the framework's function of the tool is the
+recorded function, or calls it through decorators. If that function is unknown, names and frames decide.
 """
 
 from __future__ import annotations
@@ -15,30 +15,29 @@ from types import CodeType, FrameType, FunctionType, MethodType
 from typing import Any, NamedTuple
 
 _THREAD_PACKAGES = frozenset({"anyio", "asyncio", "concurrent", "threading"})
-"""Packages at the bottom of the stack of a thread or task, where the caller is not visible."""
+"""Packages at the bottom of the stack of a thread or task. The caller is not visible there."""
 
 MAX_LAYERS = 50
-"""Functions examined per tool: far more than a tool has decorators."""
+"""The limit of functions examined per tool, far above the usual number of decorators."""
 
 
 class ToolMatcher(NamedTuple):
-    """The facts an adapter has about the tool of an event."""
+    """Identifies the tool of a framework's tool event."""
 
     names: Callable[[], Collection[str]]
     """Returns the names of the tool and of its function."""
     packages: frozenset[str] = frozenset()
-    """The framework's top-level packages, which call the tool. If empty, the first TOOL inside the event matches."""
+    """The top-level packages of the framework that call the tool. If empty, the first TOOL inside the event matches."""
     functions: Callable[[], Collection[object]] = tuple
     """Returns the functions that the framework may call for the tool; empty if they are unknown."""
 
     def matches(self, names: tuple[str, ...], func: object = None) -> bool:
         """
-        Whether the TOOL that begins in the calling frames is the call of this event.
+        Return whether the TOOL that the calling frames start is the call of this event.
 
         Args:
-            names: The names of the TOOL: of its function, of its observation.
-            func: The function whose call the TOOL is; None for a TOOL that is pushed by hand, which is recorded by
-                the function that pushes it.
+            names: The names of the TOOL's function and of its observation.
+            func: The recorded function; None for a TOOL that the function pushes with manual instrumentation.
         """
         if not self.packages:
             return True
@@ -81,10 +80,14 @@ def _wrapped_by(layer: Any) -> list[Any]:
     if "__wrapped__" in held:
         return [held["__wrapped__"]]
     if not isinstance(layer, FunctionType):
-        # An object that is called like a function, such as a retrying one, has the function in an attribute.
-        return [item for item in held.values() if isinstance(item, FunctionType | MethodType | partial)]
+        # A callable object has the function in an attribute, such as one that retries, or in its class.
+        return [
+            item
+            for item in (*held.values(), type(layer).__call__)
+            if isinstance(item, FunctionType | MethodType | partial)
+        ]
     if layer.__code__.co_flags & CO_VARARGS and layer.__code__.co_flags & CO_VARKEYWORDS:
-        # A decorator without functools.wraps: it passes on any arguments, and has the function in a closure.
+        # The wrapper of a decorator without functools.wraps accepts any arguments, and has the function in its closure.
         return [item for cell in layer.__closure__ or () if callable(item := _content(cell))]
     return []
 
@@ -101,7 +104,7 @@ def _code_of(layer: Any) -> CodeType | None:
 
 
 def _outside(frame: FrameType | None) -> FrameType | None:
-    """Return the first frame from *frame* outwards that is not in FluxLoop."""
+    """Return the first frame from *frame* outwards that is not one of FluxLoop's."""
     while frame is not None and _package(frame).startswith("fluxloop"):
         frame = frame.f_back
     return frame

@@ -1,9 +1,10 @@
 """
-An open trace: one run being recorded, and what all its observations share.
+An open trace: the data and state that all its observations share.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterable
 from itertools import count
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class OpenTrace:
-    """One run being recorded: what all its observations share, until its root ends."""
+    """A trace whose root has not ended."""
 
     def __init__(
         self,
@@ -40,10 +41,11 @@ class OpenTrace:
         outer: Node | None = None,
     ) -> None:
         self.recorder = recorder
-        self.id = str(trace_id) if trace_id is not None else recorder.new_id()
+        self.id = recorder.id_of(trace_id) if trace_id is not None else recorder.new_id()
         self.quoted_id = quoted(self.id) if trace_id is not None else f'"{self.id}"'
         self.name = name
-        self.session_id = str(session_id or recorder.session_id or ids.session_id())
+        self.is_session_named = session_id is not None
+        self.session_id = str(session_id or recorder.session_id or default_session(self.id))
         self.user_id = user_id
         self.tags: list[str] = []
         if tags:
@@ -53,35 +55,36 @@ class OpenTrace:
         self.is_closed = False
         self.outer = outer
         self.root: Node | None = None
-        self._read_clocks()
+        if not is_sampled:
+            self._read_clocks()
         self.numbers = count()
         self.usage: dict[str, int] = {}
-        self.by_hand: dict[str, Node] = {}
-        """What was pushed and not popped yet, by id, in the order of pushing."""
+        self.pushed: dict[str, Node] = {}
+        """The observations that were pushed and not popped, by id, in push order."""
 
     @classmethod
     def unrecorded(cls, recorder: Recorder, name: str) -> OpenTrace:
-        """Return a trace that accepts everything and records nothing."""
+        """Return a trace that records nothing."""
         return cls(recorder, name, is_sampled=False)
 
     def begin(self, root: Node) -> None:
-        """Begin the trace, as its *root* does."""
+        """Set the *root*, and the start of the trace to the start of the root."""
         self.root = root
         self._read_clocks()
 
     def _read_clocks(self) -> None:
-        """Read the time of day once: all later times of the trace are offsets from it, so clock steps do not matter."""
+        """Read the time of day once. All later times are offsets from it, so clock changes have no effect."""
         recorder = self.recorder
         self.start_ns, self.start_tick = recorder.now(), recorder.tick()
         self.day = utc_text(self.start_ns)[:10].replace("-", "")
 
     @property
     def is_recording(self) -> bool:
-        """Whether an observation that begins now would be recorded."""
+        """Whether an observation that starts now would be recorded."""
         return self.is_sampled and self.recorder.switch.on
 
     def add_tags(self, tags: Iterable[str]) -> None:
-        """Add *tags* in their order, each once."""
+        """Add *tags* in order, without duplicates."""
         self.tags += [tag for tag in dict.fromkeys(map(str, tags)) if tag not in self.tags]
 
     def adopt(
@@ -93,38 +96,38 @@ class OpenTrace:
         trace_id: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        """Take session, user and tags from a scope inside the trace; the scope's metadata is its observation's."""
+        """Set session, user and tags from a scope inside the trace. Its metadata belongs to its own observation."""
         if session_id is not None:
-            self.session_id = str(session_id)
+            self.session_id, self.is_session_named = str(session_id), True
         if user_id is not None:
             self.user_id = user_id
         self.add_tags(tags)
 
     def count_usage(self, node: Node, usage: dict[str, int]) -> None:
-        """Add *usage* to the trace's, unless the usage of a node below *node* was counted already."""
-        with _counting:
+        """Add *usage* to the usage of the trace, unless the usage of a descendant of *node* was added before."""
+        with _usage_lock:
             if not node.usage_counted:
                 for field, tokens in usage.items():
                     self.usage[field] = self.usage.get(field, 0) + tokens
-            above = node.parent
-            while above is not None and not above.usage_counted:  # what is further up was marked with it
-                above.usage_counted = True
-                above = above.parent
+            ancestor = node.parent
+            while ancestor is not None and not ancestor.usage_counted:  # its own ancestors are marked already
+                ancestor.usage_counted = True
+                ancestor = ancestor.parent
 
     def close(self, root_input: bytes, end_ns: int, status: Status, result: bytes, marks: Marks) -> Record:
         """
-        End what was left open by hand in this strand, and return the trace's own record.
+        End the observations that this strand pushed and did not pop, and return the record of the trace.
 
         Args:
-            root_input: The member ``input`` of the root's line.
-            end_ns: When the root ended.
-            status: How it ended.
-            result: The members ``output`` and ``error`` of the root's line.
-            marks: Counts what is masked and truncated in the trace's own fields.
+            root_input: The member ``input`` of the root's record.
+            end_ns: The end of the root.
+            status: The status of the root.
+            result: The members ``output`` and ``error`` of the root's record.
+            marks: Counts masked secrets and truncations in the fields of the trace.
         """
-        strand = strand_id() if self.by_hand else None
-        for forgotten in [node for node in self.by_hand.values() if node.owner == strand]:
-            forgotten.end(Status.ABANDONED)
+        strand = strand_id() if self.pushed else None
+        for left_open in [node for node in self.pushed.values() if node.owner == strand]:
+            left_open.end(Status.ABANDONED)
         self.is_closed = True
         summary = {**self._known(), "usage": self.usage or None}
         line = b"".join(
@@ -141,7 +144,7 @@ class OpenTrace:
         return Record("trace", self.day, line)
 
     def journal_members(self) -> bytes:
-        """Return what the journal keeps of it, so that a crashed trace is more than its observations."""
+        """Return the data of the trace for the journal, so that a crashed trace can be read with its own fields."""
         return b',"trace":' + self.recorder.encode(self._known(), UncountedMarks())
 
     def _known(self) -> dict[str, Any]:
@@ -154,7 +157,7 @@ class OpenTrace:
         }
 
     def data(self) -> TraceData:
-        """Return what is known so far, with the live metadata and tags."""
+        """Return the data so far. Its metadata and tags are those of the open trace, not copies."""
         with importing():
             from ..models import TraceData, Usage
 
@@ -171,25 +174,41 @@ class OpenTrace:
 
 
 class UncountedMarks:
-    """Counts places masked and truncated that are counted elsewhere, or nowhere."""
+    """Discards the counts of masked secrets and truncations, which are counted elsewhere."""
 
     redacted = 0
     truncated = 0
 
 
 def name_session(trace: OpenTrace, session_id: str | None) -> None:
-    """Set the framework's conversation *session_id* on *trace*, unless the program named its session."""
-    if session_id is not None and trace.session_id == (trace.recorder.session_id or ids.session_id()):
+    """Set *session_id*, a framework's conversation, on *trace*, unless the program set a session."""
+    if session_id is not None and not trace.is_session_named:
         trace.adopt(session_id=session_id)
 
 
-_counting = threading.RLock()
-"""Held while usage is added. Re-entrant: a stream collected meanwhile may end an observation."""
+_SERVERS = frozenset(
+    {
+        *("uvicorn.protocols.http", "hypercorn.asyncio", "gunicorn.arbiter", "granian.server", "daphne.server"),
+        *("waitress.server", "werkzeug.serving", "aiohttp.web_runner", "tornado.httpserver", "django.core.handlers"),
+        *("celery.worker", "rq.worker", "dramatiq.worker", "arq.worker", "langgraph_api.server"),
+        *("functions_framework", "awslambdaric"),
+    }
+)
+"""Modules that web servers and task workers load when they run. Such a process serves several users."""
+
+
+def default_session(trace_id: str) -> str:
+    """Return the session of a trace without one: that of the process, or in a server a session of its own."""
+    return ids.session_id() if sys.modules.keys().isdisjoint(_SERVERS) else trace_id
+
+
+_usage_lock = threading.RLock()
+"""Protects the usage of traces. Re-entrant, because a stream that is garbage-collected may end an observation."""
 
 
 def _renew_lock() -> None:
-    global _counting
-    _counting = threading.RLock()  # in a forked child, another thread of the parent may have held it
+    global _usage_lock
+    _usage_lock = threading.RLock()  # in a forked child, another thread of the parent may have held it
 
 
 after_fork(_renew_lock)

@@ -1,8 +1,8 @@
 """
-What the recording path asks of the set-up it records for.
+The part of a client that the recording path uses.
 
-A `Tracer` has the recorder in force, opens traces, and counts failures. A client is a tracer that adds settings,
-reports and decorators; nothing in this package imports it.
+A `Tracer` has the current recorder, opens traces and counts failures. `FluxLoopClient` derives from it, and adds
+settings, reports and decorators. This package does not import the client.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from .propagation import current
 from .recorder import Counts, Recorder, Switch
 from .trace import OpenTrace
 
-_dice = random.Random()
-"""Decides sampling; the program's own generator would give it another sequence."""
+_random = random.Random()
+"""Decides sampling. A separate generator, so that the program's random numbers do not change."""
 
-after_fork(_dice.seed)
+after_fork(_random.seed)
 
 
 class Tracer(ABC):
-    """One set-up as the recording path sees it."""
+    """Opens traces with the current recorder, and finds the current node."""
 
     is_default = False
-    """Whether it joins a trace of any other set-up; other tracers see only traces of their own."""
+    """Whether it joins traces of all tracers; other tracers join only their own traces."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -42,26 +42,26 @@ class Tracer(ABC):
 
     @property
     def recorder(self) -> Recorder:
-        """What new traces are recorded with; made by the settings in force when it is first needed."""
+        """The recorder for new traces, created on first use."""
         return self._recorder or self._first_recorder()
 
     @abstractmethod
     def _first_recorder(self) -> Recorder:
-        """Make the recorder by the settings in force, unless another thread has just done so."""
+        """Create the recorder from the current settings, unless another thread has just done so."""
 
     @property
     def is_debugging(self) -> bool:
-        """Whether each observation, captured or ignored, is to be logged."""
+        """Whether to log each observation, captured or ignored."""
         return self.recorder.debug
 
     def open_trace(self, name: str, *, outer: Node | None = None, **options: Any) -> OpenTrace | None:
         """
-        Open a trace; None where tracing is off.
+        Open a trace, or return None if recording is off. A trace that sampling leaves out is opened but not recorded.
 
         Args:
-            name: Its name.
+            name: The name of the trace.
             outer: The current node of an enclosing trace.
-            options: As `OpenTrace` takes them. A trace that sampling leaves out is opened and not recorded.
+            options: Other arguments of `OpenTrace`.
         """
         recorder = self.recorder
         if not self.switch.on:
@@ -76,32 +76,47 @@ class Tracer(ABC):
         return OpenTrace(recorder, name, outer=outer, is_sampled=is_sampled, **options)
 
     def own_innermost(self, here: Node | None) -> Node | None:
-        """Return the innermost node of this tracer's own traces, from *here* outwards."""
+        """Return the first node from *here* outwards that belongs to a trace of this tracer."""
         while here is not None and here.trace.recorder.switch is not self.switch:
             here = here.trace.outer
         return here
 
     def current_node(self) -> Node | None:
-        """Return the current node as this tracer sees it: its own, or any for the default tracer."""
+        """Return the current node of this tracer's traces; for the default tracer, of any trace."""
         return current() if self.is_default else self.own_innermost(current())
 
     def recording_here(self) -> Node | None:
-        """Return the current node, where an observation that begins now would be recorded under it."""
+        """Return the current node if an observation that starts now would be recorded, else None."""
         here = self.current_node()
         return here if here is not None and here.trace.is_recording else None
 
+    def has_open_observations(self) -> bool:
+        """Return whether the journal lists an open observation in any thread of the process."""
+        recorder = self._recorder
+        return recorder is not None and recorder.journal is not None and bool(recorder.journal.has_open)
+
+    def count_untraced(self, message: str) -> None:
+        """Count a call that is not recorded because its thread has no trace."""
+        if self.switch.on:
+            self._counts.add("untraced")
+            self.report_problem(message)
+
+    def report_problem(self, message: str) -> None:
+        """Log *message* as a warning, once, and list it in `report`."""
+        self._counts.problems.log_once(message, message)
+
     def record_failure(self, doing: str, exc: BaseException) -> None:
-        """Count an observation lost to a failure of FluxLoop's own; the program goes on."""
-        self._counts.failed(doing, exc)
+        """Count an observation that was lost because FluxLoop failed while *doing* something."""
+        self._counts.add_dropped(doing, exc)
 
 
 def _is_sampled(rate: float, session_id: object) -> bool:
-    """Decide whether a trace is recorded: all traces of a named session, or none."""
+    """Decide whether a trace is recorded. All traces of a named session get the same decision."""
     if rate >= 1:
         return True
     if session_id is None:
-        return _dice.random() < rate
-    # Multiplying spreads ids that differ in their last digit only; the same session gets the same answer anywhere.
+        return _random.random() < rate
+    # A hash gives the same decision in every process. The multiplication spreads ids that differ in one digit only.
     return crc32(str(session_id).encode(errors="replace")) * 2_654_435_761 % 2**32 < rate * 2**32
 
 

@@ -27,7 +27,7 @@ _TRACING_OFF = (
 
 
 def install(
-    *, keep_exporter: bool = False, shows_steps: bool = False, client: FluxLoopClient | None = None
+    *, keep_exporter: bool = False, show_all: bool = False, client: FluxLoopClient | None = None
 ) -> FluxLoopTracingProcessor:
     """
     Record every run of the Agents SDK from now on; a second call changes nothing, and logs so once.
@@ -36,7 +36,7 @@ def install(
 
     Args:
         keep_exporter: Keep the SDK's exporter, so that traces are also sent over the network.
-        shows_steps: See `FluxLoopTracingProcessor`.
+        show_all: See `FluxLoopTracingProcessor`.
         client: See `FluxLoopTracingProcessor`.
 
     Returns:
@@ -44,17 +44,16 @@ def install(
     """
     global _installed
     internals.probe()
-    present = internals.processors()
-    if _installed is not None and (present is None or _installed in present):
+    if _installed is not None and is_installed():
         log_once(TWO_PROCESSORS, _installed._client)
         return _installed
-    _installed = FluxLoopTracingProcessor(shows_steps=shows_steps, client=client)
+    _installed = FluxLoopTracingProcessor(show_all=show_all, client=client)
     if internals.is_off():
         log_once(_TRACING_OFF, _installed._client)
     if keep_exporter:
         tracing.add_trace_processor(_installed)
     else:
-        others = [processor for processor in present or () if not _may_export(processor)]
+        others = [processor for processor in internals.processors() or () if not _may_export(processor)]
         tracing.set_trace_processors([*others, _installed])
     return _installed
 
@@ -67,6 +66,12 @@ def uninstall() -> None:
     tracing.set_trace_processors([each for each in internals.processors() or () if each is not _installed])
     _installed.shutdown()
     _installed = None
+
+
+def is_installed() -> bool:
+    """Return whether `install` has added a processor, and the SDK still has it."""
+    present = internals.processors()
+    return _installed is not None and (present is None or _installed in present)
 
 
 def _may_export(processor: object) -> bool:

@@ -45,12 +45,12 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
     runs in. No method blocks, or raises an exception of FluxLoop's.
 
     Args:
-        shows_steps: Whether tasks and turns, which every run consists of, become observations too.
+        show_all: Whether tasks and turns, which every run consists of, become observations too.
         client: The client whose settings and storage are used.
     """
 
-    def __init__(self, *, shows_steps: bool = False, client: FluxLoopClient | None = None) -> None:
-        self._shows_steps = shows_steps
+    def __init__(self, *, show_all: bool = False, client: FluxLoopClient | None = None) -> None:
+        self._show_all = show_all
         self._client = client or default
         self._ledger = Ledger(self._client, self._locate)
         self._spans: dict[str, SpanState] = {}
@@ -139,9 +139,10 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             state = self._spans[key] = SpanState("trace", None, key)
             state.sdk_traces = (trace,)
             options = payloads.about(trace)
-            state.observation = self._ledger.start(
-                key, ObservationType.CHAIN, trace.name, trace=options, is_folded=self._joins_open_trace(trace)
-            )
+            if self._joins_open_trace(trace):
+                self._ledger.start_folded(key)
+            else:
+                state.observation = self._ledger.start(key, ObservationType.CHAIN, trace.name, trace=options)
 
     def _joins_open_trace(self, trace: Any) -> bool:
         """Whether a FluxLoop trace is open here, which the SDK's *trace* becomes part of without a level of its own."""
@@ -172,23 +173,25 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             return  # its parent has ended, or belongs to another processor
         kind = data.type
         state = self._spans[key] = SpanState(kind, parent, key)
-        if parent is not None and kind in STEPS and not self._shows_steps:
+        if parent is not None and kind in STEPS and not self._show_all:
             state.ledger_key = parent.ledger_key
             return
         if kind in MODEL_CALLS:
             self._start_model_call(state)
-        where = {"parent": parent.ledger_key} if parent is not None else self._resumed(kind)
+        where: dict[str, Any] = {}
+        if parent is not None:
+            where["parent"] = parent.ledger_key
+        else:  # of a resumed run, whose trace the SDK does not report
+            trace = tracing.get_current_trace()
+            if kind in STEPS and not self._show_all and self._joins_open_trace(trace):
+                self._ledger.start_folded(key)
+                return
+            where["trace"] = payloads.about(trace)
         state.observation = self._ledger.start(
             key, payloads.TYPES.get(kind, ObservationType.SPAN), payloads.name_of(data, kind), **where
         )
         if kind == "function":
             self._start_tool(state, data.name)
-
-    def _resumed(self, kind: str) -> dict[str, Any]:
-        """Return the options of a span without a parent: the SDK does not report the trace of a resumed run."""
-        trace = tracing.get_current_trace()
-        is_folded = kind in STEPS and not self._shows_steps and self._joins_open_trace(trace)
-        return {"trace": payloads.about(trace), "is_folded": is_folded}
 
     def _start_model_call(self, state: SpanState) -> None:
         state.model_call = call = internals.model_call_here()
@@ -231,9 +234,8 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
                 error = CancelledError("the run ended before the tool was called")
             elif failure is not None and isinstance(failure[0], ModelBehaviorError):
                 error = failure[0]
-            about = {"tool_call_id": call_id}
-            self._ledger.start(key, ObservationType.TOOL, name, parent=agent.ledger_key, input=asked, metadata=about)
-            self._ledger.finish(key, error=error)
+            self._ledger.start(key, ObservationType.TOOL, name, parent=agent.ledger_key, input=asked)
+            self._ledger.finish(key, error=error, metadata={"tool_call_id": call_id})
 
     def _end_span(self, span: Any) -> None:
         key = span.span_id

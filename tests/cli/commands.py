@@ -4,8 +4,13 @@ Run the command, in this process or as a real one.
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -55,3 +60,29 @@ def completed(*arguments: object, **environment: str) -> Done:
     started = process(*arguments, **environment)
     out, err = started.communicate(timeout=30)
     return Done(started.returncode, out, err)
+
+
+def in_terminal(*arguments: object, columns: int = 120, **environment: str) -> str:
+    """Run the command in a terminal of its own, so many *columns* wide, and return everything it printed."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    command = [sys.executable, "-m", "fluxloop", *map(str, arguments)]
+    variables = offline.environment(TERM="xterm-256color", **environment)
+    del variables["COLUMNS"]
+    if "NO_COLOR" not in environment:
+        del variables["NO_COLOR"]
+    subprocess.run(command, stdin=theirs, stdout=theirs, stderr=theirs, env=variables, check=True)
+    os.close(theirs)
+    return everything(ours)
+
+
+def everything(terminal: int) -> str:
+    """Return what is left to read from a terminal whose other end is closed."""
+    shown = b""
+    try:
+        while piece := os.read(terminal, 65536):
+            shown += piece
+    except OSError:  # the other end is closed
+        pass
+    os.close(terminal)
+    return shown.decode()

@@ -87,7 +87,7 @@ def test_a_problem_comes_with_its_remedy(fluxloop_, monkeypatch, tmp_path):
 
 def test_a_folder_that_is_not_used_is_not_a_problem(diagnosis, monkeypatch, tmp_path):
     """
-    A set-up that records into memory needs no writable folder.
+    A configuration that records into memory needs no writable folder.
     """
     (tmp_path / "traces").touch()
     monkeypatch.setenv("FLUXLOOP_STORAGE", "memory")

@@ -31,7 +31,7 @@ def golden(name: str) -> Trace:
     return next(trace for trace in read_traces(GOLDEN / "schema_1") if trace.name == name)
 
 
-def test_a_trace_is_a_header_and_a_tree():
+def test_a_trace_is_a_header_and_a_tree(no_prices):
     """
     Types, names, durations, tokens, statuses, inputs, outputs, streams, session and tags, in columns.
     """

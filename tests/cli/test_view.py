@@ -18,7 +18,7 @@ from pathlib import Path
 
 import offline
 import pytest
-from cli.commands import completed, process, runner
+from cli.commands import completed, everything, in_terminal, process, runner
 from reading_aids import GOLDEN, head, line, observation, running, trace_line, written
 
 import fluxloop.cli
@@ -140,7 +140,7 @@ def test_full_adds_tracebacks(fluxloop_):
     [
         (["nowhere"], "nowhere: no such file or folder. Expected a folder with traces_YYYYMMDD.jsonl"),
         (["empty"], "empty: no traces yet. Next step: run a program with @fluxloop.agent"),
-        (["filled", "--trace", "zzz"], "no trace id begins or ends with 'zzz'. Next step: fluxloop view"),
+        (["filled", "--trace", "zzz"], "no trace id begins or ends with 'zzz'. Next step: fluxloop list"),
     ],
 )
 def test_an_empty_result_is_one_line_with_the_next_step(fluxloop_, tmp_path, arguments, message):
@@ -264,29 +264,6 @@ def test_colors_are_for_terminals(tmp_path):
     assert "\x1b[" not in completed("view", SCHEMA_1).out
 
 
-def in_terminal(*arguments: object, **environment: str) -> str:
-    """Run the command in a terminal of its own, and return everything it printed."""
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "fluxloop", *map(str, arguments)]
-    variables = offline.environment(TERM="xterm-256color", **environment)
-    if "NO_COLOR" not in environment:
-        del variables["NO_COLOR"]
-    subprocess.run(command, stdin=theirs, stdout=theirs, stderr=theirs, env=variables, check=True)
-    os.close(theirs)
-    return _everything(ours)
-
-
-def _everything(terminal: int) -> str:
-    shown = b""
-    try:
-        while piece := os.read(terminal, 65536):
-            shown += piece
-    except OSError:  # the other end is closed
-        pass
-    os.close(terminal)
-    return shown.decode()
-
-
 PROGRAM = """
 import sys, time
 import fluxloop
@@ -387,7 +364,7 @@ def test_following_in_a_terminal_draws_running_traces_and_leaves_them_there(tmp_
         follow.send_signal(signal.SIGINT)
         code = follow.wait(timeout=30)
     os.close(theirs)
-    left = _everything(ours)
+    left = everything(ours)
 
     assert code == 0
     assert shown.index("Earlier  ✓ success") < shown.index("Agent  ● running") < shown.index("1 running · Ctrl-C ends")

@@ -99,7 +99,7 @@ def test_records_of_any_text_and_size_come_back(storage: Readable) -> None:
     assert [record["input"] for record in storage.read()] == ["é\n🙂\u2028" * 100_000]
 
 
-def test_no_records_are_no_trouble(storage: Readable) -> None:
+def test_an_empty_list_of_records_is_accepted(storage: Readable) -> None:
     """
     An empty batch writes nothing, and reading an unused storage finds nothing.
     """

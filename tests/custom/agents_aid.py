@@ -61,7 +61,7 @@ async def run(agent: Agent[Any], *, streamed: bool = False, question: str = "hi"
 @contextmanager
 def recorded(**options: Any) -> Iterator[Captured]:
     """Record the SDK's runs for a block, with FluxLoop's processor only."""
-    settings = {key: options.pop(key) for key in list(options) if key != "shows_steps"}
+    settings = {key: options.pop(key) for key in list(options) if key != "show_all"}
     set_trace_processors([])
     openai_agents.install(**options)
     try:

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import pytest
 
 from fluxloop.bridge import default
-from fluxloop.report import Troubles
+from fluxloop.report import Problems
 
 if find_spec("chatkit") is not None:
     with warnings.catch_warnings():
@@ -26,7 +26,7 @@ def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def no_earlier_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test gets the warnings that are logged once."""
-    monkeypatch.setattr(default._counts, "troubles", Troubles())
+    monkeypatch.setattr(default._counts, "problems", Problems())
     monkeypatch.setattr(import_module("fluxloop.report"), "_missing", {})
     if find_spec("agents") is not None:
         import_module("fluxloop_custom.openai_agents.internals").probe.cache_clear()

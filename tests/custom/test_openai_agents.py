@@ -83,9 +83,9 @@ async def test_a_trace_has_the_input_and_output_of_its_model_calls():
     assert found.observations[2].input == [{"role": "user", "content": "1 + 2?"}]
 
 
-async def test_with_shows_steps_tasks_and_turns_are_observations():
+async def test_with_show_all_tasks_and_turns_are_observations():
     """They are observations if the option is on and the installed SDK reports them."""
-    with recorded(shows_steps=True) as captured:
+    with recorded(show_all=True) as captured:
         await run(one_call())
 
     steps = [o.name for o in captured.traces()[0].observations if o.type is ObservationType.CHAIN]

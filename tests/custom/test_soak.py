@@ -197,7 +197,7 @@ def test_random_concurrent_runs_have_the_right_parents(tmp_path: Path) -> None:
         fluxloop_langchain.uninstall()
         openai_agents.uninstall()
 
-    assert (after.failed, after.dropped, after.troubles) == (before.failed, before.dropped, before.troubles)
+    assert (after.failed, after.dropped, after.problems) == (before.failed, before.dropped, before.problems)
     assert (len(ledger), len(ledger.left), len(processor._runs), len(processor._ledger)) == (0, 0, 0, 0)
     assert len(traces) >= 16 * ROUNDS * 0.9
     for trace in traces:

@@ -1,5 +1,5 @@
 """
-The limits: what is too long is cut where it is too long, said there, counted, and nothing else suffers.
+Limits: a part that is too long is truncated there, with a marker, and counted; other parts are complete.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SECRET = "sk-" + "a" * 20
 
 def test_one_large_image_leaves_its_siblings_alone():
     """
-    An image of 3 MB is cut to its header, the question beside it is kept in full.
+    An image of 3 MB is truncated to its header; the question beside it is complete.
     """
     marks = Counts()
 
@@ -34,7 +34,7 @@ def test_one_large_image_leaves_its_siblings_alone():
 
 def test_a_long_text_keeps_its_beginning():
     """
-    A string over the limit keeps as many bytes as the limit says, and tells how many there were.
+    A string over the limit keeps as many bytes as the limit, and its marker has the full size.
     """
     marks = Counts()
 
@@ -45,7 +45,7 @@ def test_a_long_text_keeps_its_beginning():
 
 
 @pytest.mark.parametrize(("letter", "width"), [("é", 2), ("語", 3), ("🙂", 4)])
-def test_a_cut_never_splits_a_character(letter, width):
+def test_truncation_never_splits_a_character(letter, width):
     """
     The limit counts bytes of UTF-8; the cut falls between characters.
     """
@@ -57,12 +57,12 @@ def test_a_cut_never_splits_a_character(letter, width):
 
 def test_lone_surrogates_in_a_long_text_are_replaced():
     """
-    A text which is both too long and not UTF-8 is cut and mended.
+    A text that is too long and not valid UTF-8 is truncated and repaired.
     """
     assert record("a\ud800" * 1000, leaf_bytes=8) == "a\ufffda\ufffd…[truncated: 8 of 4,000 bytes kept]"
 
 
-def test_a_long_text_in_an_object_is_cut_the_same_way():
+def test_a_long_text_in_an_object_is_truncated_too():
     """
     The attributes of an object are bounded like the items of a list.
     """
@@ -73,9 +73,9 @@ def test_a_long_text_in_an_object_is_cut_the_same_way():
     }
 
 
-def test_long_keys_are_cut():
+def test_long_keys_are_truncated():
     """
-    A key is never longer than a kilobyte; two that become the same stay two.
+    A key has at most a kilobyte; two that become the same are both kept.
     """
     made = record({"k" * 5000 + "1": 1, "k" * 5000 + "2": 2, "s": {3}})
 
@@ -86,9 +86,9 @@ def test_long_keys_are_cut():
 
 @pytest.mark.parametrize("filling", ['"', "\\", "\n", "é", "a", '\\"'])
 @pytest.mark.parametrize("length", [65_530, 65_536, 65_537, 131_072])
-def test_a_long_string_is_found_whatever_it_is_made_of(filling, length):
+def test_a_long_string_of_any_characters_is_found(filling, length):
     """
-    No string over the limit slips through between many short ones, and none below it is cut.
+    A string over the limit is found among many short ones, and none below it is truncated.
     """
     text = (filling * length)[:length]
     marks = Counts()
@@ -106,7 +106,7 @@ def test_a_long_string_is_found_whatever_it_is_made_of(filling, length):
 
 def test_of_a_long_list_the_first_items_are_kept():
     """
-    A list that does not fit keeps its beginning, in order, and says how many items are missing.
+    A list that does not fit keeps its beginning, in order, and a marker with the number of missing items.
     """
     marks = Counts()
 
@@ -122,7 +122,7 @@ def test_of_a_long_list_the_first_items_are_kept():
 
 def test_a_long_history_leaves_room_for_the_question():
     """
-    The fields of a dict share the space: one that could fill it all leaves a part for those behind it.
+    The fields of a dict share the space: one that could fill it leaves a part for the later ones.
     """
     made = record({"history": ["x" * 100] * 50_000, "documents": ["y" * 100] * 50_000, "question": "q" * 1000})
 
@@ -132,7 +132,7 @@ def test_a_long_history_leaves_room_for_the_question():
 
 def test_of_a_large_dict_the_first_fields_are_kept():
     """
-    A dict that does not fit says how many fields are missing.
+    A dict that does not fit has a marker with the number of missing fields.
     """
     marks = Counts()
 
@@ -161,7 +161,7 @@ def test_of_a_large_dict_the_first_fields_are_kept():
 )
 def test_no_value_is_longer_than_its_limit(value):
     """
-    Whatever a value is made of, its JSON is within the limit, and most of the space is used.
+    The JSON of any value is within the limit, and uses most of it.
     """
     marks = Counts()
 
@@ -171,9 +171,9 @@ def test_no_value_is_longer_than_its_limit(value):
     assert marks.truncated > 0
 
 
-def test_a_limit_too_small_for_anything_is_kept():
+def test_a_limit_too_small_for_any_marker_still_gives_json():
     """
-    Even where no marker fits, what comes out is JSON.
+    The result is JSON even if no marker fits.
     """
     assert record([{"a": ["b"] * 100}] * 100, value_bytes=10) == "<list: too long to be recorded>"
 
@@ -182,7 +182,7 @@ def test_a_limit_too_small_for_anything_is_kept():
 
 
 @pytest.mark.parametrize("wrap", [lambda v: [v], lambda v: {"a": v}, lambda v: (v,)])
-def test_ten_thousand_levels_are_cut_at_the_limit(wrap):
+def test_ten_thousand_levels_are_truncated_at_the_limit(wrap):
     """
     A value nested 10,000 deep is recorded down to the limit.
     """
@@ -198,9 +198,9 @@ def test_ten_thousand_levels_are_cut_at_the_limit(wrap):
     assert json.loads(encoded)
 
 
-def test_circles_end_where_they_close():
+def test_circular_references_are_marked():
     """
-    A dict, list or object that holds itself says so; the same object twice side by side is no circle.
+    A dict, list or object that contains itself gets a marker; the same object twice side by side does not.
     """
     node = SimpleNamespace(name="n")
     node.me = node
@@ -216,9 +216,9 @@ def test_circles_end_where_they_close():
     ]
 
 
-def test_an_object_graph_has_an_end():
+def test_the_number_and_depth_of_opened_objects_are_limited():
     """
-    Objects are opened to a few levels and up to a number: a client with its pool does not become the record.
+    Objects are opened to a few levels and up to a number, so that a client does not bring its whole pool into a record.
     """
     chain = SimpleNamespace(next=None)
     for _ in range(50):
@@ -232,9 +232,9 @@ def test_an_object_graph_has_an_end():
     assert marks.truncated == 100
 
 
-def test_near_the_end_of_the_stack_only_the_depths_are_lost():
+def test_near_the_recursion_limit_only_deep_parts_are_lost():
     """
-    Called from deep inside a recursion, a nested value keeps what there is room for.
+    Called from deep inside a recursion, a nested value keeps as many levels as the stack allows.
     """
     value: object = {1}
     for _ in range(90):
@@ -258,13 +258,13 @@ def test_near_the_end_of_the_stack_only_the_depths_are_lost():
     assert any(b"RecursionError" in text for text in encoded)
 
 
-# Secrets at the cut.
+# Secrets in truncated texts.
 
 
 @pytest.mark.parametrize("before", range(75, 101))
-def test_a_secret_across_the_cut_is_masked(before):
+def test_a_secret_across_the_end_of_a_truncated_text_is_masked(before):
     """
-    Secrets are masked before a text is cut, so that no half of one stays.
+    Secrets are masked before a text is truncated, so that no part of one remains.
     """
     marks = Counts()
 
@@ -274,9 +274,9 @@ def test_a_secret_across_the_cut_is_masked(before):
     assert marks == Counts(redacted=1, truncated=1)
 
 
-def test_a_secret_at_the_end_of_what_is_searched_is_not_kept():
+def test_a_secret_at_the_end_of_the_searched_text_is_not_kept():
     """
-    Masking shortens a text; what then moves up from the edge of the searched part is not kept.
+    Masking shortens a text; characters that move up from the end of the searched part are not kept.
     """
     edge = 100 + cleaning.MARGIN_CHARS
     text = (SECRET + " ") * 500
@@ -287,9 +287,9 @@ def test_a_secret_at_the_end_of_what_is_searched_is_not_kept():
     assert "sk-" not in made
 
 
-def test_an_object_with_a_key_and_a_long_text_is_both_masked_and_cut():
+def test_an_object_with_a_key_and_a_long_text_is_masked_and_truncated():
     """
-    Masking by name works on values that had to be cleaned.
+    Masking by name works on values that need cleaning.
     """
     marks = Counts()
 
@@ -307,9 +307,9 @@ def test_an_object_with_a_key_and_a_long_text_is_both_masked_and_cut():
 # Keys.
 
 
-def test_keys_become_the_text_json_has_for_them():
+def test_keys_become_the_json_text_of_their_value():
     """
-    Keys that are no strings read like their value; where two become the same, both are kept.
+    Keys other than strings become the text of their value; if two have the same text, both are kept.
     """
     made = record({1: "a", "1": "b", None: 1, (1, 2): 2, b"x": 3, 1.5: 4, False: 5, frozenset({1}): 6})
 

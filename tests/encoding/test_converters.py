@@ -1,5 +1,5 @@
 """
-What becomes what: types of the standard library, and classes of the user's own.
+Conversion of the types of the standard library, and of classes of the program.
 """
 
 from __future__ import annotations
@@ -184,22 +184,22 @@ CASES: list[tuple[object, object]] = [
 @pytest.mark.parametrize(("value", "expected"), CASES, ids=lambda value: None)
 def test_each_type_of_the_standard_library_has_a_readable_form(value, expected):
     """
-    What a type becomes is fixed, and does not depend on what stands beside the value.
+    The form of a type is fixed, and does not depend on the values beside it.
     """
     assert record(value) == expected
     assert record({"a": value, "b": {1}}) == {"a": expected, "b": [1]}
 
 
-def test_a_lambda_says_so():
+def test_a_lambda_is_named_with_its_function():
     """
     A lambda is named, with the function it was written in.
     """
-    assert record(lambda: 1) == "<function test_a_lambda_says_so.<locals>.<lambda>>"
+    assert record(lambda: 1) == "<function test_a_lambda_is_named_with_its_function.<locals>.<lambda>>"
 
 
-def test_tasks_and_event_loops_are_only_named():
+def test_tasks_and_event_loops_are_recorded_by_name():
     """
-    What asyncio runs things with is not opened.
+    Objects of asyncio are not opened.
     """
 
     async def main() -> object:
@@ -213,7 +213,7 @@ def test_tasks_and_event_loops_are_only_named():
     assert asyncio.run(main()) == ["<Task>", "<Future>", "<Lock>", "<Queue>"]
 
 
-def test_sockets_and_references_are_only_named():
+def test_sockets_and_references_are_recorded_by_name():
     """
     A socket is not asked for its address, and a reference is not followed.
     """
@@ -243,7 +243,7 @@ def test_a_file_shows_its_name(tmp_path):
 
 @pytest.fixture
 def table(monkeypatch):
-    """Put the table back as it was."""
+    """Restore the table after the test."""
     monkeypatch.setattr(converters, "_TABLE", dict(converters._TABLE))
     monkeypatch.setattr(converters, "_chosen", {})
 
@@ -252,7 +252,7 @@ def table(monkeypatch):
 @pytest.mark.parametrize("target", [Client, f"{__name__}.Client"])
 def test_a_registered_converter_reads_a_type_and_its_subclasses(target):
     """
-    An adapter teaches us a type, by itself or by its name; what it returns may hold anything.
+    A converter is registered for a type, or for its name; it may return any value.
     """
 
     class Special(Client):
@@ -267,7 +267,7 @@ def test_a_registered_converter_reads_a_type_and_its_subclasses(target):
 @pytest.mark.usefixtures("table")
 def test_a_converter_that_fails_or_returns_its_argument_is_harmless():
     """
-    A bad converter costs the value it was given, not the record.
+    A converter that fails affects only its value, not the record.
     """
     register(Client, lambda client: client)
     register(Point, lambda point: 1 / 0)
@@ -279,12 +279,12 @@ def test_a_converter_that_fails_or_returns_its_argument_is_harmless():
     ]
 
 
-def test_types_are_not_remembered_without_end(monkeypatch):
+def test_the_cache_of_types_is_limited(monkeypatch):
     """
-    Each mock has a type of its own; a long test session must not fill the memory with them.
+    Each mock has its own type; a long test session must not fill the memory with them.
     """
     monkeypatch.setattr(converters, "_chosen", {})
-    monkeypatch.setattr(converters, "MOST_TYPES", 5)
+    monkeypatch.setattr(converters, "MAX_TYPES", 5)
 
     for _ in range(20):
         record(mock.Mock())
@@ -292,9 +292,9 @@ def test_types_are_not_remembered_without_end(monkeypatch):
     assert len(converters._chosen) <= 5
 
 
-def test_a_very_large_set_is_read_only_as_far_as_it_fits(monkeypatch):
+def test_a_very_large_collection_is_read_up_to_a_limit(monkeypatch):
     """
-    What is left out of a large collection is counted in its place.
+    A marker counts the missing items of a large collection.
     """
     monkeypatch.setattr("fluxloop.encoding.introspection.snapshot.__defaults__", (3,))
     marks = Counts()

@@ -1,5 +1,5 @@
 """
-The encoder's promises, whatever the value: JSON comes out, nothing is raised, consumed or changed.
+The encoder returns JSON for any value, and raises, consumes and changes nothing.
 """
 
 from __future__ import annotations
@@ -19,14 +19,12 @@ from encoding_aids import SECRET, Counts, Masker, encode, record, strictly
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxloop.encoding.encoder import Encoder, Limits
-
 KEY = "sk-" + "a" * 20
 
 
 def test_plain_data_is_written_as_it_is():
     """
-    A value that JSON can say is the value that is read back.
+    A value that JSON can represent is read back unchanged.
     """
     value = {"args": {"param": "x", "n": [1, 2.5, None, True]}, "text": "é\n\u2028", "empty": [{}, []]}
     marks = Counts()
@@ -35,9 +33,9 @@ def test_plain_data_is_written_as_it_is():
     assert marks == Counts()
 
 
-def test_a_value_between_the_two_limits_is_not_taken_apart():
+def test_a_value_between_the_two_limits_is_recorded_unchanged():
     """
-    A long conversation of short messages is written as it is, quotes and all.
+    A long conversation of short messages is recorded unchanged, with its quotes.
     """
     messages = [{"role": "user", "content": 'he said "hi" \\ and left\n' * 20, "n": n} for n in range(1000)]
     marks = Counts()
@@ -97,9 +95,9 @@ def test_asynchronous_streams_are_named():
     assert made == [f"<coroutine {name}.answer>", f"<async_generator {name}.stream>", "<generator count>"]
 
 
-def test_an_own_iterator_class_is_not_advanced():
+def test_an_iterator_class_of_the_program_is_not_advanced():
     """
-    A class of the user's that can be iterated is left alone, however it is iterated.
+    A class of the program is not iterated, whatever methods it has for it.
     """
 
     class Stream:
@@ -123,7 +121,7 @@ def test_an_own_iterator_class_is_not_advanced():
 
     made = record([Stream(), Lazy()])
 
-    assert made == ["<test_an_own_iterator_class_is_not_advanced.<locals>.Stream>", made[1]]
+    assert made == ["<test_an_iterator_class_of_the_program_is_not_advanced.<locals>.Stream>", made[1]]
     assert made[1]["query"] == "select"
 
 
@@ -132,7 +130,7 @@ def test_an_own_iterator_class_is_not_advanced():
 
 def test_secrets_are_masked_and_counted():
     """
-    What the redactor finds is masked in plain values too, and counted.
+    Secrets are masked in plain values too, and counted.
     """
     marks = Counts(redacted=1)
 
@@ -142,9 +140,9 @@ def test_secrets_are_masked_and_counted():
     assert marks == Counts(redacted=3)
 
 
-def test_values_without_suspicion_are_not_decoded():
+def test_values_that_pass_the_prefilter_are_not_decoded():
     """
-    Where the first look finds nothing, the exact search does not run.
+    If the prefilter finds nothing, the exact search does not run.
     """
 
     class Calm(Masker):
@@ -155,9 +153,9 @@ def test_values_without_suspicion_are_not_decoded():
 
 
 @pytest.mark.parametrize("value", [{"api_key": 1}, {"api_key": {1}}])
-def test_a_redactor_that_fails_lets_nothing_through(value):
+def test_a_value_whose_redaction_fails_is_not_recorded(value):
     """
-    If masking fails the value is not recorded, and the loss is counted.
+    If masking fails, the value is not recorded, and the loss is counted.
     """
 
     class Broken(Masker):
@@ -171,40 +169,18 @@ def test_a_redactor_that_fails_lets_nothing_through(value):
     assert record({"q": KEY + "x" * 100}, redactor=Broken(), leaf_bytes=50) == "<dict: unreadable, ValueError>"
 
 
-def test_a_failure_of_our_own_is_counted(monkeypatch):
+def test_a_failure_of_the_encoder_is_counted(monkeypatch):
     """
-    Even an encoder that is broken gives JSON.
+    A broken encoder still returns JSON.
     """
     monkeypatch.setattr("fluxloop.encoding.encoder.Cleaning", None)
     marks = Counts()
 
     assert encode({1}, marks) == b'"<could not be recorded: set>"'
     assert marks == Counts(truncated=1)
-    assert Encoder().plain({1}) == "<could not be recorded: set>"
 
 
-# Plain data for those who build on.
-
-
-def test_plain_gives_data_instead_of_bytes():
-    """
-    Readers of payloads get the same as JSON-safe data, bounded, and not yet masked.
-    """
-    made = Encoder(Limits(leaf_bytes=30), Masker()).plain({"a": {1}, "api_key": KEY, "t": "x" * 40, "n": float("nan")})
-
-    assert made == {"a": [1], "api_key": KEY, "t": "x" * 30 + "…[truncated: 30 of 40 bytes kept]", "n": None}
-
-
-def test_plain_and_encode_agree():
-    """
-    What `plain` returns is what `encode` writes.
-    """
-    value = {"d": datetime.timedelta(1), "o": types.SimpleNamespace(a=[Decimal(1)]), "s": "\ud800", 1: 2**70}
-
-    assert Encoder().plain(value) == record(value)
-
-
-# Any value whatever.
+# Any value.
 
 
 @dataclasses.dataclass
@@ -283,7 +259,7 @@ def strings(value: Any) -> Iterator[str]:
 @given(anything)
 def test_any_value_becomes_json(value):
     """
-    Whatever the value, JSON comes out, twice the same, and the value is as it was.
+    Any value becomes JSON, the same twice, and is not changed.
     """
     before = spelled(value)
 
@@ -297,7 +273,7 @@ def test_any_value_becomes_json(value):
 @given(anything, st.integers(20, 120), st.integers(100, 600))
 def test_any_value_stays_within_its_limits(value, leaf_bytes, value_bytes):
     """
-    Under narrow limits too: JSON, short enough, no long string, no secret, and nothing raised.
+    With narrow limits too, the result is JSON within them, without secrets.
     """
     marks = Counts()
 
@@ -312,7 +288,7 @@ def test_any_value_stays_within_its_limits(value, leaf_bytes, value_bytes):
 @given(anything, st.integers(1, 3))
 def test_streams_anywhere_in_a_value_survive(value, taken):
     """
-    A generator at any depth goes on where it was.
+    A generator at any depth keeps its position.
     """
     stream = iter(range(10))
     for _ in range(taken):
@@ -324,9 +300,9 @@ def test_streams_anywhere_in_a_value_survive(value, taken):
 
 
 @given(st.lists(st.text(alphabet='ab"\\\né', max_size=80), max_size=30), st.integers(10, 60))
-def test_the_quick_look_for_long_strings_misses_none(texts, leaf_bytes):
+def test_the_fast_search_for_long_strings_misses_none(texts, leaf_bytes):
     """
-    A value is only written as it is when no string in it is over the limit.
+    A value is recorded unchanged only if no string in it is over the limit.
     """
     made = record(texts, leaf_bytes=leaf_bytes)
 

@@ -108,7 +108,7 @@ def test_secrets_in_attributes_are_found_by_name():
 # LangChain and LangGraph
 
 
-def test_langchain_messages_speak_the_words_of_the_field():
+def test_langchain_messages_have_the_field_names_of_providers():
     """
     A message is its role and content, and what else it carries that says something.
     """
@@ -141,7 +141,6 @@ def test_langchain_messages_speak_the_words_of_the_field():
             "content": "",
             "tool_calls": [call],
             "usage_metadata": {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3},
-            "additional_kwargs": {"refusal": None},
             "response_metadata": {"model_name": "m", "finish_reason": "tool_calls"},
         },
         {"role": "tool", "content": "Sunny", "tool_call_id": "c1"},
@@ -237,7 +236,7 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-def test_what_a_call_is_handed_besides_its_data_is_only_named():
+def test_arguments_that_are_not_data_are_recorded_by_name():
     """
     Contexts, runtimes, callback managers, stores, models and tools are named, not dumped.
     """
@@ -256,7 +255,7 @@ def test_what_a_call_is_handed_besides_its_data_is_only_named():
         ("openai._base_client", "BaseClient"),
     ],
 )
-def test_clients_and_requests_are_only_named(module, name):
+def test_clients_and_requests_are_recorded_by_name(module, name):
     """
     A client holds keys and connections, a request the whole application; neither is opened, nor its subclasses.
     """

@@ -1,5 +1,5 @@
 """
-What becomes what: numbers in bulk, from numpy and pandas, in full while they are few.
+Conversion of numpy and pandas values: small ones in full, large ones summarised.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def test_numpy_numbers_and_small_arrays_are_plain():
     assert record(arrays) == [[[1, 2], [3, 4]], [None, 1.0], 5, "2026-01-17"]
 
 
-def test_a_large_array_is_summed_up():
+def test_a_large_array_is_summarised():
     """
     Of a table of embeddings the record keeps type, shape and the first numbers, and counts it as cut.
     """
@@ -62,9 +62,9 @@ def test_pandas_times_are_times():
     assert made == ["2026-01-17T00:00:00", "1 day, 0:00:00", None, None]
 
 
-def test_large_pandas_tables_are_summed_up():
+def test_large_pandas_tables_are_summarised():
     """
-    Of a large table the record keeps its shape and first rows; duplicate column names are no problem.
+    Of a large table the record keeps its shape and first rows; column names may be duplicates.
     """
     pd = pytest.importorskip("pandas")
     marks = Counts()
@@ -76,7 +76,7 @@ def test_large_pandas_tables_are_summed_up():
     assert marks.truncated == 2
 
 
-def test_tensors_are_not_asked_for_their_numbers():
+def test_the_numbers_of_tensors_are_not_read():
     """
     A tensor, whose numbers may lie on another device, shows its type and shape.
     """

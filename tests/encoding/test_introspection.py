@@ -1,5 +1,5 @@
 """
-Looking at objects: what they hold is read where it is stored, and none of their code runs.
+Introspection: attributes are read where they are stored, and no code of the object runs.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def test_slots_are_read_like_attributes():
 
 def test_an_attribute_called_dict_is_an_attribute():
     """
-    What only looks like a method for dumping is not called.
+    An attribute with the name of a serialisation method is not called.
     """
     assert record(types.SimpleNamespace(dict={"a": 1}, model_dump=None)) == {
         "__class__": "types.SimpleNamespace",
@@ -147,9 +147,9 @@ class UnspeakableError(Exception):
 
 
 @pytest.mark.parametrize("error", [ValueError(), RecursionError(), MemoryError()])
-def test_a_text_that_cannot_be_had_costs_only_that_value(error):
+def test_a_str_method_that_raises_costs_only_that_value(error):
     """
-    Where user code fails under our hands, the value says which error, and its siblings are kept.
+    If code of the value raises, the record has the class of the error, and the values beside it.
     """
     made = record({"a": UnspeakableError(error), "b": 1})
 
@@ -157,9 +157,9 @@ def test_a_text_that_cannot_be_had_costs_only_that_value(error):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, asyncio.CancelledError])
-def test_the_wish_to_stop_passes_through(error):
+def test_keyboard_interrupts_exits_and_cancellations_are_raised(error):
     """
-    ``KeyboardInterrupt`` and its kind are the program's, even where they arrive while we read a value.
+    ``KeyboardInterrupt``, ``SystemExit`` and cancellations that are raised while a value is read reach the program.
     """
     with pytest.raises(error):
         record([UnspeakableError(error())])
@@ -168,9 +168,9 @@ def test_the_wish_to_stop_passes_through(error):
 # Containers other threads change.
 
 
-def test_copying_a_changing_container_is_tried_again():
+def test_copying_a_changing_container_is_retried():
     """
-    A container that changes under our hands is read anew, a few times.
+    A container that changes while it is copied is copied again, a few times.
     """
     attempts = []
 

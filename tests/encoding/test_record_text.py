@@ -29,7 +29,7 @@ def test_a_time_is_written_as_datetime_writes_it(moments, later):
 
 
 @given(st.integers(-MOST_NS, MOST_NS))
-def test_milliseconds_have_three_decimals_and_the_rest_is_cut_off(ns):
+def test_milliseconds_have_three_decimals_and_are_truncated(ns):
     """
     A duration is a number in JSON, exact to the microsecond.
     """

@@ -28,7 +28,7 @@ def captured() -> Iterator[Captured]:
     left_open = len(ledger)
     ledger.close_all()
     assert left_open == 0, "a run stayed open"
-    assert fluxloop.report().troubles == before.troubles
+    assert fluxloop.report().problems == before.problems
 
 
 @pytest.fixture

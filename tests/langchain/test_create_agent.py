@@ -1,5 +1,5 @@
 """
-Agents made by ``create_agent`` read well: AGENT, its GENERATIONs and TOOLs.
+Agents made by ``create_agent`` are recorded as AGENT with GENERATIONs and TOOLs.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def add(a: int, b: int) -> int:
 
 
 def calculator(**options):
-    """An agent that adds before it answers."""
+    """Return an agent that adds before it answers."""
     model = ScriptedModel(replies=[calls("add", {"a": 1, "b": 2}), "It is 3."])
     return create_agent(model, [add], name="calculator", **options)
 
 
 TASK = {"messages": [("user", "1 + 2?")]}
 MARKS_ITS_RUNS = "ls_integration" in (calculator().config or {}).get("metadata", {})
-"""Whether this langchain tells by metadata what belongs to an agent; older ones show it only by their edges."""
+"""Whether this langchain marks the runs of an agent in metadata; older ones show it only by their edges."""
 
 MARKED = """\
 AGENT calculator
@@ -53,14 +53,14 @@ AGENT calculator
 
 
 def tree(captured):
-    """The outlines without outputs."""
+    """Return the outline without outputs."""
     return "\n".join(line.partition(" ->")[0] for line in captured.outline().splitlines())
 
 
 @pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream"])
-def test_an_agents_run_is_its_models_and_tools(captured, config, way):
+def test_an_agent_is_recorded_as_its_models_and_tools(captured, config, way):
     """
-    Nodes of the loop and edges are folded; what is left is what the agent did.
+    Nodes of the loop and edges are folded.
     """
 
     async def read():
@@ -77,9 +77,9 @@ def test_an_agents_run_is_its_models_and_tools(captured, config, way):
     assert captured.traces()[0].usage.total_tokens == 50
 
 
-def test_an_agent_is_one_whatever_its_run_is_called(captured, config):
+def test_the_name_of_a_run_does_not_decide_whether_it_is_an_agent(captured, config):
     """
-    No name makes an agent, and none hides one.
+    A chain whose name has the word is a chain, and an agent with another name is an agent.
     """
     calculator().invoke(TASK, {**config, "run_name": "monday"})
     RunnableLambda(abs).with_config(run_name="my agent").invoke(1, config)
@@ -90,16 +90,16 @@ def test_an_agent_is_one_whatever_its_run_is_called(captured, config):
 
 def test_an_agent_without_a_name_is_an_agent(captured, config):
     """
-    The graph is called LangGraph then, and its run is AGENT all the same.
+    The default name of the graph is LangGraph; its run is an AGENT.
     """
     create_agent(ScriptedModel(replies=[calls("add", {"a": 1, "b": 2}), "3"]), [add]).invoke(TASK, config)
 
     assert tree(captured).splitlines()[0] == "AGENT LangGraph"
 
 
-def test_a_chain_a_tool_calls_is_no_agent(captured, config):
+def test_a_chain_that_a_tool_calls_is_not_an_agent(captured, config):
     """
-    All that runs in an agent carries its marks; a chain inside stays a chain.
+    All runs in an agent have the marks of the agent; a chain inside stays a chain.
     """
 
     @tool
@@ -114,9 +114,9 @@ def test_a_chain_a_tool_calls_is_no_agent(captured, config):
     assert tree(captured).count("AGENT") == 1
 
 
-def test_show_all_shows_the_nodes_with_what_langgraph_says_of_them(captured):
+def test_show_all_records_the_nodes_with_langgraph_s_metadata(captured):
     """
-    Node, step and namespace are noted on the run of a node, and on no run below it.
+    Node, step and namespace are in the metadata of the run of a node, and of no run inside it.
     """
     calculator().invoke(TASK, {"callbacks": [FluxLoopCallbackHandler(show_all=True)]})
     (trace,) = captured.traces()
@@ -126,9 +126,9 @@ def test_show_all_shows_the_nodes_with_what_langgraph_says_of_them(captured):
     assert "langgraph_step" not in trace.observations[2].metadata
 
 
-def test_middleware_of_the_users_is_seen(captured, config):
+def test_hooks_of_middleware_are_recorded(captured, config):
     """
-    The hooks of a middleware are steps somebody wrote, and stay.
+    The hooks of a middleware are user code, and are not folded.
     """
 
     class Careful(AgentMiddleware):
@@ -141,9 +141,9 @@ def test_middleware_of_the_users_is_seen(captured, config):
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_tools_called_at_once_are_told_apart(captured, config, is_async):
+def test_parallel_tool_calls_are_recorded_separately(captured, config, is_async):
     """
-    Twenty calls of one tool in one turn, in threads: each with its own arguments, result and id.
+    Twenty calls of one tool in one turn, in threads, each with its own arguments, result and id.
     """
     many = AIMessage("", tool_calls=[{"name": "add", "args": {"a": n, "b": n}, "id": f"c{n}"} for n in range(20)])
     agent = create_agent(ScriptedModel(replies=[many, "done"]), [add], name="many")
@@ -155,9 +155,9 @@ def test_tools_called_at_once_are_told_apart(captured, config, is_async):
     )
 
 
-def test_a_failing_tool_fails_the_agent(captured, config):
+def test_a_failing_tool_is_an_error_of_tool_and_agent(captured, config):
     """
-    The tool's error is the agent's; each says so.
+    Both have the message of the exception.
     """
 
     @tool

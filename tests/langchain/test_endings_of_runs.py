@@ -1,5 +1,5 @@
 """
-Honest endings: streams left early, tasks cancelled, time run out, steps that steer rather than fail.
+The statuses of left streams, cancelled tasks, timeouts and control flow.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ needs_langchain = pytest.mark.skipif(find_spec("langchain") is None, reason="nee
 
 
 def statuses(captured):
-    """Name and status of everything recorded."""
+    """Return name and status of all observations."""
     return {(o.name, o.status.value) for trace in captured.traces() for o in trace.observations}
 
 
 def test_a_stream_left_by_break_is_abandoned(captured, config):
     """
-    Nothing failed: the consumer had enough. The model's pieces until then are its output.
+    The text until then is the output of the model.
     """
     for _ in CHAIN.stream(QUESTION, config):
         break
@@ -49,20 +49,20 @@ def test_a_stream_left_by_break_is_abandoned(captured, config):
 
 async def test_an_async_stream_closed_early_is_abandoned(captured, config):
     """
-    LangChain tells of the chain's end before it tells of the model's: the model ends with the chain.
+    LangChain reports the end of the chain before that of the model: the model ends with the chain.
     """
     stream = CHAIN.astream(QUESTION, config)
     async for _ in stream:
         break
     await stream.aclose()
-    await asyncio.sleep(0.01)  # the loop closes what is inside
+    await asyncio.sleep(0.01)  # the loop closes the inner generators
 
     assert statuses(captured) == {("RunnableSequence", "abandoned"), ("ScriptedModel", "abandoned")}
 
 
 async def test_a_cancelled_task_is_cancelled(captured, config):
     """
-    Cancellation is neither an error nor a success, and reaches everything that was open.
+    Cancellation is neither an error nor a success, and applies to all open runs.
     """
 
     async def slow(_):
@@ -77,9 +77,9 @@ async def test_a_cancelled_task_is_cancelled(captured, config):
     assert statuses(captured) == {("RunnableSequence", "cancelled"), ("slow", "cancelled")}
 
 
-async def test_time_that_runs_out_is_cancelled_inside_and_an_error_outside(captured, config):
+async def test_after_a_timeout_the_run_is_cancelled_and_the_caller_is_an_error(captured, config):
     """
-    What was stopped is cancelled; the caller, who gets a TimeoutError, fails.
+    The caller receives a TimeoutError.
     """
 
     async def slow(_):
@@ -96,9 +96,9 @@ async def test_time_that_runs_out_is_cancelled_inside_and_an_error_outside(captu
     assert statuses(captured) == {("assistant", "error"), ("slow", "cancelled")}
 
 
-def test_an_error_goes_up_through_every_run_it_ends(captured, config):
+def test_an_error_is_recorded_on_every_run_it_ends(captured, config):
     """
-    The step that failed and the chain that failed by it: same message, one traceback each, without our frames.
+    The failed step and the chain have the same message, and a traceback without frames of FluxLoop.
     """
 
     def divide(number):
@@ -113,9 +113,9 @@ def test_an_error_goes_up_through_every_run_it_ends(captured, config):
     assert "fluxloop" not in captured.traces()[0].observations[0].metadata["traceback"]
 
 
-def test_what_stops_the_program_is_no_error(captured, config):
+def test_a_keyboard_interrupt_is_not_an_error(captured, config):
     """
-    A KeyboardInterrupt in the middle of a step cancels it.
+    A KeyboardInterrupt cancels the step in which it is raised.
     """
 
     def stopped(_):
@@ -127,9 +127,9 @@ def test_what_stops_the_program_is_no_error(captured, config):
     assert statuses(captured) == {("stopped", "cancelled")}
 
 
-def test_a_tool_error_told_to_the_model_is_an_error_of_the_tool(captured, config):
+def test_a_tool_error_that_is_passed_to_the_model_is_an_error_of_the_tool(captured, config):
     """
-    LangChain turns a tool's exception into a message for the model; the tool has failed all the same.
+    LangChain passes the exception of a tool to the model as a message; the TOOL is an error.
     """
 
     @tool
@@ -146,7 +146,7 @@ def test_a_tool_error_told_to_the_model_is_an_error_of_the_tool(captured, config
 
 def test_wrong_arguments_are_an_error_of_the_tool(captured, config):
     """
-    A tool that was never reached because its arguments do not fit is recorded with the reason.
+    A tool that is not called because its arguments are invalid is recorded with the reason.
     """
 
     @tool
@@ -160,9 +160,9 @@ def test_wrong_arguments_are_an_error_of_the_tool(captured, config):
     assert "TOOL search [error:" in captured.outline()
 
 
-def test_a_run_whose_end_never_comes_ends_with_what_is_above(captured, config):
+def test_a_run_whose_end_is_not_reported_ends_with_its_parent(captured, config):
     """
-    A child nobody ends is abandoned when its parent ends, and the ledger forgets it.
+    A child whose end is not reported is abandoned when its parent ends, and leaves no entry.
     """
     handler = FluxLoopCallbackHandler()
     handler.on_chain_start(None, {"x": 1}, run_id="root", name="root")
@@ -175,10 +175,10 @@ def test_a_run_whose_end_never_comes_ends_with_what_is_above(captured, config):
 
 
 @needs_langgraph
-def test_an_interrupt_in_a_tool_is_no_error(captured, config):
+def test_an_interrupt_in_a_tool_is_not_an_error(captured, config):
     """
-    LangGraph's exceptions steer the graph: waiting on a human is interrupted, in the tool and around it.
-    They are recognised by class, and a user's exception of the same name is an error.
+    A graph that waits for a human is interrupted, and so are the runs inside that wait.
+    LangGraph's exceptions are recognised by class; a user's exception of the same name is an error.
     """
     from langgraph.errors import GraphInterrupt
 
@@ -201,9 +201,9 @@ def test_an_interrupt_in_a_tool_is_no_error(captured, config):
 
 
 @needs_langchain
-async def test_an_agent_left_in_the_middle_of_its_answer_closes_everything(captured, config):
+async def test_an_agent_whose_stream_is_left_has_no_open_runs(captured, config):
     """
-    Breaking out of an agent's message stream tells nothing of the model: it ends with the node it ran in.
+    If the message stream of an agent is left, LangChain reports no end of the model: it ends with its node.
     """
     from langchain.agents import create_agent
 
@@ -219,9 +219,9 @@ async def test_an_agent_left_in_the_middle_of_its_answer_closes_everything(captu
     assert [o for o in trace.observations if o.type.name == "GENERATION"]
 
 
-def test_nothing_leaks_into_the_next_run(captured, config):
+def test_a_left_stream_does_not_affect_the_next_run(captured, config):
     """
-    After a stream that was left early the next run is a trace of its own.
+    The next run is a separate trace.
     """
     for _ in CHAIN.stream(QUESTION, config):
         break
@@ -230,9 +230,9 @@ def test_nothing_leaks_into_the_next_run(captured, config):
     assert [trace.status.value for trace in captured.traces()] == ["abandoned", "success"]
 
 
-def test_a_failing_storage_stops_nothing(config):
+def test_a_failing_storage_does_not_affect_the_chain(config):
     """
-    Where records cannot be kept, the chain runs as if nobody recorded it, and the loss is counted.
+    The chain returns its result, and the lost records are counted.
     """
 
     class Broken:
@@ -249,9 +249,9 @@ def test_a_failing_storage_stops_nothing(config):
     assert mine.report().failed == 3
 
 
-def test_values_that_refuse_to_be_read_stop_nothing(config):
+def test_hostile_values_do_not_affect_the_chain(config):
     """
-    Inputs with broken attributes, outputs that cannot be compared: recorded as well as can be.
+    Values whose attributes and comparisons raise are recorded as far as possible.
     """
 
     class Hostile:
@@ -269,21 +269,21 @@ def test_values_that_refuse_to_be_read_stop_nothing(config):
 
     assert (RunnableLambda(lambda value: value) | RunnableLambda(lambda value: value)).invoke(given, config) is given
     assert mine.report().written == 4
-    assert mine.report().troubles == ()
+    assert mine.report().problems == ()
 
 
-def test_tokens_and_calls_are_told_apart_from_nothing(captured, config):
+def test_the_content_of_a_tool_call_without_text_is_empty(captured, config):
     """
-    A model that asks for a tool and says nothing has an empty content, not none.
+    The content is an empty text, not None.
     """
     ScriptedModel(replies=[calls("add", {"a": 1})]).invoke("x", config)
 
     assert captured.traces()[0].output["content"] == ""
 
 
-def test_a_slow_reader_does_not_make_the_model_slow(captured, config):
+def test_a_slow_consumer_does_not_extend_the_model_run(captured, config):
     """
-    The generation ends when the model has said its last word, whatever the consumer of the chain does then.
+    The generation ends with the last token of the model, although the consumer of the chain is still busy.
     """
     for piece in CHAIN.stream(QUESTION, config):
         if piece.endswith("night."):

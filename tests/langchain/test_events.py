@@ -1,5 +1,5 @@
 """
-The events that come seldom, and the odd ones: retries, agents of old, texts, and shapes nobody expects.
+Rare events: retries, actions of older agents, texts, and events of unexpected shapes.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from fluxloop_langchain import FluxLoopCallbackHandler, payloads
 
 
 def running(handler, name="work"):
-    """Begin a chain's run and return its id."""
+    """Begin the run of a chain and return its id."""
     run_id = uuid4()
     handler.on_chain_start(None, {"x": 1}, run_id=run_id, name=name)
     return run_id
 
 
-def test_a_retry_is_an_event_with_the_attempt_that_failed(captured):
+def test_a_retry_is_an_event_with_the_failed_attempt(captured):
     """
-    A provider's client that tries again tells so: which attempt it was, what went wrong.
+    The client of a provider reports the number of the attempt and its error.
     """
     handler = FluxLoopCallbackHandler()
     run_id = running(handler)
@@ -44,10 +44,10 @@ def test_a_retry_is_an_event_with_the_attempt_that_failed(captured):
             raise outcome
         return outcome
 
-    def told(state):
+    def before_sleep(state):
         handler.on_retry(state, run_id=run_id)
 
-    Retrying(stop=stop_after_attempt(3), wait=wait_none(), before_sleep=told)(call)
+    Retrying(stop=stop_after_attempt(3), wait=wait_none(), before_sleep=before_sleep)(call)
     handler.on_chain_end("fine", run_id=run_id)
     event = captured.traces()[0].observations[1]
 
@@ -57,7 +57,7 @@ def test_a_retry_is_an_event_with_the_attempt_that_failed(captured):
 
 def test_the_actions_of_an_agent_executor_make_it_an_agent(captured):
     """
-    Agents of the older kind tell what they decide; only then is it known that the run is an agent's.
+    Older agents report their decisions; only then does the run show that it is an agent.
     """
     handler = FluxLoopCallbackHandler()
     run_id = running(handler, "AgentExecutor")
@@ -73,9 +73,9 @@ def test_the_actions_of_an_agent_executor_make_it_an_agent(captured):
 
 
 @pytest.mark.parametrize("show_all", [False, True])
-def test_texts_for_the_console_are_shown_where_all_is(captured, show_all):
+def test_texts_for_the_console_are_recorded_with_show_all(captured, show_all):
     """
-    They repeat what a model is given, and are noise but for who wants everything.
+    They repeat the input of a model, and are folded otherwise.
     """
     handler = FluxLoopCallbackHandler(show_all=show_all)
     run_id = running(handler)
@@ -85,9 +85,9 @@ def test_texts_for_the_console_are_shown_where_all_is(captured, show_all):
     assert ("EVENT text" in captured.outline()) is show_all
 
 
-def test_events_of_runs_nobody_knows_are_harmless(captured):
+def test_events_of_unknown_runs_are_ignored(captured):
     """
-    Ends without a start, children of strangers, tokens after the end: nothing is raised, nothing invented.
+    Ends without a start, children of unknown runs and tokens after the end raise and record nothing.
     """
     handler = FluxLoopCallbackHandler()
     known = running(handler)
@@ -103,9 +103,9 @@ def test_events_of_runs_nobody_knows_are_harmless(captured):
     assert captured.outline() == "CHAIN work -> 'done'"
 
 
-def test_what_cannot_be_read_costs_itself_and_not_what_is_below(caplog):
+def test_an_unreadable_event_does_not_affect_the_runs_inside(caplog):
     """
-    An event of an unexpected shape is counted and logged once; its run still has its place in the tree.
+    It is counted and logged once; its run has its place in the tree.
     """
     mine = fluxloop.FluxLoopClient()
     with capture(mine) as captured, caplog.at_level(logging.WARNING, "fluxloop"):
@@ -121,9 +121,9 @@ def test_what_cannot_be_read_costs_itself_and_not_what_is_below(caplog):
     assert len(caplog.records) == 2
 
 
-def test_prompts_and_messages_in_any_place_are_plain_data(captured, config):
+def test_prompts_and_messages_are_plain_data_at_any_place(captured, config):
     """
-    At the top, in a list, in a dict: LangChain's own objects read in the words of the field.
+    LangChain's objects at the top, in a list and in a dict are recorded as role, content and other fields.
     """
     state = {"messages": [HumanMessage("hi"), ChatMessage("aye", role="pirate")], "page": Document("text"), "n": 1}
     RunnableLambda(lambda given: given["messages"]).invoke(state, config)
@@ -137,9 +137,9 @@ def test_prompts_and_messages_in_any_place_are_plain_data(captured, config):
     assert trace.output == trace.input["messages"]
 
 
-def test_a_streamed_chain_says_the_same_as_one_that_is_invoked(captured, config):
+def test_a_streamed_chain_is_recorded_as_an_invoked_one(captured, config):
     """
-    It puts its output together in a dict of LangChain's own, which reads like any other.
+    LangChain adds its output up in a dict of its own class, which is read as a dict.
     """
     chain = RunnableParallel(page=lambda _: [Document("text", id="7")], said=ScriptedModel(replies=["hi there"]))
     chain.invoke("?", config)
@@ -153,7 +153,7 @@ def test_a_streamed_chain_says_the_same_as_one_that_is_invoked(captured, config)
 @pytest.mark.parametrize(
     ("value", "plain"),
     [
-        pytest.param(StringPromptValue(text="Tell"), "Tell", id="prompt"),
+        pytest.param(StringPromptValue(text="Who?"), "Who?", id="prompt"),
         pytest.param(
             ChatPromptValue(messages=[HumanMessage("hi")]), {"messages": [{"role": "user", "content": "hi"}]}, id="chat"
         ),
@@ -171,25 +171,25 @@ def test_a_streamed_chain_says_the_same_as_one_that_is_invoked(captured, config)
         pytest.param(b"bytes", b"bytes", id="other"),
     ],
 )
-def test_each_kind_of_object_has_its_reader(value, plain):
+def test_each_class_of_objects_has_a_reader(value, plain):
     """
-    What is empty, and what is said elsewhere in the record, is left out.
+    Fields that are empty, or elsewhere in the record, are omitted.
     """
     assert payloads.readable(value) == plain
 
 
 def test_several_answers_of_one_run_are_a_list():
     """
-    A model asked for several choices gives all of them.
+    A model that is asked for several choices returns all of them.
     """
     choices = [[ChatGeneration(message=AIMessage("a")), Generation(text="b")]]
 
     assert payloads.answer(LLMResult(generations=choices)) == [{"role": "assistant", "content": "a"}, "b"]
 
 
-def test_only_settings_are_read_from_a_models_parameters():
+def test_only_settings_are_read_from_the_parameters_of_a_model():
     """
-    An endpoint, a key or a header beside them never reaches a record.
+    Endpoints, keys and headers are not recorded.
     """
     given = {"temperature": 0.2, "openai_api_key": "sk-1", "base_url": "https://x", "headers": {"a": "b"}, "seed": None}
 

@@ -21,14 +21,14 @@ TREE = "CHAIN RunnableSequence -> 'yes'\n  GENERATION ScriptedModel -> {'role': 
 
 @pytest.fixture(autouse=True)
 def uninstalled():
-    """Whatever a test installs is gone afterwards."""
+    """Uninstall the handler after each test."""
     yield
     uninstall()
 
 
-def test_installed_it_records_runs_nobody_passed_it_to(captured):
+def test_an_installed_handler_records_runs_without_callbacks(captured):
     """
-    Sync and async, with a trace of its own where none is open.
+    Sync and async; a run opens a trace if none is open.
     """
     install()
     CHAIN.invoke("Sure?")
@@ -37,9 +37,9 @@ def test_installed_it_records_runs_nobody_passed_it_to(captured):
     assert captured.outline() == f"{TREE}\n{TREE}"
 
 
-def test_installed_it_is_in_threads_that_were_there_before(captured):
+def test_an_installed_handler_records_in_threads_that_existed_before(captured):
     """
-    A context variable would be empty in a thread or context older than the installation.
+    A context variable would be empty in a thread or context that existed before the installation.
     """
     wanted, done = threading.Event(), threading.Event()
 
@@ -58,9 +58,9 @@ def test_installed_it_is_in_threads_that_were_there_before(captured):
     assert captured.outline() == TREE
 
 
-def test_installed_twice_or_passed_as_well_it_records_once(captured, config):
+def test_a_handler_that_is_installed_twice_or_also_passed_records_once(captured, config):
     """
-    Installing again, or passing a handler that is installed anyway, changes nothing.
+    A run that has a FluxLoop handler gets no second one.
     """
     install()
     install()
@@ -72,9 +72,9 @@ def test_installed_twice_or_passed_as_well_it_records_once(captured, config):
     assert captured.outline().count("CHAIN abs") == 2
 
 
-def test_uninstalled_it_records_nothing_more(captured):
+def test_after_uninstall_nothing_is_recorded(captured):
     """
-    What begins afterwards is not recorded; uninstalling twice is harmless.
+    Uninstalling twice has no further effect.
     """
     install()
     uninstall()
@@ -84,9 +84,9 @@ def test_uninstalled_it_records_nothing_more(captured):
     assert captured.traces() == []
 
 
-def test_a_run_that_is_open_when_it_is_uninstalled_ends_well(captured):
+def test_a_run_that_is_open_at_uninstall_is_recorded_to_its_end(captured):
     """
-    The runs that have begun are recorded to their end, with what they still start.
+    So are the runs that it starts afterwards.
     """
     install()
 
@@ -99,9 +99,9 @@ def test_a_run_that_is_open_when_it_is_uninstalled_ends_well(captured):
     assert [line.split()[0] for line in captured.outline().splitlines()] == ["CHAIN", "GENERATION"]
 
 
-def test_the_handler_that_was_installed_last_is_in_force(captured):
+def test_the_handler_that_was_installed_last_is_used(captured):
     """
-    Its options are too: here all runnables are wanted.
+    With its options, such as ``show_all``.
     """
     install()
     handler = install(show_all=True)
@@ -111,9 +111,9 @@ def test_the_handler_that_was_installed_last_is_in_force(captured):
     assert captured.outline() == f"{TREE}\n  CHAIN StrOutputParser -> 'yes'"
 
 
-def test_switched_off_it_is_not_even_attached(captured):
+def test_an_installed_handler_is_not_attached_while_recording_is_off(captured):
     """
-    With ``enabled=False`` a run has no handler of ours at all; switched on again it has.
+    With ``enabled=False``, the callbacks of a run have no FluxLoop handler; after ``enabled=True`` they have.
     """
     seen = []
     install()
@@ -126,9 +126,9 @@ def test_switched_off_it_is_not_even_attached(captured):
     assert seen == [0, 1]
 
 
-def test_installed_it_nests_in_what_is_open(captured):
+def test_runs_of_an_installed_handler_nest_in_the_open_observation(captured):
     """
-    Inside an agent of the user's, runs are part of its trace.
+    Inside a decorated agent, runs are part of its trace.
     """
     install()
 
@@ -141,9 +141,9 @@ def test_installed_it_nests_in_what_is_open(captured):
     assert captured.outline().splitlines()[:2] == ["AGENT assistant -> 'yes'", "  CHAIN RunnableSequence -> 'yes'"]
 
 
-def test_a_chain_that_is_given_other_callbacks_inside_stays_in_place(captured):
+def test_a_chain_with_other_callbacks_inside_a_step_nests_under_the_step(captured):
     """
-    Where user code replaces the callbacks, LangChain forgets the parent; ours is found all the same.
+    LangChain reports no parent for a run whose callbacks were replaced; FluxLoop finds the step.
     """
     install()
 

@@ -1,5 +1,5 @@
 """
-The handler's methods do their work where they are called, on sync and on async runs.
+The handler's methods run where the event happens, in sync and in async runs.
 """
 
 from __future__ import annotations
@@ -15,50 +15,50 @@ from fluxloop_langchain import FluxLoopCallbackHandler
 from fluxloop_langchain.internals import DONE, inline_callback
 
 
-class Told(BaseCallbackHandler):
-    """Notes who was told what in which thread."""
+class Recorder(BaseCallbackHandler):
+    """Records each text and the thread in which it is received."""
 
     def __init__(self):
-        self.stream_items = []
+        self.received = []
 
     @inline_callback
     def on_text(self, text, **kwargs):
-        self.stream_items.append((text, threading.get_ident()))
+        self.received.append((text, threading.get_ident()))
         return DONE
 
 
-async def test_on_async_runs_it_is_called_in_the_loops_own_thread():
+async def test_an_inline_callback_runs_in_the_thread_of_the_event_loop():
     """
-    langchain-core sends plain methods to a thread, later and dearer; one marked in place it awaits.
+    langchain-core calls plain methods in a thread, later and slower; it awaits a marked method.
     """
-    handler = Told()
+    handler = Recorder()
     await ahandle_event([handler], "on_text", None, "a")
     await ahandle_event([handler], "on_text", None, "b")
 
-    assert handler.stream_items == [("a", threading.get_ident()), ("b", threading.get_ident())]
+    assert handler.received == [("a", threading.get_ident()), ("b", threading.get_ident())]
 
 
-def test_on_sync_runs_it_needs_no_event_loop():
+def test_an_inline_callback_needs_no_event_loop_in_sync_runs():
     """
-    langchain-core would start a loop for a coroutine; what is returned is none.
+    langchain-core would start a loop for a coroutine; the method returns another awaitable.
     """
-    handler = Told()
+    handler = Recorder()
     handle_event([handler], "on_text", None, "a")
 
-    assert handler.stream_items == [("a", threading.get_ident())]
+    assert handler.received == [("a", threading.get_ident())]
     assert not asyncio.iscoroutine(handler.on_text("b"))
 
 
-async def test_it_can_be_awaited_any_number_of_times():
+async def test_the_result_of_an_inline_callback_can_be_awaited_repeatedly():
     """
-    What a marked method returns is one object for all.
+    All marked methods return the same object.
     """
     assert [await DONE, await DONE] == [None, None]
 
 
-def test_every_event_of_the_handler_is_in_place():
+def test_every_event_method_of_the_handler_is_inline():
     """
-    One that was forgotten would come late on async runs, and its parent with it.
+    An unmarked method would receive events of async runs late, and its runs would have wrong parents.
     """
     handler = FluxLoopCallbackHandler()
     events = [name for name in dir(BaseCallbackHandler) if name.startswith("on_")]
@@ -67,9 +67,9 @@ def test_every_event_of_the_handler_is_in_place():
     assert len(events) >= 16
 
 
-async def test_a_plain_method_of_a_subclass_works_too(captured):
+async def test_a_plain_method_of_a_subclass_is_called_in_a_thread(captured):
     """
-    Whoever overrides an event without the mark is called from a thread, and everything nests as before.
+    A subclass may override an event without the mark; the tree is the same.
     """
     from langchain_core.runnables import RunnableLambda
 

@@ -1,5 +1,5 @@
 """
-A handler that lives long: it keeps nothing of what has ended, whatever the end was.
+A handler that is used for a long time keeps no state of runs that have ended, however they ended.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CHAIN = ChatPromptTemplate.from_messages([("user", "{question}")]) | ScriptedMod
 
 
 class Nowhere:
-    """A storage that keeps nothing."""
+    """A storage that discards all records."""
 
     def write(self, records):
         pass
@@ -29,9 +29,9 @@ class Nowhere:
         pass
 
 
-def test_ten_thousand_runs_leave_no_memory_behind():
+def test_ten_thousand_runs_do_not_use_more_memory():
     """
-    After the first thousand the program has what it needs; nine thousand more add nothing.
+    After the first thousand runs, nine thousand more allocate no memory that stays.
     """
     handler = FluxLoopCallbackHandler(client=fluxloop.FluxLoopClient(storage=Nowhere()))
 
@@ -56,7 +56,7 @@ def test_ten_thousand_runs_leave_no_memory_behind():
 
 def test_real_runs_leave_nothing_in_the_ledger(captured, config):
     """
-    Invoked, streamed, streamed and left, failed: the ledger is empty afterwards.
+    After invoked, streamed, left and failed runs, the ledger is empty.
     """
     for _ in range(10):
         CHAIN.invoke({"question": "?"}, config)
@@ -68,9 +68,9 @@ def test_real_runs_leave_nothing_in_the_ledger(captured, config):
     assert len(config["callbacks"][0].ledger) == 0
 
 
-def test_what_a_run_was_given_is_let_go_with_it(captured, config):
+def test_inputs_and_outputs_are_released_with_the_run(captured, config):
     """
-    Inputs, outputs and metadata live as long as the program wants them, not as long as the handler.
+    The handler keeps no reference to inputs, outputs and metadata.
     """
 
     class Big:
@@ -85,9 +85,9 @@ def test_what_a_run_was_given_is_let_go_with_it(captured, config):
     assert [reference() for reference in kept] == [None, None]
 
 
-def test_two_handlers_on_one_run_leave_nothing_behind():
+def test_two_handlers_on_one_run_leave_no_entry():
     """
-    The one that leaves a run to the other forgets it too, also where the model's end is never told.
+    The handler that does not record the run keeps no entry either, although no end of the model is reported.
     """
     client = fluxloop.FluxLoopClient(storage=Nowhere())
     one, other = FluxLoopCallbackHandler(client=client), FluxLoopCallbackHandler(client=client)

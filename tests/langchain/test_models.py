@@ -1,5 +1,5 @@
 """
-What is recorded of a model call: what it was asked and answered, by which model, at what price, how fast.
+The record of a model call: messages, answer, model, parameters, token counts and times.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def generation(captured):
     return found
 
 
-def test_messages_are_recorded_in_the_words_of_the_field(captured, config):
+def test_messages_are_recorded_as_role_content_and_tool_calls(captured, config):
     """
-    Role, content, tool calls, the id of the call a tool answers; nothing of LangChain's own bookkeeping.
+    With the id of the call that a tool answers, and without LangChain's internal fields.
     """
     history = [
         SystemMessage("Be brief."),
@@ -56,9 +56,9 @@ def test_messages_are_recorded_in_the_words_of_the_field(captured, config):
     ]
 
 
-def test_the_call_says_model_provider_settings_and_tools(captured, config):
+def test_model_provider_parameters_and_tools_are_recorded(captured, config):
     """
-    The model is the one asked for, the one that answered stands beside; of the tools the names.
+    The requested model is the model of the record; the one that answered is in the metadata.
     """
     model = ScriptedModel(replies=[calls("search", {"query": "x"})], model_name="gpt-x").bind_tools([search])
     model.invoke("Who?", config)
@@ -72,9 +72,9 @@ def test_the_call_says_model_provider_settings_and_tools(captured, config):
     assert observation.output["tool_calls"] == [{"name": "search", "args": {"query": "x"}, "id": "call-1"}]
 
 
-def test_credentials_among_the_parameters_stay_out(captured, config):
+def test_credentials_in_the_parameters_are_not_recorded(captured, config):
     """
-    Invocation parameters and the serialized model hold keys and endpoints; none of them is read.
+    The invocation parameters and the serialized model have keys and endpoints, which are not read.
     """
     ScriptedModel(replies=["yes"]).bind(authorization="Bearer sesame", extra_headers={"x": "hush"}).invoke(
         "Who?", config
@@ -89,7 +89,7 @@ def test_credentials_among_the_parameters_stay_out(captured, config):
 @pytest.mark.parametrize("way", ["invoke", "stream", "ainvoke", "astream"])
 async def test_tokens_are_counted_once_streamed_or_not(captured, config, way):
     """
-    Usage is on the generation and summed up on the trace, cached and reasoning tokens included.
+    Usage is on the generation, and summed up on the trace, with cached and reasoning tokens.
     """
     chain = ScriptedModel(replies=["Tigers hunt at night."]) | StrOutputParser()
     if way == "stream":
@@ -103,9 +103,9 @@ async def test_tokens_are_counted_once_streamed_or_not(captured, config, way):
     assert captured.traces()[0].usage.model_dump(exclude_none=True) == TOKENS
 
 
-def test_a_streamed_answer_is_whole_and_tells_its_pieces(captured, config):
+def test_a_streamed_answer_is_recorded_with_its_pieces(captured, config):
     """
-    The output is the message, the pieces and when they came are in the metadata, with the time to the first.
+    The output is the message; the pieces and their times are in the metadata.
     """
     list(ScriptedModel(replies=["Tigers hunt at night."]).stream("Who?", config))
     observation = generation(captured)
@@ -120,7 +120,7 @@ def test_a_streamed_answer_is_whole_and_tells_its_pieces(captured, config):
 
 def test_a_streamed_tool_call_is_put_together(captured, config):
     """
-    An answer that is a tool call, streamed in pieces, is recorded as one.
+    A tool call that is streamed in pieces is recorded as one call.
     """
     list(ScriptedModel(replies=[calls("search", {"query": "x"})]).stream("Who?", config))
 
@@ -128,9 +128,9 @@ def test_a_streamed_tool_call_is_put_together(captured, config):
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_a_stream_that_breaks_keeps_what_was_said(captured, config, is_async):
+def test_a_stream_that_fails_keeps_the_text_so_far(captured, config, is_async):
     """
-    The error is the model's own, and the output is as far as it came; so is the tree.
+    The error and the output so far are recorded on the model, and the error on the chain.
     """
     chain = ScriptedModel(replies=["Tigers hunt at night."], breaks_after=2) | StrOutputParser()
 
@@ -148,7 +148,7 @@ def test_a_stream_that_breaks_keeps_what_was_said(captured, config, is_async):
 
 def test_a_failing_model_is_an_error_with_its_exception(captured, config):
     """
-    The class and the traceback of what the provider's client raised are on the generation.
+    The class and the traceback of the exception are on the generation.
     """
     with pytest.raises(TimeoutError):
         ScriptedModel(replies=[TimeoutError("too slow")]).invoke("Who?", config)
@@ -161,7 +161,7 @@ def test_a_failing_model_is_an_error_with_its_exception(captured, config):
 
 def test_a_model_without_usage_has_none(captured, config):
     """
-    What nobody reported is not zero.
+    A model that reports no token counts has no usage, not a usage of zero.
     """
     GenericFakeChatModel(messages=iter([AIMessage("yes")])).invoke("Who?", config)
 
@@ -169,9 +169,9 @@ def test_a_model_without_usage_has_none(captured, config):
     assert captured.traces()[0].usage is None
 
 
-def test_an_answer_from_the_cache_costs_nothing_and_says_so(captured, config):
+def test_an_answer_from_the_cache_is_marked_and_has_no_usage(captured, config):
     """
-    LangChain repeats the counts of the first call with a cached answer; they are not counted again.
+    LangChain returns the counts of the first call with a cached answer; they are not counted again.
     """
     model = ScriptedModel(replies=["yes"], cache=InMemoryCache())
     model.invoke("Who?", config)
@@ -184,7 +184,7 @@ def test_an_answer_from_the_cache_costs_nothing_and_says_so(captured, config):
 
 def test_several_answers_are_a_list(captured, config):
     """
-    ``generate`` makes a run of every prompt, each with its own answer.
+    ``generate`` runs each prompt as a run with its own answer.
     """
     ScriptedModel(replies=["one", "two"]).generate([[HumanMessage("a")], [HumanMessage("b")]], **config)
 
@@ -193,7 +193,7 @@ def test_several_answers_are_a_list(captured, config):
 
 def test_reasoning_is_kept_apart(captured, config):
     """
-    What a model thought, where a provider puts it beside the content, is the message's reasoning.
+    Reasoning that a provider returns beside the content is recorded as ``reasoning``.
     """
     thought = AIMessage("Tigers.", additional_kwargs={"reasoning_content": "Big cats…", "refusal": None})
     GenericFakeChatModel(messages=iter([thought])).invoke("Who?", config)
@@ -209,44 +209,44 @@ class Inline(BaseCallbackHandler):
 
 @pytest.mark.parametrize("handlers", [1, 3])
 @pytest.mark.parametrize("way", ["ainvoke", "astream"])
-async def test_a_model_whose_start_we_were_not_told_is_recorded_all_the_same(captured, way, handlers):
+async def test_a_model_whose_start_is_not_reported_is_recorded(captured, way, handlers):
     """
-    An inline handler keeps on_llm_start from all others; what the model says and how it ends is told, and
-    recorded once by however many handlers of ours.
+    With an inline handler, langchain-core sends on_llm_start to no other handler, but tokens and the end; they are
+    recorded once by any number of FluxLoop handlers.
     """
     config = {"callbacks": [*(FluxLoopCallbackHandler() for _ in range(handlers)), Inline()]}
     chain = ScriptedCompletion(reply="once upon") | StrOutputParser()
     if way == "astream":
-        [piece async for piece in chain.astream("Tell", config)]
+        [piece async for piece in chain.astream("Who?", config)]
     else:
-        await chain.ainvoke("Tell", config)
+        await chain.ainvoke("Who?", config)
     said = "onceupon" if way == "astream" else "once upon"
 
     assert captured.outline() == f"CHAIN RunnableSequence -> '{said}'\n  GENERATION model -> '{said}'"
 
 
-async def test_others_are_not_starved_by_ours(captured, config):
+async def test_other_handlers_receive_the_start_of_completion_models(captured, config):
     """
-    A sync handler beside ours is told of every event on async runs, on_llm_start included.
+    A sync handler beside FluxLoop's receives every event of async runs, including on_llm_start.
     """
-    told = []
+    received = []
 
     class Other(BaseCallbackHandler):
         def on_llm_start(self, *args, **kwargs):
-            told.append("start")
+            received.append("start")
 
         def on_llm_end(self, *args, **kwargs):
-            told.append("end")
+            received.append("end")
 
-    await ScriptedCompletion(reply="once").ainvoke("Tell", {"callbacks": [*config["callbacks"], Other()]})
+    await ScriptedCompletion(reply="once").ainvoke("Who?", {"callbacks": [*config["callbacks"], Other()]})
 
-    assert told == ["start", "end"]
+    assert received == ["start", "end"]
 
 
 @pytest.mark.skipif(IS_OLD, reason="langchain-core 1.0 has no version 3 of its event streams")
-def test_the_events_of_a_version_3_stream_are_noted(captured, config):
+def test_the_events_of_a_version_3_stream_are_recorded(captured, config):
     """
-    They bring no tokens and no other event does; the pieces and the time to the first come from them.
+    Such a stream has no token events; the pieces and the time to the first token are read from its events.
     """
     model = ScriptedModel(replies=["Tigers hunt."])
     for _ in model.stream_events("Who?", config, version="v3"):
@@ -260,7 +260,7 @@ def test_the_events_of_a_version_3_stream_are_noted(captured, config):
 
 def test_a_secret_in_an_answer_is_masked(captured, config):
     """
-    What comes from a model goes through redaction like everything else, split over pieces as well.
+    Answers are redacted, also if a secret is split over pieces of a stream.
     """
     secret = "sk-" + "a1B2c3D4e5F6g7H8" * 3
     model = ScriptedModel(replies=[f"the key is {secret} indeed"])
@@ -270,9 +270,9 @@ def test_a_secret_in_an_answer_is_masked(captured, config):
     assert secret not in repr(list(captured.storage.read()))
 
 
-def test_what_is_not_to_be_captured_is_not(config):
+def test_with_capture_off_inputs_and_outputs_are_not_recorded(config):
     """
-    With inputs and outputs switched off, model, usage and times are still there.
+    Model, usage and times are still recorded.
     """
     with capture(capture_input=False, capture_output=False) as captured:
         list(ScriptedModel(replies=["Tigers hunt."]).stream("Who?", config))
@@ -281,4 +281,4 @@ def test_what_is_not_to_be_captured_is_not(config):
     assert (observation.input, observation.output) == (None, None)
     assert "Tigers" not in repr(list(captured.storage.read()))
     assert (observation.model, observation.usage.total_tokens) == ("scripted-1", 25)
-    assert fluxloop.report().troubles == ()
+    assert fluxloop.report().problems == ()

@@ -1,5 +1,5 @@
 """
-The user's own observations nest under the step they run in, and runs nest under the user's observations.
+Observations of user code nest under the step that runs it, and runs nest under observations of user code.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from scripted_models import ScriptedModel, calls
 import fluxloop
 from fluxloop import ObservationData
 from fluxloop.storage.inflight import read_journals
+from fluxloop.tracing import propagation
 from fluxloop_langchain import FluxLoopCallbackHandler
+from fluxloop_langchain.orphan_runs import locate
 
 needs_langchain = pytest.mark.skipif(find_spec("langchain") is None, reason="needs langchain")
 
@@ -55,7 +57,7 @@ def in_a_block(value):
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_decorated_function_in_a_step_is_under_the_step(captured, config, function, line, is_async):
     """
-    However it is instrumented, and also where LangChain runs the step in a thread.
+    Decorated, pushed by hand or in a block, also if LangChain runs the step in a thread.
     """
 
     def step(value):
@@ -69,7 +71,7 @@ def test_a_decorated_function_in_a_step_is_under_the_step(captured, config, func
 
 async def test_an_async_function_in_an_async_step_is_under_the_step(captured, config):
     """
-    Awaited, in a task of its own, in a gather of tasks, in a thread.
+    Awaited, in a task, in several tasks at once, in a thread.
     """
 
     async def step(value):
@@ -85,7 +87,7 @@ async def test_an_async_function_in_an_async_step_is_under_the_step(captured, co
 
 def test_a_thread_that_carries_the_context_finds_the_step(captured, config):
     """
-    `fluxloop.copy_context` carries LangChain's step along with our own.
+    `fluxloop.copy_context` also carries LangChain's current step.
     """
 
     def step(value):
@@ -101,7 +103,7 @@ def test_a_thread_that_carries_the_context_finds_the_step(captured, config):
 
 def test_parallel_steps_each_keep_their_own(captured, config):
     """
-    Fifty branches in threads, each with a decorated function inside: none is under another's step.
+    Fifty branches in threads, each with a decorated function inside that nests under its own branch.
     """
 
     def branch(number):
@@ -117,7 +119,7 @@ def test_parallel_steps_each_keep_their_own(captured, config):
 
 def test_a_chain_inside_a_decorated_function_inside_a_step(captured, config):
     """
-    Outermost to innermost, ours and LangChain's in turn: each is under the one that called it.
+    Decorated functions and chains in turn: each nests under its caller.
     """
 
     @fluxloop.trace
@@ -138,7 +140,7 @@ def test_a_chain_inside_a_decorated_function_inside_a_step(captured, config):
 
 async def test_a_model_called_by_a_decorated_function_in_a_tool_is_under_the_function(captured, config):
     """
-    LangChain knows the tool as the model's parent; between them is the user's function.
+    LangChain reports the tool as the parent of the model; the user's function is between them.
     """
 
     @fluxloop.trace
@@ -162,7 +164,7 @@ async def test_a_model_called_by_a_decorated_function_in_a_tool_is_under_the_fun
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_decorated_tool_is_one_tool(captured, config, is_async):
     """
-    The tool's own arguments and value: the framework's decorator stays outermost and returns a tool as always.
+    With the arguments and the value of the function; the framework's decorator returns its usual tool.
     """
 
     @tool
@@ -178,9 +180,9 @@ def test_a_decorated_tool_is_one_tool(captured, config, is_async):
     assert captured.outline(inputs=True) == "TOOL add({'a': 1, 'b': 2}) -> 3"
 
 
-def test_what_a_decorated_tool_is_not_to_capture_is_not_taken_from_langchain(captured, config):
+def test_capture_options_of_a_decorated_tool_apply_to_langchain_s_event(captured, config):
     """
-    The framework's event of the same call knows arguments and value as well.
+    The framework's event of the same call has arguments and value as well.
     """
 
     @tool
@@ -193,15 +195,15 @@ def test_what_a_decorated_tool_is_not_to_capture_is_not_taken_from_langchain(cap
     assert captured.outline(inputs=True) == "TOOL add"
 
 
-def test_nor_is_it_found_where_the_process_dies_in_the_middle(config, tmp_path):
+def test_capture_options_of_a_decorated_tool_apply_to_the_journal(config, tmp_path):
     """
-    What is open is kept in the journal, without what is not to be captured.
+    The record of an open tool in the journal has no input.
     """
 
     @tool
     @fluxloop.tool(capture_input=False)
     def wait(word: str) -> bool:
-        """Look at what would be left."""
+        """Read the journal."""
         (left,) = (record for journal in read_journals(tmp_path) for record in journal.records)
         return "input" in left or left["name"] != "wait"
 
@@ -213,7 +215,7 @@ def test_nor_is_it_found_where_the_process_dies_in_the_middle(config, tmp_path):
 @pytest.mark.parametrize("is_async", [False, True])
 def test_the_exception_of_a_decorated_tool_is_the_real_one(captured, config, is_async):
     """
-    One TOOL, and on it what the function raised, where LangChain would only tell the model a text.
+    One TOOL with the exception of the function; LangChain passes only a text to the model.
     """
 
     async def alook_up(term: str) -> str:
@@ -235,7 +237,7 @@ def test_the_exception_of_a_decorated_tool_is_the_real_one(captured, config, is_
 
 def test_a_tool_pushed_by_hand_inside_a_tool_is_the_same_tool(captured, config):
     """
-    Pattern A in the body of a framework's tool names and describes the call that the framework told of already.
+    A push in the body of a framework's tool describes the call that the framework has reported.
     """
 
     @tool
@@ -255,9 +257,9 @@ def test_a_tool_pushed_by_hand_inside_a_tool_is_the_same_tool(captured, config):
     assert observation.metadata["unit"] == "m"
 
 
-def test_a_generator_step_keeps_its_functions(captured, config):
+def test_functions_of_a_generator_step_nest_under_it(captured, config):
     """
-    A step that streams calls its functions piece by piece, each still under the step.
+    A step that streams calls its functions for each item.
     """
 
     def pieces(values):
@@ -273,9 +275,9 @@ def test_a_generator_step_keeps_its_functions(captured, config):
     assert [names[o.parent_id] for o in trace.observations if o.name == "helper"] == ["pieces", "pieces"]
 
 
-def test_what_runs_after_a_chain_is_not_inside_it(captured, config):
+def test_a_function_called_after_a_chain_is_not_inside_it(captured, config):
     """
-    When a run has ended, what its caller does next belongs to the caller.
+    It nests under the caller of the chain.
     """
 
     @fluxloop.agent
@@ -290,7 +292,7 @@ def test_what_runs_after_a_chain_is_not_inside_it(captured, config):
 
 def test_decorated_functions_outside_a_run_record_nothing(captured):
     """
-    A handler that exists does not open traces for what is no run.
+    A handler does not open traces for functions outside of runs.
     """
     FluxLoopCallbackHandler()
 
@@ -300,7 +302,7 @@ def test_decorated_functions_outside_a_run_record_nothing(captured):
 
 def test_a_retriever_inside_a_step_and_a_function_beside_it(captured, config):
     """
-    A retriever's own code has no step of its own in LangChain; what it calls is in the step around it.
+    LangChain has no step for the code of a retriever; what it calls is in the step around it.
     """
 
     class Shelf(BaseRetriever):
@@ -321,7 +323,7 @@ def test_a_retriever_inside_a_step_and_a_function_beside_it(captured, config):
 @pytest.mark.parametrize("is_async", [False, True])
 def test_an_agent_as_a_tool_of_an_agent(captured, config, is_async):
     """
-    The inner agent's calls are in the tool that called it, in the outer agent.
+    The calls of the inner agent are in the tool that called it, in the outer agent.
     """
     from langchain.agents import create_agent
 
@@ -329,7 +331,7 @@ def test_an_agent_as_a_tool_of_an_agent(captured, config, is_async):
 
     @tool
     def consult(question: str) -> str:
-        """Consult the other one."""
+        """Consult the other agent."""
         return helper(inner.invoke({"messages": [("user", question)]})["messages"][-1].content)
 
     model = ScriptedModel(replies=[calls("consult", {"question": "?"}), "It is 42."])
@@ -337,9 +339,9 @@ def test_an_agent_as_a_tool_of_an_agent(captured, config, is_async):
     given = {"messages": [("user", "What is it?")]}
     asyncio.run(outer.ainvoke(given, config)) if is_async else outer.invoke(given, config)
     lines = [line.partition(" ->")[0] for line in captured.outline().splitlines()]
-    told = [line for line in lines if line.split()[1] not in ("model", "tools")]
+    found = [line for line in lines if line.split()[1] not in ("model", "tools")]
 
-    assert [line.strip() for line in told] == [
+    assert [line.strip() for line in found] == [
         "AGENT outer",
         "GENERATION ScriptedModel",
         "TOOL consult",
@@ -350,9 +352,9 @@ def test_an_agent_as_a_tool_of_an_agent(captured, config, is_async):
     ]
 
 
-def test_a_model_that_chooses_where_a_graph_starts_is_recorded(captured, config):
+def test_a_model_in_a_conditional_edge_is_recorded(captured, config):
     """
-    LangGraph hides the node it runs such code in, and the mark goes down to the model; its tokens count all the same.
+    LangGraph hides the run of such code, and passes the mark to the model; its tokens are counted.
     """
     graph = pytest.importorskip("langgraph.graph", reason="needs langgraph")
     router = ScriptedModel(replies=["answer"])
@@ -370,11 +372,24 @@ def test_a_model_that_chooses_where_a_graph_starts_is_recorded(captured, config)
     assert trace.usage.total_tokens == 25
 
 
-def test_what_is_marked_as_hidden_itself_is_hidden(captured, config):
+def test_a_model_with_the_hidden_tag_is_not_recorded(captured, config):
     """
-    A model as well as a chain.
+    The tag is the run's own, not that of a hidden run around it.
     """
     hidden = ScriptedModel(replies=["yes"]).with_config(tags=["langsmith:hidden"])
     RunnableLambda(lambda given: hidden.invoke(given)).with_config(run_name="ask").invoke("Who?", config)
 
     assert captured.outline() == "CHAIN ask -> {'role': 'assistant', 'content': 'yes'}"
+
+
+def test_after_the_last_run_functions_are_not_looked_for_in_runs(captured, config):
+    """
+    Each look-up takes time: a handler that is used once does not slow down the rest of the program.
+    """
+    RunnableLambda(helper).invoke(7, config)
+    assert locate in propagation._locators
+    helper(8)
+    assert locate not in propagation._locators
+    RunnableLambda(helper).invoke(9, config)
+
+    assert captured.outline() == "CHAIN helper -> 7\n  SPAN helper -> 7\nCHAIN helper -> 9\n  SPAN helper -> 9"

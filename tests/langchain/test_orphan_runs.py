@@ -1,5 +1,5 @@
 """
-Runs of whose end LangChain tells nobody, and those that go on after it.
+Runs whose end LangChain does not report, and runs that continue after their end.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ begun = ContextVar[asyncio.Event]("begun")
 
 
 async def for_ever():
-    """Wait for what never comes."""
+    """Wait until the task is cancelled."""
     begun.get().set()
     await asyncio.Event().wait()
 
 
 class SlowModel(ScriptedModel):
-    """A model that never answers."""
+    """A model that does not answer."""
 
     async def _agenerate(self, *args, **kwargs):
         await for_ever()
 
 
 class SlowRetriever(BaseRetriever):
-    """A retriever that never finds anything."""
+    """A retriever that does not return."""
 
     def _get_relevant_documents(self, query, *, run_manager):
         return []
@@ -60,7 +60,7 @@ class SlowRetriever(BaseRetriever):
 
 @tool
 async def search(query: str) -> str:
-    """Search, for ever."""
+    """Search, without an end."""
     await for_ever()
 
 
@@ -72,7 +72,7 @@ SLOW = [
 
 
 async def in_vain(step, given, config=None):
-    """Run *step*, and stop it when it has begun, as a timeout does."""
+    """Run *step*, and cancel it after it has begun, as a timeout does."""
     begun.set(asyncio.Event())
     task = asyncio.create_task(step.ainvoke(given, config))
     await begun.get().wait()
@@ -82,9 +82,9 @@ async def in_vain(step, given, config=None):
 
 
 @pytest.mark.parametrize(("step", "given", "line"), SLOW)
-async def test_what_runs_out_of_time_is_cancelled_though_nobody_says_so(captured, config, step, given, line):
+async def test_a_cancelled_run_whose_end_is_not_reported_is_cancelled(captured, config, step, given, line):
     """
-    A run with nothing of LangChain's above it is recorded and forgotten at once.
+    A run without a parent is recorded at once, and leaves no entry.
     """
     await in_vain(step, given, config)
 
@@ -93,9 +93,9 @@ async def test_what_runs_out_of_time_is_cancelled_though_nobody_says_so(captured
 
 
 @pytest.mark.parametrize(("step", "given", "line"), SLOW)
-async def test_it_is_in_the_trace_of_the_function_that_goes_on_without(captured, config, step, given, line):
+async def test_a_cancelled_run_is_in_the_trace_of_the_function_that_continues(captured, config, step, given, line):
     """
-    It ends before what is above it does, and not with that, as what is merely left open.
+    It ends before its parent, and with its own status.
     """
 
     @fluxloop.agent
@@ -111,9 +111,9 @@ async def test_it_is_in_the_trace_of_the_function_that_goes_on_without(captured,
     assert captured.outline() == f"AGENT assistant -> 'sorry'\n  {line}\nCHAIN answer -> 'sorry'\n  {line}"
 
 
-async def test_a_server_whose_requests_run_out_of_time_does_not_grow(captured, config):
+async def test_a_server_whose_requests_time_out_does_not_grow(captured, config):
     """
-    Neither does it with runs that are not recorded.
+    Runs that are not recorded leave no entry either.
     """
     for _ in range(20):
         await in_vain(*SLOW[0][:2], config)
@@ -128,12 +128,12 @@ async def test_a_server_whose_requests_run_out_of_time_does_not_grow(captured, c
 @needs_version_3
 def test_a_version_3_stream_that_is_left_is_abandoned(captured, config):
     """
-    LangChain tells nobody that; the stream itself is gone then.
+    LangChain reports no end; the stream object is collected.
     """
     for event in ScriptedModel(replies=["Tigers hunt."]).stream_events("Who?", config, version="v3"):
         if event["event"] == "content-block-delta":
             break
-    gc.collect()  # a stream holds itself
+    gc.collect()  # a stream is part of a reference cycle
 
     assert captured.outline() == "GENERATION ScriptedModel [abandoned] -> 'Tigers'"
 
@@ -142,7 +142,7 @@ def test_a_version_3_stream_that_is_left_is_abandoned(captured, config):
 @pytest.mark.filterwarnings("ignore:.*v3.*")
 def test_a_graph_whose_version_3_stream_is_left_is_abandoned(captured, config):
     """
-    With all that is open inside it.
+    With all open runs inside it.
     """
     graphs = pytest.importorskip("graphs", reason="needs langgraph")
     for _ in graphs.steps().stream_events({"n": 1}, config, version="v3"):
@@ -153,7 +153,7 @@ def test_a_graph_whose_version_3_stream_is_left_is_abandoned(captured, config):
 
 
 class Slow(AsyncCallbackHandler):
-    """Somebody's handler that takes its time when a chain begins."""
+    """Another handler, which is slow when a chain begins."""
 
     def __init__(self):
         self.is_told = asyncio.Event()
@@ -164,9 +164,9 @@ class Slow(AsyncCallbackHandler):
 
 
 @pytest.mark.parametrize("is_inside", [False, True], ids=["alone", "inside an observation"])
-async def test_a_run_cancelled_while_handlers_are_told_of_its_start_is_abandoned(captured, config, is_inside):
+async def test_a_run_cancelled_while_handlers_receive_its_start_is_abandoned(captured, config, is_inside):
     """
-    langchain-core tells of no end: it is not yet in the block that does. Once nobody has the run's id, it is left.
+    langchain-core has not reached the block that reports the end. Nothing references the id of the run any more.
     """
     slow = Slow()
     config["callbacks"].append(slow)
@@ -182,9 +182,9 @@ async def test_a_run_cancelled_while_handlers_are_told_of_its_start_is_abandoned
     assert left == [("RunnableSequence", "abandoned")]
 
 
-def test_an_id_made_for_one_event_says_nothing_of_the_run(captured, config):
+def test_a_run_is_open_although_the_id_object_of_its_start_is_gone(captured, config):
     """
-    Who hands on events from elsewhere may have the ids as text, and make new ones of it each time.
+    A relay of events may have ids as text, and make a new object for each event.
     """
     (handler,) = config["callbacks"]
     text = str(uuid4())
@@ -195,9 +195,9 @@ def test_an_id_made_for_one_event_says_nothing_of_the_run(captured, config):
     assert captured.outline() == "CHAIN from elsewhere -> {'n': 2}"
 
 
-async def test_what_goes_on_in_a_thread_stays_in_its_place(captured, config):
+async def test_a_step_that_continues_in_a_thread_keeps_its_place(captured, config):
     """
-    A thread cannot be cancelled: what a step still does there hangs under the step, not in traces of its own.
+    A thread cannot be cancelled: what a step still calls there nests under the step.
     """
     go_on, has_begun, is_done = threading.Event(), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -232,9 +232,9 @@ async def test_what_goes_on_in_a_thread_stays_in_its_place(captured, config):
     assert not FluxLoopCallbackHandler().ledger.left
 
 
-def test_what_begins_while_it_is_ended_and_is_left_then_ends_too(captured):
+def test_a_run_that_begins_while_it_is_ended_ends(captured):
     """
-    Another thread may end what is above a run that just begins; that nobody tells of its end must not keep it open.
+    Another thread may end the parent of a run that begins; the run ends when its id is collected.
     """
     ledger, run_id = RunLedger(default, locate), uuid4()
     about = SimpleNamespace(id_ref=refer(run_id), event="chain")

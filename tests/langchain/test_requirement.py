@@ -1,5 +1,5 @@
 """
-The adapter says what it needs, and needs no more than langchain-core.
+The adapter requires langchain-core only, and reports it if that is missing.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
 
-def test_without_langchain_core_it_says_how_to_get_it():
+def test_without_langchain_core_the_error_has_the_install_command():
     """
-    A missing extra explains itself.
+    The message of the error has the name of the extra.
     """
     done = run("import sys; sys.modules['langchain_core'] = None; import fluxloop_langchain")
 
@@ -26,9 +26,9 @@ def test_without_langchain_core_it_says_how_to_get_it():
     ]
 
 
-def test_it_loads_neither_langchain_nor_langgraph():
+def test_the_adapter_imports_neither_langchain_nor_langgraph():
     """
-    LangGraph's exceptions are known where the program uses LangGraph, and not imported for their sake.
+    LangGraph's exceptions are registered if the program imports LangGraph.
     """
     done = run(
         "import sys, fluxloop_langchain; fluxloop_langchain.install()\n"
@@ -41,9 +41,9 @@ def test_it_loads_neither_langchain_nor_langgraph():
     assert done.stdout == "[]\n", done.stderr
 
 
-def test_importing_it_attaches_nothing():
+def test_importing_the_adapter_records_nothing():
     """
-    Import is quiet: runs are recorded when a handler is passed or installed, not before.
+    Runs are recorded if a handler is passed or installed.
     """
     done = run(
         "import fluxloop, fluxloop_langchain, os\n"
@@ -57,7 +57,7 @@ def test_importing_it_attaches_nothing():
 
 def test_a_trace_policy_of_langgraph_is_respected_without_the_other_adapter():
     """
-    The handler alone, on a graph that is not wrapped, is told what a node's policy tells tracers.
+    The handler receives the values that the policy of a node leaves for tracers, although the graph is not wrapped.
     """
     types = pytest.importorskip("langgraph.types")
     if not hasattr(types, "TracePolicy"):

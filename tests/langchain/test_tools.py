@@ -14,7 +14,7 @@ from fluxloop_custom import instrument_tool
 
 
 async def test_a_langchain_tool_can_have_our_decorator_on_top():
-    """The same type, schema and description; sync and async are recorded, by the tool's name."""
+    """Type, schema and description are the same; sync and async calls are recorded with the name of the tool."""
 
     @tool
     def plain(a: int, b: int = 2) -> int:
@@ -34,7 +34,7 @@ async def test_a_langchain_tool_can_have_our_decorator_on_top():
 
 
 def test_a_langchain_tool_over_ours_keeps_schema_and_signature():
-    """Pattern B leaves nothing to see: not in the schema, not in the signature."""
+    """The schema and the signature are those of the plain function."""
 
     def add(a: int, b: int = 2) -> int:
         """Add two numbers."""
@@ -47,7 +47,7 @@ def test_a_langchain_tool_over_ours_keeps_schema_and_signature():
 
 
 def test_a_subclass_of_langchains_base_tool_is_recorded_inside():
-    """What runs is a method; its class, and the tool it was made from, stay as they were."""
+    """The recorded function is a method; the class and the original tool do not change."""
 
     class Doubler(BaseTool):
         name: str = "doubler"
@@ -75,7 +75,7 @@ def test_a_subclass_of_langchains_base_tool_is_recorded_inside():
 
 
 def test_a_tool_is_recorded_once_however_often_it_is_instrumented():
-    """Twice by us, or by us over Pattern B, is one TOOL a call."""
+    """A decorator above and below LangChain's, and another instrumentation, record one TOOL per call."""
 
     @fluxloop.tool
     @tool

@@ -1,5 +1,5 @@
 """
-The program runs as it did: same results, same events, same errors, same order, with the handler and without.
+The program behaves the same with the handler and without: results, events, errors and their order.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ each_chain = pytest.mark.parametrize("make", [pytest.param(make, id=name) for na
 
 
 async def outcome(make, way, config):
-    """What a caller sees of one run: its items, or the exception's type and text."""
+    """Return what a caller receives from one run: its items, or the type and text of the exception."""
     chain, given = make(), copy.deepcopy(QUESTION)
     if make is CHAINS["fallback"]:
         given = "Who?"
@@ -72,13 +72,13 @@ async def outcome(make, way, config):
 
 
 def unordered(outcome):
-    """What was seen, in an order that does not depend on which branch was quicker."""
+    """Return the received items in an order that does not depend on the speed of the branches."""
     seen, given = outcome
     return sorted(json.dumps(item, sort_keys=True) for item in seen), given
 
 
 def plain(event):
-    """An event without what differs from run to run."""
+    """Return an event without the fields that are different in each run."""
     data = json.loads(json.dumps(event["data"], default=lambda value: getattr(value, "content", type(value).__name__)))
     return {"event": event["event"], "name": event["name"], "tags": event["tags"], "data": data}
 
@@ -88,11 +88,11 @@ def plain(event):
 @pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream", "v1", "v2"])
 async def test_a_caller_sees_the_same_with_the_handler(captured, config, make, way):
     """
-    Results, streamed items, the framework's own events and exceptions are those of the bare chain.
+    Results, streamed items, the framework's events and exceptions are the same.
     """
     bare = await outcome(make, way, {})
     recorded = await outcome(make, way, config)
-    if make is CHAINS["branches"]:  # they run at once: who comes first is chance
+    if make is CHAINS["branches"]:  # they run concurrently, in any order
         bare, recorded = unordered(bare), unordered(recorded)
 
     assert recorded == bare
@@ -100,18 +100,18 @@ async def test_a_caller_sees_the_same_with_the_handler(captured, config, make, w
 
 
 @each_chain
-async def test_another_handler_is_told_the_same_in_the_same_order(captured, config, make):
+async def test_another_handler_receives_the_same_events_in_the_same_order(captured, config, make):
     """
-    Beside ours somebody else's handler gets every event it would get alone.
+    A handler beside FluxLoop's receives the events that it receives alone.
     """
 
     class Other(BaseCallbackHandler):
         def __init__(self):
-            self.told = []
+            self.received = []
 
         def __getattribute__(self, name):
             if name.startswith("on_"):
-                return lambda *args, **kwargs: self.told.append(name)
+                return lambda *args, **kwargs: self.received.append(name)
             return super().__getattribute__(name)
 
     alone, beside = Other(), Other()
@@ -119,14 +119,14 @@ async def test_another_handler_is_told_the_same_in_the_same_order(captured, conf
         for way in ("invoke", "ainvoke"):
             await outcome(make, way, {"callbacks": [*ours, other]})
 
-    assert sorted(beside.told) == sorted(alone.told)
+    assert sorted(beside.received) == sorted(alone.received)
     if make is not CHAINS["branches"]:
-        assert beside.told == alone.told
+        assert beside.received == alone.received
 
 
 def test_inputs_and_outputs_are_left_as_they_are(captured, config):
     """
-    What passes through is neither changed nor copied: the very objects arrive.
+    Values are neither changed nor copied: steps receive the same objects.
     """
     given, passed = {"question": ["a", {"b": 1}]}, []
     before = copy.deepcopy(given)
@@ -138,7 +138,7 @@ def test_inputs_and_outputs_are_left_as_they_are(captured, config):
 
 def test_an_iterator_that_passes_through_is_not_consumed(captured, config):
     """
-    Recording looks at a generator without taking anything from it.
+    Recording reads no item of a generator.
     """
     numbers = (number for number in range(3))
     returned = (RunnableLambda(lambda value: value) | RunnableLambda(lambda value: value)).invoke(numbers, config)
@@ -146,9 +146,9 @@ def test_an_iterator_that_passes_through_is_not_consumed(captured, config):
     assert list(returned) == [0, 1, 2]
 
 
-def test_the_handler_asks_for_nothing_special():
+def test_the_handler_has_no_special_attributes():
     """
-    It does not run inline, raises nothing, ignores nothing: LangChain treats others as if it were not there.
+    It does not run inline, and does not raise, so LangChain treats other handlers as without it.
     """
     handler = FluxLoopCallbackHandler()
 
@@ -156,9 +156,9 @@ def test_the_handler_asks_for_nothing_special():
     assert not any(getattr(handler, name) for name in dir(handler) if name.startswith("ignore_"))
 
 
-def test_what_the_handler_is_attached_to_can_still_be_copied_and_pickled(captured):
+def test_a_chain_with_the_handler_can_be_copied_and_pickled(captured):
     """
-    Copies record like the one they were made of; so does what another process unpickles.
+    Copies record as the original does, also in another process.
     """
     handler = FluxLoopCallbackHandler(show_all=True)
     chain = (PROMPT | FakeListChatModel(responses=["yes"])).with_config(callbacks=[handler], run_name="chain")
@@ -172,7 +172,7 @@ def test_what_the_handler_is_attached_to_can_still_be_copied_and_pickled(capture
 
 def test_a_copy_of_a_handler_keeps_its_client():
     """
-    A client is where records go; there is no second one of it.
+    The client itself is not copied.
     """
     client = fluxloop.FluxLoopClient(storage=fluxloop.testing.MemoryStorage())
 

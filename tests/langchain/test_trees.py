@@ -1,5 +1,5 @@
 """
-The right tree: chains, branches, batches, retrievers, tools, in every way LangChain runs them.
+The tree of chains, branches, batches, retrievers and tools, in every way in which LangChain runs them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def add(a: int, b: int) -> int:
 
 def test_a_chain_is_a_chain_with_its_generation(captured, config):
     """
-    The chain's input and output are the trace's; prompt and parser only hand on what stands beside them.
+    The input and output of the chain are those of the trace; prompt and parser are folded.
     """
     answer = (PROMPT | ScriptedModel(replies=["Tigers."]) | StrOutputParser()).invoke(QUESTION, config)
 
@@ -51,7 +51,7 @@ def test_a_chain_is_a_chain_with_its_generation(captured, config):
 
 
 async def run(chain, way, given, config):
-    """Run *chain* in one of the ways there are, and return its whole answer."""
+    """Run *chain* in one of the ways of LangChain, and return its whole answer."""
     if way == "astream":
         return "".join([piece async for piece in chain.astream(given, config)])
     if way == "stream":
@@ -65,7 +65,7 @@ async def run(chain, way, given, config):
 @pytest.mark.parametrize("way", ["invoke", "stream", "batch", "ainvoke", "astream", "abatch"])
 async def test_every_way_to_run_a_chain_gives_the_same_tree(captured, config, way):
     """
-    Sync or async, whole or streamed: one handler, one tree.
+    Sync or async, invoked or streamed.
     """
     answer = await run(PROMPT | ScriptedModel(replies=["Tigers hunt"]) | StrOutputParser(), way, QUESTION, config)
 
@@ -79,7 +79,7 @@ async def test_every_way_to_run_a_chain_gives_the_same_tree(captured, config, wa
 
 def test_show_all_shows_every_runnable(captured):
     """
-    What is folded by default is only a setting away, with prompts and messages as plain data.
+    Runs that are folded by default are recorded too; prompts and messages are plain data.
     """
     config = {"callbacks": [FluxLoopCallbackHandler(show_all=True)]}
     (PROMPT | ScriptedModel(replies=["Tigers."]) | StrOutputParser()).invoke(QUESTION, config)
@@ -92,9 +92,9 @@ def test_show_all_shows_every_runnable(captured):
     )
 
 
-def test_a_retrieval_chain_reads_well(captured, config):
+def test_a_retrieval_chain_is_recorded_without_its_connecting_runnables(captured, config):
     """
-    Plumbing is folded, the user's own functions and the retriever are not; a document tells its score.
+    The user's functions and the retriever are recorded; a document has its score.
     """
 
     def joined(documents):
@@ -128,9 +128,9 @@ def test_a_retrieval_chain_reads_well(captured, config):
     ]
 
 
-def test_a_tool_is_called_by_its_name_with_its_arguments(captured, config):
+def test_a_tool_is_recorded_with_its_name_arguments_and_call_id(captured, config):
     """
-    The name comes from what LangChain serialized, as its event carries none; the call's id is kept.
+    The name is read from LangChain's serialized form, as the event has none.
     """
     add.invoke({"name": "add", "args": {"a": 1, "b": 2}, "id": "call-7", "type": "tool_call"}, config)
     (observation,) = captured.traces()[0].observations
@@ -139,9 +139,9 @@ def test_a_tool_is_called_by_its_name_with_its_arguments(captured, config):
     assert observation.metadata["tool_call_id"] == "call-7"
 
 
-def test_an_artifact_of_a_tool_is_kept_beside_its_content(captured, config):
+def test_the_artifact_of_a_tool_is_recorded_with_its_content(captured, config):
     """
-    What a tool returns for the program, and not for the model, is recorded too.
+    The artifact is the part of a result that the program receives, and the model does not.
     """
 
     @tool(response_format="content_and_artifact")
@@ -156,16 +156,16 @@ def test_an_artifact_of_a_tool_is_kept_beside_its_content(captured, config):
 
 def test_a_completion_model_is_a_generation_of_text(captured, config):
     """
-    Models without messages record their prompt and their text.
+    Completion models have a prompt and a text instead of messages.
     """
-    ScriptedCompletion(reply="once upon a time").invoke("Tell", config)
+    ScriptedCompletion(reply="once upon a time").invoke("Who?", config)
 
-    assert captured.outline(inputs=True) == "GENERATION ScriptedCompletion('Tell') -> 'once upon a time'"
+    assert captured.outline(inputs=True) == "GENERATION ScriptedCompletion('Who?') -> 'once upon a time'"
 
 
 def test_parallel_branches_keep_their_own_children(captured, config):
     """
-    Branches run in threads, and each model run is found under its own branch.
+    Branches run in threads; each model run nests under its own branch.
     """
 
     def named(name):
@@ -174,14 +174,14 @@ def test_parallel_branches_keep_their_own_children(captured, config):
     RunnableParallel({name: named(name) for name in "abcdefgh"}).invoke(QUESTION, config)
     (trace,) = captured.traces()
     parents = {o.id: o.name for o in trace.observations}
-    told = {o.output["content"]: parents[o.parent_id] for o in trace.observations if o.type.name == "GENERATION"}
+    found = {o.output["content"]: parents[o.parent_id] for o in trace.observations if o.type.name == "GENERATION"}
 
-    assert told == {name: name for name in "abcdefgh"}
+    assert found == {name: name for name in "abcdefgh"}
 
 
-def test_a_batch_is_a_trace_for_each_input(captured, config):
+def test_a_batch_is_one_trace_per_input(captured, config):
     """
-    The inputs of a batch are runs of their own, each with its own model call.
+    Each input of a batch is a run with its own model call.
     """
     chain = PROMPT | ScriptedModel(replies=["yes"]) | StrOutputParser()
     chain.batch([{"question": str(number)} for number in range(20)], {**config, "max_concurrency": 4})
@@ -193,7 +193,7 @@ def test_a_batch_is_a_trace_for_each_input(captured, config):
 
 async def test_concurrent_tasks_do_not_mix(captured, config):
     """
-    A hundred runs of one chain through one handler at once, on one loop: no wrong parent.
+    A hundred concurrent runs of one chain with one handler have the right parents.
     """
     chain = PROMPT | ScriptedModel(replies=["yes"]) | StrOutputParser()
     await asyncio.gather(*(chain.ainvoke({"question": str(number)}, config) for number in range(100)))
@@ -204,9 +204,9 @@ async def test_concurrent_tasks_do_not_mix(captured, config):
     assert all(t.observations[1].input[0]["content"] == t.input["question"] for t in traces)
 
 
-def test_threads_of_ones_own_do_not_mix(captured, config):
+def test_runs_in_a_thread_pool_of_the_program_do_not_mix(captured, config):
     """
-    Runs started from a user's own pool are traces of their own, complete.
+    Each run that is started in a thread is a complete trace.
     """
     chain = PROMPT | ScriptedModel(replies=["yes"]) | StrOutputParser()
     with ThreadPoolExecutor(8) as pool:
@@ -218,7 +218,7 @@ def test_threads_of_ones_own_do_not_mix(captured, config):
 
 def test_each_element_of_a_mapped_chain_is_under_the_chain(captured, config):
     """
-    ``.map()`` is plumbing, what it runs is not.
+    ``.map()`` is folded, the runs inside are recorded.
     """
 
     def double(number):
@@ -236,7 +236,7 @@ def test_each_element_of_a_mapped_chain_is_under_the_chain(captured, config):
 
 def test_attempts_of_a_retried_step_are_numbered(captured, config):
     """
-    ``with_retry`` runs a step again; the failed attempt is an error of its own, and the chain a success.
+    ``with_retry`` runs a step again; the failed attempt is an error, and the chain a success.
     """
     attempts = iter([ValueError("busy"), "done"])
 
@@ -254,9 +254,9 @@ def test_attempts_of_a_retried_step_are_numbered(captured, config):
     assert [o.metadata.get("attempt") for o in trace.observations if o.name == "flaky"][-1] == 2
 
 
-def test_a_fallback_stands_beside_what_failed(captured, config):
+def test_a_fallback_and_the_failed_model_are_both_recorded(captured, config):
     """
-    Both models are seen: the one that failed, and the one that answered for it.
+    The first is an error, and the second has the answer.
     """
     model = ScriptedModel(replies=[TimeoutError("slow")]).with_fallbacks([ScriptedModel(replies=["here"])])
     (PROMPT | model | StrOutputParser()).invoke(QUESTION, config)
@@ -268,9 +268,9 @@ def test_a_fallback_stands_beside_what_failed(captured, config):
     )
 
 
-def test_a_folded_step_that_fails_is_recorded_after_all(captured, config):
+def test_a_folded_step_that_fails_is_recorded(captured, config):
     """
-    Of a parser that fails one wants to see what it was given; it is an observation with its own beginning.
+    The record of a failed parser has the input and the true start time.
     """
     chain = PROMPT | ScriptedModel(replies=["no JSON"]) | JsonOutputParser()
     with pytest.raises(ValueError, match="no JSON"):
@@ -282,9 +282,9 @@ def test_a_folded_step_that_fails_is_recorded_after_all(captured, config):
     assert generation.end_time < parser.start_time < parser.end_time < root.end_time
 
 
-def test_what_the_user_says_about_a_run_is_on_it_once(captured, config):
+def test_tags_and_metadata_are_recorded_where_they_were_given(captured, config):
     """
-    Tags and metadata go down to every run below; they are noted where they were given, and on the trace.
+    LangChain passes them to every run inside; they are recorded on one run and on the trace.
     """
     chain = PROMPT | ScriptedModel(replies=["yes"]).with_config(tags=["fast"], metadata={"tier": 1})
     chain.invoke(QUESTION, {**config, "tags": ["prod"], "metadata": {"order": 5, "user_id": "u-1"}})
@@ -298,9 +298,9 @@ def test_what_the_user_says_about_a_run_is_on_it_once(captured, config):
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_a_folded_step_that_only_hands_on_a_failure_stays_folded(captured, config, is_async):
+def test_a_folded_step_that_passes_on_a_failure_stays_folded(captured, config, is_async):
     """
-    In a stream the steps behind the one that fails are told its exception too.
+    In a stream, LangChain reports the exception of a failed step for the steps after it as well.
     """
     chain = (
         PROMPT | ScriptedModel(replies=["one two three"], breaks_after=2) | StrOutputParser() | RunnablePassthrough()
@@ -326,18 +326,18 @@ def test_a_folded_step_that_only_hands_on_a_failure_stays_folded(captured, confi
 
 
 @pytest.mark.parametrize("name", ["session_id", "thread_id", "conversation_id"])
-def test_a_conversation_named_in_the_metadata_is_the_session(captured, config, name):
+def test_the_conversation_in_the_metadata_is_the_session(captured, config, name):
     """
-    LangGraph's thread ids and LangSmith's session ids group traces here as well.
+    LangGraph's thread ids and LangSmith's session ids are read.
     """
     RunnableLambda(len).invoke("abc", {**config, "metadata": {name: "talk-7"}})
 
     assert captured.traces()[0].session_id == "talk-7"
 
 
-def test_a_run_inside_an_agent_of_ours_is_part_of_it(captured, config):
+def test_a_run_inside_a_decorated_agent_nests_there(captured, config):
     """
-    Where a trace is open, a chain nests under what is current, and opens none; it names the session if nobody has.
+    If a trace is open, a chain nests under the current observation, and sets the session if the trace has none.
     """
 
     @fluxloop.agent
@@ -350,9 +350,9 @@ def test_a_run_inside_an_agent_of_ours_is_part_of_it(captured, config):
     assert captured.traces()[0].session_id == "talk-7"
 
 
-def test_a_session_the_program_named_stays(captured, config):
+def test_the_session_of_an_open_trace_is_kept(captured, config):
     """
-    What the user says about the trace is worth more than what a run's metadata say.
+    The session of the trace takes precedence over the metadata of a run.
     """
     with fluxloop.instrument("outer", session_id="mine"):
         RunnableLambda(len).invoke("Who?", {**config, "metadata": {"thread_id": "talk-7"}})
@@ -360,9 +360,9 @@ def test_a_session_the_program_named_stays(captured, config):
     assert captured.traces()[0].session_id == "mine"
 
 
-def test_custom_events_are_events_of_the_run_they_come_from(captured, config):
+def test_a_custom_event_is_an_event_of_its_run(captured, config):
     """
-    ``dispatch_custom_event`` gives an EVENT, a point in time, in the right place.
+    ``dispatch_custom_event`` is recorded as an EVENT of the run that calls it.
     """
     from langchain_core.callbacks import dispatch_custom_event
 
@@ -380,7 +380,7 @@ def test_custom_events_are_events_of_the_run_they_come_from(captured, config):
 
 def test_a_handler_passed_twice_records_once(captured):
     """
-    The same handler on the chain, on the model and in the call, or two of ours: still one observation a run.
+    The same handler on the chain, on the model and in the call, or two handlers: one observation per run.
     """
     one, other = FluxLoopCallbackHandler(), FluxLoopCallbackHandler()
     model = ScriptedModel(replies=["Tigers hunt."], callbacks=[other])
@@ -392,9 +392,9 @@ def test_a_handler_passed_twice_records_once(captured):
     assert [piece for piece in generation.metadata["stream"]["items"] if piece] == ["Tigers", " hunt."]
 
 
-def test_a_handler_passed_anew_inside_a_step_finds_the_step(captured, config):
+def test_a_handler_passed_inside_a_step_finds_the_step(captured, config):
     """
-    A step that calls a model with callbacks of its own loses LangChain's parent, and not ours.
+    LangChain reports no parent for a model that a step calls with other callbacks; FluxLoop finds the step.
     """
 
     @chain
@@ -408,9 +408,9 @@ def test_a_handler_passed_anew_inside_a_step_finds_the_step(captured, config):
     )
 
 
-def test_what_is_recorded_goes_to_the_handlers_client(captured):
+def test_runs_are_recorded_by_the_client_of_the_handler(captured):
     """
-    A handler of a client of one's own records into its storage alone.
+    A handler of another client records into the storage of that client only.
     """
     mine = fluxloop.FluxLoopClient(storage="memory")
     RunnableLambda(len).invoke("Who?", {"callbacks": [FluxLoopCallbackHandler(client=mine)]})

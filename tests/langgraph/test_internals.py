@@ -258,7 +258,7 @@ def assert_runs_as_before(recorded, package, *, has_cached=True, is_async=False)
 
 
 def _noted():
-    return [message for message in fluxloop.report().troubles if message.startswith("fluxloop_langgraph")]
+    return [message for message in fluxloop.report().problems if message.startswith("fluxloop_langgraph")]
 
 
 def test_what_is_missing_is_reported_once(reimport, monkeypatch, caplog):

@@ -1,5 +1,5 @@
 """
-Reading a whole result: what it tells of the call, in every provider's and framework's wrapping.
+Facts about a model call in the results of every provider and framework.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from fluxloop.llm import response_facts
 from fluxloop.llm.response_facts import ModelFacts, read_facts
 from fluxloop.llm.token_counts import read_usage
 
@@ -203,7 +204,7 @@ RESULTS = {
 
 
 @pytest.mark.parametrize(("result", "expected"), RESULTS.values(), ids=RESULTS)
-def test_a_result_tells_counts_model_reason_and_id(result, expected):
+def test_counts_model_reason_and_id_are_read_from_a_result(result, expected):
     """
     Every provider's result is read, as a dict and as an object with the same names.
     """
@@ -244,14 +245,14 @@ def real(result: str) -> Any:
         ("langchain", "openai"),
     ],
 )
-def test_a_provider_s_own_object_tells_what_its_dict_tells_and_the_provider(result, provider):
+def test_an_object_of_an_sdk_is_read_like_its_dict_and_names_the_provider(result, provider):
     """
-    The SDKs' classes are read like their dicts; the package they are from names the provider.
+    The SDKs' classes are read like their dicts; their package gives the provider.
     """
     found = read_facts(real(result))
-    told = RESULTS[result][1]
+    expected = RESULTS[result][1]
 
-    assert found == ModelFacts(told.usage, told.model, provider, told.finish_reasons, told.response_id)
+    assert found == ModelFacts(expected.usage, expected.model, provider, expected.finish_reasons, expected.response_id)
 
 
 def test_fields_the_sdk_does_not_know_are_read():
@@ -287,9 +288,9 @@ def test_the_agents_sdk_s_usage_and_responses_are_read():
     assert read_facts(response) == ModelFacts(usage=expected, response_id="resp_1")
 
 
-def test_langchain_s_anthropic_counts_are_those_anthropic_gave():
+def test_langchain_s_anthropic_counts_equal_anthropic_s():
     """
-    langchain-anthropic adds the cached tokens up itself; they are not added again.
+    langchain-anthropic includes the cached tokens itself; they are not added again.
     """
     create = pytest.importorskip("langchain_anthropic.chat_models")._create_usage_metadata
     anthropic = pytest.importorskip("anthropic.types")
@@ -306,9 +307,9 @@ def test_langchain_s_anthropic_counts_are_those_anthropic_gave():
     assert read_usage(created) == read_usage(usage) == counts(100, 40, 140, 80, 17, 30)
 
 
-def test_what_wraps_a_langchain_message_is_read_through():
+def test_the_message_in_a_langchain_result_is_read():
     """
-    `LLMResult`, `ChatResult`, `ChatGeneration` and include_raw's dict tell what their message tells.
+    `LLMResult`, `ChatResult`, `ChatGeneration` and the dict of include_raw have the facts of their message.
     """
     outputs = pytest.importorskip("langchain_core.outputs")
     generation = outputs.ChatGeneration(message=real("langchain"))
@@ -323,7 +324,7 @@ def test_what_wraps_a_langchain_message_is_read_through():
 
 def test_candidates_of_one_prompt_are_one_call_and_prompts_are_several():
     """
-    LangChain puts the counts of a call on each of its candidates; they count once for each prompt.
+    LangChain sets the counts of a call on each of its candidates; they count once per prompt.
     """
     outputs = pytest.importorskip("langchain_core.outputs")
     generation = outputs.ChatGeneration(message=real("langchain"))
@@ -356,7 +357,7 @@ def test_a_completion_model_s_result_is_read_from_its_llm_output():
     ],
     ids=["token_usage", "usage", "at the top"],
 )
-def test_a_langchain_message_without_usage_metadata_tells_by_its_response_metadata(metadata, expected):
+def test_response_metadata_is_read_if_a_langchain_message_has_no_usage_metadata(metadata, expected):
     """
     Older integrations only keep the provider's own dict.
     """
@@ -365,7 +366,7 @@ def test_a_langchain_message_without_usage_metadata_tells_by_its_response_metada
     assert read_facts(message).usage == expected
 
 
-def test_a_history_tells_what_its_last_answer_tells():
+def test_the_facts_of_a_history_are_those_of_its_last_answer():
     """
     Earlier answers of a conversation were counted when they were given.
     """
@@ -383,9 +384,23 @@ def test_a_batch_of_results_is_added_up():
     assert read_facts([CHAT] * 20).usage["total_tokens"] == 20 * 140
 
 
+def test_a_very_long_batch_has_no_usage(monkeypatch):
+    """
+    A batch of more than a thousand results is not added up, as that would take long and a part would be wrong.
+    """
+    reads = []
+    read = response_facts._facts
+    monkeypatch.setattr(response_facts, "_facts", lambda value, depth: reads.append(1) or read(value, depth))
+
+    facts = read_facts([CHAT] * 1_001)
+
+    assert (facts.usage, facts.model) == (None, read_facts(CHAT).model)
+    assert len(reads) < 100
+
+
 def test_a_tuple_is_parts_of_one_result():
     """
-    ``(message, usage)`` counts once, also where both know the counts.
+    ``(message, usage)`` counts once, also if both have the counts.
     """
     usage = OPENAI
 
@@ -393,9 +408,9 @@ def test_a_tuple_is_parts_of_one_result():
     assert read_facts((CHAT, usage)) == RESULTS["chat completion"][1]
 
 
-def test_instructor_s_and_llama_index_s_results_tell_what_they_wrap():
+def test_the_response_in_instructor_s_and_llama_index_s_results_is_read():
     """
-    The provider's response hangs on them, as ``_raw_response`` and ``raw``.
+    They contain the provider's response, as ``_raw_response`` and ``raw``.
     """
 
     class Answer(BaseModel):
@@ -408,9 +423,9 @@ def test_instructor_s_and_llama_index_s_results_tell_what_they_wrap():
     assert read_facts(SimpleNamespace(message=SimpleNamespace(content="Hi"), raw=CHAT)) == RESULTS["chat completion"][1]
 
 
-def test_an_unfinished_or_incomplete_response_says_so():
+def test_an_incomplete_response_has_a_finish_reason():
     """
-    OpenAI's Responses have no finish reason: why they are incomplete, or the state they ended in, stands for it.
+    OpenAI's Responses API has no finish reason: the reason of incompleteness, or the final state, is used.
     """
     cut = {**RESPONSE, "status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
 
@@ -419,8 +434,8 @@ def test_an_unfinished_or_incomplete_response_says_so():
 
 
 @pytest.mark.parametrize("made_up", ["run-7", "lc_run--7", "__fake_id__"])
-def test_ids_a_framework_made_up_are_not_the_provider_s(made_up):
+def test_ids_generated_by_a_framework_are_ignored(made_up):
     """
-    LangChain's and the Agents SDK's placeholders name no response.
+    Placeholders of LangChain and the Agents SDK are not ids of a response.
     """
     assert read_facts({"id": made_up, "model": "m", "usage": PLAIN}).response_id is None

@@ -77,7 +77,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
 @pytest.mark.parametrize("ask", [anthropic_stream, openai_chat_stream, openai_response_stream])
-def test_a_subclass_sees_all_events_however_the_stream_is_read(serving, ask, way):
+def test_a_subclass_receives_all_events_from_every_reading_method(serving, ask, way):
     """
     The managers and streams of `.stream(...)` are recognised, and their helpers read through the stream's class.
     """
@@ -95,7 +95,7 @@ def test_a_subclass_sees_all_events_however_the_stream_is_read(serving, ask, way
 
 
 @pytest.mark.parametrize("ask", [anthropic_stream, openai_chat_stream, openai_response_stream])
-def test_a_subclass_sees_all_events_of_async_streams(serving, ask):
+def test_a_subclass_receives_all_events_of_async_streams(serving, ask):
     """
     The async classes are recognised as well, and read in the same way.
     """
@@ -153,7 +153,7 @@ def test_other_iterators_and_context_managers_are_not_sdk_streams():
     assert not any(stream_kind(kind) for kind in vars(importlib.import_module("io")).values() if inspect.isclass(kind))
 
 
-def test_a_hostile_class_is_only_named():
+def test_a_hostile_class_is_recognised_by_name_only():
     """
     A metaclass whose attributes, hash and comparison raise is not asked for anything.
     """

@@ -1,5 +1,5 @@
 """
-Reading streams: what each item adds, and what all of them tell, each model call counted once.
+Parsing streams: the text of each item, and the answer of all, with each model call counted once.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ STREAMS = {
 
 @pytest.mark.parametrize("shape", [lambda item: item, as_object], ids=["dicts", "objects"])
 @pytest.mark.parametrize(("items", "facts", "calls"), STREAMS.values(), ids=STREAMS)
-def test_a_stream_tells_its_text_facts_and_tool_calls(items, facts, calls, shape):
+def test_text_facts_and_tool_calls_are_read_from_a_stream(items, facts, calls, shape):
     """
     Every provider's stream is read, counted once, as dicts and as objects.
     """
@@ -142,7 +142,7 @@ def test_a_stream_tells_its_text_facts_and_tool_calls(items, facts, calls, shape
 @pytest.mark.parametrize("items", [items for items, _, _ in STREAMS.values()], ids=STREAMS)
 def test_the_items_text_joined_is_the_stream_s(items):
     """
-    What `on_item` returns, item by item, is what `delta_text` says of each and what `text` joins.
+    What `on_item` returns, item by item, equals `delta_text` of each item, and `text` is their concatenation.
     """
     stream = StreamFacts()
     seen = [stream.on_item(item) for item in items]
@@ -152,9 +152,9 @@ def test_the_items_text_joined_is_the_stream_s(items):
 
 
 @pytest.mark.parametrize("items", [items for items, _, _ in STREAMS.values()], ids=STREAMS)
-def test_a_stream_can_be_asked_at_any_time(items):
+def test_the_answer_so_far_is_available_at_any_time(items):
     """
-    A stream closed early tells what had come by then.
+    A stream that is closed early has the answer up to then.
     """
     for end in range(len(items)):
         stream = read(items[:end])
@@ -164,9 +164,9 @@ def test_a_stream_can_be_asked_at_any_time(items):
         json.dumps([stream.message(), stream.facts() and stream.facts().usage])
 
 
-def test_arguments_that_were_cut_off_stay_text():
+def test_incomplete_arguments_stay_text():
     """
-    Half an object is no object: what came is kept as it came.
+    Arguments that end in the middle of an object are kept as text.
     """
     assert read(CHAT[:5]).message()["tool_calls"] == [{"id": "call_a", "name": "add", "arguments": '{"a": '}]
 
@@ -180,7 +180,7 @@ def test_the_helper_s_text_alone_is_read():
     assert read(events).text() == "Hello"
 
 
-def test_counts_that_come_with_every_chunk_count_once():
+def test_counts_repeated_in_every_chunk_count_once():
     """
     Some servers send the usage so far with each chunk: the last one counts.
     """
@@ -191,12 +191,12 @@ def test_counts_that_come_with_every_chunk_count_once():
 
 def test_a_stream_without_usage_has_none():
     """
-    Nothing is made up where a provider sends no counts.
+    If a provider sends no counts, there are none.
     """
     assert read(CHAT[:-1]).facts() == ModelFacts(None, "gpt-4o", None, ["tool_calls"], "chatcmpl-1")
 
 
-def test_a_whole_result_after_its_pieces_replaces_their_counts():
+def test_a_complete_result_after_its_chunks_replaces_their_counts():
     """
     A program may yield the final completion, or its usage, as the last item: the call still counts once.
     """
@@ -236,9 +236,9 @@ def test_a_langchain_message_after_its_chunks_counts_once():
     assert read([message]).facts().usage == counts(100, 40, 140)
 
 
-def test_a_whole_result_after_pieces_without_text_counts_once():
+def test_a_complete_result_after_chunks_without_text_counts_once():
     """
-    An answer that only calls tools is repeated by its whole as well.
+    A complete result also repeats an answer that only calls tools.
     """
     chunks = [chunk for chunk in CHAT if not (chunk["choices"] and chunk["choices"][0]["delta"].get("content"))]
     call = {"index": 0, "id": "call_a", "function": {"name": "add", "arguments": '{"a": 1}'}}
@@ -263,7 +263,7 @@ def test_a_whole_result_after_pieces_without_text_counts_once():
 )
 def test_the_calls_of_an_agent_s_loop_are_added_up(first, second):
     """
-    A stream that goes on with the next model call counts both, and keeps their tool calls apart.
+    If a stream continues with another model call, both are counted, and their tool calls are separate.
     """
     once, twice = read(first), read([*first, *second])
 
@@ -274,7 +274,7 @@ def test_the_calls_of_an_agent_s_loop_are_added_up(first, second):
 
 def test_a_server_that_changes_the_id_with_every_chunk_is_one_call():
     """
-    Only where an answer has ended does another id begin another call.
+    A different id begins another call only after an answer has ended.
     """
     chunks = [{**chunk, "id": f"id-{number}"} for number, chunk in enumerate(CHAT)]
 
@@ -293,7 +293,7 @@ def test_calls_under_one_index_with_different_ids_are_different_calls():
 
 def test_the_text_is_the_first_choice_s():
     """
-    Choices come interleaved; only the first is the answer, and each has its reason.
+    Choices are interleaved; the first is the answer, and each has its reason.
     """
     chunks = [
         {
@@ -343,7 +343,7 @@ def test_the_text_is_the_first_choice_s():
 )
 def test_an_item_s_text_is_found(item, text):
     """
-    Known shapes give their text, or "" where they add none.
+    Known shapes return their text, or "" if they have none.
     """
     assert delta_text(item) == text
     assert delta_text(as_object(item)) == text
@@ -383,9 +383,9 @@ def test_an_item_s_text_is_found(item, text):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_anything_else_is_no_piece_of_an_answer(item):
+def test_other_items_add_nothing_to_an_answer(item):
     """
-    Unknown items are None, so that a stream of them is not taken for text; nothing raises.
+    Unknown items return None, so that a stream of them is not read as text.
     """
     stream = StreamFacts()
 
@@ -397,7 +397,7 @@ def test_anything_else_is_no_piece_of_an_answer(item):
 
 def test_text_of_a_library_s_own_string_type_is_plain_text():
     """
-    LangChain's ``message.text`` is a string of its own kind.
+    LangChain's ``message.text`` is an instance of a subclass of str.
     """
 
     class Text(str):
@@ -447,9 +447,9 @@ def langchain(content: Any, **more: Any) -> dict:
     ],
     ids=["chat", "responses", "anthropic", "blocks", "langchain", "langchain events", "bedrock", "ollama"],
 )
-def test_reasoning_is_kept_beside_the_text(items):
+def test_reasoning_is_separate_from_the_text(items):
     """
-    What the model thought is no part of what it said, and is not lost.
+    Reasoning is not part of the text, and is kept.
     """
     assert read(items).message() == {"role": "assistant", "content": "Hi", "reasoning": "Hm. So."}
     assert read(items).text() == "Hi"
@@ -464,16 +464,16 @@ def test_reasoning_is_kept_beside_the_text(items):
     ],
     ids=["chat", "responses", "blocks"],
 )
-def test_a_refusal_is_kept_beside_the_text(items):
+def test_a_refusal_is_separate_from_the_text(items):
     """
-    A refusal is told apart from an answer.
+    A refusal is not part of the text.
     """
     assert read(items).message() == {"role": "assistant", "content": "", "refusal": "I cannot."}
 
 
-def test_a_whole_message_s_tool_calls_are_kept():
+def test_tool_calls_of_a_complete_message_are_read():
     """
-    Anthropic's message as an item of a stream brings its calls in its content.
+    The content of Anthropic's message contains its tool calls.
     """
     call = {"type": "tool_use", "id": "toolu_1", "name": "add", "input": {"a": 1}}
     message = {"type": "message", "id": "m", "content": [call], "usage": {"input_tokens": 1, "output_tokens": 1}}
@@ -483,7 +483,7 @@ def test_a_whole_message_s_tool_calls_are_kept():
 
 def test_arguments_without_an_index_belong_to_the_last_call():
     """
-    Some servers leave the index out: what has neither id nor name goes on with the call before it.
+    Some servers omit the index: an item with neither id nor name continues the call before it.
     """
     pieces = [{"id": "x", "function": {"name": "add", "arguments": '{"a":'}}, {"function": {"arguments": " 1}"}}]
 
@@ -500,25 +500,25 @@ class Unequal:
         raise RuntimeError("compared")
 
 
-def test_an_item_that_cannot_even_be_compared_is_no_piece():
+def test_an_item_whose_comparison_raises_adds_nothing():
     """
-    The stream goes on, whatever an item does.
+    The stream continues.
     """
     assert [StreamFacts().on_item(item) for item in ({Unequal(): 1}, "Hi")] == [None, "Hi"]
 
 
-def test_plain_text_is_text_and_no_message():
+def test_a_stream_of_plain_text_has_no_message():
     """
-    A stream of text alone needs no message around it, and tells nothing of a model.
+    A stream of text has neither a message nor facts about a model.
     """
     stream = read(["Hel", "lo"])
 
     assert (stream.text(), stream.message(), stream.facts()) == ("Hello", None, None)
 
 
-def test_a_stream_without_end_is_kept_up_to_a_limit_and_counted():
+def test_an_endless_stream_is_kept_up_to_a_limit_and_the_rest_counted():
     """
-    Memory is bounded, and what is not kept is known; the text handed on is whole.
+    Memory is bounded and the missing characters are counted; `on_item` still returns the whole text.
     """
     stream = StreamFacts(limit_chars=10)
     seen = [stream.on_item("abcd") for _ in range(5)]
@@ -529,9 +529,9 @@ def test_a_stream_without_end_is_kept_up_to_a_limit_and_counted():
     assert stream.cut_chars == 10 + len('{"a": 1}')
 
 
-def test_items_are_left_as_they_are():
+def test_items_are_not_changed():
     """
-    Reading changes no item and keeps none alive but the counts and arguments it has to.
+    Reading changes no item, and references nothing of it but counts and arguments.
     """
     before = json.dumps(CHAT)
     read(CHAT)
@@ -553,9 +553,9 @@ anything = st.recursive(
 
 
 @given(st.lists(anything, max_size=6))
-def test_whatever_comes_reading_goes_on(items):
+def test_reading_continues_after_any_item(items):
     """
-    No sequence of items, however odd, raises or gives anything but text, sound counts and JSON.
+    Any sequence of items gives text, valid counts and JSON, and raises nothing.
     """
     for stream in (read(items), read(map(as_object, items))):
         assert stream.text() is None or type(stream.text()) is str

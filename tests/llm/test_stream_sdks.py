@@ -1,5 +1,5 @@
 """
-Reading streams of the real SDKs, whose servers are played here, and of the frameworks on top of them.
+Parsing streams of the real SDKs, with servers in this process, and of frameworks that use them.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ ASK = [{"role": "user", "content": "?"}]
 
 def test_openai_s_chat_stream_is_read(serving):
     """
-    The SDK's own chunks, of which the last has the usage and no choices, tell the provider as well.
+    The SDK's chunks give the provider too; the last one has the usage and no choices.
     """
     with pytest.importorskip("openai").OpenAI(api_key="-", base_url=serving(CHAT)) as client:
         stream = read(client.chat.completions.create(model="gpt-4o", messages=ASK, stream=True))
@@ -94,7 +94,7 @@ def test_openai_s_chat_stream_is_read(serving):
     assert stream.message()["tool_calls"] == [ADD, WEATHER]
 
 
-def test_openai_s_stream_helper_is_not_read_twice(serving):
+def test_openai_s_stream_helper_counts_once(serving):
     """
     ``chat.completions.stream()`` yields each piece as raw chunk and again as its own event; both together count once.
     """
@@ -112,7 +112,7 @@ def test_openai_s_stream_helper_is_not_read_twice(serving):
 
 def test_openai_s_responses_stream_is_read(serving):
     """
-    The final response's facts win, and the text that is repeated at its end is not added again.
+    The facts of the final response replace earlier ones, and its text is not added again.
     """
     url = serving(wire("openai_responses"))
     with pytest.importorskip("openai").OpenAI(api_key="-", base_url=url) as client:
@@ -137,9 +137,9 @@ def test_anthropic_s_stream_is_read(serving):
     assert stream.message() == {"role": "assistant", "content": "Hello", "tool_calls": [{**ADD, "id": "toolu_1"}]}
 
 
-def test_anthropic_s_stream_helper_is_not_read_twice(serving):
+def test_anthropic_s_stream_helper_counts_once(serving):
     """
-    ``messages.stream()`` yields raw events and its own beside them, and has a final message: all together count once.
+    ``messages.stream()`` yields raw events and its own, and a final message: together they count once.
     """
     with (
         pytest.importorskip("anthropic").Anthropic(api_key="-", base_url=serving(wire("anthropic"))) as client,
@@ -156,7 +156,7 @@ def test_anthropic_s_stream_helper_is_not_read_twice(serving):
 
 def test_google_s_chunks_are_read():
     """
-    Each chunk's counts are those so far: the last ones count. Thoughts are no text.
+    The counts are cumulative, so the last ones count. Thoughts are not part of the text.
     """
     types = pytest.importorskip("google.genai.types")
     stream = read(types.GenerateContentResponse.model_validate(chunk) for chunk in wire("google"))
@@ -182,7 +182,7 @@ def langchain_chunks() -> list[Any]:
 
 def test_langchain_s_chunks_add_up_as_langchain_adds_them():
     """
-    Each chunk's counts are its own: their sum is what LangChain's ``+`` says.
+    Each chunk has its own counts, whose sum is that of LangChain's ``+``.
     """
     chunks = langchain_chunks()
     together = chunks[0]
@@ -196,7 +196,7 @@ def test_langchain_s_chunks_add_up_as_langchain_adds_them():
     assert [call["arguments"] for call in stream.message()["tool_calls"]] == [c["args"] for c in together.tool_calls]
 
 
-def test_what_frameworks_wrap_chunks_in_is_unwrapped():
+def test_chunks_wrapped_by_frameworks_are_unwrapped():
     """
     Generation chunks, `astream_events`, and LangGraph's messages mode carry the same chunks.
     """
@@ -217,7 +217,7 @@ def test_what_frameworks_wrap_chunks_in_is_unwrapped():
 
 def test_other_events_of_a_framework_s_stream_add_nothing():
     """
-    LangChain's end event repeats what its chunks said; LangGraph's state updates are no pieces of an answer.
+    LangChain's end event repeats its chunks; LangGraph's state updates do not belong to an answer.
     """
     chunks = langchain_chunks()
     items = [{"event": "on_chat_model_stream", "data": {"chunk": chunk}} for chunk in chunks]
@@ -242,7 +242,7 @@ def test_text_models_of_langchain_are_read():
 
 def test_langchain_s_own_stream_events_are_read():
     """
-    What langchain-core makes of a model's chunks as stream events is read back to the same answer.
+    The stream events that langchain-core makes of a model's chunks give the same answer.
     """
     bridge = pytest.importorskip("langchain_core.language_models._compat_bridge")
     outputs = pytest.importorskip("langchain_core.outputs")

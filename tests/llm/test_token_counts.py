@@ -1,5 +1,5 @@
 """
-Reading a model call's result: the same counts by one rule, from every provider, and no harm from anything else.
+Token counts by one rule from the results of every provider; other values have none.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ USAGES = {
 
 
 @pytest.mark.parametrize(("usage", "expected"), USAGES.values(), ids=USAGES)
-def test_counts_follow_one_rule_whatever_the_provider_s_is(usage, expected):
+def test_counts_follow_one_rule_for_all_providers(usage, expected):
     """
     Input includes cached tokens and output reasoning ones, total is both, as dict and as object.
     """
@@ -228,7 +228,7 @@ def test_counts_follow_one_rule_whatever_the_provider_s_is(usage, expected):
 @pytest.mark.parametrize("usage", [usage for usage, _ in USAGES.values()], ids=USAGES)
 def test_reading_counts_again_changes_nothing(usage):
     """
-    What was read once and is read again, as when a record is made from a record, stays as it is.
+    Counts that were read once are read back unchanged.
     """
     once = read_usage(usage)
 
@@ -237,7 +237,7 @@ def test_reading_counts_again_changes_nothing(usage):
 
 
 @pytest.mark.parametrize(("usage", "expected"), USAGES.values(), ids=USAGES)
-def test_counts_are_found_in_the_result_that_carries_them(usage, expected):
+def test_counts_are_found_in_a_result(usage, expected):
     """
     A dict with ``usage`` and an object with ``.usage`` give their counts.
     """
@@ -268,7 +268,7 @@ def test_a_provider_s_larger_total_is_kept():
     assert (more["total_tokens"], less["total_tokens"]) == (40, 15)
 
 
-def test_what_lies_beside_the_input_is_not_taken_for_it():
+def test_other_counts_are_not_used_as_the_input():
     """
     Where Anthropic's input count is missing or broken, its cached tokens alone are not called the input.
     """
@@ -315,7 +315,7 @@ Named = namedtuple("Named", "text usage")
     ],
     ids=["slots", "property", "class attributes", "namedtuple", "dict subclass", "mock given counts", "dict", "flat"],
 )
-def test_home_made_results_are_read(result):
+def test_results_of_programs_are_read(result):
     """
     However a result holds its ``usage``, what was given is found.
     """
@@ -433,7 +433,7 @@ def circular() -> dict:
     ],
     ids=lambda value: f"{type(value).__name__}",
 )
-def test_anything_else_is_harmless_and_tells_nothing(value):
+def test_other_values_have_no_counts(value):
     """
     No value makes reading raise, and none but a result is taken for one.
     """
@@ -441,7 +441,7 @@ def test_anything_else_is_harmless_and_tells_nothing(value):
     assert read_facts(value) is None
 
 
-def test_broken_counts_leave_the_good_ones():
+def test_invalid_counts_are_ignored():
     """
     A count that cannot be one is left out; the others are kept.
     """
@@ -459,7 +459,7 @@ def test_a_model_built_without_validation_is_read():
     assert read_usage(usage) == counts(5)
 
 
-def test_nothing_is_called_and_nothing_is_computed():
+def test_reading_counts_calls_no_method_or_property():
     """
     Reading looks at what an object holds: no method is called, no unknown property or ``__getattr__`` is run,
     and an iterator keeps its items.
@@ -476,7 +476,7 @@ def test_nothing_is_called_and_nothing_is_computed():
     assert spy.mock_calls == []
 
 
-def test_what_an_instance_holds_is_not_asked_of_its_class():
+def test_an_attribute_of_the_instance_wins_over_a_property_of_its_class():
     """
     A descriptor that would load a value is left alone where the value is already there.
     """
@@ -493,7 +493,7 @@ def test_what_an_instance_holds_is_not_asked_of_its_class():
     assert loaded == []
 
 
-def test_mocks_have_no_counts_of_their_own():
+def test_mocks_have_only_the_counts_they_were_given():
     """
     A mock has every attribute; only what it was given counts.
     """
@@ -515,7 +515,7 @@ def test_names_are_plain_short_text():
     assert read_facts({"usage": usage, "model": "m" * 10_000}) == ModelFacts(usage=counts(1))
 
 
-def test_adding_up_keeps_what_nobody_knows_unknown():
+def test_counts_that_are_unknown_in_every_call_stay_unknown():
     """
     The sum of calls has the names that any of them has; of none there is no sum.
     """
@@ -532,7 +532,7 @@ json_like = st.recursive(
 
 
 @given(json_like)
-def test_whatever_the_shape_counts_are_whole_and_none_is_negative(value):
+def test_counts_of_any_value_are_whole_and_not_negative(value):
     """
     Any nesting of known names over any values gives sound counts or none, as a dict and as an object.
     """

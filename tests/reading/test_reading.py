@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reading_aids import GOLDEN, died, drawn, head, line, observation, running, trace_line, written
 
-import fluxloop.reading.index
+import fluxloop.reading.day_index
 from fluxloop.enums import ObservationType, Status
 from fluxloop.errors import ReadError
 from fluxloop.reading import TraceReader, read_traces
@@ -413,7 +413,7 @@ def test_a_file_of_foreign_lines_is_counted_in_bounded_memory(tmp_path, monkeypa
     """
     All places are counted, and a limited number is remembered, whatever the size of the file.
     """
-    monkeypatch.setattr(fluxloop.reading.index, "MAX_SKIPPED", 3)
+    monkeypatch.setattr(fluxloop.reading.day_index, "MAX_SKIPPED", 3)
     (tmp_path / "observations_20260117.jsonl").write_bytes(b"no record\n" * 50)
     reader = TraceReader(tmp_path)
 

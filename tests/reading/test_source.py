@@ -11,7 +11,7 @@ import pytest
 from reading_aids import line, observation, trace_line, written
 
 from fluxloop.errors import ReadError
-from fluxloop.reading import TraceReader, index, read_traces, source
+from fluxloop.reading import TraceReader, day_index, read_traces, source
 from fluxloop.reading.source import lines_of
 from fluxloop.reading.watch import Watch
 from fluxloop.storage.decoding import decode
@@ -122,7 +122,7 @@ def test_records_on_one_line_are_decoded_once_each(tmp_path, monkeypatch):
     path = tmp_path / "observations_20260117.jsonl"
     path.write_bytes(b"".join(line(record)[:-1] for record in records) + line(trace_line(name="x")))
     sizes: list[int] = []
-    monkeypatch.setattr(index, "decode", lambda piece: sizes.append(len(piece)) or decode(piece))
+    monkeypatch.setattr(day_index, "decode", lambda piece: sizes.append(len(piece)) or decode(piece))
     (trace,) = read_traces(tmp_path)
 
     assert [o.id for o in trace.observations] == [f"o{n}" for n in range(50)]

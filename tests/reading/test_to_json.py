@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from reading_aids import GOLDEN, head, observation, trace_line
 
 from fluxloop.reading import Assembly, read_traces, traces_of
-from fluxloop.reading.to_json import encode, in_ascii, observation_line
+from fluxloop.reading.json_text import encode, in_ascii
+from fluxloop.reading.to_json import observation_line
 from fluxloop.reading.to_json import trace_line as encoded
 
 

@@ -299,7 +299,7 @@ Usage: tool [--api-key KEY] [--password PASSWORD]
   --password        ask for the password
 use the --password option to be asked
 pass --api-key or set the environment variable
-machine learning password managers
+machine vision password managers
 """.strip().splitlines()
 
 PROSE = """
@@ -314,7 +314,7 @@ The password is stored as a hash.
 The secret: be kind to yourself.
 The secret of good bread: time, salt and heat.
 The secret ingredient is love.
-It is no secret that tea is better.
+It isn't a secret that tea is better.
 A token is a word or a part of a word.
 token: the smallest unit of text
 Each token costs 0.002 cents.
@@ -351,7 +351,7 @@ The session was signed by the secretary.
 passenger: Ann Example
 Secretary: Bob Example
 The monkey passed the test.
-sk-learn is not scikit-learn
+sk-image is not scikit-image
 risk-averse and task-based, disk-bound
 https://example.com/blog/how-to-choose-a-good-password
 https://example.com/?q=password+reset

@@ -1,7 +1,7 @@
 """
 Count the steps of regular expressions, so that a test can compare work instead of time.
 
-`counted` imports `fluxloop.redaction` afresh with patterns that count: each match also runs through a small backtracking
+`counted` imports `fluxloop.redaction` again with patterns that count: each match also runs through a small backtracking
 matcher which tries what `re` tries, in the same order, and adds one for each character and alternative it examines. Both
 must agree on every match.
 """

@@ -256,7 +256,7 @@ values = st.recursive(
 
 def shape(value: JSON) -> object:
     if isinstance(value, dict):
-        return {key: shape(item) for key, item in value.items()}
+        return [shape(item) for item in value.values()]
     return [shape(item) for item in value] if isinstance(value, list) else None
 
 
@@ -284,7 +284,7 @@ def test_a_sentence_under_a_secret_key_is_examined_too(under: str) -> None:
 @settings(max_examples=400, deadline=None)
 def test_redaction_is_idempotent_keeps_the_shape_and_is_foreseen(value: Any) -> None:
     """
-    Applied twice it equals applied once, keys and lengths stay, the input is untouched, and whatever it
+    Applied twice it equals applied once, lengths stay, the input is untouched, and whatever it
     changes the prefilter has suspected.
     """
     before = copy.deepcopy(value)
@@ -429,7 +429,7 @@ def test_a_pattern_that_cannot_be_searched_in_json_makes_every_value_suspicious(
     redactor = Redactor(Rules(patterns=[pattern]))
 
     assert redactor.suspects(orjson.dumps({"a": "nothing here"}))
-    assert redactor.redact({"password": "x"}) == ({"password": MASK}, 1)
+    assert list(redactor.redact({"pin": "x", "password": "x"})[0].values()) == ["x", MASK]
 
 
 def test_the_hook_has_the_last_word_on_every_value() -> None:
@@ -460,7 +460,7 @@ def test_a_hook_that_fails_masks_the_whole_value_and_is_reported(hook: Any) -> N
     Redaction fails closed and never raises; the report holds no data.
     """
     said: list[str] = []
-    redactor = Redactor(Rules(hook=hook), on_trouble=said.append)
+    redactor = Redactor(Rules(hook=hook), on_problem=said.append)
 
     assert redactor.redact({"a": "private"}) == (MASK, 1)
     assert redactor.text("private") == (MASK, 1)
@@ -471,7 +471,7 @@ def test_a_hook_that_fails_masks_the_whole_value_and_is_reported(hook: Any) -> N
 
 def test_a_hook_changes_streamed_text_as_a_whole() -> None:
     """
-    What a hook makes of the joined text cannot be cut like the pieces, so it stands in the first; texts stay texts.
+    The result of a hook on the joined text cannot be split like the pieces, so the first piece gets it; texts stay texts.
     """
     redactor = Redactor(Rules(hook=lambda value: value.replace("Ann", "A.")))
 
@@ -489,7 +489,7 @@ def test_a_value_too_deep_to_walk_is_masked_as_a_whole() -> None:
     for _ in range(sys.getrecursionlimit()):
         deep = [deep]
 
-    assert Redactor(on_trouble=said.append).redact(deep) == (MASK, 1)
+    assert Redactor(on_problem=said.append).redact(deep) == (MASK, 1)
     assert "RecursionError" in said[0]
 
 
@@ -500,7 +500,7 @@ def test_without_hyperscan_redaction_works_and_says_that_it_is_slow(monkeypatch:
     said: list[str] = []
     monkeypatch.setitem(sys.modules, "hyperscan", None)
 
-    redactor = Redactor(Rules(keys=["only here"]), on_trouble=said.append)
+    redactor = Redactor(Rules(keys=["only here"]), on_problem=said.append)
 
     assert redactor.suspects(b"{}")
     assert redactor.redact({"a": "password=hunter2"}) == ({"a": f"password={MASK}"}, 1)
@@ -556,7 +556,7 @@ def test_ordinary_model_traffic_is_not_suspicious() -> None:
 
 def test_one_redactor_serves_many_threads() -> None:
     """
-    Scans let go of the interpreter lock; none may disturb another.
+    Scans release the interpreter lock; concurrent scans do not affect each other.
     """
     wrong: list[object] = []
     long = "nothing to see here " * 2000
@@ -630,3 +630,23 @@ def test_the_page_lists_what_is_masked() -> None:
 
     assert [row for row in rows if f"| {', '.join(f'`{word}`' for word in row)} |" not in page] == []
     assert ", ".join(providers) in page
+
+
+def test_secrets_in_keys_are_masked():
+    """A key that holds a secret is masked, and no two keys become one."""
+    secrets = [f"sk-proj-{letter * 3}B3dE5fG7hJ9kL1mN3pQ5rS7tU9vW1xY3zA5bC7dE9" for letter in "xyz"]
+
+    clean, places = REDACTOR.redact({secrets[0]: 1, secrets[1]: 2, "of": {f"key {secrets[2]}": 3}, "[redacted]": 4})
+
+    assert clean == {"[redacted] 2": 1, "[redacted] 3": 2, "of": {"key [redacted]": 3}, "[redacted]": 4}
+    assert places == 3
+    assert REDACTOR.redact(clean) == (clean, 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["-token 'wPYCSUgTV2mvARWdft6Y'", '-secret "RmxJnMO0rEP7VEnR"', "user=ann pass=hunter2x9"]
+)
+def test_a_secret_at_the_beginning_of_a_text_is_masked(text: str) -> None:
+    """The prefilter finds what the rules find without a character before it."""
+    assert REDACTOR.spans(text) == ELSEWHERE.spans(text) != []
+    assert REDACTOR.spans(f"a {text}") == ELSEWHERE.spans(f"a {text}") != []

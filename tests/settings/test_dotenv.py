@@ -72,7 +72,7 @@ def test_parent_folders_are_searched_and_virtual_environments_named_env_are_skip
 
 
 def test_loading_keeps_the_values_of_earlier_configure_calls() -> None:
-    """Values from an earlier `configure` stay in force; FluxLoop 0.1 discarded them."""
+    """Values from an earlier `configure` stay; FluxLoop 0.1 discarded them."""
     layers = Configuration()
     layers.configure(sample_rate=0.5)
     write("FLUXLOOP_SAMPLE_RATE=0.1\nFLUXLOOP_DEBUG=1\n")

@@ -19,7 +19,7 @@ from isolation import MinimalStorage, isolated_settings, pyproject
 from fluxloop.errors import ConfigError
 from fluxloop.settings import dotenv
 from fluxloop.settings.layers import Configuration, describe
-from fluxloop.settings.schema import TABLE, Given, Settings
+from fluxloop.settings.schema import TABLE, RawValue, Settings
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -41,7 +41,7 @@ def test_the_defaults_apply_without_any_setting(tmp_path: Path) -> None:
     assert (settings.enabled, settings.sample_rate, settings.redact, settings.debug) == (True, 1.0, True, False)
 
 
-def test_configure_returns_the_settings_in_force(tmp_path: Path) -> None:
+def test_configure_returns_the_current_settings(tmp_path: Path) -> None:
     """`configure` returns the resolved settings, and later reads return the same object."""
     layers = Configuration()
 
@@ -245,9 +245,8 @@ def test_no_environment_variable_stops_a_program(values: dict[str, str]) -> None
     with patch.dict(os.environ, values):
         settings = Configuration().settings()
 
-    assert (
-        Settings(**{row.name: row.read(Given(getattr(settings, row.name), "")) for row in TABLE.values()}) == settings
-    )
+    checked = {row.name: row.read(RawValue(getattr(settings, row.name), "")) for row in TABLE.values()}
+    assert Settings(**checked) == settings
 
 
 anything = st.one_of(
@@ -259,7 +258,7 @@ anything = st.one_of(
 @examples(deadline=None)
 @given(st.dictionaries(st.sampled_from([*TABLE, "nonsense"]), anything, min_size=1))
 def test_configure_changes_all_it_was_given_or_nothing(values: dict[str, Any]) -> None:
-    """Either every given value is in force, or the settings object is unchanged."""
+    """Either every given value is set, or the settings object is unchanged."""
     layers = Configuration(isolated=True)
     before = layers.configure(max_depth=7)
 

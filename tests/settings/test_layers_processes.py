@@ -47,7 +47,7 @@ def test_a_child_forked_during_a_change_can_still_configure() -> None:
         from fluxloop.settings import dotenv, layers
         held, done = threading.Event(), threading.Event()
         def hold():
-            with dotenv.changing:
+            with dotenv.settings_lock:
                 held.set()
                 done.wait()
         threading.Thread(target=hold).start()

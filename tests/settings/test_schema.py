@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fluxloop.errors import ConfigError
-from fluxloop.settings.schema import TABLE, Given, Row, Settings, markdown_table, options_source
+from fluxloop.settings.schema import TABLE, RawValue, Row, Settings, markdown_table, options_source
 from fluxloop.settings.value_types import STORAGE
 
 ROOT = Path(__file__).parent.parent.parent
@@ -19,7 +19,7 @@ def test_a_secret_is_never_printed() -> None:
     secret = Row("collector_key", None, STORAGE, "", "", only_in_code=False)
 
     with pytest.raises(ConfigError) as caught:
-        secret.read(Given("sk-123", "FLUXLOOP_COLLECTOR_KEY"))
+        secret.read(RawValue("sk-123", "FLUXLOOP_COLLECTOR_KEY"))
 
     assert "sk-123" not in str(caught.value)
     assert secret.shown("sk-123") == "***"
@@ -27,8 +27,8 @@ def test_a_secret_is_never_printed() -> None:
 
 def test_every_setting_has_a_description_and_a_valid_default() -> None:
     """Each row has a description, and its default is a valid value."""
-    assert all(row.meaning and row.kind.accepted for row in TABLE.values())
-    defaults = {row.name: row.read(Given(row.default, "default")) for row in TABLE.values()}
+    assert all(row.meaning and row.value_type.accepted for row in TABLE.values())
+    defaults = {row.name: row.read(RawValue(row.default, "default")) for row in TABLE.values()}
     assert replace(Settings(**defaults), base_path=Path("traces")) == Settings()
 
 

@@ -106,7 +106,7 @@ def test_every_record_is_stored_on_a_guarded_loop(tmp_path: Path, start: Start, 
         with blockbuster_ctx():
             counts = asyncio.run(main())
         report = fluxloop.report()
-        print(counts, report.failed, report.dropped, report.troubles, os.listdir("traces"))
+        print(counts, report.failed, report.dropped, report.problems, os.listdir("traces"))
         """,
         tmp_path,
         configured,
@@ -157,7 +157,7 @@ def test_a_journal_that_cannot_be_made_costs_no_observation(tmp_path: Path, guar
         return journal.put(b'{"id":"o1","trace_id":"t1"')
 
     assert asyncio.run(main()) == -1
-    assert "Not a directory" in str(journal.trouble)
+    assert "Not a directory" in str(journal.problem)
 
 
 def test_a_storage_can_be_closed_on_a_guarded_loop(

@@ -175,7 +175,7 @@ def test_many_days_hold_few_files_open(tmp_path: Path, record: Make) -> None:
     for day in range(100, 200):
         storage.write([record(day, day=f"20260{day}"), record(day, kind="trace", day=f"20260{day}")])
 
-    assert open_files() - before == file.MOST_OPEN
+    assert open_files() - before == file.MAX_OPEN
     assert len(names(tmp_path)) == 200
 
 
@@ -317,11 +317,11 @@ def test_a_burst_into_a_removed_file_is_noticed_by_its_length(tmp_path: Path, re
     storage.write([record(0)])
     shutil.rmtree(tmp_path / "traces")
 
-    for n in range(1, file.MOST_UNCHECKED + 1):
+    for n in range(1, file.MAX_UNCHECKED + 1):
         storage.write([record(n)])
 
-    assert [line["id"] for line in storage.read()] == [f"o{n}" for n in range(file.MOST_UNCHECKED + 1)]
-    assert all(not opened.unchecked[file.MOST_UNCHECKED + 1 :] for opened in storage._files.values())
+    assert [line["id"] for line in storage.read()] == [f"o{n}" for n in range(file.MAX_UNCHECKED + 1)]
+    assert all(not opened.unchecked[file.MAX_UNCHECKED + 1 :] for opened in storage._files.values())
 
 
 def test_threads_lose_nothing_to_a_file_that_is_removed_again_and_again(tmp_path: Path, record: Make) -> None:
@@ -510,7 +510,7 @@ def test_a_line_cut_by_a_full_disk_spoils_no_other(
     )
 
 
-# Trouble
+# Failures
 
 
 def test_one_record_that_fails_does_not_keep_the_others(
@@ -673,8 +673,8 @@ def test_a_file_that_another_user_made_is_reported(
         FileStorage(tmp_path, mode=mode).write([record(n)])
 
     expected = (
-        f"{path} was made by another user (uid {owner}, mode {permissions:o}), so that others can read the records in "
-        "it. Move it away, or choose another folder with base_path=."
+        f"{path} was created by another user (uid {owner}, mode {permissions:o}), so other users can read its records. "
+        "Move it, or choose another folder with base_path=."
     )
     assert caplog.messages == FileStorage(tmp_path, mode=mode).check() == [expected] * is_exposed
     assert len(list(FileStorage(tmp_path).read())) == 3
@@ -758,7 +758,7 @@ def test_reading_where_nothing_was_written_yields_nothing(tmp_path: Path) -> Non
     assert list(FileStorage(tmp_path / "traces").read()) == []
 
 
-# Looking for trouble beforehand
+# Checks before the first write
 
 
 def test_check_finds_nothing_wrong_and_leaves_nothing(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluxloop.storage import Journal, descriptors, inflight, journal
-from fluxloop.storage.inflight import MOST_SLOTS, SLOT_BYTES, Inflight, crashed, read_journals
+from fluxloop.storage.inflight import MAX_SLOTS, SLOT_BYTES, Inflight, crashed, read_journals
 
 Head = Callable[..., bytes]
 
@@ -144,7 +144,7 @@ def test_a_full_journal_gives_no_slot_until_one_is_free(
     """
     Beyond the largest number of slots, observations begin without one, and are recorded as usual.
     """
-    monkeypatch.setattr(journal, "MOST_SLOTS", 64)
+    monkeypatch.setattr(journal, "MAX_SLOTS", 64)
     ours = Journal(tmp_path)
     taken = [ours.put(head(n)) for n in range(64)]
 
@@ -305,14 +305,14 @@ def test_a_signal_handler_that_records_while_the_file_is_made_shares_it(
     assert opened(tmp_path) == ["o-handler", "o-main"]
 
 
-# Trouble
+# Failures
 
 
 def test_where_no_journal_can_be_made_observations_begin_without_a_slot(
     tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    No exception reaches the program; `trouble` has the reason, and the next attempt is a second later.
+    No exception reaches the program; `problem` has the reason, and the next attempt is a second later.
     """
     (tmp_path / "traces").write_text("notes")
     now = [1000.0]
@@ -327,7 +327,7 @@ def test_where_no_journal_can_be_made_observations_begin_without_a_slot(
 
     assert (refused, too_soon) == (-1, -1)
     assert later >= 0
-    assert ours.trouble == (
+    assert ours.problem == (
         f"cannot keep a journal of open observations in {tmp_path}/traces: [Errno 17] File exists: '{tmp_path}/traces'"
     )
 
@@ -354,7 +354,7 @@ def test_a_slot_that_cannot_be_written_is_not_taken(
 
     assert refused == -1
     assert later >= 0
-    assert "No space left on device" in str(ours.trouble)
+    assert "No space left on device" in str(ours.problem)
     assert opened(tmp_path) == ["o1", "o3"]
 
 
@@ -402,7 +402,7 @@ def test_a_file_that_a_reader_locked_first_is_not_used(
     assert len(journals(tmp_path)) == 1
 
 
-def test_a_lock_that_is_never_free_is_a_trouble_and_no_more(
+def test_a_lock_that_is_never_free_is_a_reported_problem(
     tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -412,7 +412,7 @@ def test_a_lock_that_is_never_free_is_a_trouble_and_no_more(
     ours = Journal(tmp_path)
 
     assert ours.put(head(1)) == -1
-    assert "other processes keep locking" in str(ours.trouble)
+    assert "other processes keep locking" in str(ours.problem)
     assert journals(tmp_path) == []
 
 
@@ -536,7 +536,7 @@ def test_a_file_in_its_place_stays_in_use(tmp_path: Path, head: Head) -> None:
     assert journals(tmp_path) == before
 
 
-def test_a_journal_that_cannot_move_is_a_trouble_and_no_more(tmp_path: Path, head: Head) -> None:
+def test_a_journal_that_cannot_move_is_a_reported_problem(tmp_path: Path, head: Head) -> None:
     """
     Where the new folder cannot be made, the program goes on, and what is open can still be freed.
     """
@@ -548,7 +548,7 @@ def test_a_journal_that_cannot_move_is_a_trouble_and_no_more(tmp_path: Path, hea
     ours.verify()
     ours.free(slot)
 
-    assert "File exists" in str(ours.trouble)
+    assert "File exists" in str(ours.problem)
     assert opened(tmp_path / "old") == []
 
 
@@ -611,7 +611,7 @@ def test_a_slot_that_changes_while_it_is_read_is_left_out(
     assert [record["id"] for record in records] == ["o1"]
 
 
-@pytest.mark.parametrize("size", [MOST_SLOTS * SLOT_BYTES + 1, 20_000_000_000])
+@pytest.mark.parametrize("size", [MAX_SLOTS * SLOT_BYTES + 1, 20_000_000_000])
 def test_a_file_too_large_for_a_journal_is_not_read(tmp_path: Path, head: Head, size: int) -> None:
     """
     A sparse file with a journal's name costs neither time nor memory, of the first traced call nor of readers.

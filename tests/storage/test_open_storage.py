@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fluxloop.settings.schema import Settings
-from fluxloop.settings.value_types import STORAGE_WORDS
+from fluxloop.settings.value_types import STORAGE_NAMES
 from fluxloop.storage import FanOut, FileStorage, MemoryStorage, Record, open_storage
 from fluxloop.storage.opening import BY_NAME
 
@@ -32,7 +32,7 @@ def test_the_setting_accepts_the_names_that_can_be_opened() -> None:
     """
     The settings check a value, and the storages open it; both have the same names.
     """
-    assert set(BY_NAME) == set(STORAGE_WORDS)
+    assert set(BY_NAME) == set(STORAGE_NAMES)
 
 
 def test_file_is_the_folder_of_base_path(tmp_path: Path, settings: Settings) -> None:

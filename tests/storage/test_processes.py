@@ -331,7 +331,7 @@ def test_both_sides_of_a_fork_write(tmp_path: Path, start: Start, lines: Lines) 
         from fluxloop.storage import file, journal
         storage = FileStorage(folder)
         storage.write([record("before")])
-        file._checking.acquire(); journal._changing.acquire()
+        file._files_lock.acquire(); journal._files_lock.acquire()
         import threading
         child = []
         def fork_elsewhere():
@@ -350,7 +350,7 @@ def test_both_sides_of_a_fork_write(tmp_path: Path, start: Start, lines: Lines) 
         thread.start()
         while not child:
             time.sleep(0.01)
-        journal._changing.release(); file._checking.release(); released.set()
+        journal._files_lock.release(); file._files_lock.release(); released.set()
         thread.join()
         os.waitpid(child[0], 0)
         """,
@@ -421,7 +421,7 @@ def test_a_thread_stuck_on_a_dead_disk_does_not_hold_up_the_exit(tmp_path: Path,
         import threading
         from fluxloop.storage import journal
         def stuck():
-            with journal._changing:
+            with journal._files_lock:
                 ready.set()
                 time.sleep(60)
         ours = Journal(folder)
@@ -518,7 +518,7 @@ def test_a_full_disk_is_reported_and_survived(small_disk: Path) -> None:
 
     storage.write([big, big])
 
-    assert "No space left on device. Free some space; recording continues by itself." in str(refused)
+    assert "No space left on device. Free some space; recording then continues." in str(refused)
     assert kept > 5
     assert [record["id"] for record in storage.read()] == ["big"] * (kept + 2)
     (path,) = small_disk.glob("traces/*.jsonl")
@@ -565,7 +565,7 @@ def test_a_full_disk_costs_the_journal_its_slots_and_the_program_nothing(small_d
         for slot in slots:
             journal.free(slot)
         os.unlink(folder + "/ballast"); os.close(ballast)
-        print(slots.count(-1) > 100, "No space" in journal.trouble, -1 in [journal.put(head(n)) for n in range(200)])
+        print(slots.count(-1) > 100, "No space" in journal.problem, -1 in [journal.put(head(n)) for n in range(200)])
         """,
         small_disk,
     )
@@ -696,7 +696,7 @@ def test_a_limit_on_file_size_is_reported_and_survived(tmp_path: Path, start: St
 @linux_root
 def test_a_folder_of_another_user_is_reported(tmp_path: Path, start: Start) -> None:
     """
-    Without the right to write there is a clear error, from `write` and from `check`, and no journal.
+    Without write permission there is a clear error, from `write` and from `check`, and no journal.
     """
     process = start(
         """
@@ -708,8 +708,8 @@ def test_a_folder_of_another_user_is_reported(tmp_path: Path, start: Start) -> N
             try:
                 storage.write([record(1)])
             except OSError as exc:
-                print("Give this user the right to write there" in str(exc), len(storage.check()))
-            print(storage.journal.put(head(1)), storage.journal.trouble is not None)
+                print("Give this user write permission" in str(exc), len(storage.check()))
+            print(storage.journal.put(head(1)), storage.journal.problem is not None)
         """,
         tmp_path,
     )
@@ -727,7 +727,7 @@ def test_a_read_only_disk_is_reported(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     storage = FileStorage(small_disk / "traces")
 
-    with pytest.raises(OSError, match=r"Read-only file system\..*Give this user the right"):
+    with pytest.raises(OSError, match=r"Read-only file system\..*Give this user write permission"):
         storage.write([Record("observation", "20260117", b"{}\n")])
 
     assert ["Read-only file system" in problem for problem in storage.check()] == [True]

@@ -192,7 +192,7 @@ class CallableObject:
     [
         (42, "takes a name as text, or the function itself, got 42"),
         (CallableObject(), "Decorate its __call__ method"),
-        (CallableObject, "Put the decorator on the method"),
+        (CallableObject, "Put the decorator on a method"),
         (object(), "framework's decorator outermost"),
         (property(plain), "below @property"),
         (functools.cached_property(plain), "below @cached_property"),

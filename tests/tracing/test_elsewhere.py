@@ -16,7 +16,7 @@ import pytest
 
 import fluxloop
 from fluxloop.testing import capture
-from fluxloop.tracing.calls import answers
+from fluxloop.tracing.calls import interceptors
 
 
 @fluxloop.tool
@@ -228,20 +228,20 @@ def test_a_forked_pool_worker_starts_outside_any_trace(kind):
 
 
 def test_a_recorded_call_can_be_answered_instead_of_made():
-    """One place of the recording path asks whether something else answers; the call is recorded as usual."""
+    """An interceptor returns a function that runs in place of the called one; the call is recorded as usual."""
     asked = []
 
     def answer(call: Any, func: Any) -> Any:
         asked.append((call.spec.name, func.__name__))
         return (lambda n: 99) if call.spec.name == "look_up" else func
 
-    answers.append(answer)
+    interceptors.append(answer)
     try:
         with capture() as captured, fluxloop.instrument("run"):
             assert look_up(1) == 99
             assert list(numbers(1)) == [99]
     finally:
-        answers.remove(answer)
+        interceptors.remove(answer)
 
     assert asked == [("look_up", "look_up"), ("numbers", "numbers"), ("look_up", "look_up")]
     assert "TOOL look_up -> 99" in captured.outline()

@@ -1,4 +1,4 @@
-"""Objects that a framework made of a function: who is asked to reach inside, and what happens if nobody can."""
+"""Objects that a framework makes of a function, and the instrumenters that recognise them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def instrumenter(target: Any, recording: Any, /) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin without any instrumenter, as if none had been looked for."""
+def no_instrumenters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin without instrumenters, as before any were looked up."""
     monkeypatch.setattr(instrumenters, "_instrumenters", [])
     monkeypatch.setattr(instrumenters, "_loaded_packages", set())
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [])
@@ -99,7 +99,7 @@ def test_entry_points_are_looked_up_once_and_late(monkeypatch):
 
 
 def test_a_broken_entry_point_costs_a_warning(monkeypatch, caplog):
-    """The others are asked all the same, and an object nobody knows is refused as ever."""
+    """The other instrumenters are called, and an unknown object is refused."""
 
     def load() -> Any:
         raise ImportError("half installed")

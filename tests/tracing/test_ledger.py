@@ -1,5 +1,5 @@
 """
-The ledger: observations opened and closed by somebody else's ids.
+The ledger: observations that are started and finished by the ids of a framework.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def test_runs_nest_by_the_ids_of_their_parents(captured):
     """
     ledger = Ledger(default)
     ledger.start("a", CHAIN, "outer", input=1, trace={"session_id": "s", "tags": ["t"]})
-    ledger.start("b", TOOL, "inner", parent="a", metadata={"x": 1}, fields={"model": "m"})
+    inner = ledger.start("b", TOOL, "inner", parent="a")
+    inner.metadata = {"x": 1}
+    inner.set_fields(model="m")
     ledger.start("c", TOOL, "innermost", parent=ledger.entries["b"])
     for key in "cba":
         ledger.finish(key, output=key)
@@ -48,7 +50,7 @@ def test_runs_nest_by_the_ids_of_their_parents(captured):
 
 def test_a_run_that_is_open_already_is_not_begun_again(captured):
     """
-    Whoever comes second changes nothing, and gets no observation.
+    A second start or finish changes nothing, and returns no observation.
     """
     ledger = Ledger(default)
     first = ledger.start("a", CHAIN, "one")
@@ -63,12 +65,12 @@ def test_a_run_that_is_open_already_is_not_begun_again(captured):
 
 def test_what_is_folded_is_not_recorded_and_what_is_below_moves_up(captured):
     """
-    A folded run stands for the nearest recorded one above it, also where it is the first of all.
+    The observations of a folded run belong to the nearest recorded parent, also if it is the first run.
     """
     ledger = Ledger(default)
-    ledger.start("hidden", CHAIN, "hidden", is_folded=True)
+    ledger.start_folded("hidden")
     ledger.start("a", CHAIN, "a", parent="hidden")
-    ledger.start("b", CHAIN, "b", parent="a", is_folded=True)
+    ledger.start_folded("b", parent="a")
     ledger.start("c", CHAIN, "c", parent="b")
     inside = ledger.get("b") is ledger.get("a")
     for key in ("c", "b", "a", "hidden"):
@@ -112,21 +114,21 @@ def test_a_run_that_begins_while_another_thread_ends_what_is_above_it(captured):
 
 def test_what_is_ended_from_outside_may_go_on(captured):
     """
-    With what is above it, or cancelled: an adapter is told, as long as the run is still open.
+    A run that ends with its parent, or is cancelled, is passed to `on_forced_end` of an adapter while it is open.
     """
 
-    class Told(Ledger):
+    class Forced(Ledger):
         def on_forced_end(self, entry):
-            told.append((entry.key, entry.key in self))
+            forced.append((entry.key, entry.key in self))
 
-    told: list[object] = []
-    ledger = Told(default)
+    forced: list[object] = []
+    ledger = Forced(default)
     for key, above in ("a", None), ("b", "a"), ("c", "b"), ("d", "a"):
         ledger.start(key, CHAIN, key, parent=above)
     ledger.finish("d")
     ledger.finish("a", error=KeyboardInterrupt())
 
-    assert told == [("a", True), ("b", True), ("c", True)]
+    assert forced == [("a", True), ("b", True), ("c", True)]
 
 
 def test_close_all_ends_everything_innermost_first(captured):
@@ -190,7 +192,7 @@ def test_a_run_can_turn_out_to_be_something_else(captured):
 
 def test_a_run_that_has_begun_can_be_folded(captured):
     """
-    An observation that turns out to be noise is taken back, and what comes below it moves up.
+    An observation that turns out to be noise is discarded, and its children move to its parent.
     """
     ledger = Ledger(default)
     ledger.start("a", CHAIN, "above")
@@ -212,7 +214,7 @@ def test_a_run_that_began_earlier_says_so(captured):
     began = fluxloop.bridge.default.recorder.tick()
     ledger.start("c", CHAIN, "meanwhile", parent="a")
     ledger.finish("c")
-    ledger.start("b", CHAIN, "late", parent="a", started=began)
+    ledger.start("b", CHAIN, "late", parent="a").backdate(began)
     ledger.finish("b")
     ledger.finish("a")
     _, meanwhile, late = captured.traces()[0].observations
@@ -222,9 +224,9 @@ def test_a_run_that_began_earlier_says_so(captured):
     assert late.duration_ms == (late.end_time - late.start_time).total_seconds() * 1000
 
 
-def test_a_stream_is_told_item_by_item(captured):
+def test_a_stream_is_forced_item_by_item(captured):
     """
-    The items are the output, with their offsets; a model's tell how soon the first one came.
+    The items are the output, with their offsets; those of a model give the time to the first token.
     """
     ledger = Ledger(default)
     ledger.start("a", ObservationType.GENERATION, "model")
@@ -237,7 +239,7 @@ def test_a_stream_is_told_item_by_item(captured):
     assert generation.time_to_first_token_ms == generation.metadata["stream"]["offsets_ms"][0]
 
 
-def test_an_event_belongs_to_the_run_it_is_told_of(captured):
+def test_an_event_belongs_to_the_run_it_is_forced_of(captured):
     """
     A point in time, with what it is about; outside a recorded run nothing happens.
     """
@@ -262,7 +264,7 @@ def test_a_tool_decorated_function_can_be_the_very_run(captured):
     def add(a, b):
         return a + b
 
-    ledger.start("a", TOOL, "add", input="1, 2", tool_matcher=ToolMatcher(lambda: {"add"}))
+    ledger.start("a", TOOL, "add", input="1, 2").tool_matcher = ToolMatcher(lambda: {"add"})
     with fluxloop.bridge.current_is(ledger.get("a")):
         add(1, 2)
     ledger.finish("a", output="3")

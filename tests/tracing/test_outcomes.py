@@ -12,7 +12,7 @@ import pytest
 import fluxloop
 from fluxloop.enums import Status
 from fluxloop.testing import capture
-from fluxloop.tracing.outcomes import MOST_FRAMES, register_ending
+from fluxloop.tracing.outcomes import MAX_FRAMES, register_ending
 
 
 def only(captured: Any) -> Any:
@@ -21,7 +21,7 @@ def only(captured: Any) -> Any:
 
 
 def test_an_exception_is_an_error_with_its_class_and_traceback():
-    """Message, class and traceback are stored, ours left out of it; the trace says so too."""
+    """Message, class and traceback, without FluxLoop's frames, are stored on the observation and the trace."""
 
     @fluxloop.agent
     def fails() -> None:
@@ -49,15 +49,15 @@ def test_of_an_exception_that_is_raised_again_and_again_a_bounded_traceback_is_t
     def fails() -> None:
         raise always
 
-    for _ in range(MOST_FRAMES):
+    for _ in range(MAX_FRAMES):
         with pytest.raises(ValueError, match="again"):
             fails()
     with capture() as captured, pytest.raises(ValueError, match="again"):
         fails()
-    told = only(captured).observations[0].metadata["traceback"]
+    text = only(captured).observations[0].metadata["traceback"]
 
-    assert told.splitlines()[-1] == f"(traceback truncated to {MOST_FRAMES} frames)"
-    assert told.count("in fails") <= MOST_FRAMES
+    assert text.splitlines()[-1] == f"(traceback truncated to {MAX_FRAMES} frames)"
+    assert text.count("in fails") <= MAX_FRAMES
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_timeout_cancels_inside_and_fails_outside():
 
 
 def test_a_registered_exception_ends_as_its_framework_means_it():
-    """Control flow of a framework is no error; its subclasses follow."""
+    """Control flow of a framework is not an error, and neither are its subclasses."""
 
     class PauseError(Exception):
         pass
@@ -180,7 +180,7 @@ def test_a_registered_exception_ends_as_its_framework_means_it():
 
 
 def test_the_message_of_a_hostile_exception_is_its_class():
-    """An exception whose text fails is recorded all the same, and raised all the same."""
+    """An exception whose `__str__` raises is recorded, and raised."""
 
     class HostileError(Exception):
         def __str__(self) -> str:

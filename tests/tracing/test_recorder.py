@@ -45,7 +45,7 @@ def test_a_storage_that_fails_costs_records_and_nothing_else(caplog):
     report = client.report()
     assert (report.written, report.failed) == (0, 4)
     assert len([r for r in caplog.records if "No space left" in r.getMessage()]) == 1
-    assert any("No space left" in trouble for trouble in report.troubles)
+    assert any("No space left" in problem for problem in report.problems)
 
 
 def test_one_broken_storage_does_not_keep_records_from_the_others():
@@ -140,7 +140,7 @@ def test_inputs_are_snapshots():
 
 
 def test_nothing_is_captured_where_nothing_is_wanted():
-    """Per decorator and for the whole set-up."""
+    """Per decorator and for the whole configuration."""
     with capture() as captured:
         fluxloop.agent(capture_input=False, capture_output=False)(lambda n: n)(1)
     with capture(capture_input=False, capture_output=False) as all_captured:
@@ -212,7 +212,29 @@ def test_what_is_collected_in_the_middle_of_our_work_does_not_wait_for_it():
     trace = client.open_trace("trace")
     assert trace is not None
 
-    for lock in (trace_module._counting, recorder_module._counting):
+    for lock in (trace_module._usage_lock, recorder_module._counts_lock):
         with lock:
             assert lock.acquire(blocking=False)
             lock.release()
+
+
+@pytest.mark.parametrize("logger", ["fluxloop", ""])
+def test_a_logging_handler_that_is_recorded_receives_each_line_once(logger):
+    """The lines that recording the handler would cause are left out; the program goes on."""
+    lines: list[str] = []
+
+    class Recorded(logging.Handler):
+        @fluxloop.trace
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    handler = Recorded()
+    logging.getLogger(logger).addHandler(handler)
+    try:
+        with capture(debug=True) as captured, fluxloop.instrument("run"):
+            fluxloop.event("note")
+    finally:
+        logging.getLogger(logger).removeHandler(handler)
+
+    assert [line.split()[1] for line in lines] == ['{"type":"EVENT","name":"note"}', '{"type":"SPAN","name":"run"}']
+    assert [one.name for trace in captured.traces() for one in trace.observations].count("note") == 1

@@ -79,7 +79,7 @@ def test_a_stream_is_one_generation_with_every_chunk():
 
 
 def test_a_consumer_that_stops_early_abandons_the_stream():
-    """What was seen is kept, the ending says so, and the context is clean."""
+    """The items so far are kept, the status is that of the ending, and the context is clean."""
     with capture() as captured:
         asyncio.run(consume(stop_after=1))
 
@@ -247,6 +247,20 @@ def test_a_registered_client_stream_stays_the_object_it_is(registered):
     assert stream.closed
     assert stream.response == "changed"
     assert captured.traces()[0].observations[0].output == "ab"
+
+
+def test_a_client_stream_that_two_functions_return_is_recorded_for_both(registered):
+    """
+    Each of the two observations has every item once and ends with the stream.
+    """
+    ask = fluxloop.prompt(lambda: ClientStream())
+
+    with capture() as captured:
+        got = fluxloop.agent("chat")(lambda: ask())()
+        assert list(got) == ["a", "b"]
+
+    outer, inner = captured.traces()[0].observations
+    assert [(each.output, each.status) for each in (outer, inner)] == [("ab", Status.SUCCESS)] * 2
 
 
 def test_closing_a_client_stream_abandons_it(registered):

@@ -96,7 +96,7 @@ def test_a_helper_in_a_task_or_a_thread_is_not_the_tool(framework):
 
 
 def test_the_tool_in_a_thread_is_known_by_its_name():
-    """A framework that runs a plain function in a thread calls it by nobody's frame but the thread's."""
+    """If a framework runs a plain function in a thread, only the thread's frame is above it."""
 
     def in_thread() -> None:
         with ThreadPoolExecutor() as pool:

@@ -1,8 +1,8 @@
 """
-Put together what a streamed model answer says, piece by piece.
+Assemble a streamed model answer from its chunks.
 
-An `Answer` is told what each piece adds - text, reasoning, parts of tool calls, counts - and gives the
-whole at any time: `text`, `message`, `facts`. Which piece adds what is the subject of the readers beside this module.
+The readers in the other modules of this package call a method of `Answer` for what each chunk adds: text, reasoning,
+parts of tool calls, token counts. `Answer` returns the whole at any time: `text`, `message`, `facts`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ LIMIT_CHARS = 1_000_000
 
 class Answer:
     """
-    One streamed answer; or several in a row, where the stream goes on with another model call.
+    One streamed answer, or several in a row if the stream continues with another model call.
 
-    Counts a provider repeats (each a newer state of the same call) replace one another, those of
-    different calls are added up: each call counts once.
+    Token counts that a provider repeats for the same call replace each other. Those of different calls are added up.
     """
 
     __slots__ = (
@@ -48,9 +47,9 @@ class Answer:
 
     def __init__(self, *, limit_chars: int = LIMIT_CHARS) -> None:
         self.cut_chars = 0
-        """Characters that were not kept, for the limit."""
+        """Characters left out because of the limit."""
         self.has_pieces = False
-        """Whether an SDK's raw pieces were seen; its own events, which repeat them, then add nothing."""
+        """Whether raw chunks of an SDK were read; the SDK's own events repeat them, and then add nothing."""
         self.response_id: str | None = None
         self._room = limit_chars
         self._text: list[str] | None = None
@@ -65,20 +64,20 @@ class Answer:
         self._provider: str | None = None
         self._reasons: dict[object, str] = {}
 
-    # what has come so far
+    # the answer so far
 
     def text(self) -> str | None:
-        """Return the text so far; None if no piece was of a kind that can add text."""
+        """Return the text so far; None if no chunk was of a kind that can add text."""
         return None if self._text is None else "".join(self._text)
 
     def message(self) -> JSON | None:
         """
-        Return the answer as a message where it is more than text, else None.
+        Return the answer as a message if it is more than text, else None.
 
         Returns:
-            ``{"role": "assistant", "content": text}`` and those there are of ``reasoning``, ``refusal`` and
-            ``tool_calls`` (each with ``id``, ``name`` and ``arguments``: an object, or the text as it stands
-            where it is no complete JSON object).
+            ``{"role": "assistant", "content": text}``, with ``reasoning``, ``refusal`` and ``tool_calls`` if there are
+            any. Each tool call has ``id``, ``name`` and ``arguments``: an object, or the text received so far if that
+            is not a complete JSON object.
         """
         more = {
             "reasoning": "".join(self._reasoning),
@@ -89,7 +88,7 @@ class Answer:
         return {"role": "assistant", "content": self.text() or "", **more} if more else None
 
     def facts(self) -> ModelFacts | None:
-        """Return what is known of the call so far; None if nothing is."""
+        """Return the facts about the call so far; None if there are none."""
         known = ModelFacts(
             usage=add_usage((self._finished, self._added, read_usage(self._latest))),
             model=self._model,
@@ -99,10 +98,10 @@ class Answer:
         )
         return known if known != ModelFacts() else None
 
-    # what a piece adds; each returns the text it adds
+    # what a chunk adds to the answer; each method returns the added text
 
-    def say(self, piece: object) -> str:
-        """Add *piece* to the text, if it is text; "" says that text could have been here."""
+    def add_text(self, piece: object) -> str:
+        """Add *piece* to the text, if it is text; return "" for a chunk that could have had text."""
         if self._text is None:
             self._text = []
         text = text_of(piece)
@@ -111,87 +110,92 @@ class Answer:
         self._keep(self._text, text)
         return text
 
-    def think(self, piece: object) -> str:
+    def add_reasoning(self, piece: object) -> str:
         """Add *piece* to the reasoning."""
         self._keep(self._reasoning, text_of(piece))
-        return self.say(None)
+        return self.add_text(None)
 
-    def refuse(self, piece: object) -> str:
+    def add_refusal(self, piece: object) -> str:
         """Add *piece* to the refusal."""
         self._keep(self._refusal, text_of(piece))
-        return self.say(None)
+        return self.add_text(None)
 
-    def call(self, index: object, *, call_id: object = None, name: object = None, arguments: object = None) -> str:
+    def add_call(self, index: object, *, call_id: object = None, name: object = None, arguments: object = None) -> str:
         """
         Add to a tool call.
 
         Args:
-            index: Which call of this answer; None for a new one, or for the last one if neither id nor name is given.
-            call_id: The provider's id; another one under the same index is another call.
+            index: The call's index in this answer; None for a new call, or for the last one if id and name are None.
+            call_id: The provider's id; a different id at the same index is a different call.
             name: The tool's name.
             arguments: The next piece of JSON text, or the whole as an object.
         """
-        told_id, told_name = name_of(call_id), name_of(name)
-        if index is None and not told_id and not told_name and self._calls:
+        given_id, given_name = name_of(call_id), name_of(name)
+        if index is None and not given_id and not given_name and self._calls:
             call: _Call | None = self._calls[-1]
         else:
             call = None if index is None else self._open_calls.get(index)
-        if call is None or (told_id and call.id and call.id != told_id):
+        if call is None or (given_id and call.id and call.id != given_id):
             call = self._open_calls[index] = _Call()
             self._calls.append(call)
-        call.id, call.name = call.id or told_id, call.name or told_name
+        call.id, call.name = call.id or given_id, call.name or given_name
         if (piece := text_of(arguments)) is not None:
             self._keep(call.pieces, piece)
         elif arguments is not None:
             call.whole = arguments
-        return self.say(None)
+        return self.add_text(None)
 
-    def end_call(self, index: object, *, call_id: object = None, name: object = None, arguments: object = None) -> str:
-        """Settle a tool call: *arguments*, an object or JSON text, are all of it."""
+    def complete_call(
+        self, index: object, *, call_id: object = None, name: object = None, arguments: object = None
+    ) -> str:
+        """Replace a tool call's arguments by *arguments*, an object or JSON text, which are complete."""
         if (known := self._open_calls.get(index)) is not None:
             known.pieces.clear()
-        return self.call(index, call_id=call_id, name=name, arguments=arguments)
+        return self.add_call(index, call_id=call_id, name=name, arguments=arguments)
 
-    # what a piece tells of the call
+    # what a chunk reports about the model call
 
-    def turn_to(self, response_id: object, *, new: bool = False) -> None:
+    def begin_response(self, response_id: object, *, new: bool = False) -> None:
         """
-        Go on with the response *response_id*: with the next model call, if the one before has finished.
+        Set the current response: a new model call, if the previous one has finished.
 
-        A server that gives every chunk another id has not finished in between; *new* says that the
-        provider announced a new response.
+        Some servers give each chunk a different id, so a new id alone does not start a new call.
+
+        Args:
+            response_id: The provider's id of the response.
+            new: Whether the provider announced a new response.
         """
-        told = name_of(response_id)
-        if new or (told and self.response_id and told != self.response_id and self._reasons):
+        given = name_of(response_id)
+        if new or (given and self.response_id and given != self.response_id and self._reasons):
             self._finished = add_usage((self._finished, read_usage(self._latest)))
             self._latest = {}
             self._reasons = {}
             self._open_calls = {}
-        self.response_id = told or self.response_id
+        self.response_id = given or self.response_id
 
     def repeats(self, response_id: object) -> bool:
-        """Whether pieces of the response of this id were seen before, so that the whole of it adds nothing."""
+        """Return whether chunks of this response were read before, so that the complete response adds nothing."""
         return self._text is not None and self.response_id is not None and name_of(response_id) == self.response_id
 
-    def learn(self, item: object = None, *, model: object = None, provider: object = None) -> None:
-        """Note the model, and the provider: as named, or the one whose client package made *item*."""
+    def set_model(self, item: object = None, *, model: object = None, provider: object = None) -> None:
+        """Set the model, and the provider: *provider*, or the one whose client package defines the class of *item*."""
         self._model = name_of(model) or self._model
         self._provider = named_provider(provider) or self._provider or provider_of(item)
 
-    def stop(self, reason: object, choice: object = 0) -> None:
-        """Note why *choice* ended."""
-        if told := name_of(reason):
-            self._reasons[choice] = told
+    def set_finish_reason(self, reason: object, choice: object = 0) -> None:
+        """Set the finish reason of *choice*."""
+        if given := name_of(reason):
+            self._reasons[choice] = given
 
-    def count(self, usage: object) -> None:
-        """Note the call's counts as they stand now: what *usage* gives replaces what was given before."""
+    def update_usage(self, usage: object) -> None:
+        """Replace token counts of the call by those in *usage*, which are cumulative."""
         for name, number in fields(usage).items():
             if number is not None:
                 self._latest[name] = number
 
-    def settle(self, facts: ModelFacts) -> None:
-        """Note what a whole result tells; it replaces what the pieces of the same call told."""
-        self.turn_to(facts.response_id)
+    def set_facts(self, facts: ModelFacts) -> None:
+        """Set the facts of a complete response, which replace those of its chunks."""
+        self.begin_response(facts.response_id)
         self._model = facts.model or self._model
         self._provider = facts.provider or self._provider
         if facts.finish_reasons:
@@ -199,8 +203,8 @@ class Answer:
         if facts.usage:
             self._latest = dict(facts.usage)
 
-    def add(self, usage: object) -> None:
-        """Add counts that belong to this piece alone, as LangChain's chunks give them."""
+    def add_usage(self, usage: object) -> None:
+        """Add the token counts of one chunk, as in LangChain's chunks."""
         self._added = add_usage((self._added, read_usage(usage)))
 
     def _keep(self, pieces: list[str], piece: str | None) -> None:
@@ -215,7 +219,7 @@ class Answer:
 
 
 class _Call:
-    """A tool call that is being put together."""
+    """A tool call that is being assembled."""
 
     __slots__ = ("id", "name", "pieces", "whole")
 
@@ -226,14 +230,14 @@ class _Call:
         self.whole: object = None
 
     def as_json(self) -> JSON:
-        """Return the call as it stands."""
+        """Return the call so far."""
         text = "".join(self.pieces)
         arguments = _parsed(text) if text else self.whole if self.whole is not None else {}
         return {"id": self.id, "name": self.name, "arguments": arguments}
 
 
 def _parsed(text: str) -> JSON:
-    """Return the object *text* spells, or *text* itself where it was cut off or is something else."""
+    """Return *text* as an object, or *text* itself if it is incomplete or anything else."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):  # a stream closed early leaves half an object

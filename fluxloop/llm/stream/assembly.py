@@ -1,9 +1,9 @@
 """
-Tell what each item of a model's stream adds: text, reasoning, tool calls, counts.
+Parse the stream of a model into text, reasoning, tool calls and token counts.
 
-`delta_text` reads one item, `StreamFacts` a whole stream as it passes, in any provider's shape, as
-objects and as dicts. Neither raises, and neither keeps an item. What is said twice - by an SDK's own
-events beside the raw ones, by a final whole beside its pieces - counts once.
+`delta_text` reads one item, and `StreamFacts` a stream, item by item. Items may be objects or dicts of any provider.
+Neither function raises or keeps a reference to an item. Content that a stream repeats, in an SDK's own events or in a
+complete response at the end, is added once.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from .content import Reader, blocks
 
 class StreamFacts(Answer):
     """
-    A reader of one stream: show it each item with `on_item`; ask `text`, `message` and `facts` at any time.
+    Parser of one stream: `on_item` reads an item; `text`, `message` and `facts` return the answer so far.
 
     ::
 
         stream = StreamFacts()
         for chunk in client.chat.completions.create(..., stream=True):
-            stream.saw(chunk)
+            stream.on_item(chunk)
         stream.text(), stream.facts().usage
     """
 
     __slots__ = ()
 
     def on_item(self, item: object) -> str | None:
-        """Note *item* and return the text it adds: "" if it adds none, None if it is no piece of an answer."""
+        """Read *item* and return the text it adds: "" if it adds none, None if it does not belong to an answer."""
         if type(item) is str:
-            return self.say(item)
+            return self.add_text(item)
         try:
             return _read(self, item, _DEPTH)
-        except Exception as exc:  # shapes are others' and change; what cannot be read is no piece we know
+        except Exception as exc:  # of code in the item, or of an unknown shape
             if was_raised_from_outside(exc):
                 raise
             return None
@@ -51,22 +51,22 @@ def delta_text(item: object) -> str | None:
 
     Returns:
         The text; "" for a known shape that adds none (a tool call, an ending); None for anything else.
-        To join the text of a stream use `StreamFacts`, which knows when an item repeats others.
+        To join the text of a stream use `StreamFacts`, which recognises items that repeat others.
     """
     return item if type(item) is str else StreamFacts().on_item(item)
 
 
 _DEPTH = 4
-"""How many wrappers deep an item is looked for: LangGraph's ``(namespace, mode, (chunk, metadata))``."""
+"""Wrappers around an item that are removed at most, such as LangGraph's ``(namespace, mode, (chunk, metadata))``."""
 
 _BY_TYPE: dict[str, Reader] = {**openai.BY_TYPE, **anthropic.BY_TYPE, **langchain.BY_TYPE, **others.BY_TYPE}
-"""The reader of an item that names itself, by its ``type`` or ``event``."""
+"""Readers by the ``type`` or ``event`` of an item."""
 
 _BY_NAME: dict[str, Reader] = {**openai.BY_NAME, **others.BY_NAME}
-"""The reader of an item that does not, by a name it holds; the first that knows the item reads it."""
+"""Readers of items without a type, by a field they have; the first that recognises the item reads it."""
 
 _SILENT = openai.SILENT + anthropic.SILENT + langchain.SILENT + others.SILENT
-"""How items name themselves that belong to a stream and add nothing, most often as they repeat."""
+"""Prefixes of the types of items that add nothing; most of them repeat other items."""
 
 _WRAPPERS = {
     "raw_response_event": ("data",),  # OpenAI Agents SDK
@@ -76,7 +76,7 @@ _WRAPPERS = {
     "on_chat_model_stream": ("data", "chunk"),  # LangChain's astream_events
     "on_llm_stream": ("data", "chunk"),
 }
-"""Events that carry the provider's item, and where."""
+"""Events that contain the provider's item, and the path to it."""
 
 
 def _read(answer: Answer, item: object, depth: int) -> str | None:
@@ -85,34 +85,34 @@ def _read(answer: Answer, item: object, depth: int) -> str | None:
         return _read_unnamed(answer, item, depth)
     kind = _kind(held)
     if kind is not None:
-        if (reader := _BY_TYPE.get(kind)) and (said := reader(answer, held, item)) is not None:
-            return said
-        if (path := _WRAPPERS.get(kind)) and (said := _read(answer, _at(held, path), depth - 1)) is not None:
+        if (reader := _BY_TYPE.get(kind)) and (text := reader(answer, held, item)) is not None:
+            return text
+        if (path := _WRAPPERS.get(kind)) and (text := _read(answer, _at(held, path), depth - 1)) is not None:
             answer.has_pieces = True
-            return said
+            return text
     for name, reader in _BY_NAME.items():
-        if name in held and (said := reader(answer, held, item)) is not None:
-            return said
+        if name in held and (text := reader(answer, held, item)) is not None:
+            return text
     if kind is not None and kind.startswith(_SILENT):
-        return answer.say(None)
+        return answer.add_text(None)
     if facts := read_facts(item):
-        answer.settle(facts)
+        answer.set_facts(facts)
     return None
 
 
 def _read_unnamed(answer: Answer, item: object, depth: int) -> str | None:
-    """Read text of a library's own type, a list of content blocks, or the tuple LangGraph makes around a chunk."""
+    """Read a text of any class, a list of content blocks, or the tuple in which LangGraph wraps a chunk."""
     if type(item) is list:
         return blocks(answer, item) if item and name_of(get(fields(item[0]), "type")) else None
     if type(item) is tuple and depth and len(item) in (2, 3):
         inner = item[-1] if type(item[0]) in (str, tuple) else item[0]
         return _read(answer, inner, depth - 1) if type(inner) not in ATOMS else None
     text = text_of(item)
-    return None if text is None else answer.say(text)
+    return None if text is None else answer.add_text(text)
 
 
 def _kind(held: Fields) -> str | None:
-    """Return the word by which events name themselves: ``type``, or LangChain's ``event``."""
+    """Return the ``type`` of an item, or LangChain's ``event``."""
     kind = get(held, "type")
     if kind is None:
         kind = get(held, "event")

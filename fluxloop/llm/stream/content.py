@@ -1,5 +1,5 @@
 """
-What the readers of all providers share: content blocks, tool calls, and the shape of a reader.
+Parse what the streams of several providers share: content blocks and tool calls.
 """
 
 from __future__ import annotations
@@ -12,39 +12,39 @@ from .answers import Answer
 
 Reader: TypeAlias = Callable[[Answer, Fields, object], str | None]
 """
-Adds to the answer what an item brings: given what the item holds, and the item.
+Adds an item to the answer; its arguments are the answer, the item's fields and the item.
 
-Returns the text it added, "" for none, or None if the item is not what its name promised.
+Returns the added text, "" for none, or None if the item is not of the kind that its name suggests.
 """
 
 
 def content(answer: Answer, value: object) -> str:
     """Add a message's content, text or a list of blocks; return the text of it."""
-    return blocks(answer, value) if type(value) is list else answer.say(value)
+    return blocks(answer, value) if type(value) is list else answer.add_text(value)
 
 
 def blocks(answer: Answer, value: object) -> str:
-    """Add content blocks as Anthropic, LangChain, Mistral and OpenAI spell them; return their text."""
-    said = answer.say(None)
+    """Add content blocks of Anthropic, LangChain, Mistral and OpenAI; return their text."""
+    text = answer.add_text(None)
     for block in listed(value):
         held = fields(block)
         kind = get(held, "type")
         if type(block) is str:
-            said += answer.say(block)
+            text += answer.add_text(block)
         elif kind in ("text", "output_text"):
-            said += answer.say(get(held, "text"))
+            text += answer.add_text(get(held, "text"))
         elif kind in ("reasoning", "thinking"):
-            answer.think(get(held, "reasoning") or get(held, "thinking"))
+            answer.add_reasoning(get(held, "reasoning") or get(held, "thinking"))
         elif kind == "refusal":
-            answer.refuse(get(held, "refusal"))
+            answer.add_refusal(get(held, "refusal"))
         elif type(kind) is str and kind.endswith("tool_use") and (arguments := get(held, "input")):
-            answer.call(None, call_id=get(held, "id"), name=get(held, "name"), arguments=arguments)
-    return said
+            answer.add_call(None, call_id=get(held, "id"), name=get(held, "name"), arguments=arguments)
+    return text
 
 
 def function_call(answer: Answer, index: object, value: object) -> str:
-    """Add a tool call as OpenAI spells it, and those who speak like it: Mistral, Ollama, Cohere."""
+    """Add a tool call in the form of OpenAI, which Mistral, Ollama and Cohere use as well."""
     held = fields(value)
     function = fields(get(held, "function"))
     arguments = get(function, "arguments")
-    return answer.call(index, call_id=get(held, "id"), name=get(function, "name"), arguments=arguments)
+    return answer.add_call(index, call_id=get(held, "id"), name=get(function, "name"), arguments=arguments)

@@ -1,7 +1,7 @@
 """
-LangChain's streams: message and generation chunks, and the stream events of newer cores.
+Parse LangChain's streams: message and generation chunks, and the stream events of newer releases.
 
-``astream_events`` and LangGraph's ``stream_mode="messages"`` carry the same chunks; `stream` unwraps them.
+``astream_events`` and LangGraph's ``stream_mode="messages"`` contain the same chunks; `assembly` unwraps them.
 """
 
 from __future__ import annotations
@@ -12,67 +12,67 @@ from .content import Reader, content
 
 
 def _message(answer: Answer, held: Fields, item: object) -> str | None:
-    """AIMessageChunk and AIMessage. A chunk's counts are its own: they are to be added up."""
+    """AIMessageChunk and AIMessage. The token counts of chunks are added up."""
     if "content" not in held:
         return None
     whole = get(held, "type") == "ai"
     if whole and answer.repeats(get(held, "id")):
-        return answer.say(None)
-    said, calls = get(held, "content"), get(held, "tool_call_chunks")
-    if said or calls or whole:
-        answer.turn_to(get(held, "id"))
+        return answer.add_text(None)
+    value, calls = get(held, "content"), get(held, "tool_call_chunks")
+    if value or calls or whole:
+        answer.begin_response(get(held, "id"))
     _metadata(answer, fields(get(held, "response_metadata")))
     if thought := get(fields(get(held, "additional_kwargs")), "reasoning_content"):
-        answer.think(thought)
+        answer.add_reasoning(thought)
     for call in map(fields, listed(calls or get(held, "tool_calls"))):
         index, arguments = get(call, "index"), get(call, "args")
-        answer.call(index, call_id=get(call, "id"), name=get(call, "name"), arguments=arguments)
+        answer.add_call(index, call_id=get(call, "id"), name=get(call, "name"), arguments=arguments)
     if (usage := get(held, "usage_metadata")) is not None:
-        answer.add(usage)
-    return content(answer, said)
+        answer.add_usage(usage)
+    return content(answer, value)
 
 
 def _metadata(answer: Answer, meta: Fields) -> None:
     if meta:
-        answer.learn(model=get(meta, "model_name") or get(meta, "model"), provider=get(meta, "model_provider"))
-        answer.stop(get(meta, "finish_reason") or get(meta, "stop_reason") or get(meta, "done_reason"))
+        answer.set_model(model=get(meta, "model_name") or get(meta, "model"), provider=get(meta, "model_provider"))
+        answer.set_finish_reason(get(meta, "finish_reason") or get(meta, "stop_reason") or get(meta, "done_reason"))
 
 
 def _text(answer: Answer, held: Fields, item: object) -> str | None:
     """GenerationChunk, of a completion model."""
-    return answer.say(get(held, "text")) if "text" in held else None
+    return answer.add_text(get(held, "text")) if "text" in held else None
 
 
 def _event_start(answer: Answer, held: Fields, item: object) -> str:
     meta = fields(get(held, "metadata"))
-    answer.turn_to(get(held, "id"), new=True)
-    answer.learn(model=get(meta, "model"), provider=get(meta, "provider"))
-    return answer.say(None)
+    answer.begin_response(get(held, "id"), new=True)
+    answer.set_model(model=get(meta, "model"), provider=get(meta, "provider"))
+    return answer.add_text(None)
 
 
 def _event_block(answer: Answer, held: Fields, item: object) -> str:
-    """A block's start names the tool that is called, its finish has all of the call."""
+    """The start event of a tool call has the name of the tool, and the finish event the complete call."""
     block = fields(get(held, "content"))
     if str(get(block, "type")).startswith("tool_call"):
-        put = answer.end_call if get(held, "event") == "content-block-finish" else answer.call
+        put = answer.complete_call if get(held, "event") == "content-block-finish" else answer.add_call
         put(get(held, "index"), call_id=get(block, "id"), name=get(block, "name"), arguments=get(block, "args"))
-    return answer.say(None)
+    return answer.add_text(None)
 
 
 def _event_delta(answer: Answer, held: Fields, item: object) -> str:
     delta = fields(get(held, "delta"))
     kind = get(delta, "type")
     if kind == "reasoning-delta":
-        return answer.think(get(delta, "reasoning"))
+        return answer.add_reasoning(get(delta, "reasoning"))
     if kind == "tool-call-delta":
-        return answer.call(get(held, "index"), arguments=get(delta, "args"))
-    return answer.say(get(delta, "text"))
+        return answer.add_call(get(held, "index"), arguments=get(delta, "args"))
+    return answer.add_text(get(delta, "text"))
 
 
 def _event_finish(answer: Answer, held: Fields, item: object) -> str:
-    answer.count(get(held, "usage"))
+    answer.update_usage(get(held, "usage"))
     _metadata(answer, fields(get(held, "metadata")))
-    return answer.say(None)
+    return answer.add_text(None)
 
 
 BY_TYPE: dict[str, Reader] = {

@@ -1,5 +1,5 @@
 """
-The streams of Google, Amazon Bedrock, Ollama and Cohere, and ChatKit's thread events.
+Parse the streams of Google, Amazon Bedrock, Ollama and Cohere, and ChatKit's thread events.
 """
 
 from __future__ import annotations
@@ -11,74 +11,74 @@ from .content import Reader, function_call
 
 
 def _google(answer: Answer, held: Fields, item: object) -> str | None:
-    """GenerateContentResponse: each chunk has the counts so far; thoughts are parts marked as such."""
+    """GenerateContentResponse: the token counts are cumulative; thoughts are parts with a mark."""
     if type(get(held, "candidates")) is not list and not (get(held, "usage_metadata") or get(held, "usageMetadata")):
         return None
-    said = answer.say(None)
-    answer.turn_to(get(held, "response_id") or get(held, "responseId"))
-    answer.learn(item, model=get(held, "model_version") or get(held, "modelVersion"))
+    text = answer.add_text(None)
+    answer.begin_response(get(held, "response_id") or get(held, "responseId"))
+    answer.set_model(item, model=get(held, "model_version") or get(held, "modelVersion"))
     for candidate in map(fields, listed(get(held, "candidates"))[:1]):
         for part in map(fields, listed(get(fields(get(candidate, "content")), "parts"))):
-            said += _google_part(answer, part)
-        answer.stop(get(candidate, "finish_reason") or get(candidate, "finishReason"))
-    answer.count(get(held, "usage_metadata") or get(held, "usageMetadata"))
-    return said
+            text += _google_part(answer, part)
+        answer.set_finish_reason(get(candidate, "finish_reason") or get(candidate, "finishReason"))
+    answer.update_usage(get(held, "usage_metadata") or get(held, "usageMetadata"))
+    return text
 
 
 def _google_part(answer: Answer, part: Fields) -> str:
     if call := fields(get(part, "function_call") or get(part, "functionCall")):
-        return answer.call(None, call_id=get(call, "id"), name=get(call, "name"), arguments=get(call, "args"))
-    return answer.think(get(part, "text")) if get(part, "thought") else answer.say(get(part, "text"))
+        return answer.add_call(None, call_id=get(call, "id"), name=get(call, "name"), arguments=get(call, "args"))
+    return answer.add_reasoning(get(part, "text")) if get(part, "thought") else answer.add_text(get(part, "text"))
 
 
 def _bedrock_start(answer: Answer, held: Fields, item: object) -> str:
     event = fields(get(held, "contentBlockStart"))
     if tool := fields(get(fields(get(event, "start")), "toolUse")):
-        answer.call(get(event, "contentBlockIndex"), call_id=get(tool, "toolUseId"), name=get(tool, "name"))
-    return answer.say(None)
+        answer.add_call(get(event, "contentBlockIndex"), call_id=get(tool, "toolUseId"), name=get(tool, "name"))
+    return answer.add_text(None)
 
 
 def _bedrock_delta(answer: Answer, held: Fields, item: object) -> str:
     event = fields(get(held, "contentBlockDelta"))
     delta = fields(get(event, "delta"))
     if tool := fields(get(delta, "toolUse")):
-        return answer.call(get(event, "contentBlockIndex"), arguments=get(tool, "input"))
+        return answer.add_call(get(event, "contentBlockIndex"), arguments=get(tool, "input"))
     if thought := fields(get(delta, "reasoningContent")):
-        return answer.think(get(thought, "text"))
-    return answer.say(get(delta, "text"))
+        return answer.add_reasoning(get(thought, "text"))
+    return answer.add_text(get(delta, "text"))
 
 
 def _bedrock_silent(answer: Answer, held: Fields, item: object) -> str:
-    return answer.say(None)
+    return answer.add_text(None)
 
 
 def _bedrock_stop(answer: Answer, held: Fields, item: object) -> str:
-    answer.stop(get(fields(get(held, "messageStop")), "stopReason"))
-    return answer.say(None)
+    answer.set_finish_reason(get(fields(get(held, "messageStop")), "stopReason"))
+    return answer.add_text(None)
 
 
 def _bedrock_metadata(answer: Answer, held: Fields, item: object) -> str | None:
-    """The counts come last, in an event of their own."""
+    """The last event, which contains the token counts."""
     usage = get(fields(get(held, "metadata")), "usage")
     if "inputTokens" not in fields(usage):
         return None
-    answer.count(usage)
-    return answer.say(None)
+    answer.update_usage(usage)
+    return answer.add_text(None)
 
 
 def _ollama(answer: Answer, held: Fields, item: object) -> str | None:
-    """ChatResponse and GenerateResponse; the counts are on the last, which is ``done``."""
+    """ChatResponse and GenerateResponse; the last one is ``done`` and has the token counts."""
     message = fields(get(held, "message"))
     text = get(message, "content") if message else get(held, "response")
     if not isinstance(text, str):
         return None
     if get(held, "done") and (facts := read_facts(item)):
-        answer.settle(facts)
-    answer.learn(item, model=get(held, "model"))
-    answer.think(get(message, "thinking") or get(held, "thinking"))
+        answer.set_facts(facts)
+    answer.set_model(item, model=get(held, "model"))
+    answer.add_reasoning(get(message, "thinking") or get(held, "thinking"))
     for call in listed(get(message, "tool_calls")):
         function_call(answer, None, call)
-    return answer.say(text)
+    return answer.add_text(text)
 
 
 def _cohere(answer: Answer, held: Fields, item: object) -> str:
@@ -86,19 +86,19 @@ def _cohere(answer: Answer, held: Fields, item: object) -> str:
     message = fields(get(delta, "message"))
     if call := get(message, "tool_calls"):
         return function_call(answer, get(held, "index"), call)
-    answer.learn(item)
+    answer.set_model(item)
     if facts := read_facts(delta):
-        answer.settle(facts)
+        answer.set_facts(facts)
     piece = fields(get(message, "content"))
-    answer.think(get(piece, "thinking"))
-    return answer.say(get(piece, "text"))
+    answer.add_reasoning(get(piece, "thinking"))
+    return answer.add_text(get(piece, "text"))
 
 
 def _chatkit(answer: Answer, held: Fields, item: object) -> str:
-    """The text comes again, whole, when its item is done."""
+    """A thread item is updated with each text delta, and repeats the whole text when it is done."""
     update = fields(get(held, "update"))
     is_text = get(update, "type") == "assistant_message.content_part.text_delta"
-    return answer.say(get(update, "delta") if is_text else None)
+    return answer.add_text(get(update, "delta") if is_text else None)
 
 
 BY_TYPE: dict[str, Reader] = {

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from fluxloop.cli.values import brief, whole
-from fluxloop.reading.to_json import escaped
+from fluxloop.reading.json_text import escaped
+from fluxloop.reading.values import brief, whole
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -15,8 +15,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from ..storage.decoding import NOT_A_RECORD, TORN, Json, decode, kind_of, records_in
-from .building import NO_TIME, start_text, trace_id_of
+from ..storage.decoding import (
+    NO_TIME,
+    NOT_A_RECORD,
+    TORN,
+    Json,
+    decode,
+    kind_of,
+    records_in,
+    start_text,
+    trace_id_of,
+)
 from .source import LONGEST_LINE_BYTES, lines_of
 
 MAX_SKIPPED = 1000

@@ -8,9 +8,11 @@ recorded can move the cursor or reorder the line: such characters are shown as e
 from __future__ import annotations
 
 import json
+from itertools import islice
+from json.encoder import encode_basestring
 from typing import Any
 
-from ..reading.to_json import escaped, pieces
+from .json_text import escaped, pieces
 
 
 def brief(value: Any) -> str:
@@ -22,6 +24,46 @@ def brief(value: Any) -> str:
     except RecursionError:  # tool calls within tool calls, deeper than any program makes them
         text = None
     return escaped(_json(value) if text is None else text)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
+
+
+def first_words(value: Any, limit: int) -> str:
+    """Return the beginning of `brief`, without encoding a large value whole."""
+    text = brief(
+        value if isinstance(value, str | int | float | None) and not _is_long(value) else _clipped(value, limit)
+    )
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, str) and len(value) > MAX_CLIPPED
+
+
+MAX_CLIPPED = 1_000
+"""Items of a value that `first_words` looks at, and characters of a text."""
+
+
+def _clipped(value: Any, limit: int) -> Any:
+    """Return *value* with each text cut to *limit* characters; the JSON text of it where it has too many items."""
+    left = MAX_CLIPPED
+
+    def clipped(item: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OverflowError
+        if isinstance(item, str):
+            return item[: limit + 1]
+        if isinstance(item, list):
+            return [clipped(inner) for inner in item]
+        return {key: clipped(inner) for key, inner in item.items()} if isinstance(item, dict) else item
+
+    try:
+        return clipped(value)
+    except (OverflowError, RecursionError):
+        return "".join(islice(pieces(value), limit))
 
 
 def whole(value: Any, width: int = 80) -> list[str]:
@@ -98,7 +140,9 @@ def _call(call: Any) -> str:
 
 
 def _json(value: Any) -> str:
+    if type(value) is str:
+        return encode_basestring(value)
     try:
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return _ENCODER.encode(value)
     except RecursionError:
         return "".join(pieces(value, comma=", ", colon=": "))

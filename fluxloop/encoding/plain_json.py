@@ -1,0 +1,92 @@
+"""
+Encode plain data with orjson, unless it is too large.
+
+orjson encodes a value as a whole, and holds the interpreter lock until it is done. `is_large` estimates the size of a
+value from a few items of each container, in microseconds whatever the value is. orjson gets no
+``default`` function: it would call it, and so let other threads run, in the middle of a list whose items it reads
+without holding references to them. What orjson refuses is left to `fluxloop.encoding.cleaning`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, TypeAlias
+
+import orjson
+
+Dumps: TypeAlias = Callable[[object, None, int], bytes]
+
+OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS
+"""Dataclasses are refused, as some of them are contexts that reference half the program."""
+ITEM_BYTES = 2
+"""The least that an item of a container takes in JSON: a digit and a comma."""
+SAMPLED_ITEMS = 8
+"""Items of a list that are sampled, at even distances and with the last."""
+SAMPLED_FIELDS = 32
+"""Values of a dict that are sampled."""
+SAMPLED_CONTAINERS = 100
+"""Containers of one value that are sampled."""
+
+
+def is_large(value: Any, limit_bytes: int) -> bool:
+    """Return whether the JSON of *value* is estimated to exceed *limit_bytes*; no code of its classes runs."""
+    size = 0
+    containers, weights = [value], [1]
+    for container, weight in zip(containers, weights, strict=False):  # both grow meanwhile
+        count, step, items = _sampled(container, type(container))
+        size += count * weight * ITEM_BYTES
+        weight *= step
+        for item in items:
+            kind = type(item)
+            if kind is str:
+                size += len(item) * weight
+            elif kind is not int and kind is not float and item is not None and kind is not bool:
+                containers.append(item)
+                weights.append(weight)
+        if size > limit_bytes or len(containers) > SAMPLED_CONTAINERS:
+            break
+    return size > limit_bytes
+
+
+def _sampled(value: Any, kind: type) -> tuple[int, int, list[Any]]:
+    """Return length, distance of the samples and samples of a str, dict, list or tuple; orjson refuses all others."""
+    if issubclass(kind, str):
+        return str.__len__(value) // ITEM_BYTES, 1, []
+    if issubclass(kind, dict):
+        count = dict.__len__(value)
+        return count, max(count // SAMPLED_FIELDS, 1), list(islice(dict.values(value), SAMPLED_FIELDS))
+    for base in (list, tuple):
+        if issubclass(kind, base):
+            count = base.__len__(value)
+            step = count // SAMPLED_ITEMS + 1
+            return count, step, list(base.__getitem__(value, slice(None, None, -step)))
+    return 0, 1, []
+
+
+def limits_depth(encode: Dumps) -> bool:
+    """Return whether *encode* refuses tuples that are nested too deep, as it does lists and dicts."""
+    nested: object = None
+    for _ in range(300):
+        nested = (nested,)
+    try:
+        encode(nested, None, OPTIONS)
+    except TypeError:
+        return True
+    return False
+
+
+def dumps_without_containers(value: object, default: None, options: int) -> bytes:
+    """Do what `dumps` does, for values that certainly hold no tuple."""
+    if type(value) not in (str, int, float, bool, type(None)):
+        raise TypeError("this orjson does not limit the depth of tuples")
+    return orjson.dumps(value, default, options)
+
+
+dumps: Dumps = orjson.dumps if limits_depth(orjson.dumps) else dumps_without_containers
+"""
+``dumps(value, None, OPTIONS)`` returns *value* as JSON, or raises TypeError if it is anything but plain data.
+
+orjson 3.12 and 3.13 end the process on a deep or circular tuple, so FluxLoop requires an older release. If a newer
+one is installed anyway, containers are cleaned first, which takes longer.
+"""

@@ -1,0 +1,3 @@
+"""
+Write traces in the formats of other programs, and as files that FluxLoop reads again.
+"""

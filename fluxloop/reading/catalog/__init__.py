@@ -1,0 +1,226 @@
+"""
+An index of traces beside the record files: a row per trace, kept up to date when it is opened.
+
+`Catalog.of` reads what is new since the last time, so that a list of a hundred thousand traces is ready at once. The
+index is a hidden file in the folder of the records. It holds nothing that is not in the files and may be deleted at
+any time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from ...llm.prices import Pricing
+from ...storage.decoding import Json
+from ..filters import TraceFilter
+from ..source import Source
+from .costs import add_costs
+from .query import ORDERS, Query, query_of
+from .row import COLUMNS, COST_COLUMNS, TraceRow, from_columns
+from .scan import add_records, refresh
+from .store import NAME, Store
+from .text import in_files, in_journals, in_records
+
+__all__ = ["ORDERS", "Catalog", "TraceRow"]
+
+SHORT_ID = 6
+"""Characters of a short id, where these are enough to identify the trace."""
+
+_EVERYTHING = TraceFilter()
+
+_ROW = f"SELECT {', '.join(COLUMNS)} FROM traces"
+
+
+class Catalog:
+    """
+    The traces of a source, one row each.
+
+    Use it as a context manager, or call `close`.
+    """
+
+    def __init__(
+        self, source: Source, store: Store, notice: str | None = None, records: Sequence[Json] | None = None
+    ) -> None:
+        self.source = source
+        self.notice = notice
+        """Why the index file is not used, or was made again; None if all is well."""
+        self.store = store
+        self._records = records
+        self._text: str | None = None
+        """The text that the table ``with_text`` is about."""
+
+    @classmethod
+    def of(cls, path: str | Path | Source) -> Catalog:
+        """
+        Return the up-to-date catalog of the traces at *path*, in memory where the index file cannot be used.
+
+        Raises:
+            ReadError: If *path* does not exist or cannot be read.
+        """
+        source = path if isinstance(path, Source) else Source.at(path)
+        notice = None
+        if source.folder is not None:
+            for _ in range(2):
+                try:
+                    return cls._on_disk(source, source.folder, notice)
+                except sqlite3.OperationalError as error:
+                    notice = f"the index {source.folder / NAME} cannot be used ({error}); reading the records instead"
+                    break
+                except sqlite3.DatabaseError as error:
+                    notice = f"the index {source.folder / NAME} was damaged ({error}) and has been made again"
+                    with suppress(OSError):
+                        (source.folder / NAME).unlink()
+        store = Store.in_memory(source.folder)
+        refresh(store, source)
+        return cls(source, store, notice)
+
+    @classmethod
+    def of_records(cls, records: Sequence[Json]) -> Catalog:
+        """Return the catalog of *records* in memory; other JSON is left out."""
+        store = Store.in_memory()
+        add_records(store, records)
+        return cls(Source(Path(), None, ""), store, records=records)
+
+    @classmethod
+    def _on_disk(cls, source: Source, folder: Path, notice: str | None) -> Catalog:
+        store = Store.on_disk(folder)
+        try:
+            refresh(store, source)
+        except BaseException:
+            store.connection.close()
+            raise
+        return cls(source, store, notice)
+
+    def rows(
+        self,
+        wanted: TraceFilter = _EVERYTHING,
+        *,
+        order: str = "start",
+        backwards: bool = False,
+        limit: int | None = None,
+        pricing: Pricing | None = None,
+    ) -> list[TraceRow]:
+        """
+        Return the rows of the traces that *wanted* accepts.
+
+        Args:
+            wanted: All traces by default.
+            order: One of `ORDERS`.
+            backwards: Reverse the order.
+            limit: Return only so many, the first in this order.
+        pricing: The prices for the cost of each row; None leaves the cost out.
+        """
+        condition, parameters = self._condition(wanted)
+        if pricing is not None and order == "cost":
+            add_costs(self.store, pricing, Query(f"SELECT number FROM traces WHERE {condition}", parameters))
+        by = f"{ORDERS[order][backwards]}, number DESC"
+        chosen = Query(
+            f"SELECT number FROM traces LEFT JOIN costs USING (number) WHERE {condition} ORDER BY {by} LIMIT ?",
+            [*parameters, -1 if limit is None else limit],
+        )
+        if pricing is not None:
+            add_costs(self.store, pricing, chosen)
+        columns = ", ".join(COLUMNS if pricing is None else COLUMNS + COST_COLUMNS)
+        joined = f"SELECT {columns} FROM traces LEFT JOIN costs USING (number)"
+        sql = f"{joined} WHERE number IN ({chosen.condition}) ORDER BY {by}"
+        return [from_columns(row) for row in self.store.connection.execute(sql, chosen.parameters)]
+
+    def count(self, wanted: TraceFilter = _EVERYTHING) -> int:
+        """Return the number of traces that *wanted* accepts."""
+        return self._count(self._condition(wanted))
+
+    def _count(self, query: Query) -> int:
+        sql = f"SELECT count(*) FROM traces WHERE {query.condition}"
+        return int(self.store.connection.execute(sql, query.parameters).fetchone()[0])
+
+    def select(self, columns: str, wanted: TraceFilter) -> Iterator[tuple[Any, ...]]:
+        """Yield *columns* of the tables of traces and facts for each trace that *wanted* accepts, oldest first."""
+        condition, parameters = self._condition(wanted)
+        sql = f"SELECT {columns} FROM traces JOIN facts USING (number) WHERE {condition} ORDER BY start_us"
+        yield from self.store.connection.execute(sql, parameters)
+
+    def ids(self, wanted: TraceFilter = _EVERYTHING) -> dict[str, set[str]]:
+        """Return the ids of the traces that *wanted* accepts, by day."""
+        condition, parameters = self._condition(wanted)
+        found: dict[str, set[str]] = {}
+        for day, trace_id in self.store.connection.execute(
+            f"SELECT day, trace_id FROM traces WHERE {condition}", parameters
+        ):
+            found.setdefault(day, set()).add(trace_id)
+        return found
+
+    def with_id(self, part: str, *, limit: int | None = None) -> list[TraceRow]:
+        """Return the traces whose id is *part*, or else begins or ends with it, newest first."""
+        condition, parameters = self._with_id(part)
+        sql = f"{_ROW} WHERE {condition} ORDER BY start_us DESC LIMIT ?"
+        found = self.store.connection.execute(sql, [*parameters, -1 if limit is None else limit])
+        return [from_columns(row) for row in found]
+
+    def count_with_id(self, part: str) -> int:
+        """Return the number of traces that `with_id` finds."""
+        return self._count(self._with_id(part))
+
+    def _with_id(self, part: str) -> Query:
+        day, values = ("1", []) if self.source.day is None else ("day = ?", [self.source.day])
+        exact = Query(f"{day} AND reversed_id = ?", [*values, part[::-1]])
+        if self._count(exact):
+            return exact
+        begins_or_ends = "(substr(reversed_id, 1, ?) = ? OR substr(trace_id, 1, ?) = ?)"
+        return Query(f"{day} AND {begins_or_ends}", [*values, len(part), part[::-1], len(part), part])
+
+    def short_id(self, trace_id: str, least: int = SHORT_ID) -> str:
+        """Return the end of an id that no other trace of the index has, of *least* characters or more."""
+        reversed_id = trace_id[::-1]
+        length = least
+        for comparison, order in (("<", "DESC"), (">", "")):
+            sql = (
+                f"SELECT reversed_id FROM traces WHERE reversed_id {comparison} ? ORDER BY reversed_id {order} LIMIT 1"
+            )
+            for (neighbour,) in self.store.connection.execute(sql, (reversed_id,)):
+                length = max(length, _common_length(neighbour, reversed_id) + 1)
+        return trace_id[-length:]
+
+    def _condition(self, wanted: TraceFilter) -> Query:
+        """Return the condition for *wanted*; the traces with its text are put in a table first."""
+        condition, parameters = query_of(wanted, day=self.source.day)
+        if wanted.text is None:
+            return Query(condition, parameters)
+        if self._text != wanted.text:
+            self._search(wanted.text, condition, parameters)
+        return Query(f"{condition} AND number IN (SELECT number FROM with_text)", parameters)
+
+    def _search(self, text: str, condition: str, parameters: list[Any]) -> None:
+        """Put the traces with *text* in the table ``with_text``; only days are searched that have other matches."""
+        connection, whole = self.store.connection, self.source.whole()
+        days = {day for (day,) in connection.execute(f"SELECT DISTINCT day FROM traces WHERE {condition}", parameters)}
+        if self._records is None:
+            files = [(day, path) for day, paths in whole.days().items() if day in days for path in paths]
+            found = {*in_files(text, files), *in_journals(text, whole.open_observations())}
+        else:
+            found = {*in_records(text, self._records)}
+        connection.execute("DROP TABLE IF EXISTS temp.with_text")
+        connection.execute("CREATE TEMP TABLE with_text (number INTEGER PRIMARY KEY)")
+        for day, trace_id in found:
+            numbers = "SELECT number FROM traces WHERE reversed_id = ? AND day = coalesce(?, day)"
+            connection.execute(f"INSERT OR IGNORE INTO with_text {numbers}", (trace_id[::-1], day))
+        self._text = text
+
+    def close(self) -> None:
+        """Close the index."""
+        self.store.connection.close()
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def _common_length(one: str, other: str) -> int:
+    """Return the number of characters that both texts begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

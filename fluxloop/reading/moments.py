@@ -1,0 +1,75 @@
+"""
+Parse times and durations as people type them: ``2h``, ``yesterday``, ``2026-11-28``, ``1m30s``.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+
+TIMES = "a span before now (30m, 2h, 7d), today, yesterday, a date (2026-11-28), or a date and time (2026-11-28T14:30)"
+"""Completes the sentence "it must be ..."."""
+
+DURATIONS = "a duration such as 500ms, 2s, 1m30s or 1h, or a number of seconds"
+
+_UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+_SPAN = re.compile(rf"(?:{_PART.pattern})+")
+
+
+def duration_of(text: str) -> timedelta:
+    """
+    Return the duration that *text* states; a number without a unit counts seconds.
+
+    Raises:
+        ValueError: If it is not a duration; the message is what would have been accepted.
+    """
+    compact = text.strip().lower().replace(" ", "")
+    try:
+        if _SPAN.fullmatch(compact):
+            return timedelta(seconds=sum(float(number) * _UNITS_S[unit] for number, unit in _PART.findall(compact)))
+        if re.fullmatch(r"\d+(\.\d+)?", compact):
+            return timedelta(seconds=float(compact))
+    except OverflowError:
+        pass
+    raise ValueError(DURATIONS)
+
+
+def moment_of(text: str, *, zone: tzinfo | None = None, is_end: bool = False, now: datetime | None = None) -> datetime:
+    """
+    Return the moment that *text* states, in UTC.
+
+    Args:
+        text: See `TIMES`.
+        zone: The time zone of days and of times that state none; None for local time.
+        is_end: Whether a day counts up to its end, as in "until yesterday".
+        now: The current time, for tests.
+
+    Raises:
+        ValueError: If it is not a time; the message is what would have been accepted.
+    """
+    now = now or datetime.now(UTC)
+    word = text.strip().lower()
+    try:
+        if word == "now":
+            return now
+        if _SPAN.fullmatch(word):
+            return now - duration_of(word)
+        if (day := _day_of(word, now.astimezone(zone).date())) is not None:
+            return _aware(datetime.combine(day + timedelta(days=is_end), time()), zone)
+        return _aware(datetime.fromisoformat(text.strip()), zone)
+    except (ValueError, OverflowError):
+        raise ValueError(TIMES) from None
+
+
+def _day_of(word: str, today: date) -> date | None:
+    if word in ("today", "yesterday"):
+        return today - timedelta(days=word == "yesterday")
+    return date.fromisoformat(word) if re.fullmatch(r"\d{4}-?\d{2}-?\d{2}", word) else None
+
+
+def _aware(moment: datetime, zone: tzinfo | None) -> datetime:
+    """Return *moment* in UTC; without a time zone of its own it is one of *zone*."""
+    if moment.tzinfo is None and zone is not None:
+        moment = moment.replace(tzinfo=zone)
+    return moment.astimezone(UTC)  # a naive time counts as local time
