@@ -325,6 +325,20 @@ class Trace(TraceData):
         """What the model calls of a trace that was read back cost; None where there are no prices."""
         return self._pricer(self) if self._pricer is not None else None
 
+    def __repr__(self) -> str:
+        """Return the name, status and size; a trace can have a million observations."""
+        status = self.status.value if self.status else "running"
+        duration = "" if self.duration_ms is None else f", {self.duration_ms:,.1f} ms"
+        return f"<Trace {self.name!r} {self.trace_id}: {status}{duration}, {len(self.observations):,} observations>"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """Return the tree as HTML; notebooks show it."""
+        from .trace_html import html_of
+
+        return html_of(self)
+
     @property
     def roots(self) -> list[ObservationData]:
         """The observations without a recorded parent, in start order."""

@@ -23,7 +23,7 @@ import fluxloop
 ROOT = Path(__file__).parent.parent
 
 FLOORS = {
-    0: "encoding enums errors forks interruptions llm models redaction report",
+    0: "encoding enums errors forks interruptions llm models redaction report trace_html",
     1: "settings storage",
     2: "tracing",
     3: "bridge client context decorators reading recording testing",
