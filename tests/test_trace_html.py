@@ -7,8 +7,8 @@ from typing import Any
 
 import fluxloop
 from fluxloop import Trace
-from fluxloop.trace_html import MAX_OBSERVATIONS, MAX_TEXT
 from fluxloop.testing import capture
+from fluxloop.trace_html import MAX_OBSERVATIONS, MAX_TEXT
 
 HOSTILE = "</pre><script>alert(1)</script><img src=x onerror=alert(1)>"
 
