@@ -22,7 +22,11 @@ _OTHER_COLOR = "#ef6c00"
 
 
 def html_of(trace: Any) -> str:
-    """Return *trace*, a `fluxloop.Trace`, as HTML; of a large one the first observations, and the number of those that are left out."""
+    """
+    Return *trace*, a `fluxloop.Trace`, as HTML.
+
+    Of a large one, it has the first observations and the number of those that are left out.
+    """
     lines = [_heading(trace)]
     total = len(trace.observations)
     for number, (depth, observation) in enumerate(trace.walk()):
