@@ -319,9 +319,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
     def metadata_of(self, run: Run) -> dict[str, Any]:
         """Return the metadata of *run* at its start."""
         found = run.start_metadata()
-        if run.event != "chain":
-            found |= events.event_metadata(run)
-        return found
+        return found if run.event == "chain" else found | events.event_metadata(run)
 
     def begin_unannounced(self, run_id: UUID, parent_id: UUID | None, tags: list[str] | None) -> Entry | None:
         """

@@ -27,20 +27,20 @@ M = TypeVar("M", bound=Callable[..., Any])
 _missing = partial(note_missing, "fluxloop_langchain")
 
 
-def _optional(module: str, name: str, lost: str) -> Any:
-    """Return the attribute *name* of *module*, or None; a missing one is reported with what is *lost*."""
+def optional(module: str, name: str, lost: str, *, adapter: str = "fluxloop_langchain") -> Any:
+    """Return the attribute *name* of *module*, or None; *adapter* reports a missing one with what is *lost*."""
     try:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError):
-        _missing(f"{module}.{name}", lost)
+        note_missing(adapter, f"{module}.{name}", lost)
         return None
 
 
 # The configuration of the step that runs here, which langchain-core keeps in a context variable.
 
 _CONFIG = "langchain_core.runnables.config"
-_config_variable = _optional(_CONFIG, "var_child_runnable_config", "finding the step that runs takes longer")
-_ensure_config = _config_variable or _optional(_CONFIG, "ensure_config", "functions in a step are not nested under it")
+_config_variable = optional(_CONFIG, "var_child_runnable_config", "finding the step that runs takes longer")
+_ensure_config = _config_variable or optional(_CONFIG, "ensure_config", "functions in a step are not nested under it")
 
 running_config: Callable[[], Any] = (_config_variable.get if _config_variable else _ensure_config) or (lambda: None)
 """Return the configuration of the step that runs here, or None. `ensure_config` is public and slower."""
@@ -48,12 +48,12 @@ running_config: Callable[[], Any] = (_config_variable.get if _config_variable el
 
 # How the handler is attached.
 
-_register_hook = _optional(
+_register_hook = optional(
     "langchain_core.tracers.context",
     "register_configure_hook",
     "install() attaches nothing; pass the handler in config",
 )
-_tracer_class = _optional(
+_tracer_class = optional(
     "langchain_core.tracers.base", "BaseTracer", "the TracePolicy of a LangGraph node does not apply to the handler"
 )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial, wraps
-from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +16,7 @@ from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from langgraph import errors
 
 from fluxloop.bridge import note_missing
+from fluxloop_langchain.internals import optional
 
 NAMESPACE = "langgraph_checkpoint_ns"
 """The metadata key with the position of a run among nested graphs, such as ``outer:1|inner:2``."""
@@ -34,15 +34,7 @@ STATIC_STOPS = frozenset({"interrupt_before", "interrupt_after"})
 """The statuses of a loop that stopped at a node as configured."""
 
 _missing = partial(note_missing, "fluxloop_langgraph")
-
-
-def _private(module: str, name: str, lost: str) -> Any:
-    """Return the attribute *name* of *module*, or None; a missing one is reported with what is *lost*."""
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError):
-        _missing(f"{module}.{name}", lost)
-        return None
+_private = partial(optional, adapter="fluxloop_langgraph")
 
 
 def _reads(source: str, lost: str) -> Callable[[Any], Any]:
