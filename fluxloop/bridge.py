@@ -106,9 +106,8 @@ def require(module: str, *, extra: str, by: str) -> None:
             raise
         is_installed = False
     if not is_installed:
-        package = module.partition(".")[0]
-        message = f"{by} needs '{package}', which is not installed.\n    pip install 'fluxloop[{extra}]'"
-        raise ModuleNotFoundError(message, name=package)
+        message = f"{by} needs '{module}', which is not installed.\n    pip install 'fluxloop[{extra}]'"
+        raise ModuleNotFoundError(message, name=module)
 
 
 def log_once(message: str, client: FluxLoopClient = default) -> None:

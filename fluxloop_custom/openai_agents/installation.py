@@ -1,5 +1,5 @@
 """
-Install the processor for every run of the Agents SDK, and take the SDK's own exporter out.
+Install the processor for every run of the Agents SDK, and remove the SDK's own exporter.
 
 The SDK sends traces to OpenAI unless its exporter is removed; processors of other libraries stay.
 """
@@ -30,7 +30,7 @@ def install(
     *, keep_exporter: bool = False, show_all: bool = False, client: FluxLoopClient | None = None
 ) -> FluxLoopTracingProcessor:
     """
-    Record every run of the Agents SDK from now on; a second call changes nothing, and logs so once.
+    Record every run of the Agents SDK from now on; a second call changes nothing, and logs a warning once.
 
     The SDK's own exporter, which sends traces to OpenAI, is removed; other processors stay.
 

@@ -11,24 +11,28 @@ from fluxloop.bridge import require
 
 ADAPTERS = {
     "fluxloop_langchain": ("langchain_core", "langchain_core", "langchain"),
-    "fluxloop_langgraph": ("langgraph", "langgraph", "langgraph"),
-    "fluxloop_langgraph ": ("langgraph.graph", "langgraph", "langgraph"),  # other distributions share the namespace
+    "fluxloop_langgraph": ("langgraph", "langgraph.graph", "langgraph"),
+    "fluxloop_langgraph ": (
+        "langgraph.graph",
+        "langgraph.graph",
+        "langgraph",
+    ),  # other distributions share the namespace
     "fluxloop_custom.openai_agents": ("agents", "agents", "openai-agents"),
     "fluxloop_custom.testing": ("agents", "agents", "openai-agents"),
     "fluxloop_custom.chatkit": ("chatkit", "chatkit", "chatkit"),
 }
-"""By adapter: the module that is missing, the package that the message names, and the extra."""
+"""By adapter: the module that is missing, the module that the message names, and the extra."""
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_an_adapter_without_its_framework_names_the_extra(adapter):
-    """The last two lines of the traceback are the package and the command."""
-    absent, package, extra = ADAPTERS[adapter]
+    """The last two lines of the traceback are the module and the command."""
+    absent, module, extra = ADAPTERS[adapter]
     code = f"import sys; sys.modules[{absent!r}] = None; import {adapter}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
     assert done.stderr.splitlines()[-2:] == [
-        f"ModuleNotFoundError: {adapter.strip()} needs '{package}', which is not installed.",
+        f"ModuleNotFoundError: {adapter.strip()} needs '{module}', which is not installed.",
         f"    pip install 'fluxloop[{extra}]'",
     ]
 
