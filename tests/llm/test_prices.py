@@ -123,7 +123,7 @@ def test_a_table_comes_before_the_library():
 @pytest.mark.parametrize(
     ("model", "known"),
     [
-        ("a model of nobody's", counts(input=10)),
+        ("an unknown model", counts(input=10)),
         ("gpt-4o", counts(total=10)),
         ("gpt-4o", counts()),
         ("only-input", counts(input=1, output=1)),
@@ -131,7 +131,7 @@ def test_a_table_comes_before_the_library():
 )
 def test_what_has_no_price_is_unknown_and_not_zero(model, known):
     """
-    Unknown models, calls of which only a total is known, and counts without a price are named.
+    Unknown models, calls with a total alone, and counts without a price are named.
     """
     cost = Prices({"only-input": {"input": 1}}).cost(Call(model), known, NOW)
 
