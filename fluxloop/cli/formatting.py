@@ -193,7 +193,7 @@ def wrapped(line: str, width: int) -> list[str]:
     """Wrap *line* to *width*, at spaces where every character is one column wide."""
     if cell_len(line) <= width:
         return [line]
-    if len(line) == cell_len(line):
+    if all(cell_len(character) == 1 for character in set(line)):
         return textwrap.wrap(line, width, break_on_hyphens=False) or [""]
     return chop_cells(line, width)
 
