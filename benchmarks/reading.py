@@ -26,7 +26,7 @@ def reading(is_quick: bool) -> Row:
     with TemporaryDirectory() as name:
         folder = Path(name)
         _write(folder, count)
-        rounds = [(_decode(folder), *_read(folder)) for _ in range(3 if is_quick else 7)]
+        rounds = [(decode_seconds(folder), *_read(folder)) for _ in range(3 if is_quick else 7)]
     found = rounds[0][2]
     return Row(
         "reading",
@@ -52,7 +52,7 @@ def _write(folder: Path, count: int) -> None:
         (folder / f"{kind}_20260117.jsonl").write_bytes(b"".join(written))
 
 
-def _decode(folder: Path) -> float:
+def decode_seconds(folder: Path) -> float:
     """Return the seconds that `orjson.loads` takes for all lines."""
     started = process_time()
     for path in folder.glob("*.jsonl"):

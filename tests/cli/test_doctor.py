@@ -221,6 +221,7 @@ def test_the_real_ranges_name_every_framework(diagnosis):
     """
     The metadata of the installed package lists every framework that has an adapter.
     """
-    names = {one["name"] for one in diagnosis()["frameworks"]}
-    assert names >= {"langchain-core", "langgraph", "openai-agents", "openai-chatkit"}
+    assert sorted(one["name"] for one in diagnosis()["frameworks"]) == [
+        *("anthropic", "google-genai", "langchain-core", "langgraph", "openai", "openai-agents", "openai-chatkit"),
+    ]
     assert Path("traces").exists() is False

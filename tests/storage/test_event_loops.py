@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,7 +30,7 @@ def guard() -> Iterator[None]:
 
 def test_a_call_that_the_guard_forbids_is_made_outside_the_loop(tmp_path: Path, guard: None) -> None:
     """
-    The loop's thread waits for a helper thread; errors come back as they were raised.
+    The loop's thread waits for a helper thread, which ends then; errors come back as they were raised.
     """
 
     async def main() -> tuple[int, int]:
@@ -42,6 +44,10 @@ def test_a_call_that_the_guard_forbids_is_made_outside_the_loop(tmp_path: Path, 
     helper, loops = asyncio.run(main())
 
     assert helper != loops
+    deadline = time.monotonic() + 10
+    while helper in sys._current_frames() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert helper not in sys._current_frames()
 
 
 def test_where_no_loop_runs_the_guard_is_not_avoided(guard: None) -> None:

@@ -113,7 +113,7 @@ class Catalog:
             order: One of `ORDERS`.
             backwards: Reverse the order.
             limit: Return only so many, the first in this order.
-        pricing: The prices for the cost of each row; None leaves the cost out.
+            pricing: The prices for the cost of each row; None leaves the cost out.
         """
         condition, parameters = self._condition(wanted)
         if pricing is not None and order == "cost":
