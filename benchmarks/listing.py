@@ -137,7 +137,7 @@ print(seconds, peak_kb)
 
 
 def _build(folder: Path) -> tuple[float, float]:
-    """Return the seconds of building the index, and the peak memory of the process in kB; 0 on systems other than Linux."""
+    """Return the seconds of building the index, and the peak memory of the process in kB; 0 if that is unknown."""
     (folder / ".index.sqlite").unlink(missing_ok=True)
     environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
     command = [sys.executable, "-c", _BUILD, str(folder)]
