@@ -88,6 +88,11 @@ class Observations(UserList[ObservationData]):
         """Return the id and the parent's id of each observation, without building it."""
         return [start_of(item)[:2] for item in self._items]
 
+    def peek(self, index: int) -> Json | ObservationData:
+        """Return an observation if it is built, else its record, which is not kept."""
+        item = self._items[index]
+        return decode(item) if isinstance(item, bytes) else item  # type: ignore[no-any-return]
+
     def __len__(self) -> int:
         return len(self._items)
 

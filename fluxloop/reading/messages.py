@@ -236,7 +236,7 @@ def _block_parts(block: dict[str, Any]) -> Iterator[Part]:
     """Read a block of a message's content, of which each provider has its own forms."""
     kind = block.get("type")
     text = block.get("text")
-    if isinstance(text, str) and (text or len(block) < 4):
+    if isinstance(text, str) and text:
         yield Part("reasoning" if block.get("thought") is True else "text", text)
     elif kind in _CALL_BLOCKS or isinstance(block.get("toolUse"), dict):
         yield _call_part(block)
@@ -249,7 +249,7 @@ def _block_parts(block: dict[str, Any]) -> Iterator[Part]:
         yield Part("note", str(block.get("refusal") or ""), "refusal")
     elif google := next((key for key in _GOOGLE if isinstance(block.get(key), dict)), None):
         yield _GOOGLE[google](block[google])
-    else:
+    elif not isinstance(text, str):
         yield Part("note", file_note(block), _kind_of_file(block))
 
 
