@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
 
 from ..enums import ObservationType
+from ..reading.json_text import escaped
 from ..reading.outline import FAILED, TRIPPED, WARNED, Outline
+from .formatting import counted
 
 MAX_RUN = 20
 """Siblings of one type and name that have rows of their own; more of them share one row."""
@@ -86,12 +88,9 @@ def plan(
     roots = chooser.rows()
     rows = [*_flat(roots)]
     shown = sum(not row.is_shared for row in rows)
-    matched = matches and sum(matches[position] for position in outline.roots())
-    return Plan(rows, (len(outline) if matched is None else matched) - shown + _contexts(rows), matched)
-
-
-def _contexts(rows: list[Row]) -> int:
-    return sum(row.is_context for row in rows)
+    contexts = sum(row.is_context for row in rows)
+    matched = None if matches is None else sum(matches[position] for position in outline.roots())
+    return Plan(rows, (len(outline) if matched is None else matched) - (shown - contexts), matched)
 
 
 def _selected(outline: Outline, only: Only) -> Iterator[bool]:
@@ -190,7 +189,7 @@ def shared(outline: Outline, row: Row, times: str) -> Shared:
         if (end := outline.ends[position]) >= outline.starts[position]
     ]
     if len(kinds) == 1:
-        ((type, name), count), *_ = kinds.items()
+        (((_, name), count),) = kinds.items()
         title = f"{name} {times} {count:,}"
     else:
         most = [f"{name} {times} {count:,}" for (_, name), count in kinds.most_common(3)]
@@ -208,19 +207,25 @@ def shared(outline: Outline, row: Row, times: str) -> Shared:
     )
 
 
-def notices(outline: Outline, names: Callable[[list[int]], str]) -> Iterator[str]:
+def notices(outline: Outline, has_failed: bool) -> Iterator[str]:
     """
-    Yield what a reader of the header should know of the observations: errors inside, warnings, tripped guardrails.
+    Yield what a reader of the header should know of the observations: errors inside, tripped guardrails, warnings.
 
     Args:
         outline: The observations.
-        names: Returns the names of some observations in words.
+        has_failed: Whether the trace failed; the tree then shows where.
     """
     positions = range(len(outline))
-    if failed := [position for position in positions if outline.flags[position] & FAILED]:
-        yield f"{len(failed):,} error{'s' if len(failed) > 1 else ''} inside{names(failed)}"
+    failed = [position for position in positions if outline.flags[position] & FAILED]
+    if failed and not has_failed:
+        yield f"{counted(len(failed), 'error')} inside{_names(outline, failed)}"
     if tripped := [position for position in positions if outline.flags[position] & TRIPPED]:
-        yield f"guardrail tripped{names(tripped)}"
-    warned = [position for position in positions if outline.flags[position] & (WARNED | TRIPPED) == WARNED]
-    if warned:
-        yield f"{len(warned):,} warning{'s' if len(warned) > 1 else ''}{names(warned)}"
+        yield f"guardrail tripped{_names(outline, tripped)}"
+    if warned := [position for position in positions if outline.flags[position] & (WARNED | TRIPPED) == WARNED]:
+        yield f"{counted(len(warned), 'warning')}{_names(outline, warned)}"
+
+
+def _names(outline: Outline, positions: list[int]) -> str:
+    names = dict.fromkeys(outline.kinds[position][1] for position in positions)
+    first = [escaped(name) for name in [*names][:3]]
+    return f" ({', '.join(first)}{', ...' if len(names) > 3 else ''})" if first else ""

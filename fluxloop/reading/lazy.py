@@ -91,7 +91,7 @@ class Observations(UserList[ObservationData]):
     def peek(self, index: int) -> Json | ObservationData:
         """Return an observation if it is built, else its record, which is not kept."""
         item = self._items[index]
-        return decode(item) if isinstance(item, bytes) else item  # type: ignore[no-any-return]
+        return decode(item) if isinstance(item, bytes) else item
 
     def __len__(self) -> int:
         return len(self._items)

@@ -147,7 +147,7 @@ def _is_output_item(item: Any) -> bool:
 
 def _parts_of(item: dict[str, Any]) -> Iterator[Part]:
     kind = item.get("type")
-    if "role" not in item and "content" not in item and isinstance(kind, str) or kind == "reasoning":
+    if kind == "reasoning" or ("role" not in item and "content" not in item and isinstance(kind, str)):
         yield from _item_parts(item, str(kind))
         return
     if isinstance(thoughts := item.get("reasoning_content") or item.get("reasoning"), str):
@@ -181,7 +181,7 @@ def _call_part(call: Any) -> Part:
     if not isinstance(call, dict):
         return Part("data", call)
     inner = next((call[key] for key in ("function", "custom", "toolUse") if isinstance(call.get(key), dict)), call)
-    arguments = next((inner[key] for key in ("args", "arguments", "input") if inner.get(key) is not None), {})
+    arguments: Any = next((inner[key] for key in ("args", "arguments", "input") if inner.get(key) is not None), {})
     name = inner.get("name")
     return Part("call", _decoded(arguments), name if isinstance(name, str) and name else "tool")
 
@@ -295,7 +295,7 @@ _GOOGLE: dict[str, Callable[[dict[str, Any]], Part]] = {
 
 def _choices(response: dict[str, Any]) -> list[Message]:
     """The messages of a chat completion, or the texts of a completion."""
-    found = []
+    found: list[Message] = []
     for choice in response["choices"] if isinstance(response["choices"], list) else ():
         message = choice.get("message") if isinstance(choice, dict) else None
         if role_of(message) is not None:
@@ -320,7 +320,7 @@ def _output(response: dict[str, Any]) -> list[Message]:
 
 def _candidates(response: dict[str, Any]) -> list[Message]:
     """The candidates of Google's models; one that was blocked has a reason instead of content."""
-    found = []
+    found: list[Message] = []
     for candidate in response["candidates"] if isinstance(response["candidates"], list) else ():
         if not isinstance(candidate, dict) or not candidate.keys() & {"content", "finish_reason", "finishReason"}:
             return []
@@ -334,7 +334,7 @@ def _candidates(response: dict[str, Any]) -> list[Message]:
 def _generations(result: dict[str, Any]) -> list[Message]:
     """The messages or texts of LangChain's ``LLMResult``."""
     rows = result["generations"] if isinstance(result["generations"], list) else ()
-    found = []
+    found: list[Message] = []
     for one in (one for row in rows for one in (row if isinstance(row, list) else [row])):
         message = one.get("message") if isinstance(one, dict) else None
         if role_of(message) is not None:

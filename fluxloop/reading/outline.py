@@ -52,6 +52,17 @@ class Outline:
     def __len__(self) -> int:
         return len(self.indexes)
 
+    @property
+    def begin(self) -> int:
+        """When the trace began, in microseconds since 1970."""
+        start = self.trace.start_time
+        return _microseconds(start) if start is not None else min(self.starts, default=0)
+
+    @property
+    def end(self) -> int:
+        """When the last observation ended, or began."""
+        return max(max(self.ends, default=UNKNOWN), max(self.starts, default=UNKNOWN))
+
     def observation(self, position: int) -> ObservationData:
         """Return an observation, which is built for it."""
         peek = getattr(self.trace.observations, "peek", None)
@@ -165,7 +176,11 @@ def _flags(fact: _Fact) -> int:
     flags = FAILED if fact.status in FAILURES or fact.level is ObservationLevel.ERROR else 0
     if fact.level is ObservationLevel.WARNING:
         flags |= WARNED
-    if fact.type is ObservationType.EVALUATION and isinstance(fact.output, dict) and fact.output.get("triggered") is True:
+    if (
+        fact.type is ObservationType.EVALUATION
+        and isinstance(fact.output, dict)
+        and fact.output.get("triggered") is True
+    ):
         flags |= TRIPPED
     return flags
 
