@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
 
-from ..enums import ObservationType
+from ..enums import ObservationType, Status
 from ..reading.json_text import escaped
 from ..reading.outline import FAILED, TRIPPED, WARNED, Outline
 from .formatting import counted
@@ -28,7 +28,7 @@ MAX_SIBLINGS = 60
 MAX_FAILED = 3
 """Failed observations of a shared row that also have rows of their own."""
 
-MAX_ROWS = 1_000
+MAX_ROWS = 500
 """Rows of one tree."""
 
 
@@ -172,8 +172,13 @@ class Shared:
     """None if they differ."""
     count: int
     failed: int
+    status: Status | None
+    """Of the first of them."""
+    is_mixed: bool
+    """Whether another has another status."""
     below: int
     """Observations below them."""
+    failed_below: int
     shortest_ms: float | None
     longest_ms: float | None
     start: int
@@ -188,6 +193,7 @@ def shared(outline: Outline, row: Row, times: str) -> Shared:
         for position in row.positions
         if (end := outline.ends[position]) >= outline.starts[position]
     ]
+    failed = sum(outline.flags[position] & FAILED for position in row.positions)
     if len(kinds) == 1:
         (((_, name), count),) = kinds.items()
         title = f"{name} {times} {count:,}"
@@ -198,8 +204,11 @@ def shared(outline: Outline, row: Row, times: str) -> Shared:
         title,
         next(iter(kinds))[0] if len({type for type, _ in kinds}) == 1 else None,
         len(row.positions),
-        sum(outline.flags[position] & FAILED for position in row.positions),
+        failed,
+        outline.statuses[row.positions[0]],
+        len({outline.statuses[position] for position in row.positions}) > 1,
         sum(outline.sizes[position] for position in row.positions) - len(row.positions),
+        sum(outline.failures[position] for position in row.positions) - failed,
         min(durations, default=None),
         max(durations, default=None),
         min(outline.starts[position] for position in row.positions),

@@ -61,9 +61,10 @@ def selection_line(only: Only, matched: int, total: int, look: Look) -> Text:
     return shortened(Text(text, style="dim italic"), look.width, look.signs)
 
 
-def folded_line(folded: int, look: Look) -> Text:
+def folded_line(folded: int, only: Only | None, look: Look) -> Text:
     """Return the line below a tree that does not show all of the trace."""
-    text = f"{formatting.counted(folded, 'observation')} folded; --full shows all, --only errors those that failed"
+    more = "" if only else ", --only errors those that failed"
+    text = f"{formatting.counted(folded, 'observation')} folded; --full shows all{more}"
     return shortened(Text(text, style="dim italic"), look.width, look.signs)
 
 

@@ -21,7 +21,7 @@ from ..reading.json_text import escaped
 from ..reading.outline import FAILED, Outline
 from ..reading.values import brief
 from . import formatting
-from .folding import Only, Plan, Row, Shared, plan, shared
+from .folding import MAX_FAILED, Only, Plan, Row, Shared, plan, shared
 from .formatting import shortened
 from .header import folded_line, header, selection_line
 from .row_lines import NARROWEST
@@ -74,7 +74,7 @@ def tree_lines(
     yield from _Drawing(outline, chosen, look, Timeline.of(outline, look.bar_width, look.signs)).lines()
     if chosen.folded and depth is None:
         yield Text()
-        yield folded_line(chosen.folded, look)
+        yield folded_line(chosen.folded, only, look)
 
 
 class _Place(NamedTuple):
@@ -187,14 +187,18 @@ class _Drawing:
         duration = formatting.duration((facts.end - facts.start) / 1000)
         if facts.failed:
             status = Text(f"{look.signs.statuses[Status.ERROR]} {facts.failed:,} failed", style="bold red")
+        elif facts.is_mixed:
+            status = Text("several", style="yellow")
         else:
-            status = Text()
+            style = PLAIN_STYLE if facts.status is Status.SUCCESS else formatting.STATUS_STYLES[facts.status]
+            status = Text(formatting.status_word(facts.status, look.signs), style=style)
         cells = _Cells(facts.start, facts.end, Text(duration), Text(), status, "red" if facts.failed else type_style)
         name = Text(escaped(facts.title), style="bold")
         yield from self._row(place, Text(f"{kind:{TYPE_WIDTH}}", style=type_style), name, cells)
         first = self.outline.observation(row.positions[0])
         yield from self._input_and_output(place.below, first, "first: ")
-        yield self._note(place.below, f" {look.signs.dot} ".join(_in_common(facts)))
+        if in_common := f" {look.signs.dot} ".join(_in_common(facts)):
+            yield self._note(place.below, in_common)
 
     def _note(self, guide: str, text: str) -> Text:
         return shortened(self.look.start(guide).append(text, style="dim italic"), self.look.width, self.look.signs)
@@ -244,6 +248,7 @@ class _Drawing:
         for part in [both] if start.cell_len + both.cell_len <= look.width else [left, right]:
             if part:
                 yield shortened(start.copy().append_text(part), look.width, look.signs)
+                start = look.start(guide).append(" " * len(label))
 
     def _full_details(self, guide: str, observation: ObservationData) -> Iterator[Text]:
         """The lines that only the full view has."""
@@ -299,8 +304,10 @@ def _in_common(facts: Shared) -> Iterator[str]:
         shortest, longest = formatting.duration(facts.shortest_ms), formatting.duration(facts.longest_ms)
         yield f"{shortest} each" if shortest == longest else f"{shortest} to {longest} each"
     if facts.below:
-        yield f"{formatting.counted(facts.below, 'observation')} below them"
-    yield f"{facts.count - facts.failed:,} of {facts.count:,} without an error"
+        failed = f", {facts.failed_below:,} failed" if facts.failed_below else ""
+        yield f"{formatting.counted(facts.below, 'observation')} below them{failed}"
+    if facts.failed > MAX_FAILED:
+        yield f"the first {MAX_FAILED} that failed follow"
 
 
 def _annotations(observation: ObservationData) -> Iterator[str]:

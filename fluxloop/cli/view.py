@@ -95,8 +95,8 @@ def view(
         path, trace = None, str(path)
     path = folder_or(path)
     if follow:
-        if where:
-            raise FilterError("--follow shows every trace; leave out the filters, or select one with --trace")
+        if where or depth or only:
+            raise FilterError("--follow shows whole traces; leave out filters, --depth and --only, or use --trace")
         with suppress(KeyboardInterrupt):
             if as_json or not output.is_terminal:
                 follow_in_lines(path, id_filter(trace), output, as_json=as_json, utc=utc)
