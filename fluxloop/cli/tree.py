@@ -282,7 +282,7 @@ def _label(observation: ObservationData, look: Look) -> tuple[Text, Text]:
 
 
 def _status(observation: ObservationData, signs: formatting.Signs) -> tuple[str, str]:
-    """Return status and style; a success that is a warning or a tripped guardrail says so instead."""
+    """Return status and style; a success with a warning or a tripped guardrail shows that instead."""
     if observation.status is not Status.SUCCESS:
         return formatting.status_word(observation.status, signs), formatting.STATUS_STYLES[observation.status]
     output = observation.output

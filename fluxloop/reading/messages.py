@@ -233,7 +233,7 @@ def _content_parts(content: Any) -> Iterator[Part]:
 
 
 def _block_parts(block: dict[str, Any]) -> Iterator[Part]:
-    """Read a block of a message's content, of which each provider has its own forms."""
+    """Read a block of a message; each provider has its own forms of blocks."""
     kind = block.get("type")
     text = block.get("text")
     if isinstance(text, str) and text:
@@ -290,7 +290,7 @@ _GOOGLE: dict[str, Callable[[dict[str, Any]], Part]] = {
     "code_execution_result": lambda result: Part("text", str(result.get("output") or "")),
     "codeExecutionResult": lambda result: Part("text", str(result.get("output") or "")),
 }
-"""The fields of Google's parts, each of which makes the part one of its kind."""
+"""Readers of the parts of Google, by the field that a part has."""
 
 
 def _choices(response: dict[str, Any]) -> list[Message]:
