@@ -221,19 +221,32 @@ def test_a_conversation_of_google_is_read():
     ]
 
 
+SEARCH = {"action": {"query": "x"}}
+
+
+def user(block: dict[str, object]) -> dict[str, object]:
+    return {"role": "user", "content": [block]}
+
+
 @pytest.mark.parametrize(
     ("item", "part"),
     [
-        ({"type": "web_search_call", "id": "w", "status": "completed", "action": {"query": "x"}}, Part("call", {"action": {"query": "x"}}, "web_search")),
+        ({"type": "web_search_call", "id": "w", "status": "completed", **SEARCH}, Part("call", SEARCH, "web_search")),
         ({"type": "mcp_call", "id": "m", "name": "weather", "arguments": '{"city":"Paris"}'}, CALL),
         ({"type": "custom_tool_call", "call_id": "c", "name": "python", "input": "1+1"}, Part("call", "1+1", "python")),
         ({"type": "image_generation_call", "id": "i", "result": "A" * 4000}, Part("note", "3.0 kB", "image")),
         ({"role": "assistant", "content": None, "refusal": "No."}, Part("note", "No.", "refusal")),
         ({"role": "assistant", "audio": {"id": "a", "transcript": "Hi"}}, Part("text", "Hi")),
-        ({"role": "user", "content": [{"type": "input_file", "filename": "a.pdf", "file_id": "f1"}]}, Part("note", "f1, a.pdf", "file")),
-        ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a.example/b.png"}}]}, Part("note", "https://a.example/b.png", "image")),
+        (
+            user({"type": "input_file", "filename": "a.pdf", "file_id": "file-1"}),
+            Part("note", "file-1, a.pdf", "file"),
+        ),
+        (
+            user({"type": "image_url", "image_url": {"url": "https://a.example/b.png"}}),
+            Part("note", "https://a.example/b.png", "image"),
+        ),
     ],
-)  # fmt: skip
+)
 def test_other_items_are_calls_and_notes(item, part):
     """
     Tools that the provider runs, refusals, audio and files.
@@ -261,11 +274,14 @@ def test_a_truncated_image_has_its_original_size():
     assert message.parts == [Part("note", "image/png, about 3.0 MB", "image")]
 
 
-@pytest.mark.parametrize(
-    "value",
-    [None, "text", 1, [], {}, [1], ["a"], {"role": "user"}, {"content": "x"}, {"choices": []}, {"output": ["x"]},
-     {"candidates": [1]}, {"generations": [[1]]}, [{"role": "user", "content": "x"}, "odd"], {"role": 1, "content": ""}],
-)  # fmt: skip
+NO_MESSAGES = [
+    *(None, "text", 1, [], {}, [1], ["a"]),
+    *({"role": "user"}, {"content": "x"}, {"role": 1, "content": ""}, [{"role": "user", "content": "x"}, "odd"]),
+    *({"choices": []}, {"output": ["x"]}, {"candidates": [1]}, {"generations": [[1]]}),
+]
+
+
+@pytest.mark.parametrize("value", NO_MESSAGES, ids=str)
 def test_other_values_are_not_messages(value):
     """
     A value that only resembles a message or a response is left as it is.
