@@ -24,7 +24,7 @@ class Part(NamedTuple):
     value: Any
     """Text; the arguments of a call, decoded if they are JSON; the words of a note; any JSON of the kind ``data``."""
     name: str = ""
-    """The tool of a call; the kind of file of a note."""
+    """The tool of a call; the kind of a file; the type of a block of an unknown kind."""
 
 
 class Message(NamedTuple):
@@ -250,14 +250,13 @@ def _block_parts(block: dict[str, Any]) -> Iterator[Part]:
     elif google := next((key for key in _GOOGLE if isinstance(block.get(key), dict)), None):
         yield _GOOGLE[google](block[google])
     elif not isinstance(text, str):
-        yield Part("note", file_note(block), _kind_of_file(block))
+        kind = kind if isinstance(kind, str) else next(filter(block.__contains__, _FILES), "")
+        kind = kind.removeprefix("input_").removesuffix("_url")
+        yield Part("note", file_note(block), kind) if kind in _FILES else Part("data", block, kind)
 
 
-def _kind_of_file(block: dict[str, Any]) -> str:
-    kind = block.get("type")
-    if isinstance(kind, str):
-        return kind.removeprefix("input_").removesuffix("_url")
-    return next((key for key in ("image", "document", "video", "audio") if key in block), "part")
+_FILES = ("image", "audio", "video", "document", "file", "media")
+"""Kinds of files in a message."""
 
 
 def _google_result(response: dict[str, Any]) -> Part:

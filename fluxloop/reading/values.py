@@ -133,6 +133,6 @@ def _on_one_line(message: Message) -> str:
 def _part(part: Part) -> str:
     if part.kind == "call":
         return call_text(part)
-    if part.kind == "note":
+    if part.kind == "note" or (part.kind == "data" and part.name):
         return f"<{part.name}>"
     return f"<reasoning> {in_json(part.value)}" if part.kind == "reasoning" else in_json(part.value)
