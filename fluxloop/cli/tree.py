@@ -64,6 +64,10 @@ def tree_lines(
     trace: Trace, look: Look, *, depth: int | None = None, only: Only | None = None, folds: bool = True
 ) -> Iterator[Text]:
     """Yield the lines of `render` one after the other."""
+    return map(look.fitted, _lines(trace, look, depth, only, folds))
+
+
+def _lines(trace: Trace, look: Look, depth: int | None, only: Only | None, folds: bool) -> Iterator[Text]:
     outline = Outline(trace, look.now)
     chosen = plan(outline, depth=depth, only=only, folds=folds and not look.full)
     yield from header(trace, outline, chosen.rows, look)
@@ -193,7 +197,7 @@ class _Drawing:
             style = PLAIN_STYLE if facts.status is Status.SUCCESS else formatting.STATUS_STYLES[facts.status]
             status = Text(formatting.status_word(facts.status, look.signs), style=style)
         cells = _Cells(facts.start, facts.end, Text(duration), Text(), status, "red" if facts.failed else type_style)
-        name = Text(escaped(facts.title), style="bold")
+        name = Text(look.printable(escaped(facts.title)), style="bold")
         yield from self._row(place, Text(f"{kind:{TYPE_WIDTH}}", style=type_style), name, cells)
         first = self.outline.observation(row.positions[0])
         yield from self._input_and_output(place.below, first, "first: ")
@@ -275,9 +279,9 @@ def _right(cell: Text, width: int) -> Text:
 def _label(observation: ObservationData, look: Look) -> tuple[Text, Text]:
     """Return the type, and the name with the model."""
     type_ = Text(f"{observation.type.name:{TYPE_WIDTH}}", style=formatting.TYPE_STYLES[observation.type])
-    name = Text(escaped(observation.name) or "(no name)", style="bold")
+    name = Text(look.printable(escaped(observation.name)) or "(no name)", style="bold")
     if observation.model:
-        name.append(f" {look.signs.dot} {escaped(observation.model)}", style="not bold dim")
+        name.append(f" {look.signs.dot} {look.printable(escaped(observation.model))}", style="not bold dim")
     return Text().append_text(type_), Text().append_text(name)
 
 

@@ -111,7 +111,7 @@ def view(
         for one in selection.traces:
             print_json(trace_line(one))
     else:
-        look = Look(max(output.width, NARROWEST), full, signs(output), utc=utc)
+        look = Look(max(output.width, NARROWEST), full, signs(output), utc=utc, encoding=output.encoding)
         show(selection_lines(selection, output, look, depth=depth, only=only), output, pages=pager)
 
 
@@ -195,7 +195,8 @@ def selection_lines(
 ) -> Iterator[Text]:
     """Yield the earlier traces as one line each, and the selected ones as trees."""
     if selection.earlier:
-        yield from summaries(selection.earlier, output.width, signs=look.signs, utc=look.utc).split("\n")
+        earlier = summaries(selection.earlier, output.width, signs=look.signs, utc=look.utc).split("\n")
+        yield from map(look.fitted, earlier)
     for number, trace in enumerate(selection.traces):
         if number or selection.earlier:
             yield rule(output)
