@@ -82,7 +82,6 @@ def building(is_quick: bool) -> Row:
         ours=1e6 * min(ours for _, ours, _ in rounds) / lines,
         figure=Spread.of([ours / floor for floor, ours, _ in rounds]),
         target=Target(3, "x"),
-        faults=() if megabytes <= 150 else (f"{megabytes:,.0f} MB of memory",),
         note=f"{count:,} traces, {lines:,} lines; {megabytes:,.0f} MB of memory; floor: orjson.loads",
     )
 

@@ -5,6 +5,8 @@ Fixtures for all tests: an empty folder, default settings, no network.
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,3 +40,14 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         fluxloop.reset_config()
         yield
         fluxloop.shutdown()
+
+
+@pytest.fixture
+def without_coverage() -> Iterator[None]:
+    """Measure no coverage: an exception that is raised while coverage.py holds its lock leaves it locked."""
+    here, in_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)  # type: ignore[arg-type]
+    yield
+    sys.settrace(here)
+    threading.settrace(in_threads)  # type: ignore[arg-type]

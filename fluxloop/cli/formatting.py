@@ -222,7 +222,7 @@ def wrapped(line: str, width: int, indent: int = 0) -> list[str]:
     """Wrap *line* to *width*, at spaces where every character is one column wide; *indent* is that of later lines."""
     if cell_len(line) <= width:
         return [line]
-    if len(line) == cell_len(line):
+    if all(cell_len(character) == 1 for character in set(line)):
         indent = min(indent, width // 2)
         return textwrap.wrap(line, width, break_on_hyphens=False, subsequent_indent=" " * indent) or [""]
     return chop_cells(line, width)

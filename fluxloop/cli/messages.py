@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from ..reading.json_text import escaped
-from ..reading.messages import Conversation, Message, Part, conversation_of
+from ..reading.messages import Message, Part
+from ..reading.responses import Conversation, conversation_of
 from ..reading.values import brief, call_text, whole
 
 

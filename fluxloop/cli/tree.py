@@ -15,16 +15,17 @@ from typing import NamedTuple
 
 from rich.text import Text
 
-from ..enums import ObservationLevel, ObservationType, Status
+from ..enums import ObservationType, Status
 from ..models import ObservationData, Trace
 from ..reading.json_text import escaped
 from ..reading.outline import FAILED, Outline
 from ..reading.values import brief
 from . import formatting
-from .folding import MAX_FAILED, Only, Plan, Row, Shared, plan, shared
+from .folding import Only, Plan, Row, plan, shared
 from .formatting import shortened
 from .header import folded_line, header, selection_line
 from .row_lines import NARROWEST
+from .row_texts import PLAIN_STYLE, annotations, hidden_text, in_common, status_text, type_and_name
 from .summaries import COLUMNS_FROM
 from .value_lines import TYPE_WIDTH, Look
 from .waterfall import OFFSET_WIDTH, Timeline
@@ -118,12 +119,14 @@ class _Drawing:
                 yield from self._shared_row(place, row)
                 continue
             observation = self.outline.observation(row.positions[0])
-            yield from self._row(place, *_label(observation, self.look), self._cells(row.positions[0], observation))
+            yield from self._row(
+                place, *type_and_name(observation, self.look), self._cells(row.positions[0], observation)
+            )
             if not row.is_context:
                 origin = self._origin(row.positions[0], observation, shown)
                 yield from self._details(place.below, observation, origin)
             if row.hidden:
-                yield self._note(place.below, _hidden(row.hidden, row.hidden_failures))
+                yield self._note(place.below, hidden_text(row.hidden, row.hidden_failures))
 
     def _places(self) -> list[_Place]:
         """Return the guide lines of each row."""
@@ -174,7 +177,7 @@ class _Drawing:
         """The cells of an observation; an EVENT that is a point in time has neither duration nor status."""
         tokens = Text(formatting.tokens_in_out(observation.usage, self.look.signs), style="cyan")
         start, end = self.outline.starts[position], self.outline.ends[position]
-        word, style = _status(observation, self.look.signs)
+        word, style = status_text(observation, self.look.signs)
         is_failed = self.outline.flags[position] & FAILED
         bar_style = "red" if is_failed else formatting.TYPE_STYLES[observation.type]
         if observation.type is ObservationType.EVENT and not observation.duration_ms and style == PLAIN_STYLE:
@@ -201,8 +204,8 @@ class _Drawing:
         yield from self._row(place, Text(f"{kind:{TYPE_WIDTH}}", style=type_style), name, cells)
         first = self.outline.observation(row.positions[0])
         yield from self._input_and_output(place.below, first, "first: ")
-        if in_common := f" {look.signs.dot} ".join(_in_common(facts)):
-            yield self._note(place.below, in_common)
+        if notes := f" {look.signs.dot} ".join(in_common(facts)):
+            yield self._note(place.below, notes)
 
     def _note(self, guide: str, text: str) -> Text:
         return shortened(self.look.start(guide).append(text, style="dim italic"), self.look.width, self.look.signs)
@@ -220,8 +223,8 @@ class _Drawing:
         """The lines after a row: input, output, annotations and error."""
         look = self.look
         yield from self._input_and_output(guide, observation)
-        if annotations := f" {look.signs.dot} ".join(_annotations(observation)):
-            yield self._note(guide, annotations)
+        if notes := f" {look.signs.dot} ".join(annotations(observation)):
+            yield self._note(guide, notes)
         if observation.error:
             error_type = observation.metadata.get("error_type")
             if origin is not None and not look.full:
@@ -267,74 +270,6 @@ class _Drawing:
             yield from self.look.value(start, "finish reasons ", ", ".join(observation.finish_reasons), "dim")
 
 
-PLAIN_STYLE = "dim green"
-"""The style of a success, which needs no attention."""
-
-
 def _right(cell: Text, width: int) -> Text:
     cell.pad_left(max(0, width - cell.cell_len))
     return cell
-
-
-def _label(observation: ObservationData, look: Look) -> tuple[Text, Text]:
-    """Return the type, and the name with the model."""
-    type_ = Text(f"{observation.type.name:{TYPE_WIDTH}}", style=formatting.TYPE_STYLES[observation.type])
-    name = Text(look.printable(escaped(observation.name)) or "(no name)", style="bold")
-    if observation.model:
-        name.append(f" {look.signs.dot} {look.printable(escaped(observation.model))}", style="not bold dim")
-    return Text().append_text(type_), Text().append_text(name)
-
-
-def _status(observation: ObservationData, signs: formatting.Signs) -> tuple[str, str]:
-    """Return status and style; a success with a warning or a tripped guardrail shows that instead."""
-    if observation.status is not Status.SUCCESS:
-        return formatting.status_word(observation.status, signs), formatting.STATUS_STYLES[observation.status]
-    output = observation.output
-    if observation.type is ObservationType.EVALUATION and isinstance(output, dict) and output.get("triggered") is True:
-        return f"{signs.warning} tripped", "bold yellow"
-    if observation.level is ObservationLevel.WARNING:
-        return f"{signs.warning} warning", "bold yellow"
-    if observation.level is ObservationLevel.ERROR:
-        return f"{signs.warning} level error", "bold red"
-    return formatting.status_word(observation.status, signs), PLAIN_STYLE
-
-
-def _hidden(count: int, failures: int) -> str:
-    return f"{formatting.counted(count, 'observation')} below{f', {failures:,} failed' if failures else ''}"
-
-
-def _in_common(facts: Shared) -> Iterator[str]:
-    if facts.shortest_ms is not None and facts.longest_ms is not None:
-        shortest, longest = formatting.duration(facts.shortest_ms), formatting.duration(facts.longest_ms)
-        yield f"{shortest} each" if shortest == longest else f"{shortest} to {longest} each"
-    if facts.below:
-        failed = f", {facts.failed_below:,} failed" if facts.failed_below else ""
-        yield f"{formatting.counted(facts.below, 'observation')} below them{failed}"
-    if facts.failed > MAX_FAILED:
-        yield f"the first {MAX_FAILED} that failed follow"
-
-
-def _annotations(observation: ObservationData) -> Iterator[str]:
-    """Facts about the record that its values do not show."""
-    stream = observation.metadata.get("stream")
-    first = formatting.duration(observation.time_to_first_token_ms)
-    if isinstance(stream, dict) and isinstance(count := stream.get("count"), int):
-        if not first and isinstance(offset := stream.get("first_item_ms"), int | float):
-            first = formatting.duration(offset)
-        yield f"stream of {formatting.counted(count, 'chunk')}" + (f", first after {first}" if first else "")
-    elif first:
-        yield f"first token after {first}"
-    if observation.status_message:
-        yield escaped(" ".join(observation.status_message.split()))
-    if observation.level not in (ObservationLevel.INFO, ObservationLevel.ERROR) and not _is_in_status(observation):
-        yield f"level {observation.level.value}"
-    if observation.redacted:
-        yield f"{observation.redacted:,} redacted"
-    if observation.truncated:
-        yield f"{observation.truncated:,} cut to the size limit"
-    if as_recorded := observation.metadata.get("as_recorded"):
-        yield f"recorded as {brief(as_recorded)}"
-
-
-def _is_in_status(observation: ObservationData) -> bool:
-    return observation.status is Status.SUCCESS and observation.level is ObservationLevel.WARNING

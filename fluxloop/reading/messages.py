@@ -1,9 +1,8 @@
 """
 Read recorded messages of any provider: roles, text, reasoning, tool calls, and notes for images and other files.
 
-`messages_of` accepts what OpenAI (Chat Completions and Responses), Anthropic, Google GenAI, Amazon Bedrock, LangChain
-and the Agents SDK take and return: one message, a list of messages or items, or a whole response. It reads decoded
-JSON and never raises, whatever was recorded.
+The forms are those that OpenAI (Chat Completions and Responses), Anthropic, Google GenAI, Amazon Bedrock, LangChain and
+the Agents SDK take and return. All functions read decoded JSON, and none raises, whatever was recorded.
 """
 
 from __future__ import annotations
@@ -36,35 +35,6 @@ class Message(NamedTuple):
     """The tool, or the participant, that the message is from."""
 
 
-class Conversation(NamedTuple):
-    """The messages in a value."""
-
-    messages: list[Message]
-    other_fields: list[str]
-    """The other fields of a response that have a value."""
-    is_choice: bool = False
-    """Whether the messages are alternatives, as of a request for several."""
-
-
-def conversation_of(value: Any) -> Conversation | None:
-    """Return the messages in *value*; None if it is neither a message, nor a list of messages, nor a response."""
-    if isinstance(value, dict):
-        for field, read in _RESPONSES.items():
-            if field in value and (found := read(value)):
-                others = [key for key, item in value.items() if key != field and item not in (None, [], {})]
-                return Conversation(found, others, field in _CHOICES and len(found) > 1)
-    items = value if isinstance(value, list) else [value]
-    if not items or any(role_of(item) is None for item in items):
-        return None
-    return Conversation([*_grouped(items)], [])
-
-
-def messages_of(value: Any) -> list[Message] | None:
-    """Return the messages in *value* as `conversation_of` does, without the other fields."""
-    found = conversation_of(value)
-    return found.messages if found else None
-
-
 def last_message(items: list[Any]) -> tuple[Message, int] | None:
     """Return the last message of a list, and the number of items before it; None if an item is not a message."""
     if not items or any(role_of(item) is None for item in items):
@@ -72,7 +42,7 @@ def last_message(items: list[Any]) -> tuple[Message, int] | None:
     first = len(items) - 1
     while first and _continues(items[first - 1], items[first]):
         first -= 1
-    (message,) = _grouped(items[first:])
+    (message,) = grouped(items[first:])
     return message, first
 
 
@@ -118,7 +88,7 @@ def _result_in(block: dict[str, Any]) -> dict[str, Any] | None:
     return result if isinstance(result, dict) else None
 
 
-def _grouped(items: Iterable[Any]) -> Iterator[Message]:
+def grouped(items: Iterable[Any]) -> Iterator[Message]:
     """Return the messages of *items*; consecutive items that a model returned in one response are one message."""
     group: Message | None = None
     before: Any = None
@@ -152,7 +122,7 @@ def _parts_of(item: dict[str, Any]) -> Iterator[Part]:
         return
     if isinstance(thoughts := item.get("reasoning_content") or item.get("reasoning"), str):
         yield Part("reasoning", thoughts)
-    yield from _content_parts(item["parts"] if "parts" in item else item.get("content"))
+    yield from content_parts(item["parts"] if "parts" in item else item.get("content"))
     if isinstance(refusal := item.get("refusal"), str) and refusal:
         yield Part("note", refusal, "refusal")
     if isinstance(audio := item.get("audio"), dict):
@@ -203,13 +173,13 @@ def _item_parts(item: dict[str, Any], kind: str) -> Iterator[Part]:
         texts = [block.get("text") for each in blocks if isinstance(each, list) for block in each if _is_dict(block)]
         yield Part("reasoning", "\n".join(text for text in texts if isinstance(text, str)))
     elif kind.endswith("_output"):
-        yield from _content_parts(item.get("output"))
+        yield from content_parts(item.get("output"))
     elif kind == "image_generation_call":
         yield Part("note", file_note({"data": item.get("result"), "format": item.get("output_format")}), "image")
     elif kind in _CALL_ITEMS or "name" in item:
         yield _call_part(item)
         if item.get("output") is not None:  # of a server's tool, which the provider ran
-            yield from _content_parts(item["output"])
+            yield from content_parts(item["output"])
     else:
         hidden = {"id", "call_id", "type", "status", "results", "outputs"}
         arguments = {key: value for key, value in item.items() if key not in hidden and value is not None}
@@ -220,7 +190,7 @@ def _is_dict(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-def _content_parts(content: Any) -> Iterator[Part]:
+def content_parts(content: Any) -> Iterator[Part]:
     """Read the content of a message: a text, a list of blocks, or any other JSON."""
     if isinstance(content, str):
         if content:
@@ -241,7 +211,7 @@ def _block_parts(block: dict[str, Any]) -> Iterator[Part]:
     elif kind in _CALL_BLOCKS or isinstance(block.get("toolUse"), dict):
         yield _call_part(block)
     elif (result := _result_in(block)) is not None:
-        yield from _content_parts(result.get("content"))
+        yield from content_parts(result.get("content"))
     elif kind in ("thinking", "reasoning", "redacted_thinking"):
         thoughts = block.get("thinking") or block.get("reasoning")
         yield Part("reasoning", thoughts if isinstance(thoughts, str) else "")
@@ -290,67 +260,3 @@ _GOOGLE: dict[str, Callable[[dict[str, Any]], Part]] = {
     "codeExecutionResult": lambda result: Part("text", str(result.get("output") or "")),
 }
 """Readers of the parts of Google, by the field that a part has."""
-
-
-def _choices(response: dict[str, Any]) -> list[Message]:
-    """The messages of a chat completion, or the texts of a completion."""
-    found: list[Message] = []
-    for choice in response["choices"] if isinstance(response["choices"], list) else ():
-        message = choice.get("message") if isinstance(choice, dict) else None
-        if role_of(message) is not None:
-            found += _grouped([message])
-        elif isinstance(choice, dict) and isinstance(choice.get("text"), str):
-            found.append(Message("assistant", [Part("text", choice["text"])]))
-        else:
-            return []
-    return found
-
-
-def _output(response: dict[str, Any]) -> list[Message]:
-    """The items of a response of the Responses API, also as the Agents SDK returns it; the message of Bedrock."""
-    output = response["output"]
-    if isinstance(output, dict) and role_of(output.get("message")) is not None:
-        return [*_grouped([output["message"]])]
-    is_response = response.get("object") == "response" or "response_id" in response
-    if not is_response or not isinstance(output, list) or any(role_of(item) is None for item in output):
-        return []
-    return [*_grouped(output)]
-
-
-def _candidates(response: dict[str, Any]) -> list[Message]:
-    """The candidates of Google's models; one that was blocked has a reason instead of content."""
-    found: list[Message] = []
-    for candidate in response["candidates"] if isinstance(response["candidates"], list) else ():
-        if not isinstance(candidate, dict) or not candidate.keys() & {"content", "finish_reason", "finishReason"}:
-            return []
-        content = candidate.get("content")
-        parts = [*_content_parts(content.get("parts"))] if isinstance(content, dict) else []
-        reason = candidate.get("finish_reason") or candidate.get("finishReason")
-        found.append(Message("model", parts or [Part("note", str(reason or ""), "no content")]))
-    return found
-
-
-def _generations(result: dict[str, Any]) -> list[Message]:
-    """The messages or texts of LangChain's ``LLMResult``."""
-    rows = result["generations"] if isinstance(result["generations"], list) else ()
-    found: list[Message] = []
-    for one in (one for row in rows for one in (row if isinstance(row, list) else [row])):
-        message = one.get("message") if isinstance(one, dict) else None
-        if role_of(message) is not None:
-            found += _grouped([message])
-        elif isinstance(one, dict) and isinstance(one.get("text"), str):
-            found.append(Message("assistant", [Part("text", one["text"])]))
-        else:
-            return []
-    return found
-
-
-_RESPONSES: dict[str, Callable[[dict[str, Any]], list[Message]]] = {
-    "choices": _choices,
-    "output": _output,
-    "candidates": _candidates,
-    "generations": _generations,
-}
-"""Readers of responses, by the field that has their messages."""
-
-_CHOICES = frozenset({"choices", "candidates", "generations"})

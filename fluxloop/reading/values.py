@@ -13,7 +13,8 @@ from json.encoder import encode_basestring
 from typing import Any
 
 from .json_text import escaped, pieces
-from .messages import Message, Part, conversation_of, last_message
+from .messages import Message, Part, last_message
+from .responses import conversation_of
 
 
 def brief(value: Any) -> str:

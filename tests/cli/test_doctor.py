@@ -221,7 +221,6 @@ def test_the_real_ranges_name_every_framework(diagnosis):
     """
     The metadata of the installed package lists every framework that has an adapter.
     """
-    assert [one["name"] for one in diagnosis()["frameworks"]] == [
-        *("langchain-core", "langgraph", "openai-agents", "openai-chatkit"),
-    ]
+    names = {one["name"] for one in diagnosis()["frameworks"]}
+    assert names >= {"langchain-core", "langgraph", "openai-agents", "openai-chatkit"}
     assert Path("traces").exists() is False

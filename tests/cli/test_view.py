@@ -302,7 +302,7 @@ def test_what_is_taller_than_the_terminal_is_paged():
 @pytest.mark.parametrize("command", ["", "cat", "no-such-pager", "'"])
 def test_without_a_usable_pager_everything_is_printed(command):
     """
-    An empty, missing or malformed PAGER is no error.
+    With an empty, missing or malformed PAGER, the lines are printed directly.
     """
     assert "instrumented" in in_terminal("view", SCHEMA_1, "--last", 9, rows=20, PAGER=command)
 

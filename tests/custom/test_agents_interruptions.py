@@ -18,7 +18,10 @@ from fluxloop.tracing.propagation import _current
 from fluxloop_custom import openai_agents
 from fluxloop_custom.openai_agents import internals, payloads, processor
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs POSIX signals")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs POSIX signals"),
+    pytest.mark.usefixtures("without_coverage"),
+]
 
 streamed_or_not = pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
 

@@ -47,11 +47,14 @@ class TimeLimitError(Exception):
     """An Exception that a worker raises, such as Celery's SoftTimeLimitExceeded and RQ's JobTimeoutException."""
 
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:coroutine .* was never awaited",
-    "ignore:Exception ignored in. <coroutine",
-    "ignore:Exception ignored in. <async_generator",
-)
+pytestmark = [
+    pytest.mark.usefixtures("without_coverage"),
+    pytest.mark.filterwarnings(
+        "ignore:coroutine .* was never awaited",
+        "ignore:Exception ignored in. <coroutine",
+        "ignore:Exception ignored in. <async_generator",
+    ),
+]
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,8 @@ from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 
 import fluxloop
-from fluxloop.reading.messages import Message, Part, conversation_of, last_message, messages_of
+from fluxloop.reading.messages import Message, Part, last_message
+from fluxloop.reading.responses import conversation_of, messages_of
 from fluxloop.reading.values import brief
 from fluxloop.testing import capture
 
@@ -121,7 +122,7 @@ def test_the_answer_of_every_sdk_is_a_message(make, role, before):
 
 def test_the_other_fields_of_a_response_are_named():
     """
-    Fields that have a value and are not messages are listed, so that a reader knows of them.
+    Fields that have a value and are not messages are listed.
     """
     assert conversation_of(recorded(chat_completion())).other_fields == ["id", "created", "model", "object"]
     assert conversation_of(recorded(langchain_message())).other_fields == []
