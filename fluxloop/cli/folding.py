@@ -135,8 +135,8 @@ class _Chooser:
             run = [*equal]
             runs += [run] if self.max_run is not None and len(run) > self.max_run else [[one] for one in run]
         if self.limit is not None and len(runs) > (most := MAX_SIBLINGS if self.max_run else self.limit // 2):
-            first, last = most * 3 // 4, most // 4
-            runs = [*runs[:first], [one for run in runs[first:-last] for one in run], *runs[-last:]]
+            first, last = most - most // 4, len(runs) - most // 4
+            runs = [*runs[:first], [one for run in runs[first:last] for one in run], *runs[last:]]
         return [row for run in runs for row in self._rows_of(run, depth)]
 
     def _rows_of(self, run: list[int], depth: int) -> Iterator[Row]:

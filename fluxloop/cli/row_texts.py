@@ -44,10 +44,12 @@ def status_text(observation: ObservationData, signs: formatting.Signs) -> tuple[
 
 
 def hidden_text(count: int, failures: int) -> str:
+    """Return how many observations are below a row that does not show them, and how many of them failed."""
     return f"{formatting.counted(count, 'observation')} below{f', {failures:,} failed' if failures else ''}"
 
 
 def in_common(facts: Shared) -> Iterator[str]:
+    """Facts about the observations of a shared row: their durations, and what is below them."""
     if facts.shortest_ms is not None and facts.longest_ms is not None:
         shortest, longest = formatting.duration(facts.shortest_ms), formatting.duration(facts.longest_ms)
         yield f"{shortest} each" if shortest == longest else f"{shortest} to {longest} each"
@@ -58,7 +60,7 @@ def in_common(facts: Shared) -> Iterator[str]:
         yield f"the first {MAX_FAILED} that failed follow"
 
 
-def annotations(observation: ObservationData) -> Iterator[str]:
+def record_notes(observation: ObservationData) -> Iterator[str]:
     """Facts about the record that its values do not show."""
     stream = observation.metadata.get("stream")
     first = formatting.duration(observation.time_to_first_token_ms)

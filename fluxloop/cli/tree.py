@@ -25,7 +25,7 @@ from .folding import Only, Plan, Row, plan, shared
 from .formatting import shortened
 from .header import folded_line, header, selection_line
 from .row_lines import NARROWEST
-from .row_texts import PLAIN_STYLE, annotations, hidden_text, in_common, status_text, type_and_name
+from .row_texts import PLAIN_STYLE, hidden_text, in_common, record_notes, status_text, type_and_name
 from .summaries import COLUMNS_FROM
 from .value_lines import TYPE_WIDTH, Look
 from .waterfall import OFFSET_WIDTH, Timeline
@@ -223,7 +223,7 @@ class _Drawing:
         """The lines after a row: input, output, annotations and error."""
         look = self.look
         yield from self._input_and_output(guide, observation)
-        if notes := f" {look.signs.dot} ".join(annotations(observation)):
+        if notes := f" {look.signs.dot} ".join(record_notes(observation)):
             yield self._note(guide, notes)
         if observation.error:
             error_type = observation.metadata.get("error_type")

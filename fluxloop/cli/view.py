@@ -81,9 +81,9 @@ def view(
     only: Annotated[
         Only | None, typer.Option(help="Show only errors, tools or generations, and what they are in.")
     ] = None,
-    pager: Annotated[
-        bool, typer.Option("--pager/--no-pager", help="Page what is longer than the screen, with PAGER or less.")
-    ] = True,
+    no_pager: Annotated[
+        bool, typer.Option("--no-pager", help="Print at once what is longer than the screen, without PAGER or less.")
+    ] = False,
     utc: Utc = False,
     no_color: NoColor = False,
 ) -> None:
@@ -112,7 +112,7 @@ def view(
             print_json(trace_line(one))
     else:
         look = Look(max(output.width, NARROWEST), full, signs(output), utc=utc, encoding=output.encoding)
-        show(selection_lines(selection, output, look, depth=depth, only=only), output, pages=pager)
+        show(selection_lines(selection, output, look, depth=depth, only=only), output, pages=not no_pager)
 
 
 def _is_id(path: Path) -> bool:
