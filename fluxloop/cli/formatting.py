@@ -40,6 +40,12 @@ class Signs(NamedTuple):
     arrow: str
     dot: str
     rule: str
+    times: str
+    warning: str
+    bar: str
+    bar_ends: tuple[str, str]
+    """A bar that fills the right half of its first column, and the left half of its last."""
+    point: str
     statuses: dict[Status | None, str]
 
 
@@ -51,6 +57,11 @@ UNICODE = Signs(
     arrow="→",
     dot="·",
     rule="─",
+    times="×",  # noqa: RUF001
+    warning="▲",
+    bar="━",
+    bar_ends=("╺", "╸"),
+    point="◆",
     statuses={
         Status.SUCCESS: "✓",
         Status.ERROR: "✗",
@@ -70,6 +81,11 @@ ASCII = Signs(
     arrow=">",
     dot="-",
     rule="-",
+    times="x",
+    warning="^",
+    bar="=",
+    bar_ends=("=", "="),
+    point="*",
     statuses={
         Status.SUCCESS: "+",
         Status.ERROR: "x",
@@ -176,9 +192,22 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def utc_time(time: datetime | None) -> str:
-    """Return *time* as ``2026-01-17 14:30:22 UTC``; the names of the files use UTC, too."""
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if time else ""
+def time_text(time: datetime | None, *, utc: bool) -> str:
+    """Return *time* with its offset, as ``2026-01-17 15:30:22 +01:00``; without one as ``2026-01-17 14:30:22 UTC``."""
+    if time is None:
+        return ""
+    time = in_zone(time, utc=utc)
+    offset = f"{time:%z}"
+    zone = f"{offset[:3]}:{offset[3:5]}" if time.utcoffset() else "UTC"
+    return f"{time:%Y-%m-%d %H:%M:%S} {zone}"
+
+
+def in_zone(time: datetime, *, utc: bool) -> datetime:
+    """Return *time* in UTC or in local time."""
+    try:
+        return time.astimezone(UTC if utc else None)
+    except (OverflowError, ValueError, OSError):  # the first or the last day of the calendar
+        return time
 
 
 def shortened(text: Text, width: int, signs: Signs) -> Text:
@@ -189,12 +218,13 @@ def shortened(text: Text, width: int, signs: Signs) -> Text:
     return text
 
 
-def wrapped(line: str, width: int) -> list[str]:
-    """Wrap *line* to *width*, at spaces where every character is one column wide."""
+def wrapped(line: str, width: int, indent: int = 0) -> list[str]:
+    """Wrap *line* to *width*, at spaces where every character is one column wide; *indent* is that of later lines."""
     if cell_len(line) <= width:
         return [line]
     if all(cell_len(character) == 1 for character in set(line)):
-        return textwrap.wrap(line, width, break_on_hyphens=False) or [""]
+        indent = min(indent, width // 2)
+        return textwrap.wrap(line, width, break_on_hyphens=False, subsequent_indent=" " * indent) or [""]
     return chop_cells(line, width)
 
 

@@ -29,7 +29,9 @@ PAUSE_S = 0.2
 """Seconds between two polls; three times as long as a poll where that is longer, so that watching takes little CPU."""
 
 
-def follow_in_lines(path: Path, matches_id: Callable[[str], object], output: Console, *, as_json: bool) -> None:
+def follow_in_lines(
+    path: Path, matches_id: Callable[[str], object], output: Console, *, as_json: bool, utc: bool = True
+) -> None:
     """Print one line per observation as it ends, until interrupted; a line on stderr reports the start."""
     watch = Watch(path, matches_id)
     state = "waiting for" if watch.is_waiting else "following"
@@ -39,27 +41,35 @@ def follow_in_lines(path: Path, matches_id: Callable[[str], object], output: Con
             if as_json:
                 print_json(observation_line(observation))
             else:
-                output.print(observation_summary(observation, trace_name, signs=signs(output)), soft_wrap=True)
+                line = observation_summary(observation, trace_name, signs=signs(output), utc=utc)
+                output.print(line, soft_wrap=True)
         sys.stdout.flush()
 
 
 def follow_in_place(
-    path: Path, matches_id: Callable[[str], object], output: Console, *, last: int = 1, full: bool = False
+    path: Path,
+    matches_id: Callable[[str], object],
+    output: Console,
+    *,
+    last: int = 1,
+    full: bool = False,
+    utc: bool = True,
 ) -> None:
     """Draw the running traces as growing trees below the *last* ended ones, until interrupted."""
     watch = Watch(path, matches_id)
     for trace in _last_ended(path, matches_id, last):
-        _print(trace, output, full)
+        _print(trace, output, full, utc)
     changes = Changes()
     try:
         with Live(console=output, auto_refresh=False, transient=True, vertical_overflow="crop") as live:
             for changes in _polls(watch):
                 for trace in changes.ended:
-                    _print(trace, output, full)
-                live.update(live_view(changes.running, path, output, is_waiting=watch.is_waiting), refresh=True)
+                    _print(trace, output, full, utc)
+                drawn = live_view(changes.running, path, output, is_waiting=watch.is_waiting, utc=utc)
+                live.update(drawn, refresh=True)
     finally:  # the last state stays on the screen
         for trace in changes.running:
-            _print(trace, output, full)
+            _print(trace, output, full, utc)
 
 
 def _last_ended(path: Path, matches_id: Callable[[str], object], last: int) -> list[Trace]:
@@ -69,11 +79,14 @@ def _last_ended(path: Path, matches_id: Callable[[str], object], last: int) -> l
     return []
 
 
-def live_view(running: list[Trace], path: Path, output: Console, *, is_waiting: bool = False) -> Text:
+def live_view(running: list[Trace], path: Path, output: Console, *, is_waiting: bool = False, utc: bool = True) -> Text:
     """Return the running traces and a status line, cut at the top to the height of the terminal."""
     characters, now = signs(output), datetime.now(UTC)
     height = max(4, output.height - 2)
-    trees = [render(reduced(trace, height), output.width, signs=characters, now=now) for trace in running]
+    trees = [
+        render(reduced(trace, height), output.width, signs=characters, now=now, utc=utc, folds=False)
+        for trace in running
+    ]
     lines = [line for tree in trees for line in (*tree.split("\n", allow_blank=True), Text())]
     state = "waiting for it to be created" if is_waiting else f"{len(running)} running"
     footer = Text(f" {characters.dot} ".join((str(path), state, "Ctrl-C ends")), style="dim")
@@ -107,7 +120,7 @@ def _polls(watch: Watch) -> Iterator[Changes]:
         time.sleep(max(PAUSE_S, 3 * (time.monotonic() - started)))
 
 
-def _print(trace: Trace, output: Console, full: bool) -> None:
+def _print(trace: Trace, output: Console, full: bool, utc: bool) -> None:
     now = datetime.now(UTC)
-    output.print(render(trace, output.width, full, signs=signs(output), now=now), soft_wrap=True)
+    output.print(render(trace, output.width, full, signs=signs(output), now=now, utc=utc), soft_wrap=True)
     output.print(rule(output), soft_wrap=True)

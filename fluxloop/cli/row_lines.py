@@ -5,7 +5,7 @@ One line for each trace of a list, as wide as the terminal.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -63,7 +63,7 @@ def row_lines(
 def local_time(time: datetime | None, *, utc: bool, is_short: bool = False) -> str:
     """Return *time* as ``2026-01-17 14:30:22`` in local time, or as ``01-17 14:30``; blanks if it is unknown."""
     pattern = "%m-%d %H:%M" if is_short else "%Y-%m-%d %H:%M:%S"
-    return f"{time.astimezone(UTC if utc else None):{pattern}}" if time else " " * (11 if is_short else 19)
+    return f"{formatting.in_zone(time, utc=utc):{pattern}}" if time else " " * (11 if is_short else 19)
 
 
 def _tokens(row: TraceRow, signs: formatting.Signs) -> str:

@@ -14,22 +14,23 @@ from ..reading.json_text import escaped
 from ..reading.values import brief
 from . import formatting
 from .formatting import shortened
-
-NARROWEST = 40
-"""Columns; a terminal that is narrower breaks the lines itself."""
+from .row_lines import NARROWEST, local_time
 
 COLUMNS_FROM = 76
 """Columns from which duration, tokens and status are aligned in columns."""
 
 
-def summaries(traces: Sequence[Trace], width: int = 100, *, signs: formatting.Signs = formatting.UNICODE) -> Text:
+def summaries(
+    traces: Sequence[Trace], width: int = 100, *, signs: formatting.Signs = formatting.UNICODE, utc: bool = True
+) -> Text:
     """Return one line per trace: start, status, name, duration, tokens, end of the id, and error."""
     longest = max((cell_len(name_of(trace)) for trace in traces), default=0)
-    return Text("\n").join(_summary(trace, max(width, NARROWEST), min(longest, width // 3), signs) for trace in traces)
+    width = max(width, NARROWEST)
+    return Text("\n").join(_summary(trace, width, min(longest, width // 3), signs, utc) for trace in traces)
 
 
-def _summary(trace: Trace, width: int, name_width: int, signs: formatting.Signs) -> Text:
-    line = Text().append(f"{formatting.utc_time(trace.start_time)[:19]:19}  ", style="dim")
+def _summary(trace: Trace, width: int, name_width: int, signs: formatting.Signs, utc: bool) -> Text:
+    line = Text().append(f"{local_time(trace.start_time, utc=utc)}  ", style="dim")
     line.append(f"{formatting.status_word(trace.status, signs):13}  ", style=formatting.STATUS_STYLES[trace.status])
     name = shortened(Text(name_of(trace), style="bold"), name_width, signs)
     name.pad_right(name_width - name.cell_len)
@@ -48,11 +49,15 @@ def short_id(trace_id: str, signs: formatting.Signs) -> str:
 
 
 def observation_summary(
-    observation: ObservationData, trace_name: str, *, signs: formatting.Signs = formatting.UNICODE
+    observation: ObservationData,
+    trace_name: str,
+    *,
+    signs: formatting.Signs = formatting.UNICODE,
+    utc: bool = True,
 ) -> Text:
     """Return one line of any length for an observation that has ended, as for a log."""
     time = observation.end_time or observation.start_time
-    line = Text().append(f"{formatting.utc_time(time)[11:19]}.{time.microsecond // 1000:03d}  ", style="dim")
+    line = Text().append(f"{formatting.in_zone(time, utc=utc):%H:%M:%S}.{time.microsecond // 1000:03d}  ", style="dim")
     line.append(f"{observation.type.name:10}  ", style=formatting.TYPE_STYLES[observation.type])
     line.append(
         f"{formatting.status_word(observation.status, signs):13}  ", style=formatting.STATUS_STYLES[observation.status]

@@ -2,7 +2,8 @@
 Draw a trace as a tree for a terminal: one row per observation, followed by its input and output.
 
 `render` depends on nothing but the trace and its options, so the terminal, a pipe, a live display and a test get the
-same text. Inputs and outputs are shortened to the width; errors never are.
+same text. Inputs and outputs are shortened to the width; errors are wrapped. Of a large trace `folding` chooses the
+rows, and the lines are made one after the other.
 """
 
 from __future__ import annotations
@@ -10,20 +11,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
 from rich.text import Text
 
 from ..enums import ObservationType, Status
 from ..models import ObservationData, Trace
 from ..reading.json_text import escaped
-from ..reading.values import brief, whole
+from ..reading.outline import FAILED, Outline
+from ..reading.values import brief
 from . import formatting
-from .formatting import joined, shortened, wrapped
-from .summaries import COLUMNS_FROM, NARROWEST, name_of
-
-TYPE_WIDTH = 12
-"""Columns of ``GENERATION``, the longest type, and two spaces."""
+from .folding import Only, Plan, Row, plan, shared
+from .formatting import shortened
+from .header import folded_line, header, selection_line
+from .row_lines import NARROWEST
+from .row_texts import PLAIN_STYLE, hidden_text, in_common, record_notes, status_text, type_and_name
+from .summaries import COLUMNS_FROM
+from .value_lines import TYPE_WIDTH, Look
+from .waterfall import OFFSET_WIDTH, Timeline
 
 
 def render(
@@ -33,6 +38,10 @@ def render(
     *,
     signs: formatting.Signs = formatting.UNICODE,
     now: datetime | None = None,
+    utc: bool = True,
+    depth: int | None = None,
+    only: Only | None = None,
+    folds: bool = True,
 ) -> Text:
     """
     Return *trace* as a tree, with a header of two or more lines.
@@ -40,208 +49,227 @@ def render(
     Args:
         trace: Any trace, finished or running.
         width: Columns; no line is wider, unless *width* is under `NARROWEST`.
-        full: Do not shorten inputs and outputs, and add metadata and tracebacks.
+        full: Show values whole, with metadata and tracebacks, and fold nothing.
         signs: `formatting.UNICODE`, or `formatting.ASCII` for outputs that cannot show it.
         now: The time up to which durations of running observations count.
+        utc: Print times in UTC instead of local time.
+        depth: Levels of the tree to show; None for all.
+        only: Show these observations, and those that they are in.
+        folds: Let long runs of equal siblings share a row, and limit the number of rows.
     """
-    drawing = _Drawing(trace, max(width, NARROWEST), full, signs, now)
-    return Text("\n").join([*drawing.header(), *drawing.body()])
+    look = Look(max(width, NARROWEST), full, signs, now, utc)
+    return Text("\n").join(tree_lines(trace, look, depth=depth, only=only, folds=folds))
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """The position of an observation in the tree, as the guide lines to draw before it."""
+def tree_lines(
+    trace: Trace, look: Look, *, depth: int | None = None, only: Only | None = None, folds: bool = True
+) -> Iterator[Text]:
+    """Yield the lines of `render` one after the other."""
+    return map(look.fitted, _lines(trace, look, depth, only, folds))
+
+
+def _lines(trace: Trace, look: Look, depth: int | None, only: Only | None, folds: bool) -> Iterator[Text]:
+    outline = Outline(trace, look.now)
+    chosen = plan(outline, depth=depth, only=only, folds=folds and not look.full)
+    yield from header(trace, outline, chosen.rows, look)
+    if only is not None and chosen.matched is not None:
+        yield selection_line(only, chosen.matched, len(outline), look)
+    if chosen.rows:
+        yield Text()
+    yield from _Drawing(outline, chosen, look, Timeline.of(outline, look.bar_width, look.signs)).lines()
+    if chosen.folded and depth is None:
+        yield Text()
+        yield folded_line(chosen.folded, only, look)
+
+
+class _Place(NamedTuple):
+    """The position of a row in the tree, as the guide lines to draw before it."""
 
     own: str
-    """Before its row."""
+    """Before the row."""
     below: str
     """Before its other lines."""
 
 
+class _Cells(NamedTuple):
+    """What a row shows besides its name."""
+
+    start: int
+    """Microseconds since 1970."""
+    end: int
+    duration: Text
+    tokens: Text
+    status: Text
+    style: str
+    """Of the bar."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Drawing:
-    trace: Trace
-    width: int
-    full: bool
-    signs: formatting.Signs
-    now: datetime | None
+    outline: Outline
+    plan: Plan
+    look: Look
+    timeline: Timeline | None
 
-    def header(self) -> Iterator[Text]:
-        trace = self.trace
-        title = Text().append(name_of(trace), style="bold")
-        title.append(
-            f"  {formatting.status_word(trace.status, self.signs)}", style=formatting.STATUS_STYLES[trace.status]
-        )
-        title.append(f"  {formatting.duration(formatting.elapsed(trace, self.now))}")
-        tokens = formatting.tokens_in_words(trace.usage)
-        cost = formatting.cost(trace.cost) if tokens else ""
-        if fits := title.cell_len + 2 + len(tokens) <= self.width:
-            title.append(f"  {tokens}", style="cyan")
-        title.rstrip()
-        yield shortened(title, self.width, self.signs)
-        facts = [
-            formatting.utc_time(trace.start_time),
-            "" if fits else tokens,
-            f"cost {cost}" if cost else "",
-            f"trace {escaped(trace.trace_id)}",
-            f"session {escaped(trace.session_id)}" if trace.session_id else "",
-            f"user {escaped(trace.user_id)}" if trace.user_id else "",
-            f"tags {', '.join(map(escaped, trace.tags))}" if trace.tags else "",
-        ]
-        for line in joined(filter(None, facts), f" {self.signs.dot} ", self.width):
-            yield shortened(Text(line, style="dim"), self.width, self.signs)
-        if trace.metadata:
-            yield from self._value("", "metadata ", trace.metadata, "dim")
-        if trace.error and all(o.error != trace.error for o in trace.observations):
-            yield from self._wrapped("", trace.error, formatting.STATUS_STYLES[trace.status])
-        if trace.observations:
-            yield Text()
+    def lines(self) -> Iterator[Text]:
+        """Yield the rows, each with its details."""
+        shown = {row.positions[0] for row in self.plan.rows if not row.is_shared}
+        for place, row in zip(self._places(), self.plan.rows, strict=True):
+            if row.is_shared:
+                yield from self._shared_row(place, row)
+                continue
+            observation = self.outline.observation(row.positions[0])
+            yield from self._row(
+                place, *type_and_name(observation, self.look), self._cells(row.positions[0], observation)
+            )
+            if not row.is_context:
+                origin = self._origin(row.positions[0], observation, shown)
+                yield from self._details(place.below, observation, origin)
+            if row.hidden:
+                yield self._note(place.below, hidden_text(row.hidden, row.hidden_failures))
 
-    def body(self) -> Iterator[Text]:
-        raised_by: dict[tuple[str | None, str | None], str] = {
-            (o.parent_id, o.error): o.name for o in self.trace.observations if o.error
-        }
-        for place, observation in self._places():
-            yield from self._row(place, observation)
-            yield from self._details(place.below, observation, raised_by.get((observation.id, observation.error)))
-
-    def _places(self) -> Iterator[tuple[_Place, ObservationData]]:
-        """Return every observation in the order of the tree, each with its guide lines."""
-        walked = list(self.trace.walk())
-        deepest = max(1, (self.width - 36) // 6)  # half of the width beside the type and a short name
+    def _places(self) -> list[_Place]:
+        """Return the guide lines of each row."""
+        rows, signs = self.plan.rows, self.look.signs
+        deepest = max(1, (self.look.width - self.look.bar_width - 36) // 6)  # half of the width beside type and name
         open_depths: set[int] = set()
         places = []
-        for i in range(len(walked) - 1, -1, -1):  # upwards: what follows decides where a line continues
-            depth = walked[i][0]
+        for i in range(len(rows) - 1, -1, -1):  # upwards: what follows decides where a line continues
+            depth = rows[i].depth
             open_depths = {d for d in open_depths if d <= depth}
             above = "".join(self._guide(d in open_depths) for d in range(max(1, depth - deepest), depth))
             if depth > deepest + 1:
-                above = f"{self.signs.ellipsis:{len(self.signs.line)}}" + above[len(self.signs.line) :]
-            own = "" if depth == 0 else self.signs.branch if depth in open_depths else self.signs.last
-            has_children = i + 1 < len(walked) and walked[i + 1][0] > depth
+                above = f"{signs.ellipsis:{len(signs.line)}}" + above[len(signs.line) :]
+            own = "" if depth == 0 else signs.branch if depth in open_depths else signs.last
+            has_children = i + 1 < len(rows) and rows[i + 1].depth > depth
             below = above + (self._guide(depth in open_depths) if depth else "") + self._guide(has_children)
             places.append(_Place(above + own, below))
             open_depths.add(depth)
-        return zip(reversed(places), (observation for _, observation in walked), strict=True)
+        return places[::-1]
 
     def _guide(self, continues: bool) -> str:
-        return self.signs.line if continues else " " * len(self.signs.line)
+        return self.look.signs.line if continues else " " * len(self.look.signs.line)
 
-    def _row(self, place: _Place, observation: ObservationData) -> Iterator[Text]:
-        """Type, guide lines, name and model; then duration, tokens and status in columns, or on a second line."""
-        left = Text().append(f"{observation.type.name:{TYPE_WIDTH}}", style=formatting.TYPE_STYLES[observation.type])
-        left.append(place.own, style="dim").append(escaped(observation.name) or "(no name)", style="bold")
-        if observation.model:
-            left.append(f" {self.signs.dot} {escaped(observation.model)}", style="dim")
-        duration, tokens, status = self._columns(observation)
-        if self.width < COLUMNS_FROM:
-            yield shortened(left, self.width, self.signs)
-            if columns := Text("  ").join(filter(None, (duration, tokens, status))):
-                yield shortened(self._start(place.below).append_text(columns), self.width, self.signs)
+    def _row(self, place: _Place, type_: Text, name: Text, cells: _Cells) -> Iterator[Text]:
+        """Type, guide lines and name; then offset, duration, tokens, status and bar, or a second line with some."""
+        look = self.look
+        left = type_.append(place.own, style="dim").append_text(name)
+        if look.width < COLUMNS_FROM:
+            yield shortened(left, look.width, look.signs)
+            if columns := Text("  ").join(filter(None, (cells.duration, cells.tokens, cells.status))):
+                yield shortened(look.start(place.below).append_text(columns), look.width, look.signs)
             return
-        duration.pad_left(max(0, 8 - duration.cell_len))
-        tokens.pad_left(max(0, 11 - tokens.cell_len))
+        status = cells.status
         status.pad_right(max(0, 13 - status.cell_len))
-        right = Text("  ").join((Text(), duration, tokens, status))
-        shortened(left, self.width - right.cell_len, self.signs)
-        left.pad_right(max(0, self.width - right.cell_len - left.cell_len))
+        right = Text("  ").join((Text(), _right(cells.duration, 8), _right(cells.tokens, 11), status))
+        if self.timeline:
+            offset = _right(Text(self.timeline.offset(cells.start), style="dim"), OFFSET_WIDTH)
+            bar = self.timeline.bar(cells.start, cells.end, cells.style)
+            bar.pad_right(self.timeline.width - bar.cell_len)
+            right = Text("  ").join((Text(), offset)).append_text(right).append("  ").append_text(bar)
+        shortened(left, look.width - right.cell_len, look.signs)
+        left.pad_right(max(0, look.width - right.cell_len - left.cell_len))
         row = left.append_text(right)
         row.rstrip()
         yield row
 
-    def _columns(self, observation: ObservationData) -> tuple[Text, Text, Text]:
-        """Duration, tokens and status; an EVENT that is a point in time has only tokens."""
-        tokens = Text(formatting.tokens_in_out(observation.usage, self.signs), style="cyan")
-        is_success = observation.status is Status.SUCCESS
-        if observation.type is ObservationType.EVENT and is_success and not observation.duration_ms:
-            return Text(), tokens, Text()
-        style = "dim green" if is_success else formatting.STATUS_STYLES[observation.status]
-        status = Text(formatting.status_word(observation.status, self.signs), style=style)
-        return Text(formatting.duration(formatting.elapsed(observation, self.now))), tokens, status
+    def _cells(self, position: int, observation: ObservationData) -> _Cells:
+        """The cells of an observation; an EVENT that is a point in time has neither duration nor status."""
+        tokens = Text(formatting.tokens_in_out(observation.usage, self.look.signs), style="cyan")
+        start, end = self.outline.starts[position], self.outline.ends[position]
+        word, style = status_text(observation, self.look.signs)
+        is_failed = self.outline.flags[position] & FAILED
+        bar_style = "red" if is_failed else formatting.TYPE_STYLES[observation.type]
+        if observation.type is ObservationType.EVENT and not observation.duration_ms and style == PLAIN_STYLE:
+            return _Cells(start, end, Text(), tokens, Text(), bar_style)
+        duration = Text(formatting.duration(formatting.elapsed(observation, self.look.now)))
+        return _Cells(start, end, duration, tokens, Text(word, style=style), bar_style)
+
+    def _shared_row(self, place: _Place, row: Row) -> Iterator[Text]:
+        """The row of several observations, with the values of the first of them and what they have in common."""
+        look = self.look
+        facts = shared(self.outline, row, look.signs.times)
+        kind = facts.type.name if facts.type else ""
+        type_style = formatting.TYPE_STYLES[facts.type] if facts.type else ""
+        duration = formatting.duration((facts.end - facts.start) / 1000)
+        if facts.failed:
+            status = Text(f"{look.signs.statuses[Status.ERROR]} {facts.failed:,} failed", style="bold red")
+        elif facts.is_mixed:
+            status = Text("several", style="yellow")
+        else:
+            style = PLAIN_STYLE if facts.status is Status.SUCCESS else formatting.STATUS_STYLES[facts.status]
+            status = Text(formatting.status_word(facts.status, look.signs), style=style)
+        cells = _Cells(facts.start, facts.end, Text(duration), Text(), status, "red" if facts.failed else type_style)
+        name = Text(look.printable(escaped(facts.title)), style="bold")
+        yield from self._row(place, Text(f"{kind:{TYPE_WIDTH}}", style=type_style), name, cells)
+        first = self.outline.observation(row.positions[0])
+        yield from self._input_and_output(place.below, first, "first: ")
+        if notes := f" {look.signs.dot} ".join(in_common(facts)):
+            yield self._note(place.below, notes)
+
+    def _note(self, guide: str, text: str) -> Text:
+        return shortened(self.look.start(guide).append(text, style="dim italic"), self.look.width, self.look.signs)
+
+    def _origin(self, position: int, observation: ObservationData, shown: set[int]) -> str | None:
+        """Return the name of the child that raised the error of *observation*, if its row shows it."""
+        if not observation.error:
+            return None
+        children = (child for child in self.outline.children(position) if child in shown)
+        failed = (child for child in children if self.outline.statuses[child] not in (None, Status.SUCCESS))
+        raising = (self.outline.observation(child) for child in failed)
+        return next((child.name for child in raising if child.error == observation.error), None)
 
     def _details(self, guide: str, observation: ObservationData, origin: str | None) -> Iterator[Text]:
         """The lines after a row: input, output, annotations and error."""
+        look = self.look
         yield from self._input_and_output(guide, observation)
-        if annotations := f" {self.signs.dot} ".join(_annotations(observation)):
-            yield shortened(self._start(guide).append(annotations, style="dim italic"), self.width, self.signs)
+        if notes := f" {look.signs.dot} ".join(record_notes(observation)):
+            yield self._note(guide, notes)
         if observation.error:
-            style = formatting.STATUS_STYLES[observation.status]
             error_type = observation.metadata.get("error_type")
-            if origin is not None and not self.full:
-                yield from self._wrapped(guide, f"{error_type or 'error'} from {origin}, see below", "red")
+            if origin is not None and not look.full:
+                text, style = f"{error_type or 'error'} from {origin}, see below", "red"
             else:
-                yield from self._wrapped(
-                    guide, f"{error_type}: {observation.error}" if error_type else observation.error, style
-                )
-        if self.full:
+                text = f"{error_type}: {observation.error}" if error_type else observation.error
+                style = formatting.STATUS_STYLES[observation.status]
+            yield from look.wrapped(look.start(guide), text, style)
+        if look.full:
             yield from self._full_details(guide, observation)
 
-    def _input_and_output(self, guide: str, observation: ObservationData) -> Iterator[Text]:
+    def _input_and_output(self, guide: str, observation: ObservationData, label: str = "") -> Iterator[Text]:
         """Input and output, as ``input → output`` on one line where both fit, else on two."""
+        look = self.look
         value_in = None if observation.input == {} else observation.input
         value_out = observation.output
-        if self.full:
-            for label, value in (("in   ", value_in), ("out  ", value_out)):
+        start = look.start(guide).append(label, style="dim italic")
+        if look.full:
+            for name, value in (("in   ", value_in), ("out  ", value_out)):
                 if value is not None:
-                    yield from self._value(guide, label, value)
+                    yield from look.value(start, name, value)
             return
-        start, arrow = self._start(guide), Text(f"{self.signs.arrow} ", style="dim")
-        limit = 4 * self.width  # measuring a megabyte that is cut afterwards takes long
+        arrow = Text(f"{look.signs.arrow} ", style="dim")
+        limit = 4 * look.width  # measuring a megabyte that is cut afterwards takes long
         left = Text(brief(value_in)[:limit] if value_in is not None else "")
         right = Text.assemble(arrow, brief(value_out)[:limit]) if value_out is not None else Text()
         both = Text(" ").join(filter(None, (left, right)))
-        for part in [both] if start.cell_len + both.cell_len <= self.width else [left, right]:
+        for part in [both] if start.cell_len + both.cell_len <= look.width else [left, right]:
             if part:
-                yield shortened(start.copy().append_text(part), self.width, self.signs)
+                yield shortened(start.copy().append_text(part), look.width, look.signs)
+                start = look.start(guide).append(" " * len(label))
 
     def _full_details(self, guide: str, observation: ObservationData) -> Iterator[Text]:
         """The lines that only the full view has."""
+        start = self.look.start(guide)
         if isinstance(traceback := observation.metadata.get("traceback"), str):
-            yield from self._wrapped(guide, traceback, "red")
+            yield from self.look.wrapped(start, traceback, "red")
         rest = {key: value for key, value in observation.metadata.items() if key not in ("traceback", "error_type")}
         for label, value in (("model parameters ", observation.model_parameters), ("metadata ", rest)):
             if value:
-                yield from self._value(guide, label, value, "dim")
+                yield from self.look.value(start, label, value, "dim")
         if observation.finish_reasons:
-            yield from self._value(guide, "finish reasons ", ", ".join(observation.finish_reasons), "dim")
-
-    def _value(self, guide: str, label: str, value: Any, style: str = "") -> Iterator[Text]:
-        """A labelled value: one line cut to the width, or the whole value in the full view."""
-        start = self._start(guide) if guide else Text()
-        if not self.full:
-            yield shortened(start.append(label, style="dim").append(brief(value), style=style), self.width, self.signs)
-            return
-        room = max(4, self.width - start.cell_len - len(label))
-        for line in whole(value, room):
-            for piece in wrapped(line, room):
-                yield start.copy().append(label, style="dim").append(piece, style=style)
-                label = " " * len(label)
-
-    def _wrapped(self, guide: str, text: str, style: str) -> Iterator[Text]:
-        """The whole text, wrapped to the width."""
-        start = self._start(guide) if guide else Text()
-        room = max(4, self.width - start.cell_len)
-        for line in text.expandtabs(4).splitlines():
-            for piece in wrapped(escaped(line), room):
-                yield start.copy().append(piece, style=style)
-
-    def _start(self, guide: str) -> Text:
-        return Text(" " * TYPE_WIDTH).append(guide, style="dim")
+            yield from self.look.value(start, "finish reasons ", ", ".join(observation.finish_reasons), "dim")
 
 
-def _annotations(observation: ObservationData) -> Iterator[str]:
-    """Facts about the record that its values do not show."""
-    stream = observation.metadata.get("stream")
-    first = formatting.duration(observation.time_to_first_token_ms)
-    if isinstance(stream, dict) and isinstance(count := stream.get("count"), int):
-        if not first and isinstance(offset := stream.get("first_item_ms"), int | float):
-            first = formatting.duration(offset)
-        yield f"stream of {formatting.counted(count, 'chunk')}" + (f", first after {first}" if first else "")
-    elif first:
-        yield f"first token after {first}"
-    if observation.redacted:
-        yield f"{observation.redacted:,} redacted"
-    if observation.truncated:
-        yield f"{observation.truncated:,} cut to the size limit"
-    if as_recorded := observation.metadata.get("as_recorded"):
-        yield f"recorded as {brief(as_recorded)}"
+def _right(cell: Text, width: int) -> Text:
+    cell.pad_left(max(0, width - cell.cell_len))
+    return cell

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from ..errors import FilterError, ReadError
 from ..models import Trace
@@ -22,11 +23,14 @@ from ..reading.filters import TraceFilter
 from ..reading.reader import TraceReader
 from ..reading.to_json import trace_line
 from .filter_options import NoColor, Utc, folder_or, with_filters
+from .folding import Only
 from .formatting import console, counted, note, print_json, rule, signs
 from .live import follow_in_lines, follow_in_place
-from .row_lines import row_lines
+from .pager import show
+from .row_lines import NARROWEST, row_lines
 from .summaries import summaries
-from .tree import render
+from .tree import tree_lines
+from .value_lines import Look
 
 EARLIER_COUNT = 5
 """Traces listed above the newest, one line each, where no option selects traces."""
@@ -40,7 +44,8 @@ EPILOG = """
   fluxloop view                   the newest trace, and a line for each of five before
   fluxloop view 00a1b2c3          one trace, by the beginning or the end of its id
   fluxloop view --status error    the newest that failed; see Filters
-  fluxloop view --last 3 --full   the last three traces, nothing shortened
+  fluxloop view --last 3 --full   the last three traces, values and messages in full
+  fluxloop view --only errors     what failed, and what it is in
   fluxloop view ./other/traces    another folder, or one file of it
   fluxloop view --follow          the traces of a program while it runs
   fluxloop view --last 9 --json   for other programs: one JSON object per line
@@ -67,7 +72,18 @@ def view(
     last: Annotated[int | None, typer.Option(metavar="N", min=1, help="Print the last N traces as trees.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one trace per line.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Watch running programs until Ctrl-C.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Shorten nothing; add metadata and tracebacks.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Show whole values and messages, metadata and tracebacks.")
+    ] = False,
+    depth: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Show N levels of each tree; 1 shows the roots.")
+    ] = None,
+    only: Annotated[
+        Only | None, typer.Option(help="Show only errors, tools or generations, and what they are in.")
+    ] = None,
+    no_pager: Annotated[
+        bool, typer.Option("--no-pager", help="Print at once what is longer than the screen, without PAGER or less.")
+    ] = False,
     utc: Utc = False,
     no_color: NoColor = False,
 ) -> None:
@@ -79,13 +95,13 @@ def view(
         path, trace = None, str(path)
     path = folder_or(path)
     if follow:
-        if where:
-            raise FilterError("--follow shows every trace; leave out the filters, or select one with --trace")
+        if where or depth or only:
+            raise FilterError("--follow shows whole traces; leave out filters, --depth and --only, or use --trace")
         with suppress(KeyboardInterrupt):
             if as_json or not output.is_terminal:
-                follow_in_lines(path, id_filter(trace), output, as_json=as_json)
+                follow_in_lines(path, id_filter(trace), output, as_json=as_json, utc=utc)
             else:
-                follow_in_place(path, id_filter(trace), output, last=last or 1, full=full)
+                follow_in_place(path, id_filter(trace), output, last=last or 1, full=full, utc=utc)
         return
     selection = select(path, where, trace_id=trace, last=last)
     if selection.candidates:
@@ -95,7 +111,8 @@ def view(
         for one in selection.traces:
             print_json(trace_line(one))
     else:
-        print_selection(selection, output, full=full)
+        look = Look(max(output.width, NARROWEST), full, signs(output), utc=utc, encoding=output.encoding)
+        show(selection_lines(selection, output, look, depth=depth, only=only), output, pages=not no_pager)
 
 
 def _is_id(path: Path) -> bool:
@@ -173,14 +190,17 @@ def _print_candidates(selection: Selection, part: str, output: Console, *, as_js
     note(f"{counted(selection.count, 'trace')} match {part!r}{more}. Next step: fluxloop view with one of their ids")
 
 
-def print_selection(selection: Selection, output: Console, *, full: bool = False) -> None:
-    """Print the earlier traces as one line each, and the selected ones as trees."""
+def selection_lines(
+    selection: Selection, output: Console, look: Look, *, depth: int | None = None, only: Only | None = None
+) -> Iterator[Text]:
+    """Yield the earlier traces as one line each, and the selected ones as trees."""
     if selection.earlier:
-        output.print(summaries(selection.earlier, output.width, signs=signs(output)), soft_wrap=True)
+        earlier = summaries(selection.earlier, output.width, signs=look.signs, utc=look.utc).split("\n")
+        yield from map(look.fitted, earlier)
     for number, trace in enumerate(selection.traces):
         if number or selection.earlier:
-            output.print(rule(output), soft_wrap=True)
-        output.print(render(trace, output.width, full, signs=signs(output)), soft_wrap=True)
+            yield rule(output)
+        yield from tree_lines(trace, look, depth=depth, only=only)
 
 
 def _nothing_found(path: Path, trace_id: str | None, where: TraceFilter | None) -> str:

@@ -36,6 +36,13 @@ def start_of(item: Item) -> Start:
     return Start(item.id, item.parent_id, item.start_time.isoformat(timespec="microseconds")[:26])
 
 
+def _link(item: Item) -> tuple[str, str | None]:
+    if isinstance(item, bytes):
+        record = decode(item)
+        return record["id"], record["parent_id"]
+    return item.id, item.parent_id
+
+
 def seq_of(item: Item) -> int | None:
     """Return the number of *item* within its trace; None where it recorded none."""
     seq: int | None = decode(item)["seq"] if isinstance(item, bytes) else item.seq
@@ -86,7 +93,12 @@ class Observations(UserList[ObservationData]):
 
     def links(self) -> list[tuple[str, str | None]]:
         """Return the id and the parent's id of each observation, without building it."""
-        return [start_of(item)[:2] for item in self._items]
+        return [_link(item) for item in self._items]
+
+    def peek(self, index: int) -> Json | ObservationData:
+        """Return an observation if it is built, else its record, which is not kept."""
+        item = self._items[index]
+        return decode(item) if isinstance(item, bytes) else item
 
     def __len__(self) -> int:
         return len(self._items)

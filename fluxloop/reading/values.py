@@ -13,20 +13,19 @@ from json.encoder import encode_basestring
 from typing import Any
 
 from .json_text import escaped, pieces
+from .messages import Message, Part, last_message
+from .responses import conversation_of
 
 
 def brief(value: Any) -> str:
     """Return *value* on one line of any length, with the most informative parts first."""
     try:
-        text = _message(value) or _conversation(value)
+        text = _spoken(value)
         if text is None and isinstance(value, dict) and value:
             text = _arguments(value)
     except RecursionError:  # tool calls within tool calls, deeper than any program makes them
         text = None
-    return escaped(_json(value) if text is None else text)
-
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
+    return escaped(in_json(value) if text is None else text)
 
 
 def first_words(value: Any, limit: int) -> str:
@@ -74,10 +73,10 @@ def whole(value: Any, width: int = 80) -> list[str]:
 
 def _indented(value: Any, width: int, depth: int) -> list[str]:
     """Return JSON in which each container that fits the width stays on one line."""
-    line = _json(value)
+    line = in_json(value)
     if len(line) <= width or depth == MAX_INDENTED_DEPTH or not (value and isinstance(value, dict | list)):
         return [line]
-    keyed = [(f"{_json(key)}: ", item) for key, item in value.items()] if isinstance(value, dict) else None
+    keyed = [(f"{in_json(key)}: ", item) for key, item in value.items()] if isinstance(value, dict) else None
     lines = ["{" if keyed else "["]
     for label, item in keyed or [("", item) for item in value]:
         first, *more = _indented(item, width - 2 - len(label), depth + 1)
@@ -91,58 +90,50 @@ MAX_INDENTED_DEPTH = 40
 """Levels of nesting that are indented; a deeper container stays on one line."""
 
 
-def _arguments(values: dict[str, Any]) -> str:
-    return ", ".join(f"{key}={_conversation(value) or _json(value)}" for key, value in values.items())
-
-
-def _conversation(value: Any) -> str | None:
-    """Return the last of a list of chat messages, and the number of messages before it; None for other lists."""
-    if not (isinstance(value, list) and value):
-        return None
-    last = _message(value[-1])
-    if last is None or any(_message(item) is None for item in value[:-1]):
-        return None
-    return last if len(value) == 1 else f"{last} (after {len(value) - 1} more)"
-
-
-def _message(value: Any) -> str | None:
-    """Return a chat message of OpenAI, Anthropic or LangChain as text; None for other values."""
-    if not (isinstance(value, dict) and "content" in value):
-        return None
-    role = value.get("role") or value.get("type")
-    if not isinstance(role, str):
-        return None
-    calls = value.get("tool_calls")
-    parts = [_text(value["content"]), *map(_call, calls if isinstance(calls, list) else ())]
-    return f"{role}: {' '.join(filter(None, parts))}"
-
-
-def _text(content: Any) -> str:
-    """Return the text of a message: of a list of parts, the texts, and the types of the other parts."""
-    if isinstance(content, str):
-        return _json(content) if content else ""
-    if isinstance(content, list) and all(isinstance(part, dict) for part in content):
-        texts = (part.get("text") for part in content)
-        types = (part.get("type", "part") for part in content)
-        return " ".join(_json(text) if text else f"<{kind}>" for text, kind in zip(texts, types, strict=True))
-    return _json(content) if content else ""
-
-
-def _call(call: Any) -> str:
-    """Return a tool call that a model requested, as in ``get_weather(city="Paris")``."""
-    if not isinstance(call, dict):
-        return _json(call)
-    inner = call.get("function")
-    function = inner if isinstance(inner, dict) else call
-    arguments = function.get("args", function.get("arguments", function.get("input")))
-    text = _arguments(arguments) if isinstance(arguments, dict) else str(arguments or "")
-    return f"{function.get('name', 'tool')}({text})"
-
-
-def _json(value: Any) -> str:
+def in_json(value: Any) -> str:
+    """Return *value* as JSON on one line, of any depth."""
     if type(value) is str:
         return encode_basestring(value)
     try:
         return _ENCODER.encode(value)
     except RecursionError:
         return "".join(pieces(value, comma=", ", colon=": "))
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
+
+
+def call_text(part: Part) -> str:
+    """Return a tool call, as in ``get_weather(city="Paris")``."""
+    text = _arguments(part.value) if isinstance(part.value, dict) else str(part.value)
+    return f"{part.name}({text})"
+
+
+def _arguments(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={_spoken(value) or in_json(value)}" for key, value in values.items())
+
+
+def _spoken(value: Any) -> str | None:
+    """Return the last message of a list, of a response, or *value* itself if it is one; None for other values."""
+    if isinstance(value, list):
+        found = last_message(value)
+        return found and f"{_on_one_line(found[0])}{f' (after {found[1]} more)' if found[1] else ''}"
+    conversation = conversation_of(value) if isinstance(value, dict) else None
+    if conversation is None:
+        return None
+    first, *others = conversation.messages
+    return f"{_on_one_line(first)}{f' (and {len(others)} more)' if others else ''}"
+
+
+def _on_one_line(message: Message) -> str:
+    """Return the role, the texts and the calls of *message*; its reasoning only if there is nothing else."""
+    parts = [part for part in message.parts if part.kind != "reasoning"]
+    return f"{message.role}: {' '.join(map(_part, parts or message.parts))}"
+
+
+def _part(part: Part) -> str:
+    if part.kind == "call":
+        return call_text(part)
+    if part.kind == "note" or (part.kind == "data" and part.name):
+        return f"<{part.name}>"
+    return f"<reasoning> {in_json(part.value)}" if part.kind == "reasoning" else in_json(part.value)

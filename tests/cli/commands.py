@@ -62,18 +62,21 @@ def completed(*arguments: object, **environment: str) -> Done:
     return Done(started.returncode, out, err)
 
 
-def in_terminal(*arguments: object, columns: int = 120, **environment: str) -> str:
-    """Run the command in a terminal of its own, so many *columns* wide, and return everything it printed."""
+def in_terminal(*arguments: object, columns: int = 120, rows: int = 200, **environment: str) -> str:
+    """Run the command in a terminal of its own, of so many *columns* and *rows*; return everything it printed."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     command = [sys.executable, "-m", "fluxloop", *map(str, arguments)]
     variables = offline.environment(TERM="xterm-256color", **environment)
-    del variables["COLUMNS"]
+    for name in ("COLUMNS", "LINES"):  # the size is that of the terminal
+        variables.pop(name, None)
     if "NO_COLOR" not in environment:
         del variables["NO_COLOR"]
-    subprocess.run(command, stdin=theirs, stdout=theirs, stderr=theirs, env=variables, check=True)
-    os.close(theirs)
-    return everything(ours)
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=variables) as running:
+        os.close(theirs)
+        shown = everything(ours)
+    assert running.returncode == 0, shown
+    return shown
 
 
 def everything(terminal: int) -> str:

@@ -5,6 +5,7 @@ Text for the terminal: durations, token counts, times and statuses.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from time import tzset
 
 import pytest
 
@@ -89,15 +90,22 @@ def test_every_type_has_a_style():
     assert set(formatting.STATUS_STYLES) == {*Status, None}
 
 
-def test_times_are_utc():
+def test_a_time_has_its_offset(monkeypatch):
     """
-    Times are shown in UTC, as in the names of the files.
+    Times are shown in local time with its offset, or in UTC.
     """
-    assert (
-        formatting.utc_time(datetime(2026, 1, 17, 1, 30, tzinfo=timezone(timedelta(hours=2))))
-        == "2026-01-16 23:30:00 UTC"
-    )
-    assert formatting.utc_time(None) == ""
+    time = datetime(2026, 1, 17, 1, 30, tzinfo=timezone(timedelta(hours=2)))
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    tzset()
+    try:
+        local, utc = (formatting.time_text(time, utc=utc) for utc in (False, True))
+    finally:
+        monkeypatch.undo()
+        tzset()
+
+    assert (local, utc) == ("2026-01-17 05:00:00 +05:30", "2026-01-16 23:30:00 UTC")
+    assert formatting.time_text(None, utc=True) == ""
+    assert formatting.time_text(datetime.max.replace(tzinfo=UTC), utc=False)[:4] == "9999"
 
 
 def test_a_running_observation_lasts_until_now():

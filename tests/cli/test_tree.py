@@ -57,6 +57,7 @@ def test_a_trace_is_a_header_and_a_tree(no_prices):
         "SPAN        │  ╰─ http                                             40 ms               ✓ success",
         "EVENT       ├─ cache_miss",
         '            │     → key="paris"',
+        "            │     level debug",
         "CHAIN       ├─ respond                                            607 ms               ✓ success",
         '            │  │  answer="14 °C" → text="Take an umbrella."',
         "GENERATION  │  ╰─ answer · gpt-4o                                 600 ms       310→42  ✓ success",
@@ -116,7 +117,7 @@ def test_the_full_view_shortens_nothing():
     assert '            │       File "agent.py", line 12, in lookup' in lines
     assert sum("LookupError: no such city: Pariss" in text for text in lines) == 4
     assert 'model parameters {"temperature": 0}' in plan
-    assert '"args": {"city": "Paris", "unit": "°C"}' in plan
+    assert 'get_weather(city="Paris", unit="°C")' in plan
     assert "finish reasons tool_calls" in plan
     assert "…" not in plan
 

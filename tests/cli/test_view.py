@@ -20,6 +20,7 @@ import offline
 import pytest
 from cli.commands import completed, everything, in_terminal, process, runner
 from reading_aids import GOLDEN, head, line, observation, running, trace_line, written
+from rich.cells import cell_len
 
 import fluxloop.cli
 
@@ -262,6 +263,133 @@ def test_colors_are_for_terminals(tmp_path):
     assert "\x1b[" not in in_terminal("view", SCHEMA_1, "--no-color")
     assert not re.search(r"\x1b\[[\d;]*3\d", in_terminal("view", SCHEMA_1, NO_COLOR="1"))
     assert "\x1b[" not in completed("view", SCHEMA_1).out
+
+
+@pytest.mark.parametrize("width", [60, 100, 200])
+@pytest.mark.parametrize("options", [[], ["--full"], ["--only", "errors"], ["--depth", "2"]], ids=" ".join)
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_tree_fits_every_terminal(width, options, encoding):
+    """
+    In a terminal of any width, no line is wider, and an ASCII locale gets ASCII.
+    """
+    shown = in_terminal("view", SCHEMA_1, "--last", 9, *options, columns=width, **in_encoding(encoding))
+    lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in shown.splitlines()]
+
+    assert max(map(cell_len, lines)) <= width
+    assert shown.isascii() or encoding == "utf-8"
+    assert ("━" in shown) == (width == 200 and encoding == "utf-8")
+    assert "TravelAgent" in shown
+
+
+def in_encoding(encoding: str) -> dict[str, str]:
+    return {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+
+
+def test_what_is_taller_than_the_terminal_is_paged():
+    """
+    The command in PAGER gets the lines, with colors; not if they fit, with ``--no-pager``, or in a pipe.
+    """
+    pager = {"PAGER": "sed s/^/paged:/"}
+    paged = in_terminal("view", SCHEMA_1, "--last", 9, rows=20, **pager)
+
+    assert {line[:6] for line in paged.splitlines()} == {"paged:"}
+    assert "\x1b[" in paged
+    assert "paged:" not in in_terminal("view", SCHEMA_1, "--last", 9, rows=200, **pager)
+    assert "paged:" not in in_terminal("view", SCHEMA_1, "--last", 9, "--no-pager", rows=20, **pager)
+    assert "paged:" not in completed("view", SCHEMA_1, "--last", "9", LINES="20", **pager).out
+
+
+@pytest.mark.parametrize("command", ["", "cat", "no-such-pager", "'"])
+def test_without_a_usable_pager_everything_is_printed(command):
+    """
+    With an empty, missing or malformed PAGER, the lines are printed directly.
+    """
+    assert "instrumented" in in_terminal("view", SCHEMA_1, "--last", 9, rows=20, PAGER=command)
+
+
+def test_a_pager_that_quits_early_is_not_an_error(tmp_path):
+    """
+    A reader may quit in the middle of a long trace.
+    """
+    written(tmp_path, *(observation(f"o{n}", "o0" if n else None, seq=n) for n in range(5_000)))
+    shown = in_terminal("view", tmp_path, "--full", rows=20, PAGER="head -2")
+
+    assert len(shown.splitlines()) == 2
+    assert "Traceback" not in shown
+
+
+def test_times_are_local_unless_utc_is_asked_for(tmp_path):
+    """
+    Header, summaries and lines of ``--follow`` have local time; ``--utc`` has UTC.
+    """
+    local = completed("view", SCHEMA_1, TZ="Asia/Kolkata").out
+    utc = completed("view", SCHEMA_1, "--utc", TZ="Asia/Kolkata").out
+
+    assert "2026-01-17 20:00:22  ✓ success      WeatherAgent" in local
+    assert "2026-01-17 20:00:25 +05:30 · trace trace_abc" in local
+    assert "2026-01-17 14:30:22  ✓ success      WeatherAgent" in utc
+    assert "2026-01-17 14:30:25 UTC · trace trace_abc" in utc
+
+
+def test_a_caught_error_is_visible_above_a_successful_trace(fluxloop_, tmp_path):
+    """
+    Errors inside, a tripped guardrail and warnings are named in the header, and visible in their rows.
+    """
+    written(
+        tmp_path,
+        observation("root", type="AGENT", seq=0),
+        observation("search", "root", seq=1, status="error", level="ERROR", error="no page"),
+        observation("no_homework", "root", seq=2, type="EVALUATION", level="WARNING", output={"triggered": True}),
+        observation("retry", "root", seq=3, level="WARNING", status_message="took two attempts"),
+        trace_line(name="root"),
+    )
+    lines = fluxloop_("view", tmp_path).out.split("\n")
+
+    assert lines[2] == "1 error inside (search) · guardrail tripped (no_homework) · 1 warning (retry)"
+    assert [line.split("ms")[-1].strip() for line in lines if line[:1].isupper()] == [
+        "✓ success",
+        "✗ error",
+        "▲ tripped",
+        "▲ warning",
+    ]
+    assert "                  took two attempts" in lines
+
+
+def test_a_document_in_the_metadata_is_a_note(fluxloop_, tmp_path):
+    """
+    The diagram of a graph takes one line of the header, and all of its lines with ``--full``.
+    """
+    diagram = "---\nconfig:\n  flowchart:\n    curve: linear\n---\ngraph TD;\n"
+    written(tmp_path, observation("a"), trace_line(metadata={"topology": diagram, "version": "1.4"}))
+    short, full = (fluxloop_("view", tmp_path, *options).out for options in ([], ["--full"]))
+
+    assert 'metadata topology="(7 lines, --full shows them)", version="1.4"' in short
+    assert "curve" not in short
+    assert "             curve: linear\n" in full
+
+
+def test_an_enormous_error_is_cut_except_in_full(fluxloop_, tmp_path):
+    """
+    The first hundred lines of an error are printed, with its size.
+    """
+    written(tmp_path, observation("a", status="error", error="\n".join(f"line {n}" for n in range(5_000))))
+    short, full = (fluxloop_("view", tmp_path, *options).out for options in ([], ["--full"]))
+
+    assert "line 99\n" in short
+    assert "line 100\n" not in short
+    assert "(48,889 characters, --full shows all)" in short
+    assert "line 4999" in full
+
+
+@pytest.mark.parametrize("options", [["--only", "errors"], ["--depth", "2"]], ids=" ".join)
+def test_following_shows_whole_traces(fluxloop_, options):
+    """
+    Options that select parts of a trace are refused with ``--follow``.
+    """
+    done = fluxloop_("view", SCHEMA_1, "--follow", *options)
+
+    assert done.code == 2
+    assert "--follow shows whole traces" in done.err
 
 
 PROGRAM = """

@@ -50,7 +50,7 @@ OPENAI_CALL = {"id": "c1", "type": "function", "function": {"name": "add", "argu
         ({"role": "user", "content": "Hi"}, 'user: "Hi"'),
         ({"type": "human", "content": "Hi"}, 'human: "Hi"'),
         ({"role": "user", "content": [{"type": "text", "text": "See"}, {"type": "image"}]}, 'user: "See" <image>'),
-        ({"role": "assistant", "content": None, "tool_calls": [OPENAI_CALL]}, 'assistant: add({"a": 1})'),
+        ({"role": "assistant", "content": None, "tool_calls": [OPENAI_CALL]}, "assistant: add(a=1)"),
         ({"type": "ai", "content": "", "tool_calls": [{"name": "add", "args": {"a": 1}}]}, "ai: add(a=1)"),
         ({"role": "assistant", "content": "So:", "tool_calls": ["odd"]}, 'assistant: "So:" "odd"'),
         ({"role": "tool", "content": {"a": 1}}, 'tool: {"a": 1}'),

@@ -1,0 +1,103 @@
+"""
+Find the messages in a recorded value: one message, a list of messages or items, or the response of a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from .messages import Message, Part, content_parts, grouped, role_of
+
+
+class Conversation(NamedTuple):
+    """The messages in a value."""
+
+    messages: list[Message]
+    other_fields: list[str]
+    """The other fields of a response that have a value."""
+    is_choice: bool = False
+    """Whether the messages are alternatives, as of a request for several."""
+
+
+def conversation_of(value: Any) -> Conversation | None:
+    """Return the messages in *value*; None if it is neither a message, nor a list of messages, nor a response."""
+    if isinstance(value, dict):
+        for field, read in _RESPONSES.items():
+            if field in value and (found := read(value)):
+                others = [key for key, item in value.items() if key != field and item not in (None, [], {})]
+                return Conversation(found, others, field in _CHOICES and len(found) > 1)
+    items = value if isinstance(value, list) else [value]
+    if not items or any(role_of(item) is None for item in items):
+        return None
+    return Conversation([*grouped(items)], [])
+
+
+def messages_of(value: Any) -> list[Message] | None:
+    """Return the messages in *value* as `conversation_of` does, without the other fields."""
+    found = conversation_of(value)
+    return found.messages if found else None
+
+
+def _choices(response: dict[str, Any]) -> list[Message]:
+    """The messages of a chat completion, or the texts of a completion."""
+    found: list[Message] = []
+    for choice in response["choices"] if isinstance(response["choices"], list) else ():
+        message = choice.get("message") if isinstance(choice, dict) else None
+        if role_of(message) is not None:
+            found += grouped([message])
+        elif isinstance(choice, dict) and isinstance(choice.get("text"), str):
+            found.append(Message("assistant", [Part("text", choice["text"])]))
+        else:
+            return []
+    return found
+
+
+def _output(response: dict[str, Any]) -> list[Message]:
+    """The items of a response of the Responses API, also as the Agents SDK returns it; the message of Bedrock."""
+    output = response["output"]
+    if isinstance(output, dict) and role_of(output.get("message")) is not None:
+        return [*grouped([output["message"]])]
+    is_response = response.get("object") == "response" or "response_id" in response
+    if not is_response or not isinstance(output, list) or any(role_of(item) is None for item in output):
+        return []
+    return [*grouped(output)]
+
+
+def _candidates(response: dict[str, Any]) -> list[Message]:
+    """The candidates of Google's models; one that was blocked has a reason instead of content."""
+    found: list[Message] = []
+    for candidate in response["candidates"] if isinstance(response["candidates"], list) else ():
+        if not isinstance(candidate, dict) or not candidate.keys() & {"content", "finish_reason", "finishReason"}:
+            return []
+        content = candidate.get("content")
+        parts = [*content_parts(content.get("parts"))] if isinstance(content, dict) else []
+        reason = candidate.get("finish_reason") or candidate.get("finishReason")
+        found.append(Message("model", parts or [Part("note", str(reason or ""), "no content")]))
+    return found
+
+
+def _generations(result: dict[str, Any]) -> list[Message]:
+    """The messages or texts of LangChain's ``LLMResult``."""
+    rows = result["generations"] if isinstance(result["generations"], list) else ()
+    found: list[Message] = []
+    for one in (one for row in rows for one in (row if isinstance(row, list) else [row])):
+        message = one.get("message") if isinstance(one, dict) else None
+        if role_of(message) is not None:
+            found += grouped([message])
+        elif isinstance(one, dict) and isinstance(one.get("text"), str):
+            found.append(Message("assistant", [Part("text", one["text"])]))
+        else:
+            return []
+    return found
+
+
+_RESPONSES: dict[str, Callable[[dict[str, Any]], list[Message]]] = {
+    "choices": _choices,
+    "output": _output,
+    "candidates": _candidates,
+    "generations": _generations,
+}
+"""Readers of responses, by the field that has their messages."""
+
+_CHOICES = frozenset({"choices", "candidates", "generations"})
