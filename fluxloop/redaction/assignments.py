@@ -64,7 +64,7 @@ _SIGNED = re.compile(
     r"""(?i:aws4-hmac-sha256|hawk|oauth|signature|sharedkey(?:lite)?|sharedaccesssignature) [^\r\n"'\\]++"""
 )
 """An authorization that consists of several fields."""
-_COOKIES = re.compile(rf"""(?={OPAQUE}{{5}})[^\s"'\\=]{{1,64}}=[^\r\n"'\\]++""")
+_COOKIES = re.compile(rf"""(?={OPAQUE}{{5}})[^\s"'\\=()<>@,;:/\[\]?{{}}]{{1,64}}=[^\r\n"'\\]++""")
 _LINE_START = re.compile(r"(?:\A|\n|\\n)[ \t]{0,20}(?:- )?\Z")
 _LINE_END = re.compile(r"[ \t]{0,8}(?:\\?\r)?(?:\n|\\n|\Z)")
 _PAIR_START = re.compile(rf"[(\[]{_QUOTE}\Z")
