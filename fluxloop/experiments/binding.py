@@ -82,9 +82,9 @@ class Binding:
             return
         usable = [each for each in parameters if each.kind not in _VARIADIC]
         self._names = {each.name for each in usable}
-        if unknown := self.fixed.keys() - self._names:
-            if not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
-                raise ConfigError(f"runner.args: {name} has no parameter {sorted(unknown)[0]!r}")
+        takes_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
+        if not takes_any and (unknown := self.fixed.keys() - self._names):
+            raise ConfigError(f"runner.args: {name} has no parameter {min(unknown)!r}")
         chosen = self._input_parameter(usable, parameters)
         self._input = chosen.name
         self._positional = chosen.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
@@ -112,9 +112,7 @@ class Binding:
         first = first or next((each for each in free if each.name in ("messages", "state")), None)
         first = first or next((each for each in all_of_them if each.kind in _VARIADIC), None)
         if first is None:
-            raise ConfigError(
-                f"{self.name} has no parameter for the input. Add one, named {', '.join(INPUT_NAMES[:3])} or as you like"
-            )
+            raise ConfigError(f"{self.name} has no parameter for the input. Add one, for example 'input'")
         if first.kind is inspect.Parameter.VAR_KEYWORD:
             return first.replace(name="input")
         return first
@@ -127,8 +125,8 @@ class Binding:
         if missing:
             names = ", ".join(sorted(missing))
             raise ConfigError(
-                f"{self.name} needs {names}, which nothing provides. Give it a default, a value under runner.args, inputs "
-                f"that are mappings with these keys, or record a call and use replay_args. Provided by name: {OFFERED}"
+                f"{self.name} needs {names}, which nothing provides. Give it a default, a value in runner.args, "
+                f"inputs that are mappings with these keys, or record a call and use replay_args. Provided by name: {OFFERED}"
             )
 
     def arguments(self, offer: Offer) -> tuple[tuple[Any, ...], dict[str, Any]]:

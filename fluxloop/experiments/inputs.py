@@ -175,7 +175,7 @@ def _entries(items: Sequence[Any], source: str, personas: Mapping[str, Persona])
 
 
 def _entry(item: Any, place: str, default_id: str, personas: Mapping[str, Persona]) -> Entry:
-    """Return one entry: a text, or a mapping with ``input`` whose other keys are metadata unless it has ``metadata``."""
+    """Return one entry: a text, or a mapping with ``input``. Without ``metadata``, its other keys are the metadata."""
     if not isinstance(item, Mapping):
         item = {"input": item}
     if "input" not in item:

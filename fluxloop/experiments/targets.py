@@ -4,6 +4,7 @@ Find what an experiment runs: a function, method, callable object or framework o
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..settings.value_types import did_you_mean
+from .configuration.loading import SEED_EXAMPLE
 from .configuration.models import Runner
 
 MAX_LISTED = 20
@@ -38,9 +40,11 @@ class Target:
     @property
     def is_async(self) -> bool:
         """Whether a call returns at once, with something to await or iterate; other targets need a thread."""
-        func = self.call
-        if not inspect.isroutine(func) and not hasattr(func, "__wrapped__"):
-            func = getattr(func, "func", None) or getattr(type(func), "__call__", func)
+        func: Any = self.call
+        while isinstance(func, functools.partial):
+            func = func.func
+        if not inspect.isroutine(func):
+            func = inspect.getattr_static(type(func), "__call__", func)
         return inspect.iscoroutinefunction(func) or inspect.isasyncgenfunction(func)
 
 
@@ -49,8 +53,8 @@ def find_target(runner: Runner, place: str = "runner.target") -> Target:
     Import and return what *runner* names.
 
     Args:
-        runner: ``target`` as ``module:function``, ``module:Class.method``, ``module:instance`` or ``module:instance.method``,
-            or ``module_path`` and ``function_name``.
+        runner: ``target`` as ``module:function``, ``module:Class.method``, ``module:instance`` or
+            ``module:instance.method``; or ``module_path`` and ``function_name``.
         place: The file and line of the target, for messages.
 
     Raises:
@@ -58,9 +62,7 @@ def find_target(runner: Runner, place: str = "runner.target") -> Target:
     """
     name = runner.target or (f"{runner.module_path}:{runner.function_name}" if runner.module_path else "")
     if not name:
-        raise ConfigError(
-            f'{place}: runner.target is missing. Name the function to run: \n  runner:\n    target: "my_module:my_agent"'
-        )
+        raise ConfigError(f"{place}: runner.target is missing. Name a function:\n  {SEED_EXAMPLE}")
     module_name, path = split(name, place)
     module = import_module(module_name, place)
     found, owner = _symbol(module, path, name, place)
@@ -190,7 +192,7 @@ def _required(func: Callable[..., Any]) -> list[str]:
 
 
 def _callable(found: Any, name: str, place: str) -> Callable[..., Any]:
-    """Return *found* if it can be called, or its method ``ainvoke`` or ``invoke``: LangChain's and LangGraph's objects."""
+    """Return *found* if it is callable, or its method ``ainvoke`` or ``invoke``, which objects of LangChain have."""
     for method in ("ainvoke", "invoke"):
         if not inspect.isroutine(found) and callable(getattr(found, method, None)):
             run: Callable[..., Any] = getattr(found, method)

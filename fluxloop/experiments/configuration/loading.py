@@ -183,7 +183,6 @@ def known_keys(location: Location = ()) -> set[str]:
         if isinstance(part, str) and part in model.model_fields:
             model = _model_in(model.model_fields[part].annotation) or model
     return {*model.model_fields}
-    return names
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
