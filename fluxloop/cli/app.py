@@ -24,6 +24,11 @@ COMMANDS = {
     "stats": ("stats", "Show counts, errors, latencies, tokens and cost."),
     "export": ("export", "Write traces as CSV or as JSON lines."),
     "prune": ("prune", "Delete the records of old days."),
+    "init": ("init", "Create the files of a project or an agent."),
+    "run": ("run", "Run an experiment: an agent over many inputs."),
+    "record": ("record", "Record arguments of calls, for experiments."),
+    "config": ("config", "Show, change and check an experiment's configuration."),
+    "status": ("status", "Show configuration, recording and experiments."),
     "doctor": ("doctor", "Check settings, folder, records and frameworks."),
 }
 """The module of each command, and its line in the list of commands."""

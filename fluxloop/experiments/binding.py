@@ -126,7 +126,8 @@ class Binding:
             names = ", ".join(sorted(missing))
             raise ConfigError(
                 f"{self.name} needs {names}, which nothing provides. Give it a default, a value in runner.args, "
-                f"inputs that are mappings with these keys, or record a call and use replay_args. Provided by name: {OFFERED}"
+                "inputs that are mappings with these keys, or record a call and use replay_args. Provided by name: "
+                f"{OFFERED}"
             )
 
     def arguments(self, offer: Offer) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -108,7 +108,7 @@ class ScriptedSupervisor:
         """Do nothing."""
 
 
-INSTRUCTIONS = """You play the user of an AI agent, to test it. Read the conversation, and decide what the user does next.
+INSTRUCTIONS = """You play the user of an AI agent, to test it. Read the conversation and decide what the user does.
 Answer with one JSON object:
 {"decision": "continue" or "terminate", "next_user_message": text or null, "termination_reason": text or null,
  "closing_user_message": text or null}

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import ConfigError
+from ..report import log
 from ..settings.dotenv import load_env
 from .configuration.loading import Loaded
 
@@ -51,6 +52,28 @@ def target_environment(loaded: Loaded) -> Iterator[None]:
             del os.environ[name]
         os.environ.update(before_environment)
         _forget(set(sys.modules) - before_modules, roots)
+
+
+ADAPTERS = {
+    "langchain_core.runnables": "langchain",
+    "agents.run": "openai-agents",
+    "openai._client": "openai",
+    "anthropic._client": "anthropic",
+    "google.genai.client": "google-genai",
+}
+"""A module of each framework, by which it is recognised, and the name of its adapter."""
+
+
+def install_adapters() -> None:
+    """Record model calls, runs and tools of the frameworks that are imported; see `fluxloop.install`."""
+    import fluxloop
+
+    for module, name in ADAPTERS.items():
+        if module in sys.modules:
+            try:
+                fluxloop.install(name)
+            except ImportError as exc:
+                log.warning("%s is not recorded: %s", name, exc)
 
 
 def _text(value: object) -> str:

@@ -103,12 +103,19 @@ class Executor:
         self.source, self.client, self.supervisor = source, client, supervisor
         self._sets_seed = config.seed is not None and (config.parallel_runs == 1 or config.runner.processes)
 
-    async def execute(self, planned: PlannedRun) -> Row:
+    async def execute(self, planned: PlannedRun, trace_id: str | None = None) -> Row:
         """
-        Execute a run and return its row. It fails only if the process is to end: a failure of the target is a row.
+        Execute a run and return its row. A failure of the target is a row, too.
+
+        Args:
+            planned: The run.
+            trace_id: The id of its trace; by default a new one.
+
+        Raises:
+            RunCancelled: If the task is cancelled.
         """
         offer = self._offer(planned)
-        trace_id = self.client.recorder.new_id()
+        trace_id = trace_id or self.client.recorder.new_id()
         facts = self.client.storage.open_run(trace_id)
         call = self._begin(planned, offer, trace_id)
         if self._sets_seed:
@@ -310,6 +317,31 @@ class Executor:
         if isinstance(offer.state, dict) and offer.state:
             row["conversation_state"] = conversation.state(offer.state.get("metadata", {}))
         return row
+
+
+def lost_row(planned: PlannedRun, trace_id: str, message: str, attempts: int, label: str) -> Row:
+    """Return the row of a run whose worker process did not report how it ended."""
+    entry = planned.entry
+    row: Row = dict.fromkeys(
+        ("output", "duration_ms", "token_usage", "cost", "conversation_state", "termination_reason"), None
+    )
+    row |= {
+        "trace_id": trace_id,
+        "run": planned.number,
+        "iteration": planned.iteration,
+        "persona": entry.persona.name if entry.persona else None,
+        "input_id": entry.id,
+        "input": entry.value,
+        "expected": entry.expected,
+        "metadata": dict(entry.metadata),
+        "success": False,
+        "status": "error",
+        "error": {"type": "WorkerLost", "message": message},
+        "attempts": attempts,
+        "conversation": [],
+        EXTRA: {"session_id": f"{label}-{planned.number}"},
+    }
+    return row
 
 
 class RunCancelled(asyncio.CancelledError):

@@ -28,6 +28,9 @@ HOW_TO_ADD = """Add inputs to the configuration, or name a file with them:
     - input: "What is the weather in Rome?"
   # or: inputs_file: inputs.jsonl, one {"input": ..., "expected": ...} per line"""
 
+DEFAULT_INPUT = "Hello"
+"""The input of an experiment whose configuration does not mention inputs, so that a first try runs."""
+
 _OWN_KEYS = frozenset({"input", "expected", "metadata", "persona", "id"})
 
 _EXPECTED_NAMES = ("expected", "expected_output", "reference_output")
@@ -106,7 +109,8 @@ def plan(
         path = loaded.base / Path(config.inputs_file).expanduser()
         entries = _entries(read_inputs(path), str(path), known)
     else:
-        entries = _entries(config.base_inputs, "base_inputs", known)
+        given = [DEFAULT_INPUT] if config.base_inputs is None else config.base_inputs
+        entries = _entries(given, "base_inputs", known)
     if not entries:
         where = config.inputs_file or loaded.path or "the configuration"
         raise ConfigError(f"{where} has no inputs. {HOW_TO_ADD}")

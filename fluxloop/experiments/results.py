@@ -87,7 +87,6 @@ class Experiment:
     success_rate: float
     duration_seconds: float
     cost: float | None
-    is_interrupted: bool = False
 
     @property
     def succeeded(self) -> bool:

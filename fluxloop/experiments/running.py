@@ -9,20 +9,20 @@ import contextvars
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from ..errors import ConfigError
+from ..errors import ConfigError, WriteError
 from . import provenance
 from .configuration.loading import Loaded, load, merged, validated
+from .configuration.masking import masked_config
 from .conversation import supervisor_of
 from .engines.contract import Engine, Job
 from .engines.local import LocalEngine
-from .environment import target_environment
+from .environment import install_adapters, target_environment
 from .execution import Executor, Row
 from .folder import ARTIFACTS, FOLDER_VERSION, ExperimentFolder
 from .inputs import Plan, PlannedRun, plan
@@ -31,8 +31,6 @@ from .results import Experiment, Totals
 from .sources import source_of
 from .targets import Target, of_callable
 from .writing import FolderWriter, create_folder, point_to, reopen, this_process
-
-MASKED = "[redacted]"
 
 EngineName = Literal["local", "processes"]
 
@@ -155,14 +153,26 @@ async def run_async(
 
 
 def run_prepared(
-    prepare: Callable[[], Prepared], *, engine: EngineName | Engine | None = None, progress: Progress | None = None
+    prepare: Callable[[], Prepared],
+    *,
+    engine: EngineName | Engine | None = None,
+    progress: Progress | None = None,
+    install: bool = False,
 ) -> Experiment:
-    """Run an experiment in a new event loop: of this thread, or of another one if this thread has a running loop."""
+    """
+    Run an experiment in a new event loop: of this thread, or of another one if this thread has a running loop.
+
+    Args:
+        prepare: Returns the experiment.
+        engine: As for `run`.
+        progress: As for `run`.
+        install: Whether to switch on the adapters of the frameworks that the target imports, until the process ends.
+    """
     prepared = prepare()
 
     def go() -> Experiment:
         with target_environment(prepared.loaded):
-            return asyncio.run(execute(prepared, engine=engine, progress=progress))
+            return asyncio.run(execute(prepared, engine=engine, progress=progress, install=install))
 
     try:
         asyncio.get_running_loop()
@@ -297,7 +307,11 @@ def _replayed(loaded: Loaded, planned: Plan) -> Plan:
 
 
 async def execute(
-    prepared: Prepared, *, engine: EngineName | Engine | None = None, progress: Progress | None = None
+    prepared: Prepared,
+    *,
+    engine: EngineName | Engine | None = None,
+    progress: Progress | None = None,
+    install: bool = False,
 ) -> Experiment:
     """
     Execute a prepared experiment inside `target_environment`. Returns and raises as `run`.
@@ -308,6 +322,8 @@ async def execute(
     # Everything that can be wrong is found before a folder exists.
     source = source_of(loaded, planned, prepared.target)
     supervisor = supervisor_of(loaded.config)
+    if install and loaded.config.runner.install:
+        install_adapters()
     chosen = _engine(engine, loaded)
     if prepared.resumed is not None:
         folder, created = prepared.resumed.path, False
@@ -354,16 +370,19 @@ async def execute(
             await supervisor.close()
         client.close()
         is_empty = created and totals.finished == finished_count and state != "finished"
-        with suppress(OSError) if state != "finished" else suppress():
+        try:
             writer.write_errors()
             writer.write_summary(summary(state))
+        except WriteError:  # already raised by what interrupted the experiment
+            if state == "finished":
+                raise
         writer.close()
         if is_empty and not any((folder / ARTIFACTS).iterdir()):
             _remove(folder)
     return experiment_of(folder, prepared.name, totals)
 
 
-def experiment_of(folder: Path, name: str, totals: Totals, *, is_interrupted: bool = False) -> Experiment:
+def experiment_of(folder: Path, name: str, totals: Totals) -> Experiment:
     """Return the result for *totals*."""
     return Experiment(
         folder,
@@ -374,7 +393,6 @@ def experiment_of(folder: Path, name: str, totals: Totals, *, is_interrupted: bo
         totals.success_rate,
         totals.seconds,
         totals.cost,
-        is_interrupted,
     )
 
 
@@ -415,18 +433,7 @@ def _totals_so_far(prepared: Prepared) -> Totals:
 def _facts(prepared: Prepared, started: datetime) -> dict[str, Any]:
     """Return what summary.json says of the experiment besides its results."""
     config = prepared.loaded.config
-    shown = config.model_dump(mode="json", exclude_defaults=True)
-    runner = shown.get("runner", {})
-    for holder, name in (
-        (runner, "environment_vars"),
-        (runner.get("http") or {}, "headers"),
-        (runner.get("process") or {}, "env"),
-    ):
-        if holder.get(name):
-            holder[name] = dict.fromkeys(holder[name], MASKED)
-    supervisor = shown.get("multi_turn", {}).get("supervisor", {})
-    if supervisor.get("api_key"):
-        supervisor["api_key"] = MASKED
+    shown = masked_config(config)
     planned, resumed = prepared.plan, prepared.resumed
     path = prepared.loaded.path
     return {

@@ -102,7 +102,7 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     for key, value in (overrides or {}).items():
         assign(data, key, value)
     config = validated(data, files)
-    return Loaded(config, base, found, files, tuple(_warnings(data, config)))
+    return Loaded(config, base, found, files, tuple(_warnings(config, overrides or {})))
 
 
 def validated(
@@ -140,12 +140,12 @@ def assign(data: dict[str, Any], key: str, value: Any) -> None:
     data[last] = value
 
 
-def _warnings(data: Mapping[str, Any], config: ExperimentConfig) -> Iterator[str]:
-    runner = data.get("runner")
-    if config.iterations and isinstance(runner, Mapping) and runner.get("iterations"):
-        inner = config.runner.iterations
-        if inner != config.iterations:
-            yield f"iterations is {config.iterations} and runner.iterations is {inner}; {config.iterations} is used"
+def _warnings(config: ExperimentConfig, overrides: Mapping[str, Any]) -> Iterator[str]:
+    inner, outer = config.runner.iterations, config.iterations
+    if inner and outer and inner != outer and "iterations" not in overrides:
+        yield f"iterations is {outer} and runner.iterations is {inner}; {outer} is used"
+    if config.base_inputs is None and not config.inputs_file and not config.replay_args.enabled:
+        yield "no inputs are configured, so the input is 'Hello'. Add base_inputs, or name a file with inputs_file"
 
 
 def _problem(error: Any, files: tuple[YamlFile, ...], source: str) -> str:

@@ -183,7 +183,7 @@ class ExperimentConfig(Section):
     metadata: dict[str, Any] = {}
 
     personas: list[Persona] = []
-    base_inputs: list[Any] = []
+    base_inputs: list[Any] | None = None
     inputs_file: str | None = None
     input_template: str | None = None
 

@@ -62,7 +62,8 @@ class _HttpAgent:
         body = filled(config.body_template, offer) if config.body_template is not None else _body(offer)
         url = filled(config.url, offer)
         headers = {"Accept": "text/event-stream"} if config.stream == "sse" else {}
-        sent = {"params": body} if config.method.upper() == "GET" else {"json": body}
+        is_get = config.method.upper() == "GET"
+        sent: dict[str, Any] = {"params": body} if is_get else {"json": body}
         try:
             async with self._source.client.stream(config.method.upper(), url, headers=headers, **sent) as response:
                 if response.status_code >= 400:
@@ -91,8 +92,8 @@ class _HttpAgent:
             return content.decode(errors="replace")
         if self._config.output_path:
             return value_at(answer, self._config.output_path)
-        found = (value_at(answer, path) for path in OUTPUT_PATHS) if isinstance(answer, dict) else iter(())
-        return next((value for value in found if value is not None), answer)
+        paths = OUTPUT_PATHS if isinstance(answer, dict) else ()
+        return next((value for path in paths if (value := value_at(answer, path)) is not None), answer)
 
     async def close(self) -> None:
         """Do nothing: the connections are shared."""
