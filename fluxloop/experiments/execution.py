@@ -26,10 +26,7 @@ from .records import ExperimentClient, RunFacts, actions_of, cost_of
 from .stream_text import StreamText
 
 Row = dict[str, Any]
-"""The row of a run, with the members listed at `fluxloop.experiments.folder.Row`, and `EXTRA`."""
-
-EXTRA = "_extra"
-"""The member of a row with what only traces.jsonl contains."""
+"""The row of a run, with the members listed at `fluxloop.experiments.folder.Row`."""
 
 
 class RunTimeoutError(TimeoutError):
@@ -272,7 +269,7 @@ class Executor:
             return facts.final_response
         if result.output is None:
             return "" if facts.agent_output is None else facts.agent_output
-        return self.client.plain(result.output)
+        return result.output if type(result.output) is str else self.client.plain(result.output)
 
     def _row(
         self,
@@ -307,13 +304,14 @@ class Executor:
             "attempts": result.attempts,
             "token_usage": _token_usage(usage) if usage else None,
             "cost": cost.amount if cost else None,
+            "session_id": offer.session_id,
+            "observation_count": facts.observations,
             "conversation": conversation.turns,
             "conversation_state": offer.state or None,
             "termination_reason": conversation.termination_reason,
         }
-        row[EXTRA] = {"session_id": offer.session_id, "observation_count": facts.observations}
         if result.callback_messages:
-            row[EXTRA]["callback_messages"] = self.client.plain(result.callback_messages)
+            row["callback_messages"] = self.client.plain(result.callback_messages)
         if isinstance(offer.state, dict) and offer.state:
             row["conversation_state"] = conversation.state(offer.state.get("metadata", {}))
         return row
@@ -339,7 +337,7 @@ def lost_row(planned: PlannedRun, trace_id: str, message: str, attempts: int, la
         "error": {"type": "WorkerLost", "message": message},
         "attempts": attempts,
         "conversation": [],
-        EXTRA: {"session_id": f"{label}-{planned.number}"},
+        "session_id": f"{label}-{planned.number}",
     }
     return row
 

@@ -17,6 +17,7 @@ from ..llm.prices import Cost, context_of
 from ..storage import FileStorage
 from ..storage.contract import Record
 from ..storage.journal import Journal
+from .line_file import LineFile
 
 FINAL_RESPONSE = "agent_final_response"
 """The name of an observation whose output is the output of the run."""
@@ -53,21 +54,20 @@ class RunStorage:
 
     Args:
         folder: The folder ``artifacts`` of the experiment.
+        has_journal: Whether observations that are open when the process dies can be read. A process that dies with the
+            whole experiment needs none, since its open runs are executed again.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._files = FileStorage(folder, dated=False)
+    def __init__(self, folder: Path, *, has_journal: bool = False) -> None:
+        files = FileStorage(folder, dated=False)  # the names of the files, and the journal
+        self.journal: Journal | None = files.journal if has_journal else None
+        self._files = {kind: LineFile(files.path(kind, "")) for kind in ("observation", "trace")}
         self._open: dict[bytes, RunFacts] = {}
 
-    @property
-    def journal(self) -> Journal | None:
-        """The journal of open observations."""
-        return self._files.journal
-
     def write(self, records: Sequence[Record]) -> None:
-        """Store *records*; raises as `FileStorage.write`."""
-        self._files.write(records)
+        """Store *records*; raises WriteError."""
         for kind, _, line in records:
+            self._files[kind].write(line)
             if kind == "observation":
                 start = line.find(b'"trace_id":"') + 12
                 facts = self._open.get(line[start : line.find(b'"', start)])
@@ -76,7 +76,10 @@ class RunStorage:
 
     def close(self) -> None:
         """Close the files."""
-        self._files.close()
+        for file in self._files.values():
+            file.close()
+        if self.journal is not None:
+            self.journal.close()
 
     def open_run(self, trace_id: str) -> RunFacts:
         """Start to note what the records of the trace say."""
@@ -160,13 +163,19 @@ class ExperimentClient(FluxLoopClient):
 
     Args:
         artifacts: The folder for the records.
+        has_journal: See `RunStorage`.
     """
 
-    def __init__(self, artifacts: Path) -> None:
+    def __init__(self, artifacts: Path, *, has_journal: bool = False) -> None:
         super().__init__()
-        self.storage = RunStorage(artifacts)
+        self.storage = RunStorage(artifacts, has_journal=has_journal)
         settings = replace(
-            default.configuration.settings(), storage=self.storage, enabled=True, sample_rate=1.0, session_id=None
+            default.configuration.settings(),
+            storage=self.storage,
+            enabled=True,
+            sample_rate=1.0,
+            session_id=None,
+            record_args=False,
         )
         self._use(settings)
 

@@ -371,6 +371,7 @@ async def execute(
         client.close()
         is_empty = created and totals.finished == finished_count and state != "finished"
         try:
+            writer.write_full_rows()
             writer.write_errors()
             writer.write_summary(summary(state))
         except WriteError:  # already raised by what interrupted the experiment

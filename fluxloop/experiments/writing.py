@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -15,41 +16,10 @@ import orjson
 
 from ..errors import ConfigError, ReadError, WriteError
 from ..storage.record_file import write_error
-from .execution import EXTRA, Row
+from .execution import Row
 from .folder import ARTIFACTS, ERRORS, FULL_ROWS, LINK_PREFIX, ROWS, SUMMARY, ExperimentFolder, decoded
+from .line_file import MODE, LineFile
 from .records import ExperimentClient
-
-MODE = 0o600
-"""Only the owner can read rows, as they contain the inputs of users."""
-
-
-class LineFile:
-    """A file to which whole lines are appended, each with one system call."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, MODE)
-        size = os.fstat(self._fd).st_size
-        if size and os.pread(self._fd, 1, size - 1) != b"\n":  # a process was killed while it wrote
-            os.write(self._fd, b"\n")
-
-    def write(self, line: bytes) -> None:
-        """
-        Append *line*.
-
-        Raises:
-            WriteError: If that is not possible, for example because the disk is full.
-        """
-        rest = memoryview(line)
-        try:
-            while rest:
-                rest = rest[os.write(self._fd, rest) :]
-        except OSError as exc:
-            raise write_error(exc, f"write to {self.path}") from exc
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._fd)
 
 
 class FolderWriter:
@@ -63,21 +33,29 @@ class FolderWriter:
 
     def __init__(self, path: Path, client: ExperimentClient) -> None:
         self.path, self._client = path, client
-        self._rows, self._full_rows = LineFile(path / ROWS), LineFile(path / FULL_ROWS)
+        self._rows = LineFile(path / ROWS)
 
     def write(self, row: Row) -> None:
-        """Append the row of a finished run to both files; raises as `LineFile.write`."""
-        extra = row.pop(EXTRA, None) or {}
-        encoded = self._client.encoded(row)
-        self._full_rows.write(
-            encoded[:-1] + b"," + self._client.encoded(extra)[1:] + b"\n" if extra else encoded + b"\n"
-        )
-        self._rows.write(encoded + b"\n")
+        """Append the row of a finished run; raises as `LineFile.write`."""
+        self._rows.write(self._client.encoded(row) + b"\n")
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace summary.json; raises WriteError."""
         masked = orjson.loads(self._client.encoded(dict(summary)))
         write_whole(self.path / SUMMARY, orjson.dumps(masked, option=orjson.OPT_INDENT_2) + b"\n")
+
+    def write_full_rows(self) -> None:
+        """
+        Give the rows their second name, traces.jsonl; raises WriteError.
+
+        The published packages write a longer and a shorter version of each row. Here both are one file.
+        """
+        path = self.path / FULL_ROWS
+        try:
+            path.unlink(missing_ok=True)
+            os.link(self.path / ROWS, path)
+        except OSError:  # a file system without links
+            shutil.copyfile(self.path / ROWS, path)
 
     def write_errors(self) -> None:
         """Write errors.json from the rows of runs that did not succeed; remove it if there are none."""
@@ -96,7 +74,6 @@ class FolderWriter:
     def close(self) -> None:
         """Close the files."""
         self._rows.close()
-        self._full_rows.close()
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -184,10 +161,9 @@ def reopen(folder: ExperimentFolder, fingerprint: str) -> set[int]:
             "Restore them, or start a new experiment"
         )
     finished: set[int] = set()
-    for name in (ROWS, FULL_ROWS):
-        path = folder.path / name
-        if path.is_file():
-            write_whole(path, b"".join(_kept(path, finished if name == ROWS else set())))
+    path = folder.path / ROWS
+    if path.is_file():
+        write_whole(path, b"".join(_kept(path, finished)))
     return finished
 
 

@@ -196,7 +196,7 @@ async def _serve(connection: Connection, given: _Setup) -> None:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    client = ExperimentClient(given.folder / ARTIFACTS)
+    client = ExperimentClient(given.folder / ARTIFACTS, has_journal=True)
     config = given.loaded.config
     try:
         source = source_of(given.loaded, Plan((), 0), given.target)
