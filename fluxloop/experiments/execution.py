@@ -33,6 +33,10 @@ class RunTimeoutError(TimeoutError):
     """A run took longer than its ``timeout_seconds``."""
 
 
+class TargetExitedError(RuntimeError):
+    """The target called ``sys.exit``, which ends its run and not the experiment."""
+
+
 class Agent(Protocol):
     """What is run: a function, an HTTP endpoint or a process, for the turns of one run."""
 
@@ -127,7 +131,7 @@ class Executor:
             if task is not None and task.cancelling():
                 row = self._row(planned, offer, trace_id, result, facts, call, started)
                 raise RunCancelled(row) from exc
-        except (Exception, SystemExit) as exc:
+        except Exception as exc:
             call.raised(exc)
             result.status, result.error = "timeout" if isinstance(exc, RunTimeoutError) else "error", _error(exc)
         except BaseException as exc:
@@ -189,7 +193,7 @@ class Executor:
             try:
                 await self._within_timeout(agent, offer, result)
                 return
-            except (Exception, SystemExit) as exc:
+            except Exception as exc:
                 if result.attempts > runner.max_retries:
                     raise
                 details = {"attempt": result.attempts, "error": message_of(exc), "error_type": type(exc).__name__}
@@ -204,7 +208,10 @@ class Executor:
         timeout = asyncio.timeout(seconds)
         try:
             async with timeout:
-                await self._converse(agent, offer, result)
+                try:
+                    await self._converse(agent, offer, result)
+                except SystemExit as exc:
+                    raise TargetExitedError(f"the target called sys.exit({exc.code!r})") from exc
         except TimeoutError as exc:
             if not timeout.expired():
                 raise

@@ -130,8 +130,8 @@ def _symbol(module: Any, path: str, name: str, place: str) -> tuple[Any, Any]:
             holder = module if owner is None else owner
             names = _public_names(holder)
             listed = f" It has: {', '.join(names[:MAX_LISTED])}" if names else " It has no functions or classes."
-            hint = did_you_mean(part, names)
-            raise ConfigError(f"{place}: {what} has no {part!r}{hint}.{listed}") from None
+            hint = did_you_mean(part, names) or "."
+            raise ConfigError(f"{place}: {what} has no {part!r}{hint}{listed}") from None
     return found, owner
 
 
