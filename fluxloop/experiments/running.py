@@ -378,7 +378,7 @@ async def execute(
             if state == "finished":
                 raise
         writer.close()
-        if is_empty and not any((folder / ARTIFACTS).iterdir()):
+        if is_empty and not any(path.stat().st_size for path in (folder / ARTIFACTS).iterdir()):
             _remove(folder)
     return experiment_of(folder, prepared.name, totals)
 

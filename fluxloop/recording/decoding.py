@@ -154,7 +154,7 @@ def _instance(cls: type, fields: dict[str, Any]) -> Any:
     """Return an instance of *cls* with *fields*; an `Attributes` if it cannot be created."""
     try:
         if hasattr(cls, "model_construct"):
-            return cls.model_construct(**_known(cls, fields))
+            return _model(cls, fields)
         if issubclass(cls, tuple) and hasattr(cls, "_make"):
             return cls._make(fields[name] for name in cls._fields)  # type: ignore[attr-defined]
         instance: Any = object.__new__(cls)
@@ -169,7 +169,19 @@ def _instance(cls: type, fields: dict[str, Any]) -> Any:
         return Attributes(fields)
 
 
-def _known(cls: Any, fields: dict[str, Any]) -> dict[str, Any]:
-    """Return *fields* by the names that ``model_construct`` accepts: it knows a field with an alias by the alias."""
-    aliases = {name: field.alias for name, field in cls.model_fields.items() if isinstance(field.alias, str)}
-    return {aliases.get(name, name): value for name, value in fields.items()}
+def _model(cls: Any, fields: dict[str, Any]) -> Any:
+    """Return a pydantic model with *fields*. ``model_construct`` would run its ``model_post_init``."""
+    instance = cls.__new__(cls)
+    known = {name: value for name, value in fields.items() if name in cls.model_fields}
+    extra = {name: value for name, value in fields.items() if name not in known}
+    defaults = {
+        name: field.get_default(call_default_factory=False)
+        for name, field in cls.model_fields.items()
+        if name not in known and not field.is_required()
+    }
+    object.__setattr__(instance, "__dict__", {**defaults, **known})
+    object.__setattr__(instance, "__pydantic_fields_set__", set(known))
+    object.__setattr__(instance, "__pydantic_extra__", extra if cls.model_config.get("extra") == "allow" else None)
+    private = {name: attribute.get_default() for name, attribute in cls.__private_attributes__.items()}
+    object.__setattr__(instance, "__pydantic_private__", private or None)
+    return instance
