@@ -292,7 +292,7 @@ def test_a_recording_imports_and_runs_nothing():
     assert not Path("ran").exists()
 
 
-class Credentials(BaseModel):
+class SignIn(BaseModel):
     """A model with secrets of every kind."""
 
     password: str
@@ -308,18 +308,18 @@ def test_secrets_are_masked_also_in_objects(recording):
     """
 
     @fluxloop.agent
-    def agent(credentials, config, note):
+    def agent(request, config, note):
         return None
 
     agent(
-        Credentials(password="p4ssw0rd", api_key="sk-1", token="t0ken", pin="1234", max_tokens=5),
+        SignIn(password="p4ssw0rd", api_key="sk-1", token="t0ken", pin="1234", max_tokens=5),
         {"nested": [{"password": "h1dden-v4lue"}], "monkey": "banana"},
         "use sk-proj-" + "a1B2c3D4e5F6" * 4,
     )
 
     text = FILE.read_text()
     assert [word for word in ("p4ssw0rd", "sk-1", "t0ken", "1234", "h1dden", "a1B2c3D4") if word in text] == []
-    assert lines()[0]["kwargs"]["credentials"]["$value"]["max_tokens"] == 5
+    assert lines()[0]["kwargs"]["request"]["$value"]["max_tokens"] == 5
     assert lines()[0]["kwargs"]["config"]["monkey"] == "banana"
 
 
