@@ -47,14 +47,16 @@ PARTNERS = {("fluxloop_langgraph", "fluxloop_langchain")}
 """Pairs of packages on one floor; the first may import the second."""
 
 LIBRARIES = {
-    "dotenv": "settings",
+    "dotenv": "cli settings",
+    "httpx": "experiments",
     "hyperscan": "redaction",
     "orjson": "*",
     "packaging": "cli",
-    "pydantic": "cli models reading",
+    "pydantic": "cli experiments models reading",
     "pydantic_core": "models",
     "pytest": "pytest_plugin",
     "rich": "cli",
+    "ruamel": "cli experiments",
     "typer": "cli",
 }
 """Everything the core takes from outside, and the modules that take it (``*`` for any)."""

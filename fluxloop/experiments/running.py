@@ -124,7 +124,7 @@ def run(
         output: The folder in which that of the experiment is created.
         engine: ``local``, ``processes``, or an object with the methods of an engine.
         resume: The folder of an interrupted experiment, whose other runs are executed.
-        progress: Is told how the experiment proceeds.
+        progress: Its methods are called as the experiment proceeds.
 
     Returns:
         The experiment. Runs that failed are part of the result, not errors.

@@ -1,8 +1,7 @@
 """
 Rebuild recorded arguments.
 
-A class is only looked up in modules that are imported already, or that belong to a package of which a module is
-imported. Its instances are created without calling it: no constructor, validator or other code runs. Where a class
+A class is only looked up in packages that the program has imported. Its instances are created without calling it: no constructor, validator or other code runs. Where a class
 cannot be found, its data become an `Attributes`: a dict whose keys are attributes too.
 """
 

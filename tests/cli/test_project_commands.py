@@ -36,7 +36,7 @@ def test_a_new_project_runs_and_passes(project, fluxloop_):
 
 def test_existing_files_are_kept_unless_forced(project, fluxloop_):
     """
-    A second `init` changes nothing, and says so.
+    A second `init` changes nothing, and lists the kept files.
     """
     Path("configs/input.yaml").write_text("base_inputs: [mine]\n")
 

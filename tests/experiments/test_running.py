@@ -438,7 +438,7 @@ def test_tokens_and_cost_are_those_of_the_model_calls():
     ("options", "message"),
     [
         ({"input": "nope"}, "there is no input 'nope'"),
-        ({"personas": ["Nobody"]}, "there is no persona 'Nobody'"),
+        ({"personas": ["Zoe"]}, "there is no persona 'Zoe'"),
         ({"engine": "cluster"}, "engine must be local or processes, got 'cluster'"),
         ({"iterations": 0}, "iterations must be greater than or equal to 1, got 0"),
     ],
