@@ -1,8 +1,9 @@
 """
 Rebuild recorded arguments.
 
-A class is only looked up in packages that the program has imported. Its instances are created without calling it: no constructor, validator or other code runs. Where a class
-cannot be found, its data become an `Attributes`: a dict whose keys are attributes too.
+A class is only looked up in packages that the program has imported. Its instances are created without calling it: no
+constructor, validator or other code runs. Where a class cannot be found, its data become an `Attributes`: a dict whose
+keys are attributes too.
 """
 
 from __future__ import annotations
