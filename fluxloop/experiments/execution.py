@@ -21,16 +21,13 @@ from ..tracing.outcomes import message_of
 from .binding import Offer
 from .configuration.models import ExperimentConfig
 from .conversation import Conversation, Decision, Supervising
+from .deadlines import Deadlines, RunTimeoutError
 from .inputs import PlannedRun
 from .records import ExperimentClient, RunFacts, actions_of, cost_of
 from .stream_text import StreamText
 
 Row = dict[str, Any]
 """The row of a run, with the members listed at `fluxloop.experiments.folder.Row`."""
-
-
-class RunTimeoutError(TimeoutError):
-    """A run took longer than its ``timeout_seconds``."""
 
 
 class TargetExitedError(RuntimeError):
@@ -102,6 +99,7 @@ class Executor:
     ) -> None:
         self.name, self.label, self.config = name, label, config
         self.source, self.client, self.supervisor = source, client, supervisor
+        self._deadlines = Deadlines(config.runner.timeout_seconds)
         self._sets_seed = config.seed is not None and (config.parallel_runs == 1 or config.runner.processes)
 
     async def execute(self, planned: PlannedRun, trace_id: str | None = None) -> Row:
@@ -204,18 +202,11 @@ class Executor:
             await asyncio.sleep(pause * random.Random(planned.number).uniform(0.8, 1.2))
 
     async def _within_timeout(self, agent: Agent, offer: Offer, result: _Result) -> None:
-        seconds = self.config.runner.timeout_seconds
-        timeout = asyncio.timeout(seconds)
-        try:
-            async with timeout:
-                try:
-                    await self._converse(agent, offer, result)
-                except SystemExit as exc:
-                    raise TargetExitedError(f"the target called sys.exit({exc.code!r})") from exc
-        except TimeoutError as exc:
-            if not timeout.expired():
-                raise
-            raise RunTimeoutError(f"the run took longer than {seconds:g} s (timeout_seconds)") from exc
+        with self._deadlines.limit():
+            try:
+                await self._converse(agent, offer, result)
+            except SystemExit as exc:
+                raise TargetExitedError(f"the target called sys.exit({exc.code!r})") from exc
 
     async def _converse(self, agent: Agent, offer: Offer, result: _Result) -> None:
         """Let the agent answer, once or until the supervisor ends the conversation."""

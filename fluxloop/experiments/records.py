@@ -91,14 +91,17 @@ class RunStorage:
         self._open.pop(trace_id.encode(), None)
 
 
-_PLAIN = (b'"type":"SPAN"', b'"type":"EVENT"', b'"type":"CHAIN"')
+_PLAIN = frozenset({b"SPAN", b"EVENT", b"CHAIN"})
 """The types of observations that only count, unless they have usage or the name of a final response."""
+
+_FINAL_NAME = FINAL_RESPONSE.encode()
 
 
 def _note(facts: RunFacts, line: bytes) -> None:
     facts.observations += 1
     has_usage = b',"usage":{' in line
-    if not has_usage and FINAL_RESPONSE.encode() not in line and any(each in line[:250] for each in _PLAIN):
+    start = line.find(b'"type":"') + 8
+    if not has_usage and line[start : line.find(b'"', start)] in _PLAIN and _FINAL_NAME not in line:
         return
     record = orjson.loads(line)
     kind, name, output = record.get("type"), record.get("name"), record.get("output")
@@ -114,7 +117,8 @@ def _note(facts: RunFacts, line: bytes) -> None:
         call = {key: record.get(key) for key in fields}
         call["context"] = context_of(record.get("metadata"), record.get("model_parameters"), output)
         facts.calls.append(call)
-    facts.parents[str(record.get("id"))] = record.get("parent_id")
+    if record.get("id"):
+        facts.parents[record["id"]] = record.get("parent_id")
 
 
 def actions_of(facts: RunFacts) -> list[str]:
