@@ -11,8 +11,9 @@ import typer
 
 from ..experiments.configuration.loading import Loaded
 from ..experiments.folder import ExperimentFolder
+from ..experiments.preparing import Options, Prepared, prepare
 from ..experiments.results import Experiment
-from ..experiments.running import Options, Prepared, prepare, run_prepared
+from ..experiments.running import run_prepared
 from ..reading.json_text import encode
 from . import formatting
 from .formatting import console, note, print_json
@@ -122,7 +123,7 @@ def experiment(
             if not yes and not _confirmed(prepared):
                 raise typer.Exit(2)
             progress = SilentProgress() if as_json else progress_for(console(), plain=no_display)
-            result = run_prepared(lambda: prepared, engine=engine, progress=progress, install=True)
+            result = run_prepared(prepared, engine=engine, progress=progress, install=True)
             folder = ExperimentFolder.at(result.folder)
             if junit is not None:
                 from ..experiments.junit import write_junit

@@ -14,8 +14,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ..experiments.orchestration import Progress
+from ..experiments.preparing import Prepared
 from ..experiments.results import Totals
-from ..experiments.running import Prepared, Progress
 from ..reading.json_text import escaped
 from . import formatting
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ConfigError
+from .agents import Agent, AgentSource, Sent, collected
 from .binding import Binding, Offer
 from .configuration.loading import Loaded
-from .execution import Agent, AgentSource, Sent, collected
 from .inputs import Plan, PlannedRun
 from .replaying import Replay, replay_of
 from .targets import Target, find_target

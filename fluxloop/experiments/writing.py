@@ -16,10 +16,10 @@ import orjson
 
 from ..errors import ConfigError, ReadError, WriteError
 from ..storage.record_file import write_error
-from .execution import Row
 from .folder import ARTIFACTS, ERRORS, FULL_ROWS, LINK_PREFIX, ROWS, SUMMARY, ExperimentFolder, decoded
 from .line_file import MODE, LineFile
 from .records import ExperimentClient
+from .rows import Row
 
 
 class FolderWriter:
@@ -181,3 +181,11 @@ def _kept(path: Path, numbers: set[int]) -> Iterator[bytes]:
 def this_process() -> dict[str, Any]:
     """Return what identifies this process in summary.json."""
     return {"pid": os.getpid(), "host": platform.node()}
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder in which nothing was recorded."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for link in folder.parent.glob(f"{LINK_PREFIX}*"):
+        if link.is_symlink() and not link.exists():
+            link.unlink(missing_ok=True)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from ..configuration.loading import Loaded
-from ..execution import Executor, Row
+from ..execution import Executor
 from ..inputs import Plan, PlannedRun
+from ..rows import Row
 from ..targets import Target
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
-from ..execution import RunCancelled
 from ..inputs import PlannedRun
+from ..rows import RunCancelled
 from .contract import Finished, Job
 
 

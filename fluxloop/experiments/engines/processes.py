@@ -21,13 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError, FluxLoopError
+from ..agents import in_thread
 from ..configuration.loading import Loaded
 from ..conversation import supervisor_of
 from ..environment import install_adapters, target_environment
-from ..execution import Executor, Row, RunCancelled, in_thread, lost_row
+from ..execution import Executor
 from ..folder import ARTIFACTS
 from ..inputs import Plan, PlannedRun
 from ..records import ExperimentClient
+from ..rows import Row, RunCancelled, lost_row
 from ..sources import source_of
 from ..targets import Target
 from .contract import Finished, Job

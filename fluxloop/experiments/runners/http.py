@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 
+from ..agents import Agent
 from ..binding import Offer
 from ..configuration.models import HttpRunner
-from ..execution import Agent
 from ..inputs import PlannedRun
 from ..stream_text import StreamText, value_at
 

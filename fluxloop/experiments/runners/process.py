@@ -18,9 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..agents import Agent
 from ..binding import Offer
 from ..configuration.models import ProcessRunner
-from ..execution import Agent
 from ..inputs import PlannedRun
 from ..stream_text import value_at
 
