@@ -17,9 +17,12 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
+from typing import Any
 
+import fluxloop
 from fluxloop import experiments
 
+from .payloads import QUERY
 from .registry import report
 from .results import Row, Spread, Target
 
@@ -54,6 +57,36 @@ def experiment_runs(is_quick: bool) -> Row:
         target=Target(4, "x"),
         faults=() if megabytes <= MOST_GROWTH_MB else (f"grew by {megabytes:.1f} MB",),
         note=f"best {ours / floor:.1f} x; memory grew by {megabytes:.1f} MB from run 1,000 to {MANY_RUNS:,}",
+    )
+
+
+@report("recorded-arguments")
+def recorded_arguments(is_quick: bool) -> Row:
+    """Call an agent with its arguments recorded, compared with the same call traced only."""
+    calls, rounds = (200, 3) if is_quick else (1_000, 15)
+
+    @fluxloop.agent
+    def agent(query: str, limit: int = 10) -> str:
+        return query
+
+    def seconds(**settings: Any) -> float:
+        with fluxloop.FluxLoopClient() as client, TemporaryDirectory() as name:
+            client.configure(base_path=name, recording_file=Path(name, "args.jsonl"), **settings)
+            own = client.agent(agent.__wrapped__)
+            own(QUERY)
+            start = perf_counter()
+            for _ in range(calls):
+                own(QUERY)
+            return perf_counter() - start
+
+    times = [(seconds(), seconds(record_args=True)) for _ in range(rounds)]
+    return Row(
+        "recorded-arguments",
+        floor=1e6 * median(traced for traced, _ in times) / calls,
+        ours=1e6 * median(recorded for _, recorded in times) / calls,
+        figure=Spread.of([recorded / traced for traced, recorded in times]),
+        target=Target(2, "x"),
+        note="an agent's call with its arguments recorded; floor: the same call, traced only",
     )
 
 

@@ -12,7 +12,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +88,6 @@ def _record(call: Execution, func: Callable[..., Any]) -> Callable[..., Any]:
     if not recorder.settings.record_args:
         return func
 
-    @wraps(func)
     def recorded(*args: Any, **kwargs: Any) -> Any:
         try:
             bind = spec.bind or binder(func)
