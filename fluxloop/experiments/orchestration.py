@@ -102,7 +102,8 @@ class _Orchestration:
         return _experiment(self.folder, prepared.name, self._totals)
 
     def _start(self) -> None:
-        self._git_thread.start()
+        if provenance.is_in_repository(self._prepared.loaded.base.resolve()):
+            self._git_thread.start()
         self._writer.write_summary(self._summary("running"))
         point_to(self.folder, self._prepared.name)
         if self._progress is not None:

@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def versions() -> dict[str, str]:
     return found
 
 
+@cache
 def _version(distribution: str) -> str | None:
     try:
         return version(distribution)
@@ -42,9 +44,7 @@ def _version(distribution: str) -> str | None:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Return commit, branch and whether there are uncommitted changes; None outside a repository or without git."""
-    if not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
-        return None
+    """Return commit, branch and whether there are uncommitted changes; None without git."""
     try:
         lines = _git(folder, "status", "--porcelain=v2", "--branch", "--untracked-files=no").splitlines()
     except (OSError, subprocess.SubprocessError):
@@ -55,6 +55,11 @@ def git_state(folder: Path) -> dict[str, Any] | None:
         "branch": heads.get("branch.head"),
         "dirty": any(not line.startswith("#") for line in lines),
     }
+
+
+def is_in_repository(folder: Path) -> bool:
+    """Return whether *folder* is in a git repository."""
+    return any((parent / ".git").exists() for parent in (folder, *folder.parents))
 
 
 def _git(folder: Path, *arguments: str) -> str:
