@@ -9,7 +9,7 @@ Tools for tests: traces in memory, a predictable clock, consecutive ids, and out
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Unpack, overload
@@ -136,7 +136,7 @@ def capture(
         yield Captured(storage)
 
 
-def outline(trace: Trace, *, inputs: bool = False, outputs: bool = True) -> str:
+def outline(trace: Trace, *, inputs: bool = False, outputs: bool = True, normalize: Callable[[str], str] = str) -> str:
     """
     Return *trace* as text, with one line per observation and children indented by two spaces.
 
@@ -147,19 +147,24 @@ def outline(trace: Trace, *, inputs: bool = False, outputs: bool = True) -> str:
         trace: A trace from `fluxloop.read_traces` or `Captured.traces`.
         inputs: Whether to show inputs, in parentheses after the name.
         outputs: Whether to show outputs.
+        normalize: Applied to the text of each value before it is cut.
     """
-    return "\n".join("  " * depth + _line(observation, inputs, outputs) for depth, observation in trace.walk())
+
+    def shown(value: object) -> str:
+        return _cut(normalize(repr(value)))
+
+    return "\n".join("  " * depth + _line(one, inputs, outputs, shown) for depth, one in trace.walk())
 
 
-def _line(observation: ObservationData, inputs: bool, outputs: bool) -> str:
+def _line(observation: ObservationData, inputs: bool, outputs: bool, shown: Callable[[object], str]) -> str:
     line = f"{observation.type.name} {observation.name}"
     if inputs and observation.input is not None:
-        line += f"({_short(observation.input)})"
+        line += f"({shown(observation.input)})"
     if observation.status is not Status.SUCCESS:
         status = observation.status.value if observation.status else "running"
         line += f" [{status}: {_first_line(observation.error)}]" if observation.error else f" [{status}]"
     if outputs and observation.output is not None:
-        line += f" -> {_short(observation.output)}"
+        line += f" -> {shown(observation.output)}"
     return line
 
 
@@ -173,6 +178,5 @@ def _first_line(text: str) -> str:
     return f"{first} …" if more else first
 
 
-def _short(value: object) -> str:
-    text = repr(value)
+def _cut(text: str) -> str:
     return text if len(text) <= 60 else text[:59] + "…"

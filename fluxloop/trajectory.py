@@ -105,11 +105,6 @@ class Calls(Sequence[CallT]):
         return bool(self._calls)
 
     @property
-    def called_once(self) -> bool:
-        """Whether there is exactly one call."""
-        return len(self._calls) == 1
-
-    @property
     def count(self) -> int:  # type: ignore[override]  # the number of calls; `Sequence.count` would count equal ones
         """The number of calls."""
         return len(self._calls)
@@ -183,7 +178,7 @@ def _short(value: object) -> str:
 
 
 def _times(count: int) -> str:
-    return {0: "not", 1: "once"}.get(count, f"{count} times")
+    return "once" if count == 1 else f"{count} times"
 
 
 def _difference(missing: Counter[str], other: Counter[str], names: list[str]) -> str:

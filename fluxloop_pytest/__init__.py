@@ -44,12 +44,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Record the tests that have one of the marks, and all tests if they are reported."""
+    names = getattr(item, "fixturenames", None)
+    if names is None:
+        return
     marked = any(mark.name in MARKS for mark in item.iter_markers())
-    if marked or item.config.getoption("fluxloop_report") or item.config.getoption("fluxloop_summary"):
+    reported = item.config.getoption("fluxloop_report") or item.config.getoption("fluxloop_summary")
+    if (marked or reported) and "fluxloop_traces" not in names:
+        names.insert(0, "fluxloop_traces")
+    if "fluxloop_traces" in names or "outline_snapshot" in names:
         use(item.config)
-        names = getattr(item, "fixturenames", None)
-        if names is not None and "fluxloop_traces" not in names:
-            names.insert(0, "fluxloop_traces")
 
 
 def use(config: pytest.Config) -> None:
@@ -63,7 +66,6 @@ def use(config: pytest.Config) -> None:
 @pytest.fixture
 def fluxloop_traces(request: pytest.FixtureRequest) -> Iterator[Captured]:
     """The traces that this test records, in memory; see `fluxloop.testing.Captured`."""
-    use(request.config)
     from fluxloop.pytest_plugin.recording import recording
 
     with recording(request.node) as captured:
@@ -73,7 +75,6 @@ def fluxloop_traces(request: pytest.FixtureRequest) -> Iterator[Captured]:
 @pytest.fixture
 def outline_snapshot(request: pytest.FixtureRequest) -> OutlineSnapshot:
     """The golden outline of this test: ``assert trace == outline_snapshot``."""
-    use(request.config)
     from fluxloop.pytest_plugin.outlines import OutlineSnapshot
 
     return OutlineSnapshot.of_test(request.node)

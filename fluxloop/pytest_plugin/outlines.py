@@ -59,7 +59,8 @@ class OutlineSnapshot:
             return NotImplemented
         self._used += 1
         path = self._base.with_name(f"{self._base.name}{'' if self._used == 1 else f'-{self._used}'}.txt")
-        found = normalized(outline(other, inputs=self._inputs, outputs=self._outputs))
+        shown = outline(other, inputs=self._inputs, outputs=self._outputs, normalize=normalized)
+        found = normalized(shown)
         if self._update:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(found + "\n", encoding="utf-8")

@@ -35,6 +35,10 @@ def ask(text):
     return {"choices": [], "usage": {"prompt_tokens": 900, "completion_tokens": 100, "total_tokens": 1000}}
 
 @fluxloop.agent
+def short(query):
+    return query
+
+@fluxloop.agent
 def agent(query):
     search(query)
     ask(query)
@@ -181,8 +185,9 @@ def test_an_unknown_price_is_not_a_price_of_zero(session) -> None:
     result = session(
         '@fluxloop.prompt(model="house-model-1")\n'
         "def other(text):\n"
-        '    return {"usage": {"prompt_tokens": 9, "completion_tokens": 1}}\n'
-        '@pytest.mark.fluxloop(budget_cost=1)\ndef test_it():\n    other("x")\n'
+        '    return {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}}\n'
+        "@fluxloop.agent\ndef asks():\n    other('x')\n"
+        "@pytest.mark.fluxloop(budget_cost=1)\ndef test_it():\n    asks()\n"
     )
 
     result.assert_outcomes(failed=1)
@@ -192,7 +197,7 @@ def test_an_unknown_price_is_not_a_price_of_zero(session) -> None:
 @pytest.mark.parametrize(
     ("mark", "message"),
     [
-        ("fluxloop(budget_token=1)", "*test_it: @pytest.mark.fluxloop has no argument 'budget_token'; it has budget_tokens*"),
+        ("fluxloop(budget_token=1)", "*test_it: @pytest.mark.fluxloop has no argument 'budget_token'; it has *"),
         ("fluxloop(5)", "*takes arguments by name only: budget_tokens*"),
         ("fluxloop(budget_tokens='5')", "*budget_tokens of @pytest.mark.fluxloop is '5', expected a number"),
         ("fluxloop(no_network=1)", "*no_network of @pytest.mark.fluxloop is 1, expected True or False"),
@@ -218,13 +223,15 @@ def test_connections_to_other_machines_fail_the_test_even_if_caught(session, how
     result = session(
         ("@pytest.mark.fluxloop(no_network=True)\n" if how == "mark" else "")
         + "def test_it():\n"
-        + '    try:\n        socket.create_connection(("192.0.2.1", 80), timeout=1)\n    except OSError:\n        pass\n'
-        + 'def test_lookup():\n    with pytest.raises(OSError):\n        socket.getaddrinfo("host.invalid", 80)\n',
+        + "    for connect in (lambda: socket.create_connection(('192.0.2.1', 80)),\n"
+        + "                    lambda: socket.getaddrinfo('host.invalid', 80)):\n"
+        + "        with pytest.raises(ConnectionError, match='must not use the network'):\n"
+        + "            connect()\n",
         *(["--fluxloop-block-network"] if how == "option" else []),
     )
 
-    result.assert_outcomes(**({"failed": 1, "passed": 1} if how == "mark" else {"failed": 2}))
-    result.stdout.fnmatch_lines(["*must not use the network, and tried to connect to 192.0.2.1:80"])
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*must not use the network, and tried to connect to 192.0.2.1:80, host.invalid:80"])
     assert (socket.socket.connect, socket.getaddrinfo) == before
 
 
@@ -273,7 +280,11 @@ def test_a_repeated_test_can_be_skipped(session) -> None:
 
 # Golden outlines
 
-GOLDEN = 'def test_it(fluxloop_traces, outline_snapshot):\n    agent("x")\n    assert fluxloop_traces.trace == outline_snapshot\n'
+GOLDEN = """
+def test_it(fluxloop_traces, outline_snapshot):
+    agent("x")
+    assert fluxloop_traces.trace == outline_snapshot
+"""
 
 
 def test_a_golden_outline_is_written_compared_and_shown(session, pytester: pytest.Pytester) -> None:
@@ -313,12 +324,13 @@ def test_ids_and_times_in_values_do_not_matter(session) -> None:
 def test_inputs_are_compared_on_request(session) -> None:
     """``outline_snapshot(inputs=True)`` compares inputs; ``outputs=False`` leaves outputs out."""
     tests = GOLDEN.replace("== outline_snapshot", "== outline_snapshot(inputs=True, outputs=False)")
+    tests = tests.replace("agent(", "short(")
     session(tests, "--fluxloop-update").assert_outcomes(passed=1)
 
-    differs = session(tests.replace('agent("x")', 'agent("y")'))
+    differs = session(tests.replace('"x"', '"y"'))
 
     differs.assert_outcomes(failed=1)
-    differs.stdout.fnmatch_lines(["E *-AGENT agent({'query': 'x'})", "E *+AGENT agent({'query': 'y'})"])
+    differs.stdout.fnmatch_lines(["E *-AGENT short({'query': 'x'})", "E *+AGENT short({'query': 'y'})"])
 
 
 def test_stale_outlines_are_reported_and_removed(session, pytester: pytest.Pytester) -> None:
@@ -337,7 +349,14 @@ def test_stale_outlines_are_reported_and_removed(session, pytester: pytest.Pytes
 
 # Reports
 
-MIXED = 'def test_good(fluxloop_traces):\n    agent("</script><b>")\ndef test_bad(fluxloop_traces):\n    agent("x")\n    assert 0\n'
+MIXED = """
+def test_good(fluxloop_traces):
+    agent("</script><b>")
+
+def test_bad(fluxloop_traces):
+    agent("x")
+    assert 0
+"""
 
 
 @pytest.mark.parametrize("options", [(), ("-n2",)])
@@ -384,7 +403,10 @@ def test_a_report_that_cannot_be_written_is_one_line(session) -> None:
 def test_a_session_without_it_does_not_import_fluxloop(tmp_path: Path) -> None:
     """The plugin costs nothing where it is not used."""
     (tmp_path / "test_it.py").write_text(
-        "import sys\n\ndef test_it():\n    assert 'fluxloop_pytest' in sys.modules\n    assert 'fluxloop' not in sys.modules\n"
+        "import sys\n\n"
+        "def test_it():\n"
+        "    assert 'fluxloop_pytest' in sys.modules\n"
+        "    assert 'fluxloop' not in sys.modules\n"
     )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", str(tmp_path)], cwd=tmp_path, capture_output=True, text=True
@@ -405,20 +427,25 @@ def test_passed_tests_leave_nothing_in_memory(session) -> None:
     result = session(
         "import gc\n"
         "from fluxloop.testing import Captured\n"
+        "ALIVE = []\n"
         "@pytest.mark.parametrize('n', range(20))\n"
         "def test_it(fluxloop_traces, n):\n"
         '    agent("x")\n'
         "    gc.collect()\n"
-        "    assert sum(type(each) is Captured for each in gc.get_objects()) <= 2\n"
+        "    ALIVE.append(sum(type(each) is Captured for each in gc.get_objects()))\n"
+        "def test_last():\n"
+        "    assert ALIVE[-1] <= ALIVE[1]\n"
     )
 
-    result.assert_outcomes(passed=20)
+    result.assert_outcomes(passed=21)
 
 
 def test_a_crashed_worker_loses_only_its_test(session, pytester: pytest.Pytester) -> None:
     """The report has the other tests, and the outcome is right."""
     result = session(
-        'import os\ndef test_crash(fluxloop_traces):\n    os._exit(9)\ndef test_good(fluxloop_traces):\n    agent("x")\n',
+        "import os\n"
+        "def test_crash(fluxloop_traces):\n    os._exit(9)\n"
+        'def test_good(fluxloop_traces):\n    agent("x")\n',
         "-n1",
         "--fluxloop-report=report.html",
     )
@@ -435,7 +462,8 @@ def test_facts_are_numbers(session, pytester: pytest.Pytester) -> None:
             "import json\n"
             "def pytest_runtest_logreport(report):\n"
             "    if report.when == 'call':\n"
-            "        open('facts.jsonl', 'a').write(json.dumps(report.user_properties) + '\\n')\n"
+            "        with open('facts.jsonl', 'a') as file:\n"
+            "            file.write(json.dumps(report.user_properties) + '\\n')\n"
         ),
     )
 
