@@ -39,6 +39,7 @@ DOORS = {
     "fluxloop.errors",
     "fluxloop.llm.token_counts",
     "fluxloop.models",
+    "fluxloop.pytest_plugin",
     "fluxloop.storage",
 }
 """Where an adapter may enter the core."""
