@@ -23,6 +23,10 @@ COMMANDS = {
     "trace": ("trace", "Run a program unchanged, and record it."),
     "stats": ("stats", "Show counts, errors, latencies, tokens and cost."),
     "export": ("export", "Write traces as CSV or as JSON lines."),
+    "parse": ("parse", "Write what each run of an experiment did."),
+    "evaluate": ("evaluate", "Judge the runs of an experiment."),
+    "compare": ("compare", "Show what changed between two experiments."),
+    "dataset": ("dataset", "Make inputs for experiments from traces."),
     "prune": ("prune", "Delete the records of old days."),
     "doctor": ("doctor", "Check settings, folder, records and frameworks."),
 }

@@ -8,15 +8,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .comparison import ExperimentComparison, compare
+    from .datasets import Dataset, from_traces
     from .evaluation import Evaluation, evaluate
     from .parsing import Parsed, parse
 
-__all__ = ["Evaluation", "Parsed", "evaluate", "parse"]
+__all__ = [
+    "Dataset",
+    "Evaluation",
+    "ExperimentComparison",
+    "Parsed",
+    "compare",
+    "evaluate",
+    "from_traces",
+    "parse",
+]
 
 _LAZY = {
+    "Dataset": "datasets",
     "Evaluation": "evaluation",
+    "ExperimentComparison": "comparison",
     "Parsed": "parsing",
+    "compare": "comparison",
     "evaluate": "evaluation",
+    "from_traces": "datasets",
     "parse": "parsing",
 }
 """Public names and their modules, which are loaded on first use."""

@@ -7,7 +7,7 @@ and building models takes ten times as long as decoding. `Run.trace` builds the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -137,11 +137,15 @@ _TOKENS = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"
 """The names in the row, and those of `fluxloop.Usage`."""
 
 
-def recorded_runs(folder: ExperimentFolder) -> Iterator[Run]:
+def recorded_runs(folder: ExperimentFolder, only: Container[str] | None = None) -> Iterator[Run]:
     """
     Yield the runs of *folder* in the order of its rows, each with its records.
 
     Memory holds the places of the records (about 400 bytes per run) and the records of one run.
+
+    Args:
+        folder: The experiment.
+        only: The ids of the traces to read; None reads all.
 
     Raises:
         ReadError: If the records cannot be opened.
@@ -154,7 +158,8 @@ def recorded_runs(folder: ExperimentFolder) -> Iterator[Run]:
             index = DayIndex([stack.enter_context(file) for path in paths if (file := open_records(path))])
             indexes.append((index, dict(index.in_order(newest_first=False))))
         for row in folder.rows():
-            yield _run(row, indexes, open_observations)
+            if only is None or row.trace_id in only:
+                yield _run(row, indexes, open_observations)
 
 
 Indexes = list[tuple[DayIndex, dict[str, Entry]]]

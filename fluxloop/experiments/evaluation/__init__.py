@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ...errors import ConfigError, ReadError, WriteError
 from ..folder import ExperimentFolder
@@ -28,6 +28,8 @@ from .rules import rule_of
 from .scores import RunScore
 from .scoring import Scorer
 from .summary import Totals
+
+Result = TypeVar("Result")
 
 OUTPUT = "evaluation"
 """The folder of the results within the experiment."""
@@ -121,7 +123,7 @@ def evaluate(
     job = _Job(ExperimentFolder.at(path), chosen, output or OUTPUT, api_key, on_run)
     source = baseline or chosen.baseline
     before = ExperimentFolder.at(source) if source else None
-    return _outside_loops(lambda: job.run(before, fail_under, strict, Path(junit) if junit else None))
+    return outside_loops(lambda: job.run(before, fail_under, strict, Path(junit) if junit else None))
 
 
 def _configured(
@@ -248,8 +250,8 @@ def _failed_gates(
     return gates
 
 
-def _outside_loops(work: Callable[[], Evaluation]) -> Evaluation:
-    """Call *work*; in a thread if an event loop runs here, as in a notebook: it runs evaluators in a loop of its own."""
+def outside_loops(work: Callable[[], Result]) -> Result:
+    """Call *work*, which runs an event loop of its own: in a thread if a loop runs here, as in a notebook."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..recorded_runs import Run
 from . import statistics
-from .rules.values import short
+from .rules.values import label
 from .scores import RunScore
 
 Key = tuple[str, str | None]
@@ -35,6 +35,8 @@ class Cell:
     trajectories: set[tuple[str, ...]] = field(default_factory=set)
     """The tools of each run, in order."""
     trace_ids: list[str] = field(default_factory=list)
+    _examples: dict[bool, str] = field(default_factory=dict)
+    """The trace of the first run that passed, and of the first that did not."""
 
     @property
     def pass_rate(self) -> float:
@@ -61,6 +63,11 @@ class Cell:
                 values.append(value)
         self.trajectories.add(tuple(tool.name for tool in run.tools))
         self.trace_ids.append(run.row.trace_id)
+        self._examples.setdefault(score.passed, run.row.trace_id)
+
+    def example(self, *, passed: bool) -> str:
+        """Return the trace of a run that passed, or that did not; of any run if there is none."""
+        return self._examples.get(passed, self.trace_ids[0])
 
 
 class Cells(dict[Key, Cell]):
@@ -71,7 +78,7 @@ class Cells(dict[Key, Cell]):
         key = run.input_key, run.persona
         cell = self.get(key)
         if cell is None:
-            cell = self[key] = Cell(short(run.data.get("input")))
+            cell = self[key] = Cell(label(run.data.get("input")))
         cell.add(run, score)
 
     def repeats(self) -> dict[str, Any] | None:

@@ -1,9 +1,9 @@
 """
 Call evaluators that were written for other libraries, as they are.
 
-An evaluator is a function or an object. What it takes is read from its parameters: LangSmith, openevals and agentevals
-name them ``inputs``, ``outputs`` and ``reference_outputs``, autoevals ``input``, ``output`` and ``expected``. Evaluators
-of pydantic-evals and metrics of DeepEval are objects with a context or a test case of their own.
+An evaluator is a function or an object. The names of its parameters decide what it receives: ``inputs``, ``outputs`` and
+``reference_outputs`` for LangSmith, openevals and agentevals, ``input``, ``output`` and ``expected`` for autoevals.
+Objects of pydantic-evals and DeepEval receive the context or the test case of their library.
 
 What it returns becomes a `Score`: a bool is a check, a number a score, a text a label; a mapping or an object has
 ``score`` or ``value``, ``key`` or ``name``, ``comment``, ``reason`` or ``rationale``; a list has several of them.

@@ -11,6 +11,7 @@ from ....reading.values import first_words, in_json
 from ...pages import json_for_script, render, write_page
 from ...recorded_runs import Run
 from ..configuration import EvaluationConfig
+from ..rules.values import label
 from ..scores import RunScore
 from .charts import Histogram, charts
 from .markdown import headline, metric_rows
@@ -89,8 +90,8 @@ def _row(run: Run, score: RunScore) -> dict[str, Any]:
         "iteration": run.data.get("iteration"),
         "input_id": run.input_key[:LONGEST_CELL],
         "persona": run.persona or "",
-        "input": first_words(run.data.get("input"), LONGEST_CELL),
-        "output": run.error if run.error and not run.row.succeeded else first_words(run.output, LONGEST_CELL),
+        "input": label(run.data.get("input")),
+        "output": label(run.error if run.error and not run.row.succeeded else run.output),
         "status": run.row.status,
         "passed": score.passed,
         "score": None if score.final is None else round(score.final, 4),

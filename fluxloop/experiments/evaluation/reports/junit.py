@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 from ...recorded_runs import Run
-from ..rules.values import short
+from ..rules.values import label, short
 from ..scores import RunScore
 
 
@@ -38,7 +38,7 @@ class JunitReport:
         seconds = (run.duration_ms or 0.0) / 1000
         self._count += 1
         self._seconds += seconds
-        name = f"{short(run.data.get('input'))[:80]} [{_number(run)}]"
+        name = f"{label(run.data.get('input'))[:80]} [{_number(run)}]"
         case = f"<testcase classname={_attribute(run.persona or 'runs')} name={_attribute(name)} time='{seconds:.3f}'>"
         text = "\n".join(f"{evaluator}: {reason}" for evaluator, reason in score.reasons.items())
         details = f"{text}\ntrace {run.row.trace_id}\noutput: {short(run.output)}"

@@ -143,8 +143,12 @@ def metric_rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             f"{one['after']:,.4g}",
             signed(one["difference"]),
             f"{signed(interval[0])} to {signed(interval[1])}" if interval else "",
-            "" if p_value is None else f"{p_value:.3f}{' *' if one['significant'] else ''}",
+            "" if p_value is None else f"{_probability(p_value)}{' *' if one['significant'] else ''}",
         )
+
+
+def _probability(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _repeats(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -152,7 +156,8 @@ def _repeats(summary: Mapping[str, Any]) -> Iterator[str]:
     if not repeats:
         return
     yield "## Repeats\n"
-    yield f"{repeats['inputs']} inputs ran {repeats['runs_per_input']} times or more; {repeats['flaky_count']} are flaky.\n"
+    times = repeats["runs_per_input"]
+    yield f"{repeats['inputs']} inputs ran {times} times or more; {repeats['flaky_count']} are flaky.\n"
     rows = [(k, percent(value), percent(repeats["pass_hat_k"][k])) for k, value in repeats["pass_at_k"].items()]
     yield from _table(("k", "pass@k: one of k passes", "pass^k: all k pass"), rows)
     if repeats["flaky"]:

@@ -59,7 +59,7 @@ def tool_not_called(run: Run, *, tool: str, arguments: Mapping[str, Any] | None 
 
 
 def tool_before(run: Run, *, first: str, then: str) -> Verdict:
-    """Each call of the tool *then* comes after a call of *first*; without a call of *then* there is nothing to check."""
+    """Every call of the tool *then* comes after a call of *first*; a run without a call of *then* passes."""
     seen = False
     for call in run.tools:
         if fnmatchcase(call.name, then) and not seen:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ....reading.json_text import escaped
 from ....reading.values import first_words, in_json
 from ....storage.decoding import decode
 from ...recorded_runs import Run
@@ -43,6 +44,14 @@ def text_at(run: Run, path: str) -> str:
 def short(value: Any) -> str:
     """Return *value* on one line for a reason."""
     return first_words(value, REASON_LENGTH)
+
+
+def label(value: Any) -> str:
+    """Return *value* on one line as the name of an input: a text without quotes."""
+    if not isinstance(value, str):
+        return short(value)
+    text = escaped(" ".join(value[: 2 * REASON_LENGTH].split()))
+    return text if len(text) <= REASON_LENGTH else f"{text[: REASON_LENGTH - 1]}…"
 
 
 def _inner(value: Any, key: str) -> Any:
