@@ -121,16 +121,19 @@ class Run:
         """The trace with its observations as models; None if nothing was recorded."""
         return self._assemble().trace() if self._assemble else None
 
-    def walk(self) -> Iterator[tuple[int, Json]]:
-        """Yield each record with its depth, parents before children; the depth of a root is 0."""
+    @cached_property
+    def tree(self) -> list[tuple[int, Json]]:
+        """Each record with its depth, parents before children; the depth of a root is 0."""
+        tree: list[tuple[int, Json]] = []
         by_parent = positions_by_parent([(record["id"], record.get("parent_id")) for record in self.records])
         pending = [(0, position) for position in reversed(by_parent.pop(None, ()))]
         while pending:
             depth, position = pending.pop()
             record = self.records[position]
-            yield depth, record
+            tree.append((depth, record))
             if children := by_parent.pop(record["id"], None):
                 pending += [(depth + 1, child) for child in reversed(children)]
+        return tree
 
 
 _TOKENS = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens", "total_tokens": "total_tokens"}
@@ -191,10 +194,10 @@ def _plain_records(found: list[tuple[DayIndex, Entry]]) -> list[Json] | None:
     by_id: dict[str, Json] = {}
     for index, entry in found:
         for record, _ in index.records(entry):
-            if kind_of(record) == "observation":
-                if not can_wait(record) or record.get("type") not in _TYPES or "status" not in record:
-                    return None
+            if can_wait(record) and record.get("type") in _TYPES and "status" in record:
                 by_id[record["id"]] = record
+            elif kind_of(record) == "observation":
+                return None
     records = [*by_id.values()]
     numbers = {record["seq"] for record in records}
     if len(numbers) == len(records):

@@ -38,8 +38,8 @@ class DiffLine(NamedTuple):
 
 def outline(run: Run) -> list[Step]:
     """Return the steps of *run*, parents before children."""
-    steps = []
-    for depth, record in run.walk():
+    steps: list[Step] = []
+    for depth, record in run.tree:
         if len(steps) == MOST_STEPS:
             break
         kind, name = str(record.get("type", "")), escaped(str(record.get("name", "")))

@@ -87,9 +87,16 @@ class EvaluationConfig:
     """What in the configuration has no effect."""
 
     @property
+    def weights(self) -> list[tuple[str, float]]:
+        """The name and the weight of each evaluator."""
+        found = [(one.name, one.weight) for one in self.rule_evaluators]
+        found += [(one.name, one.weight) for one in self.code_evaluators]
+        return found + [(one.name, one.weight) for one in self.judges]
+
+    @property
     def names(self) -> list[str]:
         """The names of the evaluators."""
-        return [one.name for one in (*self.rule_evaluators, *self.code_evaluators, *self.judges)]
+        return [name for name, _ in self.weights]
 
 
 def default_config() -> EvaluationConfig:

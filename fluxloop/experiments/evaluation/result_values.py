@@ -4,8 +4,9 @@ Read what an evaluator returned as scores.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from math import isfinite
 from numbers import Real
 from typing import Any
@@ -37,7 +38,7 @@ def scores_of(result: Any, name: str, max_score: float = 1.0, labels: Mapping[st
         return [_scalar(result, name, max_score, labels or {})]
     if isinstance(result, Sequence):
         return [score for one in result for score in scores_of(one, name, max_score, labels)]
-    read = result.get if isinstance(result, Mapping) else lambda key: getattr(result, key, None)
+    read: Callable[[str], Any] = result.get if isinstance(result, Mapping) else partial(_attribute, result)
     if isinstance(several := read("results"), list):
         return scores_of(several, name, max_score, labels)
     if any(_has(result, key) for key in _VALUES):
@@ -75,6 +76,10 @@ def _scalar(value: Any, name: str, max_score: float, labels: Mapping[str, float]
     if 0 <= score <= 1:
         return Score(name, score, value=None if max_score == 1 else number)
     return Score(name, value=number, reason=f"{number:g} is outside 0 to {max_score:g}: give max_score")
+
+
+def _attribute(result: Any, key: str) -> Any:
+    return getattr(result, key, None)
 
 
 def _has(result: Any, key: str) -> bool:

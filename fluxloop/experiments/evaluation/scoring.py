@@ -34,8 +34,7 @@ class Scorer:
         self._config = config
         self._cache = cache or Cache(None)
         self._api_key = api_key
-        evaluators = (*config.rule_evaluators, *config.code_evaluators, *config.judges)
-        self._weights = {one.name: 1.0 if config.method == "average" else one.weight for one in evaluators}
+        self._weights = {name: 1.0 if config.method == "average" else weight for name, weight in config.weights}
 
     def scored(self, runs: Iterable[Run]) -> Iterator[tuple[Run, RunScore]]:
         """Yield each run with its scores, in the order of *runs*. Must not be called inside a running event loop."""

@@ -44,7 +44,7 @@ def render(template: str, values: Mapping[str, Any], script: str = "") -> str:
         "script_hash": digest,
         "data_mark": DATA_MARK,
     }
-    return _environment().get_template(template).render({**values, **own})
+    return str(_environment().get_template(template).render({**values, **own}))
 
 
 @cache

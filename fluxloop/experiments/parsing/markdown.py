@@ -46,7 +46,7 @@ def _lines(run: Run) -> Iterator[str]:
     if metadata := run.data.get("metadata"):
         yield f"### Metadata\n\n{_fenced(metadata)}\n"
     yield from _conversation(run)
-    steps = list(run.walk())
+    steps = run.tree
     if not steps:
         yield "## Timeline\n\n(no records of this run in the artifacts)"
         return
@@ -117,19 +117,16 @@ def _conversation(run: Run) -> Iterator[str]:
 
 
 def _step(number: int, depth: int, record: dict[str, Any]) -> Iterator[str]:
-    yield f"### Step {number}: [{record.get('type', '').lower()}] {_name(record)}\n"
-    facts = {
-        "Start": record.get("start_time"),
-        "End": record.get("end_time"),
-        "Duration": milliseconds(record["duration_ms"]) if record.get("duration_ms") is not None else None,
-        "Status": record.get("status"),
-        "Level": record.get("level"),
-        "Depth": depth or None,
-        "Model": record.get("model"),
-    }
-    yield "\n".join(f"- {name}: {_inline(value)}" for name, value in facts.items() if value is not None)
+    kind = record.get("type", "").lower()
+    facts = [f"### Step {number}: [{kind}] {_name(record)}\n"]
+    facts += [f"- {title}: {_inline(record[field])}" for title, field in _FACTS if record.get(field) is not None]
+    if record.get("duration_ms") is not None:
+        facts.append(f"- Duration: {milliseconds(record['duration_ms'])}")
+    if depth:
+        facts.append(f"- Depth: {depth}")
     if usage := record.get("usage"):
-        yield f"- Tokens: {', '.join(f'{count} {name}' for name, count in usage.items() if count is not None)}"
+        facts.append(f"- Tokens: {', '.join(f'{count} {name}' for name, count in usage.items() if count is not None)}")
+    yield "\n".join(facts)
     yield f"\nInput\n\n{_fenced(record.get('input'))}\n\nOutput\n\n{_fenced(record.get('output'))}\n"
     if record.get("error"):
         yield f"Error\n\n{_fenced(record['error'])}\n"
@@ -137,14 +134,16 @@ def _step(number: int, depth: int, record: dict[str, Any]) -> Iterator[str]:
         yield f"Metadata\n\n{_fenced(record['metadata'])}\n"
 
 
+_FACTS = (("Start", "start_time"), ("End", "end_time"), ("Status", "status"), ("Level", "level"), ("Model", "model"))
+
+
 def _on_one_line(record: dict[str, Any]) -> str:
     line = f"{record.get('type')} {escaped(str(record.get('name', '')))}"
-    if record.get("status") != "success":
-        line += f" [{record.get('status') or 'running'}]"
     if record.get("duration_ms") is not None:
         line += f" {milliseconds(record['duration_ms'])}"
-    shown = record.get("error") or record.get("output")
-    return line if shown is None else f"{line} -> {first_words(shown, LONGEST_LINE)}"
+    if record.get("status") != "success":
+        line += f" [{record.get('status') or 'running'}]"
+    return f"{line} {first_words(record['error'], LONGEST_LINE)}" if record.get("error") else line
 
 
 def _fenced(value: Any) -> str:
@@ -168,7 +167,9 @@ def _indented(value: Any) -> str:
 
 
 _TICKS = re.compile("`+")
-_SPECIAL = re.compile(r"([\\`*_\[\]<>#|])")
+_SPECIAL = re.compile(r"([\\`*_\[\]<>#|&])")
+_PLAIN = re.compile(r"(?:[A-Za-z0-9.:/()$%+-]+(?: |$))*")
+"""Text that means the same in Markdown as it is."""
 
 
 def _name(record: dict[str, Any]) -> str:
@@ -178,6 +179,6 @@ def _name(record: dict[str, Any]) -> str:
 def _inline(value: Any) -> str:
     """Return *value* on one line, with characters that Markdown or HTML would interpret escaped."""
     text = value if isinstance(value, str) else "" if value is None else in_json(value)
-    if text.isalnum():
+    if len(text) < 200 and _PLAIN.fullmatch(text):
         return text
     return _SPECIAL.sub(r"\\\1", escaped(" ".join(text.split())[:LONGEST_VALUE]))

@@ -19,7 +19,7 @@ from .markdown import headline, metric_rows
 ROW_BYTES = 24 << 20
 """Bytes that the rows of runs may take; further runs are counted and not shown."""
 
-DETAIL_BYTES = {False: 12 << 20, True: 6 << 20}
+DETAIL_BYTES = {False: 8 << 20, True: 4 << 20}
 """Bytes of the traces of runs that did not pass, and of those that did; further runs have a row without a trace."""
 
 LONGEST_VALUE = 4_000
@@ -103,11 +103,7 @@ def _row(run: Run, score: RunScore) -> dict[str, Any]:
 
 def _detail(run: Run, score: RunScore) -> dict[str, Any]:
     values = {"Input": run.data.get("input"), "Output": run.output, "Expected": run.data.get("expected")}
-    steps = []
-    for number, (depth, record) in enumerate(run.walk()):
-        if number == MOST_STEPS:
-            break
-        steps.append(_step(depth, record))
+    steps = [_step(depth, record) for depth, record in run.tree[:MOST_STEPS]]
     return {
         "trace_id": run.row.trace_id,
         "values": [[name, _cut(value)] for name, value in values.items() if value is not None],
@@ -141,6 +137,8 @@ def _step(depth: int, record: dict[str, Any]) -> list[Any]:
 
 
 def _brief(value: Any) -> str:
+    if isinstance(value, str):  # the script of the page shows characters that act on text as escapes
+        return value if len(value) <= LONGEST_CELL else f"{value[:LONGEST_CELL]}…"
     return "" if value is None else first_words(value, LONGEST_CELL)
 
 

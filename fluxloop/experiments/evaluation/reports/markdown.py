@@ -44,15 +44,15 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
     failing = [one for one in summary["input_breakdown"] if one["pass_rate"] < 1]
     if failing:
         yield "## Inputs that did not pass\n"
-        rows = [(one["input"], one["persona"] or "", f"{one['passed']}/{one['runs']}") for one in failing[:MOST_ROWS]]
-        yield from _table(("Input", "Persona", "Passed"), rows)
+        inputs = [(one["input"], one["persona"] or "", f"{one['passed']}/{one['runs']}") for one in failing[:MOST_ROWS]]
+        yield from _table(("Input", "Persona", "Passed"), inputs)
     if summary["top_reasons"]:
         yield "## Most frequent reasons\n"
         yield from _table(("Reason", "Runs"), summary["top_reasons"])
     if summary["tools"]:
         yield "## Tools\n"
-        rows = [(name, one["calls"], one["errors"]) for name, one in summary["tools"].items()]
-        yield from _table(("Tool", "Calls", "Failed"), rows[:MOST_ROWS])
+        tools = [(name, one["calls"], one["errors"]) for name, one in summary["tools"].items()]
+        yield from _table(("Tool", "Calls", "Failed"), tools[:MOST_ROWS])
     for notice in summary["notices"]:
         yield f"> {_cell(notice)}"
 

@@ -97,11 +97,9 @@ def rule_of(given: Any, base: Path, place: str) -> Rule:
         ConfigError: If the rule or an option is unknown, missing or not valid.
     """
     fields = _fields(given, place)
-    name = fields.get("check", fields.get("rule"))
+    name = str(fields.get("check", fields.get("rule")))
     if name not in RULES:
-        raise ConfigError(
-            f"{place}: unknown rule {name!r}{did_you_mean(str(name), RULES)} (accepted: {', '.join(RULES)})"
-        )
+        raise ConfigError(f"{place}: unknown rule {name!r}{did_you_mean(name, RULES)} (accepted: {', '.join(RULES)})")
     check = RULES[name]
     options = {key: value for key, value in fields.items() if key not in COMMON or _takes(check, key)}
     options.pop("check", None)

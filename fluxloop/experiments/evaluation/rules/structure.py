@@ -46,7 +46,7 @@ def load_schema(options: dict[str, Any], base: Path) -> None:
             raise ValueError(f"schema: could not read {path}: {error.strerror or error}") from None
         except orjson.JSONDecodeError as error:
             raise ValueError(f"schema: {path} is not JSON: {error}") from None
-    if not isinstance(schema, dict | bool):
+    if not isinstance(schema, dict):
         raise ValueError(f"schema must be a mapping or the path of a JSON file, got {schema!r:.60}")
     validator = validator_for(schema)
     try:
