@@ -7,7 +7,7 @@ and building models takes ten times as long as decoding. `Run.trace` builds the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -40,7 +40,8 @@ class Run:
     row: Row
     records: list[Json] = field(default_factory=list)
     """Its observations in the record format, in start order."""
-    _assemble: Callable[[], Assembly] | None = None
+    trace_record: Json | None = None
+    """The record of the trace itself."""
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -119,7 +120,12 @@ class Run:
     @cached_property
     def trace(self) -> Trace | None:
         """The trace with its observations as models; None if nothing was recorded."""
-        return self._assemble().trace() if self._assemble else None
+        if not self.records and self.trace_record is None:
+            return None
+        assembly = Assembly(self.row.trace_id)
+        for record in (*self.records, *([self.trace_record] if self.trace_record else [])):
+            assembly.add(record)
+        return assembly.trace()
 
     @cached_property
     def tree(self) -> list[tuple[int, Json]]:
@@ -175,34 +181,42 @@ def _run(row: Row, indexes: Indexes, open_observations: Mapping[str, OpenObserva
     if not found and not unfinished:
         return Run(row)
 
-    def assembly() -> Assembly:
-        assembled = Assembly(trace_id)
-        for index, entry in found:
-            for record, line in index.records(entry):
-                assembled.add_line(line, record)
-        assembled.set_open(unfinished)
-        return assembled
-
-    records = None if unfinished else _plain_records(found)
-    if records is None:
-        records = [decode(observation_line(observation).encode()) for observation in assembly().trace().observations]
-    return Run(row, records, assembly)
+    run = None if unfinished else _plain_run(row, found)
+    return run or _converted_run(row, found, unfinished)
 
 
-def _plain_records(found: list[tuple[DayIndex, Entry]]) -> list[Json] | None:
-    """Return the observations as they were decoded, in start order; None if a record needs conversion."""
+def _plain_run(row: Row, found: list[tuple[DayIndex, Entry]]) -> Run | None:
+    """Return the run with its records as they were decoded; None if one needs conversion."""
     by_id: dict[str, Json] = {}
+    trace_record: Json | None = None
     for index, entry in found:
         for record, _ in index.records(entry):
             if can_wait(record) and record.get("type") in _TYPES and "status" in record:
                 by_id[record["id"]] = record
             elif kind_of(record) == "observation":
                 return None
+            else:
+                trace_record = record
     records = [*by_id.values()]
-    numbers = {record["seq"] for record in records}
-    if len(numbers) == len(records):
-        return sorted(records, key=lambda record: record["seq"])
-    return sorted(records, key=lambda record: (record["start_time"], record["seq"]))
+    if len({record["seq"] for record in records}) == len(records):
+        records.sort(key=lambda record: record["seq"])
+    else:
+        records.sort(key=lambda record: (record["start_time"], record["seq"]))
+    return Run(row, records, trace_record)
+
+
+def _converted_run(row: Row, found: list[tuple[DayIndex, Entry]], unfinished: OpenObservations) -> Run:
+    """Return the run with records of other spellings and unfinished ones in the record format."""
+    assembly = Assembly(row.trace_id)
+    for index, entry in found:
+        for record, line in index.records(entry):
+            assembly.add_line(line, record)
+    assembly.set_open(unfinished)
+    trace = assembly.trace()
+    records = [decode(observation_line(observation).encode()) for observation in trace.observations]
+    run = Run(row, records)
+    run.__dict__["trace"] = trace  # the cached property
+    return run
 
 
 _TYPES = frozenset({"AGENT", "SPAN", "TOOL", "GENERATION", "RETRIEVAL", "EMBEDDING", "EVENT", "CHAIN", "EVALUATION"})

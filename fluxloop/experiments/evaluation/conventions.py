@@ -1,8 +1,8 @@
 """
 Call evaluators that were written for other libraries, as they are.
 
-An evaluator is a function or an object. The names of its parameters decide what it receives: ``inputs``, ``outputs`` and
-``reference_outputs`` for LangSmith, openevals and agentevals, ``input``, ``output`` and ``expected`` for autoevals.
+An evaluator is a function or an object. The names of its parameters decide what it receives: ``inputs``, ``outputs``
+and ``reference_outputs`` for LangSmith, openevals and agentevals, ``input``, ``output`` and ``expected`` for autoevals.
 Objects of pydantic-evals and DeepEval receive the context or the test case of their library.
 
 What it returns becomes a `Score`: a bool is a check, a number a score, a text a label; a mapping or an object has
