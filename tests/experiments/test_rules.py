@@ -63,7 +63,7 @@ def applied(rule, run):
         (run_of(duration_ms=400), {"latency_under": {"budget_ms": 500}}, 1),
         (run_of(duration_ms=1000), {"latency_under": {"budget_ms": 500}}, 0.5),
         (run_of(token_usage=TOKENS), {"token_usage_under": {"max_total_tokens": 130}}, 1),
-        (run_of(token_usage=TOKENS), {"token_usage_under": {"max_prompt_tokens": 100, "max_completion_tokens": 10}}, 0.25),
+        (run_of(token_usage=TOKENS), {"token_usage_under": {"max_prompt_tokens": 90, "max_completion_tokens": 8}}, 0.2),
         (run_of(cost=0.02), {"cost_under": {"max_cost": 0.01}}, 0.5),
         (SEARCHED, {"tool_called": {"tool": "search"}}, 1),
         (SEARCHED, {"tool_called": {"tool": "s*", "times": 2}}, 1),

@@ -71,7 +71,7 @@
       var failed = step[3] !== "success";
       var line = element("div", null, failed ? "failed" : "");
       line.style.paddingLeft = Math.min(step[0], 40) * 18 + "px";
-      line.append(element("span", step[1], "kind"), element("b", step[2]));
+      line.append(element("span", step[1], "kind"), " ", element("b", step[2]));
       line.append(" " + (failed ? "[" + visible(step[3]) + "] " : "") + duration(step[4]) + " ");
       if (step[5]) line.append(element("bdi", "(" + step[5] + ") "));
       if (step[6]) line.append(element("bdi", "→ " + step[6]));
