@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     )
     from fluxloop_custom.installing import install, uninstall
 
-    from . import models, storage, testing
+    from . import experiments, models, storage, testing
     from .models import ObservationData, Trace, TraceData, Usage
     from .reading import read_traces
     from .redaction.secret import Secret
@@ -64,6 +64,7 @@ __all__ = [
     "copy_context",
     "errors",
     "event",
+    "experiments",
     "flush",
     "get_config",
     "get_current_context",
@@ -148,6 +149,7 @@ _LAZY = {
     "install": "fluxloop_custom.installing",
     "uninstall": "fluxloop_custom.installing",
     "read_traces": "reading",
+    "experiments": "",
     "models": "",
     "reading": "",
     "storage": "",

@@ -47,14 +47,22 @@ PARTNERS = {("fluxloop_langgraph", "fluxloop_langchain")}
 """Pairs of packages on one floor; the first may import the second."""
 
 LIBRARIES = {
+    "deepeval": "experiments",
     "dotenv": "settings",
+    "httpx": "experiments",
     "hyperscan": "redaction",
+    "jinja2": "experiments",
+    "jsonschema": "experiments",
+    "markupsafe": "experiments",
     "orjson": "*",
     "packaging": "cli",
     "pydantic": "cli models reading",
+    "pydantic_evals": "experiments",
     "pydantic_core": "models",
     "pytest": "pytest_plugin",
+    "rapidfuzz": "experiments",
     "rich": "cli",
+    "ruamel": "experiments",
     "typer": "cli",
 }
 """Everything the core takes from outside, and the modules that take it (``*`` for any)."""

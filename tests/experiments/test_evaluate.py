@@ -7,14 +7,18 @@ from __future__ import annotations
 import asyncio
 import os
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import orjson
 import pytest
 from cli.commands import runner
+from docs_blocks import blocks
 from experiments.evaluation_aids import experiment, hasty_agent, lines_of
+from ruamel.yaml import YAML
 
 from fluxloop import experiments
 from fluxloop.errors import ConfigError, WriteError
+from fluxloop.experiments.evaluation.configuration import load_config
 
 
 @pytest.fixture
@@ -363,3 +367,22 @@ def test_markdown_in_inputs_stays_text(tmp_path):
     experiments.evaluate(folder)
 
     assert r"nowhere \| \[x\](javascript:alert(1)) \<b\>" in (folder / "evaluation/report.md").read_text()
+
+
+def test_every_configuration_of_the_page_is_valid():
+    """
+    Each YAML block of the documentation of evaluations is read without a mistake.
+    """
+    page = Path(__file__).parents[2].joinpath("docs/evaluation.md").read_text()
+    found = [block.code for block in blocks(page) if block.language == "yaml"]
+
+    configs = [load_config(read_yaml_text(text)) for text in found]
+
+    assert len(configs) == 5
+    assert configs[0].goal == "The agent books the hotel that was asked for"
+    assert len(configs[1].rule_evaluators[0].rules) == 21
+
+
+def read_yaml_text(text):
+    """Return YAML as plain data."""
+    return YAML(typ="safe").load(text)
