@@ -144,7 +144,7 @@ def test_what_cannot_be_parsed_is_one_line_and_exit_code_2(tmp_path, fluxloop_, 
 
 def test_torn_lines_and_missing_records_are_survived(tmp_path):
     """
-    A row that was cut off is left out; a run without records has a document all the same.
+    A row that was cut off is left out; a run without records has a document too.
     """
     folder = experiment(tmp_path / "demo")
     with open(folder / "trace_summary.jsonl", "ab") as rows:

@@ -17,6 +17,7 @@ from ..evaluation.pairs import Comparison, Pair, compared
 from ..evaluation.rules.values import short
 from ..folder import ExperimentFolder
 from ..recorded_runs import Run, recorded_runs
+from .page import write_comparison
 from .trajectories import DiffLine, outline, tree_diff
 
 MOST_DIFFS = 50
@@ -105,11 +106,9 @@ def compare(
     comparison = outside_loops(work)
     if html is None:
         return comparison
-    from .page import write_comparison
-
     path = Path(html)
     try:
-        write_comparison(comparison, path)
+        write_comparison((first.path.name, second.path.name), comparison.result, comparison.differences, path)
     except OSError as error:
         raise WriteError(f"{path} cannot be written: {error.strerror or error}") from error
     return replace(comparison, report=path)

@@ -27,7 +27,8 @@ from .reports import REPORTS, Reports
 from .rules import rule_of
 from .scores import RunScore
 from .scoring import Scorer
-from .summary import Totals
+from .summary import summary_of
+from .totals import Totals
 
 Result = TypeVar("Result")
 
@@ -187,7 +188,7 @@ class _Job:
                 totals, llm_calls = self._scored(reports, target)
                 comparison = compared(before, totals.cells) if before is not None else None
                 name = str(baseline.path) if baseline else ""
-                summary = totals.as_json(self.folder, llm_calls=llm_calls, comparison=comparison, baseline=name)
+                summary = summary_of(totals, self.folder, llm_calls=llm_calls, comparison=comparison, baseline=name)
                 gates = _failed_gates(summary, comparison, fail_under, strict)
                 summary |= {
                     "overall_score": summary["average_score"],

@@ -5,13 +5,11 @@ Success criteria: conditions on the experiment as a whole, in the words of the p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import statistics
 from .configuration import EvaluationConfig
-
-if TYPE_CHECKING:
-    from .summary import Totals
+from .totals import Totals
 
 Result = dict[str, Any]
 """``met``: True, False, or None where it was not evaluated; ``detail``: what was found."""
