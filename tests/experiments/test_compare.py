@@ -132,6 +132,24 @@ def test_equal_steps_are_folded(tmp_path):
     assert (lines[0].text, lines[-1].text) == ("9 equal steps", "7 equal steps")
 
 
+def test_the_name_of_the_runners_root_is_not_a_difference(tmp_path):
+    """
+    The runner names the root of a run after the experiment and the iteration.
+    """
+
+    def agent_of(name):
+        def called(city):
+            with fluxloop.instrument(name):
+                return search(city)
+
+        return called
+
+    (before,) = runs_of(experiment(tmp_path / "a", ["Rome"], agent_of("first_iter0")))
+    (after,) = runs_of(experiment(tmp_path / "b", ["Rome"], agent_of("second_iter3")))
+
+    assert tree_diff(outline(before), outline(after)) == []
+
+
 @pytest.mark.parametrize("missing", [0, 1])
 def test_an_experiment_that_is_not_there_is_one_line_and_exit_code_2(two, fluxloop_, missing):
     """

@@ -50,7 +50,9 @@ def outline(run: Run) -> list[Step]:
             text += f" {arguments}"
         if not succeeded:
             text += f" [{record.get('status') or 'running'}: {first_words(record.get('error') or '', LONGEST_VALUE)}]"
-        steps.append(Step((depth, kind, name, succeeded, arguments), text))
+        # The runner's root is named after the experiment and the iteration, which is not a difference.
+        compared = "" if depth == 0 and kind == "SPAN" else name
+        steps.append(Step((depth, kind, compared, succeeded, arguments), text))
     return steps
 
 
