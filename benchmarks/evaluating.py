@@ -1,5 +1,5 @@
 """
-Measure what reads experiments: `parse` and `evaluate`, compared with decoding the same files and writing the same results.
+Measure `parse` and `evaluate`, compared with decoding the same files and writing the same results.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _measured(name: str, is_quick: bool, work: Callable[[Path], Path]) -> Row:
         figure=Spread.of([ours / floor for floor, ours, _ in rounds]),
         target=Target(3, "x"),
         faults=() if lines == count else (f"{count - lines:,} lost",),
-        note=f"{count:,} runs of {OBSERVATIONS} observations; floor: orjson.loads of the files, and writing the results; "
+        note=f"{count:,} runs of {OBSERVATIONS} observations; floor: orjson.loads, and writing the results; "
         f"memory {(peaks[1] - peaks[0]) / (count // 20):,.0f} bytes more per run",
     )
 

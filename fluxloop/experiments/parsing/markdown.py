@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -23,6 +24,9 @@ LONGEST_VALUE = 20_000
 
 LONGEST_LINE = 100
 """Characters of a value in the tree."""
+
+LONGEST_CACHED = 100
+"""Characters of a text whose escaped form is cached, since names and statuses repeat."""
 
 MOST_STEPS = 500
 """Steps that are written in full; the tree and per_trace.jsonl have all of them."""
@@ -168,8 +172,8 @@ def _indented(value: Any) -> str:
 
 _TICKS = re.compile("`+")
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|&])")
-_PLAIN = re.compile(r"(?:[A-Za-z0-9.:/()$%+-]+(?: |$))*")
-"""Text that means the same in Markdown as it is."""
+_PLAIN = re.compile(r"[A-Za-z0-9.:/()$%+-]*")
+"""A word that means the same in Markdown as it is: most names, and all times."""
 
 
 def _name(record: dict[str, Any]) -> str:
@@ -179,6 +183,11 @@ def _name(record: dict[str, Any]) -> str:
 def _inline(value: Any) -> str:
     """Return *value* on one line, with characters that Markdown or HTML would interpret escaped."""
     text = value if isinstance(value, str) else "" if value is None else in_json(value)
-    if len(text) < 200 and _PLAIN.fullmatch(text):
+    if _PLAIN.fullmatch(text):
         return text
+    return _on_line(text) if len(text) < LONGEST_CACHED else _on_line.__wrapped__(text)
+
+
+@lru_cache(maxsize=1_000)
+def _on_line(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", escaped(" ".join(text.split())[:LONGEST_VALUE]))

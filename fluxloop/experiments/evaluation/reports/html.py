@@ -7,6 +7,8 @@ from __future__ import annotations
 import tempfile
 from typing import Any, BinaryIO
 
+import orjson
+
 from ....reading.values import first_words, in_json
 from ...pages import json_for_script, render, write_page
 from ...recorded_runs import Run
@@ -19,7 +21,7 @@ from .markdown import headline, metric_rows
 ROW_BYTES = 24 << 20
 """Bytes that the rows of runs may take; further runs are counted and not shown."""
 
-DETAIL_BYTES = {False: 8 << 20, True: 4 << 20}
+DETAIL_BYTES = {False: 8 << 20, True: 3 << 20}
 """Bytes of the traces of runs that did not pass, and of those that did; further runs have a row without a trace."""
 
 LONGEST_VALUE = 4_000
@@ -137,9 +139,15 @@ def _step(depth: int, record: dict[str, Any]) -> list[Any]:
 
 
 def _brief(value: Any) -> str:
-    if isinstance(value, str):  # the script of the page shows characters that act on text as escapes
-        return value if len(value) <= LONGEST_CELL else f"{value[:LONGEST_CELL]}…"
-    return "" if value is None else first_words(value, LONGEST_CELL)
+    """Return the beginning of *value*: a text as it is, everything else as JSON, which is quick to make."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        try:
+            value = orjson.dumps(value, default=str)[: 4 * LONGEST_CELL].decode("utf-8", "ignore")
+        except TypeError:  # a number beyond 64 bits, or deeper than orjson goes
+            value = first_words(value, LONGEST_CELL)
+    return value if len(value) <= LONGEST_CELL else f"{value[:LONGEST_CELL]}…"
 
 
 def _cut(value: Any) -> str:
