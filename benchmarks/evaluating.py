@@ -94,7 +94,10 @@ def _peak(folder: Path, count: int, work: Callable[[Path], Path]) -> int:
 
 
 def _write(folder: Path, count: int) -> None:
-    """Write an experiment of *count* runs, recorded by FluxLoop: an agent, calls of a model and of a tool."""
+    """Write an experiment of *count* runs that all did what one recorded run did, each with ids of its own."""
+    with fluxloop.testing.capture() as captured:
+        _agent()
+    recorded = list(captured.storage.read())
     (folder / "artifacts").mkdir(parents=True)
     with (
         open(folder / "artifacts/observations.jsonl", "wb") as observations,
@@ -102,23 +105,19 @@ def _write(folder: Path, count: int) -> None:
         open(folder / "trace_summary.jsonl", "wb") as rows,
     ):
         for number in range(count):
-            with fluxloop.testing.capture() as captured:
-                _agent(number)
-            records = list(captured.storage.read())
-            trace_id = f"00000000-0000-8000-9000-{number:012d}"
-            for record in records:
-                record["trace_id"] = trace_id
-                (observations if "parent_id" in record else traces).write(orjson.dumps(record) + b"\n")
+            trace_id = f"{number:08d}-0000-8000-9000-000000000000"
+            for record in recorded:
+                ids = {name: f"{number:08d}{record[name][8:]}" for name in ("id", "parent_id") if record.get(name)}
+                own = {**record, **ids, "trace_id": trace_id}
+                (observations if "parent_id" in record else traces).write(orjson.dumps(own) + b"\n")
             rows.write(orjson.dumps(_row(number, trace_id)) + b"\n")
     (folder / "summary.json").write_bytes(orjson.dumps({"folder_version": 1, "name": "bench", "state": "finished"}))
 
 
-def _agent(number: int) -> None:
+def _agent() -> None:
     with fluxloop.instrument("agent", observation_type="agent"):
         for step in range((OBSERVATIONS - 1) // 2):
-            with fluxloop.observe(
-                "gpt-4o", "generation", input=[{"role": "user", "content": f"train {number}?"}]
-            ) as call:
+            with fluxloop.observe("gpt-4o", "generation", input=[{"role": "user", "content": "Which train?"}]) as call:
                 call.output = {"role": "assistant", "content": "Let me look that up."}
             with fluxloop.observe("search", "tool", input={"query": f"trains {step}"}) as call:
                 call.output = {"answer": "The 07:58 does.", "score": 0.87}
