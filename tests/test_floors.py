@@ -48,7 +48,7 @@ PARTNERS = {("fluxloop_langgraph", "fluxloop_langchain")}
 
 LIBRARIES = {
     "deepeval": "experiments",
-    "dotenv": "settings",
+    "dotenv": "cli settings",
     "httpx": "experiments",
     "hyperscan": "redaction",
     "jinja2": "experiments",
@@ -56,13 +56,13 @@ LIBRARIES = {
     "markupsafe": "experiments",
     "orjson": "*",
     "packaging": "cli",
-    "pydantic": "cli models reading",
+    "pydantic": "cli experiments models reading",
     "pydantic_evals": "experiments",
     "pydantic_core": "models",
     "pytest": "pytest_plugin",
     "rapidfuzz": "experiments",
     "rich": "cli",
-    "ruamel": "experiments",
+    "ruamel": "cli experiments",
     "typer": "cli",
 }
 """Everything the core takes from outside, and the modules that take it (``*`` for any)."""

@@ -8,7 +8,7 @@ The folder of an experiment: the contract between the runner, which writes it, a
       checkout_20260117_143022/
         summary.json            what was run, with which result; written at the start and at the end
         trace_summary.jsonl     one JSON object per finished run, failed ones too
-        traces.jsonl            the same, with captured callbacks and counts of observations
+        traces.jsonl            the same, under the second name that the published packages use
         errors.json             the runs that did not succeed, if any
         artifacts/
           traces.jsonl          ordinary FluxLoop records, for `fluxloop.read_traces`
@@ -55,8 +55,9 @@ class Row:
 
     ``data`` has the members of the line: ``trace_id``, ``run`` (from 0), ``iteration``, ``persona``, ``input_id``,
     ``input``, ``expected``, ``metadata``, ``output``, ``duration_ms``, ``success``, ``status``, ``error`` (``type`` and
-    ``message``, or None), ``token_usage`` (``prompt_tokens``, ``completion_tokens``, ``total_tokens``, or None),
-    ``cost`` (US dollars, or None), ``conversation``, ``conversation_state``, ``termination_reason`` and ``attempts``.
+    ``message``, or None), ``attempts``, ``token_usage`` (``prompt_tokens``, ``completion_tokens``, ``total_tokens``, or
+    None), ``cost`` (US dollars, or None), ``session_id``, ``observation_count``, ``conversation``,
+    ``conversation_state`` and ``termination_reason``.
     """
 
     data: Mapping[str, Any]

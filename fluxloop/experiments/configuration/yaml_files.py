@@ -72,7 +72,9 @@ def parse_yaml(text: str, source: str) -> Any:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        return YAML(typ="rt").load(text)
+        yaml = YAML(typ="rt")
+        yaml.preserve_quotes = True
+        return yaml.load(text)
     except MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -80,6 +82,42 @@ def parse_yaml(text: str, source: str) -> Any:
         raise ConfigError(f"{source}{where}: this is not valid YAML: {problem}") from None
     except (YAMLError, ValueError) as exc:
         raise ConfigError(f"{source}: this is not valid YAML: {str(exc).splitlines()[0]}") from None
+
+
+def edit_yaml(path: Path, values: Mapping[str, Any]) -> None:
+    """
+    Set dotted keys in the YAML file at *path*, which is created if there is none. Comments and order are kept.
+
+    Raises:
+        ConfigError: If the file is not a YAML mapping, or cannot be written.
+    """
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap
+
+    data = load_yaml(path) if path.exists() else None
+    data = CommentedMap() if data is None else data
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} must contain keys with values, got a {_kind(data)}")
+    for key, value in values.items():
+        *parents, last = key.split(".")
+        holder = data
+        for parent in parents:
+            if not isinstance(holder.get(parent), dict):
+                holder[parent] = CommentedMap()
+            holder = holder[parent]
+        holder[last] = value
+    yaml = YAML(typ="rt")
+    yaml.preserve_quotes = True
+    yaml.width = 10_000
+    text = StringIO()
+    yaml.dump(data, text)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.getvalue(), encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(f"could not write {path}: {exc.strerror or exc}") from None
 
 
 def _plain(value: Any, location: Location, lines: dict[Location, int]) -> Any:
