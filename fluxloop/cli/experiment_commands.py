@@ -11,8 +11,8 @@ from typing import Annotated, ParamSpec
 
 import typer
 
-from ..errors import FluxLoopError
 from .formatting import console
+from .usage_errors import reported
 
 P = ParamSpec("P")
 
@@ -36,15 +36,13 @@ def experiment_app(summary: str) -> typer.Typer:
 
 
 def failing_with_2(command: Callable[P, None]) -> Callable[P, None]:
-    """Make a `FluxLoopError` of *command* a line on stderr and the exit code 2; 1 means that a gate failed."""
+    """Make what *command* cannot do a line on stderr and the exit code 2; 1 means that a gate failed."""
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            command(*args, **kwargs)
-        except FluxLoopError as error:
-            console(stderr=True).print(f"fluxloop: {error}", markup=False, style="red", soft_wrap=True)
-            raise typer.Exit(2) from None
+            with reported():
+                command(*args, **kwargs)
         except ModuleNotFoundError as missing:
             if (missing.name or "").partition(".")[0] not in EXTRA:
                 raise

@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import offline
 import orjson
 import pytest
 from cli.commands import runner
@@ -367,6 +370,34 @@ def test_markdown_in_inputs_stays_text(tmp_path):
     experiments.evaluate(folder)
 
     assert r"nowhere \| \[x\](javascript:alert(1)) \<b\>" in (folder / "evaluation/report.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_guides_work_in_a_fresh_folder(tmp_path):
+    """
+    Run, parse and evaluate as they are printed, with the pattern expanded by the shell, twice.
+    """
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/simulation.yaml").write_text('runner:\n  target: "my_module:my_agent"\n  iterations: 3\n')
+    (tmp_path / "my_module.py").write_text(
+        "import fluxloop\n\n@fluxloop.tool()\ndef find(q):\n    return q\n\n"
+        "@fluxloop.agent()\ndef my_agent(message):\n    return find(message)\n"
+    )
+    command = f"{sys.executable} -m fluxloop"
+    steps = ("run experiment", "parse experiment experiments/latest_*/", "evaluate experiment experiments/latest_*/")
+    for _ in range(2):
+        for step in steps:
+            done = subprocess.run(
+                f"{command} {step}", shell=True, cwd=tmp_path, env=offline.environment(), capture_output=True, text=True
+            )
+            assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stderr
+
+    (folder,) = (tmp_path / "experiments").glob("latest_*")
+    lines = lines_of(folder / "evaluation/per_trace.jsonl")
+    assert [(line["iteration"], line["pass"]) for line in lines] == [(0, True), (1, True), (2, True)]
+    (parsed, *_) = lines_of(folder / "per_trace_analysis/per_trace.jsonl")
+    assert [step["name"] for step in parsed["timeline"] if step["type"] == "TOOL"] == ["find"]
+    assert (folder / "evaluation/report.html").is_file()
 
 
 def test_every_configuration_of_the_page_is_valid():
