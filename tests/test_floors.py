@@ -61,6 +61,7 @@ LIBRARIES = {
     "pydantic_core": "models",
     "pytest": "pytest_plugin",
     "rapidfuzz": "experiments",
+    "referencing": "experiments",
     "rich": "cli",
     "ruamel": "cli experiments",
     "typer": "cli",

@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 from itertools import permutations
 from pathlib import Path
+from time import process_time
 
 import pytest
 from experiments.evaluation_aids import experiment, run_of, runs_of, tool_run
@@ -188,6 +189,31 @@ def test_a_bad_option_that_only_a_run_shows_fails_the_rule():
 
     assert result.passed is False
     assert "a step must be the name of a tool" in result.reason
+
+
+def test_a_schema_is_never_downloaded():
+    """
+    A reference to another schema fails the rule; no network is used.
+    """
+    schema = {"$ref": "http://127.0.0.1:9/schema.json"}
+
+    result = applied({"json_schema": {"schema": schema}}, JSON)
+
+    assert result.passed is False
+    assert result.reason == "ValueError: the schema refers to http://127.0.0.1:9/schema.json, which is not in it"
+
+
+def test_endless_texts_are_compared_by_their_beginning():
+    """
+    A megabyte against another takes no longer than 20,000 characters.
+    """
+    run = run_of(output="ab" * 500_000, expected="ba" * 500_000)
+
+    started = process_time()
+    score = applied("similarity", run).score
+
+    assert score > 0.99
+    assert process_time() - started < 2
 
 
 def test_every_rule_is_documented_with_an_example():

@@ -17,6 +17,8 @@ from .values import value_at
 
 def json_schema(run: Run, *, schema: Any, target: str = "output") -> Verdict:
     """The value, or the JSON in it, is valid by *schema*: a JSON Schema, or the path of a file that has one."""
+    from referencing.exceptions import Unresolvable
+
     value = value_at(run, target)
     if isinstance(value, str):
         try:
@@ -25,7 +27,10 @@ def json_schema(run: Run, *, schema: Any, target: str = "output") -> Verdict:
             if schema.is_valid(value):  # the schema asks for a text
                 return Verdict(1.0, True, "valid")
             return Verdict(0.0, False, f"{target} is not JSON")
-    errors = sorted(schema.iter_errors(value), key=lambda error: [str(part) for part in error.path])
+    try:
+        errors = sorted(schema.iter_errors(value), key=lambda error: [str(part) for part in error.path])
+    except Unresolvable as error:
+        raise ValueError(f"the schema refers to {error.ref}, which is not in it") from None
     if not errors:
         return Verdict(1.0, True, "valid")
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
@@ -36,6 +41,7 @@ def load_schema(options: dict[str, Any], base: Path) -> None:
     """Read the schema and make its validator, once."""
     from jsonschema.exceptions import SchemaError
     from jsonschema.validators import validator_for
+    from referencing import Registry
 
     schema = options["schema"]
     if isinstance(schema, str):
@@ -53,4 +59,5 @@ def load_schema(options: dict[str, Any], base: Path) -> None:
         validator.check_schema(schema)
     except SchemaError as error:
         raise ValueError(f"schema is not a valid JSON Schema: {error.json_path}: {error.message}") from None
-    options["schema"] = validator(schema, format_checker=validator.FORMAT_CHECKER)
+    # An empty registry: by default, jsonschema downloads schemas that are referred to by URL.
+    options["schema"] = validator(schema, registry=Registry(), format_checker=validator.FORMAT_CHECKER)
