@@ -10,6 +10,7 @@ import inspect
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from types import CoroutineType
 from typing import Any, Protocol
 
 from .binding import Offer
@@ -63,6 +64,10 @@ async def collected(call: Callable[[], Any], *, is_async: bool, stream_path: str
         stream_path: See `StreamText`.
     """
     value = call() if is_async else await in_thread(lambda: _exhausted(call(), stream_path))
+    if type(value) is CoroutineType:
+        value = await value
+    if type(value) is str:  # the usual case; the checks below take longer than a short run
+        return value
     if inspect.isawaitable(value):
         value = await value
     if hasattr(value, "__aiter__"):

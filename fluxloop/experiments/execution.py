@@ -147,7 +147,8 @@ class Executor:
         runner = self.config.runner
         while True:
             result.attempts += 1
-            result.conversation = Conversation()
+            if result.attempts > 1:
+                result.conversation = Conversation()
             agent = self.source.agent(planned)
             try:
                 await self._within_timeout(agent, offer, result)

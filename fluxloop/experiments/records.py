@@ -123,7 +123,7 @@ def _note(facts: RunFacts, line: bytes) -> None:
 
 def actions_of(facts: RunFacts) -> list[str]:
     """Return the agents and tools in the order of their start."""
-    return [name for _, name in sorted(facts.actions)]
+    return [name for _, name in sorted(facts.actions)] if facts.actions else []
 
 
 def cost_of(facts: RunFacts) -> Cost | None:

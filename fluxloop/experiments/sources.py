@@ -4,7 +4,7 @@ Create the agent of each run: a Python function, with bound or with recorded arg
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..errors import ConfigError
@@ -57,8 +57,8 @@ class _FunctionAgent:
         args, kwargs = source.binding.arguments(offer)
         return await self._collected(lambda: function(*args, **kwargs))
 
-    async def _collected(self, call: Callable[[], Any]) -> Any:
-        return await collected(call, is_async=self._source.is_async, stream_path=self._source.stream_path)
+    def _collected(self, call: Callable[[], Any]) -> Awaitable[Any]:
+        return collected(call, is_async=self._source.is_async, stream_path=self._source.stream_path)
 
     async def close(self) -> None:
         """Do nothing."""
