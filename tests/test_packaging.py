@@ -28,7 +28,7 @@ import fluxloop
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-PACKAGES = ["fluxloop", "fluxloop_custom", "fluxloop_langchain", "fluxloop_langgraph"]
+PACKAGES = ["fluxloop", "fluxloop_custom", "fluxloop_langchain", "fluxloop_langgraph", "fluxloop_pytest"]
 
 HEAVY = {
     *("agents", "anthropic", "asyncio", "chatkit", "httpx", "hypothesis", "langchain", "langchain_core", "langgraph"),
