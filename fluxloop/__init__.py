@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     )
     from fluxloop_custom.installing import install, uninstall
 
-    from . import models, storage, testing
+    from . import experiments, models, storage, testing
     from .models import ObservationData, Trace, TraceData, Usage
     from .reading import read_traces
     from .recording.functions import disable_recording, enable_recording, record_call_args, set_recording_options
@@ -67,6 +67,7 @@ __all__ = [
     "enable_recording",
     "errors",
     "event",
+    "experiments",
     "flush",
     "get_config",
     "get_current_context",
@@ -157,6 +158,7 @@ _LAZY = {
     "install": "fluxloop_custom.installing",
     "uninstall": "fluxloop_custom.installing",
     "read_traces": "reading",
+    "experiments": "",
     "models": "",
     "reading": "",
     "storage": "",

@@ -428,7 +428,7 @@ class Trace(TraceData):
     def _by_parent(self) -> _Index:
         """Return the tree, rebuilt when the number of observations has changed."""
         if self._index is None or self._index[0] != len(self.observations):
-            self._index = len(self.observations), _by_parent(_links(self.observations))
+            self._index = len(self.observations), positions_by_parent(_links(self.observations))
         return self._index[1]
 
 
@@ -442,7 +442,13 @@ def _links(observations: list[ObservationData]) -> list[tuple[str, str | None]]:
     return links() if links else [(o.id, o.parent_id) for o in observations]
 
 
-def _by_parent(links: list[tuple[str, str | None]]) -> _Index:
+def positions_by_parent(links: list[tuple[str, str | None]]) -> _Index:
+    """
+    Return the positions of the children by the id of their parent; roots are under None.
+
+    Args:
+        links: The id and the parent's id of each observation. One whose parent is missing is a root.
+    """
     known = {id for id, _ in links}
     by_parent: _Index = {}
     for index, (_, parent) in enumerate(links):

@@ -48,14 +48,21 @@ PARTNERS = {("fluxloop_langgraph", "fluxloop_langchain")}
 """Pairs of packages on one floor; the first may import the second."""
 
 LIBRARIES = {
+    "deepeval": "experiments",
     "dotenv": "cli settings",
     "httpx": "experiments",
     "hyperscan": "redaction",
+    "jinja2": "experiments",
+    "jsonschema": "experiments",
+    "markupsafe": "experiments",
     "orjson": "*",
     "packaging": "cli",
     "pydantic": "cli experiments models reading",
+    "pydantic_evals": "experiments",
     "pydantic_core": "models",
     "pytest": "pytest_plugin",
+    "rapidfuzz": "experiments",
+    "referencing": "experiments",
     "rich": "cli",
     "ruamel": "cli experiments",
     "typer": "cli",

@@ -1,10 +1,11 @@
 """
-Experiments: run an agent over many inputs, and keep what it did in a folder that other commands read.
+Experiments: run an agent over many inputs, keep what it did in a folder, and judge and compare what is in it.
 
     from fluxloop import experiments
 
     result = experiments.run(my_agent, ["What is the weather in Rome?"], iterations=3)
     print(result.folder, result.success_rate)
+    experiments.evaluate(result.folder, rules=["success"]).require_passed()
 """
 
 from __future__ import annotations
@@ -13,13 +14,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .comparison import ExperimentComparison, compare
+    from .datasets import Dataset, from_traces
+    from .evaluation import Evaluation, evaluate
     from .folder import ExperimentFolder
+    from .parsing import Parsed, parse
     from .results import Experiment
     from .running import run, run_async
 
-__all__ = ["Experiment", "ExperimentFolder", "run", "run_async"]
+__all__ = [
+    "Dataset",
+    "Evaluation",
+    "Experiment",
+    "ExperimentComparison",
+    "ExperimentFolder",
+    "Parsed",
+    "compare",
+    "evaluate",
+    "from_traces",
+    "parse",
+    "run",
+    "run_async",
+]
 
-_MODULES = {"Experiment": "results", "ExperimentFolder": "folder", "run": "running", "run_async": "running"}
+_MODULES = {
+    "Dataset": "datasets",
+    "Evaluation": "evaluation",
+    "Experiment": "results",
+    "ExperimentComparison": "comparison",
+    "ExperimentFolder": "folder",
+    "Parsed": "parsing",
+    "compare": "comparison",
+    "evaluate": "evaluation",
+    "from_traces": "datasets",
+    "parse": "parsing",
+    "run": "running",
+    "run_async": "running",
+}
 """Public names, each with its module, which is loaded on first use."""
 
 
