@@ -19,7 +19,7 @@ from . import errors
 from .client import FluxLoopClient, default
 from .context import FluxLoopContext, get_current_context, get_current_trace
 from .enums import ObservationLevel, ObservationType, Status
-from .errors import FluxLoopError
+from .errors import FluxLoopError, ReplayMismatch
 from .report import Report
 from .tracing.propagation import copy_context
 from .tracing.threads import install_threads, uninstall_threads
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .models import ObservationData, Trace, TraceData, Usage
     from .reading import read_traces
     from .redaction.secret import Secret
+    from .replay import replay
     from .settings.schema import Settings
     from .tracing.propagation import ContextThreadPoolExecutor
 
@@ -52,6 +53,7 @@ __all__ = [
     "ObservationData",
     "ObservationLevel",
     "ObservationType",
+    "ReplayMismatch",
     "Report",
     "Secret",
     "Settings",
@@ -79,6 +81,7 @@ __all__ = [
     "observe",
     "prompt",
     "read_traces",
+    "replay",
     "report",
     "reset_config",
     "shutdown",
@@ -148,6 +151,7 @@ _LAZY = {
     "install": "fluxloop_custom.installing",
     "uninstall": "fluxloop_custom.installing",
     "read_traces": "reading",
+    "replay": "replay",
     "models": "",
     "reading": "",
     "storage": "",

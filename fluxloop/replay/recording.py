@@ -1,0 +1,127 @@
+"""
+The recorded calls of a replay, as a tree with an index per parent.
+
+A call is found under its parent by type, name and input, in constant time: the index of a parent is built when the
+first call under it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ..enums import ObservationType, Status
+from ..models import ObservationData, Trace
+from . import canonical
+
+ANSWERED = frozenset(
+    {ObservationType.GENERATION, ObservationType.TOOL, ObservationType.RETRIEVAL, ObservationType.EMBEDDING}
+)
+"""The types of observations that answer a call."""
+
+Label = tuple[ObservationType, str]
+"""Type and name."""
+
+
+class Place:
+    """A recorded observation in the tree; the root of the tree has none."""
+
+    __slots__ = ("_by_end", "_index", "children", "is_asked", "is_paired", "observation", "parent")
+
+    def __init__(self, observation: ObservationData | None, parent: Place | None) -> None:
+        self.observation: Any = observation
+        self.parent = parent
+        self.children: list[Place] = []
+        self.is_asked = False
+        """Whether a call was answered with it, or ran in its place."""
+        self.is_paired = False
+        """Whether an observation of the replay has its place in the tree."""
+        self._index: Index | None = None
+        self._by_end: list[Place] | None = None
+
+    def label(self) -> Label:
+        """Return type and name."""
+        return self.observation.type, self.observation.name
+
+    def index(self, normalize: canonical.Normalize | None) -> Index:
+        """Return the index of the children."""
+        if self._index is None:
+            self._index = Index(self.children, normalize)
+        return self._index
+
+    def is_answer(self) -> bool:
+        """Whether it answers a call that was recorded to its end or its failure."""
+        return self.observation is not None and self.observation.type in ANSWERED
+
+    def overtaken(self, chosen: Place) -> Place | None:
+        """Return a child that ended before *chosen* started and was not asked for; None if the order is kept."""
+        if self._by_end is None:
+            ended = [one for one in self.children if one.is_answer() and one.observation.end_time is not None]
+            self._by_end = sorted(ended, key=lambda place: place.observation.end_time, reverse=True)
+        while self._by_end and (self._by_end[-1].is_asked or self._by_end[-1].is_paired):
+            self._by_end.pop()
+        first = self._by_end[-1] if self._by_end else None
+        if first is None or first is chosen or first.observation.end_time > chosen.observation.start_time:
+            return None
+        return first if is_expected(first) else None
+
+    def walk(self) -> Iterator[Place]:
+        """Yield all places under this one, parents first."""
+        pending = self.children[::-1]
+        while pending:
+            place = pending.pop()
+            yield place
+            pending += place.children[::-1]
+
+    def path(self) -> str:
+        """Return the names from the root to this place."""
+        names: list[str] = []
+        place: Place | None = self
+        while place is not None and place.observation is not None:
+            names.append(place.observation.name)
+            place = place.parent
+        return " > ".join(reversed(names)) or "the start of the run"
+
+
+class Index:
+    """The children of a place, by type and name, and by input too."""
+
+    def __init__(self, children: list[Place], normalize: canonical.Normalize | None) -> None:
+        self.by_name: dict[Label, deque[Place]] = defaultdict(deque)
+        self.by_input: dict[tuple[Label, bytes], deque[Place]] = defaultdict(deque)
+        self.by_stable: dict[tuple[Label, bytes], deque[Place]] = defaultdict(deque)
+        for child in children:
+            label, given = child.label(), child.observation.input
+            self.by_name[label].append(child)
+            self.by_input[label, canonical.exact_key(given)].append(child)
+            self.by_stable[label, canonical.stable_key(given, normalize)].append(child)
+
+
+def next_unasked(places: deque[Place] | None) -> Place | None:
+    """Return the first place that no call was answered with; those before it are removed."""
+    while places:
+        if not (places[0].is_asked or places[0].is_paired):
+            return places[0]
+        places.popleft()
+    return None
+
+
+def is_expected(place: Place) -> bool:
+    """Whether a run of the program asks for it: not if it was left open, or is a call that no tool received."""
+    observation = place.observation
+    if observation.status in (None, Status.CRASHED, Status.CANCELLED, Status.ABANDONED):
+        return False
+    return not observation.metadata.get("not_run")
+
+
+def tree_of(traces: Iterable[Trace]) -> Place:
+    """Return the recorded observations of *traces* as one tree; the roots of the traces are its first level."""
+    root = Place(None, None)
+    for trace in sorted(traces, key=lambda each: str(each.start_time or "")):
+        places: dict[int, Place] = {-1: root}
+        for depth, observation in trace.walk():
+            parent = places[depth - 1]
+            places[depth] = place = Place(observation, parent)
+            parent.children.append(place)
+    return root
