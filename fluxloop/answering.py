@@ -8,23 +8,24 @@ restores them. Inside, it calls `ask` with the observation of a call, and return
 
 from __future__ import annotations
 
-import asyncio
 import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
 from .encoding.typed import UntypedError, class_named, untyped
 from .enums import ObservationType, Status
 from .errors import ReplayedError, ReplayError
-from .models import ObservationData
 from .tracing.node import Node
 from .tracing.observation import OpenObservation
+
+if TYPE_CHECKING:
+    from .models import ObservationData
 
 __all__ = ["Answer", "Answerer", "Question", "Seam", "ask", "question_of", "register_seam", "replaying", "seams_open"]
 
@@ -48,6 +49,12 @@ class Answerer(Protocol):
 
     def ask(self, question: Question) -> Answer | None:
         """Return the recorded answer; None if the call is to run. Raises `fluxloop.errors.ReplayMismatch`."""
+
+    def knows(self, observation_type: ObservationType, name: str) -> bool:
+        """Whether a call of this type and name was recorded."""
+
+    def fail(self, message: str) -> Exception:
+        """Note that a call cannot be answered, and return the error to raise."""
 
 
 replaying: ContextVar[Answerer | None] = ContextVar("fluxloop_replay", default=None)
@@ -82,6 +89,8 @@ class Answer:
     recorded: ObservationData
     pace: float | None = None
     """The share of the recorded time that the answer takes; None for no time."""
+    events: tuple[ObservationData, ...] = ()
+    """The points in time recorded in the call, such as interrupts."""
 
     @property
     def whole(self) -> Any:
@@ -109,7 +118,9 @@ class Answer:
             return None
         name = recorded.metadata.get("error_type")
         if recorded.status is Status.CANCELLED and not name:
-            return asyncio.CancelledError(recorded.error or "")
+            from asyncio import CancelledError
+
+            return CancelledError(recorded.error or "")
         path = _path_in(recorded.metadata.get("traceback"), str(name or ""))
         return exception_of(str(name or ""), recorded.error or "", path)
 
@@ -149,7 +160,9 @@ class Answer:
     async def await_(self) -> None:
         """Wait as long as the recorded call took, times the pace."""
         if self.pace and self.recorded.duration_ms:
-            await asyncio.sleep(self.recorded.duration_ms / 1_000 * self.pace)
+            from asyncio import sleep
+
+            await sleep(self.recorded.duration_ms / 1_000 * self.pace)
 
     def play(self, items: list[Any]) -> Iterator[Any]:
         """Yield *items* at their pace; then raise the recorded error, if there is one."""
@@ -163,10 +176,12 @@ class Answer:
 
     async def aplay(self, items: list[Any]) -> AsyncIterator[Any]:
         """As `play`, for async streams."""
+        from asyncio import sleep
+
         started = time.perf_counter()
         for item, due in zip(items, self.offsets_s(len(items)), strict=True):
             if (left := started + due - time.perf_counter()) > 0 and due:
-                await asyncio.sleep(left)
+                await sleep(left)
             yield item
         if (error := self.error()) is not None:
             raise error

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
+from .answering import Answer, ClassMethodsSeam, Question, Seam, ask, register_seam, replaying
 from .client import FluxLoopClient, default
 from .decorators import decorate
 from .encoding.foreign import read_message
@@ -35,11 +36,14 @@ from .tracing.stream_items import StreamItems, StreamObserver
 from .tracing.streams import follow, is_followed
 from .tracing.tool_matching import ToolMatcher
 from .tracing.trace import name_session
+from .tracing.whole import add_whole
 from .tracing.wrapping import spec_of
 
 __all__ = [
     "NOTHING",
     "UNTRACED",
+    "Answer",
+    "ClassMethodsSeam",
     "Entry",
     "Execution",
     "Instrumenter",
@@ -48,7 +52,9 @@ __all__ = [
     "ManualScope",
     "Node",
     "OpenObservation",
+    "Question",
     "Recording",
+    "Seam",
     "Spec",
     "StreamFacts",
     "StreamItems",
@@ -56,6 +62,8 @@ __all__ = [
     "ToolMatcher",
     "add_instrumenter",
     "add_locator",
+    "add_whole",
+    "ask",
     "begin",
     "current_is",
     "default",
@@ -78,9 +86,11 @@ __all__ = [
     "recording",
     "recording_here",
     "register_ending",
+    "register_seam",
     "register_stream_class",
     "remove_locator",
     "rename_default",
+    "replaying",
     "require",
     "status_of",
     "was_raised_from_outside",

@@ -27,7 +27,7 @@ Label = tuple[ObservationType, str]
 class Place:
     """A recorded observation in the tree; the root of the tree has none."""
 
-    __slots__ = ("_by_end", "_index", "children", "is_asked", "is_paired", "observation", "parent")
+    __slots__ = ("_index", "children", "is_asked", "is_paired", "observation", "parent")
 
     def __init__(self, observation: ObservationData | None, parent: Place | None) -> None:
         self.observation: Any = observation
@@ -38,7 +38,6 @@ class Place:
         self.is_paired = False
         """Whether an observation of the replay has its place in the tree."""
         self._index: Index | None = None
-        self._by_end: list[Place] | None = None
 
     def label(self) -> Label:
         """Return type and name."""
@@ -53,18 +52,6 @@ class Place:
     def is_answer(self) -> bool:
         """Whether it answers a call that was recorded to its end or its failure."""
         return self.observation is not None and self.observation.type in ANSWERED
-
-    def overtaken(self, chosen: Place) -> Place | None:
-        """Return a child that ended before *chosen* started and was not asked for; None if the order is kept."""
-        if self._by_end is None:
-            ended = [one for one in self.children if one.is_answer() and one.observation.end_time is not None]
-            self._by_end = sorted(ended, key=lambda place: place.observation.end_time, reverse=True)
-        while self._by_end and (self._by_end[-1].is_asked or self._by_end[-1].is_paired):
-            self._by_end.pop()
-        first = self._by_end[-1] if self._by_end else None
-        if first is None or first is chosen or first.observation.end_time > chosen.observation.start_time:
-            return None
-        return first if is_expected(first) else None
 
     def walk(self) -> Iterator[Place]:
         """Yield all places under this one, parents first."""

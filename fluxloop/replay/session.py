@@ -17,6 +17,7 @@ from ..errors import ReplayError, ReplayMismatch
 from ..models import ObservationData
 from ..report import warn_user
 from ..tracing.node import Node
+from ..tracing.propagation import strand_id
 from . import canonical
 from .matching import Match, Matching
 from .recording import Place, is_expected
@@ -76,6 +77,10 @@ class Session:
     masked: list[str] = field(default_factory=list)
     _seen: list[tuple[str, bytes, str]] = field(default_factory=list)
     _decided: dict[tuple[str, str], Answer | None] = field(default_factory=dict)
+    _strands: dict[int, tuple[int, object]] = field(default_factory=dict)
+    """The thread and task of a place whose observation is a call of the program's own code."""
+    _last: dict[int, Place] = field(default_factory=dict)
+    """The call that was answered last under a place."""
     _lock: Any = field(default_factory=threading.RLock)
 
     def ask(self, question: Question) -> Answer | None:
@@ -95,12 +100,12 @@ class Session:
                     self.ran_live += 1
                     return None
                 raise self._miss(question, parent, None)
-            if self.matching.mode == "strict" and place.parent is not None:
-                first = place.parent.overtaken(place)
-                if first is not None:
-                    raise self._miss(question, parent, first)
+            if self.matching.mode == "strict" and (later := self._is_late(place)) is not None:
+                raise self._miss(question, parent, later)
             self._settle(question, place)
-            answer = Answer(place.observation, self.pace)
+            inside = (child.observation for child in place.children)
+            events = tuple(one for one in inside if one.type is ObservationType.EVENT)
+            answer = Answer(place.observation, self.pace, events)
             self._check_whole(answer)
             self.hits += 1
             output = canonical.stable_key([place.observation.output, place.observation.error])
@@ -108,10 +113,37 @@ class Session:
             self._seen.append((name, canonical.stable_key(question.input), sha256(output).hexdigest()))
             return answer
 
+    def knows(self, observation_type: ObservationType, name: str) -> bool:
+        """See `fluxloop.answering.Answerer`."""
+        with self._lock:
+            return bool(self.matching.labelled((observation_type, name)))
+
+    def fail(self, message: str) -> ReplayMismatch:
+        """See `fluxloop.answering.Answerer`."""
+        error = ReplayMismatch(message)
+        self.misses.append(error)
+        return error
+
     def pair(self, node: Node) -> None:
         """Give *node*, which starts now, its place in the recorded tree."""
         with self._lock:
-            self.matching.place_of(node)
+            place = self.matching.place_of(node)
+            self._strands.setdefault(id(place), strand_id())
+
+    def _is_late(self, place: Place) -> Place | None:
+        """
+        Return the call that was made before *place* is asked for, but was recorded after that had ended; None if none.
+
+        Only calls that the code of their parent makes itself, in its own thread and task, have an order: branches that
+        run in parallel may start in any order.
+        """
+        parent, strand = place.parent, strand_id()
+        if parent is None or self._strands.get(id(parent)) != strand:
+            return None
+        before, self._last[id(parent)] = self._last.get(id(parent)), place
+        if before is None or place.observation.end_time is None:
+            return None
+        return before if place.observation.end_time <= before.observation.start_time else None
 
     def _settle(self, question: Question, place: Place | None) -> None:
         if question.key is not None:
@@ -140,23 +172,24 @@ class Session:
             self.masked.append(what)
             warn_user(f"replay: a secret in the answer of {what} is masked, so the program receives '[redacted]'")
 
+    def __post_init__(self) -> None:
+        self._strands[id(self.matching.root)] = strand_id()
+
     @staticmethod
     def _lacks_items(answer: Answer) -> bool:
         count, items = answer.stream.get("count"), answer.stream.get("items")
         return isinstance(items, list) and isinstance(count, int) and len(items) < count
 
     def _unusable(self, problem: str) -> ReplayMismatch:
-        error = ReplayMismatch(f"{problem}. Record the run again with fluxloop.configure(replayable=True)")
-        self.misses.append(error)
-        return error
+        return self.fail(f"{problem}. Record the run again with fluxloop.configure(replayable=True)")
 
-    def _miss(self, question: Question, parent: Place, first: Place | None) -> ReplayMismatch:
-        """Note and return the error for a call without an answer, or with one before which *first* was recorded."""
+    def _miss(self, question: Question, parent: Place, later: Place | None) -> ReplayMismatch:
+        """Note and return the error for a call without an answer, or one that *later* was recorded after."""
         asked = f"{question.type.name} {question.name}({canonical.shown(question.input)})"
         lines = [f"no recorded answer for {asked}, called in {parent.path()}"]
-        if first is not None:
+        if later is not None:
             lines = [f"{asked} was called out of order, in {parent.path()}"]
-            lines.append(f"  recorded before it, and not called yet: {described(first.observation)}")
+            lines.append(f"  recorded after it, and called before it: {described(later.observation)}")
         else:
             nearest = self.matching.nearest(question, asked=True)
             if nearest is None:
@@ -167,9 +200,7 @@ class Session:
                 changed = canonical.difference(nearest.observation.input, question.input)
                 lines += [f"    {line}" for line in changed] or ["    the same input"]
         lines.append("  - recorded, + now. Record the run again, or see match= and live= of fluxloop.replay")
-        error = ReplayMismatch("\n".join(lines))
-        self.misses.append(error)
-        return error
+        return self.fail("\n".join(lines))
 
     def unused(self) -> list[ObservationData]:
         """Return the recorded calls that nothing asked for, without those inside an answered call."""
