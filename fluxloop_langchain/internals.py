@@ -322,7 +322,12 @@ def interrupt_with(value: Any) -> None:
     """Interrupt the graph that runs here with *value*, as its step did; steps that were resumed since are passed."""
     from langgraph.types import interrupt
 
-    interrupt(value)
+    for _ in range(MAX_RESUMES):
+        interrupt(value)  # returns the answers of earlier resumes, then raises
+
+
+MAX_RESUMES = 1_000
+"""Resumes of one step that are passed."""
 
 
 def command_of(fields: Mapping[str, Any]) -> Any:

@@ -14,7 +14,7 @@ from ..answering import Question, question_of
 from ..tracing.node import Node
 from ..tracing.observation import OpenObservation
 from . import canonical
-from .recording import Index, Label, Place, next_unasked
+from .recording import Index, Label, Place, label_of, next_unasked
 
 Match = Literal["strict", "fifo", "loose"]
 
@@ -83,7 +83,7 @@ class Matching:
         return found
 
     def _like(self, question: Question, index: Index, *, by_name: bool, by_input: bool = True) -> Place | None:
-        label = question.type, question.name
+        label = label_of(question.type, question.name)
         if by_input:
             found = next_unasked(index.by_input.get((label, canonical.exact_key(question.input))))
             if found is None:
@@ -95,7 +95,7 @@ class Matching:
 
     def nearest(self, question: Question, *, asked: bool) -> Place | None:
         """Return the recorded call of the same name with the most similar input, also one that was *asked* for."""
-        label = question.type, question.name
+        label = label_of(question.type, question.name)
         candidates = [one for one in self.labelled(label) if asked or not (one.is_asked or one.is_paired)]
         wanted = canonical.stable_key(question.input, self.normalize)
 

@@ -20,8 +20,15 @@ ANSWERED = frozenset(
 )
 """The types of observations that answer a call."""
 
-Label = tuple[ObservationType, str]
-"""Type and name."""
+Label = tuple[ObservationType | None, str]
+"""
+Type and name; None for all types that answer no call: an observation may get one of these when more is known about it.
+"""
+
+
+def label_of(observation_type: ObservationType, name: str) -> Label:
+    """Return the label of an observation."""
+    return observation_type if observation_type in ANSWERED else None, name
 
 
 class Place:
@@ -41,7 +48,7 @@ class Place:
 
     def label(self) -> Label:
         """Return type and name."""
-        return self.observation.type, self.observation.name
+        return label_of(self.observation.type, self.observation.name)
 
     def index(self, normalize: canonical.Normalize | None) -> Index:
         """Return the index of the children."""

@@ -20,7 +20,7 @@ from ..tracing.node import Node
 from ..tracing.propagation import strand_id
 from . import canonical
 from .matching import Match, Matching
-from .recording import Place, is_expected
+from .recording import Place, is_expected, label_of
 
 LIVE_GROUPS = {
     "tools": frozenset({ObservationType.TOOL, ObservationType.RETRIEVAL}),
@@ -116,7 +116,7 @@ class Session:
     def knows(self, observation_type: ObservationType, name: str) -> bool:
         """See `fluxloop.answering.Answerer`."""
         with self._lock:
-            return bool(self.matching.labelled((observation_type, name)))
+            return bool(self.matching.labelled(label_of(observation_type, name)))
 
     def fail(self, message: str) -> ReplayMismatch:
         """See `fluxloop.answering.Answerer`."""
