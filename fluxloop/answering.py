@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
@@ -23,6 +23,8 @@ from .enums import ObservationType, Status
 from .errors import ReplayedError, ReplayError
 from .tracing.node import Node
 from .tracing.observation import OpenObservation
+from .tracing.recorder import NOTHING
+from .tracing.trace import UncountedMarks
 
 if TYPE_CHECKING:
     from .models import ObservationData
@@ -42,6 +44,13 @@ class Question:
     """The observation around it."""
     key: tuple[str, str] | None = None
     """The trace and the id of its own observation; None if it has none yet."""
+    others: tuple[Any, ...] = ()
+    """Other forms of the input, one of which may be recorded."""
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """All forms of the input."""
+        return (self.input, *self.others)
 
 
 class Answerer(Protocol):
@@ -61,9 +70,13 @@ replaying: ContextVar[Answerer | None] = ContextVar("fluxloop_replay", default=N
 """The replay that is open in this context."""
 
 
-def ask(node: Node | None) -> Answer | None:
+def ask(node: Node | None, *, given: object = NOTHING) -> Answer | None:
     """
     Return the recorded answer of the call that *node* records; None if no replay is open here, or the call is to run.
+
+    Args:
+        node: The observation of the call.
+        given: Its input, if the observation has none yet.
 
     Raises:
         ReplayMismatch: If the recording has no answer for the call.
@@ -71,7 +84,34 @@ def ask(node: Node | None) -> Answer | None:
     replay = replaying.get()
     if replay is None or not isinstance(observation := getattr(node, "observation", node), OpenObservation):
         return None
-    return replay.ask(question_of(observation))
+    question = question_of(observation)
+    if given is not NOTHING and question.input is None:
+        question = replace(question, input=as_recorded(given, observation))
+    return replay.ask(question)
+
+
+def ask_for(observation_type: ObservationType, name: str, inputs: list[Any], parent: Node | None) -> Answer | None:
+    """
+    Return the recorded answer of a call whose observation starts later; see `ask`.
+
+    Args:
+        observation_type: The type of the observation.
+        name: Its name.
+        inputs: The input, in the forms in which it may have been recorded.
+        parent: The observation around it.
+    """
+    replay = replaying.get()
+    if replay is None:
+        return None
+    first, *others = (as_recorded(each, parent) for each in inputs)
+    return replay.ask(Question(observation_type, name, first, parent, others=tuple(others)))
+
+
+def as_recorded(value: object, node: Node | None) -> Any:
+    """Return *value* as JSON, with secrets masked as in the records of the trace of *node*."""
+    if node is None:
+        return value
+    return orjson.loads(node.trace.recorder.encode(value, UncountedMarks()))
 
 
 def question_of(observation: OpenObservation) -> Question:

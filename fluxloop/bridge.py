@@ -12,7 +12,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
-from .answering import Answer, ClassMethodsSeam, Question, Seam, ask, register_seam, replaying
+from .answering import Answer, ClassMethodsSeam, Question, Seam, ask, ask_for, register_seam, replaying
 from .client import FluxLoopClient, default
 from .decorators import decorate
 from .encoding.foreign import read_message
@@ -29,7 +29,7 @@ from .tracing.ledger import Entry, Ledger
 from .tracing.node import Node
 from .tracing.observation import OpenObservation, record_event
 from .tracing.outcomes import register_ending, status_of
-from .tracing.propagation import Locator, add_locator, current_is, innermost, remove_locator
+from .tracing.propagation import Locator, add_locator, current, current_is, innermost, remove_locator
 from .tracing.recorder import NOTHING
 from .tracing.scopes import UNTRACED, ManualScope, is_outside
 from .tracing.stream_items import StreamItems, StreamObserver
@@ -64,7 +64,9 @@ __all__ = [
     "add_locator",
     "add_whole",
     "ask",
+    "ask_for",
     "begin",
+    "current",
     "current_is",
     "default",
     "delta_text",

@@ -42,17 +42,21 @@ def stable_key(value: Any, normalize: Normalize | None = None) -> bytes:
 
 
 def normalized(value: Any) -> Any:
-    """Return *value* with ids, times and addresses replaced by their kind."""
+    """Return *value* without ids and times; in texts, they are replaced by their kind."""
     if type(value) is str:
         return _VOLATILE.sub(lambda found: f"<{found.lastgroup}>", value)
     if type(value) is list:
         return [normalized(item) for item in value]
     if type(value) is dict:
-        return {
-            key: "<volatile>" if key in _VOLATILE_KEYS and isinstance(item, str | int | float) else normalized(item)
-            for key, item in value.items()
-        }
+        return {key: normalized(item) for key, item in value.items() if not _is_volatile(key, item)}
     return value
+
+
+def _is_volatile(key: str, item: Any) -> bool:
+    """Whether a member is an id, a time, or says no more than a missing one."""
+    if item is None or item == [] or (key == "status" and item == "completed"):
+        return True
+    return key in _VOLATILE_KEYS and isinstance(item, str | int | float)
 
 
 def difference(recorded: Any, asked: Any) -> list[str]:

@@ -85,12 +85,11 @@ class Matching:
     def _like(self, question: Question, index: Index, *, by_name: bool, by_input: bool = True) -> Place | None:
         label = label_of(question.type, question.name)
         if by_input:
-            found = next_unasked(index.by_input.get((label, canonical.exact_key(question.input))))
-            if found is None:
-                stable = canonical.stable_key(question.input, self.normalize)
-                found = next_unasked(index.by_stable.get((label, stable)))
-            if found is not None:
-                return found
+            exact = (index.by_input.get((label, canonical.exact_key(given))) for given in question.inputs)
+            stable = (index.by_stable.get((label, canonical.stable_key(given, self.normalize))) for given in question.inputs)
+            for places in (*exact, *stable):
+                if (found := next_unasked(places)) is not None:
+                    return found
         return next_unasked(index.by_name.get(label)) if by_name else None
 
     def nearest(self, question: Question, *, asked: bool) -> Place | None:

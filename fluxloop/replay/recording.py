@@ -106,7 +106,9 @@ def is_expected(place: Place) -> bool:
     observation = place.observation
     if observation.status in (None, Status.CRASHED, Status.CANCELLED, Status.ABANDONED):
         return False
-    return not observation.metadata.get("not_run")
+    # Without a traceback, nothing was raised: the model asked for a tool that was not there, or not run.
+    is_unrun = observation.type is ObservationType.TOOL and observation.status is Status.ERROR
+    return not (is_unrun and "traceback" not in observation.metadata)
 
 
 def tree_of(traces: Iterable[Trace]) -> Place:
