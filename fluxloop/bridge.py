@@ -12,7 +12,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
-from .answering import Answer, ClassMethodsSeam, Question, Seam, ask, ask_for, register_seam, replaying
+from .answering import Answer, ClassMethodsSeam, Question, Seam, ask, ask_for, register_seam, replaying, seams_open
 from .client import FluxLoopClient, default
 from .decorators import decorate
 from .encoding.foreign import read_message
@@ -94,6 +94,7 @@ __all__ = [
     "rename_default",
     "replaying",
     "require",
+    "seams_open",
     "status_of",
     "was_raised_from_outside",
 ]
