@@ -137,12 +137,11 @@ def replace(owner: type, name: str, wrap: Callable[[Any], Any]) -> Replaced:
 
 def http_response(client: Any, options: Any, status: int, content: Any, kind: str = "application/json") -> Any:
     """Return a response of the HTTP library that *client* uses, with *content*: bytes, or a stream of them."""
-    bases = type(client._client).__mro__
-    library = next((base.__module__.partition(".")[0] for base in bases if base.__name__.endswith("Client")), "httpx")
-    # The base of all others, whatever a subclass by the program is defined in.
-    known = [base.__module__.partition(".")[0] for base in bases if base.__module__.startswith("httpx")]
-    http = import_module(known[0] if known else library)
-    request = client._build_request(options)
+    bases = [base.__module__.partition(".")[0] for base in type(client._client).__mro__]
+    http = import_module(next((library for library in bases if library.startswith("httpx")), "httpx"))
+    given = options.headers if isinstance(options.headers, dict) else {}
+    headers = {name: value for name, value in given.items() if isinstance(value, str)}
+    request = http.Request("POST", str(client.base_url).rstrip("/") + options.url, headers=headers)
     return http.Response(status, headers={"content-type": kind}, content=content, request=request)
 
 

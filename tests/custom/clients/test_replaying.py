@@ -220,7 +220,7 @@ def test_an_error_of_the_provider_is_raised_again(provider, clients, replayable)
 
     assert str(again.value) == str(first.value)
     assert again.value.status_code == 429
-    assert (again.value.body == first.value.body) is replayable
+    assert not replayable or again.value.body == first.value.body
 
 
 def test_five_identical_concurrent_calls_get_their_own_answers(provider, clients):
