@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .reading import read_traces
     from .redaction.secret import Secret
     from .replay import replay
+    from .replay.cassettes import cassette
     from .settings.schema import Settings
     from .tracing.propagation import ContextThreadPoolExecutor
 
@@ -62,6 +63,7 @@ __all__ = [
     "TraceData",
     "Usage",
     "agent",
+    "cassette",
     "configure",
     "copy_context",
     "errors",
@@ -151,6 +153,7 @@ _LAZY = {
     "install": "fluxloop_custom.installing",
     "uninstall": "fluxloop_custom.installing",
     "read_traces": "reading",
+    "cassette": "replay.cassettes",
     "replay": "replay",
     "models": "",
     "reading": "",

@@ -23,6 +23,9 @@ COMMANDS = {
     "trace": ("trace", "Run a program unchanged, and record it."),
     "stats": ("stats", "Show counts, errors, latencies, tokens and cost."),
     "export": ("export", "Write traces as CSV or as JSON lines."),
+    "replay": ("replay", "Run a recorded trace against today's code, offline."),
+    "context": ("context", "Show what each model call was given, and what changed since the call before."),
+    "cassette": ("cassette", "List, show, check and prune cassettes."),
     "prune": ("prune", "Delete the records of old days."),
     "doctor": ("doctor", "Check settings, folder, records and frameworks."),
 }

@@ -70,6 +70,8 @@ def add_whole(observation: OpenObservation, **parts: Any) -> None:
 def keep_whole(call: Execution, func: Callable[..., Any]) -> Callable[..., Any]:
     """Return *func* with its answer kept whole; an interceptor, see `fluxloop.tracing.calls`."""
     observation = call.observation
+    if observation is not None and call.parent is None and call.trace.recorder.settings.replayable:
+        observation.add_metadata(target=f"{func.__module__}:{func.__qualname__}")
     is_kept = observation is not None and call.spec.type in ANSWERS and call.spec.capture_output
     if observation is None or not (is_kept and call.trace.recorder.settings.replayable):
         return func
