@@ -383,5 +383,3 @@ class ClassMethodsSeam:
                 replacement = wrap(original)
                 type.__setattr__(cls, name, replacement)
                 self._replaced.append((cls, name, original, replacement))
-
-

@@ -55,7 +55,7 @@ class ReplayError(FluxLoopError, ValueError):
     """A recording cannot be replayed as asked; the message has what to do."""
 
 
-class ReplayMismatch(ReplayError, LookupError):  # noqa: N818 - it is the name of what happened, as in other replay tools
+class ReplayMismatch(ReplayError, LookupError):
     """The recording has no answer for a call, or a recorded call was not made; the message has the nearest one."""
 
 

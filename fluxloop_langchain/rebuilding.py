@@ -12,7 +12,14 @@ from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, Generation, GenerationChunk, LLMResult
+from langchain_core.outputs import (
+    ChatGeneration,
+    ChatGenerationChunk,
+    ChatResult,
+    Generation,
+    GenerationChunk,
+    LLMResult,
+)
 
 from fluxloop import Status
 from fluxloop.bridge import Answer
@@ -218,7 +225,9 @@ def _fields(one: dict[str, Any], *names: str) -> dict[str, Any]:
 _MESSAGES = {
     "user": lambda one: HumanMessage(**_fields(one)),
     "system": lambda one: SystemMessage(**_fields(one)),
-    "assistant": lambda one: AIMessage(**_fields(one), tool_calls=[_call(call) for call in one.get("tool_calls") or ()]),
+    "assistant": lambda one: AIMessage(
+        **_fields(one), tool_calls=[_call(call) for call in one.get("tool_calls") or ()]
+    ),
     "tool": lambda one: ToolMessage(**_fields(one, "tool_call_id", "artifact", "status")),
 }
 """Makes a message from its record, by role."""

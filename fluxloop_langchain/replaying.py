@@ -24,8 +24,6 @@ from . import internals, rebuilding
 from .orphan_runs import node_of_run, node_of_step
 
 
-
-
 def _ask_model(model: Any, given: Any, manager: Any) -> Answer | None:
     """Return the recorded answer of the run of *manager*, a call of *model* with *given*; None if it is to run."""
     manager = manager or internals.running_manager()
@@ -109,9 +107,7 @@ def _tool(original: Callable[..., Any]) -> Callable[..., Any]:
     return _method(original, asked, rebuilding.tool_result)
 
 
-def _method(
-    original: Callable[..., Any], asked: Callable[..., Any], build: Callable[[Any], Any]
-) -> Callable[..., Any]:
+def _method(original: Callable[..., Any], asked: Callable[..., Any], build: Callable[[Any], Any]) -> Callable[..., Any]:
     """Return *original* with its result built from what *asked* returns for its arguments, if that is not None."""
     replacement: Any
     if inspect.iscoroutinefunction(original):

@@ -76,7 +76,9 @@ def list_(path: PathOption = Path(), as_json: JsonOption = False) -> None:
         assert isinstance(traces, list)
         answers = sum(one.type in ANSWERED for trace in traces for one in trace.observations)
         if as_json:
-            print_json(encode({"path": str(file), "traces": len(traces), "answers": answers, "bytes": file.stat().st_size}))
+            print_json(
+                encode({"path": str(file), "traces": len(traces), "answers": answers, "bytes": file.stat().st_size})
+            )
         else:
             _print(f"{file}  {len(traces)} traces, {answers} answers, {file.stat().st_size:,} bytes")
 

@@ -81,10 +81,14 @@ def _facts(number: int, one: ObservationData, earlier: int, changes: ContextDiff
     return facts | {"compared_with": earlier or None, "changes": dataclasses.asdict(changes) if changes else None}
 
 
-def _lines(number: int, one: ObservationData, earlier: int, changes: ContextDiff | None, *, is_whole: bool) -> list[str]:
+def _lines(
+    number: int, one: ObservationData, earlier: int, changes: ContextDiff | None, *, is_whole: bool
+) -> list[str]:
     messages, tools = messages_of(one), tools_of(one)
     tokens = one.usage.input_tokens if one.usage else None
-    counts = [f"{len(messages)} messages", f"{len(tools)} tools"] + ([f"{tokens:,} tokens"] if tokens is not None else [])
+    counts = [f"{len(messages)} messages", f"{len(tools)} tools"] + (
+        [f"{tokens:,} tokens"] if tokens is not None else []
+    )
     lines = [f"call {number}  {one.name}  {one.model or ''}  {', '.join(counts)}".rstrip()]
     if is_whole or changes is None:
         lines += [f"    {_short(message)}" for message in messages]

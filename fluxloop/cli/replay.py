@@ -92,7 +92,12 @@ def trace_at(trace: str, path: Path | None) -> Trace:
 
 def _facts(again: Rerun) -> dict[str, Any]:
     facts: dict[str, Any] = {"same": again.is_same, "target": again.target, "error": again.error}
-    return {**facts, "first_divergence": again.first_divergence(), **dataclasses.asdict(again.report), "diff": again.diff()}
+    return {
+        **facts,
+        "first_divergence": again.first_divergence(),
+        **dataclasses.asdict(again.report),
+        "diff": again.diff(),
+    }
 
 
 def _print(again: Rerun, *, diff: bool, color: bool) -> None:

@@ -153,7 +153,9 @@ def _pydantic(value: Any, kind: type, depth: int) -> dict[str, Any]:
 
 
 def _fields(held: dict[str, Any], depth: int) -> dict[str, Any]:
-    found = {name: typed(item, depth + 1) for name, item in held.items() if not callable(item) or isinstance(item, type)}
+    found = {
+        name: typed(item, depth + 1) for name, item in held.items() if not callable(item) or isinstance(item, type)
+    }
     return {name: item for name, item in found.items()}
 
 
@@ -197,7 +199,10 @@ _ENCODERS: dict[type, Callable[[Any, int], Any]] = {
     datetime.datetime: _text("datetime", datetime.datetime.isoformat),
     datetime.date: _text("date", datetime.date.isoformat),
     datetime.time: _text("time", datetime.time.isoformat),
-    datetime.timedelta: lambda value, depth: {TYPE: "timedelta", "value": [value.days, value.seconds, value.microseconds]},
+    datetime.timedelta: lambda value, depth: {
+        TYPE: "timedelta",
+        "value": [value.days, value.seconds, value.microseconds],
+    },
     Decimal: _text("decimal"),
     UUID: _text("uuid"),
     complex: _text("complex", repr),

@@ -185,7 +185,9 @@ def traces_in(source: Recorded, trace_id: str | None) -> list[Trace]:
             raise ReplayError(f"there is no trace {trace_id!r} in {where}: it has {len(traces)} traces")
         exact = [trace for trace in found if trace.trace_id == trace_id]
         if len(found) > 1 and not exact:
-            raise ReplayError(f"{len(found)} traces in {where} have an id that begins with {trace_id!r}: give all of it")
+            raise ReplayError(
+                f"{len(found)} traces in {where} have an id that begins with {trace_id!r}: give all of it"
+            )
         traces = exact or found
     if not traces:
         raise ReplayError(f"there is no trace in {where}: record a run first")

@@ -71,7 +71,7 @@ class Cassette:
             return
         if self._replay is not None and not self._replay.report().live:
             return  # everything was answered, so the cassette is complete
-        traces = traces_of(self._storage.read())
+        traces = list(traces_of(self._storage.read()))
         if not traces:
             raise ReplayError(
                 f"no call was recorded into {self.path}: wrap the run in fluxloop.agent, or install the adapter of its "
@@ -263,7 +263,10 @@ def problems_in(path: Path) -> list[str]:
     for one in answers:
         what = f"{one.type.name} {one.name}"
         whole = one.metadata.get("replay") or {}
-        served = [whole[name] for name in ("value", "items") if name in whole] or [one.output, one.metadata.get("stream")]
+        served = [whole[name] for name in ("value", "items") if name in whole] or [
+            one.output,
+            one.metadata.get("stream"),
+        ]
         if "unsupported" in whole:
             found.append(f"{what}: the answer is an object of {whole['unsupported']}, which is not data")
         elif one.status is None or not (is_expected(one_place(one)) or one.status.value in ("cancelled", "abandoned")):

@@ -86,7 +86,9 @@ class Matching:
         label = label_of(question.type, question.name)
         if by_input:
             exact = (index.by_input.get((label, canonical.exact_key(given))) for given in question.inputs)
-            stable = (index.by_stable.get((label, canonical.stable_key(given, self.normalize))) for given in question.inputs)
+            stable = (
+                index.by_stable.get((label, canonical.stable_key(given, self.normalize))) for given in question.inputs
+            )
             for places in (*exact, *stable):
                 if (found := next_unasked(places)) is not None:
                     return found

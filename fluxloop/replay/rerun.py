@@ -105,7 +105,9 @@ def function_at(name: str) -> Any:
         for part in path.split("."):
             found = getattr(found, part)
     except ImportError as missing:
-        raise ReplayError(f"cannot import {module!r}: {missing}. Run the command where `import {module}` works") from None
+        raise ReplayError(
+            f"cannot import {module!r}: {missing}. Run the command where `import {module}` works"
+        ) from None
     except AttributeError:
         raise ReplayError(f"the module {module!r} has no {path!r}") from None
     if not callable(found):

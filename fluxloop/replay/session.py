@@ -19,7 +19,7 @@ from ..report import warn_user
 from ..tracing.node import Node
 from ..tracing.propagation import strand_id
 from . import canonical
-from .matching import Match, Matching
+from .matching import Matching
 from .recording import Place, is_expected, label_of
 
 LIVE_GROUPS = {
@@ -89,6 +89,9 @@ class Session:
             if question.key is not None and question.key in self._decided:
                 return None  # the same call, further inside: it runs live
             parent = self.matching.place_of(question.parent)
+            owner = question.parent.owner if question.parent is not None else None
+            if owner is not None:
+                self._strands.setdefault(id(parent), owner)
             place = self.matching.find(question, parent)
             if self._is_live(question):
                 self._settle(question, place)
@@ -258,5 +261,3 @@ def check_pace(pace: str | float | None) -> float | None:
     if isinstance(pace, int | float) and not isinstance(pace, bool) and pace >= 0:
         return float(pace)
     raise ReplayError(f"pace must be None, 'recorded' or a factor of at least 0, got {pace!r:.100}")
-
-

@@ -78,7 +78,9 @@ class Settings:
         False, FLAG, "whether embedding vectors are recorded in full, not as length, norm and first values"
     )
     replayable: bool = _row(
-        False, FLAG, "keep answers whole, with their types, so that the trace can be replayed exactly; raises the limits"
+        False,
+        FLAG,
+        "keep answers whole, with their types, so that the trace can be replayed exactly; raises the limits",
     )
     redact: bool = _row(True, FLAG, "mask secrets before any storage receives them")
     redact_keys: tuple[str, ...] = _row((), WORDS, "additional key names whose values are masked")

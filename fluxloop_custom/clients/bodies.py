@@ -110,7 +110,12 @@ def _chat_stream(body: Any) -> list[Any]:
 def _completion(answer: Answer) -> dict[str, Any]:
     choice = {"index": 0, "text": _message(answer)["content"], "finish_reason": _reason(answer, "stop")}
     usage = _tokens(answer, "prompt_tokens", "completion_tokens", total_tokens="total_tokens")
-    about = {"id": _id(answer, "cmpl-"), "object": "text_completion", "created": 0, "model": answer.recorded.model or ""}
+    about = {
+        "id": _id(answer, "cmpl-"),
+        "object": "text_completion",
+        "created": 0,
+        "model": answer.recorded.model or "",
+    }
     return {**about, "choices": [choice], "usage": usage}
 
 
@@ -121,7 +126,13 @@ def _response(answer: Answer) -> dict[str, Any]:
         text = message.get("content")
         part = {"type": "output_text", "text": text, "annotations": []}
         output = [
-            {"type": "function_call", "id": f"fc_{call_id}", "call_id": call_id, "name": name, "arguments": _as_text(given)}
+            {
+                "type": "function_call",
+                "id": f"fc_{call_id}",
+                "call_id": call_id,
+                "name": name,
+                "arguments": _as_text(given),
+            }
             for call_id, name, given in _calls(message)
         ]
         if text:

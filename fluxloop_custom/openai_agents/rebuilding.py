@@ -119,7 +119,9 @@ def _items(answer: Answer) -> list[Any]:
 def _chat_items(message: dict[str, Any], own_id: str) -> list[Any]:
     """Return the items of an assistant's message, which may have calls of tools."""
     content = message.get("content")
-    found: list[Any] = [_message(content, own_id, message.get("annotations"))] if isinstance(content, str) and content else []
+    found: list[Any] = (
+        [_message(content, own_id, message.get("annotations"))] if isinstance(content, str) and content else []
+    )
     for call in message.get("tool_calls") or []:
         function = call.get("function") or call
         found.append(

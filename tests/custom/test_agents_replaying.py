@@ -198,7 +198,6 @@ def test_models_of_either_api_are_answered(api_name, replayable):
     assert again.outline() == first.outline()
 
 
-
 def test_a_run_beside_the_replay_is_not_answered():
     """
     Two runs at once in one process: one in a replay, the other with its own live model.
@@ -221,5 +220,3 @@ def test_a_run_beside_the_replay_is_not_answered():
         one, other = asyncio.run(both())
     assert one == other
     assert sorted(ran) == ["add", "add", "add", "shout"]
-
-

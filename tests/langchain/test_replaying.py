@@ -202,6 +202,7 @@ def test_the_error_of_a_tool_is_raised_again():
     """
     The exception has the class of the recorded one, and the tool does not run.
     """
+
     def call() -> str:
         try:
             return look.invoke({"city": "Atlantis"}, config())

@@ -138,6 +138,7 @@ def test_a_recorded_error_is_raised_at_the_very_call_that_failed():
     """
     Among concurrent calls each has its own answer or error, of the class of the recorded one.
     """
+
     @fluxloop.tool
     async def flaky(n: int) -> int:
         ran.append(n)
@@ -161,6 +162,7 @@ def test_an_error_whose_class_is_gone_is_a_replayed_error():
     """
     The error has the name and the text of the recorded one.
     """
+
     class Local(Exception):
         pass
 
@@ -202,6 +204,7 @@ def test_calls_in_threads_are_answered_if_the_context_is_carried():
     """
     The jobs of a ContextThreadPoolExecutor are inside the block.
     """
+
     def run() -> list[Any]:
         with ContextThreadPoolExecutor(4) as pool:
             return list(pool.map(plain, range(4)))
@@ -250,6 +253,7 @@ def test_fifo_ignores_inputs_and_loose_takes_the_nearest():
     """
     ``fifo`` answers calls of one name in order; ``loose`` by the most similar input.
     """
+
     @fluxloop.tool
     def say(text: str) -> str:
         return text
@@ -308,6 +312,7 @@ def test_ids_and_times_in_inputs_do_not_matter():
     """
     Inputs that differ only in a UUID and a time match.
     """
+
     @fluxloop.tool
     def note(text: str) -> str:
         return "noted"
@@ -321,6 +326,7 @@ def test_a_cut_answer_is_not_served():
     """
     The error says how to record completely; with that, the answer is whole.
     """
+
     @fluxloop.tool
     def long(n: int) -> str:
         return "x" * n
@@ -356,6 +362,7 @@ def test_a_call_that_is_not_data_is_reported_when_it_is_recorded():
     """
     An answer that cannot be recorded whole is named in the record, and refused by the replay.
     """
+
     @fluxloop.tool
     def handle() -> Any:
         return threading.Lock()
