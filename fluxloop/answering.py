@@ -252,7 +252,8 @@ def exception_of(name: str, text: str, path: str | None = None) -> BaseException
         except UntypedError:
             continue
         if issubclass(kind, BaseException) and (found := _instance(kind, text)) is not None:
-            return found
+            error: BaseException = found
+            return error
     return ReplayedError(text, name)
 
 
@@ -348,16 +349,18 @@ class ClassMethodsSeam:
     def open(self) -> None:
         """See `Seam`."""
         self._hook = vars(self.base).get("__init_subclass__")
-        base, replace = self.base, self._replace
+        base: Any = self.base
+        replace = self._replace
 
         def hook(cls: Any, **options: Any) -> None:
             super(base, cls).__init_subclass__(**options) if self._hook is None else self._hook.__func__(cls, **options)
             replace(cls)
 
-        type.__setattr__(base, "__init_subclass__", classmethod(hook))
+        type.__setattr__(base, "__init_subclass__", classmethod(hook))  # type: ignore[arg-type]
         if self.is_with_base:
             replace(base)
-        pending, seen = [*base.__subclasses__()], set()
+        pending: list[Any] = [*base.__subclasses__()]
+        seen: set[Any] = set()
         while pending:
             cls = pending.pop()
             if cls not in seen:

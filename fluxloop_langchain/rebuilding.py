@@ -1,13 +1,14 @@
 """
 Build LangChain's objects from recorded answers: results of models, chunks, documents, outputs of tools.
 
-What ``replayable=True`` recorded is built as it was. Of an ordinary record, the content, tool calls, token counts, model
-and finish reason are used; ids of messages are given by LangChain as for a model that sends none.
+What ``replayable=True`` recorded is built as it was. Of an ordinary record, the content, tool calls, token counts,
+model and finish reason are used; ids of messages are given by LangChain as for a model that sends none.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from langchain_core.documents import Document
@@ -92,7 +93,7 @@ def _usage(answer: Answer) -> Any:
 def _about(answer: Answer) -> dict[str, Any]:
     recorded = answer.recorded
     model = recorded.metadata.get("response_model") or recorded.model
-    reason = (recorded.finish_reasons or [None])[0]
+    reason = next(iter(recorded.finish_reasons or ()), None)
     return {name: item for name, item in (("model_name", model), ("finish_reason", reason)) if item is not None}
 
 
@@ -129,7 +130,7 @@ def _as_chunk(message: Any) -> AIMessageChunk:
     """Return *message* as the only chunk of a stream."""
     if isinstance(message, AIMessageChunk):
         return message
-    calls = [
+    calls: Any = [
         {"name": call["name"], "args": json.dumps(call["args"]), "id": call["id"], "index": index}
         for index, call in enumerate(message.tool_calls)
     ]
@@ -222,7 +223,7 @@ def _fields(one: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: one[name] for name in ("content", "id", "name", *names) if one.get(name) is not None}
 
 
-_MESSAGES = {
+_MESSAGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "user": lambda one: HumanMessage(**_fields(one)),
     "system": lambda one: SystemMessage(**_fields(one)),
     "assistant": lambda one: AIMessage(

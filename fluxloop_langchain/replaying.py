@@ -63,7 +63,7 @@ def _chat_stream(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _completion(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the replacement of ``_generate`` or ``_agenerate`` of a completion model, which may get several prompts."""
+    """Return the replacement of ``_generate`` or ``_agenerate`` of a completion model, which may get many prompts."""
 
     def asked(self: Any, args: tuple[Any, ...], options: dict[str, Any]) -> list[Answer] | None:
         prompts: list[str] = args[0] if args else options["prompts"]

@@ -90,7 +90,7 @@ def is_plain(value: Any, depth: int = 0) -> bool:
     if kind is str or kind is bool or value is None:
         return True
     if kind is int:
-        return -_MAX_INT <= value < _MAX_INT
+        return bool(-_MAX_INT <= value < _MAX_INT)
     if kind is float:
         return math.isfinite(value)
     if depth > MAX_DEPTH:
@@ -156,7 +156,7 @@ def _fields(held: dict[str, Any], depth: int) -> dict[str, Any]:
     found = {
         name: typed(item, depth + 1) for name, item in held.items() if not callable(item) or isinstance(item, type)
     }
-    return {name: item for name, item in found.items()}
+    return dict(found.items())
 
 
 def _integer(value: int, depth: int) -> Any:
@@ -238,7 +238,7 @@ def _build(encoded: dict[str, Any]) -> Any:
     if getattr(kind, "_fields", None) and issubclass(kind, tuple):
         return kind(**fields)
     if dataclasses.is_dataclass(kind):
-        made: Any = object.__new__(kind)
+        made: Any = object.__new__(kind)  # type: ignore[arg-type]
         for name, item in fields.items():
             object.__setattr__(made, name, item)
         return made
@@ -246,7 +246,7 @@ def _build(encoded: dict[str, Any]) -> Any:
 
 
 def _pydantic_object(kind: Any, fields: dict[str, Any], encoded: dict[str, Any]) -> Any:
-    """Return an object with these field values, as ``model_construct`` of pydantic makes it, whatever *kind* overrides."""
+    """Return an object of *kind* with these field values, as ``model_construct`` of pydantic makes it."""
     made = kind.__new__(kind)
     object.__setattr__(made, "__dict__", fields)
     object.__setattr__(made, "__pydantic_fields_set__", set(encoded.get("set") or ()))

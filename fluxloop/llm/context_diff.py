@@ -114,7 +114,8 @@ def _changes(first: list[Message], second: list[Message]) -> dict[str, Any]:
                 is_kept = keys[0][old] in keys[1] or keys[1][now] in keys[0]  # it is elsewhere, not rewritten
                 if not is_kept and _role(first[old]) == _role(second[now]):
                     pairs.append((first[old], second[now]))
-                    gone.remove(old), new.remove(now)
+                    gone.remove(old)
+                    new.remove(now)
         if kind != "equal":
             dropped += gone
             added += new

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
 from os import PathLike
@@ -177,7 +178,7 @@ def traces_in(source: Recorded, trace_id: str | None) -> list[Trace]:
     if isinstance(source, Trace):
         traces = [source]
     else:
-        traces = list(read_traces(source) if isinstance(source, str | PathLike) else source)
+        traces = list(read_traces(os.fspath(source)) if isinstance(source, str | PathLike) else source)
     where = source if isinstance(source, str | PathLike) else "the given traces"
     if trace_id is not None:
         found = [trace for trace in traces if trace.trace_id.startswith(trace_id)]

@@ -59,7 +59,7 @@ class Cassette:
             settings = Configuration(isolated=True).configure(storage=self._storage, replayable=True)
             self._stack.enter_context(default.using_recorder(default.make_recorder(settings)))
         if not is_recording:
-            options = {"live": (), "pace": None, "normalize": self._normalize}
+            options: dict[str, Any] = {"live": (), "pace": None, "normalize": self._normalize}
             options["is_open_ended"] = self.mode == "new_episodes"
             self._replay = Replay(traces_in(self.path, None), options, self._match)
             self._stack.enter_context(self._replay)
@@ -115,8 +115,7 @@ def cassette(
     normalize: Normalize | None = None,
 ) -> Cassette:
     """
-    Answer the calls of a block from the file *path*, or record them into it: with ``with``, ``async with``, or as a
-    decorator. The traces of a block that records are written to the cassette only, when the block ends without an error.
+    Answer the calls of a block from the file *path*, or record them: with ``with``, ``async with``, or as a decorator. The traces of a block that records are written to the cassette only, when the block ends without an error.
 
     Args:
         path: The cassette, a ``.jsonl`` file.
@@ -251,13 +250,13 @@ def _with_numbered_ids(text: str) -> str:
 def problems_in(path: Path) -> list[str]:
     """Return what keeps the cassette *path* from being replayed as recorded; empty if nothing does."""
     from ..encoding.typed import is_cut, is_masked
-    from .recording import ANSWERED, is_expected, tree_of
+    from .recording import is_expected, tree_of
 
     traces = list(read_traces(path))
     if not traces:
         return ["it has no trace"]
     found: list[str] = []
-    answers = [place.observation for place in tree_of(traces).walk() if place.observation.type in ANSWERED]
+    answers = [place.observation for place in tree_of(traces).walk() if place.is_answer()]
     if not answers:
         found.append("it has no call that could be answered: no model call, tool call or retrieval")
     for one in answers:

@@ -124,7 +124,7 @@ def _response(answer: Answer) -> dict[str, Any]:
     if not isinstance(output, list):
         message = _message(answer)
         text = message.get("content")
-        part = {"type": "output_text", "text": text, "annotations": []}
+        part: dict[str, Any] = {"type": "output_text", "text": text, "annotations": []}
         output = [
             {
                 "type": "function_call",
@@ -163,7 +163,7 @@ def _response_stream(body: Any) -> list[Any]:
     events: list[dict[str, Any]] = [{"type": "response.created", "response": opened}]
     for index, item in enumerate(body["output"]):
         where = {"output_index": index}
-        blank = {"content": []} if item.get("type") == "message" else {}
+        blank: dict[str, Any] = {"content": []} if item.get("type") == "message" else {}
         events.append({"type": "response.output_item.added", "item": {**item, **blank}, **where})
         for position, part in enumerate(item.get("content") or ()):
             at = {**where, "item_id": item.get("id"), "content_index": position}

@@ -162,6 +162,6 @@ def google_response(body: str) -> Any:
     """Return a response of ``google.genai`` with this *body*."""
     from google.genai import types
 
-    kind = getattr(types, "HttpResponse", None)
+    kind: Any = getattr(types, "HttpResponse", None)
     module = import_module("google.genai._api_client")
     return (getattr(module, "SdkHttpResponse", None) or kind)(headers={}, body=body)

@@ -155,7 +155,7 @@ def _cells(value: object) -> Mapping[str, Any]:
 
 
 INVOKER: Any = getattr(agents.tool, "_FailureHandlingFunctionToolInvoker", None)
-"""The class, since 0.9, of what `function_tool` invokes; without it, the attribute of the tool is replaced for a replay."""
+"""The class, since 0.9, of what `function_tool` invokes; without it, a replay replaces the attribute of the tool."""
 
 
 def chat_messages(items: Any) -> list[Any] | None:

@@ -185,7 +185,7 @@ def events(answered: Response) -> Iterator[Any]:
     yield numbered(ResponseCreatedEvent, response=opened, type="response.created")
     for index, item in enumerate(answered.output):
         where = {"output_index": index}
-        blank = {"content": []} if isinstance(item, ResponseOutputMessage) else {}
+        blank: dict[str, Any] = {"content": []} if isinstance(item, ResponseOutputMessage) else {}
         if isinstance(item, ResponseFunctionToolCall):
             blank = {"arguments": ""}
         added = item.model_copy(update=blank)

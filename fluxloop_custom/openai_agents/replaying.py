@@ -153,7 +153,7 @@ class _ToolsSeam:
         if internals.INVOKER is not None:
             self._original = internals.INVOKER.__call__
             internals.INVOKER.__call__ = _invoke(self._original)
-        FunctionTool.on_invoke_tool = _Attribute()
+        FunctionTool.on_invoke_tool = _Attribute()  # type: ignore[assignment]
 
     def close(self) -> None:
         """See `fluxloop.answering.Seam`."""

@@ -81,7 +81,8 @@ def test_changed_code_has_another_trajectory(case):
     done = completed("replay", case)
     assert done.code == 1
     assert "another trajectory" in done.out
-    assert "You are kind." in done.out and "You are brief." in done.out
+    assert "You are kind." in done.out
+    assert "You are brief." in done.out
     assert completed("replay", case, "--match", "loose").code == 0
 
 
@@ -114,7 +115,8 @@ def test_what_cannot_run_is_said_in_one_line(case, arguments, message):
     """
     done = completed("replay", *arguments)
     assert done.code == 2
-    assert message in done.err and "Traceback" not in done.err
+    assert message in done.err
+    assert "Traceback" not in done.err
 
 
 def test_context_shows_what_each_call_was_given(case):
@@ -133,7 +135,8 @@ def test_context_shows_what_each_call_was_given(case):
         "    + tool: ['Where is my parcel?', 'a page']",
     ]
     facts = json.loads(completed("context", case, "--call", "2", "--json").out)
-    assert len(facts["messages"]) == 4 and len(facts["changes"]["added"]) == 2
+    assert len(facts["messages"]) == 4
+    assert len(facts["changes"]["added"]) == 2
     assert completed("context", case, "--call", "9").code == 1
 
 

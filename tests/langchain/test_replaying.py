@@ -195,7 +195,8 @@ def test_a_replay_returns_what_the_recorded_run_returned(call, replayable, match
     elif replayable or "stream" not in call.__name__:
         assert comparable(in_any_order(replayed), ids=replayable) == expected
     assert sorted(again.outline().splitlines()) == sorted(captured.outline().splitlines())
-    assert not replay.misses and not replay.unused
+    assert not replay.misses
+    assert not replay.unused
 
 
 def test_the_error_of_a_tool_is_raised_again():

@@ -51,7 +51,9 @@ def test_reordered_messages():
     The same messages in another order are neither added nor dropped.
     """
     changes = call(user("b"), user("a")).context_diff(call(user("a"), user("b")))
-    assert changes.reordered and not changes.added and not changes.dropped
+    assert changes.reordered
+    assert not changes.added
+    assert not changes.dropped
 
 
 def test_tools_settings_and_tokens():

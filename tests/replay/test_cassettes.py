@@ -45,14 +45,16 @@ def test_once_records_a_missing_cassette_and_replays_it_then(tmp_path):
     path = tmp_path / "cassettes" / "weather.jsonl"
     with fluxloop.cassette(path) as first:
         expected = run("Rome", "Oslo")
-    assert first.report() is None and ran == ["Rome", "Oslo"]
+    assert first.report() is None
+    assert ran == ["Rome", "Oslo"]
     with fluxloop.cassette(path) as second:
         assert run("Rome", "Oslo") == expected
 
     assert len(ran) == 2
     assert second.report().is_same
     [trace] = fluxloop.read_traces(path)
-    assert trace.name == "weather" and trace.trace_id == "weather-1"
+    assert trace.name == "weather"
+    assert trace.trace_id == "weather-1"
     assert problems_in(path) == []
 
 
@@ -81,7 +83,8 @@ def test_none_needs_a_cassette_and_runs_nothing(tmp_path):
     before = path.read_bytes()
     with pytest.raises(fluxloop.ReplayMismatch), fluxloop.cassette(path, "none"):
         run("Oslo")
-    assert ran == ["Rome"] and path.read_bytes() == before
+    assert ran == ["Rome"]
+    assert path.read_bytes() == before
 
 
 def test_new_episodes_records_what_is_not_in_the_cassette(tmp_path):
@@ -106,7 +109,8 @@ def test_a_block_that_fails_leaves_the_cassette_as_it_was(tmp_path):
     with pytest.raises(KeyError), fluxloop.cassette(path):
         run("Rome")
         raise KeyError("later")
-    assert not path.exists() and list(tmp_path.iterdir()) == []
+    assert not path.exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_block_without_calls_says_so(tmp_path):

@@ -18,6 +18,7 @@ from fluxloop import ContextThreadPoolExecutor
 from fluxloop.errors import ReplayedError, ReplayError
 from fluxloop.testing import Captured, capture
 from fluxloop.tracing.calls import interceptors
+import contextlib
 
 ran: list[Any] = []
 """The arguments of calls that ran for real."""
@@ -122,7 +123,8 @@ def test_each_call_shape_is_answered_with_an_equal_value(shape, match):
 
     assert ran == []
     assert again.outline() == captured.outline()
-    assert replay.report().is_same and replay.report().hits == 1
+    assert replay.report().is_same
+    assert replay.report().hits == 1
 
 
 def test_an_annotated_class_is_built_from_an_ordinary_record():
@@ -231,7 +233,8 @@ def test_another_thread_is_not_affected():
         thread.start()
         thread.join()
 
-    assert ran == [1] and found == [{"n": 1, "call": 1}]
+    assert ran == [1]
+    assert found == [{"n": 1, "call": 1}]
     assert interceptors == [each for each in interceptors if each.__name__ != "answer"]
 
 
@@ -273,11 +276,10 @@ def test_a_swallowed_miss_fails_the_block():
 
     with capture(), pytest.raises(fluxloop.ReplayMismatch, match=r"nearest recorded call[\s\S]*-  \"n\": 1"):
         with fluxloop.replay(captured.traces()) as replay, fluxloop.instrument("run"):
-            try:
+            with contextlib.suppress(Exception):
                 plain(7)
-            except Exception:
-                pass
-    assert len(replay.misses) == 1 and replay.report().first_divergence
+    assert len(replay.misses) == 1
+    assert replay.report().first_divergence
     assert ran == []
 
 
