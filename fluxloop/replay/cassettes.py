@@ -115,7 +115,9 @@ def cassette(
     normalize: Normalize | None = None,
 ) -> Cassette:
     """
-    Answer the calls of a block from the file *path*, or record them: with ``with``, ``async with``, or as a decorator. The traces of a block that records are written to the cassette only, when the block ends without an error.
+    Answer the calls of a block from the file *path*, or record them: with ``with``, ``async with``, or as a decorator.
+
+    The traces of a block that records are written to the cassette only, when the block ends without an error.
 
     Args:
         path: The cassette, a ``.jsonl`` file.

@@ -5,6 +5,7 @@ Decorated functions, answered from a recorded trace: every call shape, errors, o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,7 +19,6 @@ from fluxloop import ContextThreadPoolExecutor
 from fluxloop.errors import ReplayedError, ReplayError
 from fluxloop.testing import Captured, capture
 from fluxloop.tracing.calls import interceptors
-import contextlib
 
 ran: list[Any] = []
 """The arguments of calls that ran for real."""
