@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+from math import isfinite
 from pathlib import Path
 
 import offline
@@ -45,7 +46,9 @@ def test_a_quick_run_prints_a_row_per_workload_without_faults(tmp_path, names):
     assert printed_rows(done.stdout) == (names or [*modules_of_workloads()])
     assert [row["workload"] for row in rows] == printed_rows(done.stdout)
     assert [row["faults"] for row in rows if row["faults"]] == []
-    assert [row["workload"] for row in rows if row["target"] and not row["figure"]["middle"] > 0] == []
+    measured = {row["workload"]: row["figure"]["middle"] for row in rows if row["target"]}
+    wrong = [name for name, figure in measured.items() if not isfinite(figure) or figure == 0]
+    assert wrong == []  # noise can make a figure negative
 
 
 def test_every_workload_is_found_by_its_name():

@@ -45,14 +45,12 @@ _LONGEST = 88
 
 _OPENING = re.compile(r"""(?P<escape>\\{0,7})(?P<quote>["'])""")
 _QUOTE_OR_LINE_END = re.compile(r"""(?<!\\)(?P<escape>\\*+)(?P<quote>["'])|\n""")
-_BARE = re.compile(
-    r"""(?!=)(?:[^\s"'`&<>,;\\\[]|(?!MASK)\[|,(?![\s"'\\]|[\w.\-]{1,64}[=:]|$)|\\(?![nrtbfu"'\\/])
-    |&(?![\w.\-\[\]%]{1,64}=|[a-z]{2,6};|\#)|;(?![\s"'\\]|[\w.\-][\w.\- ]{0,64}=|$)|<(?![/A-Za-z!?]))++""".replace(
-        "MASK", re.escape(MASK)
-    ),
-    re.ASCII | re.VERBOSE,
-)
+_IN_VALUE = r"""[^\s"'`&<>,;\\\[]|(?!MASK)\[|,(?![\s"'\\]|[\w.\-]{1,64}[=:]|$)|\\(?![nrtbfu"'\\/])
+    |;(?![\s"'\\]|[\w.\-][\w.\- ]{0,64}=|$)|<(?![/A-Za-z!?])""".replace("MASK", re.escape(MASK))
+_BARE = re.compile(rf"(?!=)(?:{_IN_VALUE}|&(?![\w.\-\[\]%]{{1,64}}=|[a-z]{{2,6}};|\#))++", re.ASCII | re.VERBOSE)
 """An unquoted value: it ends at white space, a quote, a separator or a mask."""
+_IN_QUERY = re.compile(rf"(?!=)(?:{_IN_VALUE})++", re.ASCII | re.VERBOSE)
+"""A value of a query string: it also ends at each ``&``."""
 _OPAQUE_START = re.compile(f"{OPAQUE}{{5}}")
 _RANDOM_START = re.compile(f"{OPAQUE}{{{LEAST_RANDOM},{READ}}}+")
 _OPAQUE_RUN = re.compile(f"{OPAQUE}++")
@@ -66,7 +64,7 @@ _SIGNED = re.compile(
     r"""(?i:aws4-hmac-sha256|hawk|oauth|signature|sharedkey(?:lite)?|sharedaccesssignature) [^\r\n"'\\]++"""
 )
 """An authorization that consists of several fields."""
-_COOKIES = re.compile(rf"""(?={OPAQUE}{{5}})[^\s"'\\=]{{1,64}}=[^\r\n"'\\]++""")
+_COOKIES = re.compile(rf"""(?={OPAQUE}{{5}})[^\s"'\\=()<>@,;:/\[\]?{{}}]{{1,64}}=[^\r\n"'\\]++""")
 _LINE_START = re.compile(r"(?:\A|\n|\\n)[ \t]{0,20}(?:- )?\Z")
 _LINE_END = re.compile(r"[ \t]{0,8}(?:\\?\r)?(?:\n|\\n|\Z)")
 _PAIR_START = re.compile(rf"[(\[]{_QUOTE}\Z")
@@ -157,9 +155,9 @@ def _in_context(text: str, key: str, anchor: re.Match[str]) -> Span | None:
     """Return the span of a value that is secret in some contexts: a random ``?key=…``, or ``pass: …`` after a user."""
     key_start, start = anchor.start() - len(key), anchor.end()
     if key in IN_QUERIES and not (anchor["before"] or anchor["after"]) and _comes_after(text, key_start, _QUERY_START):
-        head = _BARE.match(text, start, start + 4 * READ)
-        whole = _BARE.match(text, start) if head and is_short_random(head[0].partition("&")[0]) else None
-        return (start, start + len(whole[0].partition("&")[0])) if whole else None
+        head = _IN_QUERY.match(text, start, start + 4 * READ)
+        whole = _IN_QUERY.match(text, start) if head and is_short_random(head[0]) else None
+        return whole.span() if whole else None
     if key in PASSES and _BESIDE_USER.search(text, max(0, key_start - _LONGEST), key_start):
         value = _SHORT_VALUE.match(text, start)
         return value.span(1) if value and is_argument(value[1]) else None

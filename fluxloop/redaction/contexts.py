@@ -25,7 +25,7 @@ _KEYED = (
     # anchor; the head, from the anchor on; the value
     # --api-key X, and '--api-key', 'X' in the repr of a list
     (
-        r"(?<![\w-])(?:--(?=[A-Za-z])|-(?=(?i:pass|pwd|secret|token|api)))",
+        r"(?<![\w\]-])(?:--(?=[A-Za-z])|-(?=(?i:pass|pwd|secret|token|api)))",
         rf"--?(?P<key>[A-Za-z][\w.-]{{0,60}}+)(?:[ \t]{{1,8}}+|{_Q},[ ]?(?={_Q}))",
         _ARGUMENT,
     ),

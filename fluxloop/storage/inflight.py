@@ -22,6 +22,9 @@ NAME_PREFIX = ".inflight-"
 SLOT_BYTES = 1024
 """The size of a slot: enough for the first fields of a record, and for most inputs. Part of the format."""
 
+ECHO_BYTES = 48
+"""The number of bytes of a slot's text, with its newline, that are repeated after it. Part of the format."""
+
 MAX_SLOTS = 65_536
 """The limit of observations in a journal. A larger file is not a journal, and is not read."""
 
@@ -68,11 +71,19 @@ def is_alive(path: Path, locked: bool | None) -> bool:
 def read_slots(fd: int, *, alive: bool) -> list[dict[str, Any]]:
     """Return the records in the slots of a journal, without partly written ones."""
     slots = content(fd)
-    again = content(fd) if alive else slots  # a slot that differs between two reads is being written
-    starts = (start for start in range(0, len(slots), SLOT_BYTES) if slots[start])
-    whole = (slots[s : s + SLOT_BYTES] for s in starts if slots[s : s + SLOT_BYTES] == again[s : s + SLOT_BYTES])
-    heads = (slot[: slot.index(b"\n")] for slot in whole if b"\n" in slot)
+    used = (slots[start : start + SLOT_BYTES] for start in range(0, len(slots), SLOT_BYTES) if slots[start])
+    heads = (slot.partition(b"\n")[0] for slot in used if b"\n" in slot and (not alive or is_whole(slot)))
     return [record for head in heads for record in decoded(head + b"}") if record.keys() >= {"id", "trace_id"}]
+
+
+def is_whole(slot: bytes) -> bool:
+    """
+    Return whether a *slot* has the text of one write, and not parts of two.
+
+    A process can be suspended in the middle of a write, so reading twice would not show that.
+    """
+    length = slot.index(b"\n") + 1
+    return slot.startswith(slot[: min(length, ECHO_BYTES)], length)
 
 
 def content(fd: int) -> bytes:

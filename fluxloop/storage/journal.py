@@ -26,10 +26,13 @@ from weakref import WeakSet
 from ..forks import after_fork
 from .descriptors import Descriptor, lock
 from .event_loops import unguarded
-from .inflight import MAX_SLOTS, NAME_PREFIX, SLOT_BYTES, content, remove_empty
+from .inflight import ECHO_BYTES, MAX_SLOTS, NAME_PREFIX, SLOT_BYTES, content, remove_empty
 
 RETRY_S = 1.0
 """The wait before the next attempt if the file cannot be created (disk full, folder not writable)."""
+
+MAX_TEXT_BYTES = SLOT_BYTES - ECHO_BYTES
+"""The limit of bytes of an observation in a slot, with its newline."""
 
 EXIT_S = 0.5
 """The longest wait at exit for a thread that is creating a journal, which may hang on a failing disk."""
@@ -77,8 +80,8 @@ class Journal:
         Returns:
             The slot, for `free`; -1 if there is none. Never raises an Exception.
         """
-        if len(head) + len(rest) >= SLOT_BYTES:
-            if len(head) >= SLOT_BYTES:
+        if len(head) + len(rest) >= MAX_TEXT_BYTES:
+            if len(head) >= MAX_TEXT_BYTES:
                 return -1
             rest = b""
         file = self._file or unguarded(self._open_file)
@@ -90,7 +93,8 @@ class Journal:
             slot = next(self._numbers)
             if slot >= MAX_SLOTS:
                 return -1
-        text = self._open[slot] = b"".join((head, rest, b"\n"))
+        text = b"".join((head, rest, b"\n"))
+        text = self._open[slot] = text + text[:ECHO_BYTES]
         try:
             if pwrite(file.fd, text, slot * SLOT_BYTES) == len(text):
                 return self._base + slot

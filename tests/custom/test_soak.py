@@ -41,12 +41,13 @@ PARENTS = {
     "async_step": {"fan"},
     "ask": {"fan"},
     "by hand": {"async_step"},
-    "Helper": {"async_step", "by hand", None},
+    "Helper": {"async_step", "by hand", "Agent workflow", None},
+    "Agent workflow": {None},
     "helper": {"read"},
     "look_up": {"Desk"},
     "read": {"Desk"},
 }
-"""The possible parents of each; a thread that continues after its trace was cancelled may open a trace."""
+"""The possible parents of each; a thread or task that continues after its trace has ended may open a trace."""
 
 
 class State(TypedDict, total=False):
