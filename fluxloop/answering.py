@@ -45,7 +45,7 @@ class Question:
     key: tuple[str, str] | None = None
     """The trace and the id of its own observation; None if it has none yet."""
     others: tuple[Any, ...] = ()
-    """Other forms of the input, one of which may be recorded."""
+    """Other forms in which the input may be recorded."""
 
     @property
     def inputs(self) -> tuple[Any, ...]:

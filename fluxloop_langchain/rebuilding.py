@@ -45,7 +45,7 @@ def chat_result(answer: Answer) -> ChatResult:
 
 
 def _copies(generations: Any) -> list[Any]:
-    """Return whole generations, of which the chunks that LangChain merged are messages again."""
+    """Return the recorded generations as a list."""
     return list(generations) if isinstance(generations, list) else [generations]
 
 

@@ -51,7 +51,7 @@ LIBRARIES = {
     "hyperscan": "redaction",
     "orjson": "*",
     "packaging": "cli",
-    "pydantic": "cli models reading",
+    "pydantic": "cli models reading replay",
     "pydantic_core": "models",
     "pytest": "pytest_plugin",
     "rich": "cli",

@@ -122,7 +122,7 @@ def cassette(
     Args:
         path: The cassette, a ``.jsonl`` file.
         mode: ``once``: record if there is no file, else replay. ``none``: replay. ``new_episodes``: replay, and record
-            the calls that are not in it. ``rewrite``: record anew.
+            the calls that are not in it. ``rewrite``: record again.
         match: See `fluxloop.replay`.
         normalize: See `fluxloop.replay`.
 

@@ -106,7 +106,7 @@ def _hint(func: Callable[..., Any]) -> Any:
 
 
 def _shape_of(func: Callable[..., Any], found: Answer) -> str | None:
-    """Return what a plain function returns, by its annotation: a stream or coroutine of which kind."""
+    """Return what a plain function returns, by its annotation: the kind of its stream or coroutine."""
     origin = typing.get_origin(_hint(func)) or _hint(func)
     if not isinstance(origin, type):
         return None

@@ -58,7 +58,7 @@ class Matching:
         return place
 
     def _paired(self, node: Node, parent: Place) -> Place:
-        """Return the recorded child of *parent* that *node* stands for; *parent* itself if there is none."""
+        """Return the recorded child of *parent* that matches *node*; *parent* itself if there is none."""
         if not isinstance(node, OpenObservation):
             return parent
         question = question_of(node)

@@ -104,7 +104,7 @@ def test_json_is_for_other_programs(case):
     [
         (("nothing.jsonl",), "nothing.jsonl"),
         (("case.jsonl", "--target", "shop"), "a target is module:function, got 'shop'"),
-        (("case.jsonl", "--target", "shop:nobody"), "the module 'shop' has no 'nobody'"),
+        (("case.jsonl", "--target", "shop:refund"), "the module 'shop' has no 'refund'"),
         (("case.jsonl", "--target", "nowhere:support"), "cannot import 'nowhere'"),
         (("case.jsonl", "--match", "exact"), "match must be one of strict, fifo, loose"),
     ],
