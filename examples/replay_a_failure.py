@@ -1,8 +1,7 @@
 """
 Turn a failing trace of production into an offline test.
 
-Production records a run that fails. The trace alone is the test: the same code fails again without the network, and the
-repaired code passes over the same recorded answers.
+The same code fails again without the network; the repaired code passes over the same recorded answers.
 """
 
 from __future__ import annotations
