@@ -75,7 +75,13 @@ def desk(*, is_live: bool) -> Agent[Any]:
 
 
 def run_sync(agent: Agent[Any], question: str = "hi") -> Any:
-    return _facts(Runner.run_sync(agent, question))
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)  # early releases of the SDK take the current one, and an earlier test may have had it
+    try:
+        return _facts(Runner.run_sync(agent, question))
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
 
 
 async def run(agent: Agent[Any], question: str = "hi") -> Any:
