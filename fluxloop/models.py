@@ -28,6 +28,7 @@ from pydantic_core import core_schema
 
 from .enums import SCHEMA_VERSION, LevelName, ObservationLevel, ObservationType, Status, StatusName, TypeName
 from .report import warn_user
+from .trajectory import Calls
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -364,6 +365,55 @@ class Trace(TraceData):
             observation = self.observations[index]
             yield depth, observation
             pending += [(depth + 1, child) for child in reversed(by_parent.pop(observation.id, ()))]
+
+    def find(
+        self,
+        *,
+        type: ObservationType | TypeName | None = None,
+        name: str | None = None,
+        status: Status | StatusName | None = None,
+    ) -> Calls[ObservationData]:
+        """Return the observations with this type, name and status, in start order; None allows any."""
+        kind = None if type is None else ObservationType(type)
+        ending = None if status is None else Status(status)
+        found = (
+            observation
+            for observation in self.observations
+            if (kind is None or observation.type is kind)
+            and (name is None or observation.name == name)
+            and (ending is None or observation.status is ending)
+        )
+        return Calls(found, repr(name) if name is not None else "it")
+
+    def tools(self, name: str | None = None) -> Calls[ObservationData]:
+        """Return the calls of the tool *name*, or of all tools: ``trace.tools("search").called_once_with(q=ANY)``."""
+        return self.find(type=ObservationType.TOOL, name=name)
+
+    @property
+    def tool_calls(self) -> Calls[ObservationData]:
+        """The calls of all tools: ``trace.tool_calls.before("search", "book")``."""
+        return self.tools()
+
+    @property
+    def calls(self) -> list[str]:
+        """The names of the tools that were called, in start order: ``trace.calls == ["search", "book"]``."""
+        return self.tools().names
+
+    @property
+    def models(self) -> list[str]:
+        """The models that were called, each once, in the order of their first call."""
+        return list(dict.fromkeys(o.model for o in self.find(type=ObservationType.GENERATION) if o.model))
+
+    @property
+    def errors(self) -> Calls[ObservationData]:
+        """The observations that ended with an error."""
+        return self.find(status=Status.ERROR)
+
+    @property
+    def unfinished(self) -> Calls[ObservationData]:
+        """The observations that did not end by themselves: still open, abandoned, or open in a crashed process."""
+        left = {None, Status.ABANDONED, Status.CRASHED}
+        return Calls((o for o in self.observations if o.status in left), "it")
 
     def count_usage(self) -> Usage | None:
         """
