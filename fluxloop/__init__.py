@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from . import models, storage, testing
     from .models import ObservationData, Trace, TraceData, Usage
     from .reading import read_traces
+    from .recording.functions import disable_recording, enable_recording, record_call_args, set_recording_options
     from .redaction.secret import Secret
     from .replay import replay
     from .replay.cassettes import cassette
@@ -66,6 +67,8 @@ __all__ = [
     "cassette",
     "configure",
     "copy_context",
+    "disable_recording",
+    "enable_recording",
     "errors",
     "event",
     "flush",
@@ -83,9 +86,11 @@ __all__ = [
     "observe",
     "prompt",
     "read_traces",
+    "record_call_args",
     "replay",
     "report",
     "reset_config",
+    "set_recording_options",
     "shutdown",
     "storage",
     "testing",
@@ -137,6 +142,10 @@ def load_env(path: str | os.PathLike[str] | None = None, *, override: bool = Fal
 
 
 _LAZY = {
+    "disable_recording": "recording.functions",
+    "enable_recording": "recording.functions",
+    "record_call_args": "recording.functions",
+    "set_recording_options": "recording.functions",
     "ContextThreadPoolExecutor": "tracing.propagation",
     "ObservationData": "models",
     "Secret": "redaction.secret",

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from fluxloop.pytest_plugin.outlines import OutlineSnapshot
-    from fluxloop.testing import Captured
+    from fluxloop.pytest_plugin import Captured, OutlineSnapshot
 
 MARKS = {
     "fluxloop": "fluxloop(budget_tokens=, budget_cost=, max_model_calls=, no_network=): limits on what a test records",
@@ -23,9 +22,7 @@ MARKS = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("fluxloop", "FluxLoop: what agents did in tests")
-    group.addoption(
-        "--fluxloop-update", action="store_true", help="write the golden outlines anew, and remove stale ones"
-    )
+    group.addoption("--fluxloop-update", action="store_true", help="rewrite the golden outlines, and remove stale ones")
     group.addoption("--fluxloop-report", metavar="FILE", help="write the traces of all tests to one HTML page")
     group.addoption(
         "--fluxloop-summary", metavar="FILE", help="write a table of the tests and their costs, in Markdown"
@@ -66,16 +63,16 @@ def use(config: pytest.Config) -> None:
 @pytest.fixture
 def fluxloop_traces(request: pytest.FixtureRequest) -> Iterator[Captured]:
     """The traces that this test records, in memory; see `fluxloop.testing.Captured`."""
-    from fluxloop.pytest_plugin.recording import recording
+    from fluxloop.pytest_plugin import recording
 
-    with recording(request.node) as captured:
+    with recording.recording(request.node) as captured:
         yield captured
 
 
 @pytest.fixture
 def outline_snapshot(request: pytest.FixtureRequest) -> OutlineSnapshot:
     """The golden outline of this test: ``assert trace == outline_snapshot``."""
-    from fluxloop.pytest_plugin.outlines import OutlineSnapshot
+    from fluxloop.pytest_plugin import OutlineSnapshot
 
     return OutlineSnapshot.of_test(request.node)
 
@@ -97,16 +94,16 @@ class Totals:
                 if key.startswith("fluxloop_") and isinstance(value, int | float):
                     self.sums[key] = self.sums.get(key, 0) + value
             if path := self.config.getoption("fluxloop_summary"):
-                from fluxloop.pytest_plugin.reports import add_summary_row
+                from fluxloop.pytest_plugin import add_summary_row
 
                 add_summary_row(path, report, facts, first=self.sums["tests"] == 1)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self.sums:
-            from fluxloop.pytest_plugin.reports import totals_line
+            from fluxloop.pytest_plugin import totals_line
 
             terminalreporter.write_line(totals_line(self.sums))
         if path := self.config.getoption("fluxloop_report"):
-            from fluxloop.pytest_plugin.reports import join_report
+            from fluxloop.pytest_plugin import join_report
 
             terminalreporter.write_line(join_report(path))

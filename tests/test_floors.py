@@ -39,6 +39,7 @@ DOORS = {
     "fluxloop.errors",
     "fluxloop.llm.token_counts",
     "fluxloop.models",
+    "fluxloop.pytest_plugin",
     "fluxloop.storage",
 }
 """Where an adapter may enter the core."""
@@ -47,14 +48,16 @@ PARTNERS = {("fluxloop_langgraph", "fluxloop_langchain")}
 """Pairs of packages on one floor; the first may import the second."""
 
 LIBRARIES = {
-    "dotenv": "settings",
+    "dotenv": "cli settings",
+    "httpx": "experiments",
     "hyperscan": "redaction",
     "orjson": "*",
     "packaging": "cli",
-    "pydantic": "cli models reading replay",
+    "pydantic": "cli experiments models reading replay",
     "pydantic_core": "models",
     "pytest": "pytest_plugin",
     "rich": "cli",
+    "ruamel": "cli experiments",
     "typer": "cli",
 }
 """Everything the core takes from outside, and the modules that take it (``*`` for any)."""

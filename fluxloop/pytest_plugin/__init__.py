@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from ..testing import Captured
 from . import network, outlines, recording, repeating, reports
 from .limits import check_limits, limits_of
+from .outlines import OutlineSnapshot
+from .reports import add_summary_row, join_report, totals_line
 
-__all__ = ["Plugin"]
+__all__ = ["Captured", "OutlineSnapshot", "Plugin", "add_summary_row", "join_report", "recording", "totals_line"]
 
 
 class Plugin:

@@ -12,7 +12,7 @@ from . import recording
 
 @dataclass(frozen=True)
 class Limits:
-    """The arguments of the mark; None is no limit."""
+    """The arguments of the mark; None means no limit."""
 
     budget_tokens: int | None = None
     budget_cost: float | None = None

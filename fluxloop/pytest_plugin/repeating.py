@@ -42,7 +42,7 @@ def call(plugin: object, item: pytest.Function) -> object | None:
     for _ in range(n):
         try:
             run(pyfuncitem=item)
-        except (Exception, pytest.fail.Exception) as failure:  # skips and exits of pytest are no failures
+        except (Exception, pytest.fail.Exception) as failure:  # pytest's skips and exits pass through
             failures.append(failure)
     passed = n - len(failures)
     low, high = interval(passed, n)

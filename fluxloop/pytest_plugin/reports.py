@@ -53,7 +53,7 @@ def add_to_report(path: str, report: pytest.TestReport, traces: list[Trace]) -> 
 
 
 def join_report(path: str) -> str:
-    """Write the page from its parts, the failed tests first, and return a line that tells where it is."""
+    """Write the page from its parts, the failed tests first, and return a line with its path."""
     folder = _parts(path)
     files = sorted(folder.glob("*.jsonl"))
     counts = {True: 0, False: 0}

@@ -47,7 +47,7 @@ def agent(query):
     except ValueError:
         return "sorry"
 """
-"""The head of each test file: an agent with two tools, one of which fails, and a model."""
+"""The head of each test file: an agent with a model and two tools, where the second tool fails."""
 
 TEST_DIRECTORY = Path(__file__).parent
 
@@ -132,13 +132,13 @@ def test_errors_are_shown_with_their_texts(session) -> None:
 
 @pytest.mark.parametrize("options", [(), ("-n2",)])
 def test_fixtures_that_record_during_set_up_are_captured(session, options: tuple[str, ...]) -> None:
-    """Set-up and tear-down belong to the test, if its fixture comes after that of the traces."""
+    """Fixtures that use the traces are recorded before and after the test."""
     result = session(
         "@pytest.fixture\n"
         "def answered(fluxloop_traces):\n"
-        '    agent("set-up")\n'
+        '    agent("before")\n'
         "    yield\n"
-        '    agent("tear-down")\n'
+        '    agent("after")\n'
         "    assert len(fluxloop_traces) == 3\n"
         "def test_it(answered, fluxloop_traces):\n"
         '    agent("test")\n'
