@@ -19,7 +19,7 @@ from . import errors
 from .client import FluxLoopClient, default
 from .context import FluxLoopContext, get_current_context, get_current_trace
 from .enums import ObservationLevel, ObservationType, Status
-from .errors import FluxLoopError
+from .errors import FluxLoopError, ReplayMismatch
 from .report import Report
 from .tracing.propagation import copy_context
 from .tracing.threads import install_threads, uninstall_threads
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from .reading import read_traces
     from .recording.functions import disable_recording, enable_recording, record_call_args, set_recording_options
     from .redaction.secret import Secret
+    from .replay import replay
+    from .replay.cassettes import cassette
     from .settings.schema import Settings
     from .tracing.propagation import ContextThreadPoolExecutor
 
@@ -53,6 +55,7 @@ __all__ = [
     "ObservationData",
     "ObservationLevel",
     "ObservationType",
+    "ReplayMismatch",
     "Report",
     "Secret",
     "Settings",
@@ -61,6 +64,7 @@ __all__ = [
     "TraceData",
     "Usage",
     "agent",
+    "cassette",
     "configure",
     "copy_context",
     "disable_recording",
@@ -84,6 +88,7 @@ __all__ = [
     "prompt",
     "read_traces",
     "record_call_args",
+    "replay",
     "report",
     "reset_config",
     "set_recording_options",
@@ -159,6 +164,8 @@ _LAZY = {
     "uninstall": "fluxloop_custom.installing",
     "read_traces": "reading",
     "experiments": "",
+    "cassette": "replay.cassettes",
+    "replay": "replay",
     "models": "",
     "reading": "",
     "storage": "",

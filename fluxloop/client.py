@@ -122,6 +122,10 @@ class FluxLoopClient(Instruments):
         from .redaction import Redactor, Rules
         from .tracing.stream_items import StreamItems
 
+        if settings.replayable:
+            from .tracing.whole import keeping_whole
+
+            settings = keeping_whole(settings)
         redactor = None
         if settings.redact:
             rules = Rules(settings.redact_keys, settings.redact_patterns, settings.redact_hook)

@@ -47,6 +47,7 @@ def _now() -> datetime:
 
 
 if TYPE_CHECKING:
+    from .llm.context_diff import ContextDiff
     from .llm.prices import Cost
 
     Time = datetime
@@ -208,6 +209,12 @@ class ObservationData(BaseModel):
             return values
         counts = {ours: values[theirs] for theirs, ours in _TOKEN_SPELLINGS.items() if values.get(theirs) is not None}
         return {**values, "usage": counts} if counts else values
+
+    def context_diff(self, other: ObservationData) -> ContextDiff:
+        """Return what this model call was given that *other*, an earlier one, was not: messages, tools and settings."""
+        from .llm.context_diff import context_diff
+
+        return context_diff(other, self)
 
     def _tokens(self, field: str) -> int | None:
         return getattr(self.usage, field) if self.usage else None

@@ -32,6 +32,7 @@ class SettingOptions(TypedDict, total=False):
     capture_input: bool
     capture_output: bool
     capture_vectors: bool
+    replayable: bool
     redact: bool
     redact_keys: str | Sequence[str] | Set[str]
     redact_patterns: str | Sequence[str] | Set[str]

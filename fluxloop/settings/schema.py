@@ -78,6 +78,11 @@ class Settings:
     capture_vectors: bool = _row(
         False, FLAG, "whether embedding vectors are recorded in full, not as length, norm and first values"
     )
+    replayable: bool = _row(
+        False,
+        FLAG,
+        "keep answers whole, with their types, so that the trace can be replayed exactly; raises the limits",
+    )
     redact: bool = _row(True, FLAG, "mask secrets before any storage receives them")
     redact_keys: tuple[str, ...] = _row((), WORDS, "additional key names whose values are masked")
     redact_patterns: tuple[str, ...] = _row((), PATTERNS, "regular expressions for additional texts to mask")
