@@ -19,7 +19,7 @@ from . import errors
 from .client import FluxLoopClient, default
 from .context import FluxLoopContext, get_current_context, get_current_trace
 from .enums import ObservationLevel, ObservationType, Status
-from .errors import FluxLoopError
+from .errors import FluxLoopError, ReplayMismatch
 from .report import Report
 from .tracing.propagation import copy_context
 from .tracing.threads import install_threads, uninstall_threads
@@ -37,10 +37,13 @@ if TYPE_CHECKING:
     )
     from fluxloop_custom.installing import install, uninstall
 
-    from . import models, storage, testing
+    from . import experiments, models, storage, testing
     from .models import ObservationData, Trace, TraceData, Usage
     from .reading import read_traces
+    from .recording.functions import disable_recording, enable_recording, record_call_args, set_recording_options
     from .redaction.secret import Secret
+    from .replay import replay
+    from .replay.cassettes import cassette
     from .settings.schema import Settings
     from .tracing.propagation import ContextThreadPoolExecutor
 
@@ -52,6 +55,7 @@ __all__ = [
     "ObservationData",
     "ObservationLevel",
     "ObservationType",
+    "ReplayMismatch",
     "Report",
     "Secret",
     "Settings",
@@ -60,10 +64,14 @@ __all__ = [
     "TraceData",
     "Usage",
     "agent",
+    "cassette",
     "configure",
     "copy_context",
+    "disable_recording",
+    "enable_recording",
     "errors",
     "event",
+    "experiments",
     "flush",
     "get_config",
     "get_current_context",
@@ -79,8 +87,11 @@ __all__ = [
     "observe",
     "prompt",
     "read_traces",
+    "record_call_args",
+    "replay",
     "report",
     "reset_config",
+    "set_recording_options",
     "shutdown",
     "storage",
     "testing",
@@ -132,6 +143,10 @@ def load_env(path: str | os.PathLike[str] | None = None, *, override: bool = Fal
 
 
 _LAZY = {
+    "disable_recording": "recording.functions",
+    "enable_recording": "recording.functions",
+    "record_call_args": "recording.functions",
+    "set_recording_options": "recording.functions",
     "ContextThreadPoolExecutor": "tracing.propagation",
     "ObservationData": "models",
     "Secret": "redaction.secret",
@@ -148,6 +163,9 @@ _LAZY = {
     "install": "fluxloop_custom.installing",
     "uninstall": "fluxloop_custom.installing",
     "read_traces": "reading",
+    "experiments": "",
+    "cassette": "replay.cassettes",
+    "replay": "replay",
     "models": "",
     "reading": "",
     "storage": "",

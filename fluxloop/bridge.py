@@ -12,6 +12,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
+from .answering import Answer, ClassMethodsSeam, Question, Seam, ask, ask_for, register_seam, replaying, seams_open
 from .client import FluxLoopClient, default
 from .decorators import decorate
 from .encoding.foreign import read_message
@@ -29,18 +30,21 @@ from .tracing.ledger import Entry, Ledger
 from .tracing.node import Node
 from .tracing.observation import OpenObservation, record_event
 from .tracing.outcomes import register_ending, status_of
-from .tracing.propagation import Locator, add_locator, current_is, innermost, remove_locator
+from .tracing.propagation import Locator, add_locator, current, current_is, innermost, remove_locator
 from .tracing.recorder import NOTHING
 from .tracing.scopes import UNTRACED, ManualScope, is_outside
 from .tracing.stream_items import StreamItems, StreamObserver
 from .tracing.streams import follow, is_followed
 from .tracing.tool_matching import ToolMatcher
 from .tracing.trace import name_session
+from .tracing.whole import add_whole
 from .tracing.wrapping import spec_of
 
 __all__ = [
     "NOTHING",
     "UNTRACED",
+    "Answer",
+    "ClassMethodsSeam",
     "Entry",
     "Execution",
     "Instrumenter",
@@ -49,7 +53,9 @@ __all__ = [
     "ManualScope",
     "Node",
     "OpenObservation",
+    "Question",
     "Recording",
+    "Seam",
     "Spec",
     "StreamFacts",
     "StreamItems",
@@ -57,7 +63,11 @@ __all__ = [
     "ToolMatcher",
     "add_instrumenter",
     "add_locator",
+    "add_whole",
+    "ask",
+    "ask_for",
     "begin",
+    "current",
     "current_is",
     "default",
     "delta_text",
@@ -80,10 +90,13 @@ __all__ = [
     "recording",
     "recording_here",
     "register_ending",
+    "register_seam",
     "register_stream_class",
     "remove_locator",
     "rename_default",
+    "replaying",
     "require",
+    "seams_open",
     "status_of",
     "was_raised_from_outside",
 ]

@@ -122,6 +122,10 @@ class FluxLoopClient(Instruments):
         from .redaction import Redactor, Rules
         from .tracing.stream_items import StreamItems
 
+        if settings.replayable:
+            from .tracing.whole import keeping_whole
+
+            settings = keeping_whole(settings)
         redactor = None
         if settings.redact:
             rules = Rules(settings.redact_keys, settings.redact_patterns, settings.redact_hook)
@@ -149,6 +153,11 @@ class FluxLoopClient(Instruments):
             self._activate(before)
 
     def _activate(self, recorder: Recorder) -> None:
+        settings = recorder.settings
+        if settings.record_args or (self._recorder is not None and self._recorder.settings.record_args):
+            from .recording.recorder import use
+
+            use(self, settings)
         self._recorder = recorder
         self.switch.on = recorder.settings.enabled
         (needs_lookup.add if recorder.debug else needs_lookup.discard)(self)

@@ -10,6 +10,9 @@ The errors of FluxLoop, raised by decorators, settings, readers and storages.
     ├── FilterError       (ValueError)  a condition on traces that cannot be understood
     ├── PriceError        (ValueError)  a price in [tool.fluxloop.prices] that cannot be understood
     ├── ReadError         (OSError)     a path that cannot be read as records
+    ├── ReplayError       (ValueError)  a recording that cannot be replayed as asked
+    │   └── ReplayMismatch (LookupError) a call without an answer in the recording, or an answer that no call asked for
+    ├── ReplayedError     (RuntimeError) a recorded exception whose class is not there any more
     └── WriteError        (OSError)     records that a storage could not write
 
 No error reaches a program while it is recorded: FluxLoop logs its own failures once per cause to
@@ -46,6 +49,22 @@ class PriceError(FluxLoopError, ValueError):
 
 class ReadError(FluxLoopError, OSError):
     """A path cannot be read as records."""
+
+
+class ReplayError(FluxLoopError, ValueError):
+    """A recording cannot be replayed as asked; the message has what to do."""
+
+
+class ReplayMismatch(ReplayError, LookupError):
+    """The recording has no answer for a call, or a recorded call was not made; the message has the nearest one."""
+
+
+class ReplayedError(FluxLoopError, RuntimeError):
+    """A recorded exception, raised again by a replay, whose class cannot be imported."""
+
+    def __init__(self, text: str, error_type: str = "") -> None:
+        super().__init__(f"{error_type}: {text}" if error_type and not text.startswith(error_type) else text)
+        self.error_type = error_type
 
 
 class WriteError(FluxLoopError, OSError):

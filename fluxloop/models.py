@@ -28,6 +28,7 @@ from pydantic_core import core_schema
 
 from .enums import SCHEMA_VERSION, LevelName, ObservationLevel, ObservationType, Status, StatusName, TypeName
 from .report import warn_user
+from .trajectory import Calls
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -46,6 +47,7 @@ def _now() -> datetime:
 
 
 if TYPE_CHECKING:
+    from .llm.context_diff import ContextDiff
     from .llm.prices import Cost
 
     Time = datetime
@@ -208,6 +210,12 @@ class ObservationData(BaseModel):
         counts = {ours: values[theirs] for theirs, ours in _TOKEN_SPELLINGS.items() if values.get(theirs) is not None}
         return {**values, "usage": counts} if counts else values
 
+    def context_diff(self, other: ObservationData) -> ContextDiff:
+        """Return what this model call was given that *other*, an earlier one, was not: messages, tools and settings."""
+        from .llm.context_diff import context_diff
+
+        return context_diff(other, self)
+
     def _tokens(self, field: str) -> int | None:
         return getattr(self.usage, field) if self.usage else None
 
@@ -358,6 +366,55 @@ class Trace(TraceData):
             yield depth, observation
             pending += [(depth + 1, child) for child in reversed(by_parent.pop(observation.id, ()))]
 
+    def find(
+        self,
+        *,
+        type: ObservationType | TypeName | None = None,
+        name: str | None = None,
+        status: Status | StatusName | None = None,
+    ) -> Calls[ObservationData]:
+        """Return the observations with this type, name and status, in start order; None allows any."""
+        kind = None if type is None else ObservationType(type)
+        ending = None if status is None else Status(status)
+        found = (
+            observation
+            for observation in self.observations
+            if (kind is None or observation.type is kind)
+            and (name is None or observation.name == name)
+            and (ending is None or observation.status is ending)
+        )
+        return Calls(found, repr(name) if name is not None else "it")
+
+    def tools(self, name: str | None = None) -> Calls[ObservationData]:
+        """Return the calls of the tool *name*, or of all tools: ``trace.tools("search").called_once_with(q=ANY)``."""
+        return self.find(type=ObservationType.TOOL, name=name)
+
+    @property
+    def tool_calls(self) -> Calls[ObservationData]:
+        """The calls of all tools: ``trace.tool_calls.before("search", "book")``."""
+        return self.tools()
+
+    @property
+    def calls(self) -> list[str]:
+        """The names of the tools that were called, in start order: ``trace.calls == ["search", "book"]``."""
+        return self.tools().names
+
+    @property
+    def models(self) -> list[str]:
+        """The models that were called, each once, in the order of their first call."""
+        return list(dict.fromkeys(o.model for o in self.find(type=ObservationType.GENERATION) if o.model))
+
+    @property
+    def errors(self) -> Calls[ObservationData]:
+        """The observations that ended with an error."""
+        return self.find(status=Status.ERROR)
+
+    @property
+    def unfinished(self) -> Calls[ObservationData]:
+        """The observations that did not end by themselves: still open, abandoned, or open in a crashed process."""
+        left = {None, Status.ABANDONED, Status.CRASHED}
+        return Calls((o for o in self.observations if o.status in left), "it")
+
     def count_usage(self) -> Usage | None:
         """
         Return the usage of all observations, with each model call counted once.
@@ -378,7 +435,7 @@ class Trace(TraceData):
     def _by_parent(self) -> _Index:
         """Return the tree, rebuilt when the number of observations has changed."""
         if self._index is None or self._index[0] != len(self.observations):
-            self._index = len(self.observations), _by_parent(_links(self.observations))
+            self._index = len(self.observations), positions_by_parent(_links(self.observations))
         return self._index[1]
 
 
@@ -392,7 +449,13 @@ def _links(observations: list[ObservationData]) -> list[tuple[str, str | None]]:
     return links() if links else [(o.id, o.parent_id) for o in observations]
 
 
-def _by_parent(links: list[tuple[str, str | None]]) -> _Index:
+def positions_by_parent(links: list[tuple[str, str | None]]) -> _Index:
+    """
+    Return the positions of the children by the id of their parent; roots are under None.
+
+    Args:
+        links: The id and the parent's id of each observation. One whose parent is missing is a root.
+    """
     known = {id for id, _ in links}
     by_parent: _Index = {}
     for index, (_, parent) in enumerate(links):

@@ -8,10 +8,11 @@ Tools for tests: traces in memory, a predictable clock, consecutive ids, and out
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from .client import FluxLoopClient, default
 from .encoding.record_text import ns_of
@@ -23,7 +24,7 @@ from .storage import MemoryStorage
 if TYPE_CHECKING:
     from .settings.options import SettingOptions
 
-__all__ = ["Captured", "CountingIds", "FixedClock", "MemoryStorage", "capture", "outline"]
+__all__ = ["Captured", "CountingIds", "FixedClock", "MemoryStorage", "SystemClock", "capture", "outline"]
 
 
 class FixedClock:
@@ -44,6 +45,13 @@ class FixedClock:
         return self._steps * self._step_ns
 
 
+class SystemClock:
+    """The clock of the system, for tests that look at durations."""
+
+    now = staticmethod(time.time_ns)
+    tick = staticmethod(time.perf_counter_ns)
+
+
 class CountingIds:
     """Consecutive ids in the format of UUIDs, starting from 1."""
 
@@ -55,11 +63,40 @@ class CountingIds:
         return f"00000000-0000-8000-8000-{self._last:012d}"
 
 
-class Captured:
-    """The traces that were recorded inside a `capture` block."""
+class Captured(Sequence[Trace]):
+    """The traces that were recorded inside a `capture` block, in the order of their start."""
 
     def __init__(self, storage: MemoryStorage) -> None:
         self.storage = storage
+
+    @property
+    def trace(self) -> Trace:
+        """
+        The only trace.
+
+        Raises:
+            AssertionError: If there is none, or more than one.
+        """
+        traces = self.traces()
+        if len(traces) != 1:
+            raise AssertionError(f"expected one trace, recorded {len(traces)}{': ' if traces else ''}{_names(traces)}")
+        return traces[0]
+
+    def __len__(self) -> int:
+        return len(self.traces())
+
+    @overload
+    def __getitem__(self, index: int) -> Trace: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Trace]: ...
+    def __getitem__(self, index: Any) -> Any:
+        return self.traces()[index]
+
+    def __iter__(self) -> Iterator[Trace]:
+        return iter(self.traces())
+
+    def __repr__(self) -> str:
+        return repr(self.traces())
 
     def traces(self) -> list[Trace]:
         """Return the traces so far, in the order of their start."""
@@ -72,7 +109,10 @@ class Captured:
 
 @contextmanager
 def capture(
-    client: FluxLoopClient = default, *, clock: FixedClock | None = None, **settings: Unpack[SettingOptions]
+    client: FluxLoopClient = default,
+    *,
+    clock: FixedClock | SystemClock | None = None,
+    **settings: Unpack[SettingOptions],
 ) -> Iterator[Captured]:
     """
     Record into memory inside a block, with a fixed clock, consecutive ids and default settings.
@@ -96,7 +136,7 @@ def capture(
         yield Captured(storage)
 
 
-def outline(trace: Trace, *, inputs: bool = False) -> str:
+def outline(trace: Trace, *, inputs: bool = False, outputs: bool = True, normalize: Callable[[str], str] = str) -> str:
     """
     Return *trace* as text, with one line per observation and children indented by two spaces.
 
@@ -106,20 +146,31 @@ def outline(trace: Trace, *, inputs: bool = False) -> str:
     Args:
         trace: A trace from `fluxloop.read_traces` or `Captured.traces`.
         inputs: Whether to show inputs, in parentheses after the name.
+        outputs: Whether to show outputs.
+        normalize: Applied to the text of each value before it is cut.
     """
-    return "\n".join("  " * depth + _line(observation, inputs) for depth, observation in trace.walk())
+
+    def shown(value: object) -> str:
+        return _cut(normalize(repr(value)))
+
+    return "\n".join("  " * depth + _line(one, inputs, outputs, shown) for depth, one in trace.walk())
 
 
-def _line(observation: ObservationData, inputs: bool) -> str:
+def _line(observation: ObservationData, inputs: bool, outputs: bool, shown: Callable[[object], str]) -> str:
     line = f"{observation.type.name} {observation.name}"
     if inputs and observation.input is not None:
-        line += f"({_short(observation.input)})"
+        line += f"({shown(observation.input)})"
     if observation.status is not Status.SUCCESS:
         status = observation.status.value if observation.status else "running"
         line += f" [{status}: {_first_line(observation.error)}]" if observation.error else f" [{status}]"
-    if observation.output is not None:
-        line += f" -> {_short(observation.output)}"
+    if outputs and observation.output is not None:
+        line += f" -> {shown(observation.output)}"
     return line
+
+
+def _names(traces: list[Trace]) -> str:
+    names = [repr(trace.name) for trace in traces[:10]]
+    return ", ".join(names + ["…"] * (len(traces) > 10))
 
 
 def _first_line(text: str) -> str:
@@ -127,6 +178,5 @@ def _first_line(text: str) -> str:
     return f"{first} …" if more else first
 
 
-def _short(value: object) -> str:
-    text = repr(value)
+def _cut(text: str) -> str:
     return text if len(text) <= 60 else text[:59] + "…"

@@ -12,6 +12,7 @@ from fluxloop.bridge import require
 
 require("langchain_core", extra="langchain", by=__name__)
 
+from . import replaying  # noqa: E402, F401 - registers what a replay needs
 from .handler import FluxLoopCallbackHandler  # noqa: E402 - after the requirement
 from .hook import install, uninstall  # noqa: E402
 

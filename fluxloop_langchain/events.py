@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from fluxloop import Status
-from fluxloop.bridge import NOTHING, Entry, ToolMatcher, read_facts
+from fluxloop.bridge import NOTHING, Entry, ToolMatcher, add_whole, read_facts
 
 from . import internals, payloads
 from .runs import Run
@@ -28,7 +28,7 @@ def chain_input(run: Run) -> object:
 
 def chat_input(run: Run) -> object:
     """Return the messages for a chat model."""
-    return payloads.only([payloads.readable(messages) for messages in run.input])
+    return payloads.only([payloads.messages(given) for given in run.input])
 
 
 def prompt_input(run: Run) -> object:
@@ -98,6 +98,7 @@ def chain_outcome(entry: Entry, outputs: Any, extra: dict[str, Any]) -> Outcome:
 def model_outcome(entry: Entry, response: Any, extra: dict[str, Any]) -> Outcome:
     """Return the answer of a model, its token counts and finish reasons."""
     outcome: Outcome = {"output": payloads.answer(response)}
+    _keep_whole(entry, response.generations[0] if len(response.generations) == 1 else response.generations)
     if fields := payloads.response_fields(response):
         outcome["fields"], outcome["metadata"] = fields, {}
         if "usage" not in fields:
@@ -110,6 +111,7 @@ def model_outcome(entry: Entry, response: Any, extra: dict[str, Any]) -> Outcome
 
 def tool_outcome(entry: Entry, output: Any, extra: dict[str, Any]) -> Outcome:
     """Return the output of a tool; it is an error if LangChain made a message for the model of one."""
+    _keep_whole(entry, output)
     outcome: Outcome = {"output": payloads.tool_output(output), "error": payloads.tool_failure(output)}
     if entry.about.extra.get("tool_call_id") is None and (call_id := payloads.tool_call_id(output)):
         outcome["metadata"] = {"tool_call_id": call_id}
@@ -118,7 +120,15 @@ def tool_outcome(entry: Entry, output: Any, extra: dict[str, Any]) -> Outcome:
 
 def retriever_outcome(entry: Entry, documents: Any, extra: dict[str, Any]) -> Outcome:
     """Return the documents that a retriever found."""
+    _keep_whole(entry, documents)
     return {"output": payloads.documents(documents)}
+
+
+def _keep_whole(entry: Entry, answer: object) -> None:
+    """Keep *answer* with its types, for an exact replay, if the settings ask for it."""
+    observation = entry.observation
+    if observation is not None and observation.trace.recorder.captures_output:
+        add_whole(observation, value=answer)
 
 
 def failure(entry: Entry, error: BaseException, extra: dict[str, Any]) -> Outcome:

@@ -197,12 +197,22 @@ def running_manager() -> Any:
 
     Without it, a request that a LangChain model sends by an instrumented client is recorded beside the model's run.
     """
-    frame: FrameType | None = sys._getframe(1)
+    return _variable("run_manager")
+
+
+def running_managers() -> list[Any]:
+    """Return the managers of the prompts that a completion model answers in one call; without them, of one only."""
+    found = _variable("run_managers")
+    return found if isinstance(found, list) else []
+
+
+def _variable(name: str) -> Any:
+    frame: FrameType | None = sys._getframe(2)
     for _ in range(MAX_FRAMES):
         if frame is None:
             break
-        if "run_manager" in frame.f_code.co_varnames and (manager := frame.f_locals.get("run_manager")) is not None:
-            return manager
+        if name in frame.f_code.co_varnames and (found := frame.f_locals.get(name)) is not None:
+            return found
         frame = frame.f_back
     return None
 
@@ -306,6 +316,25 @@ def is_command(value: object) -> bool:
     """Whether *value* is a ``Command``; without it, tool calls that a command answers are not recorded."""
     kind = type(value)
     return kind.__name__ == "Command" and kind.__module__ == "langgraph.types"
+
+
+def interrupt_with(value: Any) -> None:
+    """Interrupt the graph that runs here with *value*, as its step did; steps that were resumed since are passed."""
+    from langgraph.types import interrupt
+
+    for _ in range(MAX_RESUMES):
+        interrupt(value)  # returns the answers of earlier resumes, then raises
+
+
+MAX_RESUMES = 1_000
+"""Resumes of one step that are passed."""
+
+
+def command_of(fields: Mapping[str, Any]) -> Any:
+    """Return a ``Command`` with these *fields*."""
+    from langgraph.types import Command
+
+    return Command(**fields)
 
 
 is_interrupt_id: Final = re.compile("[0-9a-f]{32}").fullmatch

@@ -188,6 +188,21 @@ def _observation_of(key: Hashable) -> Any:
     return step
 
 
+def node_of_run(run_id: Any) -> Any:
+    """Return the observation of the run *run_id*, of any client's; None if it is not recorded."""
+    return None if run_id is None else _observation_of(key_of(run_id))
+
+
+def node_of_step(name: str) -> Any:
+    """Return the observation of the tool *name* whose code runs here; None if it is not recorded."""
+    config = running_config()
+    key = running_key(config) if config is not None else None
+    entries = [ledger.entries.get(key) for ledger in (_default_ledger, *_others.values())] if key is not None else []
+    found = next((entry for entry in entries if entry is not None), None)
+    is_tool = found is not None and found.is_recorded and found.about.event == "tool"
+    return found.observation if found is not None and is_tool else None
+
+
 def _has_runs() -> bool:
     return any(ledger.entries or ledger.left for ledger in (_default_ledger, *_others.values()))
 

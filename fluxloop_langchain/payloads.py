@@ -44,6 +44,11 @@ _DICTS: frozenset[type] = frozenset((dict, AddableDict))
 """The dicts that chains take and return; streamed output is added up in LangChain's own class."""
 
 
+def messages(given: list[Any]) -> list[object]:
+    """Return the messages for a chat model as plain data, however many there are."""
+    return read_history(given.copy(), _reader) if len(given) >= HISTORY else [read_message(one) for one in given]
+
+
 def _part(value: Any) -> object:
     if type(value) is list and len(value) <= MAX_ITEMS:
         if len(value) >= HISTORY:

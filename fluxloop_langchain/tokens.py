@@ -13,7 +13,7 @@ from itertools import accumulate, count
 from typing import Any, TypeAlias
 
 from fluxloop import Status
-from fluxloop.bridge import Entry, OpenObservation, StreamItems, delta_text, status_of
+from fluxloop.bridge import Entry, OpenObservation, StreamItems, add_whole, delta_text, status_of
 
 
 class TokenItems(StreamItems):
@@ -31,7 +31,10 @@ class TokenItems(StreamItems):
         """Whether the framework reported the whole answer, so that it need not be read from the items."""
         self.dropped = count()
         """Incremented for each item that is not kept."""
-        self.on_token = _sink(self.times, self.received, self.last, self.dropped, self.items_left, recorder.tick)
+        self.is_whole = recorder.settings.replayable and self.captures
+        """Whether chunks are kept, and not only their texts."""
+        make_sink = _chunk_sink if self.is_whole else _sink
+        self.on_token = make_sink(self.times, self.received, self.last, self.dropped, self.items_left, recorder.tick)
         """Records a token and its chunk, or an event of a version 3 stream, which has no token."""
 
     def settle(self, outcome: dict[str, Any]) -> None:
@@ -53,6 +56,8 @@ class TokenItems(StreamItems):
         if not self.is_answered:
             for item in [*received, *self.last]:
                 self.facts.on_item(item)
+        if self.is_whole and received and not any(type(item) is dict for item in received):
+            add_whole(self.observation, items=received)
         if self.captures:
             started = self.observation.started
             pieces = _texts(received)
@@ -129,3 +134,16 @@ def _sink(
             last.append(item)
 
     return on_token
+
+
+def _chunk_sink(
+    times: list[int],
+    received: list[Any],
+    last: deque[Any],
+    dropped: count[int],
+    limit: int,
+    tick: Callable[[], int],
+) -> Callable[[object, object], None]:
+    """As `_sink`, but with the chunk of each token, for an exact replay."""
+    on_token = _sink(times, received, last, dropped, limit, tick)
+    return lambda token, chunk: on_token(token if chunk is None else "", chunk)

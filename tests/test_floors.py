@@ -23,12 +23,12 @@ import fluxloop
 ROOT = Path(__file__).parent.parent
 
 FLOORS = {
-    0: "encoding enums errors forks interruptions llm models redaction report trace_html",
+    0: "encoding enums errors forks interruptions llm models redaction report trace_html trajectory",
     1: "settings storage",
     2: "tracing",
-    3: "bridge client context decorators reading recording testing",
+    3: "answering bridge client context decorators reading recording testing",
     4: "__main__ cli collector experiments export pytest_plugin replay viewer",
-    5: "/fluxloop_custom /fluxloop_langchain /fluxloop_langgraph",
+    5: "/fluxloop_custom /fluxloop_langchain /fluxloop_langgraph /fluxloop_pytest",
     6: "/benchmarks /examples",
 }
 """Modules of `fluxloop`, and other top-level packages (``/``); what is inside one of them shares its floor."""
@@ -39,6 +39,7 @@ DOORS = {
     "fluxloop.errors",
     "fluxloop.llm.token_counts",
     "fluxloop.models",
+    "fluxloop.pytest_plugin",
     "fluxloop.storage",
 }
 """Where an adapter may enter the core."""
@@ -47,14 +48,23 @@ PARTNERS = {("fluxloop_langgraph", "fluxloop_langchain")}
 """Pairs of packages on one floor; the first may import the second."""
 
 LIBRARIES = {
-    "dotenv": "settings",
+    "deepeval": "experiments",
+    "dotenv": "cli settings",
+    "httpx": "experiments",
     "hyperscan": "redaction",
+    "jinja2": "experiments",
+    "jsonschema": "experiments",
+    "markupsafe": "experiments",
     "orjson": "*",
     "packaging": "cli",
-    "pydantic": "cli models reading",
+    "pydantic": "cli experiments models reading replay",
+    "pydantic_evals": "experiments",
     "pydantic_core": "models",
     "pytest": "pytest_plugin",
+    "rapidfuzz": "experiments",
+    "referencing": "experiments",
     "rich": "cli",
+    "ruamel": "cli experiments",
     "typer": "cli",
 }
 """Everything the core takes from outside, and the modules that take it (``*`` for any)."""

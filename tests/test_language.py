@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PLACES = (
-    "fluxloop", "fluxloop_custom", "fluxloop_langchain", "fluxloop_langgraph",
+    "fluxloop", "fluxloop_custom", "fluxloop_langchain", "fluxloop_langgraph", "fluxloop_pytest",
     "tests", "docs", "examples", "benchmarks",
     "README.md", "CHANGELOG.md", "Makefile", "pyproject.toml", ".ci",
 )  # fmt: skip

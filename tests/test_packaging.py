@@ -21,13 +21,14 @@ from pathlib import Path
 import offline
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import fluxloop
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-PACKAGES = ["fluxloop", "fluxloop_custom", "fluxloop_langchain", "fluxloop_langgraph"]
+PACKAGES = ["fluxloop", "fluxloop_custom", "fluxloop_langchain", "fluxloop_langgraph", "fluxloop_pytest"]
 
 HEAVY = {
     *("agents", "anthropic", "asyncio", "chatkit", "httpx", "hypothesis", "langchain", "langchain_core", "langgraph"),
@@ -103,7 +104,7 @@ def test_the_lower_bounds_are_the_oldest_tested_versions():
     pins = dict(re.findall(r"^([\w-]+)==([\w.]+)", (ROOT / "constraints-oldest.txt").read_text(), re.MULTILINE))
     extras = PROJECT["optional-dependencies"]
     frameworks = [Requirement(line) for extra in extras if extra != "dev" for line in extras[extra]]
-    stated = {each.name: lowest(each) for each in frameworks if each.name != "fluxloop"}
+    stated = {canonicalize_name(each.name): lowest(each) for each in frameworks if each.name != "fluxloop"}
 
     assert {name: Version(pins[name]) for name in stated} == stated
 

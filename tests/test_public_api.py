@@ -18,7 +18,15 @@ from fluxloop.settings import schema
 
 ROOT = Path(__file__).parent.parent
 DOCS = "\n".join(page.read_text() for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))])
-MODULES = ["fluxloop", "fluxloop.bridge", "fluxloop.errors", "fluxloop.models", "fluxloop.storage", "fluxloop.testing"]
+MODULES = [
+    "fluxloop",
+    "fluxloop.bridge",
+    "fluxloop.errors",
+    "fluxloop.experiments",
+    "fluxloop.models",
+    "fluxloop.storage",
+    "fluxloop.testing",
+]
 
 GUIDE_NAMES = [
     *("FluxLoopClient", "agent", "configure", "get_current_context", "get_current_trace", "instrument", "load_env"),
@@ -93,7 +101,9 @@ def test_every_command_and_option_is_in_the_docs():
     """
     missing = []
     commands = {name: loaded(name) for name in COMMANDS}
-    commands |= {f"export {name}": command for name, command in commands.pop("export").commands.items()}
+    groups = {name: commands.pop(name) for name, command in list(commands.items()) if hasattr(command, "commands")}
+    for group, command in groups.items():
+        commands |= {f"{group} {name}": each for name, each in command.commands.items()}
     for name, command in commands.items():
         options = [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
         missing += [] if f"fluxloop {name}" in DOCS else [f"fluxloop {name}"]

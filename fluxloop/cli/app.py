@@ -23,10 +23,26 @@ COMMANDS = {
     "trace": ("trace", "Run a program unchanged, and record it."),
     "stats": ("stats", "Show counts, errors, latencies, tokens and cost."),
     "export": ("export", "Write traces as CSV or as JSON lines."),
+    "parse": ("parse", "Write what each run of an experiment did."),
+    "evaluate": ("evaluate", "Judge the runs of an experiment."),
+    "compare": ("compare", "Show what changed between two experiments."),
+    "dataset": ("dataset", "Make inputs for experiments from traces."),
+    "replay": ("replay", "Run a recorded trace against today's code, offline."),
+    "context": ("context", "Show what each model call was given, and what changed since the call before."),
+    "cassette": ("cassette", "List, show, check and prune cassettes."),
     "prune": ("prune", "Delete the records of old days."),
+    "init": ("init", "Create the files of a project or an agent."),
+    "run": ("run", "Run an experiment: an agent over many inputs."),
+    "record": ("record", "Record arguments of calls, for experiments."),
+    "config": ("config", "Show, change and check an experiment's configuration."),
+    "status": ("status", "Show configuration, recording and experiments."),
     "doctor": ("doctor", "Check settings, folder, records and frameworks."),
 }
 """The module of each command, and its line in the list of commands."""
+
+
+EXPERIMENTS_EXTRA = {"httpx", "jinja2", "jsonschema", "rapidfuzz", "ruamel"}
+"""What the extra ``experiments`` brings, besides that of ``cli``."""
 
 
 class _Commands(TyperGroup):
@@ -81,6 +97,12 @@ def run() -> int:
 
         console(stderr=True).print(f"fluxloop: {error}", markup=False, style="red", soft_wrap=True)
         return 2 if isinstance(error, FilterError | PriceError) else 1
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] not in EXPERIMENTS_EXTRA:
+            raise
+        sys.stderr.write(f"This command needs {missing.name!r}, which is not installed.\n")
+        sys.stderr.write("    pip install 'fluxloop[experiments]'\n")
+        return 2
     except SystemExit as end:
         trace = sys.modules.get(f"{__package__}.trace")
         if trace is None or not isinstance(end, trace.ProgramInterrupt):

@@ -26,7 +26,7 @@ _CONTEXT_NAMES = frozenset({"service_tier", "processing", "speed"})
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The price of one or more model calls."""
+    """The price of one or more model calls. It can be compared with an amount in dollars: ``trace.cost < 0.01``."""
 
     dollars: float = 0.0
     """Of the calls whose price is known."""
@@ -44,6 +44,27 @@ class Cost:
     def is_known(self) -> bool:
         """Whether every call has a price."""
         return not self.unknown
+
+    def __lt__(self, dollars: float) -> bool:
+        return self._known() < dollars
+
+    def __le__(self, dollars: float) -> bool:
+        return self._known() <= dollars
+
+    def __gt__(self, dollars: float) -> bool:
+        return self._known() > dollars
+
+    def __ge__(self, dollars: float) -> bool:
+        return self._known() >= dollars
+
+    def _known(self) -> float:
+        """Return the dollars, for a comparison, which needs the price of every call."""
+        if self.unknown:
+            model = self.unknown[0] or "a call without a model"
+            raise PriceError(
+                f"a cost cannot be compared: no price of {model} is known; add it to [tool.fluxloop.prices]"
+            )
+        return self.dollars
 
     def __add__(self, other: Cost) -> Cost:
         """Return the sum."""

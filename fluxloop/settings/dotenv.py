@@ -78,6 +78,22 @@ def load_env(path: str | os.PathLike[str] | None = None, *, override: bool = Fal
     return True
 
 
+def write_variables(path: str | os.PathLike[str], values: Mapping[str, str]) -> None:
+    """
+    Set variables in the `.env` file at *path*, which is created if there is none. Its other lines stay as they are.
+
+    Raises:
+        ConfigError: If the file cannot be written.
+    """
+    from dotenv import set_key
+
+    try:
+        for name, text in values.items():
+            set_key(path, name, text, quote_mode="auto", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"could not write {path}: {error.strerror or error}") from error
+
+
 def nearest(name: str) -> str | None:
     """Return the path of the file *name* in the working directory or its nearest parent that has one."""
     try:

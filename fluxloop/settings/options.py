@@ -32,10 +32,13 @@ class SettingOptions(TypedDict, total=False):
     capture_input: bool
     capture_output: bool
     capture_vectors: bool
+    replayable: bool
     redact: bool
     redact_keys: str | Sequence[str] | Set[str]
     redact_patterns: str | Sequence[str] | Set[str]
     redact_hook: Callable[..., Any] | None
+    record_args: bool
+    recording_file: str | PathLike[str] | None
     max_leaf_bytes: int
     max_value_bytes: int
     max_depth: int

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from ..errors import ConfigError
 from . import value_types
 from .value_types import (
+    FILE,
     FLAG,
     HOOK,
     PATH,
@@ -77,10 +78,19 @@ class Settings:
     capture_vectors: bool = _row(
         False, FLAG, "whether embedding vectors are recorded in full, not as length, norm and first values"
     )
+    replayable: bool = _row(
+        False,
+        FLAG,
+        "keep answers whole, with their types, so that the trace can be replayed exactly; raises the limits",
+    )
     redact: bool = _row(True, FLAG, "mask secrets before any storage receives them")
     redact_keys: tuple[str, ...] = _row((), WORDS, "additional key names whose values are masked")
     redact_patterns: tuple[str, ...] = _row((), PATTERNS, "regular expressions for additional texts to mask")
     redact_hook: Callable[..., Any] | None = _row(None, HOOK, "a function that masks values", only_in_code=True)
+    record_args: bool = _row(False, FLAG, "append the arguments of each call of an agent to `recording_file`")
+    recording_file: Path | None = _row(
+        None, FILE, "the file for recorded arguments; by default `recordings/args_recording.jsonl`"
+    )
     max_leaf_bytes: int = _row(65_536, integer(64), "the longest text within a value; the rest is cut", unit="bytes")
     max_value_bytes: int = _row(1_048_576, integer(64), "the largest input or output; the rest is cut", unit="bytes")
     max_depth: int = _row(

@@ -108,6 +108,10 @@ def _path(given: Any) -> Path:
         return Path(expanded)
 
 
+def _optional_path(given: Any) -> Path | None:
+    return None if given is None or given == "" else _path(given)
+
+
 def _words(given: Any) -> tuple[str, ...]:
     return tuple(word.strip() for word in _items(given, separator=","))
 
@@ -171,6 +175,7 @@ def _one_storage(item: Any) -> str | Storage:
 
 FLAG = ValueType("be true or false (or yes/no, on/off, 1/0)", "bool", _flag)
 TEXT = ValueType("be text, or None", "str | None", _text)
+FILE = ValueType("be a path, or None", "str | PathLike[str] | None", _optional_path)
 PATH = ValueType("be a path", "str | PathLike[str]", _path)
 WORDS = ValueType("be a list of words, or words separated by commas", "str | Sequence[str] | Set[str]", _words)
 PATTERNS = ValueType(

@@ -15,11 +15,12 @@ from functools import partial
 from typing import Any
 
 from fluxloop import FluxLoopClient
-from fluxloop.bridge import default, require
+from fluxloop.bridge import default, register_seam, require, seams_open
 
 from . import internals
 from .google import google_request
 from .recording import recorded
+from .replaying import answering
 from .requests import Reader, Request
 from .stainless import anthropic_request, openai_request
 
@@ -104,6 +105,18 @@ class _Instrumented:
         """Return the request of a call; None also for calls after `uninstrument`."""
         return self._read(*args, **kwargs) if self.is_on else None
 
+    def open(self) -> None:
+        """Let replays answer its requests; see `fluxloop.answering.Seam`."""
+        for method in self._replaced:
+            if method.name != "close":
+                answered = answering(method.original, self._read)
+                method.again(recorded(answered, read=self.read, client=self.client))
+
+    def close(self) -> None:
+        """See `open`."""
+        for method in self._replaced:
+            method.once()
+
     def replace(self, methods: internals.Methods) -> None:
         """Replace the *methods* of the SDK."""
         for owner, name in methods.requests:
@@ -120,6 +133,23 @@ class _Instrumented:
 _instrumented: dict[str, _Instrumented] = {}
 
 
+class _ClientsSeam:
+    """Lets replays answer the requests of all SDKs that are instrumented."""
+
+    def open(self) -> None:
+        """See `fluxloop.answering.Seam`."""
+        for each in _instrumented.values():
+            each.open()
+
+    def close(self) -> None:
+        """See `fluxloop.answering.Seam`."""
+        for each in _instrumented.values():
+            each.close()
+
+
+register_seam(_ClientsSeam())
+
+
 def _instrument(sdk: str, methods: Callable[[], internals.Methods], read: Reader, client: FluxLoopClient) -> None:
     require(sdk, extra=_EXTRAS[sdk], by=f"instrument_{sdk.replace('.', '_')}()")
     known = _instrumented.get(sdk)
@@ -128,6 +158,8 @@ def _instrument(sdk: str, methods: Callable[[], internals.Methods], read: Reader
     _uninstrument(sdk)
     _instrumented[sdk] = made = _Instrumented(read, client)
     made.replace(methods())
+    if seams_open():
+        made.open()
 
 
 def _uninstrument(sdk: str) -> None:

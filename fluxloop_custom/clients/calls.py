@@ -14,6 +14,7 @@ from fluxloop.bridge import (
     Execution,
     StreamFacts,
     StreamItems,
+    add_whole,
     follow,
     is_followed,
     read_facts,
@@ -123,6 +124,8 @@ class RecordedCall(ClientCall):
         status_code = vars(exc).get("status_code", vars(exc).get("code"))
         if self.node.observation is not None and isinstance(status_code, int):
             self.node.observation.add_metadata(status_code=status_code)
+            if isinstance(body := vars(exc).get("body"), dict):
+                add_whole(self.node.observation, body=body)
         if self.request.seen:
             self.node.failed_with(exc, self._read(self.request.seen[-1]))
         else:
@@ -139,6 +142,9 @@ class RecordedCall(ClientCall):
             return NOTHING
         recorder = self.node.trace.recorder
         try:
+            if recorder.settings.replayable and recorder.captures_output:
+                received = self.request.seen[-1] if self.request.seen else response
+                add_whole(observation, value={"json": json_of(self.request.plain(received))})
             response = self.request.plain(response)
             facts = read_facts(response)
             if facts is not None:
@@ -153,20 +159,34 @@ class RecordedCall(ClientCall):
             return NOTHING
 
 
+def json_of(response: Any) -> Any:
+    """Return an object of an SDK as the JSON that it was made from; other values as they are."""
+    dump = getattr(response, "model_dump", None)
+    return response if dump is None else dump(mode="json", exclude_unset=True, by_alias=True, warnings=False)
+
+
 class ClientStreamItems(StreamItems):
     """The items of a client's stream, without the HTTP response around each."""
 
     def __init__(self, observation: Any, request: Request) -> None:
         super().__init__(observation)
         self.request = request
+        recorder = observation.trace.recorder
+        self.whole: list[Any] | None = [] if recorder.settings.replayable and recorder.captures_output else None
+        """The items as JSON, for an exact replay."""
 
     def on_item(self, item: Any, offset_ns: int) -> None:
         """See `StreamItems.on_item`."""
-        super().on_item(self.request.plain(item), offset_ns)
+        plain = self.request.plain(item)
+        super().on_item(plain, offset_ns)
+        if self.whole is not None and self.items_left > 0:
+            self.whole.append(json_of(plain))
 
     def output(self, ended: str, returned: object) -> object:
         """See `StreamItems.output`."""
         output = super().output(ended, returned)
+        if self.whole:
+            add_whole(self.observation, items=self.whole)
         self.observation.set_fields(provider=self.request.provider)
         facts = self.facts.facts()
         if facts is not None and facts.response_id:

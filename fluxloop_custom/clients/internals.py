@@ -94,7 +94,7 @@ def ending(close: Callable[..., Any]) -> Callable[..., Any]:
     return wraps(close)(ended)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Replaced:
     """A method of a class that was replaced."""
 
@@ -102,9 +102,24 @@ class Replaced:
     name: str
     original: Any
     replacement: Any
+    other: Any = None
+    """What stands in for the replacement for a while."""
+
+    def again(self, other: Any) -> None:
+        """Put *other* in the place of the replacement, unless another library has replaced that."""
+        if vars(self.owner).get(self.name) is self.replacement:
+            self.other = other
+            setattr(self.owner, self.name, other)
+
+    def once(self) -> None:
+        """Undo `again`."""
+        if self.other is not None and vars(self.owner).get(self.name) is self.other:
+            setattr(self.owner, self.name, self.replacement)
+        self.other = None
 
     def restore(self) -> None:
         """Restore the original, unless another library has replaced the replacement, and calls that."""
+        self.once()
         if vars(self.owner).get(self.name) is self.replacement:
             setattr(self.owner, self.name, self.original)
 
@@ -115,3 +130,38 @@ def replace(owner: type, name: str, wrap: Callable[[Any], Any]) -> Replaced:
     replaced = Replaced(owner, name, original, wrap(original))
     setattr(owner, name, replaced.replacement)
     return replaced
+
+
+# The SDKs' own code for responses, for a replay.
+
+
+def http_response(client: Any, options: Any, status: int, content: Any, kind: str = "application/json") -> Any:
+    """Return a response of the HTTP library that *client* uses, with *content*: bytes, or a stream of them."""
+    bases = [base.__module__.partition(".")[0] for base in type(client._client).__mro__]
+    http = import_module(next((library for library in bases if library.startswith("httpx")), "httpx"))
+    given = options.headers if isinstance(options.headers, dict) else {}
+    headers = {name: value for name, value in given.items() if isinstance(value, str)}
+    request = http.Request("POST", str(client.base_url).rstrip("/") + options.url, headers=headers)
+    return http.Response(status, headers={"content-type": kind}, content=content, request=request)
+
+
+def processed(client: Any, cast_to: Any, options: Any, response: Any, is_streamed: bool, stream_class: Any) -> Any:
+    """Return what *client* makes of *response*; awaitable for an async client."""
+    return client._process_response(
+        cast_to=cast_to, options=options, response=response, stream=is_streamed, stream_cls=stream_class
+    )
+
+
+def status_error(client: Any, response: Any) -> BaseException:
+    """Return the exception that *client* raises for a response with an error status."""
+    error: BaseException = client._make_status_error_from_response(response)
+    return error
+
+
+def google_response(body: str) -> Any:
+    """Return a response of ``google.genai`` with this *body*."""
+    from google.genai import types
+
+    kind: Any = getattr(types, "HttpResponse", None)
+    module = import_module("google.genai._api_client")
+    return (getattr(module, "SdkHttpResponse", None) or kind)(headers={}, body=body)

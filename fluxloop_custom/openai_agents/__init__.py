@@ -12,6 +12,7 @@ from fluxloop.bridge import require
 
 require("agents", extra="openai-agents", by=__name__)
 
+from . import replaying  # noqa: E402, F401 - registers what a replay needs
 from .installation import install, uninstall  # noqa: E402 - after the requirement
 from .processor import FluxLoopTracingProcessor  # noqa: E402
 

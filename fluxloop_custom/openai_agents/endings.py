@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from agents import OpenAIResponsesModel
 
-from fluxloop.bridge import NOTHING
+from fluxloop.bridge import NOTHING, add_whole
 from fluxloop.llm.token_counts import add_usage
 
 from . import function_tools, internals, payloads
@@ -67,6 +67,8 @@ def _run(state: SpanState, span: Any) -> Ending:
 
 def _model_call(state: SpanState, span: Any) -> Ending:
     asked, answer, fields = payloads.model_call(span.span_data)
+    if state.observation is not None and answer is not NOTHING:
+        add_whole(state.observation, value=getattr(span.span_data, "response", None) or span.span_data.output)
     response = internals.response_here() if answer is NOTHING else None
     call = state.model_call
     is_open = call is not None and call.includes_data

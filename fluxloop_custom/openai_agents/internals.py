@@ -154,6 +154,27 @@ def _cells(value: object) -> Mapping[str, Any]:
     return dict(zip(value.__code__.co_freevars, contents, strict=True))
 
 
+INVOKER: Any = getattr(agents.tool, "_FailureHandlingFunctionToolInvoker", None)
+"""The class, since 0.9, of what `function_tool` invokes; without it, a replay replaces the attribute of the tool."""
+
+
+def chat_messages(items: Any) -> list[Any] | None:
+    """Return *items* as messages of Chat Completions, as the SDK sends and records them; None if it has changed."""
+    try:
+        from agents.models.chatcmpl_converter import Converter
+
+        return list(Converter.items_to_messages(items))
+    except Exception:  # without it, calls of Chat Completions are compared by the items
+        return None
+
+
+def output_items(message: Any) -> list[Any]:
+    """Return a message of Chat Completions as items of the SDK."""
+    from agents.models.chatcmpl_converter import Converter
+
+    return list(Converter.message_to_output_items(message))
+
+
 def in_sdk(value: Any) -> bool:
     """Whether *value*, a class or a function, is the SDK's."""
     return str(getattr(value, "__module__", "")).partition(".")[0] == agents.__name__

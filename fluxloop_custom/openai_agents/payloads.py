@@ -221,6 +221,12 @@ def _given(given: Any) -> object:
     return [{"role": "user", "content": given}] if isinstance(given, str) else [_plain(item) for item in given]
 
 
+def given_items(given: Any) -> list[Any]:
+    """Return a model's input as a list of messages and items; an empty one if there is none."""
+    found = _given(given)
+    return found if isinstance(found, list) else []
+
+
 def _plain(value: Any) -> Any:
     """Return a pydantic object of the SDK as a dict without unset fields; other values as they are."""
     dump = getattr(value, "model_dump", None)

@@ -31,6 +31,7 @@ from langchain_core.tracers import context as tracers_context
 from scripted_models import ScriptedModel, calls
 
 import fluxloop
+from fluxloop.encoding import converters
 from fluxloop.tracing import outcomes
 
 ENDINGS = """\
@@ -374,6 +375,7 @@ def test_a_resumed_graph_is_recorded_if_the_command_class_is_another(reimport, m
     with fluxloop.testing.capture() as captured:
         graph.invoke({"seen": []}, config)
         monkeypatch.setattr(types.Command, "__module__", "langgraph.commands")
+        monkeypatch.setattr(converters, "_chosen", {})  # the choice for the renamed class ends with this test
         graph.invoke(types.Command(resume="yes"), config)
     _, resumed = captured.traces()
 

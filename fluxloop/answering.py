@@ -1,0 +1,388 @@
+"""
+Calls that are answered from a recording instead of being made: what adapters need for that.
+
+An open replay is the value of one context variable, so it holds for a block and for what the block starts. The methods
+of frameworks are replaced only while a replay is open anywhere: an adapter registers a `Seam` that replaces them and
+restores them. Inside, it calls `ask` with the observation of a call, and returns what the `Answer` has.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+
+from .encoding.typed import UntypedError, class_named, untyped
+from .enums import ObservationType, Status
+from .errors import ReplayedError, ReplayError
+from .tracing.node import Node
+from .tracing.observation import OpenObservation
+from .tracing.recorder import NOTHING
+from .tracing.trace import UncountedMarks
+
+if TYPE_CHECKING:
+    from .models import ObservationData
+
+__all__ = ["Answer", "Answerer", "Question", "Seam", "ask", "question_of", "register_seam", "replaying", "seams_open"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A call that wants an answer."""
+
+    type: ObservationType
+    name: str
+    input: Any
+    """The input as JSON, as it is recorded."""
+    parent: Node | None
+    """The observation around it."""
+    key: tuple[str, str] | None = None
+    """The trace and the id of its own observation; None if it has none yet."""
+    others: tuple[Any, ...] = ()
+    """Other forms in which the input may be recorded."""
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """All forms of the input."""
+        return (self.input, *self.others)
+
+
+class Answerer(Protocol):
+    """An open replay."""
+
+    def ask(self, question: Question) -> Answer | None:
+        """Return the recorded answer; None if the call is to run. Raises `fluxloop.errors.ReplayMismatch`."""
+
+    def knows(self, observation_type: ObservationType, name: str) -> bool:
+        """Whether a call of this type and name was recorded."""
+
+    def fail(self, message: str) -> Exception:
+        """Note that a call cannot be answered, and return the error to raise."""
+
+
+replaying: ContextVar[Answerer | None] = ContextVar("fluxloop_replay", default=None)
+"""The replay that is open in this context."""
+
+
+def ask(node: Node | None, *, given: object = NOTHING) -> Answer | None:
+    """
+    Return the recorded answer of the call that *node* records; None if no replay is open here, or the call is to run.
+
+    Args:
+        node: The observation of the call.
+        given: Its input, if the observation has none yet.
+
+    Raises:
+        ReplayMismatch: If the recording has no answer for the call.
+    """
+    replay = replaying.get()
+    if replay is None or not isinstance(observation := getattr(node, "observation", node), OpenObservation):
+        return None
+    question = question_of(observation)
+    if given is not NOTHING and question.input is None:
+        question = replace(question, input=as_recorded(given, observation))
+    return replay.ask(question)
+
+
+def ask_for(observation_type: ObservationType, name: str, inputs: list[Any], parent: Node | None) -> Answer | None:
+    """
+    Return the recorded answer of a call whose observation starts later; see `ask`.
+
+    Args:
+        observation_type: The type of the observation.
+        name: Its name.
+        inputs: The input, in the forms in which it may have been recorded.
+        parent: The observation around it.
+    """
+    replay = replaying.get()
+    if replay is None:
+        return None
+    first, *others = (as_recorded(each, parent) for each in inputs)
+    return replay.ask(Question(observation_type, name, first, parent, others=tuple(others)))
+
+
+def as_recorded(value: object, node: Node | None) -> Any:
+    """Return *value* as JSON, with secrets masked as in the records of the trace of *node*."""
+    if node is None:
+        return value
+    return orjson.loads(node.trace.recorder.encode(value, UncountedMarks()))
+
+
+def question_of(observation: OpenObservation) -> Question:
+    """Return the question that the call of *observation* asks."""
+    label = orjson.loads(f"{{{observation.label}}}")
+    given = orjson.loads(b"{" + observation.input[1:] + b"}")["input"] if observation.input else None
+    key = observation.trace.id, observation.id
+    return Question(ObservationType(label["type"]), label["name"], given, observation.parent, key)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The recorded outcome of a call."""
+
+    recorded: ObservationData
+    pace: float | None = None
+    """The share of the recorded time that the answer takes; None for no time."""
+    events: tuple[ObservationData, ...] = ()
+    """The points in time recorded in the call, such as interrupts."""
+
+    @property
+    def whole(self) -> Any:
+        """What ``replayable=True`` recorded beside the output; empty without it."""
+        found = self.recorded.metadata.get("replay")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def stream(self) -> dict[str, Any]:
+        """The metadata of the recorded stream; empty if the call did not stream."""
+        found = self.recorded.metadata.get("stream")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the recorded call streamed."""
+        return bool(self.stream) or "items" in self.whole
+
+    def error(self) -> BaseException | None:
+        """Return the recorded exception, of the same class where that can be imported; None if there was none."""
+        recorded = self.recorded
+        if recorded.status in (Status.SUCCESS, Status.ABANDONED, Status.INTERRUPTED) or (
+            recorded.error is None and recorded.status is not Status.CANCELLED
+        ):
+            return None
+        name = recorded.metadata.get("error_type")
+        if recorded.status is Status.CANCELLED and not name:
+            from asyncio import CancelledError
+
+            return CancelledError(recorded.error or "")
+        path = _path_in(recorded.metadata.get("traceback"), str(name or ""))
+        return exception_of(str(name or ""), recorded.error or "", path)
+
+    def value(self) -> Any:
+        """
+        Return the output as a value of its type, as far as it was recorded.
+
+        Raises:
+            ReplayError: If its class cannot be used.
+        """
+        whole = self.whole
+        return self._built(whole["value"]) if "value" in whole else self.recorded.output
+
+    def items(self) -> list[Any]:
+        """Return the items of the recorded stream."""
+        whole = self.whole
+        if "items" in whole:
+            return [self._built(item) for item in whole["items"]]
+        items = self.stream.get("items")
+        if items is None and isinstance(self.recorded.output, list):
+            items = self.recorded.output
+        if items is None and self.recorded.output is not None:
+            items = [self.recorded.output]
+        return items or []
+
+    def offsets_s(self, count: int) -> Iterator[float]:
+        """Yield when each of *count* items is due after the start, in seconds; zero without a pace."""
+        offsets = self.stream.get("offsets_ms") or []
+        for index in range(count):
+            yield (offsets[index] / 1_000 * self.pace) if self.pace and index < len(offsets) else 0.0
+
+    def wait(self) -> None:
+        """Wait as long as the recorded call took, times the pace."""
+        if self.pace and self.recorded.duration_ms:
+            time.sleep(self.recorded.duration_ms / 1_000 * self.pace)
+
+    async def await_(self) -> None:
+        """Wait as long as the recorded call took, times the pace."""
+        if self.pace and self.recorded.duration_ms:
+            from asyncio import sleep
+
+            await sleep(self.recorded.duration_ms / 1_000 * self.pace)
+
+    def play(self, items: list[Any]) -> Iterator[Any]:
+        """Yield *items* at their pace; then raise the recorded error, if there is one."""
+        started = time.perf_counter()
+        for item, due in zip(items, self.offsets_s(len(items)), strict=True):
+            if (left := started + due - time.perf_counter()) > 0 and due:
+                time.sleep(left)
+            yield item
+        if (error := self.error()) is not None:
+            raise error
+
+    async def aplay(self, items: list[Any]) -> AsyncIterator[Any]:
+        """As `play`, for async streams."""
+        from asyncio import sleep
+
+        started = time.perf_counter()
+        for item, due in zip(items, self.offsets_s(len(items)), strict=True):
+            if (left := started + due - time.perf_counter()) > 0 and due:
+                await sleep(left)
+            yield item
+        if (error := self.error()) is not None:
+            raise error
+
+    def _built(self, encoded: Any) -> Any:
+        try:
+            return untyped(encoded)
+        except UntypedError as missing:
+            raise ReplayError(
+                f"the answer of {self.recorded.type.name} {self.recorded.name!r} is an object of {missing}, which "
+                "cannot be built here: install the package that has the class, or record the call again"
+            ) from None
+
+
+def exception_of(name: str, text: str, path: str | None = None) -> BaseException:
+    """
+    Return an exception of the class *name* with *text*; a `ReplayedError` if the class is not found.
+
+    Args:
+        name: The name of the class.
+        text: The text of the exception.
+        path: ``module.Name`` of the class, if it is known.
+    """
+    module, _, last = (path or f"builtins.{name}").rpartition(".")
+    for candidate in (f"{module or 'builtins'}:{last}", f"builtins:{name}", f"__main__:{name}"):
+        try:
+            kind = class_named(candidate)
+        except UntypedError:
+            continue
+        if issubclass(kind, BaseException) and (found := _instance(kind, text)) is not None:
+            error: BaseException = found
+            return error
+    return ReplayedError(text, name)
+
+
+def _path_in(traceback: object, name: str) -> str | None:
+    """Return ``module.Name`` of the exception *name* from the text of its traceback; None if it is not there."""
+    found = re.findall(rf"^([\w.]*\b{re.escape(name)})(?::|$)", str(traceback or ""), re.MULTILINE) if name else []
+    return found[-1] if found else None
+
+
+def _instance(kind: Any, text: str) -> Any:
+    """Return an exception of *kind* with *text*; without running its constructor if that wants other arguments."""
+    message = text.removeprefix(f"{kind.__name__}: ")
+    try:
+        made = kind(message)
+        if str(made) == message:
+            return made
+    except Exception:
+        made = None
+    try:
+        made = BaseException.__new__(kind, message)
+        made.args = (message,)
+        made.__dict__.setdefault("message", message)
+        return made if str(made) is not None else None
+    except Exception:
+        return None
+
+
+class Seam(Protocol):
+    """The methods of a framework that are replaced while a replay is open."""
+
+    def open(self) -> None:
+        """Replace the methods. They still run the originals where no replay is open in the context."""
+
+    def close(self) -> None:
+        """Restore the methods."""
+
+
+_seams: list[Seam] = []
+_open_replays = 0
+_lock = threading.RLock()
+
+
+def register_seam(seam: Seam) -> None:
+    """Open *seam* while a replay is open; at once if one is open already."""
+    with _lock:
+        _seams.append(seam)
+        if _open_replays:
+            seam.open()
+
+
+def open_seams() -> None:
+    """Count an open replay, and open the seams for the first one."""
+    global _open_replays
+    with _lock:
+        _open_replays += 1
+        if _open_replays == 1:
+            for seam in _seams:
+                seam.open()
+
+
+def close_seams() -> None:
+    """Count a closed replay, and close the seams after the last one."""
+    global _open_replays
+    with _lock:
+        _open_replays -= 1
+        if _open_replays == 0:
+            for seam in reversed(_seams):
+                seam.close()
+
+
+def seams_open() -> bool:
+    """Whether a replay is open in any context of the process."""
+    return _open_replays > 0
+
+
+class ClassMethodsSeam:
+    """
+    Replaces methods of all subclasses of *base*, also of those that are defined while it is open.
+
+    Args:
+        base: The class whose subclasses are changed.
+        wraps: For each name of a method, a function that takes the original and returns the replacement.
+        is_with_base: Whether the methods of *base* itself are replaced too.
+    """
+
+    def __init__(self, base: type, wraps: dict[str, Callable[[Any], Any]], *, is_with_base: bool = False) -> None:
+        self.base = base
+        self.wraps = wraps
+        self.is_with_base = is_with_base
+        self._replaced: list[tuple[type, str, Any, Any]] = []
+        self._hook: Any = None
+
+    def open(self) -> None:
+        """See `Seam`."""
+        self._hook = vars(self.base).get("__init_subclass__")
+        base: Any = self.base
+        replace = self._replace
+
+        def hook(cls: Any, **options: Any) -> None:
+            super(base, cls).__init_subclass__(**options) if self._hook is None else self._hook.__func__(cls, **options)
+            replace(cls)
+
+        type.__setattr__(base, "__init_subclass__", classmethod(hook))  # type: ignore[arg-type]
+        if self.is_with_base:
+            replace(base)
+        pending: list[Any] = [*base.__subclasses__()]
+        seen: set[Any] = set()
+        while pending:
+            cls = pending.pop()
+            if cls not in seen:
+                seen.add(cls)
+                replace(cls)
+                pending += cls.__subclasses__()
+
+    def close(self) -> None:
+        """See `Seam`. A method that other code has replaced since is left to that code."""
+        if self._hook is None:
+            type.__delattr__(self.base, "__init_subclass__")
+        else:
+            type.__setattr__(self.base, "__init_subclass__", self._hook)
+        for cls, name, original, replacement in self._replaced:
+            if vars(cls).get(name) is replacement:
+                type.__setattr__(cls, name, original)
+        self._replaced.clear()
+
+    def _replace(self, cls: type) -> None:
+        for name, wrap in self.wraps.items():
+            original = vars(cls).get(name)
+            if callable(original) and not getattr(original, "__isabstractmethod__", False):
+                replacement = wrap(original)
+                type.__setattr__(cls, name, replacement)
+                self._replaced.append((cls, name, original, replacement))

@@ -1,0 +1,122 @@
+"""
+``fluxloop cassette``: list, show, check and prune cassettes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import FluxLoopError
+from ..reading import read_traces
+from ..reading.json_text import encode
+from ..replay import cassettes
+from ..replay.recording import ANSWERED
+from ..testing import outline
+from .formatting import console, print_json
+
+EPILOG = """
+[bold]Examples[/]
+
+  fluxloop cassette list tests                           the cassettes in a folder
+  fluxloop cassette show tests/cassettes/weather.jsonl   what one has, as a tree
+  fluxloop cassette check tests/cassettes                would they replay? is anything cut or masked?
+  fluxloop cassette prune tests/cassettes/weather.jsonl --keep weather-1
+
+[bold]Exit codes[/]: 0 done, 1 a check found something, 2 not readable.
+"""
+
+app = typer.Typer(
+    help="List, show, check and prune cassettes: trace files that answer the calls of tests.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+PathOption = Annotated[Path, typer.Argument(metavar="PATH", help="A cassette, or a folder with cassettes.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one cassette per line.")]
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(path.rglob("*.jsonl"))
+    if path.exists():
+        return [path]
+    return _stop(f"there is no file or folder {path}")
+
+
+def _stop(message: str) -> list[Path]:
+    sys.stderr.write(f"fluxloop cassette: {message}\n")
+    raise typer.Exit(2)
+
+
+def _safely(path: Path, read: Callable[[Path], object]) -> object:
+    try:
+        return read(path)
+    except (FluxLoopError, OSError) as error:
+        return _stop(f"{path}: {error}")
+
+
+def _print(text: str) -> None:
+    console().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command("list", epilog=EPILOG)
+def list_(path: PathOption = Path(), as_json: JsonOption = False) -> None:
+    """List cassettes: how many traces and answers each has, and its size."""
+    for file in _files(path):
+        traces = _safely(file, lambda each: list(read_traces(each)))
+        assert isinstance(traces, list)
+        answers = sum(one.type in ANSWERED for trace in traces for one in trace.observations)
+        if as_json:
+            print_json(
+                encode({"path": str(file), "traces": len(traces), "answers": answers, "bytes": file.stat().st_size})
+            )
+        else:
+            _print(f"{file}  {len(traces)} traces, {answers} answers, {file.stat().st_size:,} bytes")
+
+
+@app.command(epilog=EPILOG)
+def show(path: PathOption) -> None:
+    """Show the traces of cassettes as trees."""
+    for file in _files(path):
+        traces = _safely(file, lambda each: list(read_traces(each)))
+        assert isinstance(traces, list)
+        for trace in traces:
+            _print(f"{trace.trace_id}\n{outline(trace, inputs=True)}")
+
+
+@app.command(epilog=EPILOG)
+def check(path: PathOption, as_json: JsonOption = False) -> None:
+    """Check whether cassettes would replay: nothing cut, masked, unfinished or empty."""
+    is_fine = True
+    for file in _files(path):
+        problems = _safely(file, cassettes.problems_in)
+        assert isinstance(problems, list)
+        is_fine = is_fine and not problems
+        if as_json:
+            print_json(encode({"path": str(file), "problems": problems}))
+            continue
+        _print(f"{file}: {'ok' if not problems else f'{len(problems)} problems'}")
+        for problem in problems:
+            _print(f"  {problem}")
+    raise typer.Exit(0 if is_fine else 1)
+
+
+@app.command(epilog=EPILOG)
+def prune(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A cassette.")],
+    keep: Annotated[list[str], typer.Option(metavar="ID", help="Keep this trace; may be repeated.")],
+) -> None:
+    """Remove the traces from a cassette that are not named with --keep."""
+    if not path.is_file():
+        _stop(f"there is no cassette {path}")
+    removed = _safely(path, lambda each: cassettes.prune(each, set(keep)))
+    _print(f"{path}: {removed} traces removed")

@@ -1,0 +1,84 @@
+"""
+``fluxloop compare``: what changed between two experiments.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from ..experiments.comparison import Difference
+from ..experiments.comparison import compare as compared
+from ..reading.json_text import encode, escaped
+from .evaluate import print_comparison
+from .experiment_commands import failing_with_2
+from .formatting import console, note, print_json
+
+EPILOG = """
+[bold]Examples[/]
+
+  fluxloop compare experiments/checkout_20260117_143022 experiments/latest_checkout
+  fluxloop compare before after --html difference.html
+  fluxloop compare before after --json --strict
+
+Runs are paired by input and persona. Both experiments are scored in the same way, as fluxloop evaluate does.
+
+[bold]Exit codes[/]: 0 done, 1 regressed (with --strict), 2 could not compare, wrong usage.
+"""
+
+MOST_SHOWN = 10
+"""Inputs whose difference is printed; --full prints all, --html and --json have them too."""
+
+_STYLES = {"-": "red", "+": "green", " ": "dim", "…": "dim"}
+_CHANGES = {"broken": "bold red", "fixed": "bold green", "same": "bold"}
+
+
+@failing_with_2
+def compare(
+    before: Annotated[Path, typer.Argument(help="The earlier experiment.", metavar="DIR_A")],
+    after: Annotated[Path, typer.Argument(help="The later experiment.", metavar="DIR_B")],
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", metavar="FILE", help="The evaluation.yaml.", show_default=False)
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the comparison as a page.", show_default=False)
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Print every input that changed.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if the experiment regressed.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """
+    Show which inputs broke or were fixed, and what their runs did differently.
+    """
+    comparison = compared(before, after, config=config, html=html)
+    if as_json:
+        print_json(encode(comparison.as_json()))
+    else:
+        output = console()
+        print_comparison(output, comparison.result.as_json())
+        shown = comparison.differences if full else comparison.differences[:MOST_SHOWN]
+        for difference in shown:
+            output.print(_difference(difference), soft_wrap=True)
+        if len(shown) < len(comparison.differences):
+            note(f"{len(comparison.differences) - len(shown)} more inputs changed; --full prints them")
+        if comparison.report:
+            output.print(str(comparison.report), markup=False, soft_wrap=True)
+    if strict and comparison.regressed:
+        raise typer.Exit(1)
+
+
+def _difference(difference: Difference) -> Text:
+    pair = difference.pair
+    text = Text("\n").append(pair.change, style=_CHANGES[pair.change])
+    text.append(f"  {pair.after.label}")
+    text.append(f"  as {escaped(pair.key[1])}" if pair.key[1] else "", style="dim")
+    text.append(f"  {pair.before.passed}/{pair.before.runs} -> {pair.after.passed}/{pair.after.runs} passed")
+    if difference.outputs[0] != difference.outputs[1]:
+        text.append(f"\n  - {escaped(difference.outputs[0])}", style="red")
+        text.append(f"\n  + {escaped(difference.outputs[1])}", style="green")
+    for line in difference.lines:
+        text.append(f"\n    {line.sign} {line.text}", style=_STYLES[line.sign])
+    return text

@@ -1,0 +1,102 @@
+"""
+``fluxloop init``: create the files of a project or of an agent, which run as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ..errors import ConfigError
+from .formatting import console
+from .templates import AGENTS, project_files
+from .usage_errors import reported
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="Create the files of a project, or of an agent.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+EPILOG = """
+[bold]Examples[/]
+
+  fluxloop init project                 here; existing files are kept
+  fluxloop init project shop            in the folder shop
+  fluxloop init agent planner           planner.py, without a framework
+  fluxloop init agent planner -t langgraph
+
+[bold]Exit codes[/]: 0 done, 2 a file could not be written.
+"""
+
+Template = Literal["simple", "langchain", "langgraph"]
+"""The names of `AGENTS`."""
+
+
+@app.command(epilog=EPILOG)
+def project(
+    path: Annotated[Path, typer.Argument(help="The folder; created if there is none.")] = Path(),
+    *,
+    name: Annotated[str | None, typer.Option("--name", "-n", help="The name; by default that of the folder.")] = None,
+    example: Annotated[
+        bool, typer.Option("--with-example/--no-example", help="Add an agent that runs offline.")
+    ] = True,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace existing files.")] = False,
+) -> None:
+    """
+    Create configs/, .env and an example agent. The project runs and passes as it is.
+    """
+    chosen = name or path.resolve().name or "project"
+    with reported():
+        written = [
+            _write(path / file, text, force) for file, text in project_files(chosen, with_example=example).items()
+        ]
+        (path / "recordings").mkdir(exist_ok=True)
+    _print(written)
+    inside = "" if path == Path() else f"cd {path} && "
+    console().print(f"next: {inside}fluxloop run experiment", style="dim", soft_wrap=True, markup=False)
+
+
+@app.command(epilog=EPILOG)
+def agent(
+    name: Annotated[str, typer.Argument(help="The name of the module and of its function.")],
+    *,
+    path: Annotated[Path, typer.Option("--path", "-p", help="The folder for the file.")] = Path(),
+    template: Annotated[Template, typer.Option("--template", "-t", help="The framework it uses.")] = "simple",
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace an existing file.")] = False,
+) -> None:
+    """
+    Create a recorded agent in a file of its own.
+    """
+    module = re.sub(r"\W", "_", name).strip("_").lower()
+    with reported():
+        if not module or module[0].isdecimal():
+            raise ConfigError(f"a module cannot be named {name!r}. Use letters, digits and _")
+        target = path / f"{module}.py"
+        if target.exists() and not force:
+            raise ConfigError(f"{target} exists. Use --force to replace it")
+        written = [_write(target, AGENTS[template].replace("NAME", module), force)]
+    _print(written)
+    console().print(f'next: set runner.target to "{module}:{module}"', style="dim", soft_wrap=True, markup=False)
+
+
+def _write(path: Path, text: str, force: bool) -> tuple[Path, bool]:
+    """Write a file unless it exists; return whether it was written."""
+    if path.exists() and not force:
+        return path, False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path, True
+
+
+def _print(written: list[tuple[Path, bool]]) -> None:
+    output = console()
+    for path, is_new in written:
+        text = f"created  {path}" if is_new else f"kept     {path} (it exists; --force replaces it)"
+        output.print(text, markup=False, soft_wrap=True, style="" if is_new else "dim")

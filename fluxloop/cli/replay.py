@@ -1,0 +1,120 @@
+"""
+``fluxloop replay``: run a recorded trace against the code of today, offline.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import FluxLoopError
+from ..models import Trace
+from ..reading.json_text import encode
+from .filter_options import NoColor, folder_or
+from .formatting import console, print_json
+
+if TYPE_CHECKING:
+    from ..replay.rerun import Rerun
+
+EPILOG = """
+[bold]Examples[/]
+
+  fluxloop replay 00a1b2c3                          run it again, its entry point is in the trace
+  fluxloop replay 00a1b2c3 --target shop:support    name the function yourself
+  fluxloop replay case.jsonl --diff                 a file of one trace; show both trees
+  fluxloop replay 00a1b2c3 --match loose            for code whose prompts have changed
+  fluxloop replay 00a1b2c3 --live search            the new search under the old conversation
+  git bisect run fluxloop replay case.jsonl --target shop:support
+
+[bold]Exit codes[/]: 0 the same trajectory, 1 another one, 2 could not run.
+"""
+
+
+def replay(
+    trace: Annotated[
+        str, typer.Argument(metavar="TRACE", help="The beginning of a trace's id, or a .jsonl file of one trace.")
+    ],
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:FUNCTION", help="What to run.", show_default="the recorded entry point"),
+    ] = None,
+    match: Annotated[str, typer.Option(metavar="MODE", help="How calls match: strict, fifo or loose.")] = "strict",
+    live: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Run these calls for real: a name, tools or models.")
+    ] = None,
+    path: Annotated[
+        Path | None, typer.Option(help="Folder of records.", show_default="the configured base_path")
+    ] = None,
+    diff: Annotated[bool, typer.Option("--diff", help="Show both trees, also if they are the same.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    no_color: NoColor = False,
+) -> None:
+    """
+    Run a recorded trace against today's code; its model and tool calls are answered from the recording.
+
+    Nothing is sent over the network, except by calls that are named with --live.
+    """
+    try:
+        from ..replay.rerun import rerun
+
+        again = rerun(trace_at(trace, path), target, match=match, live=live or ())  # type: ignore[arg-type]
+    except FluxLoopError as error:
+        sys.stderr.write(f"fluxloop replay: {error}\n")
+        raise typer.Exit(2) from None
+    if as_json:
+        print_json(encode(_facts(again)))
+    else:
+        _print(again, diff=diff, color=not no_color)
+    raise typer.Exit(0 if again.is_same else 1)
+
+
+def trace_at(trace: str, path: Path | None) -> Trace:
+    """
+    Return the trace of a file, or the one whose id begins with *trace*.
+
+    Raises:
+        FluxLoopError: If there is none, or several.
+    """
+    from ..errors import ReplayError
+    from ..replay.block import traces_in
+
+    file = Path(trace)
+    is_file = path is None and (file.suffix == ".jsonl" or file.is_dir())
+    found = traces_in(file, None) if is_file else traces_in(folder_or(path), trace)
+    if len(found) > 1:
+        raise ReplayError(f"{trace} has {len(found)} traces: give the id of one of them, and --path {trace}")
+    return found[0]
+
+
+def _facts(again: Rerun) -> dict[str, Any]:
+    facts: dict[str, Any] = {"same": again.is_same, "target": again.target, "error": again.error}
+    return {
+        **facts,
+        "first_divergence": again.first_divergence(),
+        **dataclasses.asdict(again.report),
+        "diff": again.diff(),
+    }
+
+
+def _print(again: Rerun, *, diff: bool, color: bool) -> None:
+    output = console(color=color)
+
+    def line(text: str, style: str = "") -> None:
+        output.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    report = again.report
+    counts = f"{report.hits} calls answered, {report.live} live"
+    if again.is_same:
+        line(f"the same trajectory: {counts}")
+    else:
+        line(f"another trajectory: {counts}, {len(report.misses)} misses, {len(report.unused)} not made", "red")
+        line(f"first divergence: {again.first_divergence()}")
+    if again.error and again.error not in report.misses:
+        line(f"the run ended with {again.error.splitlines()[0]}")
+    if diff or not again.is_same:
+        for each in again.diff():
+            line(each, {"+": "green", "-": "red"}.get(each[:1], ""))

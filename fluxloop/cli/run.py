@@ -1,0 +1,219 @@
+"""
+``fluxloop run``: run an experiment.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ..experiments.configuration.loading import Loaded
+from ..experiments.folder import ExperimentFolder
+from ..experiments.preparing import Options, Prepared, prepare
+from ..experiments.results import Experiment
+from ..experiments.running import run_prepared
+from ..reading.json_text import encode
+from . import formatting
+from .formatting import console, note, print_json
+from .run_progress import SilentProgress, progress_for
+from .usage_errors import reported
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="Run an agent over inputs, and keep what it did in a folder.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ASK_ABOVE = 100
+"""Runs above which a person at a terminal is asked first. Pipes and CI are never asked."""
+
+EPILOG = """
+[bold]Examples[/]
+
+  fluxloop run experiment                              as configs/simulation.yaml or setting.yaml says
+  fluxloop run experiment --config agent.yaml -i 5     another file, each input five times
+  fluxloop run experiment --parallel 16 --limit 20     quickly, and only 20 inputs
+  fluxloop run experiment --input refund-3 --json      one input, its result as JSON
+  fluxloop run experiment --fail-under 0.95 --junit r.xml    a gate in CI
+  fluxloop run experiment --resume experiments/latest_*/     go on after Ctrl-C or a crash
+  fluxloop run experiment --dry-run                    check everything, and run nothing
+
+[bold]Exit codes[/]: 0 done, 1 no run succeeded or a gate was missed, 2 the experiment could not run, 130 interrupted.
+"""
+
+
+@app.callback()
+def _group() -> None:
+    """Keep ``experiment`` a command of its own."""
+
+
+@app.command(epilog=EPILOG)
+def experiment(
+    *,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="A YAML file, or a folder of them. Default: configs/ or setting.yaml."),
+    ] = None,
+    iterations: Annotated[
+        int | None, typer.Option("--iterations", "-i", min=1, metavar="N", help="Run each input N times.")
+    ] = None,
+    parallel: Annotated[int | None, typer.Option(min=1, metavar="N", help="Execute N runs at the same time.")] = None,
+    name: Annotated[str | None, typer.Option(help="The name of the experiment.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where its folder is created.")] = None,
+    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="The most time that a run may take.")] = None,
+    retries: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Execute a failed run up to N more times.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Use the first N inputs.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--input", metavar="ID", help="Use this input. Repeat it for several.")
+    ] = None,
+    personas: Annotated[str | None, typer.Option("--personas", "-p", metavar="A,B", help="Use these personas.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed from which the seed of each run is derived.")] = None,
+    fail_under: Annotated[
+        float | None, typer.Option(min=0, max=1, metavar="RATE", help="Exit with 1 if fewer runs succeed, as in 0.95.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any run fails.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, run nothing.")] = False,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Execute the missing runs of this experiment.")
+    ] = None,
+    engine: Annotated[
+        Literal["local", "processes"] | None,
+        typer.Option(help="Where runs are executed: in this process, or in workers."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object and nothing else.")
+    ] = False,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the runs as JUnit XML.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a large experiment.")] = False,
+    no_display: Annotated[bool, typer.Option("--no-display", help="Print plain lines, also in a terminal.")] = False,
+) -> None:
+    """
+    Run the agent over every input, each in a trace of its own, and write what it did to a folder.
+    """
+    values = {
+        "iterations": iterations,
+        "parallel_runs": parallel,
+        "name": name,
+        "runner.timeout_seconds": timeout,
+        "runner.max_retries": retries,
+        "limit": limit,
+        "seed": seed,
+    }
+    chosen = Options(
+        {key: value for key, value in values.items() if value is not None},
+        tuple(only or ()),
+        tuple(each.strip() for each in (personas or "").split(",") if each.strip()),
+        None if output is None else str(output),
+    )
+    try:
+        with reported():
+            prepared = prepare(config, chosen, resume=resume)
+            for warning in prepared.loaded.warnings:
+                note(warning)
+            if dry_run:
+                _print_plan(prepared, as_json=as_json)
+                return
+            if not yes and not _confirmed(prepared):
+                raise typer.Exit(2)
+            progress = SilentProgress() if as_json else progress_for(console(), plain=no_display)
+            result = run_prepared(prepared, engine=engine, progress=progress, install=True)
+            folder = ExperimentFolder.at(result.folder)
+            if junit is not None:
+                from ..experiments.junit import write_junit
+
+                write_junit(junit, folder)
+    except KeyboardInterrupt:
+        note("interrupted; finished runs are kept. Go on with: fluxloop run experiment --resume experiments/latest_*")
+        raise typer.Exit(130) from None
+    _print_result(result, folder, as_json=as_json)
+    code = exit_code(result, fail_under=fail_under, strict=strict)
+    if code:
+        raise typer.Exit(code)
+
+
+def exit_code(result: Experiment, *, fail_under: float | None, strict: bool) -> int:
+    """Return 1 if no run succeeded, or if a gate was missed, which is noted on stderr; else 0."""
+    if fail_under is not None and result.success_rate < fail_under:
+        note(f"{result.success_rate:.1%} of the runs succeeded, fewer than --fail-under {fail_under:.1%}")
+        return 1
+    if strict and result.failed:
+        note(f"{formatting.counted(result.failed, 'run')} failed, and --strict allows none")
+        return 1
+    return 0 if result.successful else 1
+
+
+def _confirmed(prepared: Prepared) -> bool:
+    count = len(prepared.plan) - len(prepared.finished_runs)
+    output = console()
+    if count <= ASK_ABOVE or not output.is_terminal or not _is_person():
+        return True
+    return typer.confirm(f"{count:,} runs of {prepared.target_name}. Continue?", default=True)
+
+
+def _is_person() -> bool:
+    import os
+    import sys
+
+    return sys.stdin is not None and sys.stdin.isatty() and "CI" not in os.environ
+
+
+def _print_plan(prepared: Prepared, *, as_json: bool) -> None:
+    """Print what would be run, after checking that it could be."""
+    from ..experiments.environment import target_environment
+    from ..experiments.sources import source_of
+
+    with target_environment(prepared.loaded):
+        source = source_of(prepared.loaded, prepared.plan, prepared.target)
+    planned = prepared.plan
+    facts: dict[str, Any] = {
+        "name": prepared.name,
+        "target": source.name,
+        "config": str(prepared.loaded.path) if prepared.loaded.path else None,
+        "inputs": len(planned.entries),
+        "iterations": planned.iterations,
+        "runs": len(planned) - len(prepared.finished_runs),
+        "parallel": prepared.loaded.config.parallel_runs,
+        "output": str(_parent(prepared.loaded, prepared.options)),
+    }
+    if as_json:
+        print_json(encode(facts))
+        return
+    output = console()
+    for key, value in facts.items():
+        output.print(f"{key:>10}  {value}", markup=False, soft_wrap=True)
+
+
+def _parent(loaded: Loaded, options: Options) -> Path:
+    return Path(options.output) if options.output else loaded.config.output_folder(loaded.base)
+
+
+def _print_result(result: Experiment, folder: ExperimentFolder, *, as_json: bool) -> None:
+    shown = _relative(result.folder)
+    if as_json:
+        print_json(encode({"folder": str(result.folder), "name": result.name, **dict(folder.summary["results"])}))
+        return
+    output = console()
+    rate = f"{result.success_rate:.1%}"
+    style = "green" if result.succeeded else "red" if not result.successful else "yellow"
+    output.print(
+        f"{result.successful} of {formatting.counted(result.total_runs, 'run')} succeeded ({rate})"
+        f" in {formatting.duration(result.duration_seconds * 1000)}",
+        style=style,
+        soft_wrap=True,
+    )
+    output.print(f"results: {shown}", markup=False, soft_wrap=True)
+    output.print(f"next:    fluxloop evaluate experiment {shown}", markup=False, soft_wrap=True, style="dim")
+
+
+def _relative(path: Path) -> Path:
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path

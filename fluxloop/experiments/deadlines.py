@@ -1,0 +1,82 @@
+"""
+Timeouts of many runs with one timer. `asyncio.timeout` sets one for each block, which costs more than a short run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from types import TracebackType
+
+
+class RunTimeoutError(TimeoutError):
+    """A run took longer than its ``timeout_seconds``."""
+
+
+class Deadlines:
+    """
+    Cancels the blocks of one event loop that take longer than a fixed time.
+
+    Args:
+        seconds: The time; None for no limit.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
+        self._open: deque[Deadline] = deque()
+        """In the order of their deadlines, as all have the same length. Finished ones are removed when they are due."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def limit(self) -> Deadline:
+        """Return a block, for ``with``. Where it takes too long it raises `RunTimeoutError`."""
+        return Deadline(self)
+
+    def add(self, deadline: Deadline) -> None:
+        """Cancel the task of *deadline* when it is due."""
+        while self._open and self._open[0].is_done:
+            self._open.popleft()
+        self._open.append(deadline)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_at(deadline.time, self._due)
+
+    def _due(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        while self._open and (self._open[0].is_done or self._open[0].time <= loop.time()):
+            self._open.popleft().expire()
+        if self._open:
+            self._timer = loop.call_at(self._open[0].time, self._due)
+
+
+class Deadline:
+    """A block with a time limit, as `asyncio.Timeout`."""
+
+    __slots__ = ("_cancelling", "_deadlines", "_is_expired", "_task", "is_done", "time")
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self._deadlines = deadlines
+        self._is_expired = self.is_done = False
+        self.time = 0.0
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._cancelling = task, task.cancelling()
+        if self._deadlines.seconds is not None:
+            self.time = asyncio.get_running_loop().time() + self._deadlines.seconds
+            self._deadlines.add(self)
+
+    def expire(self) -> None:
+        """Cancel the task, unless the block has ended."""
+        if not self.is_done:
+            self._is_expired = True
+            self._task.cancel()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.is_done = True
+        if not self._is_expired:
+            return
+        if self._task.uncancel() <= self._cancelling and kind is not None and issubclass(kind, asyncio.CancelledError):
+            raise RunTimeoutError(f"the run took longer than {self._deadlines.seconds:g} s (timeout_seconds)") from exc

@@ -1,0 +1,222 @@
+"""
+Execute runs in worker processes, for targets that compute: they do not share the interpreter's lock.
+
+Each worker imports the target itself, and writes its records to the folder of the experiment. A worker that dies, or
+does not answer long after the timeout, is replaced; its run is executed again, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import pickle
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+from ...errors import ConfigError, FluxLoopError
+from ..agents import in_thread
+from ..configuration.loading import Loaded
+from ..conversation import supervisor_of
+from ..environment import install_adapters, target_environment
+from ..execution import Executor
+from ..folder import ARTIFACTS
+from ..inputs import Plan, PlannedRun
+from ..records import ExperimentClient
+from ..rows import Row, RunCancelled, lost_row
+from ..sources import source_of
+from ..targets import Target
+from .contract import Finished, Job
+
+GRACE_S = 5.0
+"""Seconds that a worker may take beyond the timeouts of a run, and to end when it is asked to."""
+
+ATTEMPTS = 2
+"""How often a run is given to a worker, if workers die."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    """What a worker needs, as it is sent to it."""
+
+    name: str
+    folder: Path
+    loaded: Loaded
+    target: Target | None
+
+
+class WorkerLost(Exception):
+    """A worker process died, or does not answer."""
+
+
+class ProcessEngine:
+    """Executes runs in as many worker processes as runs are executed at the same time."""
+
+    async def run(self, job: Job, runs: Iterator[PlannedRun], finished: Finished) -> None:
+        """Execute *runs*; see `fluxloop.experiments.engines.contract.Engine`."""
+        try:
+            setup = pickle.dumps(_Setup(job.name, job.folder, job.loaded, job.target))
+        except Exception as exc:
+            raise ConfigError(
+                f"{job.executor.source.name} cannot be sent to worker processes ({exc}). Give the target by its name, "
+                "module:function, or use the engine local"
+            ) from None
+        workers = [_Worker(setup, _patience(job)) for _ in range(min(job.parallel, len(job.plan)))]
+
+        async def work(worker: _Worker) -> None:
+            for planned in runs:
+                finished(await _executed(worker, planned, job))
+
+        tasks = [asyncio.create_task(work(worker), name="fluxloop-worker") for worker in workers]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*(in_thread(worker.stop) for worker in workers))
+
+
+def _patience(job: Job) -> float | None:
+    """Return the seconds after which a worker does not answer any more; None without a timeout."""
+    runner = job.loaded.config.runner
+    if runner.timeout_seconds is None:
+        return None
+    pauses: float = sum(1.2 * runner.retry_delay * 2**attempt for attempt in range(runner.max_retries))
+    return float(runner.timeout_seconds) * (runner.max_retries + 1) + pauses + GRACE_S
+
+
+async def _executed(worker: _Worker, planned: PlannedRun, job: Job) -> Row:
+    """Return the row of a run, executed a second time if the worker dies."""
+    for attempt in range(1, ATTEMPTS + 1):
+        trace_id = job.executor.client.recorder.new_id()
+        try:
+            row = await worker.execute(planned, trace_id)
+        except WorkerLost as exc:
+            await in_thread(worker.stop)
+            if attempt == ATTEMPTS:
+                return lost_row(planned, trace_id, str(exc), attempt, job.executor.label)
+        else:
+            if row["status"] == "timeout":  # a thread may still compute
+                await in_thread(worker.stop)
+            return row
+    raise AssertionError
+
+
+class _Worker:
+    """A worker process, started when it is first needed and again after `stop`."""
+
+    def __init__(self, setup: bytes, patience: float | None) -> None:
+        self._setup, self._patience = setup, patience
+        self._process: SpawnProcess | None = None
+        self._connection: Connection | None = None
+
+    async def execute(self, planned: PlannedRun, trace_id: str) -> Row:
+        """
+        Return the row of a run.
+
+        Raises:
+            WorkerLost: If the process dies or does not answer.
+            ConfigError: If it cannot import the target.
+        """
+        if self._connection is None:
+            await in_thread(self._start)
+            await self._answer(None)
+        assert self._connection is not None
+        with suppress(BrokenPipeError, ConnectionResetError):  # it has died, which the answer shows
+            self._connection.send((planned, trace_id))
+        row: Row = await self._answer(self._patience)
+        return row
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        self._process = context.Process(target=work, args=(theirs, self._setup), name="fluxloop-worker", daemon=True)
+        self._process.start()
+        theirs.close()
+        self._connection = ours
+
+    async def _answer(self, patience: float | None) -> Any:
+        connection = self._connection
+        assert connection is not None
+        loop = asyncio.get_running_loop()
+        readable: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(connection.fileno(), lambda: None if readable.done() else readable.set_result(None))
+        try:
+            async with asyncio.timeout(patience):
+                await readable
+            answer = connection.recv()
+        except TimeoutError:
+            raise WorkerLost(f"the worker process did not answer within {patience:g} s") from None
+        except (EOFError, OSError, pickle.UnpicklingError):
+            if self._process is not None:
+                await in_thread(partial(self._process.join, GRACE_S))
+            raise WorkerLost(f"the worker process {_ending(self._process)}") from None
+        finally:
+            loop.remove_reader(connection.fileno())
+        if isinstance(answer, ConfigError):
+            raise answer
+        return answer
+
+    def stop(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.join(GRACE_S)
+            if self._process.is_alive():
+                self._process.kill()
+                self._process.join()
+            self._process.close()
+        if self._connection is not None:
+            self._connection.close()
+        self._process = self._connection = None
+
+
+def _ending(process: SpawnProcess | None) -> str:
+    code = process.exitcode if process is not None else None
+    if code is None:
+        return "closed its connection"
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+def work(connection: Connection, setup: bytes) -> None:
+    """Execute the runs that arrive at *connection*, in a worker process, until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the experiment, which ends the workers
+    given: _Setup = pickle.loads(setup)
+    ended = (EOFError, BrokenPipeError, ConnectionResetError, asyncio.CancelledError)
+    with target_environment(given.loaded), suppress(*ended):
+        asyncio.run(_serve(connection, given))
+
+
+async def _serve(connection: Connection, given: _Setup) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    client = ExperimentClient(given.folder / ARTIFACTS, has_journal=True)
+    config = given.loaded.config
+    try:
+        source = source_of(given.loaded, Plan((), 0), given.target)
+        executor = Executor(given.name, given.folder.name, config, source, client, supervisor_of(config))
+        if config.runner.install:
+            install_adapters()
+    except FluxLoopError as exc:
+        connection.send(ConfigError(str(exc)))
+        return
+    connection.send("ready")
+    try:
+        while True:
+            planned, trace_id = await in_thread(connection.recv)
+            try:
+                row = await executor.execute(planned, trace_id)
+            except RunCancelled:
+                return
+            connection.send(row)
+    finally:
+        await source.close()
+        client.close()

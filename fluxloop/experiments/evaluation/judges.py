@@ -1,0 +1,272 @@
+"""
+Judges: models that score a run, over any endpoint with OpenAI's chat completions.
+
+A judge without a key is skipped, and reported so. Answers are cached by prompt and model: evaluating again costs
+nothing. Requests run concurrently; 429 and 5xx are retried after ``Retry-After``, or with growing delays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from ...reading.values import in_json
+from ..recorded_runs import Run
+from .judge_answers import PARSERS, Answer
+from .scores import Score
+
+if TYPE_CHECKING:
+    import httpx
+
+KEY_VARIABLES = ("FLUXLOOP_LLM_API_KEY", "OPENAI_API_KEY")
+"""The environment variables that a key is read from, in this order."""
+
+BASE_URL = "https://api.openai.com/v1"
+
+RETRIES = 4
+"""Further attempts after a 429, a 5xx or a failed connection."""
+
+FIRST_DELAY_S = 0.5
+MAX_DELAY_S = 30.0
+"""Delays double from the first to the longest, each with up to 50 % random extra time."""
+
+RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
+"""Statuses after which the same request may succeed."""
+
+DEFAULT_PROMPT = """You evaluate the answer of an AI agent.
+
+Input:
+{input}
+
+Answer:
+{output}
+
+Expected answer (empty if there is none):
+{expected}
+
+How well does the answer serve the input? Reply with a number from 0 to 10 on the first line,
+and "Reason: " with one sentence on the second line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A judge as it is configured."""
+
+    name: str
+    model: str
+    prompt: str = DEFAULT_PROMPT
+    parser: str = "first_number_1_10"
+    max_score: float = 10.0
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of the request, such as ``temperature``."""
+    base_url: str | None = None
+    api_key_env: str | None = None
+    """The variable with the key, where it is not one of `KEY_VARIABLES`."""
+    weight: float = 1.0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Further values for placeholders of the prompt."""
+
+    def key(self, given: str | None) -> str | None:
+        """Return the key: *given*, or that of the environment; None if there is none."""
+        names = (self.api_key_env,) if self.api_key_env else KEY_VARIABLES
+        return given or next((value for name in names if (value := os.environ.get(name))), None)
+
+    def url(self) -> str:
+        """Return the address of the chat completions."""
+        base = self.base_url or os.environ.get("FLUXLOOP_LLM_BASE_URL") or os.environ.get("OPENAI_BASE_URL") or BASE_URL
+        return f"{base.rstrip('/')}/chat/completions"
+
+    def filled(self, run: Run) -> str:
+        """Return the prompt for *run*: each ``{placeholder}`` replaced, other braces as they are."""
+        prompt = self.prompt
+        values = {**dict.fromkeys(_PLACEHOLDERS, ""), **self.metadata, **_values(run)}
+        pieces = prompt.split("{")
+        filled = [pieces[0]]
+        for piece in pieces[1:]:
+            name, end, rest = piece.partition("}")
+            filled.append(f"{_text(values[name])}{rest}" if end and name in values else "{" + piece)
+        return "".join(filled)
+
+
+_PLACEHOLDERS = ("guidelines", "policy_context", "requirements", "supporting_data", "knowledge_base")
+"""Placeholders that are empty unless ``metadata`` of the judge has them."""
+
+
+def _values(run: Run) -> dict[str, Any]:
+    row = run.data
+    return {
+        "input": row.get("input"),
+        "output": run.output,
+        "expected": row.get("expected"),
+        "persona": run.persona,
+        "iteration": row.get("iteration"),
+        "trace_id": run.row.trace_id,
+        "metadata": row.get("metadata"),
+        "history": row.get("conversation"),
+        "tools": [f"{call.name}({_text(call.arguments)}) -> {_text(call.output)}" for call in run.tools],
+        "error": run.error,
+    }
+
+
+class Cache:
+    """
+    Answers by prompt, model and parameters, in a file of JSON lines; each is on disk when it is received.
+
+    Args:
+        path: The file; None keeps the answers in memory.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._answers: dict[str, str] = {}
+        if path and path.is_file():
+            for line in path.read_bytes().splitlines():
+                try:
+                    entry = orjson.loads(line)
+                    self._answers[entry["key"]] = entry["answer"]
+                except (orjson.JSONDecodeError, KeyError, TypeError):
+                    continue  # a line that was cut off
+
+    def get(self, key: str) -> str | None:
+        """Return the answer under *key*."""
+        return self._answers.get(key)
+
+    def put(self, key: str, answer: str, model: str) -> None:
+        """Keep an answer."""
+        self._answers[key] = answer
+        if self._path:
+            with open(self._path, "ab") as file:
+                file.write(orjson.dumps({"key": key, "model": model, "answer": answer}) + b"\n")
+
+
+class JudgeFailed(Exception):
+    """A judge gave no usable answer; the message says why."""
+
+
+class JudgeClient:
+    """
+    Sends the requests of judges.
+
+    Args:
+        cache: Where answers are kept.
+        api_key: The key; None reads the environment.
+        concurrency: Requests at a time.
+        timeout_s: Seconds that a request may take.
+        max_calls: Requests in all; judges are skipped after that.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        *,
+        api_key: str | None = None,
+        concurrency: int = 8,
+        timeout_s: float = 60.0,
+        max_calls: int | None = None,
+    ) -> None:
+        import httpx
+
+        self.calls = 0
+        """Requests that were sent, without repetitions."""
+        self._cache = cache
+        self._api_key = api_key
+        self._left = max_calls
+        self._running = asyncio.Semaphore(concurrency)
+        self._client: httpx.AsyncClient = httpx.AsyncClient(timeout=timeout_s)
+
+    async def __aenter__(self) -> JudgeClient:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._client.aclose()
+
+    async def score(self, judge: Judge, run: Run) -> Score:
+        """Return what *judge* finds in *run*. Failures of the judge become a score with an error."""
+        body = {**judge.parameters, "model": judge.model, "messages": [{"role": "user", "content": judge.filled(run)}]}
+        identity = sha256(orjson.dumps([judge.url(), body], option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
+        text = self._cache.get(identity)
+        if text is None:
+            key = judge.key(self._api_key)
+            if key is None:
+                variables = judge.api_key_env or " or ".join(KEY_VARIABLES)
+                return Score(judge.name, skipped=True, reason=f"no API key: set {variables}")
+            if self._left is not None and self._left <= 0:
+                return Score(judge.name, skipped=True, reason="limits.max_llm_calls is reached")
+            if self._left is not None:
+                self._left -= 1
+            try:
+                text = await self._answer(judge, body, key)
+            except JudgeFailed as failure:
+                return Score(judge.name, error=str(failure))
+            self._cache.put(identity, text, judge.model)
+        answer = PARSERS[judge.parser](text, judge.max_score)
+        if answer is None:
+            return Score(judge.name, error=f"the judge's answer has no score ({judge.parser}): {text[:200]!r}")
+        return _score(judge, answer)
+
+    async def _answer(self, judge: Judge, body: Mapping[str, Any], key: str) -> str:
+        async with self._running:
+            self.calls += 1
+            response = await self._sent(judge.url(), body, key)
+        try:
+            content = orjson.loads(response.content)["choices"][0]["message"]["content"]
+        except (orjson.JSONDecodeError, KeyError, IndexError, TypeError):
+            raise JudgeFailed(f"the endpoint did not answer with a chat completion: {response.text[:200]!r}") from None
+        if not isinstance(content, str) or not content.strip():
+            raise JudgeFailed("the judge's answer is empty")
+        return content
+
+    async def _sent(self, url: str, body: Mapping[str, Any], key: str) -> httpx.Response:
+        import httpx
+
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        content = orjson.dumps(body, default=str)
+        for attempt in range(RETRIES + 1):
+            delay = min(FIRST_DELAY_S * 2**attempt, MAX_DELAY_S) * (1 + random.random() / 2)
+            try:
+                response = await self._client.post(url, content=content, headers=headers)
+            except httpx.HTTPError as error:
+                problem = f"{type(error).__name__}: {error}"
+            else:
+                if response.is_success:
+                    return response
+                problem = f"{response.status_code} {response.text[:200]}"
+                if response.status_code not in RETRIED:
+                    break
+                delay = _retry_after(response.headers.get("retry-after")) or delay
+            if attempt < RETRIES:
+                await asyncio.sleep(min(delay, MAX_DELAY_S))
+        raise JudgeFailed(f"{url} failed: {problem.strip()}")
+
+
+def _retry_after(text: str | None) -> float | None:
+    """Return the seconds that a ``Retry-After`` header asks for: a number of seconds, or a date."""
+    if not text:
+        return None
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    from datetime import UTC, datetime
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def _score(judge: Judge, answer: Answer) -> Score:
+    return Score(judge.name, answer.score, passed=answer.passed, value=answer.value, reason=answer.reason)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else in_json(value)

@@ -1,0 +1,155 @@
+"""
+The report as one page: figures, charts, and a table of the runs with the trace of each.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any, BinaryIO
+
+import orjson
+
+from ....reading.values import first_words, in_json
+from ...pages import json_for_script, render, write_page
+from ...recorded_runs import Run
+from ..configuration import EvaluationConfig
+from ..rules.values import label
+from ..scores import RunScore
+from .charts import Histogram, charts
+from .markdown import headline, metric_rows
+
+ROW_BYTES = 24 << 20
+"""Bytes that the rows of runs may take; further runs are counted and not shown."""
+
+DETAIL_BYTES = {False: 8 << 20, True: 3 << 20}
+"""Bytes of the traces of runs that did not pass, and of those that did; further runs have a row without a trace."""
+
+LONGEST_VALUE = 4_000
+"""Characters of an input or output that a run shows in full."""
+
+LONGEST_CELL = 160
+"""Characters of a value in a row or in a step."""
+
+MOST_STEPS = 300
+"""Steps of a trace that are shown."""
+
+
+class HtmlReport:
+    """
+    The page of one evaluation.
+
+    Args:
+        config: The configuration.
+    """
+
+    def __init__(self, config: EvaluationConfig) -> None:
+        self._config = config
+        self._rows = tempfile.TemporaryFile()  # noqa: SIM115
+        self._row_bytes = ROW_BYTES
+        self._detail_bytes = dict(DETAIL_BYTES)
+        self._count = self._shown = self._without_detail = 0
+        self._scores, self._durations = Histogram(1.0), Histogram()
+
+    def close(self) -> None:
+        """Close the file of the rows so far."""
+        self._rows.close()
+
+    def add(self, run: Run, score: RunScore) -> None:
+        """Add a run."""
+        self._count += 1
+        self._scores.add(score.final)
+        self._durations.add(run.duration_ms)
+        if self._row_bytes <= 0:
+            return
+        row = _row(run, score)
+        if self._detail_bytes[score.passed] > 0:
+            detail = json_for_script(_detail(run, score))
+            self._detail_bytes[score.passed] -= len(detail)
+        else:
+            detail = b"null"
+            self._without_detail += 1
+        line = (b",\n" if self._shown else b"") + json_for_script(row)[:-1] + b',"detail":' + detail + b"}"
+        self._shown += 1
+        self._row_bytes -= len(line) - len(detail)
+        self._rows.write(line)
+
+    def write(self, summary: dict[str, Any], file: BinaryIO) -> None:
+        """Write the page."""
+        values = {
+            "summary": summary,
+            "headline": headline(summary),
+            "charts": charts(summary, self._scores, self._durations),
+            "metric_rows": [*metric_rows((summary["analysis"].get("comparison") or {}).get("metrics", {}))],
+            "hidden": self._count - self._shown,
+            "without_detail": self._without_detail,
+        }
+        write_page(render("report.html.j2", values, "report.js"), self._rows, file)
+
+
+def _row(run: Run, score: RunScore) -> dict[str, Any]:
+    return {
+        "run": run.data.get("run"),
+        "iteration": run.data.get("iteration"),
+        "input_id": run.input_key[:LONGEST_CELL],
+        "persona": run.persona or "",
+        "input": label(run.data.get("input")),
+        "output": label(run.error if run.error and not run.row.succeeded else run.output),
+        "status": run.row.status,
+        "passed": score.passed,
+        "score": None if score.final is None else round(score.final, 4),
+        "ms": None if run.duration_ms is None else round(run.duration_ms, 2),
+        "tokens": run.tokens.get("total_tokens"),
+        "cost": run.cost,
+    }
+
+
+def _detail(run: Run, score: RunScore) -> dict[str, Any]:
+    values = {"Input": run.data.get("input"), "Output": run.output, "Expected": run.data.get("expected")}
+    steps = [_step(depth, record) for depth, record in run.tree[:MOST_STEPS]]
+    return {
+        "trace_id": run.row.trace_id,
+        "values": [[name, _cut(value)] for name, value in values.items() if value is not None],
+        "error": run.error,
+        "scores": [
+            {
+                "name": one.name,
+                "score": one.score,
+                "passed": one.passed,
+                "note": one.error or one.label or one.reason,
+                "rules": [[rule.rule, rule.passed, rule.reason[:LONGEST_VALUE]] for rule in one.rules],
+            }
+            for one in score.scores
+        ],
+        "steps": steps,
+        "more_steps": max(0, len(run.records) - MOST_STEPS),
+    }
+
+
+def _step(depth: int, record: dict[str, Any]) -> list[Any]:
+    duration = record.get("duration_ms")
+    return [
+        depth,
+        record.get("type"),
+        str(record.get("name", ""))[:LONGEST_CELL],
+        record.get("status") or "running",
+        duration,
+        _brief(record.get("input")),
+        _brief(record.get("error") or record.get("output")),
+    ]
+
+
+def _brief(value: Any) -> str:
+    """Return the beginning of *value*: a text as it is, everything else as JSON, which is quick to make."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        try:
+            value = orjson.dumps(value, default=str)[: 4 * LONGEST_CELL].decode("utf-8", "ignore")
+        except TypeError:  # a number beyond 64 bits, or deeper than orjson goes
+            value = first_words(value, LONGEST_CELL)
+    return value if len(value) <= LONGEST_CELL else f"{value[:LONGEST_CELL]}…"
+
+
+def _cut(value: Any) -> str:
+    text = value if isinstance(value, str) else in_json(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}… ({len(text):,} characters)"

@@ -1,0 +1,85 @@
+"""
+The results of evaluating a run: a `Score` per evaluator, and a `Verdict` for each rule in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+class Verdict(NamedTuple):
+    """What a rule found."""
+
+    score: float
+    """From 0 to 1; between them where a rule is met in part."""
+    passed: bool
+    reason: str
+    """One line for a person: what was found."""
+
+
+class NotApplicable(Exception):  # not a failure: the rule is left out of the score
+    """Raised by a rule that has nothing to judge in a run, such as an input without an expected answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleResult:
+    """The verdict of one rule of an evaluator; ``score`` is None where the rule does not apply."""
+
+    rule: str
+    score: float | None
+    passed: bool | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """
+    What one evaluator found in a run.
+
+    ``score`` is None for a label without a number, and where the evaluator was skipped or failed. Such a result does
+    not count in the score of the run.
+    """
+
+    name: str
+    score: float | None = None
+    """From 0 to 1."""
+    passed: bool | None = None
+    """Whether a check holds; None for a score or a label."""
+    label: str | None = None
+    value: float | None = None
+    """The number as the evaluator returned it, where it is not the score itself."""
+    reason: str = ""
+    skipped: bool = False
+    """Whether it was not run, such as a judge without a key."""
+    error: str | None = None
+    """Why the evaluator itself failed; this is not a failure of the run."""
+    rules: tuple[RuleResult, ...] = ()
+    required: bool = False
+    """Whether the run fails if the check does."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the members that have a value."""
+        fields: dict[str, Any] = {
+            name: value
+            for name in ("score", "passed", "label", "value", "reason", "skipped", "error")
+            if (value := getattr(self, name)) not in (None, "", False) or (name in ("score", "passed") and value == 0)
+        }
+        if self.rules:
+            fields["rules"] = [
+                {"rule": one.rule, "score": one.score, "passed": one.passed, "reason": one.reason} for one in self.rules
+            ]
+        return fields
+
+
+@dataclass(frozen=True, slots=True)
+class RunScore:
+    """The evaluation of one run: what is written as one line of ``evaluation/per_trace.jsonl``."""
+
+    scores: tuple[Score, ...]
+    final: float | None
+    """The weighted mean of the scores, from 0 to 1; None if nothing could be scored."""
+    passed: bool
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Why the run did not pass, by evaluator."""

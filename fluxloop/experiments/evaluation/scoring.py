@@ -1,0 +1,128 @@
+"""
+Score runs with the evaluators of a configuration, one batch at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
+from itertools import islice
+
+from ..recorded_runs import Run
+from .configuration import EvaluationConfig, RuleEvaluator
+from .judges import Cache, JudgeClient
+from .scores import RuleResult, RunScore, Score
+
+BATCH = 64
+"""Runs whose judges run at the same time; the memory of an evaluation is that of a batch."""
+
+
+class Scorer:
+    """
+    Applies the evaluators of *config*.
+
+    Args:
+        config: The configuration.
+        cache: The cache of the judges.
+        api_key: The key of the judges; None reads the environment.
+    """
+
+    def __init__(self, config: EvaluationConfig, cache: Cache | None = None, api_key: str | None = None) -> None:
+        self.llm_calls = 0
+        """Requests that judges sent."""
+        self._config = config
+        self._cache = cache or Cache(None)
+        self._api_key = api_key
+        self._weights = {name: 1.0 if config.method == "average" else weight for name, weight in config.weights}
+
+    def scored(self, runs: Iterable[Run]) -> Iterator[tuple[Run, RunScore]]:
+        """Yield each run with its scores, in the order of *runs*. Must not be called inside a running event loop."""
+        if not self._config.code_evaluators and not self._config.judges:
+            for run in runs:
+                yield run, self._combined(run, self._by_rules(run))
+            return
+        remaining = iter(runs)
+        with asyncio.Runner() as runner:
+            while batch := list(islice(remaining, BATCH)):
+                yield from runner.run(self._batch(batch))
+
+    async def _batch(self, runs: Sequence[Run]) -> list[tuple[Run, RunScore]]:
+        if not self._config.judges:
+            return [(run, self._combined(run, await self._all(run, None))) for run in runs]
+        limits = self._config.limits
+        left = None if limits.max_llm_calls is None else max(0, limits.max_llm_calls - self.llm_calls)
+        async with JudgeClient(
+            self._cache,
+            api_key=self._api_key,
+            concurrency=limits.concurrency,
+            timeout_s=limits.timeout_s,
+            max_calls=left,
+        ) as client:
+            scores = await asyncio.gather(*(self._all(run, client) for run in runs))
+            self.llm_calls += client.calls
+        return [(run, self._combined(run, found)) for run, found in zip(runs, scores, strict=True)]
+
+    async def _all(self, run: Run, client: JudgeClient | None) -> list[Score]:
+        scores = self._by_rules(run)
+        for one in self._config.code_evaluators:
+            scores += await one.evaluator.scores(run)
+        if client is not None and self._is_sampled(run):
+            scores += await asyncio.gather(*(client.score(judge, run) for judge in self._config.judges))
+        elif client is not None:
+            reason = "not in the sample of limits.sample_rate"
+            scores += [Score(judge.name, skipped=True, reason=reason) for judge in self._config.judges]
+        return scores
+
+    def _is_sampled(self, run: Run) -> bool:
+        rate = self._config.limits.sample_rate
+        if rate >= 1:
+            return True
+        digest = sha256(run.row.trace_id.encode()).digest()
+        return int.from_bytes(digest[:8], "big") / 2**64 < rate
+
+    def _by_rules(self, run: Run) -> list[Score]:
+        return [_rule_score(evaluator, run) for evaluator in self._config.rule_evaluators]
+
+    def _combined(self, run: Run, scores: list[Score]) -> RunScore:
+        weighted = [(self._weight(score), score.score) for score in scores if score.score is not None]
+        total = sum(weight for weight, _ in weighted)
+        final = sum(weight * score for weight, score in weighted) / total if total else None
+        reasons: dict[str, str] = {}
+        if not run.row.succeeded:
+            reasons["run"] = f"the run ended with {run.row.status}: {run.error or 'no message'}"
+        for score in scores:
+            if score.passed is False or (score.score is not None and score.score < self._config.threshold):
+                reasons[score.name] = _reason(score)
+        failed = any(score.required and score.passed is False for score in scores)
+        passed = run.row.succeeded and not failed and (final is None or final >= self._config.threshold - 1e-9)
+        return RunScore(tuple(scores), final, passed, reasons)
+
+    def _weight(self, score: Score) -> float:
+        """Return the weight of the evaluator; an evaluator may return several scores under other names."""
+        return self._weights.get(score.name, 1.0)
+
+
+def _rule_score(evaluator: RuleEvaluator, run: Run) -> Score:
+    results: list[RuleResult] = []
+    total = weights = 0.0
+    passed, required_failed = True, False
+    for rule in evaluator.rules:
+        result = rule.applied(run)
+        if result is None:
+            continue
+        results.append(result)
+        if result.score is not None:
+            total += rule.weight * result.score
+            weights += rule.weight
+            if not result.passed:
+                passed = False
+                required_failed |= rule.required
+    if not weights:
+        return Score(evaluator.name, skipped=True, reason="no rule applies", rules=tuple(results))
+    return Score(evaluator.name, total / weights, passed, rules=tuple(results), required=required_failed)
+
+
+def _reason(score: Score) -> str:
+    failed = [f"{one.rule}: {one.reason}" for one in score.rules if one.passed is False]
+    return "; ".join(failed) or score.reason or (score.label or f"score {score.score}")

@@ -1,0 +1,161 @@
+"""
+Add up the runs of an evaluation, one at a time: counts, and numbers of 8 bytes per run.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..recorded_runs import Run
+from . import statistics
+from .cells import Cells
+from .configuration import EvaluationConfig
+from .scores import RunScore, Score
+
+MOST_OUTLIERS = 10
+"""Outliers that are listed."""
+
+
+@dataclass(slots=True)
+class Group:
+    """Counts of some runs."""
+
+    count: int = 0
+    passed: int = 0
+    scores: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, score: RunScore) -> None:
+        """Add one run."""
+        self.count += 1
+        self.passed += score.passed
+        if score.final is not None:
+            self.scores.append(score.final)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the group for a summary."""
+        return {
+            "count": self.count,
+            "passed": self.passed,
+            "pass_rate": self.passed / self.count if self.count else None,
+            "average_score": statistics.mean(self.scores) if self.scores else None,
+        }
+
+
+@dataclass(slots=True)
+class EvaluatorTotals:
+    """What one evaluator found in all runs."""
+
+    scores: array[float] = field(default_factory=lambda: array("d"))
+    checks: int = 0
+    passed: int = 0
+    skipped: int = 0
+    errors: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    rules: dict[str, list[int]] = field(default_factory=dict)
+    """Passed, failed and not applicable, by rule."""
+    note: str = ""
+    """Why it was skipped, or the error of the last failure."""
+
+    def add(self, score: Score) -> None:
+        """Add the score of one run."""
+        if score.score is not None:
+            self.scores.append(score.score)
+        if score.passed is not None:
+            self.checks += 1
+            self.passed += score.passed
+        if score.label is not None:
+            self.labels[score.label] += 1
+        self.skipped += score.skipped
+        if score.error is not None:
+            self.errors += 1
+        self.note = score.error or (score.reason if score.skipped else "") or self.note
+        for one in score.rules:
+            counts = self.rules.setdefault(one.rule, [0, 0, 0])
+            counts[2 if one.passed is None else 0 if one.passed else 1] += 1
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the totals for a summary."""
+        found: dict[str, Any] = {
+            "average": statistics.mean(self.scores) if self.scores else None,
+            "min": min(self.scores, default=None),
+            "max": max(self.scores, default=None),
+            "count": len(self.scores),
+            "skipped": self.skipped,
+            "errors": self.errors,
+        }
+        if self.checks:
+            found["pass_rate"] = self.passed / self.checks
+        if self.labels:
+            found["labels"] = dict(self.labels.most_common(50))
+        if self.rules:
+            names = ("passed", "failed", "not_applicable")
+            found["rules"] = {rule: dict(zip(names, counts, strict=True)) for rule, counts in self.rules.items()}
+        if self.note and (self.skipped or self.errors):
+            found["note"] = self.note
+        return found
+
+
+class Totals:
+    """The runs of an evaluation, added up one at a time."""
+
+    def __init__(self, config: EvaluationConfig) -> None:
+        self.cells = Cells()
+        self.everything = Group()
+        self.durations = array("d")
+        self.cost = 0.0
+        self.priced = 0
+        self.succeeded = 0
+        self.tokens: Counter[str] = Counter()
+        self.personas: dict[str | None, Group] = {}
+        self.evaluators = {name: EvaluatorTotals() for name in config.names}
+        self.errors: Counter[str] = Counter()
+        self.tools: dict[str, list[int]] = {}
+        """Calls and failed calls, by tool."""
+        self.config = config
+        self.reasons: Counter[str] = Counter()
+        self._slowest: list[tuple[float, str]] = []
+
+    def add(self, run: Run, score: RunScore) -> None:
+        """Add one run."""
+        self.cells.add(run, score)
+        self.everything.add(score)
+        self.personas.setdefault(run.persona, Group()).add(score)
+        self.succeeded += run.row.succeeded
+        if (duration := run.duration_ms) is not None:
+            self.durations.append(duration)
+            self._slowest.append((duration, run.row.trace_id))
+            if len(self._slowest) > 10 * MOST_OUTLIERS:
+                self._slowest = sorted(self._slowest, reverse=True)[:MOST_OUTLIERS]
+        if run.cost is not None:
+            self.cost += run.cost
+            self.priced += 1
+        self.tokens.update(run.tokens)
+        if not run.row.succeeded:
+            self.errors[_error_type(run)] += 1
+        for call in run.tools:
+            counts = self.tools.setdefault(call.name, [0, 0])
+            counts[0] += 1
+            counts[1] += call.error is not None
+        for one in score.scores:
+            self.evaluators.setdefault(one.name, EvaluatorTotals()).add(one)
+        self.reasons.update(f"{name}: {reason:.200}" for name, reason in score.reasons.items())
+        if len(self.reasons) > 10_000:  # reasons with numbers in them are all different
+            self.reasons = Counter(dict(self.reasons.most_common(1_000)))
+
+    def outliers(self, durations: list[float]) -> list[dict[str, Any]]:
+        """Return the runs that took longer than 1.5 interquartile ranges above the third quartile (Tukey)."""
+        if len(durations) < 8:
+            return []
+        low, high = statistics.percentile(durations, 25), statistics.percentile(durations, 75)
+        limit = high + 1.5 * (high - low)
+        slowest = sorted(self._slowest, reverse=True)[:MOST_OUTLIERS]
+        return [{"trace_id": trace_id, "duration_ms": duration} for duration, trace_id in slowest if duration > limit]
+
+
+def _error_type(run: Run) -> str:
+    error = run.data.get("error")
+    return str(error.get("type") or run.row.status) if isinstance(error, Mapping) else run.row.status

@@ -1,0 +1,163 @@
+"use strict";
+(function () {
+  var runs = JSON.parse(document.getElementById("data").textContent);
+  var page = 200, shown = page, sorted = {key: null, down: false}, open = new Set();
+  var columns = [
+    ["passed", "Result"], ["run", "Run", true], ["persona", "Persona"], ["input", "Input"], ["output", "Output"],
+    ["status", "Status"], ["score", "Score", true], ["ms", "Latency", true], ["tokens", "Tokens", true],
+    ["cost", "Cost", true],
+  ].filter(function (column) {
+    return runs.some(function (run) { return run[column[0]] !== null && run[column[0]] !== ""; });
+  });
+  var byId = function (id) { return document.getElementById(id); };
+
+  // Characters that reorder or hide text are shown as escapes.
+  function visible(text) {
+    return String(text).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
+      function (sign) { return "\\u" + sign.charCodeAt(0).toString(16).padStart(4, "0"); });
+  }
+  function element(name, text, className) {
+    var made = document.createElement(name);
+    if (text !== undefined && text !== null) made.textContent = visible(text);
+    if (className) made.className = className;
+    return made;
+  }
+  function duration(ms) {
+    if (ms === null || ms === undefined) return "";
+    if (ms < 1000) return (ms < 100 ? Number(ms.toPrecision(3)) : Math.round(ms)) + " ms";
+    if (ms < 60000) return Number((ms / 1000).toPrecision(3)) + " s";
+    return Math.floor(ms / 60000) + "m " + Math.round(ms % 60000 / 1000) + "s";
+  }
+  var formats = {
+    passed: function (value) { return value ? "✓ passed" : "✗ did not pass"; },
+    ms: duration,
+    score: function (value) { return value === null ? "" : value.toFixed(3); },
+    tokens: function (value) { return value === null ? "" : value.toLocaleString("en"); },
+    cost: function (value) { return value === null ? "" : "$" + Number(value.toPrecision(3)); },
+  };
+
+  function fill(select, key) {
+    Array.from(new Set(runs.map(function (run) { return run[key]; }))).filter(Boolean).sort().forEach(function (value) {
+      var option = element("option", value);
+      option.value = value;
+      select.append(option);
+    });
+    select.hidden = select.options.length < 3;
+  }
+  function selected() {
+    var words = byId("search").value.toLowerCase(), result = byId("result").value;
+    var status = byId("status").value, persona = byId("persona").value;
+    var found = runs.filter(function (run) {
+      return (!result || run.passed === (result === "passed")) && (!status || run.status === status) &&
+        (!persona || run.persona === persona) &&
+        (!words || (run.input + " " + run.output + " " + run.input_id + " " +
+          (run.detail ? run.detail.trace_id : "")).toLowerCase().includes(words));
+    });
+    if (sorted.key) {
+      found.sort(function (a, b) {
+        var x = a[sorted.key], y = b[sorted.key];
+        if (x === y) return 0;
+        if (x === null || x === undefined) return 1;
+        if (y === null || y === undefined) return -1;
+        var order = typeof x === "string" ? x.localeCompare(y) : x - y;
+        return sorted.down ? -order : order;
+      });
+    }
+    return found;
+  }
+  function tree(detail) {
+    var box = element("div", null, "tree");
+    detail.steps.forEach(function (step) {
+      var failed = step[3] !== "success";
+      var line = element("div", null, failed ? "failed" : "");
+      line.style.paddingLeft = Math.min(step[0], 40) * 18 + "px";
+      line.append(element("span", step[1], "kind"), " ", element("b", step[2]));
+      line.append(" " + (failed ? "[" + visible(step[3]) + "] " : "") + duration(step[4]) + " ");
+      if (step[5]) line.append(element("bdi", "(" + step[5] + ") "));
+      if (step[6]) line.append(element("bdi", "→ " + step[6]));
+      box.append(line);
+    });
+    if (detail.more_steps) box.append(element("div", detail.more_steps + " more steps", "note"));
+    if (!detail.steps.length) box.append(element("div", "no records of this run", "soft"));
+    return box;
+  }
+  function detail(run) {
+    var row = element("tr", null, "detail"), cell = element("td");
+    cell.colSpan = columns.length;
+    row.append(cell);
+    if (!run.detail) {
+      cell.append(element("p", "The trace of this run is not in this page; see per_trace.jsonl.", "note"));
+      return row;
+    }
+    cell.append(element("p", "trace " + run.detail.trace_id + ", input " + run.input_id, "soft"));
+    run.detail.values.concat(run.detail.error ? [["Error", run.detail.error]] : []).forEach(function (pair) {
+      cell.append(element("h3", pair[0]), element("pre", pair[1]));
+    });
+    var scores = element("ul", null, "plain");
+    run.detail.scores.forEach(function (one) {
+      var mark = one.passed === null ? "" : one.passed ? "✓ " : "✗ ";
+      var value = one.score === null ? "" : ": " + one.score.toFixed(3);
+      scores.append(element("li", mark + one.name + value + (one.note ? " (" + one.note + ")" : "")));
+      one.rules.forEach(function (rule) {
+        var sign = rule[1] === null ? "– " : rule[1] ? "✓ " : "✗ ";
+        var line = element("li", sign + rule[0] + ": " + rule[2], rule[1] === false ? "bad-text" : "soft");
+        line.style.paddingLeft = "18px";
+        scores.append(line);
+      });
+    });
+    cell.append(element("h3", "Scores"), scores, element("h3", "Trace"), tree(run.detail));
+    return row;
+  }
+  function line(run) {
+    var row = element("tr", null, "run");
+    row.tabIndex = 0;
+    columns.forEach(function (column) {
+      var value = run[column[0]];
+      var text = formats[column[0]] ? formats[column[0]](value === undefined ? null : value) : value;
+      var kind = column[2] ? "number" : "text";
+      if (column[0] === "passed") kind = value ? "good-text" : "bad-text";
+      var cell = element("td", text, kind);
+      if (column[0] === "passed") cell.style.whiteSpace = "nowrap";
+      row.append(cell);
+    });
+    function toggle() {
+      if (open.has(run)) { open.delete(run); row.nextSibling.remove(); } else { open.add(run); row.after(detail(run)); }
+    }
+    row.addEventListener("click", toggle);
+    row.addEventListener("keydown", function (event) { if (event.key === "Enter") toggle(); });
+    return row;
+  }
+  function draw() {
+    var found = selected(), body = document.querySelector("#runs tbody"), rows = [];
+    found.slice(0, shown).forEach(function (run) {
+      rows.push(line(run));
+      if (open.has(run)) rows.push(detail(run));
+    });
+    body.replaceChildren.apply(body, rows);
+    byId("count").textContent = found.length.toLocaleString("en") + " of " + runs.length.toLocaleString("en") + " runs";
+    byId("more").hidden = found.length <= shown;
+    document.querySelectorAll("#runs th").forEach(function (heading) {
+      heading.ariaSort = heading.dataset.key === sorted.key ? (sorted.down ? "descending" : "ascending") : "none";
+      heading.querySelector("span").textContent = heading.dataset.key === sorted.key ? (sorted.down ? " ▼" : " ▲") : "";
+    });
+  }
+  columns.forEach(function (column) {
+    var heading = element("th", null, column[2] ? "number" : ""), button = element("button", column[1]);
+    heading.dataset.key = column[0];
+    button.append(element("span"));
+    button.addEventListener("click", function () {
+      sorted.down = sorted.key === column[0] && !sorted.down;
+      sorted.key = column[0];
+      draw();
+    });
+    heading.append(button);
+    document.querySelector("#runs thead tr").append(heading);
+  });
+  fill(byId("status"), "status");
+  fill(byId("persona"), "persona");
+  ["search", "result", "status", "persona"].forEach(function (id) {
+    byId(id).addEventListener("input", function () { shown = page; draw(); });
+  });
+  byId("more").addEventListener("click", function () { shown += page; draw(); });
+  draw();
+})();

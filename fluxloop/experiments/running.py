@@ -1,0 +1,166 @@
+"""
+Run experiments: `run` for ordinary code, `run_async` for coroutines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from typing import Any
+
+from .engines.contract import Engine
+from .environment import target_environment
+from .orchestration import EngineName, Progress, execute
+from .preparing import Options, Prepared, prepare
+from .results import Experiment
+
+
+def run(
+    target: Callable[..., Any] | str | None = None,
+    inputs: Sequence[Any] | None = None,
+    *,
+    config: str | PathLike[str] | Mapping[str, Any] | None = None,
+    name: str | None = None,
+    iterations: int | None = None,
+    parallel: int | None = None,
+    timeout: float | None = None,
+    retries: int | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+    input: str | Sequence[str] | None = None,
+    personas: Sequence[str] = (),
+    output: str | PathLike[str] | None = None,
+    engine: EngineName | Engine | None = None,
+    resume: str | PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Experiment:
+    """
+    Run a target over inputs, and keep what it did in a new folder.
+
+    It can be called inside a running event loop too, which it blocks; there, prefer `run_async`.
+
+    Args:
+        target: A function of any kind, or its name as ``module:function``; by default the configured one.
+        inputs: Texts, other JSON values, or mappings with ``input`` and optionally ``expected``, ``metadata``,
+            ``persona`` and ``id``; by default the configured ones.
+        config: A file or folder, see `fluxloop.experiments.configuration.loading.find`, or the configuration itself.
+            Without *target*, the one of the working directory.
+        name: The name of the experiment; by default the configured one, or the name of the project's folder.
+        iterations: How often each input is run.
+        parallel: How many runs are executed at the same time.
+        timeout: Seconds for one run.
+        retries: How often a failed run is executed again.
+        limit: The number of inputs; further ones are left out.
+        seed: From which the seed of each run is derived.
+        input: The ids of inputs; others are left out.
+        personas: The names of personas; others are left out.
+        output: The folder in which that of the experiment is created.
+        engine: ``local``, ``processes``, or an object with the methods of an engine.
+        resume: The folder of an interrupted experiment, whose other runs are executed.
+        progress: Its methods are called as the experiment proceeds.
+
+    Returns:
+        The experiment. Runs that failed are part of the result, not errors.
+
+    Raises:
+        ConfigError: If the configuration, the target, an input or an argument is not valid. Nothing was written then.
+        WriteError: If the folder cannot be written.
+        KeyboardInterrupt: After Ctrl-C; the finished runs are in the folder, and the others can be resumed.
+    """
+    arguments = dict(locals())
+    prepared = _prepared(**{key: value for key, value in arguments.items() if key not in ("engine", "progress")})
+    return run_prepared(prepared, engine=engine, progress=progress)
+
+
+async def run_async(
+    target: Callable[..., Any] | str | None = None, inputs: Sequence[Any] | None = None, **options: Any
+) -> Experiment:
+    """
+    Run an experiment inside the current event loop. Takes the arguments of `run`, and returns and raises the same.
+    """
+    engine, progress = options.pop("engine", None), options.pop("progress", None)
+    prepared = _prepared(target, inputs, **options)
+    with target_environment(prepared.loaded):
+        return await execute(prepared, engine=engine, progress=progress)
+
+
+def run_prepared(
+    prepared: Prepared,
+    *,
+    engine: EngineName | Engine | None = None,
+    progress: Progress | None = None,
+    install: bool = False,
+) -> Experiment:
+    """
+    Run an experiment in a new event loop: of this thread, or of another one if this thread has a running loop.
+
+    Args:
+        prepared: The experiment.
+        engine: As for `run`.
+        progress: As for `run`.
+        install: Whether to switch on the adapters of the frameworks that the target imports, until the process ends.
+    """
+
+    def go() -> Experiment:
+        with target_environment(prepared.loaded):
+            return asyncio.run(execute(prepared, engine=engine, progress=progress, install=install))
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return go()
+    outcome: list[Experiment] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(go())
+        except BaseException as exc:
+            errors.append(exc)
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), name="fluxloop-experiment")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return outcome[0]
+
+
+def _prepared(
+    target: Callable[..., Any] | str | None = None,
+    inputs: Sequence[Any] | None = None,
+    *,
+    config: str | PathLike[str] | Mapping[str, Any] | None = None,
+    name: str | None = None,
+    iterations: int | None = None,
+    parallel: int | None = None,
+    timeout: float | None = None,
+    retries: int | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+    input: str | Sequence[str] | None = None,
+    personas: Sequence[str] = (),
+    output: str | PathLike[str] | None = None,
+    resume: str | PathLike[str] | None = None,
+) -> Prepared:
+    values = {
+        "name": name,
+        "iterations": iterations,
+        "parallel_runs": parallel,
+        "runner.timeout_seconds": timeout,
+        "runner.max_retries": retries,
+        "limit": limit,
+        "seed": seed,
+        "runner.target": target if isinstance(target, str) else None,
+    }
+    options = Options(
+        {key: value for key, value in values.items() if value is not None},
+        (input,) if isinstance(input, str) else tuple(input or ()),
+        tuple(personas),
+        None if output is None else str(output),
+    )
+    function = target if target is not None and not isinstance(target, str) else None
+    return prepare(config, options, function=function, inputs=inputs, resume=resume)

@@ -1,0 +1,208 @@
+"""
+`replay`: a block, sync or async, or a decorator, whose calls are answered from a recording.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import wraps
+from os import PathLike
+from typing import Any, Self
+
+from ..answering import close_seams, open_seams, replaying
+from ..client import default
+from ..errors import ReplayError, ReplayMismatch
+from ..models import ObservationData, Trace
+from ..reading import read_traces
+from ..tracing.calls import interceptors
+from ..tracing.propagation import current
+from . import functions
+from .canonical import Normalize
+from .matching import MODES, Match, Matching
+from .recording import tree_of
+from .session import ReplayReport, Session, check_live, check_pace, described
+
+Recorded = str | PathLike[str] | Trace | Iterable[Trace]
+"""Where recorded traces are: a file, a folder, the address of a server, a trace, or several."""
+
+
+class Replay:
+    """
+    A block whose calls are answered from a recording; see `replay`.
+
+    It can be entered once with ``with`` or ``async with``. As a decorator, it opens a new block for each call.
+    """
+
+    def __init__(self, traces: Sequence[Trace], options: dict[str, Any], match: Match) -> None:
+        self._traces = traces
+        self._options = options
+        self._match = match
+        self._session: Session | None = None
+        self._before: Any = None
+
+    def __enter__(self) -> Self:
+        if self._session is not None:
+            raise ReplayError("a replay can be opened once: call fluxloop.replay again for another block")
+        if not default.switch.on:
+            raise ReplayError("nothing is recorded here (enabled is False), so no call can be answered: enable it")
+        self._session = Session(
+            Matching(tree_of(self._traces), self._match, self._options["normalize"], current()),
+            live=self._options["live"],
+            pace=self._options["pace"],
+            is_open_ended=self._options.get("is_open_ended", False),
+        )
+        if functions.answer not in interceptors:
+            interceptors.append(functions.answer)
+        open_seams()
+        self._before = replaying.get()
+        replaying.set(self._session)
+        return self
+
+    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
+        assert self._session is not None
+        replaying.set(self._before)
+        close_seams()
+        _forget_interceptor()
+        misses = self._session.misses
+        if misses and not isinstance(exc, ReplayMismatch) and (exc is None or isinstance(exc, Exception)):
+            raise misses[0] from exc
+        if exc is None and self._match == "strict" and not self._session.is_open_ended and (left := self.unused):
+            raise ReplayMismatch(_unused_message(left))
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
+        self.__exit__(kind, exc, traceback)
+
+    def __call__(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return *func* with each call in a replay of its own; a function of any call shape."""
+        wrapper: Any
+        if inspect.isasyncgenfunction(func):
+
+            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+                async with self._again():
+                    async for item in func(*args, **kwargs):
+                        yield item
+
+        elif inspect.isgeneratorfunction(func):
+
+            def wrapper(*args: Any, **kwargs: Any) -> Iterator[Any]:
+                with self._again():
+                    yield from func(*args, **kwargs)
+
+        elif inspect.iscoroutinefunction(func):
+
+            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+                async with self._again():
+                    return await func(*args, **kwargs)
+
+        else:
+
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                with self._again():
+                    return func(*args, **kwargs)
+
+        return wraps(func)(wrapper)
+
+    def _again(self) -> Replay:
+        return Replay(self._traces, self._options, self._match)
+
+    @property
+    def session(self) -> Session:
+        """The state of the block."""
+        if self._session is None:
+            raise ReplayError("the replay is not open: use it in a with statement")
+        return self._session
+
+    @property
+    def unused(self) -> list[ObservationData]:
+        """The recorded calls that nothing asked for so far."""
+        return self.session.unused()
+
+    @property
+    def misses(self) -> list[ReplayMismatch]:
+        """The calls that had no answer so far, also those whose error a framework swallowed."""
+        return list(self.session.misses)
+
+    def report(self) -> ReplayReport:
+        """Return hits, misses, live calls, unused answers, the first divergence and the digest so far."""
+        return self.session.report()
+
+
+def replay(
+    source: Recorded,
+    *,
+    trace_id: str | None = None,
+    match: Match = "strict",
+    live: str | Sequence[str] = (),
+    pace: str | float | None = None,
+    normalize: Normalize | None = None,
+) -> Replay:
+    """
+    Answer the model and tool calls of a block from a recording: with ``with``, ``async with``, or as a decorator.
+
+    The block is its own context and what it starts there: tasks, and threads that carry the context. Other code of the
+    process is not affected. A call without an answer raises `ReplayMismatch`, also at the end of the block if a
+    framework swallowed it; it never runs for real.
+
+    Args:
+        source: A record file, a folder, the address of a server, a `Trace`, or several traces.
+        trace_id: The trace to replay, or the beginning of its id; by default all traces of *source*.
+        match: ``strict``: the same calls with the same inputs, in the same order under each parent. ``fifo``: calls of
+            one name in the recorded order, whatever their inputs. ``loose``: the most similar input among calls of one
+            name, in any order.
+        live: Names of calls that run for real, or ``tools``, ``models``.
+        pace: ``"recorded"``, or a factor of the recorded time, for the timing of answers and of items of streams.
+        normalize: A function that is applied to the input of each call before inputs are compared.
+
+    Raises:
+        ReadError: If *source* cannot be read.
+        ReplayError: If there is no such trace, or an option has an invalid value.
+    """
+    if match not in MODES:
+        raise ReplayError(f"match must be one of {', '.join(MODES)}, got {match!r:.100}")
+    options = {"live": check_live(live), "pace": check_pace(pace), "normalize": normalize}
+    return Replay(traces_in(source, trace_id), options, match)
+
+
+def traces_in(source: Recorded, trace_id: str | None) -> list[Trace]:
+    """
+    Return the traces of *source*, or the one with this id.
+
+    Raises:
+        ReplayError: If there is none.
+    """
+    if isinstance(source, Trace):
+        traces = [source]
+    else:
+        traces = list(read_traces(os.fspath(source)) if isinstance(source, str | PathLike) else source)
+    where = source if isinstance(source, str | PathLike) else "the given traces"
+    if trace_id is not None:
+        found = [trace for trace in traces if trace.trace_id.startswith(trace_id)]
+        if not found:
+            raise ReplayError(f"there is no trace {trace_id!r} in {where}: it has {len(traces)} traces")
+        exact = [trace for trace in found if trace.trace_id == trace_id]
+        if len(found) > 1 and not exact:
+            raise ReplayError(
+                f"{len(found)} traces in {where} have an id that begins with {trace_id!r}: give all of it"
+            )
+        traces = exact or found
+    if not traces:
+        raise ReplayError(f"there is no trace in {where}: record a run first")
+    return traces
+
+
+def _forget_interceptor() -> None:
+    from ..answering import seams_open
+
+    if not seams_open() and functions.answer in interceptors:
+        interceptors.remove(functions.answer)
+
+
+def _unused_message(left: list[ObservationData]) -> str:
+    shown = "\n".join(f"  {described(one)}" for one in left[:5])
+    more = f"\n  … {len(left) - 5} more" if len(left) > 5 else ""
+    return f"{len(left)} recorded calls were not made:\n{shown}{more}\n  With match='fifo' or 'loose' they are allowed"

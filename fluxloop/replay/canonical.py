@@ -1,0 +1,84 @@
+"""
+Compare the inputs of calls: as recorded, and with what changes from run to run replaced.
+
+Ids, times and addresses in memory differ in every run. They are replaced by placeholders in a second form of an input,
+which is used when no recorded call has exactly the same one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+Normalize = Callable[[Any], Any]
+
+_VOLATILE = re.compile(
+    r"(?P<uuid>[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|\b[0-9a-f]{32}\b)"
+    r"|(?P<time>\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)"
+    r"|(?P<address>\b0x[0-9a-f]{6,16}\b)"
+)
+_VOLATILE_KEYS = frozenset({"id", "run_id", "request_id", "created", "created_at", "timestamp"})
+"""Members whose values differ in every run, if they are texts or numbers."""
+
+DIFF_LINES = 12
+"""Lines of a difference in a message."""
+
+
+def exact_key(value: Any) -> bytes:
+    """Return a form of *value* that equal inputs share."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def stable_key(value: Any, normalize: Normalize | None = None) -> bytes:
+    """Return a form of *value* that inputs share which differ only in ids, times and the like."""
+    if normalize is not None:
+        value = normalize(value)
+    return orjson.dumps(normalized(value), option=orjson.OPT_SORT_KEYS, default=str)
+
+
+def normalized(value: Any) -> Any:
+    """Return *value* without ids and times; in texts, they are replaced by their kind."""
+    if type(value) is str:
+        return _VOLATILE.sub(lambda found: f"<{found.lastgroup}>", value)
+    if type(value) is list:
+        return [normalized(item) for item in value]
+    if type(value) is dict:
+        return {key: normalized(item) for key, item in value.items() if not _is_volatile(key, item)}
+    return value
+
+
+def _is_volatile(key: str, item: Any) -> bool:
+    """Whether a member is an id, a time, or says no more than a missing one."""
+    if item is None or item == [] or (key == "status" and item == "completed"):
+        return True
+    return key in _VOLATILE_KEYS and isinstance(item, str | int | float)
+
+
+def difference(recorded: Any, asked: Any) -> list[str]:
+    """Return the lines that differ between two inputs, those of *recorded* with ``-`` and of *asked* with ``+``."""
+    before, after = _lines(recorded), _lines(asked)
+    changed = [line for line in difflib.ndiff(before[:400], after[:400]) if line[:2] in ("- ", "+ ")]
+    left_out = len(changed) - DIFF_LINES
+    return [line[:200] for line in changed[:DIFF_LINES]] + ([f"… {left_out} more lines"] if left_out > 0 else [])
+
+
+def _lines(value: Any) -> list[str]:
+    return json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True, default=str).splitlines()
+
+
+def similarity(one: bytes, other: bytes) -> float:
+    """Return how similar two canonical inputs are, from 0 to 1."""
+    if one == other:
+        return 1.0
+    return difflib.SequenceMatcher(None, one[:2_000], other[:2_000], autojunk=False).quick_ratio()
+
+
+def shown(value: Any, limit: int = 100) -> str:
+    """Return *value* as one line."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,295 @@
+"""
+Cassettes: trace files that answer the calls of a test, recorded when they are missing.
+
+A cassette is an ordinary record file. Ids and times in it are replaced by numbers, so that recording the same run again
+changes nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import wraps
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import orjson
+
+from ..client import default
+from ..errors import ReplayError
+from ..models import ObservationData, Trace
+from ..reading import read_traces, traces_of
+from ..settings.layers import Configuration
+from ..storage import MemoryStorage
+from .block import Replay, traces_in
+from .canonical import Normalize
+from .matching import MODES, Match
+from .session import ReplayReport
+
+Mode = Literal["once", "none", "new_episodes", "rewrite"]
+CASSETTE_MODES: tuple[Mode, ...] = ("once", "none", "new_episodes", "rewrite")
+
+_ID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|\b[0-9a-f]{32}\b")
+_VOLATILE_METADATA = frozenset({"langgraph_checkpoint_ns", "checkpoint_ns", "checkpoint_id", "langgraph_path"})
+_TIMES = frozenset({"offsets_ms", "first_item_ms"})
+
+
+class Cassette:
+    """A block whose calls are answered from a cassette, or recorded into it; see `cassette`."""
+
+    def __init__(self, path: Path, mode: Mode, match: Match, normalize: Normalize | None) -> None:
+        self.path = path
+        self.mode = mode
+        self._match = match
+        self._normalize = normalize
+        self._stack = ExitStack()
+        self._storage: MemoryStorage | None = None
+        self._replay: Replay | None = None
+
+    def __enter__(self) -> Self:
+        exists = self.path.exists()
+        if self.mode == "none" and not exists:
+            raise ReplayError(f"there is no cassette {self.path}: record it with mode='once'")
+        is_recording = self.mode == "rewrite" or (self.mode in ("once", "new_episodes") and not exists)
+        if is_recording or self.mode == "new_episodes":
+            self._storage = MemoryStorage()
+            settings = Configuration(isolated=True).configure(storage=self._storage, replayable=True)
+            self._stack.enter_context(default.using_recorder(default.make_recorder(settings)))
+        if not is_recording:
+            options: dict[str, Any] = {"live": (), "pace": None, "normalize": self._normalize}
+            options["is_open_ended"] = self.mode == "new_episodes"
+            self._replay = Replay(traces_in(self.path, None), options, self._match)
+            self._stack.enter_context(self._replay)
+        return self
+
+    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
+        self._stack.__exit__(kind, exc, traceback)  # type: ignore[arg-type]
+        if exc is not None or self._storage is None:
+            return
+        if self._replay is not None and not self._replay.report().live:
+            return  # everything was answered, so the cassette is complete
+        traces = list(traces_of(self._storage.read()))
+        if not traces:
+            raise ReplayError(
+                f"no call was recorded into {self.path}: wrap the run in fluxloop.agent, or install the adapter of its "
+                "framework, see fluxloop.install"
+            )
+        write(self.path, traces)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
+        self.__exit__(kind, exc, traceback)
+
+    def __call__(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return *func*, plain or async, with each call in a block of its own."""
+        wrapper: Any
+        if inspect.iscoroutinefunction(func):
+
+            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+                async with Cassette(self.path, self.mode, self._match, self._normalize):
+                    return await func(*args, **kwargs)
+
+        else:
+
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                with Cassette(self.path, self.mode, self._match, self._normalize):
+                    return func(*args, **kwargs)
+
+        return wraps(func)(wrapper)
+
+    def report(self) -> ReplayReport | None:
+        """Return the report of the replay; None while the cassette is recorded."""
+        return self._replay.report() if self._replay is not None else None
+
+
+def cassette(
+    path: str | os.PathLike[str],
+    mode: Mode = "once",
+    *,
+    match: Match = "strict",
+    normalize: Normalize | None = None,
+) -> Cassette:
+    """
+    Answer the calls of a block from the file *path*, or record them: with ``with``, ``async with``, or as a decorator.
+
+    The traces of a block that records are written to the cassette only, when the block ends without an error.
+
+    Args:
+        path: The cassette, a ``.jsonl`` file.
+        mode: ``once``: record if there is no file, else replay. ``none``: replay. ``new_episodes``: replay, and record
+            the calls that are not in it. ``rewrite``: record again.
+        match: See `fluxloop.replay`.
+        normalize: See `fluxloop.replay`.
+
+    Raises:
+        ReplayError: If *mode* or *match* is unknown; when the block is entered, if a cassette is missing.
+    """
+    if mode not in CASSETTE_MODES:
+        raise ReplayError(f"mode must be one of {', '.join(CASSETTE_MODES)}, got {mode!r:.100}")
+    if match not in MODES:
+        raise ReplayError(f"match must be one of {', '.join(MODES)}, got {match!r:.100}")
+    return Cassette(Path(path), mode, match, normalize)
+
+
+def write(path: Path, traces: list[Trace]) -> None:
+    """Write *traces* as a cassette, in one step: another program reads the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [orjson.dumps(record).decode() for record in records(traces, path.stem)]
+    text = _with_numbered_ids("\n".join(lines) + "\n")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def records(traces: list[Trace], name: str) -> Iterator[dict[str, Any]]:
+    """Yield the records of *traces* with ids and times that are the same for each recording of a run."""
+    clock = _Clock()
+    for number, trace in enumerate(sorted(traces, key=lambda each: str(each.start_time or "")), 1):
+        trace_id = f"{name}-{number}"
+        begin = clock.time()
+        made = [_Numbered(trace, trace_id, clock).record(root, None) for root in _ordered(trace.roots)]
+        for group in made:
+            yield from group
+        kept = trace.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"observations", "duration_ms"})
+        session = {"session_id": trace_id}
+        times = {"start_time": begin, "end_time": clock.time()}
+        yield {**kept, "trace_id": trace_id, **session, **times, "metadata": _metadata(trace.metadata)}
+
+
+class _Clock:
+    """Times in equal steps."""
+
+    def __init__(self) -> None:
+        self._step = 0
+
+    def time(self) -> str:
+        """Return the next time."""
+        self._step += 1
+        minutes, thousandths = divmod(self._step, 60_000)
+        return f"2000-01-01T{minutes // 60:02}:{minutes % 60:02}:{thousandths / 1000:06.3f}Z"
+
+
+class _Numbered:
+    """Gives the observations of one trace numbers as ids, and times in the order of their starts and ends."""
+
+    def __init__(self, trace: Trace, trace_id: str, clock: _Clock) -> None:
+        self._trace = trace
+        self._trace_id = trace_id
+        self._clock = clock
+        self._seq = 0
+
+    def record(self, observation: ObservationData, parent: str | None, number: str = "1") -> list[dict[str, Any]]:
+        """Return the records of *observation* and of all inside it; overlapping siblings overlap again."""
+        own_id = f"{self._trace_id}/{number}"
+        start, own_number = self._clock.time(), self._seq
+        self._seq += 1
+        inside: list[dict[str, Any]] = []
+        position = 0
+        for group in _overlapping(self._trace.children(observation)):
+            starts: list[dict[str, Any]] = []
+            for child in group:
+                position += 1
+                made = self.record(child, own_id, f"{number}.{position}")
+                starts.append(made[0])
+                inside += made
+            if len(starts) > 1:  # they ran at the same time: all begin before the first ends
+                for one in starts:
+                    one["start_time"] = starts[0]["start_time"]
+        kept = observation.model_dump(mode="json", exclude_none=True, exclude={"duration_ms", "time_to_first_token_ms"})
+        kept |= {"id": own_id, "trace_id": self._trace_id, "parent_id": parent, "type": observation.type.name}
+        kept["level"] = observation.level.name
+        kept |= {"start_time": start, "end_time": self._clock.time(), "metadata": _metadata(observation.metadata)}
+        kept["seq"] = own_number
+        return [kept, *inside]
+
+
+def _ordered(siblings: list[ObservationData]) -> list[ObservationData]:
+    return [one for group in _overlapping(siblings) for one in group]
+
+
+def _overlapping(siblings: list[ObservationData]) -> list[list[ObservationData]]:
+    """Return *siblings* in groups that ran at the same time; in a group, sorted by name and input."""
+    groups: list[list[ObservationData]] = []
+    end: Any = None
+    for one in siblings:
+        if end is None or one.start_time >= end:
+            groups.append([one])
+            end = one.end_time or one.start_time
+        else:
+            groups[-1].append(one)
+            end = max(end, one.end_time or one.start_time)
+    return [sorted(group, key=lambda one: (one.name, repr(one.input))) for group in groups]
+
+
+def _metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: item for name, item in metadata.items() if name not in _VOLATILE_METADATA}
+    if isinstance(stream := kept.get("stream"), dict):
+        kept["stream"] = {name: item for name, item in stream.items() if name not in _TIMES}
+    if isinstance(text := kept.get("traceback"), str):  # without the places in this machine's files
+        kept["traceback"] = text.strip().splitlines()[-1] if text.strip() else ""
+    return kept
+
+
+def _with_numbered_ids(text: str) -> str:
+    """Return *text* with each id of a run replaced by its number, the same one wherever it occurs."""
+    numbers: dict[str, int] = {}
+
+    def number(found: re.Match[str]) -> str:
+        index = numbers.setdefault(found[0], len(numbers) + 1)
+        return f"00000000-0000-8000-8000-{index:012d}" if "-" in found[0] else f"{index:032d}"
+
+    return _ID.sub(number, text)
+
+
+def problems_in(path: Path) -> list[str]:
+    """Return what keeps the cassette *path* from being replayed as recorded; empty if nothing does."""
+    from ..encoding.typed import is_cut, is_masked
+    from .recording import is_expected, tree_of
+
+    traces = list(read_traces(path))
+    if not traces:
+        return ["it has no trace"]
+    found: list[str] = []
+    answers = [place.observation for place in tree_of(traces).walk() if place.is_answer()]
+    if not answers:
+        found.append("it has no call that could be answered: no model call, tool call or retrieval")
+    for one in answers:
+        what = f"{one.type.name} {one.name}"
+        whole = one.metadata.get("replay") or {}
+        served = [whole[name] for name in ("value", "items") if name in whole] or [
+            one.output,
+            one.metadata.get("stream"),
+        ]
+        if "unsupported" in whole:
+            found.append(f"{what}: the answer is an object of {whole['unsupported']}, which is not data")
+        elif one.status is None or not (is_expected(one_place(one)) or one.status.value in ("cancelled", "abandoned")):
+            found.append(f"{what}: was not recorded to its end")
+        if any(map(is_cut, served)):
+            found.append(f"{what}: the answer was cut when it was recorded")
+        if any(map(is_masked, served)):
+            found.append(f"{what}: a secret in the answer is masked")
+    return found
+
+
+def one_place(observation: ObservationData) -> Any:
+    """Return *observation* as a place without a tree."""
+    from .recording import Place
+
+    return Place(observation, None)
+
+
+def prune(path: Path, used: set[str]) -> int:
+    """Remove the traces whose ids are not in *used* from the cassette *path*; return how many were removed."""
+    traces = list(read_traces(path))
+    kept = [trace for trace in traces if trace.trace_id in used]
+    if len(kept) < len(traces):
+        write(path, kept)
+    return len(traces) - len(kept)

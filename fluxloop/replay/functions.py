@@ -1,0 +1,128 @@
+"""
+Answer decorated functions, of every call shape, and keep their answers whole for a later replay.
+
+Both are interceptors of the recording path: they see a call that is recorded, and return the function to run for it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from ..answering import Answer, replaying
+from ..tracing.calls import Execution
+from .recording import ANSWERED
+from .session import Session
+
+
+def answer(call: Execution, func: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function with the recorded outcome of *call*; *func* itself if no replay is open here."""
+    session = replaying.get()
+    observation = call.observation
+    if not isinstance(session, Session) or observation is None:
+        return func
+    if call.spec.type not in ANSWERED:
+        session.pair(observation)
+        return func
+    from ..answering import question_of
+
+    question = question_of(observation)
+
+    def found() -> Answer | None:
+        return session.ask(question)
+
+    return _outcome(func, found)
+
+
+def _outcome(func: Callable[..., Any], ask: Callable[[], Answer | None]) -> Callable[..., Any]:
+    """Return a function of the call shape of *func* that has the outcome which *ask* returns, or runs *func*."""
+    if inspect.isasyncgenfunction(func):
+
+        async def stream(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            found = ask()
+            async for item in func(*args, **kwargs) if found is None else found.aplay(found.items()):
+                yield item
+
+        return stream
+
+    if inspect.isgeneratorfunction(func):
+
+        def generate(*args: Any, **kwargs: Any) -> Any:
+            found = ask()
+            if found is None:
+                return (yield from func(*args, **kwargs))
+            yield from found.play(found.items())
+            return found.stream.get("returned")
+
+        return generate
+
+    if inspect.iscoroutinefunction(func):
+
+        async def run(*args: Any, **kwargs: Any) -> Any:
+            found = ask()
+            if found is None:
+                return await func(*args, **kwargs)
+            await found.await_()
+            return _result(func, found)
+
+        return run
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        found = ask()
+        if found is None:
+            return func(*args, **kwargs)
+        shape = found.whole.get("shape") or _shape_of(func, found)
+        if shape == "coroutine":
+            return _awaitable(func, found)
+        found.wait() if not found.is_stream else None
+        return _result(func, found, shape)
+
+    return call
+
+
+def _result(func: Callable[..., Any], found: Answer, shape: str | None = None) -> Any:
+    """Return the recorded result, a stream if it was one, or raise the recorded error."""
+    if found.is_stream:
+        items = found.items()
+        is_async = (shape or found.whole.get("shape") or _shape_of(func, found)) == "async generator"
+        return found.aplay(items) if is_async else found.play(items)
+    if (error := found.error()) is not None:
+        raise error
+    return found.value() if "value" in found.whole else _annotated(func, found.value())
+
+
+async def _awaitable(func: Callable[..., Any], found: Answer) -> Any:
+    await found.await_()
+    return _result(func, found)
+
+
+def _hint(func: Callable[..., Any]) -> Any:
+    try:
+        return typing.get_type_hints(func).get("return")
+    except Exception:  # of a name that only type checkers see
+        return None
+
+
+def _shape_of(func: Callable[..., Any], found: Answer) -> str | None:
+    """Return what a plain function returns, by its annotation: the kind of its stream or coroutine."""
+    origin = typing.get_origin(_hint(func)) or _hint(func)
+    if not isinstance(origin, type):
+        return None
+    if found.is_stream:
+        return "async generator" if hasattr(origin, "__aiter__") else "generator"
+    return "coroutine" if issubclass(origin, Awaitable) else None
+
+
+def _annotated(func: Callable[..., Any], value: Any) -> Any:
+    """Return *value*, recorded as plain data, as an object of the class that the annotation of *func* names."""
+    hint = _hint(func)
+    if value is None or hint is None or type(value) is hint:
+        return value
+    from pydantic import TypeAdapter
+
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except Exception:  # an annotation that pydantic has no schema for, or that the value does not fit
+        return value

@@ -1,0 +1,124 @@
+"""
+Find the recorded answer of a call: under its parent, by type, name and input.
+
+The parents are paired as calls ask for answers: an observation of the replay takes the place of the recorded one that
+has its type, name and input under the same parent, in the order of their start. An observation that was not recorded is
+transparent: the calls inside it are those of its parent.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ..answering import Question, question_of
+from ..tracing.node import Node
+from ..tracing.observation import OpenObservation
+from . import canonical
+from .recording import Index, Label, Place, label_of, next_unasked
+
+Match = Literal["strict", "fifo", "loose"]
+
+MODES: tuple[Match, ...] = ("strict", "fifo", "loose")
+
+COMPARED = 50
+"""Recorded calls of one name that ``loose`` compares with a call."""
+
+
+class Matching:
+    """
+    The pairing of a replay with its recording.
+
+    Args:
+        root: The recorded tree.
+        mode: See `fluxloop.replay.replay`.
+        normalize: Is applied to inputs before they are compared.
+        outer: The observation in which the replay was opened; the recorded roots belong under it.
+    """
+
+    def __init__(self, root: Place, mode: Match, normalize: canonical.Normalize | None, outer: Node | None) -> None:
+        self.root = root
+        self.mode = mode
+        self.normalize = normalize
+        self._outer = outer
+        self._places: dict[tuple[str, str], Place] = {}
+        self._everything: Index | None = None
+        self._by_label: dict[Label, list[Place]] = {}
+
+    def place_of(self, node: Node | None) -> Place:
+        """Return the place in the recorded tree of *node*, an observation of the replay."""
+        chain: list[Node] = []
+        while node is not None and node is not self._outer and (node.trace.id, node.id) not in self._places:
+            chain.append(node)
+            node = node.parent
+        known = node is not None and node is not self._outer
+        place = self._places[node.trace.id, node.id] if known and node is not None else self.root
+        for inner in reversed(chain):
+            place = self._paired(inner, place)
+            self._places[inner.trace.id, inner.id] = place
+        return place
+
+    def _paired(self, node: Node, parent: Place) -> Place:
+        """Return the recorded child of *parent* that matches *node*; *parent* itself if there is none."""
+        if not isinstance(node, OpenObservation):
+            return parent
+        question = question_of(node)
+        found = self._like(question, parent.index(self.normalize), by_name=True)
+        if found is None and parent is self.root:  # what was recorded inside a run is the whole run here
+            found = self._like(question, self._all(), by_name=True)
+        if found is None:
+            return parent
+        found.is_paired = True
+        return found
+
+    def find(self, question: Question, parent: Place) -> Place | None:
+        """Return the recorded answer of *question*, asked under *parent*; None if there is none."""
+        by_name = self.mode == "fifo"
+        found = self._like(question, parent.index(self.normalize), by_name=by_name, by_input=not by_name)
+        if found is None and parent is self.root:
+            found = self._like(question, self._all(), by_name=by_name, by_input=not by_name)
+        if found is None and self.mode != "strict":
+            found = self._like(question, self._all(), by_name=by_name, by_input=not by_name)
+        if found is None and self.mode == "loose":
+            found = self.nearest(question, asked=False)
+        return found
+
+    def _like(self, question: Question, index: Index, *, by_name: bool, by_input: bool = True) -> Place | None:
+        label = label_of(question.type, question.name)
+        if by_input:
+            exact = (index.by_input.get((label, canonical.exact_key(given))) for given in question.inputs)
+            stable = (
+                index.by_stable.get((label, canonical.stable_key(given, self.normalize))) for given in question.inputs
+            )
+            for places in (*exact, *stable):
+                if (found := next_unasked(places)) is not None:
+                    return found
+        return next_unasked(index.by_name.get(label)) if by_name else None
+
+    def nearest(self, question: Question, *, asked: bool) -> Place | None:
+        """Return the recorded call of the same name with the most similar input, also one that was *asked* for."""
+        label = label_of(question.type, question.name)
+        candidates = [one for one in self.labelled(label) if asked or not (one.is_asked or one.is_paired)]
+        wanted = canonical.stable_key(question.input, self.normalize)
+
+        def score(place: Place) -> tuple[float, bool]:
+            given = canonical.stable_key(place.observation.input, self.normalize)
+            return canonical.similarity(given, wanted), not place.is_asked
+
+        return max(candidates[:COMPARED], key=score, default=None)
+
+    def _all(self) -> Index:
+        if self._everything is None:
+            self._everything = Index(list(self.root.walk()), self.normalize)
+        return self._everything
+
+    def labelled(self, label: Label) -> list[Place]:
+        """Return the recorded observations of a type and name."""
+        if not self._by_label:
+            for place in self.root.walk():
+                self._by_label.setdefault(place.label(), []).append(place)
+        return self._by_label.get(label, [])
+
+    def settle(self, question: Question, place: Place) -> None:
+        """Note that the observation of *question* has this place, so that what runs inside it belongs there."""
+        if question.key is not None:
+            self._places[question.key] = place

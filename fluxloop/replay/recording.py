@@ -1,0 +1,123 @@
+"""
+The recorded calls of a replay, as a tree with an index per parent.
+
+A call is found under its parent by type, name and input, in constant time: the index of a parent is built when the
+first call under it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ..enums import ObservationType, Status
+from ..models import ObservationData, Trace
+from . import canonical
+
+ANSWERED = frozenset(
+    {ObservationType.GENERATION, ObservationType.TOOL, ObservationType.RETRIEVAL, ObservationType.EMBEDDING}
+)
+"""The types of observations that answer a call."""
+
+Label = tuple[ObservationType | None, str]
+"""
+Type and name; None for all types that answer no call: an observation may get one of these when more is known about it.
+"""
+
+
+def label_of(observation_type: ObservationType, name: str) -> Label:
+    """Return the label of an observation."""
+    return observation_type if observation_type in ANSWERED else None, name
+
+
+class Place:
+    """A recorded observation in the tree; the root of the tree has none."""
+
+    __slots__ = ("_index", "children", "is_asked", "is_paired", "observation", "parent")
+
+    def __init__(self, observation: ObservationData | None, parent: Place | None) -> None:
+        self.observation: Any = observation
+        self.parent = parent
+        self.children: list[Place] = []
+        self.is_asked = False
+        """Whether a call was answered with it, or ran in its place."""
+        self.is_paired = False
+        """Whether an observation of the replay has its place in the tree."""
+        self._index: Index | None = None
+
+    def label(self) -> Label:
+        """Return type and name."""
+        return label_of(self.observation.type, self.observation.name)
+
+    def index(self, normalize: canonical.Normalize | None) -> Index:
+        """Return the index of the children."""
+        if self._index is None:
+            self._index = Index(self.children, normalize)
+        return self._index
+
+    def is_answer(self) -> bool:
+        """Whether it answers a call that was recorded to its end or its failure."""
+        return self.observation is not None and self.observation.type in ANSWERED
+
+    def walk(self) -> Iterator[Place]:
+        """Yield all places under this one, parents first."""
+        pending = self.children[::-1]
+        while pending:
+            place = pending.pop()
+            yield place
+            pending += place.children[::-1]
+
+    def path(self) -> str:
+        """Return the names from the root to this place."""
+        names: list[str] = []
+        place: Place | None = self
+        while place is not None and place.observation is not None:
+            names.append(place.observation.name)
+            place = place.parent
+        return " > ".join(reversed(names)) or "the start of the run"
+
+
+class Index:
+    """The children of a place, by type and name, and by input too."""
+
+    def __init__(self, children: list[Place], normalize: canonical.Normalize | None) -> None:
+        self.by_name: dict[Label, deque[Place]] = defaultdict(deque)
+        self.by_input: dict[tuple[Label, bytes], deque[Place]] = defaultdict(deque)
+        self.by_stable: dict[tuple[Label, bytes], deque[Place]] = defaultdict(deque)
+        for child in children:
+            label, given = child.label(), child.observation.input
+            self.by_name[label].append(child)
+            self.by_input[label, canonical.exact_key(given)].append(child)
+            self.by_stable[label, canonical.stable_key(given, normalize)].append(child)
+
+
+def next_unasked(places: deque[Place] | None) -> Place | None:
+    """Return the first place that no call was answered with; those before it are removed."""
+    while places:
+        if not (places[0].is_asked or places[0].is_paired):
+            return places[0]
+        places.popleft()
+    return None
+
+
+def is_expected(place: Place) -> bool:
+    """Whether a run of the program asks for it: not if it was left open, or is a call that no tool received."""
+    observation = place.observation
+    if observation.status in (None, Status.CRASHED, Status.CANCELLED, Status.ABANDONED):
+        return False
+    # Without a traceback, nothing was raised: the model asked for a tool that was not there, or not run.
+    is_unrun = observation.type is ObservationType.TOOL and observation.status is Status.ERROR
+    return not (is_unrun and "traceback" not in observation.metadata)
+
+
+def tree_of(traces: Iterable[Trace]) -> Place:
+    """Return the recorded observations of *traces* as one tree; the roots of the traces are its first level."""
+    root = Place(None, None)
+    for trace in sorted(traces, key=lambda each: str(each.start_time or "")):
+        places: dict[int, Place] = {-1: root}
+        for depth, observation in trace.walk():
+            parent = places[depth - 1]
+            places[depth] = place = Place(observation, parent)
+            parent.children.append(place)
+    return root

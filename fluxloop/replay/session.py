@@ -1,0 +1,263 @@
+"""
+An open replay: it answers the calls of a block from a recording, and keeps account of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from ..answering import Answer, Question
+from ..encoding.typed import is_cut, is_masked
+from ..enums import ObservationType, Status
+from ..errors import ReplayError, ReplayMismatch
+from ..models import ObservationData
+from ..report import warn_user
+from ..tracing.node import Node
+from ..tracing.propagation import strand_id
+from . import canonical
+from .matching import Matching
+from .recording import Place, is_expected, label_of
+
+LIVE_GROUPS = {
+    "tools": frozenset({ObservationType.TOOL, ObservationType.RETRIEVAL}),
+    "models": frozenset({ObservationType.GENERATION, ObservationType.EMBEDDING}),
+    "all": frozenset({ObservationType.TOOL, ObservationType.RETRIEVAL, ObservationType.GENERATION}),
+}
+"""The groups of calls that ``live`` accepts beside names."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """What happened in a replay."""
+
+    hits: int
+    """Calls that were answered from the recording."""
+    live: int
+    """Calls that ran for real, as ``live`` asked for."""
+    misses: tuple[str, ...]
+    """The messages of the calls without an answer."""
+    unused: tuple[str, ...]
+    """The recorded calls that nothing asked for."""
+    masked: tuple[str, ...]
+    """The answers with masked secrets, which differ from what the recorded program received."""
+    first_divergence: str | None
+    """The first miss, or the first recorded call that was not made; None if the run went as recorded."""
+    digest: str
+    """A hash of all calls and answers; two identical replays have the same."""
+
+    @property
+    def is_same(self) -> bool:
+        """Whether every call was answered, and every recorded call was made."""
+        return self.first_divergence is None
+
+
+@dataclass
+class Session:
+    """
+    The state of one replay.
+
+    Args:
+        matching: Finds the answers.
+        live: Names of calls, and of groups of calls, that run for real.
+        pace: The share of the recorded time that answers take; None for no time.
+        is_open_ended: Whether a call that was not recorded runs for real, to be recorded.
+    """
+
+    matching: Matching
+    live: Collection[str] = ()
+    pace: float | None = None
+    is_open_ended: bool = False
+    hits: int = 0
+    ran_live: int = 0
+    misses: list[ReplayMismatch] = field(default_factory=list)
+    masked: list[str] = field(default_factory=list)
+    _seen: list[tuple[str, bytes, str]] = field(default_factory=list)
+    _decided: dict[tuple[str, str], Answer | None] = field(default_factory=dict)
+    _strands: dict[int, tuple[int, object]] = field(default_factory=dict)
+    """The thread and task of a place whose observation is a call of the program's own code."""
+    _last: dict[int, Place] = field(default_factory=dict)
+    """The call that was answered last under a place."""
+    _lock: Any = field(default_factory=threading.RLock)
+
+    def ask(self, question: Question) -> Answer | None:
+        """See `fluxloop.answering.Answerer`."""
+        with self._lock:
+            if question.key is not None and question.key in self._decided:
+                return None  # the same call, further inside: it runs live
+            parent = self.matching.place_of(question.parent)
+            owner = question.parent.owner if question.parent is not None else None
+            if owner is not None:
+                self._strands.setdefault(id(parent), owner)
+            place = self.matching.find(question, parent)
+            if self._is_live(question):
+                self._settle(question, place)
+                self.ran_live += 1
+                return None
+            if place is None:
+                if self.is_open_ended:
+                    self._settle(question, None)
+                    self.ran_live += 1
+                    return None
+                raise self._miss(question, parent, None)
+            if self.matching.mode == "strict" and (later := self._is_late(place)) is not None:
+                raise self._miss(question, parent, later)
+            self._settle(question, place)
+            inside = (child.observation for child in place.children)
+            events = tuple(one for one in inside if one.type is ObservationType.EVENT)
+            answer = Answer(place.observation, self.pace, events)
+            self._check_whole(answer)
+            self.hits += 1
+            output = canonical.stable_key([place.observation.output, place.observation.error])
+            name = f"{question.type.name} {question.name} in {parent.path()}"
+            self._seen.append((name, canonical.stable_key(question.input), sha256(output).hexdigest()))
+            return answer
+
+    def knows(self, observation_type: ObservationType, name: str) -> bool:
+        """See `fluxloop.answering.Answerer`."""
+        with self._lock:
+            return bool(self.matching.labelled(label_of(observation_type, name)))
+
+    def fail(self, message: str) -> ReplayMismatch:
+        """See `fluxloop.answering.Answerer`."""
+        error = ReplayMismatch(message)
+        self.misses.append(error)
+        return error
+
+    def pair(self, node: Node) -> None:
+        """Give *node*, which starts now, its place in the recorded tree."""
+        with self._lock:
+            place = self.matching.place_of(node)
+            self._strands.setdefault(id(place), strand_id())
+
+    def _is_late(self, place: Place) -> Place | None:
+        """
+        Return the call that was made before *place* is asked for, but was recorded after that had ended; None if none.
+
+        Only calls that the code of their parent makes itself, in its own thread and task, have an order: branches that
+        run in parallel may start in any order.
+        """
+        parent, strand = place.parent, strand_id()
+        if parent is None or self._strands.get(id(parent)) != strand:
+            return None
+        before, self._last[id(parent)] = self._last.get(id(parent)), place
+        if before is None or place.observation.end_time is None:
+            return None
+        return before if place.observation.end_time <= before.observation.start_time else None
+
+    def _settle(self, question: Question, place: Place | None) -> None:
+        if question.key is not None:
+            self._decided[question.key] = None
+        if place is not None:
+            place.is_asked = True
+            self.matching.settle(question, place)
+
+    def _is_live(self, question: Question) -> bool:
+        return any(name == question.name or question.type in LIVE_GROUPS.get(name, ()) for name in self.live)
+
+    def _check_whole(self, answer: Answer) -> None:
+        """Raise if the answer is not what the recorded program received; warn if a secret in it is masked."""
+        recorded, whole = answer.recorded, answer.whole
+        what = f"{recorded.type.name} {recorded.name!r}"
+        if "unsupported" in whole:
+            raise self._unusable(f"the answer of {what} is an object of {whole['unsupported']}, which is not data")
+        if recorded.status is None or recorded.status is Status.CRASHED:
+            raise self._unusable(f"{what} was not recorded to its end: the program stopped while it ran")
+        served = [whole[name] for name in ("value", "items") if name in whole]
+        served = served or [recorded.output, answer.stream.get("items")]
+        is_short = answer.is_stream and "items" not in whole and self._lacks_items(answer)
+        if recorded.truncated and (any(map(is_cut, served)) or is_short):
+            raise self._unusable(f"the answer of {what} was cut when it was recorded")
+        if recorded.redacted and any(map(is_masked, served)):
+            self.masked.append(what)
+            warn_user(f"replay: a secret in the answer of {what} is masked, so the program receives '[redacted]'")
+
+    def __post_init__(self) -> None:
+        self._strands[id(self.matching.root)] = strand_id()
+
+    @staticmethod
+    def _lacks_items(answer: Answer) -> bool:
+        count, items = answer.stream.get("count"), answer.stream.get("items")
+        return isinstance(items, list) and isinstance(count, int) and len(items) < count
+
+    def _unusable(self, problem: str) -> ReplayMismatch:
+        return self.fail(f"{problem}. Record the run again with fluxloop.configure(replayable=True)")
+
+    def _miss(self, question: Question, parent: Place, later: Place | None) -> ReplayMismatch:
+        """Note and return the error for a call without an answer, or one that *later* was recorded after."""
+        asked = f"{question.type.name} {question.name}({canonical.shown(question.input)})"
+        lines = [f"no recorded answer for {asked}, called in {parent.path()}"]
+        if later is not None:
+            lines = [f"{asked} was called out of order, in {parent.path()}"]
+            lines.append(f"  recorded after it, and called before it: {described(later.observation)}")
+        else:
+            nearest = self.matching.nearest(question, asked=True)
+            if nearest is None:
+                lines.append(f"  no {question.type.name} named {question.name!r} was recorded")
+            else:
+                state = "answered already" if nearest.is_asked else "not called yet"
+                lines.append(f"  nearest recorded call ({state}), in {(nearest.parent or nearest).path()}:")
+                changed = canonical.difference(nearest.observation.input, question.input)
+                lines += [f"    {line}" for line in changed] or ["    the same input"]
+        lines.append("  - recorded, + now. Record the run again, or see match= and live= of fluxloop.replay")
+        return self.fail("\n".join(lines))
+
+    def unused(self) -> list[ObservationData]:
+        """Return the recorded calls that nothing asked for, without those inside an answered call."""
+        with self._lock:
+            found, pending = [], self.matching.root.children[::-1]
+            while pending:
+                place = pending.pop()
+                is_answer = place.is_answer()
+                if is_answer and place.is_asked:
+                    continue
+                if is_answer and not place.is_paired and is_expected(place) and not self._is_live_place(place):
+                    found.append(place.observation)
+                    continue
+                pending += place.children[::-1]
+            return found
+
+    def _is_live_place(self, place: Place) -> bool:
+        recorded = place.observation
+        return self._is_live(Question(recorded.type, recorded.name, None, None))
+
+    def report(self) -> ReplayReport:
+        """Return the account so far."""
+        unused = [described(one) for one in self.unused()]
+        misses = [str(miss) for miss in self.misses]
+        first = misses[0] if misses else f"not called: {unused[0]}" if unused else None
+        digest = sha256()
+        for name, given, answer in sorted(self._seen):
+            digest.update(b"\0".join((name.encode(), given, answer.encode(), b"")))
+        return ReplayReport(
+            self.hits, self.ran_live, tuple(misses), tuple(unused), tuple(self.masked), first, digest.hexdigest()[:16]
+        )
+
+
+def described(observation: ObservationData) -> str:
+    """Return a recorded call as one line."""
+    return f"{observation.type.name} {observation.name}({canonical.shown(observation.input)})"
+
+
+def check_live(live: str | Sequence[str]) -> tuple[str, ...]:
+    """Return *live* as a tuple of names."""
+    return (live,) if isinstance(live, str) else tuple(live)
+
+
+def check_pace(pace: str | float | None) -> float | None:
+    """
+    Return *pace* as a factor.
+
+    Raises:
+        ReplayError: If it is neither ``"recorded"`` nor a number of at least zero.
+    """
+    if pace is None:
+        return None
+    if pace == "recorded":
+        return 1.0
+    if isinstance(pace, int | float) and not isinstance(pace, bool) and pace >= 0:
+        return float(pace)
+    raise ReplayError(f"pace must be None, 'recorded' or a factor of at least 0, got {pace!r:.100}")

@@ -1,0 +1,202 @@
+"""
+Answer the models and function tools of the Agents SDK from a recording.
+
+While a replay is open anywhere, the methods of all subclasses of ``agents.Model`` and the invocation of function tools
+are replaced. Where no replay is open in the context, they run as before. Runs, handoffs, guardrails, hooks and sessions
+are the SDK's own, and so are tools that run an agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from functools import wraps
+from typing import Any
+
+from agents import FunctionTool, Model, ModelResponse
+from agents.tracing import generation_span, get_current_span, response_span
+
+from fluxloop import ObservationType
+from fluxloop.bridge import (
+    Answer,
+    ClassMethodsSeam,
+    ask,
+    ask_for,
+    current,
+    is_of_type,
+    is_recorded_as,
+    register_seam,
+    replaying,
+)
+
+from . import function_tools, internals, payloads, rebuilding
+
+GENERATION = ObservationType.GENERATION
+
+
+def _ask_model(model: Any, instructions: Any, given: Any) -> tuple[str, Answer] | None:
+    """Return the kind of span of a recorded model call, and its answer; None if the model is to run."""
+    replay = replaying.get()
+    if replay is None:
+        return None
+    is_chat = "ChatCompletions" in type(model).__name__ or "Litellm" in type(model).__name__
+    kinds = ("generation", "response") if is_chat else ("response", "generation")
+    kind = next((each for each in kinds if replay.knows(GENERATION, each)), kinds[0])
+    items = payloads.given_items(given)
+    forms = [items]
+    if instructions:
+        forms.insert(0, [{"role": "system", "content": instructions}, *items])
+    if kind == "generation" and (messages := internals.chat_messages(given)) is not None:
+        system = [{"content": instructions, "role": "system"}] if instructions else []
+        forms.insert(0, [*system, *messages])
+    found = ask_for(GENERATION, kind, forms, current())
+    return None if found is None else (kind, found)
+
+
+def _span(kind: str, model: Any, tracing: Any) -> Any:
+    if kind == "response":
+        return response_span(disabled=tracing.is_disabled())
+    return generation_span(model=str(getattr(model, "model", "")), disabled=tracing.is_disabled())
+
+
+def _get_response(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the replacement of ``Model.get_response``."""
+
+    @wraps(original)
+    async def get_response(self: Any, *args: Any, **kwargs: Any) -> Any:
+        call = rebuilding.Call.of(args, kwargs)
+        found = _ask_model(self, call.instructions, call.input)
+        if found is None:
+            return await original(self, *args, **kwargs)
+        kind, answer = found
+        await answer.await_()
+        with _span(kind, self, call.tracing) as span:
+            if (error := answer.error()) is not None:
+                _set_error(span, error, call)
+                raise error
+            response = rebuilding.response(kind, answer)
+            rebuilding.report(span, kind, answer, response, call)
+        return ModelResponse(
+            output=list(response.output), usage=rebuilding.usage(answer), response_id=rebuilding.response_id(answer)
+        )
+
+    return get_response
+
+
+def _stream_response(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the replacement of ``Model.stream_response``."""
+
+    @wraps(original)
+    async def stream_response(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        call = rebuilding.Call.of(args, kwargs)
+        found = _ask_model(self, call.instructions, call.input)
+        if found is None:
+            async for event in original(self, *args, **kwargs):
+                yield event
+            return
+        kind, answer = found
+        await answer.await_()
+        with _span(kind, self, call.tracing) as span:
+            if (error := answer.error()) is not None:
+                _set_error(span, error, call)
+                raise error
+            response = rebuilding.response(kind, answer)
+            rebuilding.report(span, kind, answer, response, call)
+            for event in rebuilding.events(response):
+                yield event
+
+    return stream_response
+
+
+def _set_error(span: Any, error: BaseException, call: Any) -> None:
+    detail = str(error) if call.tracing.include_data() else internals.REDACTED
+    span.set_error({"message": "Error getting response", "data": {"error": detail}})
+
+
+def _tool_output(tool: Any, context: Any, arguments: str) -> tuple[Any] | None:
+    """Return the recorded output of a call of *tool*; None if it is to run."""
+    if replaying.get() is None or internals.runs_agent(tool):
+        return None
+    if is_recorded_as(ObservationType.TOOL, internals.function_in(tool)):
+        return None  # it is answered inside, with the arguments of the function
+    node = current()
+    if node is None or not is_of_type(node, ObservationType.TOOL):
+        return None
+    found = ask(node, given=function_tools.read_arguments(arguments))
+    if found is None:
+        return None
+    if (error := found.error()) is not None:
+        if found.recorded.output is None:
+            raise error
+        span = get_current_span()
+        if span is not None:  # the SDK made a text for the model of the error
+            span.set_error({"message": found.recorded.error or str(error), "data": None})
+    return (found.value(),)
+
+
+def _invoke(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the replacement of the method of the SDK's class that invokes a tool."""
+
+    @wraps(original)
+    async def invoke(self: Any, context: Any, arguments: str) -> Any:
+        tool = next((value for value in vars(self).values() if isinstance(value, FunctionTool)), None)
+        found = None if tool is None else _tool_output(tool, context, arguments)
+        return await original(self, context, arguments) if found is None else found[0]
+
+    return invoke
+
+
+class _ToolsSeam:
+    """Replaces how function tools are invoked: the SDK's class for that, and functions in an attribute of a tool."""
+
+    def open(self) -> None:
+        """See `fluxloop.answering.Seam`."""
+        if internals.INVOKER is not None:
+            self._original = internals.INVOKER.__call__
+            internals.INVOKER.__call__ = _invoke(self._original)
+        FunctionTool.on_invoke_tool = _Attribute()  # type: ignore[assignment]
+
+    def close(self) -> None:
+        """See `fluxloop.answering.Seam`."""
+        if internals.INVOKER is not None:
+            internals.INVOKER.__call__ = self._original
+        del FunctionTool.on_invoke_tool
+
+
+class _Attribute:
+    """The attribute ``on_invoke_tool`` of tools while a replay is open: in a replay, a function that answers."""
+
+    def __get__(self, tool: Any, owner: type) -> Any:
+        if tool is None:
+            return self
+        try:
+            real = tool.__dict__["on_invoke_tool"]
+        except KeyError:
+            raise AttributeError("on_invoke_tool") from None
+        if replaying.get() is None or (internals.INVOKER is not None and isinstance(real, internals.INVOKER)):
+            return real
+        known = getattr(tool, "_fluxloop_answering", None)
+        if known is None or known.__wrapped__ is not real:
+            known = _answering(tool, real)
+            tool.__dict__["_fluxloop_answering"] = known
+        return known
+
+    def __set__(self, tool: Any, value: Any) -> None:
+        tool.__dict__["on_invoke_tool"] = getattr(value, "__wrapped__", value) if _is_ours(value) else value
+
+
+def _is_ours(value: Any) -> bool:
+    return getattr(value, "_fluxloop", False) is True
+
+
+def _answering(tool: Any, real: Any) -> Any:
+    async def invoke(context: Any, arguments: str) -> Any:
+        found = _tool_output(tool, context, arguments)
+        return await real(context, arguments) if found is None else found[0]
+
+    invoke.__wrapped__ = real  # type: ignore[attr-defined]
+    invoke._fluxloop = True  # type: ignore[attr-defined]
+    return invoke
+
+
+register_seam(ClassMethodsSeam(Model, {"get_response": _get_response, "stream_response": _stream_response}))
+register_seam(_ToolsSeam())

@@ -1,0 +1,187 @@
+"""
+Answer LangChain's models, tools and retrievers from a recording.
+
+While a replay is open anywhere, the methods in which a class implements its call are replaced, of every subclass of
+LangChain's base classes. Where no replay is open in the context, they run as before. Callbacks, retries, parsers and
+graphs around them are LangChain's own.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel, BaseLLM
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.tools import BaseTool
+
+from fluxloop import ObservationType
+from fluxloop.bridge import Answer, ClassMethodsSeam, ask, register_seam, replaying
+
+from . import internals, rebuilding
+from .orphan_runs import node_of_run, node_of_step
+
+
+def _ask_model(model: Any, given: Any, manager: Any) -> Answer | None:
+    """Return the recorded answer of the run of *manager*, a call of *model* with *given*; None if it is to run."""
+    manager = manager or internals.running_manager()
+    node = node_of_run(getattr(manager, "run_id", None))
+    if node is not None:
+        return ask(node)
+    replay, name = replaying.get(), type(model).__name__
+    if replay is None or not replay.knows(ObservationType.GENERATION, name):
+        return None  # the client that the model uses may be answered
+    raise replay.fail(
+        f"a call of {name} is not recorded here, so it has no place in the recording: pass FluxLoop's callback handler "
+        f"as when it was recorded, or call fluxloop.install() before the replay. Its input: {given!r:.200}"
+    )
+
+
+def _manager(args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """Return the manager of the run in the arguments of a method, if there is one."""
+    return options.get("run_manager") or next((one for one in args if hasattr(one, "run_id")), None)
+
+
+def _chat(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the replacement of ``_generate`` or ``_agenerate`` of a chat model."""
+
+    def asked(self: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Answer | None:
+        return _ask_model(self, args[:1], _manager(args, options))
+
+    return _method(original, asked, rebuilding.chat_result)
+
+
+def _chat_stream(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the replacement of ``_stream`` or ``_astream`` of a chat model."""
+
+    def asked(self: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Answer | None:
+        return _ask_model(self, args[:1], _manager(args, options))
+
+    return _stream_method(original, asked, rebuilding.chat_chunks)
+
+
+def _completion(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the replacement of ``_generate`` or ``_agenerate`` of a completion model, which may get many prompts."""
+
+    def asked(self: Any, args: tuple[Any, ...], options: dict[str, Any]) -> list[Answer] | None:
+        prompts: list[str] = args[0] if args else options["prompts"]
+        managers = internals.running_managers()
+        if len(managers) != len(prompts):
+            managers = [_manager(args, options)] * len(prompts)
+        answers = [_ask_model(self, prompt, one) for prompt, one in zip(prompts, managers, strict=True)]
+        return None if None in answers else [one for one in answers if one is not None]
+
+    return _method(original, asked, rebuilding.completion_result)
+
+
+def _completion_stream(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the replacement of ``_stream`` or ``_astream`` of a completion model."""
+
+    def asked(self: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Answer | None:
+        return _ask_model(self, args[:1], _manager(args, options))
+
+    return _stream_method(original, asked, rebuilding.completion_chunks)
+
+
+def _retrieval(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the replacement of the method of a retriever."""
+
+    def asked(self: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Answer | None:
+        manager = _manager(args, options) or internals.running_manager()
+        node = node_of_run(getattr(manager, "run_id", None))
+        return None if node is None else ask(node)
+
+    return _method(original, asked, rebuilding.documents)
+
+
+def _tool(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the replacement of ``_run`` or ``_arun`` of a tool."""
+
+    def asked(self: Any, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, Answer] | None:
+        node = node_of_step(self.name)
+        found = None if node is None else ask(node)
+        return None if found is None else (self, found)
+
+    return _method(original, asked, rebuilding.tool_result)
+
+
+def _method(original: Callable[..., Any], asked: Callable[..., Any], build: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Return *original* with its result built from what *asked* returns for its arguments, if that is not None."""
+    replacement: Any
+    if inspect.iscoroutinefunction(original):
+
+        @wraps(original)
+        async def replacement(self: Any, *args: Any, **kwargs: Any) -> Any:
+            found = None if replaying.get() is None else asked(self, args, kwargs)
+            if found is None:
+                return await original(self, *args, **kwargs)
+            for answer in _answers(found):
+                await answer.await_()
+            return build(found)
+
+    else:
+
+        @wraps(original)
+        def replacement(self: Any, *args: Any, **kwargs: Any) -> Any:
+            found = None if replaying.get() is None else asked(self, args, kwargs)
+            if found is None:
+                return original(self, *args, **kwargs)
+            for answer in _answers(found):
+                answer.wait()
+            return build(found)
+
+    return replacement  # type: ignore[no-any-return]
+
+
+def _answers(found: Any) -> Iterable[Answer]:
+    return [one for one in (found if isinstance(found, list | tuple) else [found]) if isinstance(one, Answer)]
+
+
+def _stream_method(
+    original: Callable[..., Any], asked: Callable[..., Any], build: Callable[[Answer], list[Any]]
+) -> Callable[..., Any]:
+    """As `_method`, for methods that are generators."""
+    replacement: Any
+    if inspect.isasyncgenfunction(original):
+
+        @wraps(original)
+        async def replacement(self: Any, *args: Any, **kwargs: Any) -> Any:
+            found = None if replaying.get() is None else asked(self, args, kwargs)
+            items = original(self, *args, **kwargs) if found is None else found.aplay(build(found))
+            async for item in items:
+                yield item
+
+    else:
+
+        @wraps(original)
+        def replacement(self: Any, *args: Any, **kwargs: Any) -> Any:
+            found = None if replaying.get() is None else asked(self, args, kwargs)
+            yield from original(self, *args, **kwargs) if found is None else found.play(build(found))
+
+    return replacement  # type: ignore[no-any-return]
+
+
+_SEAMS = (
+    ClassMethodsSeam(
+        BaseChatModel,
+        {"_generate": _chat, "_agenerate": _chat, "_stream": _chat_stream, "_astream": _chat_stream},
+        is_with_base=True,
+    ),
+    ClassMethodsSeam(
+        BaseLLM,
+        {
+            "_generate": _completion,
+            "_agenerate": _completion,
+            "_stream": _completion_stream,
+            "_astream": _completion_stream,
+        },
+        is_with_base=True,
+    ),
+    ClassMethodsSeam(BaseRetriever, dict.fromkeys(("_get_relevant_documents", "_aget_relevant_documents"), _retrieval)),
+    ClassMethodsSeam(BaseTool, {"_run": _tool, "_arun": _tool}),
+)
+
+for _seam in _SEAMS:
+    register_seam(_seam)

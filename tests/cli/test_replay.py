@@ -1,0 +1,153 @@
+"""
+``fluxloop replay``, ``fluxloop context`` and ``fluxloop cassette``: what they print, and their exit codes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from cli.commands import completed
+
+APP = """
+import fluxloop
+
+PROMPT = "You are kind."
+
+
+@fluxloop.tool
+def search(query: str) -> list[str]:
+    return [query, "a page"]
+
+
+@fluxloop.prompt
+def ask(messages: list) -> str:
+    return f"answer {len(messages)}"
+
+
+@fluxloop.agent
+def support(question: str) -> str:
+    system = {"role": "system", "content": PROMPT}
+    plan = ask([system, {"role": "user", "content": question}])
+    page = {"role": "tool", "content": str(search(question))}
+    return ask([system, {"role": "user", "content": question}, {"role": "assistant", "content": plan}, page])
+
+
+if __name__ == "__main__":
+    import shop
+
+    with fluxloop.cassette("case.jsonl", "rewrite"):
+        shop.support("Where is my parcel?")
+"""
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Path:
+    """A cassette of one run of a program, beside the program."""
+    import subprocess
+    import sys
+
+    (tmp_path / "shop.py").write_text(APP)
+    root = Path(__file__).parent.parent.parent
+    done = subprocess.run(
+        [sys.executable, "shop.py"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, timeout=60
+    )
+    assert done.returncode == 0
+    return tmp_path / "case.jsonl"
+
+
+def change(case: Path, old: str, new: str) -> None:
+    """Change the program."""
+    program = case.parent / "shop.py"
+    program.write_text(program.read_text().replace(old, new))
+
+
+def test_the_same_code_has_the_same_trajectory(case):
+    """
+    The entry point and its arguments are in the trace; the exit code is 0.
+    """
+    done = completed("replay", case)
+    assert done.code == 0
+    assert done.out == "the same trajectory: 3 calls answered, 0 live\n"
+
+
+def test_changed_code_has_another_trajectory(case):
+    """
+    The exit code is 1; the first divergence and the difference of the inputs are shown.
+    """
+    change(case, "You are kind.", "You are brief.")
+    done = completed("replay", case)
+    assert done.code == 1
+    assert "another trajectory" in done.out
+    assert "You are kind." in done.out
+    assert "You are brief." in done.out
+    assert completed("replay", case, "--match", "loose").code == 0
+
+
+def test_json_is_for_other_programs(case):
+    """
+    One object with the report and both trees.
+    """
+    change(case, "str(search(question))", '"nothing"')
+    done = completed("replay", case, "--target", "shop:support", "--match", "loose", "--json")
+    found = json.loads(done.out)
+    assert done.code == 1
+    assert (found["same"], found["hits"], found["target"]) == (False, 2, "shop:support")
+    assert found["unused"] == ['TOOL search({"query": "Where is my parcel?"})']
+    assert "-   TOOL search -> ['Where is my parcel?', 'a page']" in found["diff"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nothing.jsonl",), "nothing.jsonl"),
+        (("case.jsonl", "--target", "shop"), "a target is module:function, got 'shop'"),
+        (("case.jsonl", "--target", "shop:refund"), "the module 'shop' has no 'refund'"),
+        (("case.jsonl", "--target", "nowhere:support"), "cannot import 'nowhere'"),
+        (("case.jsonl", "--match", "exact"), "match must be one of strict, fifo, loose"),
+    ],
+)
+def test_what_cannot_run_is_said_in_one_line(case, arguments, message):
+    """
+    The exit code is 2, and there is no traceback.
+    """
+    done = completed("replay", *arguments)
+    assert done.code == 2
+    assert message in done.err
+    assert "Traceback" not in done.err
+
+
+def test_context_shows_what_each_call_was_given(case):
+    """
+    The messages of the first call, and what was added for the second.
+    """
+    done = completed("context", case)
+    assert done.code == 0
+    assert done.out.splitlines() == [
+        "call 1  ask    2 messages, 0 tools",
+        "    system: You are kind.",
+        "    user: Where is my parcel?",
+        "call 2  ask    4 messages, 0 tools",
+        "  since call 1:",
+        "    + assistant: answer 2",
+        "    + tool: ['Where is my parcel?', 'a page']",
+    ]
+    facts = json.loads(completed("context", case, "--call", "2", "--json").out)
+    assert len(facts["messages"]) == 4
+    assert len(facts["changes"]["added"]) == 2
+    assert completed("context", case, "--call", "9").code == 1
+
+
+def test_cassettes_are_listed_shown_checked_and_pruned(case):
+    """
+    Each subcommand on one cassette; prune without a trace to keep empties it.
+    """
+    assert "1 traces, 3 answers" in completed("cassette", "list", case).out
+    assert "GENERATION ask" in completed("cassette", "show", case).out
+    assert completed("cassette", "check", case).out.strip() == f"{case}: ok"
+    assert completed("cassette", "prune", case, "--keep", "case-1").out.strip() == f"{case}: 0 traces removed"
+    (case.parent / "empty.jsonl").write_text("")
+    assert completed("cassette", "check", case.parent / "empty.jsonl").code == 1
+    assert completed("cassette", "check", "nowhere").code == 2

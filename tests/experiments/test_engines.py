@@ -1,0 +1,137 @@
+"""
+The engine with worker processes: parallel computing, lost and frozen workers, and the contract of engines.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from experiments.projects import fluxloop_in, newest, project, rows, started, wait_until
+
+import fluxloop
+from fluxloop import experiments
+from fluxloop.errors import ConfigError
+
+AGENT = """
+import os, signal, time
+import fluxloop
+
+@fluxloop.tool
+def look(text):
+    return text
+
+@fluxloop.agent
+def agent(input):
+    if input == "kill" or (input == "kill once" and not os.path.exists("killed")):
+        open("killed", "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    while input == "spin":
+        pass
+    return [look(input), os.getpid()]
+"""
+
+
+def test_workers_are_processes_whose_records_come_to_one_folder(tmp_path):
+    """
+    With `processes`, runs are executed outside the experiment's process, and all records are in its folder.
+    """
+    config = "runner: {target: app:agent, processes: true}\nparallel_runs: 2\nbase_inputs: [a, b, c, d]"
+    project(tmp_path, AGENT, config)
+
+    done = fluxloop_in(tmp_path, "run", "experiment")
+
+    assert done.code == 0, done.err
+    assert [row["output"][0] for row in rows(tmp_path)] == ["a", "b", "c", "d"]
+    traces = {trace.trace_id: trace for trace in fluxloop.read_traces(newest(tmp_path) / "artifacts")}
+    assert {*traces} == {row["trace_id"] for row in rows(tmp_path)}
+    assert all(len(trace.observations) == 3 for trace in traces.values())
+
+
+def test_the_run_of_a_lost_worker_is_executed_again_once(tmp_path):
+    """
+    A run whose worker is killed is given to another worker; if that dies too, the run failed. The others go on.
+    """
+    config = "runner: {target: app:agent}\nparallel_runs: 2\nbase_inputs: [kill once, kill, a, b]"
+    project(tmp_path, AGENT, config)
+
+    done = fluxloop_in(tmp_path, "run", "experiment", "--engine", "processes")
+
+    assert done.code == 0, done.err
+    statuses = [(row["input"], row["status"], (row["error"] or {}).get("type")) for row in rows(tmp_path)]
+    assert statuses == [
+        ("kill once", "success", None),
+        ("kill", "error", "WorkerLost"),
+        ("a", "success", None),
+        ("b", "success", None),
+    ]
+    assert rows(tmp_path)[1]["error"]["message"] == "the worker process was killed by SIGKILL"
+    crashed = [t for t in fluxloop.read_traces(newest(tmp_path) / "artifacts") if t.status.value == "crashed"]
+    assert rows(tmp_path)[1]["trace_id"] in {trace.trace_id for trace in crashed}
+
+
+def test_a_worker_that_computes_for_ever_is_ended_at_the_timeout(tmp_path):
+    """
+    A run that never gives up the processor times out, and its process does not live on.
+    """
+    config = "runner: {target: app:agent, timeout_seconds: 1}\nbase_inputs: [spin, a]"
+    project(
+        tmp_path,
+        AGENT.replace("while input ==", "open('pid', 'w').write(str(os.getpid()))\n    while input =="),
+        config,
+    )
+
+    done = fluxloop_in(tmp_path, "run", "experiment", "--engine", "processes")
+
+    assert done.code == 0, done.err
+    assert [row["status"] for row in rows(tmp_path)] == ["timeout", "success"]
+
+
+def test_workers_end_with_a_killed_experiment(tmp_path):
+    """
+    After `kill -9` of the experiment, no worker is left.
+    """
+    config = "runner: {target: app:agent, processes: true}\nparallel_runs: 2\nbase_inputs: [a, b]"
+    agent = "import os, time\ndef agent(input):\n    open(f'{os.getpid()}.pid', 'w').close()\n    time.sleep(0.5)"
+    project(tmp_path, agent, config + "\niterations: 1000")
+    process = started(tmp_path, "run", "experiment")
+    wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
+    process.kill()
+    process.communicate()
+
+    pids = [int(path.stem) for path in tmp_path.glob("*.pid")]
+    wait_until(lambda: not any(map(is_running, pids)))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def test_a_target_that_cannot_be_sent_is_an_error():
+    """
+    A local function cannot be imported by a worker; the message says what can.
+    """
+    with pytest.raises(ConfigError, match="cannot be sent to worker processes"):
+        experiments.run(lambda input: input, ["x"], engine="processes")
+
+    assert list(Path("experiments").glob("*")) == []
+
+
+def test_any_object_with_the_method_of_an_engine_is_one():
+    """
+    An engine executes the runs as it likes, and reports each row.
+    """
+
+    class Backwards:
+        async def run(self, job, runs, finished):
+            for planned in reversed(list(runs)):
+                finished(await job.executor.execute(planned))
+
+    experiment = experiments.run(lambda input: input, ["a", "b", "c"], engine=Backwards())
+
+    assert [row.data["output"] for row in experiment.rows()] == ["c", "b", "a"]

@@ -1,0 +1,167 @@
+"""
+Cassettes: recorded once, replayed offline, and the same file for the same run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fluxloop
+from fluxloop.errors import ReplayError
+from fluxloop.replay.cassettes import problems_in
+
+ran: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    ran.clear()
+
+
+@fluxloop.tool
+async def look(city: str) -> dict[str, Any]:
+    ran.append(city)
+    await asyncio.sleep(0.001 if city == "Rome" else 0)
+    return {"city": city, "sunny": True}
+
+
+@fluxloop.agent
+async def weather(*cities: str) -> list[Any]:
+    return await asyncio.gather(*map(look, cities))
+
+
+def run(*cities: str) -> list[Any]:
+    return asyncio.run(weather(*cities))
+
+
+def test_once_records_a_missing_cassette_and_replays_it_then(tmp_path):
+    """
+    The first block runs the calls, the second is answered; the file is a trace file.
+    """
+    path = tmp_path / "cassettes" / "weather.jsonl"
+    with fluxloop.cassette(path) as first:
+        expected = run("Rome", "Oslo")
+    assert first.report() is None
+    assert ran == ["Rome", "Oslo"]
+    with fluxloop.cassette(path) as second:
+        assert run("Rome", "Oslo") == expected
+
+    assert len(ran) == 2
+    assert second.report().is_same
+    [trace] = fluxloop.read_traces(path)
+    assert trace.name == "weather"
+    assert trace.trace_id == "weather-1"
+    assert problems_in(path) == []
+
+
+def test_recording_the_same_run_again_changes_nothing(tmp_path):
+    """
+    Ids and times are numbers, also of concurrent calls.
+    """
+    path = tmp_path / "weather.jsonl"
+    texts = []
+    for _ in range(3):
+        with fluxloop.cassette(path, "rewrite"):
+            run("Rome", "Oslo", "Bern")
+        texts.append(path.read_bytes())
+    assert len(set(texts)) == 1
+
+
+def test_none_needs_a_cassette_and_runs_nothing(tmp_path):
+    """
+    Without a file, the error says how to record; a call that is not in the file is a miss.
+    """
+    path = tmp_path / "weather.jsonl"
+    with pytest.raises(ReplayError, match="mode='once'"), fluxloop.cassette(path, "none"):
+        pass
+    with fluxloop.cassette(path):
+        run("Rome")
+    before = path.read_bytes()
+    with pytest.raises(fluxloop.ReplayMismatch), fluxloop.cassette(path, "none"):
+        run("Oslo")
+    assert ran == ["Rome"]
+    assert path.read_bytes() == before
+
+
+def test_new_episodes_records_what_is_not_in_the_cassette(tmp_path):
+    """
+    A known call is answered, a new one runs; afterwards both are answered.
+    """
+    path = tmp_path / "weather.jsonl"
+    with fluxloop.cassette(path):
+        run("Rome")
+    with fluxloop.cassette(path, "new_episodes"):
+        run("Rome", "Oslo")
+    with fluxloop.cassette(path, "none"):
+        run("Rome", "Oslo")
+    assert ran == ["Rome", "Oslo"]
+
+
+def test_a_block_that_fails_leaves_the_cassette_as_it_was(tmp_path):
+    """
+    An exception ends the block; the file is neither made nor changed.
+    """
+    path = tmp_path / "weather.jsonl"
+    with pytest.raises(KeyError), fluxloop.cassette(path):
+        run("Rome")
+        raise KeyError("later")
+    assert not path.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_block_without_calls_says_so(tmp_path):
+    """
+    Nothing was recorded: the error names what is missing, instead of an empty cassette that answers nothing.
+    """
+    with pytest.raises(ReplayError, match="no call was recorded"), fluxloop.cassette(tmp_path / "empty.jsonl"):
+        pass
+
+
+def test_the_decorator_opens_the_cassette_for_each_call(tmp_path):
+    """
+    A test function, plain or async, is recorded by its first call.
+    """
+    path = tmp_path / "weather.jsonl"
+
+    @fluxloop.cassette(path)
+    async def case() -> list[Any]:
+        return await weather("Rome")
+
+    assert asyncio.run(case()) == asyncio.run(case())
+    assert ran == ["Rome"]
+
+
+def test_unknown_modes_are_refused(tmp_path):
+    """
+    The message lists the modes.
+    """
+    with pytest.raises(ReplayError, match="once, none, new_episodes, rewrite"):
+        fluxloop.cassette(tmp_path / "x.jsonl", "all")
+
+
+def test_problems_of_a_cassette_are_found(tmp_path):
+    """
+    An ordinary record with a cut and a masked answer, and a file without any trace.
+    """
+
+    @fluxloop.tool
+    def big(n: int) -> dict[str, str]:
+        return {"text": "x" * n, "password": "hunter2"}
+
+    with fluxloop.testing.capture(max_leaf_bytes=500) as captured, fluxloop.instrument("run"):
+        big(5_000)
+    from fluxloop.replay.cassettes import write
+
+    path = Path(tmp_path / "cut.jsonl")
+    write(path, captured.traces())
+    (tmp_path / "empty.jsonl").write_text("")
+
+    assert problems_in(path) == [
+        "TOOL big: the answer was cut when it was recorded",
+        "TOOL big: a secret in the answer is masked",
+    ]
+    assert problems_in(tmp_path / "empty.jsonl") == ["it has no trace"]
