@@ -158,6 +158,10 @@ class FluxLoopClient(Instruments):
             from .recording.recorder import use
 
             use(self, settings)
+        if settings.replayable or (self._recorder is not None and self._recorder.settings.replayable):
+            from .tracing.whole import keep_answers_of
+
+            keep_answers_of(self, settings.replayable)
         self._recorder = recorder
         self.switch.on = recorder.settings.enabled
         (needs_lookup.add if recorder.debug else needs_lookup.discard)(self)

@@ -48,7 +48,8 @@ def test_a_quick_run_prints_a_row_per_workload_without_faults(tmp_path, names):
     assert [row["faults"] for row in rows if row["faults"]] == []
     measured = {row["workload"]: row["figure"]["middle"] for row in rows if row["target"]}
     wrong = [name for name, figure in measured.items() if not isfinite(figure) or figure == 0]
-    assert wrong == []  # noise can make a figure negative
+    assert wrong == []  # noise can make a figure negative, which is a difference, but no time that was measured
+    assert [row["workload"] for row in rows if row["bare"] is not None and not row["bare"] > 0] == []
 
 
 def test_every_workload_is_found_by_its_name():

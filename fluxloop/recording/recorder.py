@@ -11,6 +11,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,10 +91,11 @@ def _record(call: Execution, func: Callable[..., Any]) -> Callable[..., Any]:
 
     def recorded(*args: Any, **kwargs: Any) -> Any:
         try:
-            bind = spec.bind or binder(func)
-            append(recorder, target_of(func), bind(*args, **kwargs))
-        except TypeError:  # the arguments do not fit: the function itself will raise
-            pass
+            arguments = None
+            with suppress(TypeError):  # they do not fit: the function itself raises
+                arguments = (spec.bind or binder(func))(*args, **kwargs)
+            if arguments is not None:
+                append(recorder, target_of(func), arguments)
         except Exception as exc:
             if was_raised_from_outside(exc):
                 raise

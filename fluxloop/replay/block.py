@@ -7,6 +7,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from functools import wraps
 from os import PathLike
 from typing import Any, Self
@@ -28,7 +29,57 @@ Recorded = str | PathLike[str] | Trace | Iterable[Trace]
 """Where recorded traces are: a file, a folder, the address of a server, a trace, or several."""
 
 
-class Replay:
+class Block:
+    """A block for ``with`` and ``async with``; as a decorator, it opens a new block for each call."""
+
+    def __enter__(self) -> Self:
+        raise NotImplementedError
+
+    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
+        raise NotImplementedError
+
+    def _again(self) -> Self:
+        """Return another block like this one, which is not open."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
+        self.__exit__(kind, exc, traceback)
+
+    def __call__(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return *func* with each call in a block of its own; a function of any call shape."""
+        wrapper: Any
+        if inspect.isasyncgenfunction(func):
+
+            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+                async with self._again(), aclosing(func(*args, **kwargs)) as items:
+                    async for item in items:
+                        yield item
+
+        elif inspect.isgeneratorfunction(func):
+
+            def wrapper(*args: Any, **kwargs: Any) -> Iterator[Any]:
+                with self._again():
+                    yield from func(*args, **kwargs)
+
+        elif inspect.iscoroutinefunction(func):
+
+            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+                async with self._again():
+                    return await func(*args, **kwargs)
+
+        else:
+
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                with self._again():
+                    return func(*args, **kwargs)
+
+        return wraps(func)(wrapper)
+
+
+class Replay(Block):
     """
     A block whose calls are answered from a recording; see `replay`.
 
@@ -71,44 +122,8 @@ class Replay:
         if exc is None and self._match == "strict" and not self._session.is_open_ended and (left := self.unused):
             raise ReplayMismatch(_unused_message(left))
 
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
-        self.__exit__(kind, exc, traceback)
-
-    def __call__(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return *func* with each call in a replay of its own; a function of any call shape."""
-        wrapper: Any
-        if inspect.isasyncgenfunction(func):
-
-            async def wrapper(*args: Any, **kwargs: Any) -> Any:
-                async with self._again():
-                    async for item in func(*args, **kwargs):
-                        yield item
-
-        elif inspect.isgeneratorfunction(func):
-
-            def wrapper(*args: Any, **kwargs: Any) -> Iterator[Any]:
-                with self._again():
-                    yield from func(*args, **kwargs)
-
-        elif inspect.iscoroutinefunction(func):
-
-            async def wrapper(*args: Any, **kwargs: Any) -> Any:
-                async with self._again():
-                    return await func(*args, **kwargs)
-
-        else:
-
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
-                with self._again():
-                    return func(*args, **kwargs)
-
-        return wraps(func)(wrapper)
-
-    def _again(self) -> Replay:
-        return Replay(self._traces, self._options, self._match)
+    def _again(self) -> Self:
+        return type(self)(self._traces, self._options, self._match)
 
     @property
     def session(self) -> Session:

@@ -7,12 +7,10 @@ changes nothing.
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from functools import wraps
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -24,7 +22,7 @@ from ..models import ObservationData, Trace
 from ..reading import read_traces, traces_of
 from ..settings.layers import Configuration
 from ..storage import MemoryStorage
-from .block import Replay, traces_in
+from .block import Block, Replay, traces_in
 from .canonical import Normalize
 from .matching import MODES, Match
 from .session import ReplayReport
@@ -37,7 +35,7 @@ _VOLATILE_METADATA = frozenset({"langgraph_checkpoint_ns", "checkpoint_ns", "che
 _TIMES = frozenset({"offsets_ms", "first_item_ms"})
 
 
-class Cassette:
+class Cassette(Block):
     """A block whose calls are answered from a cassette, or recorded into it; see `cassette`."""
 
     def __init__(self, path: Path, mode: Mode, match: Match, normalize: Normalize | None) -> None:
@@ -79,28 +77,8 @@ class Cassette:
             )
         write(self.path, traces)
 
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
-        self.__exit__(kind, exc, traceback)
-
-    def __call__(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return *func*, plain or async, with each call in a block of its own."""
-        wrapper: Any
-        if inspect.iscoroutinefunction(func):
-
-            async def wrapper(*args: Any, **kwargs: Any) -> Any:
-                async with Cassette(self.path, self.mode, self._match, self._normalize):
-                    return await func(*args, **kwargs)
-
-        else:
-
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
-                with Cassette(self.path, self.mode, self._match, self._normalize):
-                    return func(*args, **kwargs)
-
-        return wraps(func)(wrapper)
+    def _again(self) -> Self:
+        return type(self)(self.path, self.mode, self._match, self._normalize)
 
     def report(self) -> ReplayReport | None:
         """Return the report of the replay; None while the cassette is recorded."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from ..encoding.typed import UntypedError, is_plain, typed
 from ..enums import ObservationType
@@ -34,15 +35,26 @@ WHOLE_ITEMS = 100_000
 
 
 def keeping_whole(settings: Settings) -> Settings:
-    """Return *settings* with the limits of ``replayable=True``, and install the interceptor that keeps answers."""
-    if keep_whole not in interceptors:
-        interceptors.append(keep_whole)
+    """Return *settings* with the limits of ``replayable=True``."""
     sizes = {name: max(WHOLE_BYTES, getattr(settings, name)) for name in _SIZES}
     items = max(WHOLE_ITEMS, settings.max_stream_items)
     return replace(settings, **sizes, max_stream_items=items, capture_vectors=True)
 
 
 _SIZES = ("max_leaf_bytes", "max_value_bytes", "max_stream_bytes")
+
+
+def keep_answers_of(client: object, is_on: bool) -> None:
+    """Keep the answers of the calls that *client* records from now on, or no longer."""
+    (_clients.add if is_on else _clients.discard)(client)
+    if _clients and keep_whole not in interceptors:
+        interceptors.append(keep_whole)
+    elif not _clients and keep_whole in interceptors:
+        interceptors.remove(keep_whole)
+
+
+_clients: WeakSet[Any] = WeakSet()
+"""The clients whose answers are kept; without one, recorded calls have no interceptor."""
 
 
 def add_whole(observation: OpenObservation, **parts: Any) -> None:
@@ -71,7 +83,9 @@ def keep_whole(call: Execution, func: Callable[..., Any]) -> Callable[..., Any]:
     """Return *func* with its answer kept whole; an interceptor, see `fluxloop.tracing.calls`."""
     observation = call.observation
     if observation is not None and call.parent is None and call.trace.recorder.settings.replayable:
-        observation.add_metadata(target=f"{func.__module__}:{func.__qualname__}")
+        module, name = getattr(func, "__module__", None), getattr(func, "__qualname__", None)
+        if module and name:  # an instance that is called, such as a partial, has no name
+            observation.add_metadata(target=f"{module}:{name}")
     is_kept = observation is not None and call.spec.type in ANSWERS and call.spec.capture_output
     if observation is None or not (is_kept and call.trace.recorder.settings.replayable):
         return func

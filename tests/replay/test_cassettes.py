@@ -5,6 +5,7 @@ Cassettes: recorded once, replayed offline, and the same file for the same run.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,37 @@ def test_the_decorator_opens_the_cassette_for_each_call(tmp_path):
 
     assert asyncio.run(case()) == asyncio.run(case())
     assert ran == ["Rome"]
+
+
+def test_the_decorator_holds_the_cassette_open_while_a_generator_is_read(tmp_path):
+    """
+    The block of a generator, plain or async, ends with the generator, and not when it is created.
+    """
+
+    @fluxloop.tool
+    def forecast(city: str) -> str:
+        ran.append(city)
+        return f"rain in {city}"
+
+    @fluxloop.agent
+    def travel(city: str) -> str:
+        return forecast(city)
+
+    @fluxloop.cassette(tmp_path / "plain.jsonl")
+    def plain() -> Iterator[str]:
+        yield travel("Oslo")
+        yield travel("Bern")
+
+    @fluxloop.cassette(tmp_path / "async.jsonl")
+    async def asynchronous() -> AsyncIterator[str]:
+        yield travel("Oslo")
+        yield travel("Bern")
+
+    async def read() -> list[str]:
+        return [item async for item in asynchronous()]
+
+    assert list(plain()) == list(plain()) == asyncio.run(read()) == asyncio.run(read())
+    assert ran == ["Oslo", "Bern"] * 2
 
 
 def test_unknown_modes_are_refused(tmp_path):
