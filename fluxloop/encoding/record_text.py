@@ -79,7 +79,7 @@ def utc_text(ns: int) -> str:
     global _second
     begun, text = _second
     rest = ns - begun
-    if rest // 1_000_000_000:  # another second
+    if not 0 <= rest < 1_000_000_000:  # another second
         rest = ns % 1_000_000_000
         text = strftime("%Y-%m-%dT%H:%M:%S.", gmtime(ns // 1_000_000_000))
         _second = (ns - rest, text)  # one assignment, so that other threads read both or neither

@@ -135,12 +135,11 @@ class OpenObservation(Node):
             self.redacted += checked not in (label, getattr(self, "label", None))
             label = checked
         self.label = label
-        parent = self.parent
-        parent_id = "null" if parent is None else f'"{parent.id}"'
-        return (
-            f'{{"id":"{self.id}","trace_id":{self.trace.quoted_id},"parent_id":{parent_id},{label},'
-            f'"seq":{self.number},"start_time":"{utc_text(self.start_ns)}"'
-        ).encode()
+        if self.parent is None:
+            ids = f'{{"id":"{self.id}","trace_id":{self.trace.quoted_id},"parent_id":null'
+        else:
+            ids = f'{{"id":"{self.id}","trace_id":{self.trace.quoted_id},"parent_id":"{self.parent.id}"'
+        return f'{ids},{label},"seq":{self.number},"start_time":"{utc_text(self.start_ns)}"'.encode()
 
     def set_fields(self, **fields: Any) -> None:
         """Set top-level fields of the record, such as ``model`` and ``usage``. None leaves a field unchanged."""

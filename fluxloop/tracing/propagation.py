@@ -30,6 +30,9 @@ Locator = Callable[["Node | None"], "Node | None"]
 
 _locators: list[Locator] = []
 
+open_traces: set[str] = set()
+"""The ids of the open traces of this process, in any context. Empty most of the time in a program without traces."""
+
 needs_lookup: set[object] = set()
 """Reasons for a full lookup if the context variable is empty: locators, and tracers that log ignored calls."""
 

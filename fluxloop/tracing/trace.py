@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from ..encoding.record_text import datetime_of, end_members, members, quoted, ut
 from ..enums import SCHEMA_VERSION, Status
 from ..forks import after_fork, importing
 from ..storage import Record
-from .propagation import strand_id
+from .propagation import open_traces, strand_id
 from .recorder import Recorder
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 class OpenTrace:
     """A trace whose root has not ended."""
+
+    root: Node | None = None
 
     def __init__(
         self,
@@ -54,7 +56,6 @@ class OpenTrace:
         self.is_sampled = is_sampled
         self.is_closed = False
         self.outer = outer
-        self.root: Node | None = None
         if not is_sampled:
             self._read_clocks()
         self.numbers = count()
@@ -71,12 +72,17 @@ class OpenTrace:
         """Set the *root*, and the start of the trace to the start of the root."""
         self.root = root
         self._read_clocks()
+        open_traces.add(self.id)
 
     def _read_clocks(self) -> None:
         """Read the time of day once. All later times are offsets from it, so clock changes have no effect."""
         recorder = self.recorder
         self.start_ns, self.start_tick = recorder.now(), recorder.tick()
         self.day = utc_text(self.start_ns)[:10].replace("-", "")
+
+    def __del__(self, forget: Callable[[str], None] = open_traces.discard) -> None:
+        if self.root is not None and not self.is_closed:  # collected without an end
+            forget(self.id)
 
     @property
     def is_recording(self) -> bool:
@@ -129,6 +135,7 @@ class OpenTrace:
         for left_open in [node for node in self.pushed.values() if node.owner == strand]:
             left_open.end(Status.ABANDONED)
         self.is_closed = True
+        open_traces.discard(self.id)
         summary = {**self._known(), "usage": self.usage or None}
         line = b"".join(
             (

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from . import threads
 from .calls import Spec, begin, end_interrupted, intercepted, interceptors
 from .node import Node
-from .propagation import _current, current, needs_lookup
+from .propagation import _current, current, needs_lookup, open_traces
 from .streams import Followed, drive_async_generator, drive_generator
 
 P = ParamSpec("P")
@@ -41,9 +41,9 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
         async def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
             before = get()
             if before is None and not (needs_lookup or (opens_trace and switch.on)):
-                if get_ident() != threads.main_thread:
+                if open_traces and get_ident() != threads.main_thread:
                     threads.report_untraced(spec.tracer, spec.name)
-                return await func(*args, **kwargs)
+                return await (func(*args, **kwargs) if kwargs else func(*args))  # type: ignore[call-arg]
             call = None
             try:
                 call = begin(spec, args, kwargs, before, True)
@@ -59,9 +59,10 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
             before = get()
             if before is None and not (needs_lookup or (opens_trace and switch.on)):
-                if get_ident() != threads.main_thread:
+                if open_traces and get_ident() != threads.main_thread:
                     threads.report_untraced(spec.tracer, spec.name)
-                return func(*args, **kwargs)
+                # Passing an empty dict would copy it.
+                return func(*args, **kwargs) if kwargs else func(*args)  # type: ignore[call-arg]
             call = None
             try:
                 call = begin(spec, args, kwargs, before, True)
