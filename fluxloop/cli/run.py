@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from ..errors import ConfigError
 from ..experiments.configuration.loading import Loaded
+from ..experiments.engines.contract import Engine
 from ..experiments.folder import ExperimentFolder
+from ..experiments.orchestration import EngineName
 from ..experiments.preparing import Options, Prepared, prepare
 from ..experiments.results import Experiment
 from ..experiments.running import run_prepared
@@ -84,8 +87,12 @@ def experiment(
         Path | None, typer.Option(metavar="DIR", help="Execute the missing runs of this experiment.")
     ] = None,
     engine: Annotated[
-        Literal["local", "processes"] | None,
-        typer.Option(help="Where runs are executed: in this process, or in workers."),
+        EngineName | None,
+        typer.Option(help="Where runs are executed: in this process, in worker processes, or on Ray."),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="A", help="The Ray cluster, for --engine ray. Default: RAY_ADDRESS, or this machine."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as one JSON object and nothing else.")
@@ -123,7 +130,7 @@ def experiment(
             if not yes and not _confirmed(prepared):
                 raise typer.Exit(2)
             progress = SilentProgress() if as_json else progress_for(console(), plain=no_display)
-            result = run_prepared(prepared, engine=engine, progress=progress, install=True)
+            result = run_prepared(prepared, engine=_engine(engine, ray_address), progress=progress, install=True)
             folder = ExperimentFolder.at(result.folder)
             if junit is not None:
                 from ..experiments.junit import write_junit
@@ -136,6 +143,16 @@ def experiment(
     code = exit_code(result, fail_under=fail_under, strict=strict)
     if code:
         raise typer.Exit(code)
+
+
+def _engine(name: EngineName | None, ray_address: str | None) -> EngineName | Engine | None:
+    if ray_address is None:
+        return name
+    if name not in (None, "ray"):
+        raise ConfigError(f"--ray-address belongs to --engine ray, got --engine {name}")
+    from ..experiments.engines.ray_cluster import RayEngine
+
+    return RayEngine(ray_address)
 
 
 def exit_code(result: Experiment, *, fail_under: float | None, strict: bool) -> int:

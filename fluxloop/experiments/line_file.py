@@ -1,16 +1,47 @@
 """
-Files to which whole lines are appended, each with one system call, so that a line is on disk when it is written.
+Where whole lines are appended: files, each line with one system call so that it is on disk when it is written; and
+buffers in memory, for records that are sent to another process.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Protocol
 
 from ..storage.record_file import write_error
 
 MODE = 0o600
 """Only the owner can read what an experiment writes, as it contains the inputs of users."""
+
+
+class Lines(Protocol):
+    """Takes whole lines."""
+
+    def write(self, line: bytes) -> None:
+        """Append *line*, which ends with a line feed."""
+
+    def close(self) -> None:
+        """Release what it uses."""
+
+
+class LineBuffer:
+    """Keeps lines until they are taken."""
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+
+    def write(self, line: bytes) -> None:
+        """Keep *line*."""
+        self._lines.append(line)
+
+    def take(self) -> list[bytes]:
+        """Return the lines since the last call."""
+        lines, self._lines = self._lines, []
+        return lines
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 class LineFile:

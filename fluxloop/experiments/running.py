@@ -58,7 +58,7 @@ def run(
         input: The ids of inputs; others are left out.
         personas: The names of personas; others are left out.
         output: The folder in which that of the experiment is created.
-        engine: ``local``, ``processes``, or an object with the methods of an engine.
+        engine: ``local``, ``processes``, ``ray``, or an object with the methods of an engine.
         resume: The folder of an interrupted experiment, whose other runs are executed.
         progress: Its methods are called as the experiment proceeds.
 
