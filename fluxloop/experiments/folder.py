@@ -144,18 +144,37 @@ class ExperimentFolder:
         path = self.path / ROWS
         if not path.is_file():
             return
-        seen: set[int] = set()
+        seen = Numbers()
         with open(path, "rb") as lines:
             for line in lines:
                 data = decoded(line)
                 if data is None:
                     continue
                 row = Row(data)
-                if row.run >= 0:
-                    if row.run in seen:
-                        continue
-                    seen.add(row.run)
-                yield row
+                if row.run < 0 or seen.add(row.run):
+                    yield row
+
+
+class Numbers:
+    """A set of numbers from 0, one byte for each number below `MOST_DENSE`."""
+
+    MOST_DENSE = 1 << 22
+
+    def __init__(self) -> None:
+        self._dense = bytearray()
+        self._others: set[int] = set()
+
+    def add(self, number: int) -> bool:
+        """Add *number*, and return whether it is new."""
+        if number >= self.MOST_DENSE:
+            is_new = number not in self._others
+            self._others.add(number)
+            return is_new
+        if number >= len(self._dense):
+            self._dense.extend(bytes(number + 1024 - len(self._dense)))
+        is_new = not self._dense[number]
+        self._dense[number] = 1
+        return is_new
 
 
 HOW_TO_CREATE = "Create one with: fluxloop run experiment"

@@ -259,6 +259,6 @@ class RunWorker:
         return row, {kind: buffer.take() for kind, buffer in self._buffers.items()}
 
     async def cancel(self) -> None:
-        """Cancel the run, whose row then says so."""
+        """Cancel the run, whose row then has that status."""
         if self._run is not None:
             self._run.cancel()

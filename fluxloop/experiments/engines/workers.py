@@ -1,5 +1,5 @@
 """
-Execute runs on workers outside this process, each of which executes one run at a time.
+Execute runs on workers outside this process. Each worker executes one run at a time.
 
 A worker that dies, or does not answer long after the timeout, is replaced; its run is executed again, once.
 """
