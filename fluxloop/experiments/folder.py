@@ -208,7 +208,7 @@ def resolve(path: str | os.PathLike[str]) -> Path:
         places = [given.parent] if len(given.parts) > 1 else [Path("experiments"), Path()]
         found = [folder for place in places for folder in experiments_in(place, given.name)]
     if not found:
-        raise ReadError(f"no experiment at {given}. {HOW_TO_CREATE}")
+        raise ReadError(f"experiment not found: {given}. {HOW_TO_CREATE}")
     return max((match.resolve() for match in found), key=_age)
 
 

@@ -173,7 +173,7 @@ def test_gates_decide_the_exit_code(demo, tmp_path, monkeypatch, fluxloop_, opti
         ("aggregate:\n  threshold: 7", "line 2: threshold must be a number from 0 to 1, got 7"),
         ("aggregate: {method: median}", "method must be one of weighted_sum, average, got 'median'"),
         ("limits: {sample_rate: 2}", "sample_rate must be a number from 0 to 1, got 2"),
-        ("evaluators:\n  - {name: a, target: nothing_here:f}", "nothing_here:f: there is no module 'nothing_here'"),
+        ("evaluators:\n  - {name: a, target: nothing_here:f}", "nothing_here:f: module 'nothing_here' not found in "),
         ("evaluators:\n  - {name: a, target: 'json:lods'}", "json has no 'lods', did you mean 'loads'?"),
         ("evaluators:\n  - {name: a, target: json}", "json: a target must have the form module:name"),
     ],

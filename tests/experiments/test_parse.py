@@ -116,7 +116,7 @@ def test_json_output_is_one_object(tmp_path, fluxloop_):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: shutil.rmtree(folder), "no experiment at "),
+        (lambda folder: shutil.rmtree(folder), "experiment not found: "),
         (lambda folder: (folder / "summary.json").write_text('{"folder_version": 99}'), "has format version 99"),
         (lambda folder: (folder / "summary.json").write_text("{"), "summary.json is not a JSON object"),
         (lambda folder: (folder / "trace_summary.jsonl").write_text(""), "has no finished runs"),

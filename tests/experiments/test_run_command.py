@@ -311,7 +311,7 @@ def test_a_full_disk_ends_the_experiment_with_one_line(tmp_path):
 
 
 BAD = [
-    ("runner: {target: nowhere:agent}", "there is no module 'nowhere'"),
+    ("runner: {target: nowhere:agent}", "module 'nowhere' not found in "),
     ("runner: {target: app:agnet}", "module 'app' has no 'agnet', did you mean 'agent'? It has: Agent, agent"),
     ("runner: {target: 'app:Agent.ask'}", "needs an instance of Agent, which takes model"),
     ("runner: {target: app:number}", "not a function, but of type int"),

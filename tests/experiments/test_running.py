@@ -437,8 +437,8 @@ def test_tokens_and_cost_are_those_of_the_model_calls():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"input": "nope"}, "there is no input 'nope'"),
-        ({"personas": ["Zoe"]}, "there is no persona 'Zoe'"),
+        ({"input": "nope"}, "unknown input 'nope'"),
+        ({"personas": ["Zoe"]}, "unknown persona 'Zoe'"),
         ({"engine": "cluster"}, "engine must be one of local, processes, ray, got 'cluster'"),
         ({"iterations": 0}, "iterations must be greater than or equal to 1, got 0"),
     ],
