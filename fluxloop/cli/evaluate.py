@@ -17,6 +17,7 @@ from ..experiments.shown import dollars, milliseconds, percent
 from ..reading.json_text import encode, escaped
 from .experiment_commands import Overwrite, experiment_app, failing_with_2, progress
 from .formatting import console, note, print_json
+from .json_stdout import stdout_to_stderr
 
 EPILOG = """
 [bold]Examples[/]
@@ -78,7 +79,7 @@ def evaluate_experiment(
     """
     Score every run, compare with a baseline, and write summary.json, per_trace.jsonl, report.md and report.html.
     """
-    with progress("evaluated", shown=not as_json) as count:
+    with stdout_to_stderr(as_json), progress("evaluated", shown=not as_json) as count:
         evaluation = evaluate(
             folder,
             config=config,

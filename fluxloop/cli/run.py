@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from ..errors import ConfigError
 from ..experiments.configuration.loading import Loaded
 from ..experiments.engines.contract import Engine
 from ..experiments.folder import ExperimentFolder
+from ..experiments.junit import check_writable, write_junit
 from ..experiments.orchestration import EngineName
 from ..experiments.preparing import Options, Prepared, prepare
 from ..experiments.results import Experiment
@@ -20,6 +22,7 @@ from ..experiments.running import run_prepared
 from ..reading.json_text import encode
 from . import formatting
 from .formatting import console, note, print_json
+from .json_stdout import stdout_to_stderr
 from .run_progress import SilentProgress, progress_for
 from .usage_errors import reported
 
@@ -120,25 +123,27 @@ def experiment(
         None if output is None else str(output),
     )
     try:
-        with reported():
+        with reported(), stdout_to_stderr(as_json):
             prepared = prepare(config, chosen, resume=resume)
             for warning in prepared.loaded.warnings:
                 note(warning)
-            if dry_run:
-                _print_plan(prepared, as_json=as_json)
-                return
-            if not yes and not _confirmed(prepared):
-                raise typer.Exit(2)
-            progress = SilentProgress() if as_json else progress_for(console(), plain=no_display)
-            result = run_prepared(prepared, engine=_engine(engine, ray_address), progress=progress, install=True)
-            folder = ExperimentFolder.at(result.folder)
             if junit is not None:
-                from ..experiments.junit import write_junit
-
-                write_junit(junit, folder)
+                check_writable(junit)
+            plan = _plan(prepared) if dry_run else None
+            if plan is None and not yes and not _confirmed(prepared):
+                raise typer.Exit(2)
+            if plan is None:
+                progress = SilentProgress() if as_json else progress_for(console(), plain=no_display)
+                result = run_prepared(prepared, engine=_engine(engine, ray_address), progress=progress, install=True)
+                folder = ExperimentFolder.at(result.folder)
+                if junit is not None:
+                    write_junit(junit, folder)
     except KeyboardInterrupt:
         note("interrupted; finished runs are kept. Go on with: fluxloop run experiment --resume experiments/latest_*")
         raise typer.Exit(130) from None
+    if plan is not None:
+        _print_plan(plan, as_json=as_json)
+        return
     _print_result(result, folder, as_json=as_json)
     code = exit_code(result, fail_under=fail_under, strict=strict)
     if code:
@@ -181,15 +186,15 @@ def _is_person() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and "CI" not in os.environ
 
 
-def _print_plan(prepared: Prepared, *, as_json: bool) -> None:
-    """Print what would be run, after checking that it could be."""
+def _plan(prepared: Prepared) -> dict[str, Any]:
+    """Return what would be run, after checking that it could be."""
     from ..experiments.environment import target_environment
     from ..experiments.sources import source_of
 
     with target_environment(prepared.loaded):
         source = source_of(prepared.loaded, prepared.plan, prepared.target)
     planned = prepared.plan
-    facts: dict[str, Any] = {
+    return {
         "name": prepared.name,
         "target": source.name,
         "config": str(prepared.loaded.path) if prepared.loaded.path else None,
@@ -199,6 +204,9 @@ def _print_plan(prepared: Prepared, *, as_json: bool) -> None:
         "parallel": prepared.loaded.config.parallel_runs,
         "output": str(_parent(prepared.loaded, prepared.options)),
     }
+
+
+def _print_plan(facts: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(encode(facts))
         return

@@ -31,7 +31,8 @@ def target_environment(loaded: Loaded) -> Iterator[None]:
     working = (loaded.base / runner.working_directory).resolve() if runner.working_directory else None
     if working is not None and not working.is_dir():
         raise ConfigError(
-            f"{loaded.place('runner', 'working_directory')}: folder not found: {working}. Paths start from {loaded.base.resolve()}"
+            f"{loaded.place('runner', 'working_directory')}: folder not found: {working}. "
+            f"Paths start from {loaded.base.resolve()}"
         )
     paths = [*((loaded.base / each).resolve() for each in runner.python_path), working, loaded.base.resolve()]
     before_path, before_environment, before_folder = sys.path[:], dict(os.environ), Path.cwd()

@@ -43,7 +43,7 @@ class JunitFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._cases = tempfile.TemporaryFile()  # noqa: SIM115
         except OSError as exc:
-            raise write_error(exc, f"write {path}") from exc
+            raise write_error(exc, f"write {path}", choice="--junit") from exc
         self._path = path
         self._counts = {"tests": 0, "failure": 0, "error": 0}
         self._seconds = 0.0
@@ -66,7 +66,7 @@ class JunitFile:
         try:
             self._cases.write(f"{case}</testcase>\n".encode("utf-8", "replace"))
         except OSError as exc:
-            raise write_error(exc, f"write {self._path}") from exc
+            raise write_error(exc, f"write {self._path}", choice="--junit") from exc
 
     def finish(self, name: str) -> None:
         """Write the file, with *name* as that of the suite."""
@@ -81,7 +81,19 @@ class JunitFile:
                     file.write(piece)
                 file.write(b"</testsuite></testsuites>\n")
         except OSError as exc:
-            raise write_error(exc, f"write {self._path}") from exc
+            raise write_error(exc, f"write {self._path}", choice="--junit") from exc
+
+
+def check_writable(path: Path) -> None:
+    """Raise WriteError if a file cannot be created at *path*, so that this is known before the experiment."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "ab") as file:
+            is_empty = not file.tell()
+        if is_empty:
+            path.unlink()
+    except OSError as exc:
+        raise write_error(exc, f"write {path}", choice="--junit") from exc
 
 
 def write_junit(path: Path, experiment: ExperimentFolder) -> None:

@@ -52,7 +52,7 @@ class LineFile:
         try:
             self._fd = self._opened()
         except OSError as exc:
-            raise write_error(exc, f"open {path}") from exc
+            raise write_error(exc, f"open {path}", choice="--output") from exc
 
     def _opened(self) -> int:
         fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, MODE)
@@ -73,8 +73,9 @@ class LineFile:
             while written < len(line):  # the disk filled up meanwhile, or the line is very long
                 written += os.write(self._fd, memoryview(line)[written:])
         except OSError as exc:
-            raise write_error(exc, f"write to {self.path}") from exc
+            raise write_error(exc, f"write to {self.path}", choice="--output") from exc
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._fd)
+        """Close the file. A target that outlives its run cannot write to whatever has its descriptor next."""
+        fd, self._fd = self._fd, -1
+        os.close(fd)

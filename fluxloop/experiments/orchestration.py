@@ -25,7 +25,7 @@ from .records import ExperimentClient, RunStorage
 from .results import Experiment, Totals
 from .rows import Row
 from .sources import source_of
-from .writing import FolderWriter, create_folder, point_to, remove_folder, this_process
+from .writing import FolderLock, FolderWriter, create_folder, point_to, remove_folder, reopen, this_process
 
 EngineName = Literal["local", "processes", "ray"]
 
@@ -80,6 +80,9 @@ class _Orchestration:
     ) -> None:
         self._prepared, self._source, self._supervisor, self._progress = prepared, source, supervisor, progress
         self.folder = prepared.resumed.path if prepared.resumed is not None else _new_folder(prepared)
+        self._lock = FolderLock(self.folder)
+        if prepared.resumed is not None:  # another process may have executed runs since it was prepared
+            prepared.finished_runs = frozenset(reopen(prepared.resumed))
         self._client = ExperimentClient(RunStorage.in_folder(self.folder / ARTIFACTS))
         self._writer = FolderWriter(self.folder, self._client)
         self._totals = _totals_so_far(prepared)
@@ -141,6 +144,7 @@ class _Orchestration:
                 raise
         finally:
             self._writer.close()
+            self._lock.close()
         if state != "finished" and self._is_empty():
             remove_folder(self.folder)
 

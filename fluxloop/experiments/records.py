@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from ..client import FluxLoopClient, default
+from ..errors import WriteError
 from ..llm.prices import Cost, context_of
 from ..storage import FileStorage
 from ..storage.contract import Record
@@ -65,6 +66,7 @@ class RunStorage:
     def __init__(self, files: Mapping[str, Lines], journal: Journal | None = None) -> None:
         self.journal, self._files = journal, files
         self._open: dict[bytes, RunFacts] = {}
+        self._is_closed = False
 
     @classmethod
     def in_folder(cls, folder: Path, *, has_journal: bool = False) -> RunStorage:
@@ -80,7 +82,9 @@ class RunStorage:
                 self._files[kind].write(line)
 
     def write(self, records: Sequence[Record]) -> None:
-        """Store *records*; raises WriteError."""
+        """Store *records*; raises WriteError, also for those of runs that outlive their experiment."""
+        if self._is_closed:
+            raise WriteError("the experiment has ended: records of a run that outlives it are not stored")
         for kind, _, line in records:
             self._files[kind].write(line)
             if kind == "observation":
@@ -91,6 +95,7 @@ class RunStorage:
 
     def close(self) -> None:
         """Close the files."""
+        self._is_closed = True
         for file in self._files.values():
             file.close()
         if self.journal is not None:

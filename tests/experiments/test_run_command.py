@@ -160,7 +160,7 @@ def test_junit_and_json_are_valid(tmp_path):
     done = fluxloop_in(tmp_path, "run", "experiment", "--json", "--junit", "out/junit.xml")
 
     assert json.loads(done.out)["failed"] == 2
-    suite = ElementTree.parse(tmp_path / "out/junit.xml").getroot()
+    (suite,) = ElementTree.parse(tmp_path / "out/junit.xml").getroot()
     assert (suite.get("tests"), suite.get("errors")) == ("2", "2")
     assert [case.find("error").get("message") for case in suite] == ["\ufffd\ufffd]]><a>", "\ufffd\ufffd]]>b"]
 
