@@ -88,9 +88,9 @@ def check_writable(path: Path) -> None:
     """Raise WriteError if a file cannot be created at *path*, so that this is known before the experiment."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "ab") as file:
-            is_empty = not file.tell()
-        if is_empty:
+        with open(path, "ab"):
+            pass
+        if not path.stat().st_size:
             path.unlink()
     except OSError as exc:
         raise write_error(exc, f"write {path}", choice="--junit") from exc

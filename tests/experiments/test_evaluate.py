@@ -230,6 +230,27 @@ def test_evaluators_in_python_are_used_from_code_and_from_yaml(demo, tmp_path):
     assert found.summary["evaluator_stats"]["<lambda>"]["labels"] == {"label": 3}
 
 
+def test_an_evaluator_that_exits_or_leaves_the_range_is_stated_and_ends_nothing(demo):
+    """
+    ``sys.exit(0)`` in an evaluator does not pass a gate, and a number that is not a score is not ignored silently.
+    """
+
+    def leaves(outputs):
+        raise SystemExit(0)
+
+    def counts(outputs):
+        return 7
+
+    found = experiments.evaluate(demo, evaluators=[leaves, counts], strict=True)
+
+    stats = found.summary["evaluator_stats"]
+    assert stats["leaves"]["errors"] == found.summary["total_traces"]
+    assert stats["leaves"]["note"] == "SystemExit: 0"
+    assert stats["counts"]["out_of_range"] == found.summary["total_traces"]
+    assert stats["counts"]["note"] == "7 is outside 0 to 1: give max_score"
+    assert not found.passed
+
+
 def test_evaluating_works_inside_a_running_loop(demo):
     """
     As in a notebook: asynchronous evaluators run in a loop of their own.

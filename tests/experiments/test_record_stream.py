@@ -44,7 +44,9 @@ def read(folder: ExperimentFolder) -> list[tuple[str, list[str]]]:
     return [(run.row.trace_id, [f"{record['name']} {record['id']}" for record in run.records]) for run in runs]
 
 
-@pytest.mark.parametrize("kind", ["in order", "late records", "rows in another order", "torn", "two roots", "rows of one trace"])
+@pytest.mark.parametrize(
+    "kind", ["in order", "late records", "rows in another order", "torn", "two roots", "rows of one trace"]
+)
 def test_the_stream_and_the_index_read_the_same(tmp_path, monkeypatch, kind):
     """
     Interleaved runs, records after the root, and rows in another order give the records that an index finds.
