@@ -343,5 +343,5 @@ _KIND_BY_KEY = {"rules": "rule_based", "target": "python", "model": "llm_judge",
 """The type of an evaluator that states none, by a key that it has."""
 
 
-def _described(error: Exception) -> str:
+def _described(error: BaseException) -> str:
     return str(error) if isinstance(error, ConfigError | TypeError) else f"{type(error).__name__}: {error}"
