@@ -19,9 +19,9 @@ CHUNK_BYTES = 1 << 20
 MOST_WAITING_BYTES = 64 << 20
 """Bytes of records that wait for their row. More means that the rows are in another order."""
 
-_OBSERVATION = re.compile(rb'\{"id":"[^"\\]*","trace_id":"([^"\\]+)","parent_id":(null)?')
-_TRACE = re.compile(rb'\{"trace_id":"([^"\\]+)"')
-"""The beginnings of the lines that the runner writes."""
+_OBSERVATIONS = re.compile(rb'\n\{"id":"[^"\\\n]*","trace_id":"([^"\\\n]+)","parent_id":(null)?')
+_TRACES = re.compile(rb'\n\{"trace_id":"([^"\\\n]+)"(,)')
+"""The beginnings of the lines that the runner writes: the id of the trace, and whether it is a root."""
 
 
 class Lines(NamedTuple):
@@ -47,7 +47,7 @@ class RecordStream:
 
     def __init__(self, observations: BinaryIO, traces: BinaryIO, late: frozenset[bytes]) -> None:
         self.late = late
-        self._observations, self._traces = _lines_of(observations), _lines_of(traces)
+        self._observations, self._traces = _chunks(observations), _chunks(traces)
         self._waiting: dict[bytes, list[bytes]] = {}
         self._complete: dict[bytes, list[bytes]] = {}
         self._trace_lines: dict[bytes, bytes] = {}
@@ -65,38 +65,39 @@ class RecordStream:
         while trace_id not in self._trace_lines and self._read_traces():
             pass
         lines, trace = self._complete.pop(trace_id, []), self._trace_lines.pop(trace_id, None)
-        self._bytes -= sum(map(len, lines)) + (len(trace) if trace else 0)
+        self._bytes -= sum(map(len, lines)) + len(lines) + (len(trace) + 1 if trace else 0)
         return Lines(lines, trace)
 
     def _read_observations(self) -> bool:
         waiting, late = self._waiting, self.late
-        lines = self._next(self._observations)
-        for line in lines:
-            head = _OBSERVATION.match(line)
-            if head is None or head[1] in late:
+        chunk = self._next(self._observations)
+        for line, (key, is_root) in zip(chunk.split(b"\n")[1:], _OBSERVATIONS.findall(chunk), strict=False):
+            if key in late:
+                self._bytes -= len(line) + 1
                 continue
-            self._bytes += len(line)
-            found = waiting.get(head[1])
+            found = waiting.get(key)
             if found is None:
-                found = waiting[head[1]] = []
+                found = waiting[key] = []
             found.append(line)
-            if head[2]:
-                self._complete[head[1]] = waiting.pop(head[1])
-        return bool(lines)
+            if is_root:
+                self._complete[key] = waiting.pop(key)
+        self._bytes += len(chunk)
+        return bool(chunk)
 
     def _read_traces(self) -> bool:
-        lines = self._next(self._traces)
-        for line in lines:
-            head = _TRACE.match(line)
-            if head is not None and head[1] not in self.late:
-                self._bytes += len(line)
-                self._trace_lines[head[1]] = line
-        return bool(lines)
+        chunk = self._next(self._traces)
+        for line, (key, _) in zip(chunk.split(b"\n")[1:], _TRACES.findall(chunk), strict=False):
+            if key in self.late:
+                self._bytes -= len(line) + 1
+            else:
+                self._trace_lines[key] = line
+        self._bytes += len(chunk)
+        return bool(chunk)
 
-    def _next(self, lines: Iterator[list[bytes]]) -> list[bytes]:
+    def _next(self, chunks: Iterator[bytes]) -> bytes:
         if self._bytes > MOST_WAITING_BYTES:
             raise OutOfOrder
-        return next(lines, [])
+        return next(chunks, b"")
 
 
 def stream_of(paths: list[Path], files: list[BinaryIO]) -> RecordStream | None:
@@ -115,42 +116,46 @@ def _late(observations: BinaryIO, traces: BinaryIO) -> frozenset[bytes] | None:
     """Return the traces that have records after their root, or no root; None if lines have another form."""
     without_root: set[bytes] = set()
     roots = 0
-    for lines in _lines_of(observations):
-        for line in lines:
-            head = _OBSERVATION.match(line)
-            if head is None or line[-1] != _BRACE or line.find(b'"trace_id"', head.end()) > 0:
-                return None  # torn, of other programs, or two records on one line
-            if head[2]:
+    for chunk in _chunks(observations):
+        found = _OBSERVATIONS.findall(chunk)
+        if not _is_whole(chunk, len(found)):
+            return None
+        for key, is_root in found:
+            if is_root:
                 roots += 1
-                without_root.discard(head[1])
+                without_root.discard(key)
             else:
-                without_root.add(head[1])
-    for lines in _lines_of(traces):
-        for line in lines:
-            head = _TRACE.match(line)
-            if head is None or line[-1] != _BRACE or line.find(b'"trace_id"', head.end()) > 0:
-                return None
-            roots -= 1
+                without_root.add(key)
+    for chunk in _chunks(traces):
+        count = len(_TRACES.findall(chunk))
+        if not _is_whole(chunk, count):
+            return None
+        roots -= count
     return None if roots else frozenset(without_root)
 
 
-_BRACE = ord("}")
+def _is_whole(chunk: bytes, count: int) -> bool:
+    """Whether each line of *chunk* is one record: *count* of them begin as the runner writes them."""
+    lines = chunk.count(b"\n")  # each line begins with one
+    ends = chunk.count(b"}\n") + chunk.endswith(b"}")
+    return count == lines == ends == chunk.count(b'"trace_id"')
 
 
-def _lines_of(file: BinaryIO) -> Iterator[list[bytes]]:
-    """Yield the lines of *file* in lists; an incomplete last line counts as one."""
-    file.seek(0)
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    """Yield whole lines, many at a time, each with a line feed before it and none after it."""
     rest = b""
     position = 0
     while True:
         file.seek(position)  # both passes may be under way
-        chunk = file.read(CHUNK_BYTES)
-        if not chunk:
+        piece = file.read(CHUNK_BYTES)
+        if not piece:
             break
-        position += len(chunk)
-        lines = (rest + chunk).split(b"\n") if b"\n" in chunk else [rest + chunk]
-        rest = lines.pop()
-        if lines:
-            yield lines
+        position += len(piece)
+        whole, feed, following = piece.rpartition(b"\n")
+        if feed:
+            yield b"\n" + rest + whole
+            rest = following
+        else:
+            rest += piece
     if rest:
-        yield [rest]
+        yield b"\n" + rest

@@ -135,6 +135,9 @@ class Run:
     @cached_property
     def tree(self) -> list[tuple[int, Json]]:
         """Each record with its depth, parents before children; the depth of a root is 0."""
+        return _nested(self.records) or self._tree()
+
+    def _tree(self) -> list[tuple[int, Json]]:
         tree: list[tuple[int, Json]] = []
         by_parent = positions_by_parent([(record["id"], record.get("parent_id")) for record in self.records])
         pending = [(0, position) for position in reversed(by_parent.pop(None, ()))]
@@ -149,6 +152,21 @@ class Run:
 
 _TOKENS = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens", "total_tokens": "total_tokens"}
 """The names in the row, and those of `fluxloop.Usage`."""
+
+
+def _nested(records: list[Json]) -> list[tuple[int, Json]] | None:
+    """Return the tree of *records* if they are in its order already, as those of a run without parallel steps are."""
+    tree: list[tuple[int, Json]] = []
+    path: list[str | None] = [None]
+    for record in records:
+        parent = record.get("parent_id")
+        while path[-1] != parent:
+            path.pop()
+            if not path:
+                return None
+        tree.append((len(path) - 1, record))
+        path.append(record["id"])
+    return tree
 
 
 def recorded_runs(folder: ExperimentFolder, only: Container[str] | None = None) -> Iterator[Run]:

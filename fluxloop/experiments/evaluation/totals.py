@@ -139,7 +139,8 @@ class Totals:
         if run.cost is not None:
             self.cost += run.cost
             self.priced += 1
-        self.tokens.update(run.tokens)
+        for name, count in run.tokens.items():
+            self.tokens[name] += count
         if not run.row.succeeded:
             self.errors[_error_type(run)] += 1
         for call in run.tools:
@@ -148,7 +149,8 @@ class Totals:
             counts[1] += call.error is not None
         for one in score.scores:
             self.evaluators.setdefault(one.name, EvaluatorTotals()).add(one)
-        self.reasons.update(f"{name}: {reason:.200}" for name, reason in score.reasons.items())
+        for name, reason in score.reasons.items():
+            self.reasons[f"{name}: {reason:.200}"] += 1
         if len(self.reasons) > 10_000:  # reasons with numbers in them are all different
             self.reasons = Counter(dict(self.reasons.most_common(1_000)))
 
