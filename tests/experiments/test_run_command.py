@@ -333,6 +333,12 @@ BAD = [
     ),
     ("runner: {target: app:agent}\nmulti_turn: {enabled: true}", "needs a key: set FLUXLOOP_SUPERVISOR_API_KEY or"),
     ("runner: {}", "runner.target is missing"),
+    ("runner: {target: app:agent, http: {url: 'http://x'}}", "line 1: runner has target, http; keep one of them"),
+    (
+        "runner: {http: {url: 'file:///etc/passwd'}}",
+        "url must begin with http:// or https://, got 'file:///etc/passwd'",
+    ),
+    ("runner: {target: exits:agent}", "importing 'exits' failed at "),
 ]
 
 
@@ -350,7 +356,8 @@ def test_bad_input_is_one_clear_message(tmp_path, fluxloop_, config, message):
     def needy(input, database): ...
     def nothing(): ...
     """
-    project(Path(), agent, "runner:", broken__py="\n1/0\n", torn__jsonl='{"input": "a"}\n{"inp', e__jsonl="")
+    files = {"broken__py": "\n1/0\n", "exits__py": "raise SystemExit(0)\n", "e__jsonl": ""}
+    project(Path(), agent, "runner:", torn__jsonl='{"input": "a"}\n{"inp', **files)
     Path("setting.yaml").write_text(config)
 
     done = fluxloop_("run", "experiment")
