@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -210,6 +210,12 @@ def resolve(path: str | os.PathLike[str]) -> Path:
     if not found:
         raise ReadError(f"experiment not found: {given}. {HOW_TO_CREATE}")
     return max((match.resolve() for match in found), key=_age)
+
+
+def newest_of(paths: Sequence[Path]) -> Path:
+    """Return the one of *paths* that is the newest experiment: a shell expands ``experiments/*`` to many folders."""
+    folders = [path.resolve() for path in paths if path.is_dir()]
+    return max(folders, key=_age) if len(paths) > 1 and folders else paths[0]
 
 
 def experiments_in(folder: Path, name: str | None = None) -> list[Path]:
