@@ -62,6 +62,7 @@ LIBRARIES = {
     "pydantic_core": "models",
     "pytest": "pytest_plugin",
     "rapidfuzz": "experiments",
+    "ray": "experiments",
     "referencing": "experiments",
     "rich": "cli",
     "ruamel": "cli experiments",

@@ -49,7 +49,7 @@ def _files(path: Path) -> list[Path]:
         return sorted(path.rglob("*.jsonl"))
     if path.exists():
         return [path]
-    return _stop(f"there is no file or folder {path}")
+    return _stop(f"file or folder not found: {path}")
 
 
 def _stop(message: str) -> list[Path]:
@@ -117,6 +117,6 @@ def prune(
 ) -> None:
     """Remove the traces from a cassette that are not named with --keep."""
     if not path.is_file():
-        _stop(f"there is no cassette {path}")
+        _stop(f"cassette not found: {path}")
     removed = _safely(path, lambda each: cassettes.prune(each, set(keep)))
     _print(f"{path}: {removed} traces removed")

@@ -13,10 +13,12 @@ from rich.text import Text
 
 from ..experiments.evaluation import OUTPUT, Evaluation, evaluate
 from ..experiments.evaluation.reports.markdown import headline, metric_rows
+from ..experiments.folder import newest_of
 from ..experiments.shown import dollars, milliseconds, percent
 from ..reading.json_text import encode, escaped
-from .experiment_commands import Overwrite, experiment_app, failing_with_2, progress
+from .experiment_commands import Folders, Overwrite, experiment_app, failing_with_2, progress
 from .formatting import console, note, print_json
+from .json_stdout import stdout_to_stderr
 
 EPILOG = """
 [bold]Examples[/]
@@ -38,7 +40,7 @@ app = experiment_app("Judge the runs of an experiment, and write the reports.")
 @app.command("experiment", epilog=EPILOG)
 @failing_with_2
 def evaluate_experiment(
-    folder: Annotated[Path, typer.Argument(help="Folder of the experiment, or its name.", metavar="DIR")],
+    folders: Folders,
     config: Annotated[
         Path | None, typer.Option("--config", "-c", metavar="FILE", help="The evaluation.yaml.", show_default=False)
     ] = None,
@@ -78,9 +80,9 @@ def evaluate_experiment(
     """
     Score every run, compare with a baseline, and write summary.json, per_trace.jsonl, report.md and report.html.
     """
-    with progress("evaluated", shown=not as_json) as count:
+    with stdout_to_stderr(as_json), progress("evaluated", shown=not as_json) as count:
         evaluation = evaluate(
-            folder,
+            newest_of(folders),
             config=config,
             baseline=baseline,
             fail_under=fail_under,

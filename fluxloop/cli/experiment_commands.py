@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, ParamSpec
 
 import typer
@@ -18,6 +19,12 @@ P = ParamSpec("P")
 
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Accepted for compatibility: results are always replaced.", hidden=True)
+]
+
+
+Folders = Annotated[
+    list[Path],
+    typer.Argument(help="Folder of the experiment, or its name. Of several, the newest.", metavar="DIR"),
 ]
 
 

@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..experiments.folder import newest_of
 from ..experiments.parsing import OUTPUT, parse
 from ..reading.json_text import encode
-from .experiment_commands import Overwrite, experiment_app, failing_with_2, progress
+from .experiment_commands import Folders, Overwrite, experiment_app, failing_with_2, progress
 from .formatting import console, counted, note, print_json
 
 EPILOG = """
@@ -33,7 +33,7 @@ app = experiment_app("Write what each run of an experiment did, as Markdown and 
 @app.command("experiment", epilog=EPILOG)
 @failing_with_2
 def parse_experiment(
-    folder: Annotated[Path, typer.Argument(help="Folder of the experiment, or its name.", metavar="DIR")],
+    folders: Folders,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="NAME", help="Folder within the experiment.")
     ] = OUTPUT,
@@ -45,7 +45,7 @@ def parse_experiment(
     Write a Markdown file per run (conversation, tree, errors, tokens, cost) and per_trace.jsonl.
     """
     with progress("parsed", shown=not as_json) as count:
-        parsed = parse(folder, output=output, on_run=lambda run: count())
+        parsed = parse(newest_of(folders), output=output, on_run=lambda run: count())
     if as_json:
         fields = ("runs", "failed", "without_records")
         values = {name: getattr(parsed, name) for name in fields}

@@ -4,20 +4,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
-from ..experiments.configuration.loading import Loaded
+from ..errors import ConfigError
+from ..experiments.engines.contract import Engine
 from ..experiments.folder import ExperimentFolder
+from ..experiments.junit import check_writable, write_junit
+from ..experiments.orchestration import EngineName, Progress
 from ..experiments.preparing import Options, Prepared, prepare
 from ..experiments.results import Experiment
 from ..experiments.running import run_prepared
-from ..reading.json_text import encode
-from . import formatting
-from .formatting import console, note, print_json
+from .formatting import console, note
+from .json_stdout import stdout_to_stderr
 from .run_progress import SilentProgress, progress_for
+from .run_results import exit_code, plan_of, print_plan, print_result
 from .usage_errors import reported
 
 app = typer.Typer(
@@ -84,8 +89,12 @@ def experiment(
         Path | None, typer.Option(metavar="DIR", help="Execute the missing runs of this experiment.")
     ] = None,
     engine: Annotated[
-        Literal["local", "processes"] | None,
-        typer.Option(help="Where runs are executed: in this process, or in workers."),
+        EngineName | None,
+        typer.Option(help="Where runs are executed: in this process, in worker processes, or on Ray."),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="A", help="The Ray cluster, for --engine ray. Default: RAY_ADDRESS, or this machine."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as one JSON object and nothing else.")
@@ -112,41 +121,56 @@ def experiment(
         tuple(each.strip() for each in (personas or "").split(",") if each.strip()),
         None if output is None else str(output),
     )
-    try:
-        with reported():
-            prepared = prepare(config, chosen, resume=resume)
-            for warning in prepared.loaded.warnings:
-                note(warning)
-            if dry_run:
-                _print_plan(prepared, as_json=as_json)
-                return
+    with stoppable(), reported(), stdout_to_stderr(as_json):
+        prepared = prepare(config, chosen, resume=resume)
+        for warning in prepared.loaded.warnings:
+            note(warning)
+        if dry_run:
+            plan = plan_of(prepared)
+        else:
             if not yes and not _confirmed(prepared):
                 raise typer.Exit(2)
             progress = SilentProgress() if as_json else progress_for(console(), plain=no_display)
-            result = run_prepared(prepared, engine=engine, progress=progress, install=True)
-            folder = ExperimentFolder.at(result.folder)
-            if junit is not None:
-                from ..experiments.junit import write_junit
-
-                write_junit(junit, folder)
-    except KeyboardInterrupt:
-        note("interrupted; finished runs are kept. Go on with: fluxloop run experiment --resume experiments/latest_*")
-        raise typer.Exit(130) from None
-    _print_result(result, folder, as_json=as_json)
+            result, folder = _ran(prepared, _engine(engine, ray_address), progress, junit)
+    if dry_run:
+        print_plan(plan, as_json=as_json)
+        return
+    print_result(result, folder, as_json=as_json)
     code = exit_code(result, fail_under=fail_under, strict=strict)
     if code:
         raise typer.Exit(code)
 
 
-def exit_code(result: Experiment, *, fail_under: float | None, strict: bool) -> int:
-    """Return 1 if no run succeeded, or if a gate was missed, which is noted on stderr; else 0."""
-    if fail_under is not None and result.success_rate < fail_under:
-        note(f"{result.success_rate:.1%} of the runs succeeded, fewer than --fail-under {fail_under:.1%}")
-        return 1
-    if strict and result.failed:
-        note(f"{formatting.counted(result.failed, 'run')} failed, and --strict allows none")
-        return 1
-    return 0 if result.successful else 1
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Exit with 130 after Ctrl-C, and say how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note("interrupted; finished runs are kept. Go on with: fluxloop run experiment --resume experiments/latest_*")
+        raise typer.Exit(130) from None
+
+
+def _ran(
+    prepared: Prepared, engine: EngineName | Engine | None, progress: Progress, junit: Path | None
+) -> tuple[Experiment, ExperimentFolder]:
+    if junit is not None:
+        check_writable(junit)
+    result = run_prepared(prepared, engine=engine, progress=progress, install=True)
+    folder = ExperimentFolder.at(result.folder)
+    if junit is not None:
+        write_junit(junit, folder)
+    return result, folder
+
+
+def _engine(name: EngineName | None, ray_address: str | None) -> EngineName | Engine | None:
+    if ray_address is None:
+        return name
+    if name not in (None, "ray"):
+        raise ConfigError(f"--ray-address belongs to --engine ray, got --engine {name}")
+    from ..experiments.engines.ray_cluster import RayEngine
+
+    return RayEngine(ray_address)
 
 
 def _confirmed(prepared: Prepared) -> bool:
@@ -162,58 +186,3 @@ def _is_person() -> bool:
     import sys
 
     return sys.stdin is not None and sys.stdin.isatty() and "CI" not in os.environ
-
-
-def _print_plan(prepared: Prepared, *, as_json: bool) -> None:
-    """Print what would be run, after checking that it could be."""
-    from ..experiments.environment import target_environment
-    from ..experiments.sources import source_of
-
-    with target_environment(prepared.loaded):
-        source = source_of(prepared.loaded, prepared.plan, prepared.target)
-    planned = prepared.plan
-    facts: dict[str, Any] = {
-        "name": prepared.name,
-        "target": source.name,
-        "config": str(prepared.loaded.path) if prepared.loaded.path else None,
-        "inputs": len(planned.entries),
-        "iterations": planned.iterations,
-        "runs": len(planned) - len(prepared.finished_runs),
-        "parallel": prepared.loaded.config.parallel_runs,
-        "output": str(_parent(prepared.loaded, prepared.options)),
-    }
-    if as_json:
-        print_json(encode(facts))
-        return
-    output = console()
-    for key, value in facts.items():
-        output.print(f"{key:>10}  {value}", markup=False, soft_wrap=True)
-
-
-def _parent(loaded: Loaded, options: Options) -> Path:
-    return Path(options.output) if options.output else loaded.config.output_folder(loaded.base)
-
-
-def _print_result(result: Experiment, folder: ExperimentFolder, *, as_json: bool) -> None:
-    shown = _relative(result.folder)
-    if as_json:
-        print_json(encode({"folder": str(result.folder), "name": result.name, **dict(folder.summary["results"])}))
-        return
-    output = console()
-    rate = f"{result.success_rate:.1%}"
-    style = "green" if result.succeeded else "red" if not result.successful else "yellow"
-    output.print(
-        f"{result.successful} of {formatting.counted(result.total_runs, 'run')} succeeded ({rate})"
-        f" in {formatting.duration(result.duration_seconds * 1000)}",
-        style=style,
-        soft_wrap=True,
-    )
-    output.print(f"results: {shown}", markup=False, soft_wrap=True)
-    output.print(f"next:    fluxloop evaluate experiment {shown}", markup=False, soft_wrap=True, style="dim")
-
-
-def _relative(path: Path) -> Path:
-    try:
-        return path.relative_to(Path.cwd())
-    except ValueError:
-        return path

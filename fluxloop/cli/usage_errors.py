@@ -19,7 +19,8 @@ def reported() -> Iterator[None]:
     try:
         yield
     except (ConfigError, ReadError, WriteError) as exc:
-        console(stderr=True).print(f"fluxloop: {exc}", markup=False, style="red", soft_wrap=True)
+        text = getattr(exc, "strerror", None) or exc  # without the number that OSError puts before its text
+        console(stderr=True).print(f"fluxloop: {text}", markup=False, style="red", soft_wrap=True)
         raise typer.Exit(2) from None
     except OSError as exc:
         console(stderr=True).print(f"fluxloop: {exc}", markup=False, style="red", soft_wrap=True)

@@ -114,8 +114,9 @@ def in_thread(call: Callable[[], Any]) -> Awaitable[Any]:
         error: BaseException | None = None
         try:
             result = context.run(call)
-        except StopIteration as exc:  # cannot be raised into a future
-            error = RuntimeError(f"the target raised StopIteration: {exc}")
+        except (StopIteration, KeyboardInterrupt) as exc:  # the first cannot be raised into a future; Ctrl-C is
+            # raised in the main thread only, so the second is the target's own
+            error = RuntimeError(f"the target raised {type(exc).__name__}: {exc}")
         except BaseException as exc:
             error = exc
         try:

@@ -6,7 +6,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
+from typing import Any
+
+IGNORED_S = 5.0
+"""Seconds that a cancelled run may take to end. After them the experiment goes on without it."""
 
 
 class RunTimeoutError(TimeoutError):
@@ -23,6 +28,8 @@ class Deadlines:
 
     def __init__(self, seconds: float | None) -> None:
         self.seconds = seconds
+        self.ignored: Callable[[asyncio.Task[Any]], None] | None = None
+        """Is called with each task that has not ended `IGNORED_S` after it was cancelled."""
         self._open: deque[Deadline] = deque()
         """In the order of their deadlines, as all have the same length. Finished ones are removed when they are due."""
         self._timer: asyncio.TimerHandle | None = None
@@ -43,15 +50,22 @@ class Deadlines:
         loop = asyncio.get_running_loop()
         self._timer = None
         while self._open and (self._open[0].is_done or self._open[0].time <= loop.time()):
-            self._open.popleft().expire()
+            deadline = self._open.popleft()
+            deadline.expire()
+            if not deadline.is_done:
+                loop.call_later(IGNORED_S, self._check, deadline)
         if self._open:
             self._timer = loop.call_at(self._open[0].time, self._due)
+
+    def _check(self, deadline: Deadline) -> None:
+        if not deadline.is_done and self.ignored is not None:
+            self.ignored(deadline.task)
 
 
 class Deadline:
     """A block with a time limit, as `asyncio.Timeout`."""
 
-    __slots__ = ("_cancelling", "_deadlines", "_is_expired", "_task", "is_done", "time")
+    __slots__ = ("_cancelling", "_deadlines", "_is_expired", "is_done", "task", "time")
 
     def __init__(self, deadlines: Deadlines) -> None:
         self._deadlines = deadlines
@@ -61,7 +75,7 @@ class Deadline:
     def __enter__(self) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._task, self._cancelling = task, task.cancelling()
+        self.task, self._cancelling = task, task.cancelling()
         if self._deadlines.seconds is not None:
             self.time = asyncio.get_running_loop().time() + self._deadlines.seconds
             self._deadlines.add(self)
@@ -70,7 +84,7 @@ class Deadline:
         """Cancel the task, unless the block has ended."""
         if not self.is_done:
             self._is_expired = True
-            self._task.cancel()
+            self.task.cancel()
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -78,5 +92,5 @@ class Deadline:
         self.is_done = True
         if not self._is_expired:
             return
-        if self._task.uncancel() <= self._cancelling and kind is not None and issubclass(kind, asyncio.CancelledError):
+        if self.task.uncancel() <= self._cancelling and kind is not None and issubclass(kind, asyncio.CancelledError):
             raise RunTimeoutError(f"the run took longer than {self._deadlines.seconds:g} s (timeout_seconds)") from exc

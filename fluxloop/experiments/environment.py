@@ -30,7 +30,10 @@ def target_environment(loaded: Loaded) -> Iterator[None]:
     runner = loaded.config.runner
     working = (loaded.base / runner.working_directory).resolve() if runner.working_directory else None
     if working is not None and not working.is_dir():
-        raise ConfigError(f"{loaded.place('runner', 'working_directory')}: there is no folder {working}")
+        raise ConfigError(
+            f"{loaded.place('runner', 'working_directory')}: folder not found: {working}. "
+            f"Paths start from {loaded.base.resolve()}"
+        )
     paths = [*((loaded.base / each).resolve() for each in runner.python_path), working, loaded.base.resolve()]
     before_path, before_environment, before_folder = sys.path[:], dict(os.environ), Path.cwd()
     before_modules = set(sys.modules)

@@ -38,6 +38,7 @@ class Executor:
         source: Creates the agents.
         client: Records the runs.
         supervisor: Decides on the next message of conversations; None for runs of a single turn.
+        is_alone: Whether this process executes one run at a time, so that each can seed `random`.
     """
 
     def __init__(
@@ -48,11 +49,13 @@ class Executor:
         source: AgentSource,
         client: ExperimentClient,
         supervisor: Supervising | None = None,
+        *,
+        is_alone: bool = False,
     ) -> None:
         self.name, self.label, self.config = name, label, config
         self.source, self.client, self.supervisor = source, client, supervisor
-        self._deadlines = Deadlines(config.runner.timeout_seconds)
-        self._sets_seed = config.seed is not None and (config.parallel_runs == 1 or config.runner.processes)
+        self.deadlines = Deadlines(config.runner.timeout_seconds)
+        self._sets_seed = config.seed is not None and (is_alone or config.parallel_runs == 1)
 
     async def execute(self, planned: PlannedRun, trace_id: str | None = None) -> Row:
         """
@@ -164,7 +167,7 @@ class Executor:
             await asyncio.sleep(pause * random.Random(planned.number).uniform(0.8, 1.2))
 
     async def _within_timeout(self, agent: Agent, offer: Offer, result: RunResult) -> None:
-        with self._deadlines.limit():
+        with self.deadlines.limit():
             try:
                 await self._converse(agent, offer, result)
             except SystemExit as exc:

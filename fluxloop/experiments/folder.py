@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,18 +144,37 @@ class ExperimentFolder:
         path = self.path / ROWS
         if not path.is_file():
             return
-        seen: set[int] = set()
+        seen = Numbers()
         with open(path, "rb") as lines:
             for line in lines:
                 data = decoded(line)
                 if data is None:
                     continue
                 row = Row(data)
-                if row.run >= 0:
-                    if row.run in seen:
-                        continue
-                    seen.add(row.run)
-                yield row
+                if row.run < 0 or seen.add(row.run):
+                    yield row
+
+
+class Numbers:
+    """A set of numbers from 0, one byte for each number below `MOST_DENSE`."""
+
+    MOST_DENSE = 1 << 22
+
+    def __init__(self) -> None:
+        self._dense = bytearray()
+        self._others: set[int] = set()
+
+    def add(self, number: int) -> bool:
+        """Add *number*, and return whether it is new."""
+        if number >= self.MOST_DENSE:
+            is_new = number not in self._others
+            self._others.add(number)
+            return is_new
+        if number >= len(self._dense):
+            self._dense.extend(bytes(number + 1024 - len(self._dense)))
+        is_new = not self._dense[number]
+        self._dense[number] = 1
+        return is_new
 
 
 HOW_TO_CREATE = "Create one with: fluxloop run experiment"
@@ -189,8 +208,14 @@ def resolve(path: str | os.PathLike[str]) -> Path:
         places = [given.parent] if len(given.parts) > 1 else [Path("experiments"), Path()]
         found = [folder for place in places for folder in experiments_in(place, given.name)]
     if not found:
-        raise ReadError(f"no experiment at {given}. {HOW_TO_CREATE}")
+        raise ReadError(f"experiment not found: {given}. {HOW_TO_CREATE}")
     return max((match.resolve() for match in found), key=_age)
+
+
+def newest_of(paths: Sequence[Path]) -> Path:
+    """Return the one of *paths* that is the newest experiment: a shell expands ``experiments/*`` to many folders."""
+    folders = [path.resolve() for path in paths if path.is_dir()]
+    return max(folders, key=_age) if len(paths) > 1 and folders else paths[0]
 
 
 def experiments_in(folder: Path, name: str | None = None) -> list[Path]:

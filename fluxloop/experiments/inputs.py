@@ -124,7 +124,7 @@ def plan(
 def _named(name: str, known: Mapping[str, Persona]) -> Persona:
     if name not in known:
         raise ConfigError(
-            f"there is no persona {name!r}{did_you_mean(name, known)}. Configured: {', '.join(known) or 'none'}"
+            f"unknown persona {name!r}{did_you_mean(name, known)}. Configured: {', '.join(known) or 'none'}"
         )
     return known[name]
 
@@ -149,7 +149,7 @@ def _only(entries: list[Entry], ids: Sequence[str]) -> list[Entry]:
     known = {entry.id for entry in entries}
     for wanted in ids:
         if wanted not in known:
-            raise ConfigError(f"there is no input {wanted!r}{did_you_mean(wanted, known)}. Ids: {_listed(known)}")
+            raise ConfigError(f"unknown input {wanted!r}{did_you_mean(wanted, known)}. Ids: {_listed(known)}")
     return [entry for entry in entries if entry.id in ids]
 
 

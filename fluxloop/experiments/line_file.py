@@ -1,16 +1,47 @@
 """
-Files to which whole lines are appended, each with one system call, so that a line is on disk when it is written.
+Where whole lines are appended: files, each line with one system call so that it is on disk when it is written; and
+buffers in memory, for records that are sent to another process.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Protocol
 
 from ..storage.record_file import write_error
 
 MODE = 0o600
 """Only the owner can read what an experiment writes, as it contains the inputs of users."""
+
+
+class Lines(Protocol):
+    """Takes whole lines."""
+
+    def write(self, line: bytes) -> None:
+        """Append *line*, which ends with a line feed."""
+
+    def close(self) -> None:
+        """Release what it uses."""
+
+
+class LineBuffer:
+    """Keeps lines until they are taken."""
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+
+    def write(self, line: bytes) -> None:
+        """Keep *line*."""
+        self._lines.append(line)
+
+    def take(self) -> list[bytes]:
+        """Return the lines since the last call."""
+        lines, self._lines = self._lines, []
+        return lines
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 class LineFile:
@@ -21,7 +52,7 @@ class LineFile:
         try:
             self._fd = self._opened()
         except OSError as exc:
-            raise write_error(exc, f"open {path}") from exc
+            raise write_error(exc, f"open {path}", choice="--output") from exc
 
     def _opened(self) -> int:
         fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, MODE)
@@ -42,8 +73,9 @@ class LineFile:
             while written < len(line):  # the disk filled up meanwhile, or the line is very long
                 written += os.write(self._fd, memoryview(line)[written:])
         except OSError as exc:
-            raise write_error(exc, f"write to {self.path}") from exc
+            raise write_error(exc, f"write to {self.path}", choice="--output") from exc
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._fd)
+        """Close the file. A target that outlives its run cannot write to whatever has its descriptor next."""
+        fd, self._fd = self._fd, -1
+        os.close(fd)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -16,18 +17,24 @@ from .configuration.loading import Loaded
 from .configuration.masking import masked_config
 from .conversation import Supervising, supervisor_of
 from .engines.contract import Engine, Job
-from .engines.local import LocalEngine
 from .environment import install_adapters
 from .execution import Executor
 from .folder import ARTIFACTS, FOLDER_VERSION
 from .preparing import Prepared
-from .records import ExperimentClient
+from .records import ExperimentClient, RunStorage
 from .results import Experiment, Totals
 from .rows import Row
 from .sources import source_of
-from .writing import FolderWriter, create_folder, point_to, remove_folder, this_process
+from .writing import FolderLock, FolderWriter, create_folder, point_to, remove_folder, reopen, this_process
 
-EngineName = Literal["local", "processes"]
+EngineName = Literal["local", "processes", "ray"]
+
+ENGINES = {
+    "local": ".engines.local:LocalEngine",
+    "processes": ".engines.processes:ProcessEngine",
+    "ray": ".engines.ray_cluster:RayEngine",
+}
+"""The engines by name, each with its class, which is loaded when it is chosen."""
 
 
 class Progress(Protocol):
@@ -73,7 +80,10 @@ class _Orchestration:
     ) -> None:
         self._prepared, self._source, self._supervisor, self._progress = prepared, source, supervisor, progress
         self.folder = prepared.resumed.path if prepared.resumed is not None else _new_folder(prepared)
-        self._client = ExperimentClient(self.folder / ARTIFACTS)
+        self._lock = FolderLock(self.folder)
+        if prepared.resumed is not None:  # another process may have executed runs since it was prepared
+            prepared.finished_runs = frozenset(reopen(prepared.resumed))
+        self._client = ExperimentClient(RunStorage.in_folder(self.folder / ARTIFACTS))
         self._writer = FolderWriter(self.folder, self._client)
         self._totals = _totals_so_far(prepared)
         self._finished_before = self._totals.finished
@@ -134,6 +144,7 @@ class _Orchestration:
                 raise
         finally:
             self._writer.close()
+            self._lock.close()
         if state != "finished" and self._is_empty():
             remove_folder(self.folder)
 
@@ -173,15 +184,13 @@ def _experiment(folder: Path, name: str, totals: Totals) -> Experiment:
 def _engine(engine: EngineName | Engine | None, loaded: Loaded) -> Engine:
     if engine is None:
         engine = "processes" if loaded.config.runner.processes else "local"
-    if engine == "local":
-        return LocalEngine()
-    if engine == "processes":
-        from .engines.processes import ProcessEngine
-
-        return ProcessEngine()
-    if isinstance(engine, str):
-        raise ConfigError(f"engine must be local or processes, got {engine!r}")
-    return engine
+    if not isinstance(engine, str):
+        return engine
+    if engine not in ENGINES:
+        raise ConfigError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
+    module, _, name = ENGINES[engine].partition(":")
+    chosen: Engine = getattr(import_module(module, __package__), name)()
+    return chosen
 
 
 def _totals_so_far(prepared: Prepared) -> Totals:

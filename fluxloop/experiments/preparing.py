@@ -14,7 +14,7 @@ from .configuration.loading import Loaded, load, merged, validated
 from .folder import ExperimentFolder
 from .inputs import Plan, plan
 from .targets import Target, of_callable
-from .writing import reopen
+from .writing import finished_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def prepare(
     target_name = target.name if target else runner.target or _remote_name(loaded)
     prepared = Prepared(name, loaded, planned, target, target_name, options, resumed)
     if resumed is not None:
-        prepared.finished_runs = frozenset(reopen(resumed, planned.fingerprint))
+        prepared.finished_runs = frozenset(finished_in(resumed, planned.fingerprint))
     return prepared
 
 

@@ -7,11 +7,15 @@ and building models takes ten times as long as decoding. `Run.trace` builds the 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import orjson
 
 from ..models import Trace, positions_by_parent
 from ..reading.assembly import Assembly
@@ -21,6 +25,7 @@ from ..reading.source import OpenObservations, Source, open_records
 from ..reading.to_json import observation_line
 from ..storage.decoding import Json, decode, kind_of
 from .folder import ExperimentFolder, Row
+from .record_stream import Lines, OutOfOrder, RecordStream, stream_of
 
 
 class ToolCall(NamedTuple):
@@ -74,7 +79,7 @@ class Run:
             return ": ".join(parts) or "failed"
         return None if error is None else str(error)
 
-    @property
+    @cached_property
     def duration_ms(self) -> float | None:
         """How long the run took, in milliseconds."""
         return _number(self.row.data.get("duration_ms"))
@@ -91,7 +96,7 @@ class Run:
     @cached_property
     def model_calls(self) -> int:
         """The number of calls of models."""
-        return sum(record["type"] == "GENERATION" for record in self.records)
+        return [record["type"] for record in self.records].count("GENERATION")
 
     @cached_property
     def tokens(self) -> dict[str, int]:
@@ -130,6 +135,9 @@ class Run:
     @cached_property
     def tree(self) -> list[tuple[int, Json]]:
         """Each record with its depth, parents before children; the depth of a root is 0."""
+        return _nested(self.records) or self._tree()
+
+    def _tree(self) -> list[tuple[int, Json]]:
         tree: list[tuple[int, Json]] = []
         by_parent = positions_by_parent([(record["id"], record.get("parent_id")) for record in self.records])
         pending = [(0, position) for position in reversed(by_parent.pop(None, ()))]
@@ -146,11 +154,27 @@ _TOKENS = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"
 """The names in the row, and those of `fluxloop.Usage`."""
 
 
+def _nested(records: list[Json]) -> list[tuple[int, Json]] | None:
+    """Return the tree of *records* if they are in its order already, as those of a run without parallel steps are."""
+    tree: list[tuple[int, Json]] = []
+    path: list[str | None] = [None]
+    for record in records:
+        parent = record.get("parent_id")
+        while path[-1] != parent:
+            path.pop()
+            if not path:
+                return None
+        tree.append((len(path) - 1, record))
+        path.append(record["id"])
+    return tree
+
+
 def recorded_runs(folder: ExperimentFolder, only: Container[str] | None = None) -> Iterator[Run]:
     """
     Yield the runs of *folder* in the order of its rows, each with its records.
 
-    Memory holds the places of the records (about 400 bytes per run) and the records of one run.
+    Memory holds the records of the runs that were under way at the same time. Where records are not in the order of the
+    rows, or something else than the runner wrote them, it holds their places: about 400 bytes per run.
 
     Args:
         folder: The experiment.
@@ -160,57 +184,108 @@ def recorded_runs(folder: ExperimentFolder, only: Container[str] | None = None) 
         ReadError: If the records cannot be opened.
     """
     with ExitStack() as stack:
-        source = Source.at(folder.artifacts)
-        open_observations = source.open_observations()
-        indexes = []
-        for paths in source.days().values():
-            index = DayIndex([stack.enter_context(file) for path in paths if (file := open_records(path))])
-            indexes.append((index, dict(index.in_order(newest_first=False))))
+        records = _Records(Source.at(folder.artifacts), stack)
         for row in folder.rows():
-            if only is None or row.trace_id in only:
-                yield _run(row, indexes, open_observations)
+            is_wanted = only is None or row.trace_id in only
+            run = records.run(row, is_wanted=is_wanted)
+            if run is not None:
+                yield run
 
 
-Indexes = list[tuple[DayIndex, dict[str, Entry]]]
+class _Records:
+    """The records of an experiment: a stream of them, and an index for the traces that the stream leaves out."""
+
+    def __init__(self, source: Source, stack: ExitStack) -> None:
+        self._source, self._stack = source, stack
+        self._open_observations = source.open_observations()
+        self._stream = self._opened_stream()
+
+    def _opened_stream(self) -> RecordStream | None:
+        days = self._source.days()
+        paths = days.get("", [])
+        return stream_of(paths, self._files(paths)) if [*days] == [""] else None
+
+    def _files(self, paths: list[Path]) -> list[BinaryIO]:
+        return [self._stack.enter_context(file) for path in paths if (file := open_records(path))]
+
+    @cached_property
+    def _indexes(self) -> list[tuple[DayIndex, dict[str, Entry]]]:
+        indexes = [DayIndex(self._files(paths)) for paths in self._source.days().values()]
+        return [(index, dict(index.in_order(newest_first=False))) for index in indexes]
+
+    def run(self, row: Row, *, is_wanted: bool) -> Run | None:
+        """Return the run of *row* with its records; None if it is not wanted."""
+        key = row.trace_id.encode("utf-8", "replace")
+        if self._stream is not None and row.trace_id not in self._open_observations and key not in self._stream.late:
+            try:
+                lines = self._stream.take(key)
+            except OutOfOrder:
+                self._stream = None
+            else:
+                if lines.observations or not is_wanted:
+                    return _streamed_run(row, lines) if is_wanted else None
+                # nothing was recorded, or an earlier row has the same trace
+        return self._indexed_run(row) if is_wanted else None
+
+    def _indexed_run(self, row: Row) -> Run:
+        trace_id = row.trace_id
+        found = [(index, entries[trace_id]) for index, entries in self._indexes if trace_id in entries]
+        unfinished = self._open_observations.get(trace_id, [])
+        if not found and not unfinished:
+            return Run(row)
+        run = None
+        if not unfinished:
+            run = _plain_run(row, (record for index, entry in found for record, _ in index.records(entry)))
+        lines = (line for index, entry in found for line in index.records(entry))
+        return run or _converted_run(row, lines, unfinished)
 
 
-def _run(row: Row, indexes: Indexes, open_observations: Mapping[str, OpenObservations]) -> Run:
-    trace_id = row.trace_id
-    found = [(index, entries[trace_id]) for index, entries in indexes if trace_id in entries]
-    unfinished = open_observations.get(trace_id, [])
-    if not found and not unfinished:
-        return Run(row)
-
-    run = None if unfinished else _plain_run(row, found)
-    return run or _converted_run(row, found, unfinished)
+def _streamed_run(row: Row, lines: Lines) -> Run:
+    every = lines.observations if lines.trace is None else [*lines.observations, lines.trace]
+    try:
+        run = _plain_run(row, orjson.loads(b"[%b]" % b",".join(every)))
+    except orjson.JSONDecodeError:
+        run = None
+    return run or _converted_run(row, _decoded(every), [])
 
 
-def _plain_run(row: Row, found: list[tuple[DayIndex, Entry]]) -> Run | None:
+def _decoded(lines: Iterable[bytes]) -> Iterator[tuple[Json, bytes]]:
+    for line in lines:
+        try:
+            record = decode(line)
+        except ValueError:
+            continue
+        if kind_of(record):
+            yield record, line
+
+
+def _plain_run(row: Row, found: Iterable[Json]) -> Run | None:
     """Return the run with its records as they were decoded; None if one needs conversion."""
     by_id: dict[str, Json] = {}
     trace_record: Json | None = None
-    for index, entry in found:
-        for record, _ in index.records(entry):
-            if can_wait(record) and record.get("type") in _TYPES and "status" in record:
-                by_id[record["id"]] = record
-            elif kind_of(record) == "observation":
-                return None
-            else:
-                trace_record = record
+    for record in found:
+        if can_wait(record) and record.get("type") in _TYPES and "status" in record:
+            by_id[record["id"]] = record
+        elif kind_of(record) == "observation":
+            return None
+        else:
+            trace_record = record
     records = [*by_id.values()]
     if len({record["seq"] for record in records}) == len(records):
-        records.sort(key=lambda record: record["seq"])
+        records.sort(key=_SEQ)
     else:
         records.sort(key=lambda record: (record["start_time"], record["seq"]))
     return Run(row, records, trace_record)
 
 
-def _converted_run(row: Row, found: list[tuple[DayIndex, Entry]], unfinished: OpenObservations) -> Run:
+_SEQ = itemgetter("seq")
+
+
+def _converted_run(row: Row, found: Iterable[tuple[Json, bytes]], unfinished: OpenObservations) -> Run:
     """Return the run with records of other spellings and unfinished ones in the record format."""
     assembly = Assembly(row.trace_id)
-    for index, entry in found:
-        for record, line in index.records(entry):
-            assembly.add_line(line, record)
+    for record, line in found:
+        assembly.add_line(line, record)
     assembly.set_open(unfinished)
     trace = assembly.trace()
     records = [decode(observation_line(observation).encode()) for observation in trace.observations]

@@ -4,7 +4,7 @@ The records of an experiment: a client that writes to the experiment's folder, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +13,12 @@ from typing import Any
 import orjson
 
 from ..client import FluxLoopClient, default
+from ..errors import WriteError
 from ..llm.prices import Cost, context_of
 from ..storage import FileStorage
 from ..storage.contract import Record
 from ..storage.journal import Journal
-from .line_file import LineFile
+from .line_file import LineFile, Lines
 
 FINAL_RESPONSE = "agent_final_response"
 """The name of an observation whose output is the output of the run."""
@@ -48,24 +49,42 @@ class RunFacts:
     has_usage: bool = False
 
 
+KINDS = ("observation", "trace")
+"""The kinds of records, each with a file of its own."""
+
+
 class RunStorage:
     """
-    Stores records in files, and notes what the rows of open runs need.
+    Stores records, and notes what the rows of open runs need.
 
     Args:
-        folder: The folder ``artifacts`` of the experiment.
-        has_journal: Whether observations that are open when the process dies can be read. A process that dies with the
-            whole experiment needs none, since its open runs are executed again.
+        files: Where the lines of each of `KINDS` go.
+        journal: Keeps the observations that are open when the process dies. A process that dies with the whole
+            experiment needs none, since its open runs are executed again.
     """
 
-    def __init__(self, folder: Path, *, has_journal: bool = False) -> None:
-        files = FileStorage(folder, dated=False)  # the names of the files, and the journal
-        self.journal: Journal | None = files.journal if has_journal else None
-        self._files = {kind: LineFile(files.path(kind, "")) for kind in ("observation", "trace")}
+    def __init__(self, files: Mapping[str, Lines], journal: Journal | None = None) -> None:
+        self.journal, self._files = journal, files
         self._open: dict[bytes, RunFacts] = {}
+        self._is_closed = False
+
+    @classmethod
+    def in_folder(cls, folder: Path, *, has_journal: bool = False) -> RunStorage:
+        """Return a storage of files in *folder*, which is ``artifacts`` of the experiment."""
+        files = FileStorage(folder, dated=False)  # the names of the files, and the journal
+        lines = {kind: LineFile(files.path(kind, "")) for kind in KINDS}
+        return cls(lines, files.journal if has_journal else None)
+
+    def append(self, lines: Mapping[str, Sequence[bytes]]) -> None:
+        """Store the lines that another process recorded, by kind; raises WriteError."""
+        for kind, found in lines.items():
+            for line in found:
+                self._files[kind].write(line)
 
     def write(self, records: Sequence[Record]) -> None:
-        """Store *records*; raises WriteError."""
+        """Store *records*; raises WriteError, also for those of runs that outlive their experiment."""
+        if self._is_closed:
+            raise WriteError("the experiment has ended: records of a run that outlives it are not stored")
         for kind, _, line in records:
             self._files[kind].write(line)
             if kind == "observation":
@@ -76,6 +95,7 @@ class RunStorage:
 
     def close(self) -> None:
         """Close the files."""
+        self._is_closed = True
         for file in self._files.values():
             file.close()
         if self.journal is not None:
@@ -166,13 +186,12 @@ class ExperimentClient(FluxLoopClient):
     ``enabled`` and ``sample_rate`` are, and their arguments are not appended to a recording.
 
     Args:
-        artifacts: The folder for the records.
-        has_journal: See `RunStorage`.
+        storage: Where the records go.
     """
 
-    def __init__(self, artifacts: Path, *, has_journal: bool = False) -> None:
+    def __init__(self, storage: RunStorage) -> None:
         super().__init__()
-        self.storage = RunStorage(artifacts, has_journal=has_journal)
+        self.storage = storage
         settings = replace(
             default.configuration.settings(),
             storage=self.storage,

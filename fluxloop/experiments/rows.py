@@ -83,15 +83,24 @@ def row_of(
     return row
 
 
-def lost_row(planned: PlannedRun, trace_id: str, message: str, attempts: int, label: str) -> Row:
-    """Return the row of a run whose worker process did not report how it ended."""
+def lost_row(
+    planned: PlannedRun,
+    trace_id: str,
+    message: str,
+    attempts: int,
+    label: str,
+    *,
+    kind: str = "WorkerLost",
+    status: str = "error",
+) -> Row:
+    """Return the row of a run that did not report how it ended, with *kind* as the type of its error."""
     row = _identity(planned, trace_id, f"{label}-{planned.number}")
     unknown = ("output", "duration_ms", "token_usage", "cost", "conversation_state", "termination_reason")
     row |= {
         **dict.fromkeys(unknown),
         "success": False,
-        "status": "error",
-        "error": {"type": "WorkerLost", "message": message},
+        "status": status,
+        "error": {"type": kind, "message": message},
         "attempts": attempts,
         "conversation": [],
     }

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -58,7 +59,7 @@ def run(
         input: The ids of inputs; others are left out.
         personas: The names of personas; others are left out.
         output: The folder in which that of the experiment is created.
-        engine: ``local``, ``processes``, or an object with the methods of an engine.
+        engine: ``local``, ``processes``, ``ray``, or an object with the methods of an engine.
         resume: The folder of an interrupted experiment, whose other runs are executed.
         progress: Its methods are called as the experiment proceeds.
 
@@ -70,9 +71,7 @@ def run(
         WriteError: If the folder cannot be written.
         KeyboardInterrupt: After Ctrl-C; the finished runs are in the folder, and the others can be resumed.
     """
-    arguments = dict(locals())
-    prepared = _prepared(**{key: value for key, value in arguments.items() if key not in ("engine", "progress")})
-    return run_prepared(prepared, engine=engine, progress=progress)
+    return run_prepared(_prepared(**locals()), engine=engine, progress=progress)
 
 
 async def run_async(
@@ -81,10 +80,11 @@ async def run_async(
     """
     Run an experiment inside the current event loop. Takes the arguments of `run`, and returns and raises the same.
     """
-    engine, progress = options.pop("engine", None), options.pop("progress", None)
-    prepared = _prepared(target, inputs, **options)
+    arguments = inspect.signature(run).bind(target, inputs, **options)
+    arguments.apply_defaults()
+    prepared = _prepared(**arguments.arguments)
     with target_environment(prepared.loaded):
-        return await execute(prepared, engine=engine, progress=progress)
+        return await execute(prepared, engine=options.get("engine"), progress=options.get("progress"))
 
 
 def run_prepared(
@@ -129,38 +129,30 @@ def run_prepared(
     return outcome[0]
 
 
-def _prepared(
-    target: Callable[..., Any] | str | None = None,
-    inputs: Sequence[Any] | None = None,
-    *,
-    config: str | PathLike[str] | Mapping[str, Any] | None = None,
-    name: str | None = None,
-    iterations: int | None = None,
-    parallel: int | None = None,
-    timeout: float | None = None,
-    retries: int | None = None,
-    limit: int | None = None,
-    seed: int | None = None,
-    input: str | Sequence[str] | None = None,
-    personas: Sequence[str] = (),
-    output: str | PathLike[str] | None = None,
-    resume: str | PathLike[str] | None = None,
-) -> Prepared:
-    values = {
-        "name": name,
-        "iterations": iterations,
-        "parallel_runs": parallel,
-        "runner.timeout_seconds": timeout,
-        "runner.max_retries": retries,
-        "limit": limit,
-        "seed": seed,
-        "runner.target": target if isinstance(target, str) else None,
-    }
+CONFIGURED = {
+    "name": "name",
+    "iterations": "iterations",
+    "parallel": "parallel_runs",
+    "timeout": "runner.timeout_seconds",
+    "retries": "runner.max_retries",
+    "limit": "limit",
+    "seed": "seed",
+}
+"""The arguments of `run` that replace a value of the configuration, with its dotted key."""
+
+
+def _prepared(**arguments: Any) -> Prepared:
+    """Return the experiment that the arguments of `run` describe."""
+    target, only, output = arguments["target"], arguments["input"], arguments["output"]
+    values = {key: arguments[name] for name, key in CONFIGURED.items()}
+    values["runner.target"] = target if isinstance(target, str) else None
     options = Options(
         {key: value for key, value in values.items() if value is not None},
-        (input,) if isinstance(input, str) else tuple(input or ()),
-        tuple(personas),
+        (only,) if isinstance(only, str) else tuple(only or ()),
+        tuple(arguments["personas"]),
         None if output is None else str(output),
     )
-    function = target if target is not None and not isinstance(target, str) else None
-    return prepare(config, options, function=function, inputs=inputs, resume=resume)
+    function = None if isinstance(target, str) else target
+    return prepare(
+        arguments["config"], options, function=function, inputs=arguments["inputs"], resume=arguments["resume"]
+    )

@@ -73,6 +73,7 @@ def source_of(loaded: Loaded, plan: Plan, target: Target | None = None) -> Agent
     """
     config = loaded.config
     runner = config.runner
+    _check_kind(loaded, target)
     if target is None and runner.http is not None:
         from .runners.http import HttpSource
 
@@ -96,3 +97,14 @@ def source_of(loaded: Loaded, plan: Plan, target: Target | None = None) -> Agent
         except ConfigError as exc:
             raise ConfigError(f"{place}: {exc}") from None
     return FunctionSource(target, binding, replay, runner.stream_output_path)
+
+
+def _check_kind(loaded: Loaded, target: Target | None) -> None:
+    """Raise ConfigError if the configuration names several things to run, or an address that is not one of HTTP."""
+    runner = loaded.config.runner
+    named = [name for name in ("target", "module_path", "http", "process") if getattr(runner, name)]
+    if target is None and len(named) > 1:
+        raise ConfigError(f"{loaded.place('runner', named[-1])}: runner has {', '.join(named)}; keep one of them")
+    if target is None and runner.http is not None and not runner.http.url.lower().startswith(("http://", "https://")):
+        place = loaded.place("runner", "http", "url")
+        raise ConfigError(f"{place}: url must begin with http:// or https://, got {runner.http.url!r}")

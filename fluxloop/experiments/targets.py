@@ -102,10 +102,10 @@ def import_module(name: str, place: str) -> Any:
         if exc.name and f"{name}.".startswith(f"{exc.name}."):
             folder = sys.path[0] or str(Path.cwd())
             beside = sorted(path.stem for path in Path(folder).glob("*.py")) if Path(folder).is_dir() else []
-            hint = did_you_mean(name, beside) or (f" It contains: {', '.join(beside[:MAX_LISTED])}" if beside else "")
-            raise ConfigError(f"{place}: there is no module {exc.name!r} in {folder}{hint}") from None
+            hint = did_you_mean(name, beside) or (f". It contains: {', '.join(beside[:MAX_LISTED])}" if beside else "")
+            raise ConfigError(f"{place}: module {exc.name!r} not found in {folder}{hint}") from None
         raise ConfigError(f"{place}: importing {name!r} failed{_line_of(exc)}: {exc}") from exc
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:  # a script may call sys.exit when it is imported
         raise ConfigError(f"{place}: importing {name!r} failed{_line_of(exc)}: {type(exc).__name__}: {exc}") from exc
 
 
@@ -174,7 +174,7 @@ def _of_class(cls: type, method: str | None, runner: Runner, name: str, place: s
         first = create()
     except ConfigError:
         raise
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise ConfigError(
             f"{place}: creating {cls.__name__} failed{_line_of(exc)}: {type(exc).__name__}: {exc}"
         ) from exc

@@ -90,7 +90,7 @@ def write_whole(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
     except OSError as exc:
         temporary.unlink(missing_ok=True)
-        raise write_error(exc, f"write {path}") from exc
+        raise write_error(exc, f"write {path}", choice="--output") from exc
 
 
 def create_folder(parent: Path, name: str, now: datetime) -> Path:
@@ -112,7 +112,7 @@ def create_folder(parent: Path, name: str, now: datetime) -> Path:
             (path / ARTIFACTS).mkdir()
             return path
     except OSError as exc:
-        raise write_error(exc, f"create a folder in {parent}") from exc
+        raise write_error(exc, f"create a folder in {parent}", choice="--output") from exc
     raise WriteError(f"{parent} has too many folders named {stem}")
 
 
@@ -140,11 +140,9 @@ def point_to(folder: Path, name: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def reopen(folder: ExperimentFolder, fingerprint: str) -> set[int]:
+def finished_in(folder: ExperimentFolder, fingerprint: str) -> set[int]:
     """
-    Prepare an interrupted experiment to be continued, and return the numbers of its finished runs.
-
-    The rows of cancelled runs are removed, since these runs are executed again.
+    Return the numbers of the finished runs of an interrupted experiment. Nothing is written.
 
     Raises:
         ConfigError: If the experiment runs, or has other inputs now.
@@ -163,8 +161,54 @@ def reopen(folder: ExperimentFolder, fingerprint: str) -> set[int]:
     finished: set[int] = set()
     path = folder.path / ROWS
     if path.is_file():
+        for _ in _kept(path, finished):
+            pass
+    return finished
+
+
+def reopen(folder: ExperimentFolder) -> set[int]:
+    """
+    Remove the rows of cancelled runs, since these runs are executed again, and return the numbers of the others.
+
+    The folder must be locked; see `FolderLock`.
+    """
+    finished: set[int] = set()
+    path = folder.path / ROWS
+    if path.is_file():
         write_whole(path, b"".join(_kept(path, finished)))
     return finished
+
+
+class FolderLock:
+    """
+    Keeps other processes from writing the same experiment, until it is closed or the process ends.
+
+    Raises:
+        ConfigError: If another process writes it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._fd: int | None = None
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            return
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise ConfigError(f"{folder} is written by another process. Wait until it has ended") from None
+        except OSError:  # a file system without locks
+            os.close(fd)
+            return
+        self._fd = fd
+
+    def close(self) -> None:
+        """Let others write."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
 
 
 def _kept(path: Path, numbers: set[int]) -> Iterator[bytes]:

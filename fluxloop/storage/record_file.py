@@ -110,10 +110,15 @@ _logged = Problems()
 """The messages about exposed files that were logged."""
 
 
-def write_error(exc: OSError, doing: str, lost: int = 1) -> WriteError:
-    """Return a `WriteError` for *exc* whose message contains the failed action *doing*, and suggests a solution."""
+def write_error(exc: OSError, doing: str, lost: int = 1, choice: str = "base_path=") -> WriteError:
+    """
+    Return a `WriteError` for *exc* whose message contains the failed action *doing*, and suggests a solution.
+
+    *choice* is the argument or option with which the folder is chosen.
+    """
     number = exc.errno or 0
     remedy = _REMEDIES.get(number, "Choose another folder with base_path=, or run `fluxloop doctor`.")
+    remedy = remedy.replace("base_path=", choice)
     error = WriteError(number, f"cannot {doing}: {exc.strerror or exc}. {remedy}")
     error.lost = lost
     error.__cause__ = exc

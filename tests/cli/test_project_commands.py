@@ -159,7 +159,7 @@ def test_status_of_an_empty_folder_says_what_is_missing(fluxloop_):
     done = fluxloop_("status")
 
     assert done.code == 0
-    assert "no configuration in" in done.out
+    assert "no configuration found in" in done.out
 
 
 def test_the_live_display_ends_with_the_result(project):

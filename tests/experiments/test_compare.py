@@ -161,4 +161,4 @@ def test_an_experiment_that_is_not_there_is_one_line_and_exit_code_2(two, fluxlo
     done = fluxloop_("compare", *paths)
 
     assert (done.code, done.out) == (2, "")
-    assert done.err == f"fluxloop: no experiment at {paths[missing]}. Create one with: fluxloop run experiment\n"
+    assert done.err == f"fluxloop: experiment not found: {paths[missing]}. Create one with: fluxloop run experiment\n"

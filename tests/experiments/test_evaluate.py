@@ -173,7 +173,7 @@ def test_gates_decide_the_exit_code(demo, tmp_path, monkeypatch, fluxloop_, opti
         ("aggregate:\n  threshold: 7", "line 2: threshold must be a number from 0 to 1, got 7"),
         ("aggregate: {method: median}", "method must be one of weighted_sum, average, got 'median'"),
         ("limits: {sample_rate: 2}", "sample_rate must be a number from 0 to 1, got 2"),
-        ("evaluators:\n  - {name: a, target: nothing_here:f}", "nothing_here:f: there is no module 'nothing_here'"),
+        ("evaluators:\n  - {name: a, target: nothing_here:f}", "nothing_here:f: module 'nothing_here' not found in "),
         ("evaluators:\n  - {name: a, target: 'json:lods'}", "json has no 'lods', did you mean 'loads'?"),
         ("evaluators:\n  - {name: a, target: json}", "json: a target must have the form module:name"),
     ],
@@ -228,6 +228,27 @@ def test_evaluators_in_python_are_used_from_code_and_from_yaml(demo, tmp_path):
     (first, *_) = lines_of(found.output / "per_trace.jsonl")
     assert first["scores"] == {"rules": 1.0, "short": 1.0, "long": 0.5, "<lambda>": None}
     assert found.summary["evaluator_stats"]["<lambda>"]["labels"] == {"label": 3}
+
+
+def test_an_evaluator_that_exits_or_leaves_the_range_is_stated_and_ends_nothing(demo):
+    """
+    ``sys.exit(0)`` in an evaluator does not pass a gate, and a number that is not a score is not ignored silently.
+    """
+
+    def leaves(outputs):
+        raise SystemExit(0)
+
+    def counts(outputs):
+        return 7
+
+    found = experiments.evaluate(demo, evaluators=[leaves, counts], strict=True)
+
+    stats = found.summary["evaluator_stats"]
+    assert stats["leaves"]["errors"] == found.summary["total_traces"]
+    assert stats["leaves"]["note"] == "SystemExit: 0"
+    assert stats["counts"]["out_of_range"] == found.summary["total_traces"]
+    assert stats["counts"]["note"] == "7 is outside 0 to 1: give max_score"
+    assert not found.passed
 
 
 def test_evaluating_works_inside_a_running_loop(demo):

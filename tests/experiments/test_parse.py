@@ -100,6 +100,23 @@ def test_the_newest_experiment_of_a_name_or_pattern_is_parsed(tmp_path, monkeypa
     assert (newest / "per_trace_analysis/per_trace.jsonl").is_file()
 
 
+def test_of_several_folders_the_newest_is_read(tmp_path, monkeypatch, fluxloop_):
+    """
+    A shell expands ``experiments/*`` to every experiment, the link to the newest, and files of the user.
+    """
+    monkeypatch.chdir(tmp_path)
+    experiment(tmp_path / "experiments/demo_20260117_143022")
+    newest = experiment(tmp_path / "experiments/demo_20260118_090000", ["Bern"])
+    (tmp_path / "experiments/latest_demo").symlink_to(newest.name)
+    (tmp_path / "experiments/notes.txt").touch()
+    paths = sorted((tmp_path / "experiments").iterdir())
+
+    assert fluxloop_("parse", "experiment", *paths).code == 0
+    assert fluxloop_("evaluate", "experiment", *paths).code == 0
+    assert (newest / "per_trace_analysis/per_trace.jsonl").is_file()
+    assert (newest / "evaluation/summary.json").is_file()
+
+
 def test_json_output_is_one_object(tmp_path, fluxloop_):
     """
     With ``--json`` nothing else is printed.
@@ -116,7 +133,7 @@ def test_json_output_is_one_object(tmp_path, fluxloop_):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: shutil.rmtree(folder), "no experiment at "),
+        (lambda folder: shutil.rmtree(folder), "experiment not found: "),
         (lambda folder: (folder / "summary.json").write_text('{"folder_version": 99}'), "has format version 99"),
         (lambda folder: (folder / "summary.json").write_text("{"), "summary.json is not a JSON object"),
         (lambda folder: (folder / "trace_summary.jsonl").write_text(""), "has no finished runs"),

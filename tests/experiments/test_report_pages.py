@@ -127,6 +127,7 @@ def test_a_run_opens_with_its_trace(browser, report):
     opened.page.select_option("#result", "failed")
     opened.page.focus("tr.run")
     opened.page.keyboard.press("Enter")
+    opened.page.wait_for_selector(".tree")
 
     tree = opened.texts(".tree div")
     assert [line.split()[:2] for line in tree] == [
@@ -167,6 +168,7 @@ def test_hostile_values_are_shown_and_do_nothing(browser, tmp_path):
     opened = Opened(browser, report.output / "report.html")
     for row in opened.page.locator("tr.run").all():
         row.click()
+    opened.page.wait_for_function(f"document.querySelectorAll('.tree').length === {len(HOSTILE)}")
 
     assert opened.texts("h1") == [HOSTILE[1]]
     assert opened.page.locator(".detail").count() == len(HOSTILE)
@@ -222,7 +224,32 @@ def test_ten_thousand_runs_stay_quick(browser, tmp_path):
     assert opened.page.locator("tr.run").count() == 400
     opened.page.fill("#search", "city 9999")
     assert opened.texts("#count") == ["1 of 10,000 runs"]
+    opened.page.click("tr.run")
+    opened.page.wait_for_selector(".tree")
+    assert "AGENT travel_agent" in opened.texts(".tree div")[0]
+    assert opened.problems == []
     assert report.stat().st_size < 30_000_000
+
+
+def test_a_page_has_the_traces_that_fit_and_says_how_many_do_not(browser, tmp_path, monkeypatch):
+    """
+    Runs that did not pass have a budget of their own; what was left out is stated above the table and in the row.
+    """
+    monkeypatch.setattr("fluxloop.experiments.evaluation.reports.html.DETAIL_BYTES", {False: 100, True: 100})
+    cases = [f"Rome {number}" for number in range(70)] + ["nowhere"]
+    folder = experiment(tmp_path / "demo", cases)
+
+    opened = Opened(browser, experiments.evaluate(folder).output / "report.html")
+
+    assert any("6 runs are shown without their trace" in text for text in opened.texts("p.note"))
+    opened.page.select_option("#result", "failed")
+    opened.page.click("tr.run")
+    opened.page.wait_for_selector(".tree")
+    opened.page.select_option("#result", "passed")
+    opened.page.fill("#search", "Rome 69")
+    opened.page.click("tr.run")
+    assert "The trace of this run is not in this page; see per_trace.jsonl." in opened.texts(".detail .note")
+    assert opened.problems == []
 
 
 def test_the_comparison_shows_trees_side_by_side(browser, tmp_path):

@@ -160,7 +160,7 @@ def test_junit_and_json_are_valid(tmp_path):
     done = fluxloop_in(tmp_path, "run", "experiment", "--json", "--junit", "out/junit.xml")
 
     assert json.loads(done.out)["failed"] == 2
-    suite = ElementTree.parse(tmp_path / "out/junit.xml").getroot()
+    (suite,) = ElementTree.parse(tmp_path / "out/junit.xml").getroot()
     assert (suite.get("tests"), suite.get("errors")) == ("2", "2")
     assert [case.find("error").get("message") for case in suite] == ["\ufffd\ufffd]]><a>", "\ufffd\ufffd]]>b"]
 
@@ -311,7 +311,7 @@ def test_a_full_disk_ends_the_experiment_with_one_line(tmp_path):
 
 
 BAD = [
-    ("runner: {target: nowhere:agent}", "there is no module 'nowhere'"),
+    ("runner: {target: nowhere:agent}", "module 'nowhere' not found in "),
     ("runner: {target: app:agnet}", "module 'app' has no 'agnet', did you mean 'agent'? It has: Agent, agent"),
     ("runner: {target: 'app:Agent.ask'}", "needs an instance of Agent, which takes model"),
     ("runner: {target: app:number}", "not a function, but of type int"),
@@ -333,6 +333,12 @@ BAD = [
     ),
     ("runner: {target: app:agent}\nmulti_turn: {enabled: true}", "needs a key: set FLUXLOOP_SUPERVISOR_API_KEY or"),
     ("runner: {}", "runner.target is missing"),
+    ("runner: {target: app:agent, http: {url: 'http://x'}}", "line 1: runner has target, http; keep one of them"),
+    (
+        "runner: {http: {url: 'file:///etc/passwd'}}",
+        "url must begin with http:// or https://, got 'file:///etc/passwd'",
+    ),
+    ("runner: {target: exits:agent}", "importing 'exits' failed at "),
 ]
 
 
@@ -350,7 +356,8 @@ def test_bad_input_is_one_clear_message(tmp_path, fluxloop_, config, message):
     def needy(input, database): ...
     def nothing(): ...
     """
-    project(Path(), agent, "runner:", broken__py="\n1/0\n", torn__jsonl='{"input": "a"}\n{"inp', e__jsonl="")
+    files = {"broken__py": "\n1/0\n", "exits__py": "raise SystemExit(0)\n", "e__jsonl": ""}
+    project(Path(), agent, "runner:", torn__jsonl='{"input": "a"}\n{"inp', **files)
     Path("setting.yaml").write_text(config)
 
     done = fluxloop_("run", "experiment")

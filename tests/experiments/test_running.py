@@ -437,9 +437,9 @@ def test_tokens_and_cost_are_those_of_the_model_calls():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"input": "nope"}, "there is no input 'nope'"),
-        ({"personas": ["Zoe"]}, "there is no persona 'Zoe'"),
-        ({"engine": "cluster"}, "engine must be local or processes, got 'cluster'"),
+        ({"input": "nope"}, "unknown input 'nope'"),
+        ({"personas": ["Zoe"]}, "unknown persona 'Zoe'"),
+        ({"engine": "cluster"}, "engine must be one of local, processes, ray, got 'cluster'"),
         ({"iterations": 0}, "iterations must be greater than or equal to 1, got 0"),
     ],
 )

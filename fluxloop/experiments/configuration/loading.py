@@ -60,7 +60,9 @@ def find(path: Path | None) -> Path:
         ConfigError: If there is none.
     """
     if path is not None and not path.exists():
-        raise ConfigError(f"there is no configuration at {path}")
+        raise ConfigError(
+            f"configuration not found: {path}. Expected a YAML file, or a folder with {', '.join(SECTIONS)}"
+        )
     start = path or Path()
     if start.is_file():
         return start.parent if start.parent.resolve().name == "configs" and start.name in SECTIONS else start
@@ -74,7 +76,7 @@ def find(path: Path | None) -> Path:
             return start / name
     places = ", ".join(["configs/simulation.yaml", *SINGLE_FILES])
     raise ConfigError(
-        f"no configuration in {start.resolve()}. Expected one of: {places}. Create configs/simulation.yaml with\n"
+        f"no configuration found in {start.resolve()}. Expected one of: {places}. Create configs/simulation.yaml with\n"
         f"  {SEED_EXAMPLE}\nor a whole project with: fluxloop init project"
     )
 

@@ -1,8 +1,7 @@
 """
 Execute runs in worker processes, for targets that compute: they do not share the interpreter's lock.
 
-Each worker imports the target itself, and writes its records to the folder of the experiment. A worker that dies, or
-does not answer long after the timeout, is replaced; its run is executed again, once.
+Each worker imports the target itself, and writes its records to the folder of the experiment.
 """
 
 from __future__ import annotations
@@ -28,17 +27,12 @@ from ..environment import install_adapters, target_environment
 from ..execution import Executor
 from ..folder import ARTIFACTS
 from ..inputs import Plan, PlannedRun
-from ..records import ExperimentClient
-from ..rows import Row, RunCancelled, lost_row
+from ..records import ExperimentClient, RunStorage
+from ..rows import Row, RunCancelled
 from ..sources import source_of
 from ..targets import Target
 from .contract import Finished, Job
-
-GRACE_S = 5.0
-"""Seconds that a worker may take beyond the timeouts of a run, and to end when it is asked to."""
-
-ATTEMPTS = 2
-"""How often a run is given to a worker, if workers die."""
+from .workers import GRACE_S, WorkerLost, patience, run_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +43,6 @@ class _Setup:
     folder: Path
     loaded: Loaded
     target: Target | None
-
-
-class WorkerLost(Exception):
-    """A worker process died, or does not answer."""
 
 
 class ProcessEngine:
@@ -67,46 +57,9 @@ class ProcessEngine:
                 f"{job.executor.source.name} cannot be sent to worker processes ({exc}). Give the target by its name, "
                 "module:function, or use the engine local"
             ) from None
-        workers = [_Worker(setup, _patience(job)) for _ in range(min(job.parallel, len(job.plan)))]
-
-        async def work(worker: _Worker) -> None:
-            for planned in runs:
-                finished(await _executed(worker, planned, job))
-
-        tasks = [asyncio.create_task(work(worker), name="fluxloop-worker") for worker in workers]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.gather(*(in_thread(worker.stop) for worker in workers))
-
-
-def _patience(job: Job) -> float | None:
-    """Return the seconds after which a worker does not answer any more; None without a timeout."""
-    runner = job.loaded.config.runner
-    if runner.timeout_seconds is None:
-        return None
-    pauses: float = sum(1.2 * runner.retry_delay * 2**attempt for attempt in range(runner.max_retries))
-    return float(runner.timeout_seconds) * (runner.max_retries + 1) + pauses + GRACE_S
-
-
-async def _executed(worker: _Worker, planned: PlannedRun, job: Job) -> Row:
-    """Return the row of a run, executed a second time if the worker dies."""
-    for attempt in range(1, ATTEMPTS + 1):
-        trace_id = job.executor.client.recorder.new_id()
-        try:
-            row = await worker.execute(planned, trace_id)
-        except WorkerLost as exc:
-            await in_thread(worker.stop)
-            if attempt == ATTEMPTS:
-                return lost_row(planned, trace_id, str(exc), attempt, job.executor.label)
-        else:
-            if row["status"] == "timeout":  # a thread may still compute
-                await in_thread(worker.stop)
-            return row
-    raise AssertionError
+        count = min(job.parallel, len(job.plan))
+        limit = patience(job.loaded.config)
+        await run_on([_Worker(setup, limit) for _ in range(count)], job, runs, finished)
 
 
 class _Worker:
@@ -117,17 +70,14 @@ class _Worker:
         self._process: SpawnProcess | None = None
         self._connection: Connection | None = None
 
-    async def execute(self, planned: PlannedRun, trace_id: str) -> Row:
-        """
-        Return the row of a run.
-
-        Raises:
-            WorkerLost: If the process dies or does not answer.
-            ConfigError: If it cannot import the target.
-        """
+    async def start(self) -> None:
+        """Start the process unless it runs; see `fluxloop.experiments.engines.workers.Worker`."""
         if self._connection is None:
             await in_thread(self._start)
             await self._answer(None)
+
+    async def execute(self, planned: PlannedRun, trace_id: str) -> Row:
+        """Return the row of a run; raises WorkerLost if the process dies or does not answer."""
         assert self._connection is not None
         with suppress(BrokenPipeError, ConnectionResetError):  # it has died, which the answer shows
             self._connection.send((planned, trace_id))
@@ -198,11 +148,11 @@ async def _serve(connection: Connection, given: _Setup) -> None:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    client = ExperimentClient(given.folder / ARTIFACTS, has_journal=True)
+    client = ExperimentClient(RunStorage.in_folder(given.folder / ARTIFACTS, has_journal=True))
     config = given.loaded.config
     try:
         source = source_of(given.loaded, Plan((), 0), given.target)
-        executor = Executor(given.name, given.folder.name, config, source, client, supervisor_of(config))
+        executor = Executor(given.name, given.folder.name, config, source, client, supervisor_of(config), is_alone=True)
         if config.runner.install:
             install_adapters()
     except FluxLoopError as exc:

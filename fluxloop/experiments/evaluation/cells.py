@@ -4,8 +4,10 @@ Add up the runs of each input, as numbers: what breakdowns, repeats and comparis
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from functools import lru_cache
+from math import nan
 from typing import Any
 
 from ..recorded_runs import Run
@@ -17,26 +19,55 @@ Key = tuple[str, str | None]
 """The input, see `Run.input_key`, and the persona."""
 
 
-@dataclass(slots=True)
+VALUES = ("score", "duration", "cost", "tokens")
+"""The numbers of a run that a cell keeps."""
+
+MOST_TRACE_IDS = 10
+"""Traces of a cell that a comparison lists."""
+
+Trajectories = frozenset[tuple[str, ...]]
+"""The tools of each run, in order."""
+
+
 class Cell:
     """The runs of one input as one persona; several where the experiment has iterations."""
 
-    label: str
-    """The input on one line."""
-    runs: int = 0
-    passed: int = 0
-    succeeded: int = 0
-    scores: list[float] = field(default_factory=list)
-    durations: list[float] = field(default_factory=list)
-    """Milliseconds."""
-    costs: list[float] = field(default_factory=list)
-    """US dollars."""
-    tokens: list[float] = field(default_factory=list)
-    trajectories: set[tuple[str, ...]] = field(default_factory=set)
-    """The tools of each run, in order."""
-    trace_ids: list[str] = field(default_factory=list)
-    _examples: dict[bool, str] = field(default_factory=dict)
-    """The trace of the first run that passed, and of the first that did not."""
+    __slots__ = ("_examples", "_numbers", "label", "passed", "runs", "succeeded", "trace_ids", "trajectories")
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        """The input on one line."""
+        self.runs = self.passed = self.succeeded = 0
+        self.trajectories: Trajectories = frozenset()
+        self.trace_ids: tuple[str, ...] = ()
+        """Those of the first runs."""
+        self._numbers = array("d")
+        """`VALUES` of each run, one after the other; NaN where a run has none."""
+        self._examples: list[str | None] = [None, None]
+        """The trace of the first run that did not pass, and of the first that did."""
+
+    def _values(self, place: int) -> list[float]:
+        return [value for value in self._numbers[place :: len(VALUES)] if value == value]
+
+    @property
+    def scores(self) -> list[float]:
+        """The scores of the runs that have one."""
+        return self._values(0)
+
+    @property
+    def durations(self) -> list[float]:
+        """Milliseconds."""
+        return self._values(1)
+
+    @property
+    def costs(self) -> list[float]:
+        """US dollars."""
+        return self._values(2)
+
+    @property
+    def tokens(self) -> list[float]:
+        """Tokens of the runs whose number is known."""
+        return self._values(3)
 
     @property
     def pass_rate(self) -> float:
@@ -53,21 +84,26 @@ class Cell:
         self.runs += 1
         self.passed += score.passed
         self.succeeded += run.row.succeeded
-        for values, value in (
-            (self.scores, score.final),
-            (self.durations, run.duration_ms),
-            (self.costs, run.cost),
-            (self.tokens, run.tokens.get("total_tokens")),
-        ):
-            if value is not None:
-                values.append(value)
-        self.trajectories.add(tuple(tool.name for tool in run.tools))
-        self.trace_ids.append(run.row.trace_id)
-        self._examples.setdefault(score.passed, run.row.trace_id)
+        total = run.tokens.get("total_tokens")
+        for value in (score.final, run.duration_ms, run.cost, total):
+            self._numbers.append(nan if value is None else value)
+        trajectory = tuple([tool.name for tool in run.tools])
+        if trajectory not in self.trajectories:
+            self.trajectories = _shared(self.trajectories | {trajectory})
+        if len(self.trace_ids) < MOST_TRACE_IDS:
+            self.trace_ids += (run.row.trace_id,)
+        if self._examples[score.passed] is None:
+            self._examples[score.passed] = run.row.trace_id
 
     def example(self, *, passed: bool) -> str:
         """Return the trace of a run that passed, or that did not; of any run if there is none."""
-        return self._examples.get(passed, self.trace_ids[0])
+        return self._examples[passed] or self.trace_ids[0]
+
+
+@lru_cache(maxsize=1_000)
+def _shared(trajectories: Trajectories) -> Trajectories:
+    """Return one object for equal values: most inputs have the same trajectories."""
+    return trajectories
 
 
 class Cells(dict[Key, Cell]):

@@ -251,7 +251,7 @@ class _Reader:
                 found = found(**entry["arguments"])
             own = str(entry["name"]) if "name" in entry else None
             return Weighted(evaluator_of(found, own, max_score=max_score, labels=labels), weight)
-        except Exception as error:  # the module or the factory may raise anything
+        except (Exception, SystemExit) as error:  # the module or the factory may raise anything
             raise self._error((*location, "target"), f"{target}: {_described(error)}") from None
 
     def _rules(self, entries: Any, location: Any) -> tuple[Rule, ...]:
@@ -343,5 +343,5 @@ _KIND_BY_KEY = {"rules": "rule_based", "target": "python", "model": "llm_judge",
 """The type of an evaluator that states none, by a key that it has."""
 
 
-def _described(error: Exception) -> str:
+def _described(error: BaseException) -> str:
     return str(error) if isinstance(error, ConfigError | TypeError) else f"{type(error).__name__}: {error}"

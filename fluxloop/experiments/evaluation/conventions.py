@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...tracing.outcomes import message_of
 from ..recorded_runs import Run
 from .result_values import scores_of
 from .scores import Score
@@ -43,8 +44,8 @@ class CodeEvaluator:
             if isinstance(result, Awaitable):
                 result = await result
             return scores_of(result, self.name, self.max_score, self.labels)
-        except Exception as error:  # an evaluator may raise anything, and one failure must not end the evaluation
-            return [Score(self.name, error=f"{type(error).__name__}: {error}")]
+        except (Exception, SystemExit) as error:  # one failure of an evaluator must not end the evaluation
+            return [Score(self.name, error=f"{type(error).__name__}: {message_of(error)}")]
 
 
 def evaluator_of(

@@ -34,7 +34,7 @@ def imported(target: str, base: Path) -> Any:
             found: Any = importlib.import_module(module_name)
         except ModuleNotFoundError as error:
             if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-                raise ConfigError(f"there is no module {error.name!r} in {base} or the Python path") from None
+                raise ConfigError(f"module {error.name!r} not found in {base} or on the Python path") from None
             raise
     for name in path.split("."):
         try:

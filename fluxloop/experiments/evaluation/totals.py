@@ -54,6 +54,8 @@ class EvaluatorTotals:
     passed: int = 0
     skipped: int = 0
     errors: int = 0
+    out_of_range: int = 0
+    """Numbers that are not scores, since they are outside 0 to ``max_score``."""
     labels: Counter[str] = field(default_factory=Counter)
     rules: dict[str, list[int]] = field(default_factory=dict)
     """Passed, failed and not applicable, by rule."""
@@ -72,7 +74,9 @@ class EvaluatorTotals:
         self.skipped += score.skipped
         if score.error is not None:
             self.errors += 1
-        self.note = score.error or (score.reason if score.skipped else "") or self.note
+        is_out_of_range = score.score is None and score.value is not None
+        self.out_of_range += is_out_of_range
+        self.note = score.error or (score.reason if score.skipped or is_out_of_range else "") or self.note
         for one in score.rules:
             counts = self.rules.setdefault(one.rule, [0, 0, 0])
             counts[2 if one.passed is None else 0 if one.passed else 1] += 1
@@ -87,6 +91,8 @@ class EvaluatorTotals:
             "skipped": self.skipped,
             "errors": self.errors,
         }
+        if self.out_of_range:
+            found["out_of_range"] = self.out_of_range
         if self.checks:
             found["pass_rate"] = self.passed / self.checks
         if self.labels:
@@ -94,7 +100,7 @@ class EvaluatorTotals:
         if self.rules:
             names = ("passed", "failed", "not_applicable")
             found["rules"] = {rule: dict(zip(names, counts, strict=True)) for rule, counts in self.rules.items()}
-        if self.note and (self.skipped or self.errors):
+        if self.note and (self.skipped or self.errors or self.out_of_range):
             found["note"] = self.note
         return found
 
@@ -133,7 +139,8 @@ class Totals:
         if run.cost is not None:
             self.cost += run.cost
             self.priced += 1
-        self.tokens.update(run.tokens)
+        for name, count in run.tokens.items():
+            self.tokens[name] += count
         if not run.row.succeeded:
             self.errors[_error_type(run)] += 1
         for call in run.tools:
@@ -142,7 +149,8 @@ class Totals:
             counts[1] += call.error is not None
         for one in score.scores:
             self.evaluators.setdefault(one.name, EvaluatorTotals()).add(one)
-        self.reasons.update(f"{name}: {reason:.200}" for name, reason in score.reasons.items())
+        for name, reason in score.reasons.items():
+            self.reasons[f"{name}: {reason:.200}"] += 1
         if len(self.reasons) > 10_000:  # reasons with numbers in them are all different
             self.reasons = Counter(dict(self.reasons.most_common(1_000)))
 

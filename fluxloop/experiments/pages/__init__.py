@@ -21,8 +21,8 @@ from .. import shown
 
 _FOLDER = Path(__file__).parent / "templates"
 
-DATA_MARK = "@@fluxloop-data@@"
-"""The place in a template where the rows of data go."""
+MARKS = {"data": "@@fluxloop-data@@", "passed": "@@fluxloop-passed@@", "failed": "@@fluxloop-failed@@"}
+"""The places in a template where data goes that is too large for a template."""
 
 
 def render(template: str, values: Mapping[str, Any], script: str = "") -> str:
@@ -42,7 +42,7 @@ def render(template: str, values: Mapping[str, Any], script: str = "") -> str:
         "style": Markup((_FOLDER / "style.css").read_text(encoding="utf-8")),
         "script": Markup(code),
         "script_hash": digest,
-        "data_mark": DATA_MARK,
+        "marks": MARKS,
     }
     return str(_environment().get_template(template).render({**values, **own}))
 
@@ -66,14 +66,16 @@ def _environment() -> Any:
     return environment
 
 
-def write_page(page: str, data: BinaryIO, file: BinaryIO) -> None:
-    """Write *page* with *data*, which is read from its start, in place of `DATA_MARK`."""
-    before, _, after = page.partition(DATA_MARK)
-    file.write(before.encode("utf-8", "replace"))
-    data.seek(0)
-    while piece := data.read(1 << 20):
-        file.write(piece)
-    file.write(after.encode("utf-8", "replace"))
+def write_page(page: str, data: Mapping[str, BinaryIO], file: BinaryIO) -> None:
+    """Write *page* with each of *data*, which is read from its start, in place of its mark; marks are in that order."""
+    rest = page
+    for name, content in data.items():
+        before, _, rest = rest.partition(MARKS[name])
+        file.write(before.encode("utf-8", "replace"))
+        content.seek(0)
+        while piece := content.read(1 << 20):
+            file.write(piece)
+    file.write(rest.encode("utf-8", "replace"))
 
 
 def json_for_script(value: Any) -> bytes:

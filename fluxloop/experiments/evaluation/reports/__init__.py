@@ -13,11 +13,12 @@ import orjson
 
 from ....reading.json_text import encode
 from ...folder import ExperimentFolder
+from ...junit import JunitFile
 from ...recorded_runs import Run
 from ..configuration import EvaluationConfig
 from ..scores import RunScore
 from .html import HtmlReport
-from .junit import JunitReport
+from .junit import case_of
 from .markdown import markdown
 
 REPORTS = ("both", "html", "md")
@@ -42,7 +43,7 @@ class Reports:
         self._parts: list[tuple[Path, Path]] = []
         self._lines = open(self._part(target / "per_trace.jsonl"), "wb")  # noqa: SIM115
         self._html = HtmlReport(config) if config.report in ("both", "html") else None
-        self._junit = JunitReport(self._part(junit)) if junit else None
+        self._junit = JunitFile(self._part(junit)) if junit else None
 
     def __enter__(self) -> Reports:
         return self
@@ -62,7 +63,7 @@ class Reports:
         if self._html:
             self._html.add(run, score)
         if self._junit:
-            self._junit.add(run, score)
+            self._junit.add(*case_of(run, score))
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Write what needs the whole *summary*, and give every file its name."""

@@ -11,6 +11,7 @@ import orjson
 
 from ....reading.values import first_words, in_json
 from ...pages import json_for_script, render, write_page
+from ...pages.packs import Packs
 from ...recorded_runs import Run
 from ..configuration import EvaluationConfig
 from ..rules.values import label
@@ -21,8 +22,11 @@ from .markdown import headline, metric_rows
 ROW_BYTES = 24 << 20
 """Bytes that the rows of runs may take; further runs are counted and not shown."""
 
-DETAIL_BYTES = {False: 8 << 20, True: 3 << 20}
-"""Bytes of the traces of runs that did not pass, and of those that did; further runs have a row without a trace."""
+DETAIL_BYTES = {False: 12 << 20, True: 6 << 20}
+"""
+Bytes that the compressed traces of runs that did not pass may take, and of those that did. Further runs have a row
+without a trace.
+"""
 
 LONGEST_VALUE = 4_000
 """Characters of an input or output that a run shows in full."""
@@ -46,13 +50,15 @@ class HtmlReport:
         self._config = config
         self._rows = tempfile.TemporaryFile()  # noqa: SIM115
         self._row_bytes = ROW_BYTES
-        self._detail_bytes = dict(DETAIL_BYTES)
+        self._details = {passed: Packs(limit) for passed, limit in DETAIL_BYTES.items()}
         self._count = self._shown = self._without_detail = 0
         self._scores, self._durations = Histogram(1.0), Histogram()
 
     def close(self) -> None:
-        """Close the file of the rows so far."""
+        """Delete the files of the rows and traces so far."""
         self._rows.close()
+        for packs in self._details.values():
+            packs.close()
 
     def add(self, run: Run, score: RunScore) -> None:
         """Add a run."""
@@ -62,15 +68,14 @@ class HtmlReport:
         if self._row_bytes <= 0:
             return
         row = _row(run, score)
-        if self._detail_bytes[score.passed] > 0:
-            detail = json_for_script(_detail(run, score))
-            self._detail_bytes[score.passed] -= len(detail)
-        else:
-            detail = b"null"
+        packs = self._details[score.passed]
+        if packs.is_full:
             self._without_detail += 1
-        line = (b",\n" if self._shown else b"") + json_for_script(row)[:-1] + b',"detail":' + detail + b"}"
+        else:
+            row["place"] = packs.add(json_for_script(_detail(run, score)))
+        line = (b",\n" if self._shown else b"") + json_for_script(row)
         self._shown += 1
-        self._row_bytes -= len(line) - len(detail)
+        self._row_bytes -= len(line)
         self._rows.write(line)
 
     def write(self, summary: dict[str, Any], file: BinaryIO) -> None:
@@ -82,12 +87,16 @@ class HtmlReport:
             "metric_rows": [*metric_rows((summary["analysis"].get("comparison") or {}).get("metrics", {}))],
             "hidden": self._count - self._shown,
             "without_detail": self._without_detail,
+            "detail_megabytes": sum(DETAIL_BYTES.values()) >> 20,
         }
-        write_page(render("report.html.j2", values, "report.js"), self._rows, file)
+        passed, failed = self._details[True].finished(), self._details[False].finished()
+        page = render("report.html.j2", values, "report.js")
+        write_page(page, {"data": self._rows, "passed": passed, "failed": failed}, file)
 
 
 def _row(run: Run, score: RunScore) -> dict[str, Any]:
     return {
+        "trace_id": run.row.trace_id,
         "run": run.data.get("run"),
         "iteration": run.data.get("iteration"),
         "input_id": run.input_key[:LONGEST_CELL],
@@ -107,7 +116,6 @@ def _detail(run: Run, score: RunScore) -> dict[str, Any]:
     values = {"Input": run.data.get("input"), "Output": run.output, "Expected": run.data.get("expected")}
     steps = [_step(depth, record) for depth, record in run.tree[:MOST_STEPS]]
     return {
-        "trace_id": run.row.trace_id,
         "values": [[name, _cut(value)] for name, value in values.items() if value is not None],
         "error": run.error,
         "scores": [

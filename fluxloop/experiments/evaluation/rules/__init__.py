@@ -76,12 +76,18 @@ class Rule:
         if self.only and not all(_is_one_of(value_at(run, path), value) for path, value in self.only.items()):
             return None
         try:
-            verdict = self.check(run, **{name: _resolved(run, option) for name, option in self.options.items()})
+            verdict = self.check(run, **self._options(run))
         except NotApplicable as reason:
             return RuleResult(self.name, None, None, f"not applicable: {reason}")
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             return RuleResult(self.name, 0.0, False, f"{type(error).__name__}: {error}")
         return RuleResult(self.name, verdict.score, verdict.passed, verdict.reason)
+
+    def _options(self, run: Run) -> Mapping[str, Any]:
+        """Return the options, with the values of the run that they refer to."""
+        if not any(type(option) is dict for option in self.options.values()):
+            return self.options
+        return {name: _resolved(run, option) for name, option in self.options.items()}
 
 
 def rule_of(given: Any, base: Path, place: str) -> Rule:

@@ -28,6 +28,8 @@ REASON_LENGTH = 120
 
 def value_at(run: Run, path: str) -> Any:
     """Return the value at *path*, None if there is none. A text with JSON in it is decoded on the way."""
+    if path == "output":
+        return run.output
     first, *rest = path.split(".")
     value = MEMBERS[first](run) if first in MEMBERS else run.data.get(first)
     for key in rest:

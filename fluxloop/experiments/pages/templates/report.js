@@ -9,6 +9,7 @@
   ].filter(function (column) {
     return runs.some(function (run) { return run[column[0]] !== null && run[column[0]] !== ""; });
   });
+  var packs = {};
   var byId = function (id) { return document.getElementById(id); };
 
   // Characters that reorder or hide text are shown as escapes.
@@ -50,8 +51,7 @@
     var found = runs.filter(function (run) {
       return (!result || run.passed === (result === "passed")) && (!status || run.status === status) &&
         (!persona || run.persona === persona) &&
-        (!words || (run.input + " " + run.output + " " + run.input_id + " " +
-          (run.detail ? run.detail.trace_id : "")).toLowerCase().includes(words));
+        (!words || (run.input + " " + run.output + " " + run.input_id + " " + run.trace_id).toLowerCase().includes(words));
     });
     if (sorted.key) {
       found.sort(function (a, b) {
@@ -81,20 +81,37 @@
     if (!detail.steps.length) box.append(element("div", "no records of this run", "soft"));
     return box;
   }
+  // The traces of many runs are compressed together; resolves to that of the run at the place.
+  function unpacked(run) {
+    var name = run.passed ? "passed" : "failed", key = name + run.place[0];
+    if (!packs[key]) {
+      if (!packs[name]) packs[name] = JSON.parse(byId(name).textContent);
+      var bytes = Uint8Array.from(atob(packs[name][run.place[0]]), function (sign) { return sign.charCodeAt(0); });
+      var stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+      packs[key] = new Response(stream).text().then(JSON.parse);
+    }
+    return packs[key].then(function (details) { return details[run.place[1]]; });
+  }
   function detail(run) {
     var row = element("tr", null, "detail"), cell = element("td");
     cell.colSpan = columns.length;
     row.append(cell);
-    if (!run.detail) {
+    cell.append(element("p", "trace " + run.trace_id + ", input " + run.input_id, "soft"));
+    if (!run.place) {
       cell.append(element("p", "The trace of this run is not in this page; see per_trace.jsonl.", "note"));
-      return row;
+    } else if (typeof DecompressionStream === "undefined") {
+      cell.append(element("p", "This browser cannot show traces: it has no DecompressionStream.", "note"));
+    } else {
+      unpacked(run).then(function (found) { fillDetail(cell, found); });
     }
-    cell.append(element("p", "trace " + run.detail.trace_id + ", input " + run.input_id, "soft"));
-    run.detail.values.concat(run.detail.error ? [["Error", run.detail.error]] : []).forEach(function (pair) {
+    return row;
+  }
+  function fillDetail(cell, found) {
+    found.values.concat(found.error ? [["Error", found.error]] : []).forEach(function (pair) {
       cell.append(element("h3", pair[0]), element("pre", pair[1]));
     });
     var scores = element("ul", null, "plain");
-    run.detail.scores.forEach(function (one) {
+    found.scores.forEach(function (one) {
       var mark = one.passed === null ? "" : one.passed ? "✓ " : "✗ ";
       var value = one.score === null ? "" : ": " + one.score.toFixed(3);
       scores.append(element("li", mark + one.name + value + (one.note ? " (" + one.note + ")" : "")));
@@ -105,8 +122,7 @@
         scores.append(line);
       });
     });
-    cell.append(element("h3", "Scores"), scores, element("h3", "Trace"), tree(run.detail));
-    return row;
+    cell.append(element("h3", "Scores"), scores, element("h3", "Trace"), tree(found));
   }
   function line(run) {
     var row = element("tr", null, "run");
