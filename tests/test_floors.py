@@ -50,7 +50,7 @@ PARTNERS = {("fluxloop_langgraph", "fluxloop_langchain")}
 LIBRARIES = {
     "deepeval": "experiments",
     "dotenv": "cli settings",
-    "httpx": "experiments",
+    "httpx": "experiments storage",
     "hyperscan": "redaction",
     "jinja2": "experiments",
     "jsonschema": "experiments",

@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 if TYPE_CHECKING:
     from ..storage import Storage
 
-StorageName = Literal["file", "memory"]
+StorageName = Literal["file", "memory", "http"]
 """The storages that can be given by name."""
 
 STORAGE_NAMES: tuple[str, ...] = get_args(StorageName)
+
+Protocol = Literal["fluxloop", "upstream"]
+"""How a collector is spoken to: in batches, or one request per record, as FluxLoop 0.1 did."""
 
 _TRUE = {"1", "true", "yes", "on", "y", "t", "enabled"}
 _FALSE = {"0", "false", "no", "off", "n", "f", "disabled"}
@@ -92,6 +95,47 @@ def _text(given: Any) -> str | None:
     if given is not None and not isinstance(given, str):
         raise RejectedError
     return given if given and not given.isspace() else None
+
+
+def _key(given: Any) -> str | None:
+    text = _text(given)
+    if text is None:
+        return None
+    if not (text := text.strip()).isascii() or not text.isprintable() or " " in text:
+        raise RejectedError("it is sent in an HTTP header")
+    return text
+
+
+def _url(given: Any) -> str:
+    """Return the URL without a slash at its end; a path is kept, for collectors behind a proxy."""
+    from urllib.parse import urlsplit
+
+    if not isinstance(given, str):
+        raise RejectedError
+    text = given.strip().rstrip("/")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise RejectedError from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or re.search(r"[\s\0-\x1f]", text):
+        raise RejectedError
+    if parts.username is not None or parts.password is not None:
+        raise RejectedError("it contains a user or password; use api_key")
+    if parts.query or parts.fragment:
+        raise RejectedError("it has a query or a fragment")
+    return text
+
+
+def one_of(words: tuple[str, ...], annotation: str) -> ValueType:
+    """Return the type of texts that are one of *words*, ignoring case."""
+
+    def read(given: Any) -> str:
+        if isinstance(given, str) and (word := given.strip().lower()) in words:
+            return word
+        raise RejectedError(did_you_mean(given, words).removeprefix(", ") if isinstance(given, str) else "")
+
+    return ValueType(f"be {' or '.join(map(repr, words))}", annotation, read)
 
 
 def _path(given: Any) -> Path:
@@ -175,6 +219,9 @@ def _one_storage(item: Any) -> str | Storage:
 
 FLAG = ValueType("be true or false (or yes/no, on/off, 1/0)", "bool", _flag)
 TEXT = ValueType("be text, or None", "str | None", _text)
+KEY = ValueType("be printable ASCII text without spaces, or None", "str | None", _key)
+URL = ValueType("be an http or https URL, such as http://localhost:8000", "str", _url)
+PROTOCOL = one_of(get_args(Protocol), "Protocol")
 FILE = ValueType("be a path, or None", "str | PathLike[str] | None", _optional_path)
 PATH = ValueType("be a path", "str | PathLike[str]", _path)
 WORDS = ValueType("be a list of words, or words separated by commas", "str | Sequence[str] | Set[str]", _words)
@@ -183,7 +230,7 @@ PATTERNS = ValueType(
 )
 HOOK = ValueType("be a function, or None", "Callable[..., Any] | None", _hook)
 STORAGE = ValueType(
-    f"be {' or '.join(repr(word) for word in STORAGE_NAMES)}, an object with write() and close(), or a list of these",
+    f"be {', '.join(map(repr, STORAGE_NAMES[:-1]))} or {STORAGE_NAMES[-1]!r}, an object with write() and close(), or a list of these",
     "StorageName | Storage | Sequence[StorageName | Storage]",
     _storage,
 )
@@ -205,7 +252,12 @@ def shown(value: Any) -> str:
         text = value.strip() if isinstance(value, str) and _is_number(value) else repr(value)
     except ValueError:  # Python prints no integer of more than 4,300 digits
         return "a very large number"
+    text = _CREDENTIALS.sub("//***@", text)
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
+
+
+_CREDENTIALS = re.compile(r"//[^/@\s]*@")
+"""The user and password in a URL, which messages do not show."""
 
 
 def _is_number(text: str) -> bool:
