@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
+from ..storage.address import checked_key, checked_url
+
 if TYPE_CHECKING:
     from ..storage import Storage
 
@@ -99,32 +101,20 @@ def _text(given: Any) -> str | None:
 
 def _key(given: Any) -> str | None:
     text = _text(given)
-    if text is None:
-        return None
-    if not (text := text.strip()).isascii() or not text.isprintable() or " " in text:
-        raise RejectedError("it is sent in an HTTP header")
-    return text
+    return None if text is None else _checked(checked_key, text)
 
 
 def _url(given: Any) -> str:
-    """Return the URL without a slash at its end; a path is kept, for collectors behind a proxy."""
-    from urllib.parse import urlsplit
-
     if not isinstance(given, str):
         raise RejectedError
-    text = given.strip().rstrip("/")
+    return _checked(checked_url, given)
+
+
+def _checked(check: Callable[[str], str], text: str) -> str:
     try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        raise RejectedError from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or re.search(r"[\s\0-\x1f]", text):
-        raise RejectedError
-    if parts.username is not None or parts.password is not None:
-        raise RejectedError("it contains a user or password; use api_key")
-    if parts.query or parts.fragment:
-        raise RejectedError("it has a query or a fragment")
-    return text
+        return check(text)
+    except ValueError as error:
+        raise RejectedError(*error.args) from None
 
 
 def one_of(words: tuple[str, ...], annotation: str) -> ValueType:

@@ -238,7 +238,7 @@ class FileStorage:
         if self._files.pop(key, None) is not None:
             for file in self._files.values():
                 file.check_at = file.check_path_at = 0.0
-        file = self._files[key] = RecordFile.at(self.path(*key), self._mode)
+        file = self._files[key] = self._opened(key)
         now = monotonic()
         file.check_at, file.check_path_at = now + CHECK_REMOVED_S, now + CHECK_RENAMED_S
         while len(self._files) > MAX_OPEN:
@@ -246,6 +246,9 @@ class FileStorage:
         if self.journal is not None:
             self.journal.verify()
         return file
+
+    def _opened(self, key: tuple[str, str]) -> RecordFile:
+        return RecordFile.at(self.path(*key), self._mode)
 
     def _forked(self) -> None:
         self._files = {}  # the child opens its own descriptors

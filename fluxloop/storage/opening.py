@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from .contract import Storage, StorageSettings
 from .fanout import FanOut
 from .file import FileStorage
+from .http import HTTPStorage
 from .memory import MemoryStorage
+from .spool import SPOOL
 
 
 def open_storage(spec: str | Storage | tuple[str | Storage, ...], settings: StorageSettings) -> Storage:
@@ -29,5 +31,19 @@ def open_storage(spec: str | Storage | tuple[str | Storage, ...], settings: Stor
 BY_NAME: Mapping[str, Callable[[StorageSettings], Storage]] = {
     "file": lambda settings: FileStorage(settings.base_path, journal=settings.journal),
     "memory": lambda _: MemoryStorage(),
+    "http": lambda settings: HTTPStorage(
+        settings.collector_url,
+        api_key=settings.api_key,
+        spool=settings.base_path / SPOOL,
+        protocol=settings.collector_protocol,
+        use_collector=settings.use_collector,
+        auto_flush=settings.auto_flush,
+        flush_interval=settings.flush_interval,
+        buffer_size=settings.buffer_size,
+        timeout=settings.timeout,
+        shutdown_timeout=settings.shutdown_timeout,
+        service_name=settings.service_name,
+        environment=settings.environment,
+    ),
 }
 """Constructors of the storages that can be opened by name; the setting accepts the same names."""

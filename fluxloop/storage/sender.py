@@ -1,0 +1,338 @@
+"""
+The thread that sends the spool of a process to a collector.
+
+It sleeps until a record is written, waits for more, and sends what is in the spool: first the segments of processes that
+have ended, then its own. After a failure it waits, longer after each. It holds no reference to the storage, so that a
+storage that is no longer used can be deleted.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from _thread import start_new_thread
+from collections import deque
+from math import inf
+from queue import Empty, SimpleQueue
+from typing import Literal
+
+from ..forks import after_fork
+from .event_loops import unguarded
+from .spool import Segment, Spool, claim_all, seconds
+from .uploader import MAX_BATCH_BYTES, Uploader
+from .wire import Answer
+
+FIRST_RETRY_S = 0.5
+"""The longest wait after the first failure; it doubles with each further one."""
+
+MAX_RETRY_S = 60.0
+"""The longest wait between two attempts; also the wait while the collector refuses the key."""
+
+MIN_INTERVAL_S = 0.1
+"""The shortest time between the beginnings of two rounds, so that a busy program sends large batches."""
+
+CLAIM_INTERVAL_S = 30.0
+"""The interval of searches for segments of processes that have ended."""
+
+
+class Flush:
+    """A request to send everything now."""
+
+    def __init__(self, *, is_patient: bool) -> None:
+        self.is_patient = is_patient
+        """Whether to go on after an attempt has failed."""
+        self._result: SimpleQueue[bool] = SimpleQueue()
+
+    def wait(self, timeout: float | None) -> bool:
+        """Return whether everything was sent within *timeout* seconds."""
+        try:
+            return self._result.get(timeout=timeout)
+        except Empty:
+            return False
+
+    def end(self, *, sent: bool) -> None:
+        """Let `wait` return *sent*."""
+        self._result.put(sent)
+
+
+class Memory:
+    """Records that could not be written to the spool. No lock: operations of a deque are atomic."""
+
+    def __init__(self) -> None:
+        self._lines: deque[bytes] = deque()
+        self.size_bytes = 0
+        """The size of all lines; approximate while several threads add lines."""
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def append(self, line: bytes) -> None:
+        """Add *line* at the end."""
+        self.size_bytes = self.size_bytes + len(line) if self._lines else len(line)
+        self._lines.append(line)
+
+    def first(self, limit_bytes: int) -> list[bytes]:
+        """Return the first lines, as many as *limit_bytes* allows, but at least one."""
+        lines: list[bytes] = []
+        size = 0
+        for line in self._lines.copy():
+            size += len(line)
+            if lines and size > limit_bytes:
+                break
+            lines.append(line)
+        return lines
+
+    def remove(self, lines: list[bytes]) -> None:
+        """Remove *lines*, the result of `first`."""
+        for line in lines:
+            self._lines.popleft()
+            self.size_bytes -= len(line)
+
+    def take_all(self) -> list[bytes]:
+        """Remove and return all lines."""
+        lines = []
+        while self._lines:
+            lines.append(self._lines.popleft())
+        self.size_bytes = 0
+        return lines
+
+
+Token = Flush | Literal["records", "stop"]
+
+
+class Sender:
+    """
+    Sends what a spool contains.
+
+    Args:
+        spool: The spool of this process.
+        uploader: Sends the segments.
+        auto_flush: Whether to send without being asked by `flush`.
+        flush_interval: The wait for more records before a batch is sent, in seconds.
+        buffer_size: The number of records that are sent without that wait.
+    """
+
+    def __init__(
+        self, spool: Spool, uploader: Uploader, *, auto_flush: bool, flush_interval: float, buffer_size: int
+    ) -> None:
+        self.memory = Memory()
+        self.waiting = 0
+        """The number of records since the last round began. A lost update delays a round by the flush interval."""
+        self.wake_at: float = 1 if auto_flush else inf
+        """The value of `waiting` at which the thread is woken."""
+        self._spool = spool
+        self._uploader = uploader
+        self._auto_flush = auto_flush
+        self._flush_interval = flush_interval
+        self._buffer_size = buffer_size
+        self._tokens: SimpleQueue[Token] = SimpleQueue()
+        self._is_started = self._is_stopped = False
+        self._own: dict[str, Segment] = {}
+        self._claimed: list[Segment] = []
+        self._claim_at = 0.0
+        self._round_at = 0.0
+        self._random = random.Random()  # not the generator of the program, whose state must not change
+
+    # For the threads of the program. A queue needs no lock, so these may be called in signal handlers and finalizers.
+
+    def wake(self) -> None:
+        """Let the thread send what was written; start it if necessary."""
+        self.wake_at = inf
+        if self._is_started or unguarded(self._start):
+            self._tokens.put("records")
+
+    def flush(self, timeout: float | None, *, is_patient: bool) -> bool:
+        """Send everything, and return whether that was possible within *timeout* seconds."""
+        if not (self._is_started or unguarded(self._start)):
+            return False
+        flush = Flush(is_patient=is_patient)
+        self._tokens.put(flush)
+        return flush.wait(timeout)
+
+    def stop(self) -> None:
+        """End the thread after its current request. Cannot be undone."""
+        self._tokens.put("stop")
+
+    def _start(self) -> bool:
+        with _lock:
+            if not self._is_started:
+                try:
+                    start_new_thread(self._run, ())
+                except RuntimeError as exc:  # too many threads, or the interpreter is ending
+                    self._log("thread", f"records stay in {self._spool.base_path}: no thread can be started ({exc})")
+                    return False
+                self._is_started = True
+        return True
+
+    # For the thread itself.
+
+    def _run(self) -> None:
+        try:
+            while not self._is_stopped:
+                try:
+                    self._serve(self._tokens.get())
+                except Exception as exc:
+                    self._log("sender", f"sending records failed: {type(exc).__name__}: {exc}", exc_info=True)
+                    self._sleep(MAX_RETRY_S)
+                    self._tokens.put("records")
+        finally:
+            self._release()
+
+    def _serve(self, token: Token) -> None:
+        """Handle *token*: wait for more records if it is about the first ones, then send all."""
+        flushes: list[Flush] = []
+        if token == "records":
+            token = self._gather()
+        if isinstance(token, Flush):
+            flushes.append(token)
+        failures = 0
+        while not self._stops(token):
+            self.wake_at, self.waiting = inf, 0
+            self._round_at = seconds()
+            failure = self._round()
+            if failure is None:
+                break
+            failures += 1
+            self._report(failure)
+            for flush in [flush for flush in flushes if not flush.is_patient and not failure.may_wait]:
+                flush.end(sent=False)
+                flushes.remove(flush)
+            token = self._sleep(self._delay(failure, failures), ignore_records=True)
+            if isinstance(token, Flush):
+                flushes.append(token)
+                self._claim_at = 0.0
+        self._end_round(flushes)
+
+    def _gather(self) -> Token:
+        """Wait for the flush interval, or until there are enough records; return an earlier request."""
+        self.wake_at = self._buffer_size
+        if self.waiting < self._buffer_size:
+            token = self._sleep(self._flush_interval)
+            if token != "records":
+                return token
+        # There are enough. Wait nevertheless if the last round has just begun.
+        return self._sleep(MIN_INTERVAL_S - (seconds() - self._round_at), ignore_records=True)
+
+    def _end_round(self, flushes: list[Flush]) -> None:
+        for flush in flushes:
+            flush.end(sent=not self._is_stopped)
+        if self._is_stopped or not self._auto_flush:
+            return
+        self.waiting, self.wake_at = 0, 1  # before the check, so that a record written meanwhile is noticed
+        if self.has_waiting():
+            self.wake_at = inf
+            self._tokens.put("records")
+
+    def _sleep(self, wait_s: float, *, ignore_records: bool = False) -> Token:
+        """Wait, and return "records" after that, or an earlier token that is not about records."""
+        end = seconds() + wait_s
+        while True:
+            try:
+                token = self._tokens.get(timeout=max(0.0, end - seconds()))
+            except Empty:
+                return "records"
+            if self._stops(token) or token != "records":
+                return token
+            if not ignore_records and self.wake_at == inf:
+                return token
+
+    def _stops(self, token: Token) -> bool:
+        self._is_stopped |= token == "stop"
+        return self._is_stopped
+
+    def _delay(self, failure: Answer, failures: int) -> float:
+        """Return the wait before the next attempt. It varies, so that many processes do not retry at the same time."""
+        if failure.retry_after_s is not None:
+            return failure.retry_after_s + self._random.uniform(0, FIRST_RETRY_S)
+        if failure.is_permanent:
+            return MAX_RETRY_S
+        longest = min(MAX_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures - 1, 20))
+        return self._random.uniform(longest / 2, longest)
+
+    def _round(self) -> Answer | None:
+        """Send everything that is in the spool now; return the answer that ended this, if any."""
+        self._spool.retire()
+        while lines := self.memory.first(MAX_BATCH_BYTES):
+            if (failure := self._uploader.send(lines)) is not None:
+                return failure
+            self.memory.remove(lines)
+        for segment in self._segments():
+            failure = self._uploader.drain(segment, go_on=lambda: not self._is_stopped)
+            if failure is not None:
+                return failure
+            self._finish(segment)
+        return None
+
+    def _segments(self) -> list[Segment]:
+        if seconds() >= self._claim_at:
+            self._claimed += claim_all(self._spool.base_path)
+            self._claim_at = seconds() + CLAIM_INTERVAL_S
+        own: dict[str, Segment] = {}
+        for path in self._spool.own():
+            known = self._own.get(str(path))
+            try:
+                if known is None or not known.file.is_in_place():  # it was removed, and written again
+                    known = Segment.written_here(path)
+            except OSError:
+                continue  # removed; the next record writes it again
+            own[str(path)] = known
+        self._own = own
+        return [*self._claimed, *own.values()]
+
+    def _finish(self, segment: Segment) -> None:
+        """Remove *segment* if it was sent and no thread writes to it."""
+        if segment.has_more or not (segment.is_complete or self._spool.is_idle(segment.path)):
+            return
+        try:
+            segment.remove()
+        except OSError as exc:
+            self._log("remove", f"cannot remove {segment.path}, which was sent: {exc}")
+        if segment in self._claimed:
+            self._claimed.remove(segment)
+        else:
+            self._spool.forget(segment.path)
+
+    def has_waiting(self) -> bool:
+        """Return whether records of this process wait to be sent."""
+        if self.memory:
+            return True
+        own = self._own
+        for path in self._spool.own():
+            segment = own.get(str(path))
+            try:
+                if (segment.offset if segment is not None else 0) < path.stat().st_size:
+                    return True
+            except OSError:
+                continue
+        return False
+
+    def _report(self, failure: Answer) -> None:
+        place = "in memory" if self.memory else f"in {self._spool.base_path}"
+        self._log(failure.problem[:40], f"{failure.problem}. Records are kept {place} and sent later")
+
+    def _log(self, cause: str, message: str, *, exc_info: bool = False) -> None:
+        self._uploader.delivery.problems.log_once(cause, message, exc_info=exc_info)
+
+    def _release(self) -> None:
+        for segment in [*self._claimed, *self._own.values()]:
+            segment.close()
+        self._claimed, self._own = [], {}
+        self._uploader.link.close()
+
+    def forked(self) -> None:
+        """In a forked child, which has no such thread: release what belongs to the parent."""
+        for segment in [*self._claimed, *self._own.values()]:
+            segment.close()
+        self._uploader.link.forget()
+
+
+_lock = threading.RLock()
+"""Held while a thread is started. Re-entrant, because a signal handler or a finalizer may record."""
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()  # in a forked child, another thread of the parent may have held it
+
+
+after_fork(_renew_lock)
