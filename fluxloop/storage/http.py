@@ -20,6 +20,7 @@ from ..forks import after_fork, at_the_end_of_a_worker
 from ..report import Delivery
 from .address import checked_key, checked_url, is_exposed
 from .contract import Record
+from .event_loops import unguarded
 from .sender import Sender
 from .spool import REFUSED, SPOOL, Spool, remove_sent, seconds
 from .uploader import Uploader
@@ -136,9 +137,9 @@ class HTTPStorage:
             timeout: The limit in seconds. With None, the first attempt that fails ends the wait.
         """
         self._spool.flush()
-        if not self._sends or not self._sender.has_waiting():
-            return not self._sender.has_waiting()
-        return self._sender.flush(timeout, is_patient=timeout is not None)
+        if not unguarded(self._sender.has_waiting):
+            return True
+        return self._sends and self._sender.flush(timeout, is_patient=timeout is not None)
 
     def close(self) -> None:
         """End the thread and close the spool, which keeps what was not sent. A later `write` begins again."""
