@@ -9,7 +9,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
@@ -166,10 +166,8 @@ def raw_server(serve: Callable[[socket.socket], object]) -> Iterator[str]:
 
 
 def _quietly(serve: Callable[[socket.socket], object], connection: socket.socket) -> None:
-    try:
+    with suppress(OSError):  # the client or the test has closed the connection
         serve(connection)
-    except OSError:
-        pass  # the client or the test has closed the connection
 
 
 def free_port() -> int:

@@ -220,7 +220,8 @@ PATTERNS = ValueType(
 )
 HOOK = ValueType("be a function, or None", "Callable[..., Any] | None", _hook)
 STORAGE = ValueType(
-    f"be {', '.join(map(repr, STORAGE_NAMES[:-1]))} or {STORAGE_NAMES[-1]!r}, an object with write() and close(), or a list of these",
+    f"be {', '.join(map(repr, STORAGE_NAMES[:-1]))} or {STORAGE_NAMES[-1]!r}, an object with write() and close(), "
+    "or a list of these",
     "StorageName | Storage | Sequence[StorageName | Storage]",
     _storage,
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakSet
@@ -123,6 +124,8 @@ class HTTPStorage:
         if not self._is_used:
             self._begin()
         sender = self._sender
+        if sender.owner is None and self._sends:
+            sender.owner = self
         sender.waiting += len(records)
         if sender.waiting >= sender.wake_at:
             sender.wake()
@@ -213,10 +216,8 @@ class HTTPStorage:
         self._sender = self._new_sender()
 
     def __del__(self) -> None:
-        try:
+        with suppress(Exception):  # at interpreter shutdown, or after a failed __init__
             self._sender.stop()
-        except Exception:
-            pass  # at interpreter shutdown, or after a failed __init__
 
 
 def _checked(name: str, check: Callable[[str], str], value: str) -> str:

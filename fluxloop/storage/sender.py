@@ -1,9 +1,9 @@
 """
 The thread that sends the spool of a process to a collector.
 
-It sleeps until a record is written, waits for more, and sends what is in the spool: first the segments of processes that
-have ended, then its own. After a failure it waits, longer after each. It holds no reference to the storage, so that a
-storage that is no longer used can be deleted.
+It sleeps until a record is written, waits for more, and sends what is in the spool: first the segments of processes
+that have ended, then its own. After a failure it waits, longer after each. It refers to the storage while records
+wait, so that a storage that is no longer used is deleted, with its thread, when its records were sent.
 """
 
 from __future__ import annotations
@@ -118,6 +118,8 @@ class Sender:
         self.memory = Memory()
         self.waiting = 0
         """The number of records since the last round began. A lost update delays a round by the flush interval."""
+        self.owner: object = None
+        """The storage, while records wait."""
         self.wake_at: float = 1 if auto_flush else inf
         """The value of `waiting` at which the thread is woken."""
         self._spool = spool
@@ -216,12 +218,17 @@ class Sender:
     def _end_round(self, flushes: list[Flush]) -> None:
         for flush in flushes:
             flush.end(sent=not self._is_stopped)
-        if self._is_stopped or not self._auto_flush:
+        if self._is_stopped:
             return
-        self.waiting, self.wake_at = 0, 1  # before the check, so that a record written meanwhile is noticed
+        # Before the check, so that a record written meanwhile is noticed.
+        owner, self.owner = self.owner, None
+        if self._auto_flush:
+            self.waiting, self.wake_at = 0, 1
         if self.has_waiting():
-            self.wake_at = inf
-            self._tokens.put("records")
+            self.owner = owner
+            if self._auto_flush:
+                self.wake_at = inf
+                self._tokens.put("records")
 
     def _sleep(self, wait_s: float, *, ignore_records: bool = False) -> Token:
         """Wait, and return "records" after that, or an earlier token that is not about records."""
@@ -317,6 +324,7 @@ class Sender:
         for segment in [*self._claimed, *self._own.values()]:
             segment.close()
         self._claimed, self._own = [], {}
+        self.owner = None
         self._uploader.link.close()
 
     def forked(self) -> None:

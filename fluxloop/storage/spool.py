@@ -122,8 +122,8 @@ class Spool(FileStorage):
         return file
 
     def _forked(self) -> None:
-        # Close explicitly: the lock lasts until the last copy of the descriptor is closed, and a frame of another thread
-        # of the parent may refer to it for ever.
+        # Close explicitly: the lock lasts until the last copy of the descriptor is closed, and a frame of another
+        # thread of the parent may refer to it for ever.
         for file in [file for _, file in self._retired] + list(self._files.values()):
             file.close()
         super()._forked()

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, urlsplit
 
@@ -118,9 +118,9 @@ class Link:
         return Answer(stored=True)
 
     def _post(self, path: str, body: bytes, content_type: str, batch_id: str | None, read: Any) -> Answer:
-        import_httpx()
-        import httpx
-
+        if self._transport is None:
+            self._transport = _new_transport(self.url)
+        httpx = sys.modules["httpx"]
         headers = {
             "Accept": "application/json",
             "Accept-Encoding": "identity",
@@ -135,8 +135,6 @@ class Link:
             if len(body) > GZIP_ABOVE_BYTES:
                 headers["Content-Encoding"] = "gzip"
                 body = gzip.compress(body, compresslevel=1, mtime=0)
-        if self._transport is None:
-            self._transport = httpx.HTTPTransport(proxy=_proxy_for(self.url))
         limits = dict.fromkeys(("connect", "read", "write", "pool"), self.timeout)
         request = httpx.Request("POST", self.url + path, headers=headers, content=body, extensions={"timeout": limits})
         response = self._transport.handle_request(request)
@@ -202,11 +200,19 @@ class Link:
         return text[:200].strip()
 
 
-def import_httpx() -> None:
-    """Import httpx; a fork waits until this is done."""
-    if "httpx" not in sys.modules:
-        with importing():
-            import httpx  # noqa: F401
+def _new_transport(url: str) -> Any:
+    """Return a transport for *url*, with the proxy of the environment. A fork waits until all imports are done."""
+    with importing():
+        import httpx
+
+        for name in _IMPORTED_LATER:
+            import_module(name)
+        _version()
+        return httpx.HTTPTransport(proxy=_proxy_for(url))
+
+
+_IMPORTED_LATER = ("email.utils", "encodings.idna", "urllib.request")
+"""Modules that requests and their answers import: a forked child must not find one half imported."""
 
 
 def _proxy_for(url: str) -> str | None:
@@ -271,6 +277,8 @@ def _retry_after(value: str | None) -> float | None:
     try:
         wait = float(value)
     except ValueError:
+        from email.utils import parsedate_to_datetime
+
         try:
             wait = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
         except (TypeError, ValueError):
@@ -279,6 +287,4 @@ def _retry_after(value: str | None) -> float | None:
 
 
 def _version() -> str:
-    import fluxloop
-
-    return str(fluxloop.__version__)
+    return str(sys.modules["fluxloop"].__version__)  # not an import: the package is above this module
