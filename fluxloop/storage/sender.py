@@ -8,7 +8,6 @@ wait, so that a storage that is no longer used is deleted, with its thread, when
 
 from __future__ import annotations
 
-import random
 import threading
 from _thread import start_new_thread
 from collections import deque
@@ -19,14 +18,8 @@ from typing import Literal
 from ..forks import after_fork
 from .event_loops import unguarded
 from .spool import Segment, Spool, claim_all, seconds
-from .uploader import MAX_BATCH_BYTES, Uploader
+from .uploader import MAX_BATCH_BYTES, MAX_RETRY_S, Uploader, retry_delay
 from .wire import Answer
-
-FIRST_RETRY_S = 0.5
-"""The longest wait after the first failure; it doubles with each further one."""
-
-MAX_RETRY_S = 60.0
-"""The longest wait between two attempts; also the wait while the collector refuses the key."""
 
 MIN_INTERVAL_S = 0.1
 """The shortest time between the beginnings of two rounds, so that a busy program sends large batches."""
@@ -133,7 +126,6 @@ class Sender:
         self._claimed: list[Segment] = []
         self._claim_at = 0.0
         self._round_at = 0.0
-        self._random = random.Random()  # not the generator of the program, whose state must not change
 
     # For the threads of the program. A queue needs no lock, so these may be called in signal handlers and finalizers.
 
@@ -199,7 +191,7 @@ class Sender:
             for flush in [flush for flush in flushes if not flush.is_patient and not failure.may_wait]:
                 flush.end(sent=False)
                 flushes.remove(flush)
-            token = self._sleep(self._delay(failure, failures), ignore_records=True)
+            token = self._sleep(retry_delay(failure, failures), ignore_records=True)
             if isinstance(token, Flush):
                 flushes.append(token)
                 self._claim_at = 0.0
@@ -246,15 +238,6 @@ class Sender:
     def _stops(self, token: Token) -> bool:
         self._is_stopped |= token == "stop"
         return self._is_stopped
-
-    def _delay(self, failure: Answer, failures: int) -> float:
-        """Return the wait before the next attempt. It varies, so that many processes do not retry at the same time."""
-        if failure.retry_after_s is not None:
-            return failure.retry_after_s + self._random.uniform(0, FIRST_RETRY_S)
-        if failure.is_permanent:
-            return MAX_RETRY_S
-        longest = min(MAX_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures - 1, 20))
-        return self._random.uniform(longest / 2, longest)
 
     def _round(self) -> Answer | None:
         """Send everything that is in the spool now; return the answer that ended this, if any."""

@@ -8,6 +8,7 @@ Such a record, and each one that the collector rejects, is kept in a file of its
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
@@ -21,6 +22,25 @@ MAX_BATCH_BYTES = 1_000_000
 
 MIN_BATCH_BYTES = 256
 """The smallest batch that is tried with more than one record."""
+
+
+FIRST_RETRY_S = 0.5
+"""The longest wait after the first failure; it doubles with each further one."""
+
+MAX_RETRY_S = 60.0
+"""The longest wait between two attempts; also the wait while the collector refuses the key."""
+
+_random = random.Random()  # not the generator of the program, whose state must not change
+
+
+def retry_delay(failure: Answer, failures: int) -> float:
+    """Return the wait before the next attempt. It varies, so that many processes do not retry at the same time."""
+    if failure.retry_after_s is not None:
+        return failure.retry_after_s + _random.uniform(0, FIRST_RETRY_S)
+    if failure.is_permanent:
+        return MAX_RETRY_S
+    longest = min(MAX_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures - 1, 20))
+    return _random.uniform(longest / 2, longest)
 
 
 class Uploader:
@@ -41,6 +61,8 @@ class Uploader:
         self.delivery = delivery
         self.refused = refused
         self._on_batch = on_batch
+        self.duplicates = 0
+        """Records that the collector had already."""
         self._limit = self._most = MAX_BATCH_BYTES
 
     def drain(self, segment: Segment, *, go_on: Callable[[], bool] = lambda: True) -> Answer | None:
@@ -104,6 +126,7 @@ class Uploader:
     def _settle(self, lines: bytes, answer: Answer, *, own: bool) -> None:
         count = lines.count(b"\n")
         dropped = torn = 0
+        self.duplicates += answer.duplicates
         if answer.rejected:
             dropped, torn = self._keep_refused(lines, answer)
         self.delivery.settle(sent=max(0, count - dropped - torn), dropped=dropped, own=own)

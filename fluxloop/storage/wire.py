@@ -42,6 +42,8 @@ class Answer:
 
     stored: bool = False
     """Whether the collector has stored the batch, except for the rejected lines."""
+    duplicates: int = 0
+    """Records that the collector had already."""
     rejected: tuple[tuple[int, str], ...] = ()
     """The numbers of rejected lines, from 1, each with the reason."""
     problem: str = ""
@@ -232,7 +234,9 @@ def _batch_answer(status: int, content: bytes) -> Answer:
     if status == 200:
         body = _json_object(content)
         if type(body.get("accepted")) is int:
-            return Answer(stored=True, rejected=tuple(_rejected(body.get("rejected"))))
+            again = body.get("duplicates")
+            duplicates = again if type(again) is int and again > 0 else 0
+            return Answer(stored=True, duplicates=duplicates, rejected=tuple(_rejected(body.get("rejected"))))
     return Answer()
 
 

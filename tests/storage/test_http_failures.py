@@ -19,8 +19,7 @@ from freezegun import freeze_time
 from fluxloop.errors import WriteError
 from fluxloop.storage import HTTPStorage, Record, record_file
 from fluxloop.storage import http as http_module
-from fluxloop.storage.sender import MAX_RETRY_S, Sender
-from fluxloop.storage.uploader import Uploader
+from fluxloop.storage.uploader import MAX_RETRY_S, Uploader, retry_delay
 from fluxloop.storage.wire import Answer, Link
 
 Make = Callable[..., Record]
@@ -35,7 +34,7 @@ def server() -> Iterator[Collector]:
 @pytest.fixture
 def opened(server: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., HTTPStorage]]:
     """Make a storage that retries without long waits."""
-    monkeypatch.setattr("fluxloop.storage.sender.FIRST_RETRY_S", 0.01)
+    monkeypatch.setattr("fluxloop.storage.uploader.FIRST_RETRY_S", 0.01)
     storages: list[HTTPStorage] = []
 
     def make(url: str = server.url, **options: Any) -> HTTPStorage:
@@ -131,7 +130,7 @@ def test_a_refused_key_is_not_tried_again_and_again(server: Collector, opened: A
     for number in range(100):
         storage.write([record(number)])
 
-    assert Sender._delay(storage._sender, Answer(is_permanent=True), 1) == MAX_RETRY_S
+    assert retry_delay(Answer(is_permanent=True), 1) == MAX_RETRY_S
     assert len(server.requests) == 1
 
 
@@ -323,13 +322,12 @@ def test_waits_grow_vary_and_follow_the_collector() -> None:
     """
     Half a second at first, a minute at most; `Retry-After` decides where the collector sent it, up to five minutes.
     """
-    sender = Sender(None, None, auto_flush=True, flush_interval=1, buffer_size=1)  # type: ignore[arg-type]
-    delays = [[sender._delay(Answer(), failures) for _ in range(50)] for failures in (1, 2, 5, 30, 5000)]
+    delays = [[retry_delay(Answer(), failures) for _ in range(50)] for failures in (1, 2, 5, 30, 5000)]
 
     assert all(len(set(each)) > 10 for each in delays)
     assert [round(max(each), -1) for each in delays] == [0, 0, 10, 60, 60]
     assert all(min(each) >= max(each) / 2.1 for each in delays)
-    assert 3 <= sender._delay(Answer(retry_after_s=3), 9) <= 3.5
+    assert 3 <= retry_delay(Answer(retry_after_s=3), 9) <= 3.5
 
 
 @pytest.mark.parametrize(
