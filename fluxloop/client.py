@@ -24,6 +24,9 @@ from .tracing.propagation import needs_lookup
 from .tracing.recorder import Recorder
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
+    from .models import TraceData
     from .settings.layers import Configuration
     from .settings.options import SettingOptions
     from .settings.schema import Settings
@@ -197,6 +200,26 @@ class FluxLoopClient(Instruments):
             dropped=report.dropped + sum(delivery.dropped for delivery in self._deliveries),
             problems=(*report.problems, *(text for delivery in self._deliveries for text in delivery.problems.own())),
         )
+
+    def score(
+        self, trace_id: str | UUID | TraceData, name: str, value: float | str | bool, comment: str | None = None
+    ) -> None:
+        """
+        Record a score of a trace, such as the feedback of a user.
+
+        The trace may have ended days ago, in another process.
+
+        Args:
+            trace_id: The id of the trace, or the trace.
+            name: What is scored, as in ``"helpful"``.
+            value: A number, a flag or a text.
+            comment: The reason, in words.
+        """
+        if not self.recorder.settings.enabled:
+            return
+        from .scoring import record_score
+
+        record_score(self.recorder, trace_id, name, value, comment)
 
     def flush(self, timeout: float | None = None) -> bool:
         """

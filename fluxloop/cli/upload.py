@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from ..reading.json_text import encode
+from ..reading.scores import score_files
 from ..reading.source import Source
 from ..report import Delivery, log
 from ..settings.layers import Configuration
@@ -93,9 +94,7 @@ def _found(path: Path, url: str | None) -> Upload:
         )
     source = Source.at(path)
     folder = source.folder or path
-    files = [file for _, files in sorted(source.days().items()) for file in files] + sorted(
-        file for file in folder.glob("scores*.jsonl") if file.is_file()
-    )
+    files = [*(file for _, files in sorted(source.days().items()) for file in files), *score_files(folder)]
     spools = list(dict.fromkeys([*spools_in(path), *spools_in(folder)]))
     positions = None if url is None or not files else positions_for(folder, url)
     return Upload(files, spools, positions, refused=folder / (SPOOL if folder.name != SPOOL else "") / REFUSED)

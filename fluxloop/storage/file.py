@@ -50,7 +50,8 @@ LOW_SPACE_BYTES = 100_000_000
 
 class FileStorage:
     """
-    Stores records in ``observations_YYYYMMDD.jsonl`` and ``traces_YYYYMMDD.jsonl`` in a folder.
+    Stores records in ``observations_YYYYMMDD.jsonl`` and ``traces_YYYYMMDD.jsonl`` in a folder, and scores in
+    ``scores_YYYYMMDD.jsonl``.
 
     The first record creates the folder and the files. Any number of threads, processes and forks can write to the same
     folder.
@@ -141,7 +142,9 @@ class FileStorage:
 
     def paths(self) -> list[Path]:
         """Return all paths that have the name of a record file, by day, observations first."""
-        name = re.compile(r"(observation|trace)s_(\d{8})\.jsonl" if self._dated else r"(observation|trace)s()\.jsonl")
+        name = re.compile(
+            r"(observation|score|trace)s_(\d{8})\.jsonl" if self._dated else r"(observation|score|trace)s()\.jsonl"
+        )
         found = [
             (match[2], match[1], path)
             for path in self.base_path.glob("*.jsonl")
