@@ -306,7 +306,7 @@ class TraceData(BaseModel):
 
 
 class Score(BaseModel):
-    """What somebody thinks of a trace: the feedback of a user, the result of a check. See `fluxloop.score`."""
+    """A judgement of a trace: the feedback of a user, the result of a check. See `fluxloop.score`."""
 
     model_config = ConfigDict(coerce_numbers_to_str=False)
 

@@ -1,5 +1,5 @@
 """
-Record scores: what a user, a program or a person in charge thinks of a trace.
+Record scores of traces: the feedback of users, the results of checks.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-A small collector for tests: a loopback HTTP server that speaks the batch protocol, or misbehaves as it is told.
+A small collector for tests: a loopback HTTP server with the batch protocol, or with the faults that a test chooses.
 """
 
 from __future__ import annotations

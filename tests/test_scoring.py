@@ -147,7 +147,7 @@ def test_nothing_is_recorded_while_recording_is_off(memory: MemoryStorage) -> No
 
 def test_a_score_that_cannot_be_stored_is_counted(tmp_path: Path) -> None:
     """
-    And hurts nobody.
+    The program does not notice.
     """
     (tmp_path / "file").touch()
     fluxloop.configure(storage="file", base_path=tmp_path / "file")
@@ -212,10 +212,10 @@ def test_view_shows_scores_and_json_has_them(tmp_path: Path) -> None:
     """
     scored(tmp_path)
 
-    shown = completed("view", tmp_path, "t1").out
+    shown = completed("view", tmp_path, "--trace", "t1").out
     assert "helpful true (quick)" in shown
     assert "stars 4" in shown
-    printed = json.loads(completed("view", tmp_path, "t1", "--json").out)
+    printed = json.loads(completed("view", tmp_path, "--trace", "t1", "--json").out)
     assert [(score["name"], score["value"]) for score in printed["scores"]] == [("helpful", True), ("stars", 4)]
 
 

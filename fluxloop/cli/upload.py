@@ -129,7 +129,7 @@ def _print(uploader: Uploader, found: Upload, failure: Answer | None, as_json: b
         }
         print_json(encode(facts))
         return
-    there = f", of which {uploader.duplicates:,} were there" if uploader.duplicates else ""
+    there = f" ({uploader.duplicates:,} were there already)" if uploader.duplicates else ""
     typer.echo(f"sent {counted(delivery.sent, 'record')} to {url}{there}")
     if delivery.dropped:
         note(f"{counted(delivery.dropped, 'record')} rejected, kept in {uploader.refused}")

@@ -25,7 +25,7 @@ StorageName = Literal["file", "memory", "http"]
 STORAGE_NAMES: tuple[str, ...] = get_args(StorageName)
 
 Protocol = Literal["fluxloop", "upstream"]
-"""How a collector is spoken to: in batches, or one request per record, as FluxLoop 0.1 did."""
+"""The protocol for the collector: batches, or one request per record, as in FluxLoop 0.1."""
 
 _TRUE = {"1", "true", "yes", "on", "y", "t", "enabled"}
 _FALSE = {"0", "false", "no", "off", "n", "f", "disabled"}

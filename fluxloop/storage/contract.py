@@ -96,7 +96,7 @@ class StorageSettings(Protocol):
 
     @property
     def collector_protocol(self) -> Literal["fluxloop", "upstream"]:
-        """How HTTP storage speaks to the collector."""
+        """The protocol for the collector."""
 
     @property
     def use_collector(self) -> bool:

@@ -55,7 +55,7 @@ class Answer:
     retry_after_s: float | None = None
     """The wait that the collector asked for."""
     is_permanent: bool = False
-    """Whether another attempt makes no sense before somebody has changed something."""
+    """Whether another attempt makes no sense before the configuration is changed."""
     may_wait: bool = False
     """Whether the collector asked to try again soon; if not, an exit does not wait for it."""
 
