@@ -100,6 +100,7 @@ def collector(port: int = 0) -> Iterator[Collector]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 65_536  # an answer is one packet: no wait for acknowledgements
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))

@@ -147,14 +147,15 @@ class HTTPStorage:
     def close(self) -> None:
         """End the thread and close the spool, which keeps what was not sent. A later `write` begins again."""
         self._sender.stop()
-        self._spool.close()
-        self._save_memory()
         if self._is_used:
-            remove_sent(self._spool)
+            own = self._spool.own()
+            self._spool.close()
+            self._save_memory()
+            unguarded(remove_sent, own)
         self._is_used = False
         self._sender = self._new_sender()
 
-    def read(self) -> Iterator[dict[str, Any]]:
+    def unsent(self) -> Iterator[dict[str, Any]]:
         """Yield the records in the spool: those that wait to be sent, and some that were just sent."""
         return self._spool.read()
 
@@ -190,16 +191,19 @@ class HTTPStorage:
 
     def _save_memory(self) -> None:
         """Write records that are still in memory to the spool, if that is possible by now."""
+        lines = self._sender.memory.take_all()
+        if not lines:
+            return
         lost = 0
-        for line in self._sender.memory.take_all():
+        for line in lines:
             try:
                 self._spool.write_line(line, is_last=True)
             except WriteError:
                 lost += 1
+        self._spool.close()
         if lost:
             self.delivery.settle(dropped=lost)
             self.delivery.problems.log_once("memory", f"{lost} records could neither be sent nor written to the spool")
-        self._spool.close()
 
     def _exit(self, end: float) -> None:
         """Send what can be sent until *end*, then remove the spool if it is empty."""

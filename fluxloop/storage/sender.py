@@ -1,8 +1,8 @@
 """
 The thread that sends the spool of a process to a collector.
 
-It sleeps until a record is written, waits for more, and sends what is in the spool: first the segments of processes
-that have ended, then its own. After a failure it waits, longer after each. It refers to the storage while records
+It sleeps until a record is written, waits for more, and sends what is in the spool: its own records, and then those of
+processes that have ended. After a failure it waits, longer after each. It refers to the storage while records
 wait, so that a storage that is no longer used is deleted, with its thread, when its records were sent.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from _thread import start_new_thread
 from collections import deque
+from itertools import count, islice
 from math import inf
 from queue import Empty, SimpleQueue
 from typing import Literal
@@ -24,6 +25,12 @@ from .wire import Answer
 MIN_INTERVAL_S = 0.1
 """The shortest time between the beginnings of two rounds, so that a busy program sends large batches."""
 
+MAX_CLAIMED = 8
+"""The limit of segments of other processes that are open at the same time."""
+
+SLICE_BATCHES = 8
+"""The number of batches of an ended process that are sent before new records of this one."""
+
 CLAIM_INTERVAL_S = 30.0
 """The interval of searches for segments of processes that have ended."""
 
@@ -36,12 +43,12 @@ class Flush:
         """Whether to go on after an attempt has failed."""
         self._result: SimpleQueue[bool] = SimpleQueue()
 
-    def wait(self, timeout: float | None) -> bool:
-        """Return whether everything was sent within *timeout* seconds."""
+    def wait(self, timeout: float) -> bool | None:
+        """Return whether everything was sent; None if that is not known within *timeout* seconds."""
         try:
             return self._result.get(timeout=timeout)
         except Empty:
-            return False
+            return None
 
     def end(self, *, sent: bool) -> None:
         """Let `wait` return *sent*."""
@@ -121,7 +128,7 @@ class Sender:
         self._flush_interval = flush_interval
         self._buffer_size = buffer_size
         self._tokens: SimpleQueue[Token] = SimpleQueue()
-        self._is_started = self._is_stopped = False
+        self._is_started = self._is_stopped = self._has_ended = False
         self._own: dict[str, Segment] = {}
         self._claimed: list[Segment] = []
         self._claim_at = 0.0
@@ -134,6 +141,8 @@ class Sender:
         self.wake_at = inf
         if self._is_started or unguarded(self._start):
             self._tokens.put("records")
+        else:
+            self.wake_at = self.waiting + self._buffer_size  # try again then
 
     def flush(self, timeout: float | None, *, is_patient: bool) -> bool:
         """Send everything, and return whether that was possible within *timeout* seconds."""
@@ -141,10 +150,15 @@ class Sender:
             return False
         flush = Flush(is_patient=is_patient)
         self._tokens.put(flush)
-        return flush.wait(timeout)
+        end = inf if timeout is None else seconds() + timeout
+        while (left := end - seconds()) > 0 and not self._has_ended:
+            if (sent := flush.wait(min(left, 0.5))) is not None:
+                return sent
+        return flush.wait(0) or False
 
     def stop(self) -> None:
         """End the thread after its current request. Cannot be undone."""
+        self._is_stopped = True  # also ends its log: a thread that prints at interpreter shutdown can crash the process
         self._tokens.put("stop")
 
     def _start(self) -> bool:
@@ -170,6 +184,7 @@ class Sender:
                     self._sleep(MAX_RETRY_S)
                     self._tokens.put("records")
         finally:
+            self._has_ended = True
             self._release()
 
     def _serve(self, token: Token) -> None:
@@ -246,17 +261,49 @@ class Sender:
             if (failure := self._uploader.send(lines)) is not None:
                 return failure
             self.memory.remove(lines)
-        for segment in self._segments():
-            failure = self._uploader.drain(segment, go_on=lambda: not self._is_stopped)
-            if failure is not None:
+        while not self._is_stopped:
+            self._claim()
+            own = [segment for segment in self._claimed if segment.own]  # written before the storage was closed
+            for segment in [*own, *self._open_own()]:
+                if (failure := self._send(segment)) is not None:
+                    return failure
+            others = [segment for segment in self._claimed if not segment.own]
+            if not others:
+                break
+            if (failure := self._send(others[0], SLICE_BATCHES)) is not None:
                 return failure
-            self._finish(segment)
         return None
 
-    def _segments(self) -> list[Segment]:
-        if seconds() >= self._claim_at:
-            self._claimed += claim_all(self._spool.base_path)
+    def _send(self, segment: Segment, max_batches: float = inf) -> Answer | None:
+        """Send *segment*, or so many batches of it; remove it if nothing is left."""
+        batches, offset = count(), segment.offset
+        try:
+            failure = self._uploader.drain(segment, go_on=lambda: not self._is_stopped and next(batches) < max_batches)
+            if failure is None:
+                self._finish(segment)
+                if segment.is_complete and segment.offset == offset and segment in self._claimed:
+                    self._claimed.remove(segment)  # something else changed the file: do not try for ever
+                    segment.close()
+        except OSError as exc:
+            self._log("segment", f"cannot read {segment.path}: {exc}")
+            if segment in self._claimed:
+                self._claimed.remove(segment)
+            segment.close()
+            return None
+        return failure
+
+    def _claim(self) -> None:
+        """Claim segments of processes that have ended, if none are left, and it is time to look for more."""
+        if self._claimed or seconds() < self._claim_at:
+            return
+        for segment in islice(claim_all(self._spool.base_path), MAX_CLAIMED):
+            segment.own = self._spool.is_own(segment.path)
+            self._claimed.append(segment)
+        if len(self._claimed) < MAX_CLAIMED:
             self._claim_at = seconds() + CLAIM_INTERVAL_S
+
+    def _open_own(self) -> list[Segment]:
+        """Return the segments that this process writes, in order."""
         own: dict[str, Segment] = {}
         for path in self._spool.own():
             known = self._own.get(str(path))
@@ -267,7 +314,7 @@ class Sender:
                 continue  # removed; the next record writes it again
             own[str(path)] = known
         self._own = own
-        return [*self._claimed, *own.values()]
+        return list(own.values())
 
     def _finish(self, segment: Segment) -> None:
         """Remove *segment* if it was sent and no thread writes to it."""
@@ -301,7 +348,8 @@ class Sender:
         self._log(failure.problem[:40], f"{failure.problem}. Records are kept {place} and sent later")
 
     def _log(self, cause: str, message: str, *, exc_info: bool = False) -> None:
-        self._uploader.delivery.problems.log_once(cause, message, exc_info=exc_info)
+        if not self._is_stopped:
+            self._uploader.delivery.problems.log_once(cause, message, exc_info=exc_info)
 
     def _release(self) -> None:
         for segment in [*self._claimed, *self._own.values()]:

@@ -9,6 +9,7 @@ collector has stored. A segment that was sent to its end is removed.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
@@ -19,7 +20,6 @@ from typing import Self
 
 from .contract import Record
 from .descriptors import Descriptor, is_running, lock, open_regular
-from .event_loops import unguarded
 from .file import FileStorage
 from .record_file import RecordFile
 
@@ -31,6 +31,9 @@ REFUSED = "refused.jsonl"
 
 SEGMENT_BYTES = 128_000_000
 """The size above which a new segment is begun, so that the space of sent records is freed."""
+
+MAX_LINE_BYTES = 64 << 20
+"""A longer line is skipped. It bounds the memory that one line can take."""
 
 PIECE_BYTES = 1_048_576
 """The size of the pieces in which the rest of a very long line is read."""
@@ -55,11 +58,13 @@ class Spool(FileStorage):
         super().__init__(folder, journal=False)
         self._retired: list[tuple[float, RecordFile]] = []
         """Segments that are no longer written to, and the time since then; they stay locked until they are removed."""
+        self._stems: set[str] = set()
         self._begin()
 
     def _begin(self) -> None:
         self._number = 0
         self._stem = f"{os.getpid()}-{os.urandom(6).hex()}"
+        self._stems.add(self._stem)
         self._segment = f"{self._stem}-{self._number:06}"
 
     def write_line(self, line: bytes, *, is_last: bool) -> None:
@@ -86,6 +91,10 @@ class Spool(FileStorage):
         """Return the segments of this process that exist, in the order in which they were written."""
         files = [file for _, file in self._retired] + list(self._files.values())
         return [Path(file.path) for file in files]
+
+    def is_own(self, path: Path) -> bool:
+        """Return whether the segment at *path* was written by this storage in this process, also before `close`."""
+        return path.name.rpartition("-")[0] in self._stems
 
     def retire(self) -> None:
         """Begin a new segment with the next record, if the current one is large."""
@@ -127,7 +136,7 @@ class Spool(FileStorage):
         for file in [file for _, file in self._retired] + list(self._files.values()):
             file.close()
         super()._forked()
-        self._retired = []
+        self._retired, self._stems = [], set()
         self._begin()
 
 
@@ -149,6 +158,8 @@ class Segment:
         self.own = own
         self.attempt: tuple[int, str] | None = None
         """The length and the id of a batch whose result is unknown."""
+        self.skipped = 0
+        """The number of lines that were too long to be records."""
         self._sent_path = sent
         self._sent: Descriptor | None = None
         self.offset = self._read_position()
@@ -189,27 +200,38 @@ class Segment:
 
         After an attempt whose result is unknown, the same lines are returned. Empty if there are none.
         """
+        if self.file.stat() is None:  # the program closed all descriptors: the number may belong to another file
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF), os.fspath(self.path))
         if self.attempt is not None:
             return os.pread(self.file.fd, self.attempt[0], self.offset)
         data = os.pread(self.file.fd, limit_bytes, self.offset)
         end = data.rfind(b"\n") + 1
         if not end and len(data) == limit_bytes:  # the next line is longer than the limit
-            data = self._rest_of_line(data)
+            rest = self._rest_of_line(data)
+            if rest is None:
+                return self.batch(limit_bytes, limit_lines)
+            data = rest
             end = data.rfind(b"\n") + 1
         if not end and self.is_complete and data:
             return data + b"\n"  # the process died while it wrote the line
         return data[: end if limit_lines is None else _end_of_lines(data, limit_lines)]
 
-    def _rest_of_line(self, beginning: bytes) -> bytes:
+    def _rest_of_line(self, beginning: bytes) -> bytes | None:
+        """Return the whole line; None if it is too long for any record, and was skipped."""
         pieces = [beginning]
         length = len(beginning)
         while piece := os.pread(self.file.fd, PIECE_BYTES, self.offset + length):
             end = piece.find(b"\n") + 1
-            pieces.append(piece[:end] if end else piece)
-            length += len(pieces[-1])
+            length += end or len(piece)
+            if length <= MAX_LINE_BYTES:
+                pieces.append(piece[:end] if end else piece)
             if end:
                 break
-        return b"".join(pieces)
+        if length <= MAX_LINE_BYTES:
+            return b"".join(pieces)
+        self.skipped += 1
+        self.advance(length)
+        return None
 
     def advance(self, length: int) -> None:
         """Mark *length* bytes as sent."""
@@ -220,7 +242,8 @@ class Segment:
         with suppress(OSError):  # a full disk: after a crash, the records would be sent again
             if self._sent is None:
                 self._sent = Descriptor(os.open(self._sent_path, os.O_CREAT | os.O_RDWR, 0o600), self._sent_path)
-            os.pwrite(self._sent.fd, b"%020d %020d\n" % (os.fstat(self.file.fd).st_ino, self.offset), 0)
+            if self._sent.stat() is not None:
+                os.pwrite(self._sent.fd, b"%020d %020d\n" % (os.fstat(self.file.fd).st_ino, self.offset), 0)
 
     def _read_position(self) -> int:
         if self._sent_path is None:
@@ -267,10 +290,14 @@ def segments_in(folder: Path) -> list[Path]:
     return [path for _, _, path in sorted(found)]
 
 
-def remove_sent(spool: Spool) -> None:
-    """Remove the segments of *spool* that were sent to their end, after `Spool.close`."""
-    for segment in unguarded(lambda: list(claim_all(spool.base_path))):
-        segment.close()
+def remove_sent(paths: list[Path]) -> None:
+    """Remove those of the segments at *paths* that were sent to their end, after `Spool.close`."""
+    for segment in filter(None, map(Segment.claimed, paths)):
+        if segment.has_more:
+            segment.close()
+        else:
+            with suppress(OSError):
+                segment.remove()
 
 
 def _position_of(path: Path) -> Path:

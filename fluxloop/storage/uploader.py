@@ -76,7 +76,12 @@ class Uploader:
         Returns:
             None if all were sent, or *go_on* returned False; else the answer to the batch that was not stored.
         """
-        while go_on() and (lines := segment.batch(self._limit, self.link.max_lines)):
+        while go_on():
+            lines = segment.batch(self._limit, self.link.max_lines)
+            if segment.skipped:
+                self._count_skipped(segment)
+            if not lines:
+                break
             if segment.attempt is None:
                 segment.attempt = len(lines), uuid4().hex
             else:
@@ -145,12 +150,19 @@ class Uploader:
                 torn += 1  # the rest of a write that failed, which was counted then
                 continue
             dropped += 1
+            reason = self.link.scrubbed(reason)
             self.delivery.problems.log_once(
                 f"refused {reason}"[:60],
                 f"the collector at {self.link.url} does not accept a record, which is kept in {self.refused}: {reason}",
             )
             self._append(line)
         return dropped, torn
+
+    def _count_skipped(self, segment: Segment) -> None:
+        number, segment.skipped = segment.skipped, 0
+        self.delivery.settle(dropped=number, own=segment.own)
+        message = f"{segment.path} has a line that is too long for a record; it was left out"
+        self.delivery.problems.log_once("too long", message)
 
     def _append(self, line: bytes) -> None:
         try:

@@ -162,7 +162,7 @@ class Link:
     def _explained(self, answer: Answer, response: httpx.Response, content: bytes) -> Answer:
         """Return *answer* with what the status of the *response* means."""
         status = response.status_code
-        error = self._scrubbed(_error_in(content))
+        error = self.scrubbed(_error_in(content))
         said = f"{self.url} answered {status}" + (f" ({error})" if error else "")
         if status in (401, 403):
             has_key = "accepts no request without a key" if self.api_key is None else "does not accept the key"
@@ -174,7 +174,7 @@ class Link:
         if status == 413 or (status in (400, 422) and error):
             return Answer(problem=said, is_too_large=True, limit_bytes=_limit_in(content) if status == 413 else None)
         if 300 <= status < 400:
-            target = self._scrubbed(response.headers.get("location", "another address"))
+            target = self.scrubbed(response.headers.get("location", "another address"))
             return Answer(
                 problem=f"{self.url} redirects to {target}, which is not followed because the key would be sent there: "
                 "set collector_url to the final address",
@@ -191,10 +191,10 @@ class Link:
         return Answer(problem=f"{said}: check collector_url", is_permanent=True)
 
     def _unreachable(self, exc: Exception) -> str:
-        reason = self._scrubbed(str(exc)) or "no reason given"
+        reason = self.scrubbed(str(exc)) or "no reason given"
         return f"cannot reach the collector at {self.url} ({type(exc).__name__}: {reason})"
 
-    def _scrubbed(self, text: str) -> str:
+    def scrubbed(self, text: str) -> str:
         """Return a text of another program, as one short line without the key."""
         if self.api_key:
             text = text.replace(self.api_key, "***")

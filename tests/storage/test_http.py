@@ -177,7 +177,7 @@ def test_without_auto_flush_nothing_is_sent_before_a_flush(server: Collector, op
     """
     storage = opened(auto_flush=False, buffer_size=1, flush_interval=0)
     storage.write([record(1), record(2)])
-    assert [each["id"] for each in storage.read()] == ["o1", "o2"]
+    assert [each["id"] for each in storage.unsent()] == ["o1", "o2"]
     assert not server.requests
 
     assert storage.flush(20)
@@ -196,7 +196,7 @@ def test_with_use_collector_off_records_stay_in_the_spool(server: Collector, ope
 
     later = opened()
     later.write([record(2)])
-    server.wait(lambda: server.ids == ["o1", "o2"])
+    server.wait(lambda: server.ids == ["o2", "o1"])
 
 
 def test_the_report_counts_what_was_sent_and_what_waits(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -112,7 +113,7 @@ def test_what_somebody_has_to_correct_is_said_once_and_nothing_is_lost(
     [logged] = [entry.getMessage() for entry in caplog.records]
     assert message in logged
     assert storage.delivery.spooled == 3
-    assert [each["id"] for each in storage.read()] == ["o0", "o1", "o2"]
+    assert [each["id"] for each in storage.unsent()] == ["o0", "o1", "o2"]
 
     server.behaviour = lambda _: None
     assert storage.flush(20)
@@ -266,7 +267,7 @@ def test_a_connection_that_misbehaves_ends_within_the_timeout(
     assert written - began < 1
     assert ended - written < 10
     assert storage.delivery.sent == 0
-    assert len(list(storage.read())) == 50
+    assert len(list(storage.unsent())) == 50
 
 
 def test_a_flush_ends_after_its_timeout(opened: Any, record: Make) -> None:
@@ -389,7 +390,7 @@ def test_what_is_in_memory_is_split_and_saved_too(server: Collector, opened: Any
     storage.write([record(4)])
     blocker.unlink()
     storage.close()
-    assert [each["id"] for each in storage.read()] == ["o4"]
+    assert [each["id"] for each in storage.unsent()] == ["o4"]
 
 
 def test_a_line_cut_by_a_full_disk_is_not_counted_as_refused(
@@ -499,3 +500,153 @@ def test_no_answer_makes_the_thread_use_much_memory(opened: Any, record: Make) -
         answer = Link(url, timeout=5).send(b"{}\n", "a" * 32)
 
     assert "its answer is too long" in answer.problem
+
+
+def test_new_records_do_not_wait_for_a_large_backlog(server: Collector, tmp_path: Path, record: Make) -> None:
+    """
+    What ended processes left is sent in slices, between which the records of this process come first.
+    """
+    name = "999999-0123456789ab-{:06}.jsonl"
+    for number in range(3):
+        lines = b"".join(record(f"old{number}-{each}", input="x" * 50_000).line for each in range(100))
+        (tmp_path / name.format(number)).write_bytes(lines)
+    storage = HTTPStorage(server.url, spool=tmp_path, flush_interval=0)
+    added: list[int] = []
+
+    def add_one(_: Request) -> None:
+        if len(added) < 3:
+            added.append(len(added))
+            storage.write([record(f"new{len(added)}")])
+
+    server.behaviour = add_one
+    storage.write([record("new0")])
+    assert storage.flush(timeout=50)
+    storage.close()
+
+    assert len(server.ids) == 304
+    assert [server.ids.index(f"onew{number}") < 250 for number in range(4)] == [True] * 4
+    assert server.ids[0] == "onew0"
+
+
+def test_many_segments_of_ended_processes_use_few_descriptors(server: Collector, tmp_path: Path, record: Make) -> None:
+    """
+    Three hundred short programs ran while the collector was away; the next one does not open all their files at once.
+    """
+    for number in range(300):
+        (tmp_path / f"999999-0123456789ab-{number:06}.jsonl").write_bytes(record(number).line)
+    most = 0
+
+    def count_open(_: Request) -> None:
+        nonlocal most
+        most = max(most, len(list(Path("/proc/self/fd").iterdir())))
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    server.behaviour = count_open
+    storage = HTTPStorage(server.url, spool=tmp_path, flush_interval=0)
+    storage.write([record("own")])
+    assert storage.flush(timeout=50)
+    storage.close()
+
+    assert len(server.ids) == 301
+    assert most < before + 60
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_without_line_ends_does_not_fill_the_memory(
+    server: Collector, tmp_path: Path, record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A line longer than any record is left out, and counted; what follows is sent.
+    """
+    monkeypatch.setattr("fluxloop.storage.spool.MAX_LINE_BYTES", 3_000_000)
+    path = tmp_path / "999999-0123456789ab-000000.jsonl"
+    path.write_bytes(record(1).line + b"x" * 5_000_000 + b"\n" + record(2).line)
+    storage = HTTPStorage(server.url, spool=tmp_path, flush_interval=0)
+    storage.write([record(3)])
+    assert storage.flush(timeout=20)
+    storage.close()
+
+    assert sorted(server.ids) == ["o1", "o2", "o3"]
+    assert storage.delivery.dropped == 1
+    assert "has a line that is too long for a record" in storage.delivery.problems.own()[0]
+
+
+def test_a_number_that_became_another_file_is_not_sent(
+    server: Collector, opened: Any, record: Make, tmp_path: Path
+) -> None:
+    """
+    A program that closes descriptors it does not know, and opens a file: its content goes nowhere, and is not changed.
+    """
+    storage = opened()
+    storage.write([record(1)])
+    assert storage.flush(20)
+    [segment] = storage._sender._own.values()
+    storage.write([record(2)])
+    secret = tmp_path / "secret"
+    secret.write_text("a secret line\n" * 100)
+    for number in (segment.file.fd, segment._sent.fd):
+        fd = os.open(secret, os.O_RDWR)
+        os.dup2(fd, number)
+        os.close(fd)
+    storage.write([record(3)])
+    assert storage.flush(20)
+
+    assert server.ids == ["o1", "o2", "o3"]
+    assert not [request for request in server.requests if b"secret" in request.body]
+    assert secret.read_text() == "a secret line\n" * 100
+
+
+def test_a_flush_ends_when_another_thread_closes_the_storage(opened: Any, record: Make) -> None:
+    """
+    Without a timeout, too.
+    """
+    with raw_server(hang) as url:
+        storage = opened(url, timeout=0.5)
+        storage.write([record(1)])
+        results: list[bool] = []
+        threads = [threading.Thread(target=lambda: results.append(storage.flush())) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        storage.close()
+        for thread in threads:
+            thread.join(20)
+
+    assert not any(results)
+    assert len(results) == 3
+
+
+def test_the_reasons_of_a_collector_are_logged_as_one_clean_line(
+    server: Collector, opened: Any, record: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Without the key, line ends, and characters that act on a terminal.
+    """
+    reason = "\x1b[31mno\nFAKE LOG LINE sk-mine"
+    server.behaviour = lambda _: Reply(200, {"accepted": 0, "rejected": [{"line": 1, "reason": reason}]})
+    storage = opened(api_key="sk-mine")
+    storage.write([record(1)])
+    assert storage.flush(20)
+
+    assert [entry.getMessage().rpartition(": ")[2] for entry in caplog.records] == [" [31mno FAKE LOG LINE ***".strip()]
+
+
+def test_a_thread_that_cannot_be_started_is_tried_again(
+    server: Collector, opened: Any, record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A process at its limit of threads keeps its records in the spool, and sends them later.
+    """
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fluxloop.storage.sender.start_new_thread", refuse)
+        storage = opened(buffer_size=2)
+        storage.write([record(1)])
+        assert not storage.flush(1)
+    for number in range(2, 6):
+        storage.write([record(number)])
+
+    server.wait(lambda: len(server.ids) == 5)
+    assert "no thread can be started" in storage.delivery.problems.own()[0]
