@@ -18,7 +18,8 @@ from ..reading.source import Source
 from ..report import Delivery, log
 from ..settings.layers import Configuration
 from ..settings.schema import RawValue, find_row
-from ..storage.spool import REFUSED, SPOOL, segments_in
+from ..storage.segment import segments_in
+from ..storage.spool import REFUSED, SPOOL
 from ..storage.upload import Upload, positions_for, spools_in
 from ..storage.uploader import Uploader
 from ..storage.wire import Answer, Link

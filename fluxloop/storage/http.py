@@ -20,10 +20,12 @@ from ..errors import ConfigError, WriteError
 from ..forks import after_fork, at_the_end_of_a_worker
 from ..report import Delivery
 from .address import checked_key, checked_url, is_exposed
+from .clock import seconds
 from .contract import Record
 from .event_loops import unguarded
+from .segment import remove_sent
 from .sender import Sender
-from .spool import REFUSED, SPOOL, Spool, remove_sent, seconds
+from .spool import REFUSED, SPOOL, Spool
 from .uploader import Uploader
 from .wire import Link
 

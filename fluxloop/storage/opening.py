@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping
 from .contract import Storage, StorageSettings
 from .fanout import FanOut
 from .file import FileStorage
-from .http import HTTPStorage
 from .memory import MemoryStorage
-from .spool import SPOOL
 
 
 def open_storage(spec: str | Storage | tuple[str | Storage, ...], settings: StorageSettings) -> Storage:
@@ -28,10 +26,11 @@ def open_storage(spec: str | Storage | tuple[str | Storage, ...], settings: Stor
     return BY_NAME[spec](settings) if isinstance(spec, str) else spec
 
 
-BY_NAME: Mapping[str, Callable[[StorageSettings], Storage]] = {
-    "file": lambda settings: FileStorage(settings.base_path, journal=settings.journal),
-    "memory": lambda _: MemoryStorage(),
-    "http": lambda settings: HTTPStorage(
+def _open_http(settings: StorageSettings) -> Storage:
+    from .http import HTTPStorage  # not loaded by programs that write to files only
+    from .spool import SPOOL
+
+    return HTTPStorage(
         settings.collector_url,
         api_key=settings.api_key,
         spool=settings.base_path / SPOOL,
@@ -44,6 +43,12 @@ BY_NAME: Mapping[str, Callable[[StorageSettings], Storage]] = {
         shutdown_timeout=settings.shutdown_timeout,
         service_name=settings.service_name,
         environment=settings.environment,
-    ),
+    )
+
+
+BY_NAME: Mapping[str, Callable[[StorageSettings], Storage]] = {
+    "file": lambda settings: FileStorage(settings.base_path, journal=settings.journal),
+    "memory": lambda _: MemoryStorage(),
+    "http": _open_http,
 }
 """Constructors of the storages that can be opened by name; the setting accepts the same names."""

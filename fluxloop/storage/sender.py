@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import threading
 from _thread import start_new_thread
-from collections import deque
 from itertools import count, islice
 from math import inf
 from queue import Empty, SimpleQueue
 from typing import Literal
 
 from ..forks import after_fork
+from .clock import seconds
 from .event_loops import unguarded
-from .spool import Segment, Spool, claim_all, seconds
+from .line_buffer import LineBuffer
+from .segment import Segment, claim_all
+from .spool import Spool
 from .uploader import MAX_BATCH_BYTES, MAX_RETRY_S, Uploader, retry_delay
 from .wire import Answer
 
@@ -55,48 +57,6 @@ class Flush:
         self._result.put(sent)
 
 
-class Memory:
-    """Records that could not be written to the spool. No lock: operations of a deque are atomic."""
-
-    def __init__(self) -> None:
-        self._lines: deque[bytes] = deque()
-        self.size_bytes = 0
-        """The size of all lines; approximate while several threads add lines."""
-
-    def __bool__(self) -> bool:
-        return bool(self._lines)
-
-    def append(self, line: bytes) -> None:
-        """Add *line* at the end."""
-        self.size_bytes = self.size_bytes + len(line) if self._lines else len(line)
-        self._lines.append(line)
-
-    def first(self, limit_bytes: int) -> list[bytes]:
-        """Return the first lines, as many as *limit_bytes* allows, but at least one."""
-        lines: list[bytes] = []
-        size = 0
-        for line in self._lines.copy():
-            size += len(line)
-            if lines and size > limit_bytes:
-                break
-            lines.append(line)
-        return lines
-
-    def remove(self, lines: list[bytes]) -> None:
-        """Remove *lines*, the result of `first`."""
-        for line in lines:
-            self._lines.popleft()
-            self.size_bytes -= len(line)
-
-    def take_all(self) -> list[bytes]:
-        """Remove and return all lines."""
-        lines = []
-        while self._lines:
-            lines.append(self._lines.popleft())
-        self.size_bytes = 0
-        return lines
-
-
 Token = Flush | Literal["records", "stop"]
 
 
@@ -115,7 +75,7 @@ class Sender:
     def __init__(
         self, spool: Spool, uploader: Uploader, *, auto_flush: bool, flush_interval: float, buffer_size: int
     ) -> None:
-        self.memory = Memory()
+        self.memory = LineBuffer()
         self.waiting = 0
         """The number of records since the last round began. A lost update delays a round by the flush interval."""
         self.owner: object = None

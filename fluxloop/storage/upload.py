@@ -18,7 +18,8 @@ from pathlib import Path
 
 from ..errors import ReadError
 from .descriptors import Descriptor, open_regular
-from .spool import REFUSED, SPOOL, Segment, claim_all, segments_in
+from .segment import Segment, claim_all, segments_in
+from .spool import REFUSED, SPOOL
 from .uploader import Uploader, retry_delay
 from .wire import Answer
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from ..report import Delivery
-from .spool import Segment
+from .segment import Segment
 from .wire import Answer, Link, orjson_or_none
 
 MAX_BATCH_BYTES = 1_000_000

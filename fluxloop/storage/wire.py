@@ -20,8 +20,8 @@ from urllib.parse import quote, urlsplit
 import orjson
 
 from ..forks import importing
+from .clock import seconds
 from .decoding import decoded, kind_of, trace_id_of
-from .spool import seconds
 
 if TYPE_CHECKING:
     import httpx
@@ -113,7 +113,7 @@ class Link:
             elif kind == "trace":
                 path, body = "/api/traces", {**record, "id": trace_id_of(record)}
             else:
-                continue  # that protocol has no scores
+                return Answer(stored=True, rejected=((1, "collectors of FluxLoop 0.1 have no scores"),))
             answer = self._post(path, orjson.dumps(body), "application/json", None, _upstream_answer)
             if not answer.stored:
                 return answer

@@ -558,7 +558,7 @@ def test_a_file_without_line_ends_does_not_fill_the_memory(
     """
     A line longer than any record is left out, and counted; what follows is sent.
     """
-    monkeypatch.setattr("fluxloop.storage.spool.MAX_LINE_BYTES", 3_000_000)
+    monkeypatch.setattr("fluxloop.storage.segment.MAX_LINE_BYTES", 3_000_000)
     path = tmp_path / "999999-0123456789ab-000000.jsonl"
     path.write_bytes(record(1).line + b"x" * 5_000_000 + b"\n" + record(2).line)
     storage = HTTPStorage(server.url, spool=tmp_path, flush_interval=0)
@@ -650,3 +650,17 @@ def test_a_thread_that_cannot_be_started_is_tried_again(
 
     server.wait(lambda: len(server.ids) == 5)
     assert "no thread can be started" in storage.delivery.problems.own()[0]
+
+
+def test_scores_for_a_collector_that_has_none_are_kept_in_a_file(server: Collector, opened: Any, record: Make) -> None:
+    """
+    The protocol of FluxLoop 0.1 has no place for them: counted as dropped, and not as sent.
+    """
+    server.behaviour = lambda _: Reply(200, {"status": "ok"})
+    score = Record("score", "20260117", b'{"id":"s1","trace_id":"t1","record":"score","name":"x","value":1}\n')
+    storage = opened(protocol="upstream")
+    storage.write([record(1, parent_id=None), score])
+
+    assert storage.flush(20)
+    assert (storage.delivery.sent, storage.delivery.dropped, len(server.requests)) == (1, 1, 1)
+    assert (storage.spool / "refused.jsonl").read_bytes() == score.line
