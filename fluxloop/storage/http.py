@@ -177,6 +177,8 @@ class HTTPStorage:
     def _begin(self) -> None:
         self._is_used = True
         at_the_end_of_a_worker(_exiting)
+        if self._sends and not self._auto_flush:
+            self._sender.prepare()
         if self._link.api_key is not None and is_exposed(self._link.url):
             message = f"the key is sent unencrypted to {self._link.url}: use https"
             self.delivery.problems.log_once(message, message)

@@ -96,6 +96,11 @@ class Sender:
 
     # For the threads of the program. A queue needs no lock, so these may be called in signal handlers and finalizers.
 
+    def prepare(self) -> None:
+        """Start the thread, which cannot be done at exit any more (Python 3.12)."""
+        if not self._is_started:
+            unguarded(self._start)
+
     def wake(self) -> None:
         """Let the thread send what was written; start it if necessary."""
         self.wake_at = inf

@@ -94,12 +94,23 @@ os.kill(os.getpid(), 9)
     assert "o1" not in sent_again
 
 
+@pytest.mark.parametrize("options", ["flush_interval=60", "auto_flush=False"])
 @pytest.mark.parametrize("end", ["pass", "sys.exit(0)", "raise SystemExit"])
-def test_an_ordinary_end_delivers_the_last_records(tmp_path: Path, server: Collector, start: Start, end: str) -> None:
+def test_an_ordinary_end_delivers_the_last_records(
+    tmp_path: Path, server: Collector, start: Start, end: str, options: str
+) -> None:
     """
     A script that ends before the flush interval sends at exit, and leaves no file.
     """
-    finish(start(OPENED + f"opened(flush_interval=60).write([record(1)])\n{end}", tmp_path, server.url))
+    script = f"""
+opened({options}).write([record(1)])
+# What Python 3.12 does at exit:
+def refuse(*_): raise RuntimeError("can't create new thread at interpreter shutdown")
+import atexit, fluxloop.storage.sender
+atexit.register(lambda: setattr(fluxloop.storage.sender, "start_new_thread", refuse))
+{end}
+"""
+    finish(start(OPENED + script, tmp_path, server.url))
 
     assert server.ids == ["o1"]
     assert spooled(tmp_path) == []
