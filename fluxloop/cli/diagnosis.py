@@ -24,8 +24,7 @@ from ..settings.dotenv import nearest
 from ..settings.layers import Configuration, Described, describe
 from ..storage.decoding import records_in
 from ..storage.file import FileStorage
-from ..storage.segment import segments_in
-from ..storage.spool import SPOOL
+from ..storage.upload import count_unsent
 from .formatting import counted
 
 MAX_LISTED = 20
@@ -132,7 +131,7 @@ def _framework_problem(framework: Framework) -> Problem:
 
 def _folder_problems(folder: Path, files: Files) -> list[Problem]:
     files.exists = folder.exists()
-    files.unsent = len(segments_in(folder / SPOOL))
+    files.unsent = count_unsent(folder)
     complaints = FileStorage(folder).check()
     files.is_writable = not complaints
     return [Problem(complaint, _CORRECT_FOLDER) for complaint in complaints]

@@ -9,7 +9,7 @@ from os import PathLike
 from typing import Any, TypedDict
 
 from ..storage import Storage
-from .value_types import Protocol, StorageName
+from .value_types import CollectorProtocol, StorageName
 
 
 class SettingOptions(TypedDict, total=False):
@@ -24,7 +24,7 @@ class SettingOptions(TypedDict, total=False):
     journal: bool
     collector_url: str
     api_key: str | None
-    collector_protocol: Protocol
+    collector_protocol: CollectorProtocol
     use_collector: bool
     auto_flush: bool
     flush_interval: float

@@ -28,7 +28,7 @@ from .value_types import (
     TEXT,
     URL,
     WORDS,
-    Protocol,
+    CollectorProtocol,
     RejectedError,
     ValueType,
     between,
@@ -84,7 +84,7 @@ class Settings:
     )
     collector_url: str = _row("http://localhost:8000", URL, "the collector that the storage `http` sends records to")
     api_key: str | None = _row(None, KEY, "the key for the collector; never shown")
-    collector_protocol: Protocol = _row(
+    collector_protocol: CollectorProtocol = _row(
         "fluxloop", PROTOCOL, "batches, or one request per record for collectors of FluxLoop 0.1 (`upstream`)"
     )
     use_collector: bool = _row(True, FLAG, "whether the storage `http` sends; if not, records stay in its spool")

@@ -24,7 +24,7 @@ StorageName = Literal["file", "memory", "http"]
 
 STORAGE_NAMES: tuple[str, ...] = get_args(StorageName)
 
-Protocol = Literal["fluxloop", "upstream"]
+CollectorProtocol = Literal["fluxloop", "upstream"]
 """The protocol for the collector: batches, or one request per record, as in FluxLoop 0.1."""
 
 _TRUE = {"1", "true", "yes", "on", "y", "t", "enabled"}
@@ -211,7 +211,7 @@ FLAG = ValueType("be true or false (or yes/no, on/off, 1/0)", "bool", _flag)
 TEXT = ValueType("be text, or None", "str | None", _text)
 KEY = ValueType("be printable ASCII text without spaces, or None", "str | None", _key)
 URL = ValueType("be an http or https URL, such as http://localhost:8000", "str", _url)
-PROTOCOL = one_of(get_args(Protocol), "Protocol")
+PROTOCOL = one_of(get_args(CollectorProtocol), "CollectorProtocol")
 FILE = ValueType("be a path, or None", "str | PathLike[str] | None", _optional_path)
 PATH = ValueType("be a path", "str | PathLike[str]", _path)
 WORDS = ValueType("be a list of words, or words separated by commas", "str | Sequence[str] | Set[str]", _words)

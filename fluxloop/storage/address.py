@@ -4,6 +4,7 @@ Check the URL of a collector, and the key for it.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from urllib.parse import urlsplit
 
@@ -45,6 +46,12 @@ def checked_key(text: str) -> str:
 
 _VISIBLE = re.compile(r"[!-~]+")
 """ASCII without spaces and control characters."""
+
+
+def folder_name(url: str) -> str:
+    """Return a name for a folder of the collector at *url*: its host, and a hash of the URL."""
+    host = re.sub(r"[^A-Za-z0-9.-]", "_", urlsplit(url).hostname or "")
+    return f"{host}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
 
 
 def is_exposed(url: str) -> bool:

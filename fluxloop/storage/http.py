@@ -19,7 +19,7 @@ from weakref import WeakSet
 from ..errors import ConfigError, WriteError
 from ..forks import after_fork, at_the_end_of_a_worker
 from ..report import Delivery
-from .address import checked_key, checked_url, is_exposed
+from .address import checked_key, checked_url, folder_name, is_exposed
 from .clock import seconds
 from .contract import Record
 from .event_loops import unguarded
@@ -40,7 +40,8 @@ class HTTPStorage:
     Args:
         collector_url: The URL of the collector.
         api_key: The key for it. It appears in no message and in no record.
-        spool: The folder for records that wait to be sent. Several processes may share it.
+        spool: The folder for records that wait to be sent, by default one for this collector in ``./traces/.spool``.
+            Several processes may share it.
         protocol: ``upstream`` for a collector of FluxLoop 0.1, which receives each record in a request of its own.
         use_collector: False to send nothing: the records stay in the spool.
         auto_flush: False to send on `flush` and at exit only.
@@ -60,7 +61,7 @@ class HTTPStorage:
         collector_url: str = "http://localhost:8000",
         *,
         api_key: str | None = None,
-        spool: str | os.PathLike[str] = Path("traces", SPOOL),
+        spool: str | os.PathLike[str] | None = None,
         protocol: Literal["fluxloop", "upstream"] = "fluxloop",
         use_collector: bool = True,
         auto_flush: bool = True,
@@ -85,7 +86,7 @@ class HTTPStorage:
         self._auto_flush = auto_flush and use_collector
         self._flush_interval = flush_interval
         self._buffer_size = buffer_size
-        self._spool = Spool(spool)
+        self._spool = Spool(Path("traces", SPOOL, folder_name(self._link.url)) if spool is None else spool)
         self._sender = self._new_sender()
         self._is_used = False
         _storages.add(self)
@@ -149,13 +150,15 @@ class HTTPStorage:
     def close(self) -> None:
         """End the thread and close the spool, which keeps what was not sent. A later `write` begins again."""
         self._sender.stop()
-        if self._is_used:
-            own = self._spool.own()
-            self._spool.close()
-            self._save_memory()
-            unguarded(remove_sent, own)
-        self._is_used = False
-        self._sender = self._new_sender()
+        try:
+            if self._is_used:
+                own = self._spool.own()
+                self._spool.close()
+                self._save_memory()
+                unguarded(remove_sent, own)
+        finally:
+            self._is_used = False
+            self._sender = self._new_sender()
 
     def unsent(self) -> Iterator[dict[str, Any]]:
         """Yield the records in the spool: those that wait to be sent, and some that were just sent."""
@@ -225,6 +228,8 @@ class HTTPStorage:
 
     def __del__(self) -> None:
         with suppress(Exception):  # at interpreter shutdown, or after a failed __init__
+            if self._is_used:
+                self.close()
             self._sender.stop()
 
 

@@ -27,13 +27,14 @@ def open_storage(spec: str | Storage | tuple[str | Storage, ...], settings: Stor
 
 
 def _open_http(settings: StorageSettings) -> Storage:
+    from .address import folder_name
     from .http import HTTPStorage  # not loaded by programs that write to files only
     from .spool import SPOOL
 
     return HTTPStorage(
         settings.collector_url,
         api_key=settings.api_key,
-        spool=settings.base_path / SPOOL,
+        spool=settings.base_path / SPOOL / folder_name(settings.collector_url),
         protocol=settings.collector_protocol,
         use_collector=settings.use_collector,
         auto_flush=settings.auto_flush,

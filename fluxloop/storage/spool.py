@@ -20,7 +20,8 @@ from .record_file import RecordFile
 from .segment import segments_in
 
 SPOOL = ".spool"
-"""The name of the folder within ``base_path``."""
+"""The name of the folder within ``base_path``. It has a folder for each collector, since records are not sent to
+another collector than the one that they were recorded for."""
 
 REFUSED = "refused.jsonl"
 """The file of records that the collector rejected."""

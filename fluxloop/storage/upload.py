@@ -8,7 +8,6 @@ sent, as by the process that would have sent them.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ReadError
+from .address import folder_name
 from .descriptors import Descriptor, open_regular
 from .segment import Segment, claim_all, segments_in
 from .spool import REFUSED, SPOOL
@@ -104,7 +104,7 @@ def _drain(segment: Segment, uploader: Uploader) -> Answer | None:
 
 def positions_for(folder: Path, url: str) -> Path | None:
     """Return the folder for the positions of uploads to *url*, created if necessary; None if that is not possible."""
-    positions = folder / POSITIONS / hashlib.sha256(url.encode()).hexdigest()[:16]
+    positions = folder / POSITIONS / folder_name(url)
     try:
         positions.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -113,5 +113,12 @@ def positions_for(folder: Path, url: str) -> Path | None:
 
 
 def spools_in(folder: Path) -> list[Path]:
-    """Return *folder* and the spool in it, as far as they have segments."""
-    return [each for each in (folder, folder / SPOOL) if each.is_dir() and segments_in(each)]
+    """Return the folders with segments: *folder*, the spool in it, and the folders of collectors in either."""
+    spool = folder if folder.name == SPOOL else folder / SPOOL
+    candidates = [folder, spool, *sorted(spool.glob("*/"))]
+    return [each for each in dict.fromkeys(candidates) if each.is_dir() and segments_in(each)]
+
+
+def count_unsent(folder: Path) -> int:
+    """Return the number of segments in *folder*, as `spools_in` finds them."""
+    return sum(len(segments_in(spool)) for spool in spools_in(folder))

@@ -186,7 +186,7 @@ class Link:
                 is_permanent=True,
             )
         wait = _retry_after(response.headers.get("retry-after"))
-        if status in (429, 503) or status >= 500:
+        if status in (408, 425, 429) or status >= 500:
             return Answer(problem=said, retry_after_s=wait, may_wait=status in (429, 503))
         return Answer(problem=f"{said}: check collector_url", is_permanent=True)
 

@@ -133,7 +133,7 @@ def test_a_spool_is_sent_and_removed(server: Collector, tmp_path: Path, upload: 
     """
     Found in the folder of the records, or named itself; one of a running program is left alone.
     """
-    spool = tmp_path / "traces" / ".spool"
+    spool = tmp_path / "traces" / ".spool" / "localhost-1234abcd"
     line = b'{"id":"o%d","trace_id":"t","parent_id":null}\n'
     ended = HTTPStorage("http://localhost:1", spool=spool, use_collector=False)
     ended.write([Record("observation", "20260117", line % 1)])
@@ -146,7 +146,7 @@ def test_a_spool_is_sent_and_removed(server: Collector, tmp_path: Path, upload: 
     assert "1 file in the spool left to a running program, which sends them" in done.err
 
     running.close()
-    upload(spool)
+    upload(spool.parent)
     assert server.ids == ["o1", "o2"]
     assert list(spool.glob("*-*")) == []
 

@@ -390,3 +390,27 @@ def test_a_storage_that_is_dropped_ends_its_thread(
     del storage
 
     assert ended.wait(20)
+    assert list(tmp_path.glob("*-*")) == []
+
+
+def test_records_are_sent_to_no_other_collector(server: Collector, tmp_path: Path) -> None:
+    """
+    What was recorded for a collector that is away waits for it, although another one is configured by now.
+    """
+    away = f"http://127.0.0.1:{free_port()}"
+    fluxloop.configure(storage="http", base_path=tmp_path, collector_url=away, shutdown_timeout=0)
+    with fluxloop.instrument("for the first"):
+        pass
+    fluxloop.shutdown()
+    fluxloop.configure(collector_url=server.url)
+    with fluxloop.instrument("for the second"):
+        pass
+    assert fluxloop.flush(20)
+    assert {record["name"] for record in server.records} == {"for the second"}
+
+    with collector(int(away.rpartition(":")[2])) as first:
+        fluxloop.configure(collector_url=away)
+        with fluxloop.instrument("later"):
+            pass
+        assert fluxloop.flush(20)
+        assert {record["name"] for record in first.records} == {"for the first", "later"}
