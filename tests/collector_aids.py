@@ -52,6 +52,10 @@ class Collector:
         self.url = ""
         self._ids: set[tuple[str, str, str]] = set()
 
+    def restart(self, earlier: Collector) -> None:
+        """Continue with what an *earlier* collector has stored."""
+        self.records, self._ids, self.changed = earlier.records, earlier._ids, earlier.changed
+
     def wait(self, condition: Callable[[], object], timeout: float = 20) -> None:
         """Wait until *condition* is true; it is checked after each request."""
         with self.changed:
@@ -65,6 +69,10 @@ class Collector:
         return [record.get("id", record["trace_id"]) for record in self.records]
 
     def store(self, request: Request) -> Reply:
+        with self.changed:
+            return self._store(request)
+
+    def _store(self, request: Request) -> Reply:
         accepted = duplicates = 0
         rejected = []
         for number, line in enumerate(request.body.split(b"\n")[:-1], 1):
@@ -73,7 +81,7 @@ class Collector:
             except ValueError:
                 rejected.append({"line": number, "reason": "not JSON"})
                 continue
-            key = ("id" in record and "observation") or "trace", record["trace_id"], record.get("id", "")
+            key = _key(record)
             if key in self._ids:
                 duplicates += 1
             else:
@@ -91,6 +99,10 @@ class Collector:
                 reply = self.store(request)
             self.changed.notify_all()
         return reply
+
+
+def _key(record: dict[str, Any]) -> tuple[str, str, str]:
+    return ("observation" if "id" in record else "trace"), record["trace_id"], record.get("id", "")
 
 
 @contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from collector_aids import Collector, Reply, collector, free_port, raw_server
+from collector_aids import Collector, Reply, Request, collector, free_port, raw_server
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -351,3 +352,61 @@ print(sorted({"httpx", "ssl", "asyncio"} & sys.modules.keys()))
 storage.close()
 """
     assert finish(start(OPENED + script, tmp_path, "http://127.0.0.1:1")) == ["[]"]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_collector_that_comes_and_goes_ends_with_every_record_once(tmp_path: Path, start: Start, seed: int) -> None:
+    """
+    Four processes write, one of them is killed; the collector fails, hangs up after storing, and restarts.
+    """
+    chance = random.Random(seed)
+    port = free_port()
+    script = (
+        OPENED
+        + """
+storage = opened(buffer_size=20, timeout=2, shutdown_timeout=20)
+for number in range(300):
+    storage.write([record(f"{sys.argv[3]}-{number:03}")])
+    print(number, flush=True)
+    time.sleep(0.002)
+if sys.argv[3] == "0":
+    os.kill(os.getpid(), 9)
+for _ in range(100):
+    if storage.flush(1): break
+"""
+    )
+    processes = [start(script, tmp_path, f"http://127.0.0.1:{port}", name) for name in range(4)]
+    earlier = Collector()
+    seen = earlier.records
+
+    def misbehave(request: Request) -> Reply | None:
+        draw = chance.random()
+        if draw < 0.2:
+            return Reply(chance.choice([500, 503, 429]), "", {"Retry-After": "0"})
+        if draw < 0.4:
+            running.store(request)
+            return Reply(502)
+        return None
+
+    for life in range(3):
+        with collector(port) as running:
+            running.restart(earlier)
+            running.behaviour = misbehave
+            if life < 2:
+                enough = len(seen) + 50
+                running.wait(lambda: len(seen) > enough, timeout=30)  # noqa: B023 - called before the loop goes on
+                continue
+            for process in processes:
+                process.communicate(timeout=60)
+            finish(start(OPENED + "opened(shutdown_timeout=30).write([record('last')])", tmp_path, running.url))
+            running.behaviour = lambda _: None
+            finish(start(OPENED + "opened(shutdown_timeout=30).write([record('end')])", tmp_path, running.url))
+
+    ids = [str(each["id"]) for each in seen]
+    expected = {f"o{name}-{number:03}" for name in range(4) for number in range(300)} | {"olast", "oend"}
+    assert len(ids) == len(set(ids))
+    assert set(ids) == expected, f"seed {seed}: {len(expected - set(ids))} lost"
+    for name in range(4):
+        own = [each for each in ids if each.startswith(f"o{name}-")]
+        assert own == sorted(own)
+    assert spooled(tmp_path) == []
