@@ -188,10 +188,14 @@ class Sender:
         return self._sleep(MIN_INTERVAL_S - (seconds() - self._round_at), ignore_records=True)
 
     def _end_round(self, flushes: list[Flush]) -> None:
-        for flush in flushes:
-            flush.end(sent=not self._is_stopped)
-        if self._is_stopped:
-            return
+        is_stopped = self._is_stopped
+        if not is_stopped:
+            self._rest()
+        for flush in flushes:  # last, so that a storage that is dropped after a flush is deleted at once
+            flush.end(sent=not is_stopped)
+
+    def _rest(self) -> None:
+        """Let go of the storage, and let the next record wake the thread."""
         # Before the check, so that a record written meanwhile is noticed.
         owner, self.owner = self.owner, None
         if self._auto_flush:

