@@ -12,6 +12,7 @@ import atexit
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakSet
@@ -28,6 +29,9 @@ from .sender import Sender
 from .spool import REFUSED, SPOOL, Spool
 from .uploader import Uploader
 from .wire import Link
+
+MIN_STALL_S = 0.1
+"""The shortest wait of `flush` without a timeout, where the exit must not be delayed at all."""
 
 MAX_MEMORY_BYTES = 16_000_000
 """The limit of records in memory while the spool cannot be written to."""
@@ -140,12 +144,17 @@ class HTTPStorage:
         Send all records, and return whether the collector has stored them.
 
         Args:
-            timeout: The limit in seconds. With None, the first attempt that fails ends the wait.
+            timeout: The limit in seconds. With None, the first attempt that fails ends the wait, or a collector that
+                stores nothing for `shutdown_timeout` seconds.
         """
         self._spool.flush()
         if not unguarded(self._sender.has_waiting):
             return True
-        return self._sends and self._sender.flush(timeout, is_patient=timeout is not None)
+        return self._sends and self._sender.flush(
+            timeout,
+            is_patient=timeout is not None,
+            stall_s=max(self.shutdown_timeout, MIN_STALL_S) if timeout is None else inf,
+        )
 
     def close(self) -> None:
         """End the thread and close the spool, which keeps what was not sent. A later `write` begins again."""

@@ -109,16 +109,27 @@ class Sender:
         else:
             self.wake_at = self.waiting + self._buffer_size  # try again then
 
-    def flush(self, timeout: float | None, *, is_patient: bool) -> bool:
-        """Send everything, and return whether that was possible within *timeout* seconds."""
+    def flush(self, timeout: float | None, *, is_patient: bool, stall_s: float = inf) -> bool:
+        """
+        Send everything, and return whether that was possible.
+
+        Args:
+            timeout: The limit in seconds; None for none.
+            is_patient: Whether to go on after an attempt has failed.
+            stall_s: The longest time in which no record is stored.
+        """
         if not (self._is_started or unguarded(self._start)):
             return False
         flush = Flush(is_patient=is_patient)
         self._tokens.put(flush)
-        end = inf if timeout is None else seconds() + timeout
-        while (left := end - seconds()) > 0 and not self._has_ended:
+        now = seconds()
+        end = inf if timeout is None else now + timeout
+        stored, stalled_at = self._uploader.delivery.sent, now + stall_s
+        while (left := min(end, stalled_at) - seconds()) > 0 and not self._has_ended:
             if (sent := flush.wait(min(left, 0.5))) is not None:
                 return sent
+            if stored != (stored := self._uploader.delivery.sent):
+                stalled_at = seconds() + stall_s
         return flush.wait(0) or False
 
     def stop(self) -> None:

@@ -92,8 +92,8 @@ class Spool(FileStorage):
         if file is not None and os.fstat(file.fd).st_size > SEGMENT_BYTES:
             self._number += 1
             self._segment = f"{self._stem}-{self._number:06}"
-            self._retired.append((seconds(), file))
-            self._files.pop(key, None)
+            if (popped := self._files.pop(key, None)) is not None:
+                self._retired.append((seconds(), popped))
 
     def is_idle(self, path: Path) -> bool:
         """Return whether no thread can still write to the segment at *path*."""
@@ -114,7 +114,9 @@ class Spool(FileStorage):
     def _opened(self, key: tuple[str, str]) -> RecordFile:
         for _ in range(_ATTEMPTS):
             file = super()._opened(key)
-            if lock(file.fd) is not False and file.is_in_place():
+            # A thread that has read the name of a segment before it was retired still writes to it: it is locked here.
+            is_retired = any(retired.path == file.path for _, retired in self._retired)
+            if is_retired or (lock(file.fd) is not False and file.is_in_place()):
                 break
             time.sleep(0.001)
         return file

@@ -33,7 +33,13 @@ def opened(server: Collector, tmp_path: Path) -> Iterator[Callable[..., HTTPStor
     storages: list[HTTPStorage] = []
 
     def make(**options: Any) -> HTTPStorage:
-        options = {"api_key": KEY, "spool": tmp_path / "spool", "flush_interval": 0.05, **options}
+        options = {
+            "api_key": KEY,
+            "spool": tmp_path / "spool",
+            "flush_interval": 0.05,
+            "shutdown_timeout": 20,
+            **options,
+        }
         storages.append(HTTPStorage(options.pop("collector_url", server.url), **options))
         return storages[-1]
 
@@ -204,7 +210,7 @@ def test_the_report_counts_what_was_sent_and_what_waits(tmp_path: Path) -> None:
     Sent, retried and spooled, of all storages that the client has used.
     """
     url = f"http://127.0.0.1:{free_port()}"
-    fluxloop.configure(storage="http", base_path=tmp_path, collector_url=url, flush_interval=0)
+    fluxloop.configure(storage="http", base_path=tmp_path, collector_url=url, flush_interval=0, shutdown_timeout=20)
     before = fluxloop.report()
 
     with fluxloop.instrument("offline"):
@@ -289,7 +295,9 @@ def test_the_key_is_shown_nowhere(
     """
     caplog.set_level(logging.DEBUG)
     server.behaviour = lambda request: Reply(400, {"error": f"bad {request.headers['Authorization']}"})
-    settings = fluxloop.configure(storage="http", collector_url=server.url, api_key=KEY, base_path=tmp_path)
+    settings = fluxloop.configure(
+        storage="http", collector_url=server.url, api_key=KEY, base_path=tmp_path, shutdown_timeout=20
+    )
     with fluxloop.instrument("secret"):
         pass
     fluxloop.flush()
@@ -345,7 +353,7 @@ def test_the_proxy_of_the_environment_is_used(
     for no_proxy, paths in (("", ["http://collector.test/api/v1/batches"]), ("collector.test", [])):
         monkeypatch.setenv("no_proxy", no_proxy)
         server.requests.clear()
-        storage = HTTPStorage("http://collector.test", spool=tmp_path, shutdown_timeout=0)
+        storage = HTTPStorage("http://collector.test", spool=tmp_path, shutdown_timeout=20)
         storage.write([record(1)])
         storage.flush()
         storage.close()

@@ -39,7 +39,9 @@ def opened(server: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     storages: list[HTTPStorage] = []
 
     def make(url: str = server.url, **options: Any) -> HTTPStorage:
-        storages.append(HTTPStorage(url, **{"spool": tmp_path / "spool", "flush_interval": 0.01, **options}))
+        storages.append(
+            HTTPStorage(url, **{"spool": tmp_path / "spool", "flush_interval": 0.01, "shutdown_timeout": 20, **options})
+        )
         return storages[-1]
 
     yield make
@@ -281,6 +283,49 @@ def test_a_flush_ends_after_its_timeout(opened: Any, record: Make) -> None:
         assert not storage.flush(timeout=0.2)
 
         assert 0.2 <= perf_counter() - began < 10
+
+
+def test_a_flush_without_a_timeout_ends_when_nothing_is_stored(opened: Any, record: Make) -> None:
+    """
+    A collector that hangs cannot block `flush()` or `shutdown()` for longer than the exit.
+    """
+    with raw_server(hang) as url:
+        storage = opened(url, timeout=60, shutdown_timeout=0.3)
+        storage.write([record(1)])
+        began = perf_counter()
+        assert not storage.flush()
+
+        assert 0.3 <= perf_counter() - began < 10
+
+
+def test_a_large_spool_is_sent_by_several_segments(
+    server: Collector, opened: Any, record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A segment that is large is followed by a new one, and removed when no thread can write to it any more.
+    """
+    monkeypatch.setattr("fluxloop.storage.spool.SEGMENT_BYTES", 10_000)
+    monkeypatch.setattr("fluxloop.storage.spool.QUIET_S", 0)
+    storage = opened(flush_interval=0)
+
+    def work(name: int) -> None:
+        for number in range(150):
+            storage.write([record(f"{name}-{number:03}", input="x" * 200)])
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert storage.flush(30)
+    storage.write([record("last")])
+    assert storage.flush(30)
+
+    assert len(server.ids) == len(set(server.ids)) == 601
+    for name in range(4):
+        own = [each for each in server.ids if each.startswith(f"o{name}-")]
+        assert own == sorted(own)
+    assert sum(path.stat().st_size for path in storage.spool.iterdir()) < 60_000
 
 
 def test_when_the_collector_comes_back_all_arrives_in_order(opened: Any, record: Make) -> None:
