@@ -206,7 +206,7 @@ class Sender:
             flush.end(sent=not is_stopped)
 
     def _rest(self) -> None:
-        """Let go of the storage, and let the next record wake the thread."""
+        """Drop the reference to the storage if nothing waits, and let the next record wake the thread."""
         # Before the check, so that a record written meanwhile is noticed.
         owner, self.owner = self.owner, None
         if self._auto_flush:
