@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from fluxloop_custom.installing import install, uninstall
 
     from . import experiments, models, storage, testing
-    from .models import ObservationData, Trace, TraceData, Usage
+    from .models import ObservationData, Score, Trace, TraceData, Usage
     from .reading import read_traces
     from .recording.functions import disable_recording, enable_recording, record_call_args, set_recording_options
     from .redaction.secret import Secret
@@ -57,6 +57,7 @@ __all__ = [
     "ObservationType",
     "ReplayMismatch",
     "Report",
+    "Score",
     "Secret",
     "Settings",
     "Status",
@@ -91,6 +92,7 @@ __all__ = [
     "replay",
     "report",
     "reset_config",
+    "score",
     "set_recording_options",
     "shutdown",
     "storage",
@@ -116,6 +118,7 @@ configure = default.configure
 get_config = default.get_config
 reset_config = default.reset_config
 report = default.report
+score = default.score
 flush = default.flush
 shutdown = default.shutdown
 
@@ -149,6 +152,7 @@ _LAZY = {
     "set_recording_options": "recording.functions",
     "ContextThreadPoolExecutor": "tracing.propagation",
     "ObservationData": "models",
+    "Score": "models",
     "Secret": "redaction.secret",
     "Settings": "settings.schema",
     "Trace": "models",

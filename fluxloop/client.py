@@ -11,18 +11,22 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from .decorators import Instruments
 from .forks import importing
-from .report import Report, log
-from .storage.contract import SupportsFlush
+from .report import Delivery, Report, log
+from .storage.contract import SupportsFlush, deliveries_of
 from .tracing.propagation import needs_lookup
 from .tracing.recorder import Recorder
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
+    from .models import TraceData
     from .settings.layers import Configuration
     from .settings.options import SettingOptions
     from .settings.schema import Settings
@@ -45,6 +49,8 @@ class FluxLoopClient(Instruments):
 
     def __init__(self, **settings: Unpack[SettingOptions]) -> None:
         super().__init__()
+        self._deliveries: dict[Delivery, None] = {}
+        """The counts of all storages so far that send records, in order."""
         if settings:
             self.configure(**settings)
 
@@ -162,6 +168,7 @@ class FluxLoopClient(Instruments):
             from .tracing.whole import keep_answers_of
 
             keep_answers_of(self, settings.replayable)
+        self._deliveries.update(dict.fromkeys(deliveries_of(recorder.storage)))
         self._recorder = recorder
         self.switch.on = recorder.settings.enabled
         (needs_lookup.add if recorder.debug else needs_lookup.discard)(self)
@@ -172,15 +179,47 @@ class FluxLoopClient(Instruments):
         current = self._recorder
         if current is not None:
             old = current.settings
-            if (old.storage, old.base_path, old.journal) == (settings.storage, settings.base_path, settings.journal):
+            sends = settings.storage == "http" or (isinstance(settings.storage, tuple) and "http" in settings.storage)
+            names = (*_STORAGE_SETTINGS, *_HTTP_SETTINGS) if sends else _STORAGE_SETTINGS
+            if all(getattr(old, name) == getattr(settings, name) for name in names):
                 return current.storage
         from .storage import open_storage
 
         return open_storage(settings.storage, settings)
 
     def report(self) -> Report:
-        """Return the counts of written, failed, dropped, truncated and redacted data, and the problems so far."""
-        return self._counts.report()
+        """Return the counts of written, sent, lost, truncated and redacted data, and the problems so far."""
+        report = self._counts.report()
+        if not self._deliveries:
+            return report
+        return replace(
+            report,
+            sent=sum(delivery.sent for delivery in self._deliveries),
+            retried=sum(delivery.retried for delivery in self._deliveries),
+            spooled=sum(delivery.spooled for delivery in self._deliveries),
+            dropped=report.dropped + sum(delivery.dropped for delivery in self._deliveries),
+            problems=(*report.problems, *(text for delivery in self._deliveries for text in delivery.problems.own())),
+        )
+
+    def score(
+        self, trace_id: str | UUID | TraceData, name: str, value: float | str | bool, comment: str | None = None
+    ) -> None:
+        """
+        Record a score of a trace, such as the feedback of a user.
+
+        The trace may have ended days ago, in another process.
+
+        Args:
+            trace_id: The id of the trace, or the trace.
+            name: What is scored, as in ``"helpful"``.
+            value: A number, a flag or a text.
+            comment: The reason, in words.
+        """
+        if not self.recorder.settings.enabled:
+            return
+        from .scoring import record_score
+
+        record_score(self.recorder, trace_id, name, value, comment)
 
     def flush(self, timeout: float | None = None) -> bool:
         """
@@ -214,6 +253,24 @@ class FluxLoopClient(Instruments):
     def __exit__(self, cls: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
+
+_STORAGE_SETTINGS = ("storage", "base_path", "journal")
+"""The settings that a storage opened by name is made from; without a change of these, it stays the same object."""
+
+_HTTP_SETTINGS = (
+    "collector_url",
+    "api_key",
+    "collector_protocol",
+    "use_collector",
+    "auto_flush",
+    "flush_interval",
+    "buffer_size",
+    "timeout",
+    "shutdown_timeout",
+    "service_name",
+    "environment",
+)
+"""The same, for HTTP storage."""
 
 _handler: logging.Handler | None = None
 """The handler that `debug=True` adds to the logger of FluxLoop if no other handler would print the lines."""

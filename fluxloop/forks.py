@@ -8,6 +8,7 @@ import locks of Python. `after_fork` renews locks in the child; `importing` make
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +34,13 @@ def importing() -> Iterator[None]:
     lock = _import_lock
     with lock:
         yield
+
+
+def at_the_end_of_a_worker(end: Callable[[], object]) -> None:
+    """Call *end* when this process ends, if it is a `multiprocessing` worker: it ends without `atexit`."""
+    processes, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if processes is not None and util is not None and processes.parent_process() is not None:
+        util.Finalize(None, end, exitpriority=0)
 
 
 def _before_fork() -> None:

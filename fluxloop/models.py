@@ -35,6 +35,7 @@ __all__ = [
     "ObservationData",
     "ObservationLevel",
     "ObservationType",
+    "Score",
     "Status",
     "Trace",
     "TraceData",
@@ -304,6 +305,19 @@ class TraceData(BaseModel):
     schema_version: int = Field(default=SCHEMA_VERSION, alias="schema")
 
 
+class Score(BaseModel):
+    """A judgement of a trace: the feedback of a user, the result of a check. See `fluxloop.score`."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=False)
+
+    id: str
+    trace_id: str
+    name: str
+    value: bool | int | float | str
+    comment: str | None = None
+    time: Time
+
+
 class Trace(TraceData):
     """
     A trace read from records, as a tree of observations.
@@ -318,6 +332,8 @@ class Trace(TraceData):
 
     _index: tuple[int, _Index] | None = PrivateAttr(default=None)
     _pricer: Callable[[Trace], Cost | None] | None = PrivateAttr(default=None)
+    _scores: list[Score] = PrivateAttr(default_factory=list)
+    _score_files: Callable[[str], list[Score]] | None = PrivateAttr(default=None)
 
     @field_validator("observations", mode="before")
     @classmethod
@@ -332,6 +348,17 @@ class Trace(TraceData):
     def cost(self) -> Cost | None:
         """What the model calls of a trace that was read back cost; None where there are no prices."""
         return self._pricer(self) if self._pricer is not None else None
+
+    @property
+    def scores(self) -> list[Score]:
+        """The scores of the trace, by time. Those in files are read when they are asked for."""
+        # Nothing is kept: traces that were read twice stay equal, whichever was asked.
+        in_files = [] if self._score_files is None else self._score_files(self.trace_id)
+        by_id = {score.id: score for score in [*self._scores, *in_files]}
+        return sorted(by_id.values(), key=lambda score: score.time)
+
+    def _set_scores(self, scores: list[Score], files: Callable[[str], list[Score]] | None) -> None:
+        self._scores, self._score_files = scores, files
 
     def __repr__(self) -> str:
         """Return the name, status and size; a trace can have a million observations."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from .errors import FluxLoopWarning
+from .forks import after_fork
 
 log = logging.getLogger("fluxloop")
 
@@ -43,7 +44,13 @@ class Report:
     failed: int = 0
     """Records that the storage could not store (disk full, folder not writable, …)."""
     dropped: int = 0
-    """Observations lost to an internal error of FluxLoop."""
+    """Observations lost to an internal error of FluxLoop, and records that a collector rejected."""
+    sent: int = 0
+    """Records that a collector has stored."""
+    retried: int = 0
+    """Requests to a collector that were repeated, because an earlier attempt failed."""
+    spooled: int = 0
+    """Records of this process that wait to be sent."""
     truncated: int = 0
     """Values and parts of values cut at a size limit."""
     redacted: int = 0
@@ -71,6 +78,50 @@ class Tally:
         return int(repr(self._count)[len("count(") : -1])
 
 
+class Delivery:
+    """What a storage has sent to a collector. Safe for several threads."""
+
+    def __init__(self) -> None:
+        self.problems = Problems()
+        self.written = Tally()
+        """Records that were accepted by the storage in this process."""
+        self.sent = self.retried = self.dropped = 0
+        self._settled = 0
+
+    def settle(self, *, sent: int = 0, dropped: int = 0, own: bool = True) -> None:
+        """Count records that no longer wait; *own* is whether this process wrote them."""
+        with _delivery_lock:
+            self.sent += sent
+            self.dropped += dropped
+            self._settled += sent + dropped if own else 0
+
+    def retry(self) -> None:
+        """Count a repeated request."""
+        with _delivery_lock:
+            self.retried += 1
+
+    @property
+    def spooled(self) -> int:
+        """The records of this process that wait to be sent."""
+        return max(0, self.written.value - self._settled)
+
+    def forget_waiting(self) -> None:
+        """In a forked child: the waiting records are those of the parent."""
+        self._settled = self.written.value
+
+
+_delivery_lock = threading.RLock()
+"""Protects the counts of deliveries. Re-entrant, because a finalizer may end a storage meanwhile."""
+
+
+def _renew_delivery_lock() -> None:
+    global _delivery_lock
+    _delivery_lock = threading.RLock()  # in a forked child, another thread of the parent may have held it
+
+
+after_fork(_renew_delivery_lock)
+
+
 class Problems:
     """The problems met so far. The first problem of each cause is logged."""
 
@@ -84,9 +135,13 @@ class Problems:
         if len(self._logged) < MAX_CAUSES and self._logged.setdefault(cause, entry) is entry:
             log.warning(message, exc_info=exc_info)
 
+    def own(self) -> tuple[str, ...]:
+        """Return the logged messages, oldest first."""
+        return tuple(message for (message,) in list(self._logged.values()))
+
     def all(self) -> tuple[str, ...]:
         """Return the logged messages, oldest first, then the messages of `note_missing`."""
-        return (*(message for (message,) in list(self._logged.values())), *missing())
+        return (*self.own(), *missing())
 
 
 MAX_CAUSES = 100

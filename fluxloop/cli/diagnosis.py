@@ -24,6 +24,7 @@ from ..settings.dotenv import nearest
 from ..settings.layers import Configuration, Described, describe
 from ..storage.decoding import records_in
 from ..storage.file import FileStorage
+from ..storage.upload import count_unsent
 from .formatting import counted
 
 MAX_LISTED = 20
@@ -72,6 +73,8 @@ class Files:
     """Observations that are open now."""
     crashed: int = 0
     """Observations that were open when their process died."""
+    unsent: int = 0
+    """Files in the spool, with records that wait to be sent to a collector."""
     crashed_traces: list[str] = field(default_factory=list)
     """The ids of the first `MAX_LISTED` traces that crashed."""
 
@@ -100,7 +103,8 @@ def diagnose(configuration: Configuration, version: str) -> Diagnosis:
     files = Files(str(settings.base_path))
     problems = [Problem(problem, "correct it where it was set, or unset it") for problem in configuration.problems()]
     folder_problems = _folder_problems(settings.base_path, files)
-    if settings.storage == "file" or (isinstance(settings.storage, tuple) and "file" in settings.storage):
+    storages = settings.storage if isinstance(settings.storage, tuple) else (settings.storage,)
+    if "file" in storages or "http" in storages:
         problems += folder_problems
     problems += _record_problems(settings.base_path, files)
     frameworks = [*_frameworks()]
@@ -127,6 +131,7 @@ def _framework_problem(framework: Framework) -> Problem:
 
 def _folder_problems(folder: Path, files: Files) -> list[Problem]:
     files.exists = folder.exists()
+    files.unsent = count_unsent(folder)
     complaints = FileStorage(folder).check()
     files.is_writable = not complaints
     return [Problem(complaint, _CORRECT_FOLDER) for complaint in complaints]
@@ -218,6 +223,8 @@ def _notes(files: Files, *, enabled: bool) -> Iterator[str]:
             f"{counted(files.crashed, 'observation')} open when the process died: "
             f"fluxloop view --trace {files.crashed_traces[0]}"
         )
+    if files.unsent:
+        yield f"{counted(files.unsent, 'file')} in the spool, to be sent to a collector: fluxloop upload"
     if files.damaged:
         first = files.damage[0]
         yield (

@@ -10,7 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from ..enums import Status
-from ..models import Trace
+from ..models import Score, Trace
 from ..reading.json_text import escaped
 from ..reading.outline import FAILURES, Outline
 from . import formatting
@@ -48,6 +48,8 @@ def header(trace: Trace, outline: Outline, rows: list[Row], look: Look) -> Itera
         yield shortened(Text(line, style="dim"), look.width, look.signs)
     for line in joined(notices(outline, trace.status in FAILURES), dot, look.width):
         yield shortened(Text(line, style="yellow"), look.width, look.signs)
+    for line in joined(map(_score, trace.scores), dot, look.width):
+        yield shortened(Text(line, style="magenta"), look.width, look.signs)
     if trace.metadata:
         metadata = trace.metadata if look.full else {key: _short(item) for key, item in trace.metadata.items()}
         yield from look.value(Text(), "metadata ", metadata, "dim")
@@ -66,6 +68,17 @@ def folded_line(folded: int, only: Only | None, look: Look) -> Text:
     more = "" if only else ", --only errors those that failed"
     text = f"{formatting.counted(folded, 'observation')} folded; --full shows all{more}"
     return shortened(Text(text, style="dim italic"), look.width, look.signs)
+
+
+def _score(score: Score) -> str:
+    value = str(score.value).lower() if isinstance(score.value, bool) else str(score.value)
+    comment = f" ({escaped(_short_text(score.comment))})" if score.comment else ""
+    return f"{escaped(score.name)} {escaped(_short_text(value))}{comment}"
+
+
+def _short_text(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_NOTE else f"{text[: LONGEST_NOTE - 2]}.."
 
 
 def _short(value: Any) -> Any:

@@ -5,15 +5,16 @@ Assemble a `Trace` from its records, which may come in any order and more than o
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ..enums import Status
 from ..llm.prices import Cost
-from ..models import ObservationData, Trace
+from ..models import ObservationData, Score, Trace
 from ..storage.decoding import Json, decode, kind_of, trace_id_of
 from .building import derived_status, finished_observation, observation_of, set_times, trace_of
 from .lazy import Item, Observations, can_wait, seq_of, start_of
+from .scores import scores_of
 
 
 def traces_of(records: Iterable[Json]) -> Iterator[Trace]:
@@ -24,7 +25,8 @@ def traces_of(records: Iterable[Json]) -> Iterator[Trace]:
             trace_id = trace_id_of(record)
             assemblies.setdefault(trace_id, Assembly(trace_id)).add(record)
     for assembly in assemblies.values():
-        yield assembly.trace()
+        if assembly:
+            yield assembly.trace()
 
 
 class Assembly:
@@ -44,6 +46,8 @@ class Assembly:
         self._open: dict[str, ObservationData] = {}
         self._numbers = array("q")
         """The ``seq`` of each line added, in order."""
+        self._scores: list[Json] = []
+        self._score_files: Callable[[str], list[Score]] | None = None
         self._has_only_lines = True
         self._reports_usage = False
 
@@ -57,7 +61,11 @@ class Assembly:
 
     def add(self, record: Json) -> ObservationData | None:
         """Add a finished record, and return the observation if it is one."""
-        if kind_of(record) == "trace":
+        kind = kind_of(record)
+        if kind == "score":
+            self._scores.append(record)
+            return None
+        if kind == "trace":
             self._line, self.ended = record, True
             return None
         observation = finished_observation(record)
@@ -75,6 +83,10 @@ class Assembly:
         self._numbers.append(record["seq"])
         if "usage" in record:
             self._reports_usage = True
+
+    def find_scores_in(self, files: Callable[[str], list[Score]]) -> None:
+        """Let the trace find further scores with *files* when they are asked for."""
+        self._score_files = files
 
     def build(self) -> None:
         """Build what was added as lines, where the trace will be assembled many times."""
@@ -104,6 +116,7 @@ class Assembly:
         if root and trace.end_time is None and (root.end_time or root.duration_ms is not None):
             trace.end_time, trace.duration_ms = root.end_time, trace.duration_ms or root.duration_ms
         trace._pricer = _cost_of
+        trace._set_scores(scores_of(self._scores), self._score_files)
         set_times(trace)
         if trace.status is None:
             trace.status = self._status(trace, root)

@@ -81,6 +81,11 @@ class DayIndex:
         for key, entry in items:
             yield key.decode("utf-8", "replace"), entry
 
+    def records_of(self, trace_id: str) -> Iterator[tuple[Json, bytes]]:
+        """Read the records of one trace; none if it is not in the files."""
+        entry = self._traces.get(trace_id.encode())
+        return iter(()) if entry is None else self.records(entry)
+
     def records(self, entry: Entry) -> Iterator[tuple[Json, bytes]]:
         """Read the records of a trace in the order they were written, each with its line."""
         for place, line in self._lines(entry):

@@ -24,6 +24,7 @@ from ..storage.fanout import FanOut
 from .assembly import Assembly, traces_of
 from .day_index import MAX_SKIPPED, DayIndex, Entry, Skipped
 from .filters import TraceFilter
+from .scores import ScoreFiles
 from .source import OpenObservations, Source, open_records, start_of
 
 
@@ -124,6 +125,7 @@ class TraceReader:
         self._matches_id = matches_id
         self._only = only
         self._schema = SCHEMA_VERSION
+        self._scores: ScoreFiles | None = None
 
     def __iter__(self) -> Iterator[Trace]:
         """Yield the traces in the order they began."""
@@ -137,6 +139,7 @@ class TraceReader:
         """Yield each trace before it is assembled, for callers that add more records to it."""
         self.skipped = [Skipped(path, 0, reason) for path, reason in self.source.irregular()]
         self.skipped_count, self._schema = len(self.skipped), SCHEMA_VERSION
+        self._scores = None if self.source.folder is None else ScoreFiles(self.source.folder)
         # Journals before files: what ends in between is then found in both, and never missed.
         open_observations = self.source.open_observations()
         files = self.source.days()
@@ -183,6 +186,8 @@ class TraceReader:
                 self._note_schema(record)
             assembly.add_line(line, record)
         assembly.set_open(open_observations.get(trace_id, ()))
+        if self._scores is not None:
+            assembly.find_scores_in(self._scores)
         return assembly
 
     def _note_schema(self, record: Json) -> None:

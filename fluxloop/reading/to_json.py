@@ -15,14 +15,15 @@ from typing import Any
 from pydantic import BaseModel
 
 from ..enums import ObservationLevel, ObservationType
-from ..models import ObservationData, Trace
+from ..models import ObservationData, Score, Trace
 from .json_text import encode
 
 
 def trace_line(trace: Trace) -> str:
     """Return *trace* as one line of JSON, without a line end."""
     fields = _object(trace, always=("status",))
-    return f'{fields[:-1]},"observations":[{"".join(_nested(trace))}]}}'
+    scores = f',"scores":[{",".join(map(score_line, found))}]' if (found := trace.scores) else ""
+    return f'{fields[:-1]}{scores},"observations":[{"".join(_nested(trace))}]}}'
 
 
 def record_lines(trace: Trace) -> Iterator[str]:
@@ -32,6 +33,13 @@ def record_lines(trace: Trace) -> Iterator[str]:
             yield observation_line(observation)
     if trace.status is not None:
         yield _object(trace, always=("status",))
+        yield from map(score_line, trace.scores)
+
+
+def score_line(score: Score) -> str:
+    """Return *score* as one line of JSON in the record format, without a line end."""
+    fields = {"id": score.id, "trace_id": score.trace_id, "record": "score"}
+    return encode(fields | {name: _field(value) for name, value in score if value is not None})
 
 
 def observation_line(observation: ObservationData) -> str:

@@ -121,7 +121,8 @@ class Configuration:
     def _raw_values(self, row: Row) -> Iterator[RawValue]:
         """Yield the values of the setting in the layers below `configure`, by precedence; the last one is valid."""
         if not self._isolated:
-            variables = [dotenv.environment(row.env), dotenv.env_file(row.env)] if row.env else []
+            names = [name for name in (row.env, row.former_env) if name]
+            variables = [layer(name) for name in names for layer in (dotenv.environment, dotenv.env_file)]
             yield from (given for given in (*variables, self._pyproject().given.get(row.name)) if given is not None)
         yield RawValue(row.default, "default")
 
@@ -170,7 +171,7 @@ _logged = Problems()
 
 
 def _unknown_variables() -> list[str]:
-    known = {row.env for row in TABLE.values()}
+    known = {name for row in TABLE.values() for name in (row.env, row.former_env)}
     names = [name for name in list(os.environ) if name.startswith(PREFIX)]
     return [_unusable(name.removeprefix(PREFIX).lower(), name) for name in names if name not in known]
 

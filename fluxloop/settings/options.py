@@ -9,7 +9,7 @@ from os import PathLike
 from typing import Any, TypedDict
 
 from ..storage import Storage
-from .value_types import StorageName
+from .value_types import CollectorProtocol, StorageName
 
 
 class SettingOptions(TypedDict, total=False):
@@ -22,6 +22,15 @@ class SettingOptions(TypedDict, total=False):
     storage: StorageName | Storage | Sequence[StorageName | Storage]
     base_path: str | PathLike[str]
     journal: bool
+    collector_url: str
+    api_key: str | None
+    collector_protocol: CollectorProtocol
+    use_collector: bool
+    auto_flush: bool
+    flush_interval: float
+    buffer_size: int
+    timeout: float
+    shutdown_timeout: float
     enabled: bool
     debug: bool
     sample_rate: float

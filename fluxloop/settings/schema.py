@@ -20,11 +20,15 @@ from .value_types import (
     FILE,
     FLAG,
     HOOK,
+    KEY,
     PATH,
     PATTERNS,
+    PROTOCOL,
     STORAGE,
     TEXT,
+    URL,
     WORDS,
+    CollectorProtocol,
     RejectedError,
     ValueType,
     between,
@@ -47,10 +51,24 @@ _SECRET_ENDINGS = ("_key", "_token", "_secret", "_password")
 """Endings of names of settings whose values are not shown in messages and reports."""
 
 
-def _row(default: T, value_type: ValueType, meaning: str, *, unit: str = "", only_in_code: bool = False) -> T:
+def _row(
+    default: T,
+    value_type: ValueType,
+    meaning: str,
+    *,
+    unit: str = "",
+    only_in_code: bool = False,
+    former_env: str | None = None,
+) -> T:
     """Define a setting. The return type is T because the field of a `Settings` object has that type."""
-    row = {"value_type": value_type, "meaning": meaning, "unit": unit, "only_in_code": only_in_code}
-    return dataclasses.field(default=default, metadata=row)
+    row = {
+        "value_type": value_type,
+        "meaning": meaning,
+        "unit": unit,
+        "only_in_code": only_in_code,
+        "former_env": former_env,
+    }
+    return dataclasses.field(default=default, metadata=row, repr=value_type is not KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +81,27 @@ class Settings:
     base_path: Path = _row(Path("traces"), PATH, "the folder for files, created when it is first needed")
     journal: bool = _row(
         True, FLAG, "list open observations in a hidden file, so that those of a killed process can be read"
+    )
+    collector_url: str = _row("http://localhost:8000", URL, "the collector that the storage `http` sends records to")
+    api_key: str | None = _row(None, KEY, "the key for the collector; never shown")
+    collector_protocol: CollectorProtocol = _row(
+        "fluxloop", PROTOCOL, "batches, or one request per record for collectors of FluxLoop 0.1 (`upstream`)"
+    )
+    use_collector: bool = _row(True, FLAG, "whether the storage `http` sends; if not, records stay in its spool")
+    auto_flush: bool = _row(True, FLAG, "send while the program runs; if not, on `flush()` and at exit")
+    flush_interval: float = _row(1.0, between(0, 3600), "the longest wait before a record is sent", unit="seconds")
+    buffer_size: int = _row(
+        100,
+        integer(1),
+        "the number of records that are sent without waiting for `flush_interval`",
+        unit="records",
+        former_env="FLUXLOOP_BATCH_SIZE",
+    )
+    timeout: float = _row(
+        10.0, between(0.1, 3600), "the longest wait for the collector to connect or answer", unit="seconds"
+    )
+    shutdown_timeout: float = _row(
+        2.0, between(0, 3600), "the longest delay of the program's exit if there is something to send", unit="seconds"
     )
     enabled: bool = _row(True, FLAG, "whether anything is recorded")
     debug: bool = _row(False, FLAG, "log one line per captured or ignored observation, with the reason")
@@ -119,6 +158,8 @@ class Row:
     meaning: str
     unit: str
     only_in_code: bool
+    former_env: str | None = None
+    """The environment variable for it in FluxLoop 0.1, if that had another name."""
 
     @property
     def env(self) -> str | None:

@@ -14,13 +14,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
+from ..storage.address import checked_key, checked_url
+
 if TYPE_CHECKING:
     from ..storage import Storage
 
-StorageName = Literal["file", "memory"]
+StorageName = Literal["file", "memory", "http"]
 """The storages that can be given by name."""
 
 STORAGE_NAMES: tuple[str, ...] = get_args(StorageName)
+
+CollectorProtocol = Literal["fluxloop", "upstream"]
+"""The protocol for the collector: batches, or one request per record, as in FluxLoop 0.1."""
 
 _TRUE = {"1", "true", "yes", "on", "y", "t", "enabled"}
 _FALSE = {"0", "false", "no", "off", "n", "f", "disabled"}
@@ -92,6 +97,35 @@ def _text(given: Any) -> str | None:
     if given is not None and not isinstance(given, str):
         raise RejectedError
     return given if given and not given.isspace() else None
+
+
+def _key(given: Any) -> str | None:
+    text = _text(given)
+    return None if text is None else _checked(checked_key, text)
+
+
+def _url(given: Any) -> str:
+    if not isinstance(given, str):
+        raise RejectedError
+    return _checked(checked_url, given)
+
+
+def _checked(check: Callable[[str], str], text: str) -> str:
+    try:
+        return check(text)
+    except ValueError as error:
+        raise RejectedError(*error.args) from None
+
+
+def one_of(words: tuple[str, ...], annotation: str) -> ValueType:
+    """Return the type of texts that are one of *words*, ignoring case."""
+
+    def read(given: Any) -> str:
+        if isinstance(given, str) and (word := given.strip().lower()) in words:
+            return word
+        raise RejectedError(did_you_mean(given, words).removeprefix(", ") if isinstance(given, str) else "")
+
+    return ValueType(f"be {' or '.join(map(repr, words))}", annotation, read)
 
 
 def _path(given: Any) -> Path:
@@ -175,6 +209,9 @@ def _one_storage(item: Any) -> str | Storage:
 
 FLAG = ValueType("be true or false (or yes/no, on/off, 1/0)", "bool", _flag)
 TEXT = ValueType("be text, or None", "str | None", _text)
+KEY = ValueType("be printable ASCII text without spaces, or None", "str | None", _key)
+URL = ValueType("be an http or https URL, such as http://localhost:8000", "str", _url)
+PROTOCOL = one_of(get_args(CollectorProtocol), "CollectorProtocol")
 FILE = ValueType("be a path, or None", "str | PathLike[str] | None", _optional_path)
 PATH = ValueType("be a path", "str | PathLike[str]", _path)
 WORDS = ValueType("be a list of words, or words separated by commas", "str | Sequence[str] | Set[str]", _words)
@@ -183,7 +220,8 @@ PATTERNS = ValueType(
 )
 HOOK = ValueType("be a function, or None", "Callable[..., Any] | None", _hook)
 STORAGE = ValueType(
-    f"be {' or '.join(repr(word) for word in STORAGE_NAMES)}, an object with write() and close(), or a list of these",
+    f"be {', '.join(map(repr, STORAGE_NAMES[:-1]))} or {STORAGE_NAMES[-1]!r}, an object with write() and close(), "
+    "or a list of these",
     "StorageName | Storage | Sequence[StorageName | Storage]",
     _storage,
 )
@@ -205,7 +243,12 @@ def shown(value: Any) -> str:
         text = value.strip() if isinstance(value, str) and _is_number(value) else repr(value)
     except ValueError:  # Python prints no integer of more than 4,300 digits
         return "a very large number"
+    text = _CREDENTIALS.sub("//***@", text)
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
+
+
+_CREDENTIALS = re.compile(r"//[^/@\s]*@")
+"""The user and password in a URL, which messages do not show."""
 
 
 def _is_number(text: str) -> bool:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .contract import Readable, Record, Storage, StorageSettings, SupportsFlush, SupportsJournal
+from .contract import Readable, Record, Storage, StorageSettings, SupportsDelivery, SupportsFlush, SupportsJournal
 
 if TYPE_CHECKING:
     from .fanout import FanOut
     from .file import FileStorage
+    from .http import HTTPStorage
     from .journal import Journal
     from .memory import MemoryStorage
     from .opening import open_storage
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
 __all__ = [
     "FanOut",
     "FileStorage",
+    "HTTPStorage",
     "Journal",
     "MemoryStorage",
     "Readable",
     "Record",
     "Storage",
     "StorageSettings",
+    "SupportsDelivery",
     "SupportsFlush",
     "SupportsJournal",
     "open_storage",
@@ -36,6 +39,7 @@ __all__ = [
 _LAZY = {
     "FanOut": "fanout",
     "FileStorage": "file",
+    "HTTPStorage": "http",
     "Journal": "journal",
     "MemoryStorage": "memory",
     "open_storage": "opening",

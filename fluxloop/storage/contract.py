@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from ..report import Delivery
     from .journal import Journal
 
 
 class Record(NamedTuple):
     """One finished record."""
 
-    kind: Literal["observation", "trace"]
+    kind: Literal["observation", "trace", "score"]
     day: str
-    """The UTC date of the start of the trace, as ``YYYYMMDD``."""
+    """The UTC date of the start of the trace, as ``YYYYMMDD``; for a score, the date of the score."""
     line: bytes
     """One JSON object in UTF-8, with a newline at the end."""
 
@@ -65,6 +66,15 @@ class SupportsJournal(Storage, Protocol):
         """The journal; None if it is switched off."""
 
 
+@runtime_checkable
+class SupportsDelivery(Storage, Protocol):
+    """A storage that sends records to another program, and counts them."""
+
+    @property
+    def delivery(self) -> Delivery:
+        """The counts; the same object for as long as the storage exists."""
+
+
 class StorageSettings(Protocol):
     """The settings for a storage that is opened by name."""
 
@@ -76,7 +86,57 @@ class StorageSettings(Protocol):
     def journal(self) -> bool:
         """Whether file storage keeps a journal of open observations."""
 
+    @property
+    def collector_url(self) -> str:
+        """The collector that HTTP storage sends to."""
+
+    @property
+    def api_key(self) -> str | None:
+        """The key for the collector."""
+
+    @property
+    def collector_protocol(self) -> Literal["fluxloop", "upstream"]:
+        """The protocol for the collector."""
+
+    @property
+    def use_collector(self) -> bool:
+        """Whether HTTP storage sends."""
+
+    @property
+    def auto_flush(self) -> bool:
+        """Whether HTTP storage sends by itself."""
+
+    @property
+    def flush_interval(self) -> float:
+        """The longest wait before HTTP storage sends a record, in seconds."""
+
+    @property
+    def buffer_size(self) -> int:
+        """The number of records that HTTP storage sends without waiting."""
+
+    @property
+    def timeout(self) -> float:
+        """The longest wait for the collector, in seconds."""
+
+    @property
+    def shutdown_timeout(self) -> float:
+        """The longest delay of the exit, in seconds."""
+
+    @property
+    def service_name(self) -> str | None:
+        """Sent in a header, for the collector."""
+
+    @property
+    def environment(self) -> str | None:
+        """Sent in a header, for the collector."""
+
 
 def journal_of(storage: Storage) -> Journal | None:
     """Return the journal of *storage*, or None."""
     return storage.journal if isinstance(storage, SupportsJournal) else None
+
+
+def deliveries_of(storage: Storage) -> tuple[Delivery, ...]:
+    """Return the counts of *storage*, or of the storages that it writes to, as far as they send records."""
+    parts: tuple[Storage, ...] = getattr(storage, "storages", (storage,))
+    return tuple(part.delivery for part in parts if isinstance(part, SupportsDelivery))

@@ -34,11 +34,13 @@ class Found(NamedTuple):
     record: Json | str
 
 
-def kind_of(value: object) -> Literal["observation", "trace"] | None:
+def kind_of(value: object) -> Literal["observation", "trace", "score"] | None:
     """Return the kind of a decoded record, according to its fields; None for other JSON."""
     if not isinstance(value, dict):
         return None
     own, trace_id = value.get("id"), value.get("trace_id")
+    if value.get("record") == "score" and "type" not in value:
+        return "score" if own and trace_id else None
     if not _OBSERVATION_FIELDS.isdisjoint(value) or (own and trace_id and own != trace_id):
         return "observation" if own and trace_id else None
     return "trace" if (trace_id or own) and "start_time" in value else None

@@ -50,7 +50,8 @@ LOW_SPACE_BYTES = 100_000_000
 
 class FileStorage:
     """
-    Stores records in ``observations_YYYYMMDD.jsonl`` and ``traces_YYYYMMDD.jsonl`` in a folder.
+    Stores records in ``observations_YYYYMMDD.jsonl`` and ``traces_YYYYMMDD.jsonl`` in a folder, and scores in
+    ``scores_YYYYMMDD.jsonl``.
 
     The first record creates the folder and the files. Any number of threads, processes and forks can write to the same
     folder.
@@ -141,7 +142,9 @@ class FileStorage:
 
     def paths(self) -> list[Path]:
         """Return all paths that have the name of a record file, by day, observations first."""
-        name = re.compile(r"(observation|trace)s_(\d{8})\.jsonl" if self._dated else r"(observation|trace)s()\.jsonl")
+        name = re.compile(
+            r"(observation|score|trace)s_(\d{8})\.jsonl" if self._dated else r"(observation|score|trace)s()\.jsonl"
+        )
         found = [
             (match[2], match[1], path)
             for path in self.base_path.glob("*.jsonl")
@@ -238,7 +241,7 @@ class FileStorage:
         if self._files.pop(key, None) is not None:
             for file in self._files.values():
                 file.check_at = file.check_path_at = 0.0
-        file = self._files[key] = RecordFile.at(self.path(*key), self._mode)
+        file = self._files[key] = self._opened(key)
         now = monotonic()
         file.check_at, file.check_path_at = now + CHECK_REMOVED_S, now + CHECK_RENAMED_S
         while len(self._files) > MAX_OPEN:
@@ -246,6 +249,9 @@ class FileStorage:
         if self.journal is not None:
             self.journal.verify()
         return file
+
+    def _opened(self, key: tuple[str, str]) -> RecordFile:
+        return RecordFile.at(self.path(*key), self._mode)
 
     def _forked(self) -> None:
         self._files = {}  # the child opens its own descriptors

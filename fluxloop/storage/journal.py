@@ -14,7 +14,6 @@ import atexit
 import errno
 import math
 import os
-import sys
 import threading
 from contextlib import suppress
 from itertools import count
@@ -23,7 +22,7 @@ from pathlib import Path
 from time import monotonic
 from weakref import WeakSet
 
-from ..forks import after_fork
+from ..forks import after_fork, at_the_end_of_a_worker
 from .descriptors import Descriptor, lock
 from .event_loops import unguarded
 from .inflight import ECHO_BYTES, MAX_SLOTS, NAME_PREFIX, SLOT_BYTES, content, remove_empty
@@ -180,7 +179,7 @@ class Journal:
             if self._file is None and monotonic() >= self._retry_at:
                 try:
                     remove_empty(self.folder)
-                    _close_at_the_end_of_a_worker()
+                    at_the_end_of_a_worker(_close_all)
                     new = _new_file(self.folder)
                     if self._file is not None:  # a signal handler has recorded meanwhile
                         new.remove()
@@ -246,13 +245,6 @@ def _forked() -> None:
     _files_lock = threading.RLock()  # another thread of the parent may have held it
     for journal in list(_journals):
         journal._forked()
-
-
-def _close_at_the_end_of_a_worker() -> None:
-    """Make a `multiprocessing` worker close its journals at its end: it ends with `os._exit`, without `atexit`."""
-    processes, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
-    if processes is not None and util is not None and processes.parent_process() is not None:
-        util.Finalize(None, _close_all, exitpriority=0)
 
 
 def _close_all() -> None:

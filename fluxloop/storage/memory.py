@@ -54,6 +54,10 @@ class MemoryStorage:
         """Return all traces, decoded, in the order they ended."""
         return [orjson.loads(record.line) for record in self._records.copy() if record.kind == "trace"]
 
+    def scores(self) -> list[dict[str, Any]]:
+        """Return all scores, decoded, in the order they were given."""
+        return [orjson.loads(record.line) for record in self._records.copy() if record.kind == "score"]
+
     def clear(self) -> None:
         """Discard all records."""
         self._records.clear()

@@ -110,7 +110,7 @@ def _days(folder: Path) -> list[Day]:
     ]
 
 
-_NAME = re.compile(r"(?:observations|traces)_(\d{8})\.jsonl")
+_NAME = re.compile(r"(?:observations|scores|traces)_(\d{8})\.jsonl")
 
 
 def _open_days(folder: Path) -> Iterator[date]:

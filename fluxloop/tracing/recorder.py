@@ -150,19 +150,33 @@ class Recorder:
         except Exception as exc:
             if was_raised_from_outside(exc):
                 raise
-            number = 1 if trace is None else 2
-            lost = exc.lost if isinstance(exc, WriteError) else number
-            self.counts.add("failed", lost)
-            for _ in range(number - lost):
-                self.count_written()
-            self.counts.problems.log_once(
-                f"storage {type(exc).__name__}", f"a record could not be stored: {message_of(exc)}"
-            )
+            self._count_failed(exc, 1 if trace is None else 2)
             return False
         self.count_written()
         if trace is not None:
             self.count_written()
         return True
+
+    def write_score(self, score: Record) -> None:
+        """Write a score to the storage. Count failures."""
+        try:
+            self.storage.write((score,))
+        except Exception as exc:
+            if was_raised_from_outside(exc):
+                raise
+            self._count_failed(exc, 1)
+        else:
+            self.count_written()
+
+    def _count_failed(self, exc: Exception, number: int) -> None:
+        """Count *number* records that the storage did not accept as a whole, and log the cause once."""
+        lost = exc.lost if isinstance(exc, WriteError) else number
+        self.counts.add("failed", lost)
+        for _ in range(number - lost):
+            self.count_written()
+        self.counts.problems.log_once(
+            f"storage {type(exc).__name__}", f"a record could not be stored: {message_of(exc)}"
+        )
 
     def record_failure(self, doing: str, exc: BaseException) -> None:
         """Count an observation that was lost because FluxLoop failed while *doing* something."""

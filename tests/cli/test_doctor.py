@@ -14,6 +14,7 @@ from cli.commands import completed, runner
 from reading_aids import died, head, observation, running, trace_line, written
 
 from fluxloop.settings.schema import TABLE
+from fluxloop.storage import HTTPStorage, Record
 
 
 @pytest.fixture
@@ -225,3 +226,21 @@ def test_the_real_ranges_name_every_framework(diagnosis):
         *("anthropic", "google-genai", "langchain-core", "langgraph", "openai", "openai-agents", "openai-chatkit"),
     ]
     assert Path("traces").exists() is False
+
+
+def test_the_key_of_the_collector_is_masked_and_what_waits_is_noted(fluxloop_, monkeypatch, tmp_path):
+    """
+    As text and as JSON; the files of the spool are counted.
+    """
+    monkeypatch.setenv("FLUXLOOP_STORAGE", "http")
+    monkeypatch.setenv("FLUXLOOP_API_KEY", "sk-hush-hush")
+    monkeypatch.setenv("FLUXLOOP_BASE_PATH", str(tmp_path / "t"))
+    storage = HTTPStorage("http://localhost:1", spool=tmp_path / "t" / ".spool", use_collector=False)
+    storage.write([Record("observation", "20260117", b"{}\n")])
+    storage.close()
+
+    text, data = fluxloop_("doctor"), fluxloop_("doctor", "--json")
+
+    assert "1 file in the spool, to be sent to a collector: fluxloop upload" in text.out
+    assert "hush" not in text.out + data.out
+    assert {one["name"]: one["value"] for one in json.loads(data.out)["settings"]}["api_key"] == "***"

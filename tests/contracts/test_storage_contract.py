@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from collector_aids import collector
 
 from fluxloop.storage import (
     FanOut,
     FileStorage,
+    HTTPStorage,
     MemoryStorage,
     Readable,
     Record,
@@ -32,19 +34,38 @@ class Mirrored(FanOut):
         return last.read()
 
 
+class Sent(HTTPStorage):
+    """HTTP storage with a collector that can be read, so that it can take part here."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self._running = collector()
+        self._server = self._running.__enter__()
+        super().__init__(self._server.url, spool=folder, **options)
+
+    def read(self) -> Any:
+        assert self.flush(timeout=20)
+        return iter(self._server.records)
+
+
 MAKERS: dict[str, Callable[[Path], Readable]] = {
     "dated files": lambda folder: FileStorage(folder / "traces"),
     "undated files": lambda folder: FileStorage(folder / "traces", dated=False),
     "files without a journal": lambda folder: FileStorage(folder / "traces", journal=False),
     "memory": lambda _: MemoryStorage(),
+    "http": lambda folder: Sent(folder / "spool"),
+    "http, one by one": lambda folder: Sent(folder / "spool", buffer_size=1, flush_interval=0),
     "fan-out": lambda folder: Mirrored([MemoryStorage(), FileStorage(folder / "a"), FileStorage(folder / "b")]),
 }
 """Every storage there is; a new one is added here, and has to pass all that follows."""
 
 
 @pytest.fixture(params=list(MAKERS))
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Readable:
-    return MAKERS[request.param](tmp_path)
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Readable]:
+    storage = MAKERS[request.param](tmp_path)
+    yield storage
+    if isinstance(storage, Sent):
+        storage.close()
+        storage._running.__exit__(None, None, None)
 
 
 def observation(number: object, day: str = "20260117") -> Record:

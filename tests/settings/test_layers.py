@@ -109,6 +109,39 @@ def test_environment_variables_set_every_type_of_value(tmp_path: Path) -> None:
     assert (settings.redact_keys, settings.redact_patterns) == (("iban", "patient"), ("\\d{3,4}", "AB+"))
 
 
+def test_the_collector_is_configured_by_the_variables_of_fluxloop_0_1() -> None:
+    """The names stay valid, with a batch size for the number of records that are sent at once."""
+    os.environ |= {
+        "FLUXLOOP_STORAGE": "http",
+        "FLUXLOOP_COLLECTOR_URL": "https://traces.example.com/team/",
+        "FLUXLOOP_API_KEY": " sk-1 ",
+        "FLUXLOOP_USE_COLLECTOR": "off",
+        "FLUXLOOP_FLUSH_INTERVAL": "5.0",
+        "FLUXLOOP_TIMEOUT": "3",
+        "FLUXLOOP_BATCH_SIZE": "7",
+    }
+
+    settings = Configuration().settings()
+
+    assert (settings.storage, settings.collector_url) == ("http", "https://traces.example.com/team")
+    assert (settings.api_key, settings.use_collector) == ("sk-1", False)
+    assert (settings.flush_interval, settings.timeout, settings.buffer_size) == (5.0, 3.0, 7)
+    os.environ["FLUXLOOP_BUFFER_SIZE"] = "8"
+    assert Configuration().settings().buffer_size == 8
+
+
+@pytest.mark.parametrize("value", ["abc", "0", "-1"])
+def test_an_invalid_batch_size_is_a_warning_and_the_default_applies(
+    value: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The program goes on; the message names the variable."""
+    os.environ["FLUXLOOP_BATCH_SIZE"] = value
+
+    assert Configuration().settings().buffer_size == 100
+    assert "buffer_size must be a whole number from 1 up" in caplog.text
+    assert "(from FLUXLOOP_BATCH_SIZE)" in caplog.text
+
+
 def test_an_empty_variable_counts_as_not_set() -> None:
     """With `FLUXLOOP_SAMPLE_RATE=` in a shell script or a compose file, the next layer is used."""
     os.environ |= {"FLUXLOOP_SAMPLE_RATE": "", "FLUXLOOP_DEBUG": "  "}

@@ -49,7 +49,7 @@ def test_the_nearest_pyproject_ends_the_search(tmp_path: Path, monkeypatch: pyte
         ("[tool.fluxloop]\nsampel-rate = 0.5\n", "unknown setting 'sampel-rate' .*did you mean 'sample_rate'?"),
         ("[tool.fluxloop]\nredact_hook = 'x'\n", r"redact_hook can only be set in code \(from \[tool.fluxloop\] in"),
         ("[tool.fluxloop]\nbase_path = 7\n", r"base_path must be a path, got 7 \(from \[tool.fluxloop\] in"),
-        ("[tool.fluxloop]\nstorage = {}\n", "storage must be 'file' or 'memory', .*an object of type dict"),
+        ("[tool.fluxloop]\nstorage = {}\n", "storage must be 'file', 'memory' or 'http', .*an object of type dict"),
         ("[tool.fluxloop]\nsample_rate = nan\n", "sample_rate must lie between 0 and 1, got nan"),
         ("[tool.fluxloop]\ndebug = 1979-05-27\n", "debug must be true or false .*an object of type date"),
     ],

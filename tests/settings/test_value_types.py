@@ -47,7 +47,7 @@ def _isolated(tmp_path: Path) -> Iterator[None]:
         ({"base_path": "~no-such-user-here/x"}, "the home folder for ~ is unknown"),
         ({"session_id": uuid.UUID(int=1)}, "session_id must be text, or None, got an object of type UUID"),
         ({"storage": "fil"}, "'fil' is not a storage name, did you mean 'file'?"),
-        ({"storage": ""}, "storage must be 'file' or 'memory'"),
+        ({"storage": ""}, "storage must be 'file', 'memory' or 'http'"),
         ({"storage": []}, "an object of type list"),
         ({"storage": MinimalStorage}, r"MinimalStorage is a class; pass an instance: MinimalStorage\(…\)"),
         ({"storage": ["file", 3]}, r"3 has no write\(\) and close\(\)"),

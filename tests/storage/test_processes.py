@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from collector_aids import collector
 
 import fluxloop
 from fluxloop.cli.diagnosis import diagnose
 from fluxloop.reading.watch import Watch
 from fluxloop.settings.layers import Configuration
-from fluxloop.storage import FileStorage, Record
+from fluxloop.storage import FileStorage, HTTPStorage, Record
 from fluxloop.storage.inflight import read_journals
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -544,6 +545,23 @@ def test_the_report_counts_exactly_what_a_full_disk_refused(small_disk: Path) ->
     records = list(FileStorage(small_disk / "traces").read())
     assert report.failed > 10
     assert (report.written, report.written + report.failed) == (len(records), 2 * runs)
+
+
+@linux_root
+def test_a_full_disk_is_no_loss_with_a_collector(small_disk: Path, record: Callable[..., Record]) -> None:
+    """
+    What the spool cannot take is sent from memory; the positions that cannot be written cost nothing either.
+    """
+    (small_disk / "ballast").write_bytes(bytes(950_000))
+    with collector() as server:
+        storage = HTTPStorage(server.url, spool=small_disk / "spool", flush_interval=0.05)
+        for number in range(100):
+            storage.write([record(number, input="x" * 3_000)])
+        assert storage.flush(timeout=30)
+        storage.close()
+
+    assert sorted(server.ids) == sorted(f"o{number}" for number in range(100))
+    assert (storage.delivery.sent, storage.delivery.dropped, storage.delivery.spooled) == (100, 0, 0)
 
 
 @linux_root

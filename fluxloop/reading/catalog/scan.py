@@ -97,6 +97,8 @@ class _DayScan:
             file.read(BATCH, file.offset + share * file.bytes_left if share < inf else inf, self.add)
 
     def add(self, record: Json, kind: str) -> None:
+        if kind == "score":
+            return  # what is indexed does not depend on it
         trace_id = record.get("trace_id")
         if type(trace_id) is not str:
             trace_id = trace_id_of(record)

@@ -31,7 +31,11 @@ def in_files(text: str, files: Iterable[tuple[str, Path]]) -> Iterator[Place]:
     for day, path in files:
         for line in _lines_with(part, path):
             for found in records_in(line):
-                if not isinstance(found.record, str) and contains(found.record, wanted):
+                if (
+                    not isinstance(found.record, str)
+                    and kind_of(found.record) != "score"
+                    and contains(found.record, wanted)
+                ):
                     yield day, trace_id_of(found.record)
 
 
@@ -47,7 +51,7 @@ def in_records(text: str, records: Iterable[Json]) -> Iterator[Place]:
     """Yield each trace with *text* in one of *records*; some more than once."""
     wanted = text.casefold()
     for record in records:
-        if kind_of(record) and contains(record, wanted):
+        if kind_of(record) in ("observation", "trace") and contains(record, wanted):
             yield None, trace_id_of(record)
 
 
