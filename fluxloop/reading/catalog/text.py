@@ -53,7 +53,15 @@ def in_records(text: str, records: Iterable[Json]) -> Iterator[Place]:
 
 def contains(record: Json, wanted: str) -> bool:
     """Whether the name, input, output or error of a record contains *wanted*, which is case-folded."""
-    return any(wanted in _text(value) for name in ("name", "input", "output", "error") if (value := record.get(name)))
+    return any(wanted in _text(value) for name in _SEARCHED if (value := record.get(name)))
+
+
+def searched_text(record: Json) -> str:
+    """Return the case-folded text of a record in which `contains` looks, one line per field."""
+    return "\n".join(_text(value) for name in _SEARCHED if (value := record.get(name)))
+
+
+_SEARCHED = ("name", "input", "output", "error")
 
 
 def _text(value: Any) -> str:
