@@ -30,6 +30,7 @@ COMMANDS = {
     "replay": ("replay", "Run a recorded trace against today's code, offline."),
     "context": ("context", "Show what each model call was given, and what changed since the call before."),
     "cassette": ("cassette", "List, show, check and prune cassettes."),
+    "serve": ("serve", "Run a collector, or follow folders of records."),
     "prune": ("prune", "Delete the records of old days."),
     "init": ("init", "Create the files of a project or an agent."),
     "run": ("run", "Run an experiment: an agent over many inputs."),

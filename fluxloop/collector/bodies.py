@@ -18,6 +18,10 @@ _MEDIA_TYPES = frozenset({"application/x-ndjson", "application/jsonl", "applicat
 """Accepted types; a page of another site can send none of them without asking first."""
 
 
+MAX_MEMBERS = 64
+"""Parts of a gzip file, each of which is decompressed by itself."""
+
+
 class Receiving:
     """
     Receives bodies.
@@ -40,29 +44,38 @@ class Receiving:
             Refused: If it is too large, too slow, of another type, or cannot be decompressed.
         """
         packed = _check_type(request)
-        before = self.waiting_bytes
-        taken = 0
-        if before >= self._limits.waiting_bytes:
+        if self.waiting_bytes >= self._limits.waiting_bytes:
             raise Refused(503, "too many records are waiting to be written; try again later", retry_after_s=1)
+        parts: list[bytes] = []
+        taken = 0
         try:
-            async with asyncio.timeout(self._limits.body_s):
-                parts = []
-                async for part in self._parts(request):
-                    parts.append(part)
-                    taken += len(part)
-                    self.waiting_bytes += len(part)
+            async for part in self._in_time(request):
+                parts.append(part)
+                taken += len(part)
+                self.waiting_bytes += len(part)
             body = b"".join(parts)
             if packed:
                 body = unpacked(body, self._limits.unpacked_bytes)
-                self.waiting_bytes += len(body)
                 taken += len(body)
+                self.waiting_bytes += len(body)
             yield body
-        except TimeoutError:
-            raise Refused(408, f"the body was not received within {self._limits.body_s:g} s") from None
-        except ClientDisconnect:
-            raise Refused(400, "the connection was closed before the body was complete") from None
         finally:
             self.waiting_bytes -= taken
+
+    async def _in_time(self, request: Request) -> AsyncIterator[bytes]:
+        end = asyncio.get_running_loop().time() + self._limits.body_s
+        parts = self._parts(request)
+        while True:
+            try:
+                async with asyncio.timeout_at(end):
+                    part = await anext(parts)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise Refused(408, f"the body was not received within {self._limits.body_s:g} s") from None
+            except ClientDisconnect:
+                raise Refused(400, "the connection was closed before the body was complete") from None
+            yield part
 
     async def _parts(self, request: Request) -> AsyncIterator[bytes]:
         limit = self._limits.body_bytes
@@ -95,9 +108,11 @@ def unpacked(body: bytes, limit: int) -> bytes:
     Raises:
         Refused: If it contains more, or is not gzip.
     """
-    parts, size = [], 0
+    parts, size = list[bytes](), 0
     try:
         while body:
+            if len(parts) == MAX_MEMBERS:
+                raise Refused(400, f"the compressed body has more than {MAX_MEMBERS} parts")
             member = zlib.decompressobj(wbits=31)
             part = member.decompress(body, limit + 1 - size)
             size += len(part)

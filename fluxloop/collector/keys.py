@@ -66,7 +66,7 @@ class Keys:
         Raises:
             ConfigError: If one is not understood, or the file cannot be read.
         """
-        keys = [Key.of(text, "--api-key or FLUXLOOP_COLLECTOR_KEYS") for text in texts]
+        keys = [Key.of(text, "--api-key or COLLECTOR_API_KEYS") for text in texts]
         if file is not None:
             try:
                 lines = file.read_text(encoding="utf-8").splitlines()

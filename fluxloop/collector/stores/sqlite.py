@@ -271,8 +271,10 @@ class SqliteStore:
             (traces,) = connection.execute("SELECT count(*) FROM traces").fetchone()
             (observations,) = connection.execute("SELECT coalesce(sum(observations), 0) FROM traces").fetchone()
             waiting = pending_words(connection)
-        size = sum(path.stat().st_size for path in self._files() if path.exists())
-        return {"traces": traces, "observations": observations, "bytes": size, "unindexed": waiting}
+            pages, free, page_bytes = (
+                connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+            )
+        return {"traces": traces, "observations": observations, "bytes": (pages - free) * page_bytes, "unindexed": waiting}
 
     def backup(self, path: str) -> None:
         """Write a copy of the store to the file *path*, while it is in use."""
@@ -281,9 +283,6 @@ class SqliteStore:
         with self._reading() as connection, sqlite3.connect(path) as target:
             connection.backup(target)
         target.close()
-
-    def _files(self) -> list[Path]:
-        return [self.path, self.path.with_name(f"{self.path.name}-wal")]
 
     def _read(self) -> sqlite3.Connection:
         """Return the connection of this thread."""
