@@ -69,7 +69,7 @@ class TraceFilter:
         given = {name: value for name, value in values.items() if value is not None and value != () and value != []}
         return cls(**{name: _parsed(name, value, zone) for name, value in given.items()})
 
-    def also(self, other: TraceFilter) -> TraceFilter:
+    def also(self, other: TraceFilter) -> Self:
         """Return the filter with the conditions of both; where both have one, that of *other*."""
         given = {field.name: getattr(other, field.name) for field in dataclasses.fields(other)}
         return dataclasses.replace(self, **{name: value for name, value in given.items() if value is not None})
