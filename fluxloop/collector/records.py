@@ -31,6 +31,9 @@ MAX_ID = 512
 MAX_TEXT = 1_024
 """Characters of a name or another text by which records are found; the line itself is kept whole."""
 
+MOST_TOKENS = 10**9
+"""A larger count is cut, so that sums fit in the integers of every database."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _MOST_US = 253_402_300_799_999_999
@@ -191,7 +194,7 @@ class RowMaker:
             kind,
             plain(name),
             get("status"),
-            str(get("level") or "INFO"),
+            plain(get("level") or "INFO"),
             start_us,
             get("duration_ms"),
             plain(model) if model else None,
@@ -297,6 +300,7 @@ def _is_ours(record: Json) -> bool:
         and (model is None or type(model) is str)
         and "\0" not in record["id"]
         and "\0" not in record["trace_id"]
+        and (parent is None or "\0" not in parent)
     )
 
 
@@ -337,7 +341,8 @@ def _sums(counts: Counts | None) -> tuple[int, int, int]:
     if counts is None:
         return 0, 0, 0
     given, made, total = counts[0] or 0, counts[1] or 0, counts[2]
-    return given, made, given + made if total is None else total
+    total = given + made if total is None else total
+    return min(given, MOST_TOKENS), min(made, MOST_TOKENS), min(total, MOST_TOKENS)
 
 
 def _trace_line(record: Json, line: bytes) -> TraceLine:
