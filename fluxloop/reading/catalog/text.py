@@ -27,7 +27,7 @@ Place = tuple[str | None, str]
 
 def in_files(text: str, files: Iterable[tuple[str, Path]]) -> Iterator[Place]:
     """Yield each trace with *text* in one of its records in *files*, each with its day; some more than once."""
-    wanted, part = text.casefold(), _plain_part(text)
+    wanted, part = text.casefold(), plain_part(text)
     for day, path in files:
         for line in _lines_with(part, path):
             for found in records_in(line):
@@ -68,7 +68,7 @@ def _text(value: Any) -> str:
     return (value if isinstance(value, str) else "".join(pieces(value))).casefold()
 
 
-def _plain_part(text: str) -> bytes:
+def plain_part(text: str) -> bytes:
     """Return the longest part of *text* that JSON always writes as it is, in lower case."""
     # The Kelvin sign and the long s become ASCII when their case is folded, so k and s are left out.
     parts = re.findall(r"[a-jl-rt-zA-JL-RT-Z0-9 .,:;_()\[\]{}#$*+=?!@-]+", text)
