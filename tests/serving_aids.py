@@ -72,7 +72,9 @@ def postgres_binaries() -> Path | None:
     """Return the folder with ``initdb`` and ``postgres``; None if PostgreSQL is not installed."""
     candidates = [Path(found).resolve().parent for name in ("initdb", "postgres") if (found := shutil.which(name))]
     candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    return next((folder for folder in candidates if (folder / "initdb").exists() and (folder / "postgres").exists()), None)
+    return next(
+        (folder for folder in candidates if (folder / "initdb").exists() and (folder / "postgres").exists()), None
+    )
 
 
 @contextlib.contextmanager
@@ -83,7 +85,7 @@ def running_postgres(binaries: Path) -> Iterator[str]:
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             import pwd
 
-            user = next((pwd.getpwnam(name) for name in ("postgres", "nobody") if _has_user(name)))
+            user = next(pwd.getpwnam(name) for name in ("postgres", "nobody") if _has_user(name))
             os.chown(folder, user.pw_uid, user.pw_gid)
             as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": folder}

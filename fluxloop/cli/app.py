@@ -31,6 +31,8 @@ COMMANDS = {
     "context": ("context", "Show what each model call was given, and what changed since the call before."),
     "cassette": ("cassette", "List, show, check and prune cassettes."),
     "serve": ("serve", "Run a collector, or follow folders of records."),
+    "import": ("import_records", "Put the records of files into a store of the collector."),
+    "backup": ("backup", "Copy a store of the collector while it is in use."),
     "prune": ("prune", "Delete the records of old days."),
     "init": ("init", "Create the files of a project or an agent."),
     "run": ("run", "Run an experiment: an agent over many inputs."),

@@ -44,7 +44,8 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 takes a free one.")] = 8000,
     store: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where records are kept.", show_default="sqlite:///collector.sqlite")
+        str | None,
+        typer.Option(metavar="URL", help="Where records are kept.", show_default="sqlite:///collector.sqlite"),
     ] = None,
     api_key: Annotated[
         list[str] | None,

@@ -186,8 +186,11 @@ def select_remote(server: Server, where: TraceFilter, *, trace_id: str | None, l
     if trace_id is not None:
         rows = server.matching(_part(trace_id), limit=MOST_LISTED)
         if len(rows) > 1:
-            return Selection([], [], {short: row for row in rows if (short := short_ids(rows)[row.trace_id])}, len(rows))
-        traces, earlier = [trace for row in rows for trace in with_id(server, row.trace_id)], []
+            return Selection(
+                [], [], {short: row for row in rows if (short := short_ids(rows)[row.trace_id])}, len(rows)
+            )
+        traces = [trace for row in rows for trace in with_id(server, row.trace_id)]
+        earlier: list[Trace] = []
     else:
         found = newest(server, where, last or 1 + EARLIER_COUNT)
         traces, earlier = (found, []) if last is not None else (found[:1], found[1:])

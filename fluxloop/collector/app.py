@@ -66,9 +66,7 @@ class Collector:
         pricing = project_pricing()
         rows = RowMaker(pricing.prices if pricing else None)
         self._parts: dict[str, Any] = {
-            "ingest": Ingest(
-                store, rows, receiving=self.receiving, threads=self.threads, metrics=self.metrics
-            ),
+            "ingest": Ingest(store, rows, receiving=self.receiving, threads=self.threads, metrics=self.metrics),
             "queries": Queries(store, threads=self.threads, can_delete=options.follow is None),
         }
         self._counts: tuple[float, dict[str, int]] = (-_COUNTS_S, {})
@@ -102,7 +100,7 @@ class Collector:
                 raise Refused(403, f"the key {request.state.key!r} may not {route.right}")
             if self.options.follow is not None and route.right == WRITE:
                 raise Refused(409, "this collector follows a folder; start it without a PATH to receive records")
-            return await answer(request)  # type: ignore[no-any-return]  # a Response
+            return await answer(request)
 
         return _named(route.path, endpoint)
 

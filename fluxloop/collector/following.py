@@ -86,7 +86,7 @@ class Following:
         """Return how far each file has been read, by its path."""
         states = self.store.run(_states)
         return {
-            name.removeprefix(_FILE): FileState(*given[:6], bytes.fromhex(given[6]), given[7])
+            name.removeprefix(_FILE): FileState._make((*given[:6], bytes.fromhex(given[6]), given[7]))
             for name, text in states.items()
             if name.startswith(_FILE) and (given := orjson.loads(text))
         }

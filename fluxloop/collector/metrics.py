@@ -4,7 +4,7 @@ Counters of a collector, in the text format of Prometheus.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -27,11 +27,11 @@ class Metrics:
     """The counters."""
 
     def __init__(self) -> None:
-        self._counters: Counter[tuple[str, tuple[tuple[str, str], ...]]] = Counter()
+        self._counters: defaultdict[tuple[str, tuple[tuple[str, str], ...]], float] = defaultdict(float)
 
     def add(self, name: str, amount: float = 1, **labels: str) -> None:
         """Add *amount* to a counter."""
-        self._counters[name, tuple(labels.items())] += amount  # type: ignore[assignment]  # a Counter of floats
+        self._counters[name, tuple(labels.items())] += amount
 
     def text(self, gauges: Mapping[str, float]) -> str:
         """Return all counters, and *gauges*, as text."""

@@ -65,12 +65,12 @@ class Queries:
             raise _unknown(trace_id)
         lines, following = await self._threads.read(lambda: self._store.piece(trace_id, limit=limit, after=after))
         scores = await self._threads.read(self._store.scores, trace_id)
-        head = as_json(row).body
+        head, cursor = bytes(as_json(row).body), bytes(as_json(following).body)
         body = b'{"trace":%b,"observations":[%b],"scores":[%b],"next":%b}' % (
             head,
             b",".join(lines),
             b",".join(scores),
-            as_json(following).body,
+            cursor,
         )
         return Response(body, media_type="application/json")
 

@@ -311,7 +311,7 @@ def _has_ended(record: Json) -> bool:
 def _as_ours(record: Json) -> Json:
     """Return an observation by any writer in our spelling."""
     built = finished_observation(record) if _has_ended(record) else observation_of(record)
-    fields = dict(built)
+    fields = {name: value for name, value in built}  # noqa: C416 - dict() takes it for a mapping
     trace_id = trace_id_of(record)
     duration = built.duration_ms
     return {

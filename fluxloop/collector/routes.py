@@ -151,7 +151,7 @@ def openapi(version: str) -> dict[str, Any]:
 
 def _operation(route: Route) -> dict[str, Any]:
     names = [name for given in route.parameters for name in (FILTERS if given == "filters" else (given,))]
-    parameters = [
+    parameters: list[dict[str, Any]] = [
         {"name": name, "in": "query", "description": PARAMETERS[name], "schema": {"type": "string"}} for name in names
     ]
     if "{trace_id}" in route.path:

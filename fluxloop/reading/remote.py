@@ -73,9 +73,7 @@ class Server:
                 if not cursor:
                     return
 
-    def rows(
-        self, wanted: TraceFilter, *, limit: int | None = None, oldest_first: bool = False
-    ) -> Iterator[TraceRow]:
+    def rows(self, wanted: TraceFilter, *, limit: int | None = None, oldest_first: bool = False) -> Iterator[TraceRow]:
         """Yield the rows of the traces that *wanted* accepts, the newest first."""
         conditions = [*parameters_of(wanted), ("order", "oldest" if oldest_first else "newest")]
         cursor, left = None, limit
@@ -225,7 +223,9 @@ def _row(row: Json) -> TraceRow:
     start, cost = row.get("start_time"), row.get("cost")
     us = None
     if start is not None:
-        us = (datetime.fromisoformat(start) - datetime.fromisoformat("1970-01-01T00:00:00Z")) // timedelta(microseconds=1)
+        us = (datetime.fromisoformat(start) - datetime.fromisoformat("1970-01-01T00:00:00Z")) // timedelta(
+            microseconds=1
+        )
     fields = {
         name: row.get(name)
         for name in ("trace_id", "name", "session_id", "user_id", "status", "duration_ms", "observations", "errors")

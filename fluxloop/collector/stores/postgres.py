@@ -17,9 +17,9 @@ from typing import Any
 from ...errors import ConfigError
 from ...reading.filters import CollectorFilter
 from ..records import Observation, Row, iso_of, time_us
+from .changes import OBSERVATION
 from .contract import Deletion, Page, Step, StoreError, Totals, Written
 from .cursors import cursor_of, position_of
-from .changes import OBSERVATION
 from .postgres_queries import condition_of, record_contains
 from .postgres_schema import OTHER_DAY, day_of, make_partition, migrate
 from .postgres_writing import PostgresWriting, add_totals
@@ -180,7 +180,9 @@ class PostgresStore:
             start = time_us(f"{day}T00:00:00+00:00")
 
             def drop(connection: Any, name: str = name, start: int = start) -> None:
-                connection.execute("DELETE FROM totals WHERE hour_us >= %s AND hour_us < %s", (start, start + 24 * HOUR_US))
+                connection.execute(
+                    "DELETE FROM totals WHERE hour_us >= %s AND hour_us < %s", (start, start + 24 * HOUR_US)
+                )
                 connection.execute(f"DROP TABLE {name}")
 
             self._transact(drop)
@@ -311,7 +313,9 @@ class PostgresStore:
 
     def counts(self) -> dict[str, int]:
         """Return the numbers of traces and observations, and the size in bytes."""
-        sql = "SELECT count(*), coalesce(sum(observations), 0)::bigint, pg_database_size(current_database()) FROM traces"
+        sql = (
+            "SELECT count(*), coalesce(sum(observations), 0)::bigint, pg_database_size(current_database()) FROM traces"
+        )
         ((traces, observations, size),) = self._all(sql)
         return {"traces": traces, "observations": observations, "bytes": size}
 
@@ -332,7 +336,7 @@ def _delete_some(connection: Any, condition: str, value: Any) -> int:
     totals = TotalsChange()
     names = OBSERVATION.rpartition(", ")[0]
     for columns in connection.execute(f"DELETE FROM observations WHERE trace = ANY(%s) RETURNING {names}", (numbers,)):
-        totals.add(Observation("", *columns, b""), -1)
+        totals.add(Observation._make(("", *columns, b"")), -1)
     connection.execute("DELETE FROM scores WHERE trace_id = ANY(%s)", (ids,))
     connection.execute("DELETE FROM traces WHERE number = ANY(%s)", (numbers,))
     with connection.cursor() as cursor:

@@ -46,7 +46,9 @@ def condition_of(wanted: CollectorFilter) -> Query:
     if wanted.text is not None and (part := plain_part(wanted.text).decode()):
         pattern = f"%{_escaped(part)}%"
         own_line = "t.line ILIKE %s"
-        parts.append(f"({own_line} OR EXISTS (SELECT 1 FROM observations o WHERE o.trace = t.number AND o.line ILIKE %s))")
+        parts.append(
+            f"({own_line} OR EXISTS (SELECT 1 FROM observations o WHERE o.trace = t.number AND o.line ILIKE %s))"
+        )
         values += [pattern, pattern]
     return Query(" AND ".join(f"({part})" for part in parts), values)
 

@@ -73,7 +73,7 @@ class PostgresWriting(Changes):
         numbers, ids = zip(*wanted, strict=True)
         for number, *columns in self._connection.execute(sql, ([*numbers], [*ids])):
             *values, line = columns
-            row = Observation(by_number[number].trace_id, *values, line.encode())
+            row = Observation._make((by_number[number].trace_id, *values, line.encode()))
             self._stored[number, row.id] = row
 
     def stored(self, state: TraceState, id: str) -> Observation | None:

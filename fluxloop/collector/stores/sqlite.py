@@ -7,13 +7,16 @@ of records for search while nothing waits.
 
 from __future__ import annotations
 
+import os
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from math import inf
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar
 
 from ...reading.catalog.query import query_of
@@ -39,6 +42,9 @@ _WORDS_AT_ONCE = 200
 
 _IDLE_S = 0.02
 """How long the writer waits for a batch before it indexes texts."""
+
+QUERY_S = 30.0
+"""After which a query is stopped."""
 
 _DELETE_AT_ONCE = 200
 """Traces in one commit of a deletion, so that batches do not wait for all of it."""
@@ -272,17 +278,27 @@ class SqliteStore:
             (observations,) = connection.execute("SELECT coalesce(sum(observations), 0) FROM traces").fetchone()
             waiting = pending_words(connection)
             pages, free, page_bytes = (
-                connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+                connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("page_count", "freelist_count", "page_size")
             )
-        return {"traces": traces, "observations": observations, "bytes": (pages - free) * page_bytes, "unindexed": waiting}
+        return {
+            "traces": traces,
+            "observations": observations,
+            "bytes": (pages - free) * page_bytes,
+            "unindexed": waiting,
+        }
 
     def backup(self, path: str) -> None:
         """Write a copy of the store to the file *path*, while it is in use."""
         if Path(path).exists():
             raise StoreError(f"{path} exists already; choose another file")
-        with self._reading() as connection, sqlite3.connect(path) as target:
-            connection.backup(target)
-        target.close()
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        try:
+            with closing(connected(self.path)) as source, closing(sqlite3.connect(path)) as target:
+                source.backup(target)
+        except sqlite3.Error as error:
+            Path(path).unlink(missing_ok=True)
+            raise _problem(error, self.path) from error
 
     def _read(self) -> sqlite3.Connection:
         """Return the connection of this thread."""
@@ -290,10 +306,15 @@ class SqliteStore:
         if connection is None:
             connection = connected(self.path)
             connection.execute("PRAGMA query_only = ON")
+            connection.set_progress_handler(self._is_late, 100_000)
             self._readers.connection = connection
             with self._lock:
                 self._open.append(connection)
         return connection
+
+    def _is_late(self) -> bool:
+        """Whether the query of this thread has taken too long; SQLite asks this meanwhile, and then stops it."""
+        return monotonic() > getattr(self._readers, "end", inf)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -302,6 +323,7 @@ class SqliteStore:
             raise StoreError("the store is closed")
         try:
             connection = self._read()
+            self._readers.end = monotonic() + QUERY_S
             connection.execute("BEGIN")
             try:
                 yield connection

@@ -88,7 +88,7 @@ class Selection:
     def _part(self, limit: int, after: tuple[int, int] | None, oldest_first: bool) -> list[tuple[Any, ...]]:
         comparison, order = (">", "ASC") if oldest_first else ("<", "DESC")
         values = self._leading()
-        if self._found is not None and len(self._found) <= FEW or not values:
+        if (self._found is not None and len(self._found) <= FEW) or not values:
             sql, parameters = self._plain(after, comparison)
         else:
             sql, parameters = self._by_facets(values, after, comparison)
@@ -140,11 +140,9 @@ class Selection:
         sql = f"SELECT 1 FROM facets WHERE facet IN ({', '.join('?' * len(facets))}) LIMIT {FEW}"
         return len(self._connection.execute(sql, facets).fetchall())
 
-    def _by_facets(
-        self, facets: list[str], after: tuple[int, int] | None, comparison: str
-    ) -> tuple[str, list[Any]]:
+    def _by_facets(self, facets: list[str], after: tuple[int, int] | None, comparison: str) -> tuple[str, list[Any]]:
         conditions, shared = [self._condition.condition], [*self._condition.parameters]
-        ranges = [
+        ranges: list[tuple[str, Any]] = [
             (f"f.at_us {operator} ?", _us(moment))
             for operator, moment in ((">=", self._wanted.since), ("<", self._wanted.until))
             if moment is not None

@@ -87,7 +87,9 @@ def delete_traces(connection: sqlite3.Connection, numbers: Iterable[int], resolv
     count = 0
     totals = TotalsChange()
     for number in numbers:
-        found = connection.execute("SELECT trace_id, start_us, facets FROM traces WHERE number = ?", (number,)).fetchone()
+        found = connection.execute(
+            "SELECT trace_id, start_us, facets FROM traces WHERE number = ?", (number,)
+        ).fetchone()
         if found is None:
             continue
         state_id, start_us, facets = found
