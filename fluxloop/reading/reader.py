@@ -42,12 +42,12 @@ def read_traces(
 
     Args:
         path: A folder of records (``./traces``, an ``artifacts`` folder or its parent), or one ``.jsonl`` file, with
-            which its counterpart of the same day is read; or the URL of a collector. None reads what this program is configured to write: its
-            storage, if that can be read back as `MemoryStorage` can, or else its folder.
+            which its counterpart of the same day is read; or the URL of a collector. None reads what this program is
+            configured to write: its storage, if that can be read back as `MemoryStorage` can, or else its folder.
         trace_id: Yield this trace only.
         where: A `TraceFilter`, or a function that decides for each trace.
-        filters: Fields of a `TraceFilter` (for a collector, of a `CollectorFilter`), as in ``status="error", since="yesterday"``. An index beside the files finds
-            the traces that match; others are not built.
+        filters: Fields of a `TraceFilter` (for a collector, of a `CollectorFilter`), as in ``status="error",
+            since="yesterday"``. An index beside the files finds the traces that match; others are not built.
 
     Raises:
         FilterError: If a filter is unknown or not accepted.

@@ -15,8 +15,8 @@ from .contract import Written
 from .rows import TotalsChange, TraceState
 
 OBSERVATION = (
-    "id, parent_id, type, name, status, level, start_us, duration_ms, model, input_tokens, output_tokens, tokens, cost, "
-    "line"
+    "id, parent_id, type, name, status, level, start_us, duration_ms, model, input_tokens, output_tokens, tokens, "
+    "cost, line"
 )
 """The columns of an observation, in the order of `Observation` without its trace."""
 

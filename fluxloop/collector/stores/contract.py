@@ -70,7 +70,7 @@ class Deletion:
 
 
 class Store(Protocol):
-    """Keeps records. All methods may be called from any thread, and raise `StoreError` if the store is not reachable."""
+    """Keeps records. Methods may be called from any thread, and raise `StoreError` if the store does not answer."""
 
     name: str
     """A word for messages and metrics: ``sqlite``, ``postgresql``, ``clickhouse``."""

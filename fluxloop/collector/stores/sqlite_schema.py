@@ -42,7 +42,8 @@ MIGRATIONS = (
     CREATE TABLE totals (hour_us INTEGER, type TEXT, name TEXT, model TEXT, bucket INTEGER, count INTEGER,
         errors INTEGER, input_tokens INTEGER, output_tokens INTEGER, tokens INTEGER, cost REAL,
         PRIMARY KEY (hour_us, type, name, model, bucket)) WITHOUT ROWID;
-    CREATE VIRTUAL TABLE words USING fts5(text, content='', tokenize='trigram case_sensitive 1', detail='none', columnsize=0);
+    CREATE VIRTUAL TABLE words USING fts5(text, content='',
+        tokenize='trigram case_sensitive 1', detail='none', columnsize=0);
     CREATE TABLE new_words (number INTEGER PRIMARY KEY);
     CREATE TABLE files (name TEXT PRIMARY KEY, state TEXT);
     """,
