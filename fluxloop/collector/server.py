@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import Any
 
@@ -52,11 +55,23 @@ def run(store: Store, options: Options, *, host: str, port: int, log_level: str 
     )
     _log_to_stderr(log_level)
     try:
-        uvicorn.Server(config).run()
+        with _signals_end_quietly():
+            uvicorn.Server(config).run()
     except SystemExit:
         raise ConfigError(f"cannot listen on {host} port {port}: choose another one with --port") from None
     finally:
         store.close()
+
+
+@contextmanager
+def _signals_end_quietly() -> Iterator[None]:
+    """Let the block end where uvicorn, after it has stopped, sends the signal again that stopped it."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def is_local(host: str) -> bool:

@@ -73,7 +73,7 @@ DEEP = b'{"id":"d","trace_id":"deep","type":"SPAN","name":"n","input":' + b"[" *
     ("body", "headers", "status"),
     [
         (DEEP, {}, 200),
-        (b'{"trace_id":' * 20_000, {}, 200),
+        (b'{"trace_id":' * 15_000, {}, 200),
         (b"[" * 190_000, {}, 200),
         (b"x" * 200_001, {}, 413),
         (b"", {"Content-Length": str(10**9)}, 413),
@@ -106,7 +106,10 @@ def test_hostile_bodies_are_answered_and_change_nothing(server, body, headers, s
             connection.sendall(f"POST /api/v1/batches HTTP/1.1\r\n{lines}\r\n".encode() + body)
         except (BrokenPipeError, ConnectionResetError):
             assert status == 413  # answered before it had read everything
-        answer = connection.recv(65_536)
+        answer = b""
+        while not answer.endswith((b"}", b"Invalid HTTP request received.")):
+            answer += (part := connection.recv(65_536))
+            assert part, answer
 
     assert answer.startswith(f"HTTP/1.1 {status}".encode()), answer
     assert get(server, "/healthz").text == "ok"
@@ -458,7 +461,7 @@ def test_a_collector_that_is_killed_under_four_senders_loses_nothing(tmp_path, r
     ]
     try:
         for round_number in range(1, 6):
-            wait_for(lambda least=round_number * 20: _traces(server) >= least, 60)
+            wait_for(lambda url=server.url, least=round_number * 20: _traces(url) >= least, 60)
             server.kill()
             server.__exit__()
             server = ServerProcess("--store", url, port=port)
@@ -475,9 +478,9 @@ def test_a_collector_that_is_killed_under_four_senders_loses_nothing(tmp_path, r
         server.__exit__()
 
 
-def _traces(server):
+def _traces(url):
     try:
-        sessions = get(server, "/api/v1/sessions").json()["sessions"]
+        sessions = httpx.get(f"{url}/api/v1/sessions").json()["sessions"]
     except httpx.HTTPError:
         return 0
     return sum(session["traces"] for session in sessions)
