@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -162,8 +163,13 @@ class RowMaker:
         Raises:
             Refusal: If it is not a record.
         """
-        if isinstance(record, dict) and record.get("record") == "score":
-            return _score(record, line)
+        if isinstance(record, dict):
+            if "parent_id" in record and (row := self._own_observation(record, line)) is not None:
+                return row
+            if "schema" in record and (trace := _own_trace_line(record, line)) is not None:
+                return trace
+            if record.get("record") == "score":
+                return _score(record, line)
         kind = kind_of(record)
         if kind is None:
             raise Refusal("neither an observation, nor a trace, nor a score")
@@ -176,8 +182,16 @@ class RowMaker:
             raise Refusal(f"not a record that can be read: {type(error).__name__}") from None
 
     def _observation(self, record: Json, line: bytes) -> Observation:
+        """Return the row of an observation by any writer."""
+        row = self._own_observation(_as_ours(record), line)
+        if row is None:
+            raise Refusal("not an observation that can be read")
+        return row
+
+    def _own_observation(self, record: Json, line: bytes) -> Observation | None:
+        """Return the row of an observation written as the recorder writes it; None for any other."""
         if not _is_ours(record):
-            record = _as_ours(record)
+            return None
         get = record.get
         usage = get("usage")
         counts = counts_of(usage) if usage and type(usage) is dict else None
@@ -194,7 +208,7 @@ class RowMaker:
             kind,
             plain(name),
             get("status"),
-            plain(get("level") or "INFO"),
+            level if (level := get("level")) in _LEVELS else "INFO",
             start_us,
             get("duration_ms"),
             plain(model) if model else None,
@@ -236,7 +250,8 @@ def time_us(text: object) -> int:
         time = datetime.fromisoformat(text)
     except ValueError:
         return 0
-    return (in_utc(time) - _EPOCH) // _MICROSECOND
+    since = (time if text.endswith("Z") else in_utc(time)) - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def iso_of(us: int | None) -> str | None:
@@ -275,32 +290,31 @@ def _depth_of(value: Any) -> int:
     return depth
 
 
-_OURS = {
-    "id": str,
-    "trace_id": str,
-    "type": str,
-    "name": str,
-    "start_time": str,
-}
+_LEVELS = ("INFO", "ERROR", "WARNING", "DEBUG")
+
+_OURS = itemgetter("id", "trace_id", "parent_id", "type", "name", "start_time")
 
 
 def _is_ours(record: Json) -> bool:
     """Whether the fields of an observation are written as the recorder writes them."""
     get = record.get
-    for name, kind in _OURS.items():
-        if type(get(name)) is not kind:
-            return False
-    parent, status, duration, model = get("parent_id"), get("status"), get("duration_ms"), get("model")
+    try:
+        id, trace_id, parent, kind, name, start = _OURS(record)
+    except KeyError:
+        return False
+    status, duration, model = get("status"), get("duration_ms"), get("model")
     return (
-        record["type"] in TYPES
+        kind in TYPES
+        and type(id) is type(trace_id) is type(name) is type(start) is str
         and (parent is None or type(parent) is str)
-        and "parent_observation_id" not in record
         and (status in CODES if status is not None else not _has_ended(record))
         and (duration is None or (type(duration) is float and abs(duration) < 1e15))
         and (model is None or type(model) is str)
-        and "\0" not in record["id"]
-        and "\0" not in record["trace_id"]
-        and (parent is None or "\0" not in parent)
+        and 0 < len(id) <= MAX_ID
+        and 0 < len(trace_id) <= MAX_ID
+        and "record" not in record
+        and "parent_observation_id" not in record
+        and "\0" not in f"{id}{trace_id}{parent}"
     )
 
 
@@ -323,7 +337,7 @@ def _as_ours(record: Json) -> Json:
         "name": built.name,
         "level": built.level.name,
         "status": None if built.status is None else str(built.status),
-        "start_time": in_utc(built.start_time).isoformat() if built.start_time else None,
+        "start_time": in_utc(built.start_time).isoformat() if built.start_time else "",
         "duration_ms": float(duration) if duration is not None and abs(duration) < 1e15 else None,
         "usage": dict(built.usage) if built.usage and built.usage.reported else None,
     }
@@ -345,7 +359,58 @@ def _sums(counts: Counts | None) -> tuple[int, int, int]:
     return min(given, MOST_TOKENS), min(made, MOST_TOKENS), min(total, MOST_TOKENS)
 
 
+def _own_trace_line(record: Json, line: bytes) -> TraceLine | None:
+    """Return the row of a trace's line written as the recorder writes it; None for any other."""
+    get = record.get
+    texts = (
+        get("trace_id"),
+        get("name"),
+        get("start_time"),
+        get("session_id") or "",
+        get("user_id") or "",
+        get("error") or "",
+    )
+    tags, metadata, duration = get("tags") or [], get("metadata") or {}, get("duration_ms")
+    if (
+        not all(type(text) is str for text in texts)
+        or get("status") not in CODES
+        or type(duration) is not float
+        or not abs(duration) < 1e15
+        or type(tags) is not list
+        or not all(type(tag) is str for tag in tags)
+        or type(metadata) is not dict
+        or not 0 < len(texts[0]) <= MAX_ID
+        or "\0" in texts[0]
+        or not _USAGE.isdisjoint(record)
+    ):
+        return None
+    usage = get("usage")
+    counts = counts_of(usage) if usage and type(usage) is dict else None
+    error = get("error")
+    return TraceLine(
+        texts[0],
+        plain(texts[1]),
+        None if get("session_id") is None else plain(texts[3]),
+        None if get("user_id") is None else plain(texts[4]),
+        record["status"],
+        time_us(texts[2]),
+        duration,
+        None if error is None else plain(first_words(error, WORDS)),
+        None if (value := get("input")) is None else plain(kept_value(value)),
+        None if (value := get("output")) is None else plain(kept_value(value)),
+        [plain(tag) for tag in tags[:100]],
+        [plain(text) for text in _metadata(metadata)],
+        None if counts is None else _sums(counts),
+        line,
+    )
+
+
+_USAGE = frozenset({"prompt_tokens", "completion_tokens", "total_tokens", "type", "parent_id", "parent_observation_id"})
+"""Fields of other formats, and of observations."""
+
+
 def _trace_line(record: Json, line: bytes) -> TraceLine:
+    """Return the row of a trace's line by any writer."""
     trace = trace_of({**record, "trace_id": trace_id_of(record)})
     start = trace.start_time
     counts = _sums(counts_of(dict(trace.usage))) if trace.usage and trace.usage.reported else None

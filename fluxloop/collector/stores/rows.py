@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -129,9 +130,7 @@ class TraceState:
         if row.is_error and row.type == "TOOL" and row.name not in self.failed_tools:
             self.failed_tools = [*self.failed_tools, row.name][:100]
         if len(self.found_by) < MAX_FACETS:
-            self.found_by |= {_facet("type", row.type), _facet("observation", row.name)}
-            if row.model:
-                self.found_by.add(_facet("model", row.model))
+            self.found_by |= _facets_of(row.type, row.name, row.model)
         if row.parent_id is None and not self.has_line:
             self._add_root(row)
 
@@ -206,6 +205,13 @@ FAILED = "failed"
 _OF_OBSERVATIONS = ("type:", "observation:", "model:")
 
 
+@lru_cache(maxsize=4096)
+def _facets_of(type: str, name: str, model: str | None) -> frozenset[str]:
+    found = {_facet("type", type), _facet("observation", name)}
+    return frozenset(found | {_facet("model", model)} if model else found)
+
+
+@lru_cache(maxsize=8192)
 def _facet(kind: str, text: str) -> str:
     return f"{kind}:{folded(text)}"
 

@@ -37,10 +37,10 @@ T = TypeVar("T")
 MAX_TOGETHER = 20_000
 """Records in one commit."""
 
-_WORDS_AT_ONCE = 200
+_WORDS_AT_ONCE = 100
 """Records whose texts are indexed between two looks for new batches."""
 
-_IDLE_S = 0.02
+_IDLE_S = 0.25
 """How long the writer waits for a batch before it indexes texts."""
 
 QUERY_S = 30.0
@@ -101,7 +101,8 @@ class SqliteStore:
             try:
                 first = self._tasks.get(timeout=_IDLE_S) if has_words else self._tasks.get()
             except queue.Empty:
-                has_words = self._index_words()
+                while has_words and self._tasks.empty():
+                    has_words = self._index_words()
                 continue
             if first is None:
                 return

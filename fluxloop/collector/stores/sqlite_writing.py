@@ -21,7 +21,9 @@ _CHUNK = 500
 """Values in one statement."""
 
 _INSERT_OBSERVATION = f"INSERT INTO observations (trace, {OBSERVATION}) VALUES ({', '.join('?' * 15)})"
-_INSERT_TRACE = f"INSERT INTO traces ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+_INSERT_TRACE = (
+    f"INSERT INTO traces ({', '.join(COLUMNS)}, number, line) VALUES ({', '.join('?' * (len(COLUMNS) + 2))})"
+)
 _UPDATE_TRACE = f"UPDATE traces SET {', '.join(f'{name} = ?' for name in COLUMNS)} WHERE number = ?"
 _ADD_TOTALS = """
 INSERT INTO totals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -37,6 +39,9 @@ class Writing(Changes):
     def __init__(self, connection: sqlite3.Connection) -> None:
         super().__init__()
         self._connection = connection
+        self._first: int | None = None
+        """The last number of a trace before this transaction; None while it is not known."""
+        self._last: int | None = None
 
     def load(self, trace_ids: list[str], rows: Sequence[Row]) -> None:
         """Load the states of traces; a trace that is unknown gets its number now."""
@@ -46,8 +51,16 @@ class Writing(Changes):
                 self.states[columns[0]] = TraceState.of_columns(number, tuple(columns))
         for trace_id in trace_ids:
             if trace_id not in self.states:
-                state = self.states[trace_id] = TraceState(trace_id)
-                state.number = self._connection.execute(_INSERT_TRACE, state.columns()).lastrowid
+                self.states[trace_id] = TraceState(trace_id, number=self._new_number())
+
+    def _new_number(self) -> int:
+        """Return the next number of a trace; no other writer is in its transaction."""
+        if self._last is None:
+            sql = "SELECT seq FROM sqlite_sequence WHERE name = 'traces'"
+            found = self._connection.execute(sql).fetchone()
+            self._first = self._last = found[0] if found else 0
+        self._last += 1
+        return self._last
 
     def stored(self, state: TraceState, id: str) -> Observation | None:
         """Return an observation of the store."""
@@ -71,12 +84,18 @@ class Writing(Changes):
         run = self._connection.executemany
         run("DELETE FROM observations WHERE trace = ? AND id = ?", self.replaced)
         run(_INSERT_OBSERVATION, self.observation_rows())
-        run(_UPDATE_TRACE, ((*state.columns(), state.number) for state in self.states.values()))
+        known, new = list[TraceState](), list[TraceState]()
+        for state in self.states.values():
+            is_new = self._first is not None and (state.number or 0) > self._first
+            (new if is_new else known).append(state)
+        run(_INSERT_TRACE, ((*state.columns(), state.number, state.line) for state in new))
+        run(_UPDATE_TRACE, ((*state.columns(), state.number) for state in known))
         removed, added = changed_facets(self.states.values())
         run("DELETE FROM facets WHERE facet = ? AND at_us = ? AND trace = ?", removed)
         run("INSERT OR IGNORE INTO facets VALUES (?, ?, ?)", added)
         lines = [(state.line, state.number) for state in self.states.values() if state.line is not None]
-        run("UPDATE traces SET line = ? WHERE number = ?", lines)
+        changed = [(state.line, state.number) for state in known if state.line is not None]
+        run("UPDATE traces SET line = ? WHERE number = ?", changed)
         run("INSERT OR IGNORE INTO new_words VALUES (?)", [(-(number or 0),) for _, number in lines])
         run("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?)", self.score_rows())
         run(_ADD_TOTALS, self.totals.rows())
