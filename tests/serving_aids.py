@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -77,32 +78,48 @@ def postgres_binaries() -> Path | None:
     )
 
 
-@contextlib.contextmanager
-def running_postgres(binaries: Path) -> Iterator[str]:
-    """Run a server on a free port, as a user without privileges, and yield its URL without a database."""
-    with tempfile.TemporaryDirectory(prefix="fluxloop-pg-") as folder:
-        data, as_user = Path(folder) / "data", {}
+class PostgresServer:
+    """A server on a free port, in *folder*, as a user without privileges."""
+
+    def __init__(self, binaries: Path, folder: Path) -> None:
+        self._binaries, self._folder = binaries, folder
+        self._as_user: dict[str, Any] = {}
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             import pwd
 
             user = next(pwd.getpwnam(name) for name in ("postgres", "nobody") if _has_user(name))
             os.chown(folder, user.pw_uid, user.pw_gid)
-            as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": folder}
-        make = [binaries / "initdb", "-D", data, "-U", "fluxloop", "-A", "trust", "-E", "UTF8", "--no-sync"]
-        subprocess.run([*map(str, make)], check=True, capture_output=True, env=environment, cwd=folder, **as_user)
-        port = free_port()
-        command = [binaries / "postgres", "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1"]
-        command += ["-c", f"unix_socket_directories={folder}", "-c", "shared_buffers=64MB"]
-        server = subprocess.Popen(
-            [*map(str, command)], stderr=subprocess.DEVNULL, env=environment, cwd=folder, **as_user
-        )
+            self._as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        self._environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": str(folder)}
+        make = [binaries / "initdb", "-D", folder / "data", "-U", "fluxloop", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        options = {"env": self._environment, "cwd": folder, **self._as_user}
+        subprocess.run([*map(str, make)], check=True, capture_output=True, **options)
+        self.port = free_port()
+        self.url = f"postgresql://fluxloop@127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        command = [self._binaries / "postgres", "-D", self._folder / "data", "-p", self.port]
+        command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self._folder}"]
+        options = {"env": self._environment, "cwd": self._folder, **self._as_user}
+        self._process = subprocess.Popen([*map(str, command)], stderr=subprocess.DEVNULL, **options)
+        wait_for(lambda: _accepts(self.port))
+
+    def stop(self, signal_number: int = signal.SIGINT) -> None:
+        """Stop the server; SIGINT closes connections and ends it in order, SIGQUIT is like a crash."""
+        self._process.send_signal(signal_number)
+        self._process.wait(30)
+
+
+@contextlib.contextmanager
+def running_postgres(binaries: Path) -> Iterator[PostgresServer]:
+    """Run a server until the block ends."""
+    with tempfile.TemporaryDirectory(prefix="fluxloop-pg-") as folder:
+        server = PostgresServer(binaries, Path(folder))
         try:
-            wait_for(lambda: _accepts(port))
-            yield f"postgresql://fluxloop@127.0.0.1:{port}"
+            yield server
         finally:
-            server.send_signal(2)  # fast shutdown
-            server.wait(30)
+            server.stop()
 
 
 def _has_user(name: str) -> bool:

@@ -29,7 +29,8 @@ def main(stop_at_once: bool) -> int:
                 subprocess.Popen([sys.executable, DEMO], cwd=folder, env=environment, stdout=subprocess.DEVNULL)
                 for _ in range(2)
             ]
-            if any([agent.wait() for agent in agents]):
+            codes = [agent.wait() for agent in agents]
+            if any(codes):
                 return 1
             subprocess.run([*FLUXLOOP, "list", url], check=True)
             print(f"\nAsk with:\n  fluxloop list {url}\n  fluxloop view {url}\n  curl '{url}/api/v1/totals?by=name'")

@@ -28,8 +28,8 @@ def postgres() -> Iterator[str]:
     binaries = postgres_binaries()
     if binaries is None:
         pytest.skip("no PostgreSQL: set FLUXLOOP_TEST_POSTGRES_URL, or install the package postgresql")
-    with running_postgres(binaries) as url:
-        yield url
+    with running_postgres(binaries) as server:
+        yield server.url
 
 
 @pytest.fixture

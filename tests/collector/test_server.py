@@ -18,7 +18,18 @@ import httpx
 import offline
 import orjson
 import pytest
-from serving_aids import ROOT, START, ServerProcess, body_of, free_port, iso, lines_of_trace, wait_for
+from serving_aids import (
+    ROOT,
+    START,
+    ServerProcess,
+    body_of,
+    free_port,
+    iso,
+    lines_of_trace,
+    postgres_binaries,
+    running_postgres,
+    wait_for,
+)
 
 import fluxloop
 from fluxloop.errors import FilterError, ReadError
@@ -476,6 +487,39 @@ def test_a_collector_that_is_killed_under_four_senders_loses_nothing(tmp_path, r
         for sender in senders:
             sender.kill()
         server.__exit__()
+
+
+@pytest.mark.slow
+def test_a_database_that_crashes_under_load_loses_nothing(tmp_path):
+    """
+    PostgreSQL ends at once, twice, while eight threads send: what was acknowledged is there, once.
+    """
+    if (binaries := postgres_binaries()) is None:
+        pytest.skip("no PostgreSQL: install the package postgresql")
+    with (
+        running_postgres(binaries) as database,
+        ServerProcess("--store", f"{database.url}/postgres") as server,
+        ThreadPoolExecutor(8) as threads,
+    ):
+
+        def send(number):
+            body = body_of(lines_of_trace(f"db{number}", session_id="db"))
+            return wait_for(lambda: (answer := post(server, body)).status_code == 200 and answer, 60)
+
+        sent = [threads.submit(send, number) for number in range(200)]
+        for least in (40, 100):
+            wait_for(lambda least=least: sum(one.done() for one in sent) >= least, 60)
+            database.stop(signal.SIGQUIT)
+            assert get(server, "/readyz").status_code == 503
+            assert get(server, "/healthz").status_code == 200
+            database.start()
+        for one in sent:
+            one.result(60)
+
+        (session,) = get(server, "/api/v1/sessions").json()["sessions"]
+        assert (session["traces"], session["observations"]) == (200, 600)
+        assert sum(t["count"] for t in get(server, "/api/v1/totals").json()["totals"]) == 600
+        assert server.stop() == 0
 
 
 def _traces(url):
