@@ -87,7 +87,7 @@ class PostgresServer:
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             import pwd
 
-            user = next(pwd.getpwnam(name) for name in ("postgres", "nobody") if _has_user(name))
+            user = pwd.getpwnam("postgres") if _has_user("postgres") else pwd.getpwuid(_UNPRIVILEGED)
             os.chown(folder, user.pw_uid, user.pw_gid)
             self._as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
         self._environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": str(folder)}
@@ -120,6 +120,10 @@ def running_postgres(binaries: Path) -> Iterator[PostgresServer]:
             yield server
         finally:
             server.stop()
+
+
+_UNPRIVILEGED = 65_534
+"""The user id that owns no files."""
 
 
 def _has_user(name: str) -> bool:

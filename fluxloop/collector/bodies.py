@@ -19,7 +19,7 @@ _MEDIA_TYPES = frozenset({"application/x-ndjson", "application/jsonl", "applicat
 
 
 MAX_MEMBERS = 64
-"""Parts of a gzip file, each of which is decompressed by itself."""
+"""Parts of a gzip file; each is decompressed separately."""
 
 
 class Receiving:

@@ -12,7 +12,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _HELP = {
     "fluxloop_requests_total": ("counter", "Requests by route, method and status."),
     "fluxloop_request_seconds_total": ("counter", "Time spent on requests by route."),
-    "fluxloop_records_total": ("counter", "Records by what became of them: accepted, duplicate or rejected."),
+    "fluxloop_records_total": ("counter", "Records by result: accepted, duplicate or rejected."),
     "fluxloop_received_bytes_total": ("counter", "Bytes of record lines received, decompressed."),
     "fluxloop_waiting_bytes": ("gauge", "Bytes of bodies that are being received or written."),
     "fluxloop_store_traces": ("gauge", "Traces in the store."),

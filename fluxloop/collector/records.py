@@ -270,7 +270,7 @@ def plain(value: object) -> str:
 
 
 def _repaired(line: bytes) -> tuple[Any, bytes]:
-    """Return the value of a line that orjson refuses, and the line written anew."""
+    """Return the value of a line that orjson refuses, and the line encoded again."""
     try:
         value = decode(line)
         return value, orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)

@@ -25,7 +25,7 @@ class Route:
     """What a key must be allowed to do; None for a route that needs no key."""
     summary: str
     parameters: tuple[str, ...] = ()
-    """Names in `PARAMETERS`; ``filters`` stands for all conditions."""
+    """Names in `PARAMETERS`; ``filters`` means all conditions."""
     receives: str | None = None
     """The media type of the body."""
     returns: str = "application/json"

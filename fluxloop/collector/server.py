@@ -21,7 +21,7 @@ from .app import Collector, Options
 from .stores.contract import Store
 
 STOP_S = 20
-"""How long requests may go on after the collector was told to stop."""
+"""How long requests may go on after the signal to stop."""
 
 
 def run(store: Store, options: Options, *, host: str, port: int, log_level: str = "info") -> None:

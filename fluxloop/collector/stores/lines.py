@@ -12,7 +12,7 @@ from ...errors import ReadError
 from ...reading.source import open_records
 
 Resolve = Callable[[bytes], bytes]
-"""Returns the line that a value of the store stands for; an empty one if it is not there any more."""
+"""Returns the line for a value of the store; an empty one if it is not there any more."""
 
 _PLACE = b"@"
 
@@ -23,12 +23,12 @@ def as_stored(line: bytes) -> bytes:
 
 
 def place(offset: int, length: int, path: Path) -> bytes:
-    """Return the value that stands for *length* bytes at *offset* of a file."""
+    """Return the value for a line of *length* bytes at *offset* of a file."""
     return b"@%d:%d:%b" % (offset, length, str(path).encode())
 
 
 def from_files(value: bytes) -> bytes:
-    """Return the line that `place` stands for; a value that is a line is returned as it is."""
+    """Return the line at a `place`; a value that is a line is returned as it is."""
     if not value.startswith(_PLACE):
         return value
     offset, length, path = value[1:].split(b":", 2)

@@ -58,7 +58,7 @@ class SqliteStore:
 
     Args:
         path: The file.
-        resolve: Returns the line that a stored value stands for, see `fluxloop.collector.stores.lines`.
+        resolve: Returns the line for a stored value, see `fluxloop.collector.stores.lines`.
 
     Raises:
         StoreError: If the file cannot be opened, is not a store, or was written by a newer version.
