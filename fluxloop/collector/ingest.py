@@ -23,6 +23,9 @@ from .threads import Threads
 _IN_LOOP_BYTES = 65_536
 """A body up to this size is parsed at once; a larger one in a thread, so that other requests are answered meanwhile."""
 
+MAX_LINES = 500_000
+"""Of a batch; a body of nothing but line ends would take seconds."""
+
 MAX_REASONS = 100
 """Rejected lines that an answer lists."""
 
@@ -39,6 +42,8 @@ class Ingest:
     async def batch(self, request: Request) -> Response:
         """Keep the records of a batch; the answer is sent when they are durable."""
         async with self._receiving.body(request) as body:
+            if body.count(b"\n") > MAX_LINES:
+                raise Refused(413, f"a batch has up to {MAX_LINES} lines; send it in parts", limit=len(body) // 2)
             if len(body) <= _IN_LOOP_BYTES:
                 batch = self._rows.batch(lines_of(body))
             else:

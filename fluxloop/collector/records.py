@@ -164,10 +164,8 @@ class RowMaker:
             Refusal: If it is not a record.
         """
         if isinstance(record, dict):
-            if "parent_id" in record and (row := self._own_observation(record, line)) is not None:
+            if (row := self._own_row(record, line)) is not None:
                 return row
-            if "schema" in record and (trace := _own_trace_line(record, line)) is not None:
-                return trace
             if record.get("record") == "score":
                 return _score(record, line)
         kind = kind_of(record)
@@ -178,8 +176,19 @@ class RowMaker:
                 raise Refusal(f"{name} is longer than {MAX_ID} characters")
         try:
             return self._observation(record, line) if kind == "observation" else _trace_line(record, line)
-        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        except Refusal:
+            raise
+        except _ERRORS as error:
             raise Refusal(f"not a record that can be read: {type(error).__name__}") from None
+
+    def _own_row(self, record: Json, line: bytes) -> Row | None:
+        """Return the row of a record written as the recorder writes it; None for any other."""
+        try:
+            if "parent_id" in record:
+                return self._own_observation(record, line)
+            return _own_trace_line(record, line) if "schema" in record else None
+        except _ERRORS:  # a value of another type than the recorder's
+            return None
 
     def _observation(self, record: Json, line: bytes) -> Observation:
         """Return the row of an observation by any writer."""
@@ -277,6 +286,8 @@ def _repaired(line: bytes) -> tuple[Any, bytes]:
     except (ValueError, RecursionError):
         raise Refusal("not JSON, or nested too deeply") from None
     except TypeError:  # an integer beyond 64 bits
+        if b"NaN" in line or b"Infinity" in line:
+            raise Refusal("numbers that are not JSON") from None
         return value, line.decode("utf-8", "replace").encode()
 
 
@@ -289,6 +300,9 @@ def _depth_of(value: Any) -> int:
         level = [child for items in children for child in items if isinstance(child, dict | list)]
     return depth
 
+
+_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What reading a record can raise whose values have unexpected types."""
 
 _LEVELS = ("INFO", "ERROR", "WARNING", "DEBUG")
 

@@ -181,7 +181,7 @@ class SqliteStore:
         """Return traces in the order of their starts."""
         after = None if cursor is None else position_of(cursor)
         with self._reading() as connection:
-            selection = Selection(connection, wanted, self._resolve)
+            selection = Selection(connection, wanted, self._resolve, self._readers.end)
             rows = selection.rows(limit + 1, after, oldest_first=oldest_first)
         shown = rows[:limit]
         last = shown[-1] if len(rows) > limit else None

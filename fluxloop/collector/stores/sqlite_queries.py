@@ -10,10 +10,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from datetime import timedelta
+from math import inf
+from time import monotonic
 from typing import Any
 
 from ...reading.catalog.query import Query, query_of
 from ...reading.filters import CollectorFilter
+from .contract import StoreError
 from .lines import Resolve
 from .rows import FAILED, SHOWN, folded
 from .sqlite_words import trace_contains, traces_with
@@ -54,9 +57,13 @@ class Selection:
         connection: For reading.
         wanted: The conditions.
         resolve: Returns the lines of records.
+        end: The time by `monotonic` after which a search is stopped.
     """
 
-    def __init__(self, connection: sqlite3.Connection, wanted: CollectorFilter, resolve: Resolve) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, wanted: CollectorFilter, resolve: Resolve, end: float = inf
+    ) -> None:
+        self._end = end
         self._connection = connection
         self._resolve = resolve
         self._wanted = wanted
@@ -74,6 +81,8 @@ class Selection:
         while True:
             part = self._part(limit if not self._common_text else max(limit, 200), after, oldest_first)
             for row in part:
+                if self._common_text and monotonic() > self._end:
+                    raise StoreError("the search took too long; add a condition such as since")
                 if self._wanted.text is None or not self._common_text or self._has_text(row[0]):
                     rows.append(row)
                     if len(rows) == limit:
