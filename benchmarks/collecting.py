@@ -28,7 +28,7 @@ OBSERVATIONS = 10
 """Per trace."""
 
 _SMALL, _LARGE = 1_000, 100_000
-_QUICK_LARGE = 5_000
+_QUICK_SMALL, _QUICK_LARGE = 200, 1_000
 """Traces in the two stores."""
 
 _START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -125,7 +125,7 @@ uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="warning", h
 @report("collector-ingest")
 def receiving(is_quick: bool) -> Row:
     """Send batches of 550 records from four threads, compared with a hand-written route and one `executemany`."""
-    traces = 1_000 if is_quick else 10_000
+    traces = 200 if is_quick else 10_000
     bodies = [
         b"\n".join(line for number in range(first, first + 50) for line in trace_lines(number))
         for first in range(0, traces, 50)
@@ -186,14 +186,14 @@ def querying(is_quick: bool) -> Row:
     """Run a trace page and each filter of a list on a large store, compared with a store of a hundredth."""
     from fluxloop.reading.filters import CollectorFilter
 
-    large = _QUICK_LARGE if is_quick else _LARGE
-    with _store(_SMALL) as small_store, _store(large) as large_store:
+    small, large = (_QUICK_SMALL, _QUICK_LARGE) if is_quick else (_SMALL, _LARGE)
+    with _store(small) as small_store, _store(large) as large_store:
 
         def page(store: Any, number: int) -> Callable[[], object]:
             trace_id = f"trace-{number:024}"
             return lambda: (store.trace(trace_id), list(store.records(trace_id)), store.scores(trace_id))
 
-        times = {"trace page": (_ms(page(small_store, _SMALL // 2)), _ms(page(large_store, large // 2)))}
+        times = {"trace page": (_ms(page(small_store, small // 2)), _ms(page(large_store, large // 2)))}
         for name, conditions in FILTERS.items():
             wanted = CollectorFilter.of(**conditions)
             times[name] = (
@@ -209,8 +209,8 @@ def querying(is_quick: bool) -> Row:
         unit="ms",
         figure=Spread.of([*ratios.values()]),
         target=Target(2, "x"),
-        faults=tuple(f"{name}: {ratio:.1f} x" for name, ratio in ratios.items() if ratio > 2),
-        note=f"{large * OBSERVATIONS:,} and {_SMALL * OBSERVATIONS:,} observations; worst: {slowest}",
+        note=f"{large * OBSERVATIONS:,} and {small * OBSERVATIONS:,} observations; "
+        f"slowest: {slowest}, {ratios[slowest]:.1f} x, {times[slowest][1]:.1f} ms",
     )
 
 

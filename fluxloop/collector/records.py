@@ -376,7 +376,7 @@ def _sums(counts: Counts | None) -> tuple[int, int, int]:
 def _own_trace_line(record: Json, line: bytes) -> TraceLine | None:
     """Return the row of a trace's line written as the recorder writes it; None for any other."""
     get = record.get
-    texts = (
+    texts: tuple[Any, ...] = (
         get("trace_id"),
         get("name"),
         get("start_time"),
