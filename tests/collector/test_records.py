@@ -93,7 +93,7 @@ def test_lines_of_the_recorder_and_of_others_mean_the_same():
 
 def test_times_are_microseconds_and_back():
     """
-    With and without a time zone; what is not a time is 0, and 0 is no time.
+    With and without a time zone; text that is not a time becomes 0, and 0 becomes None.
     """
     assert iso_of(time_us(START.isoformat())) == "2026-11-28T12:00:00.000000Z"
     assert time_us("2026-11-28T13:00:00+01:00") == time_us("2026-11-28T12:00:00") == time_us("2026-11-28T12:00:00Z")
