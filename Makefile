@@ -23,7 +23,7 @@ FOR_WORK  := $(VENV)/.work-$(notdir $(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check bench slow format lint types constraints clean
+.PHONY: help demo demo-serve test check bench slow format lint types constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,9 @@ help: ## list the targets
 demo: $(FOR_DEMO) ## record a run of an agent and show it as a tree
 	$(RUN) examples/demo.py
 	$(VENV)/bin/fluxloop view
+
+demo-serve: $(FOR_WORK) ## start a collector, record two programs with it, and show how to ask
+	$(RUN) examples/support/demo_serve.py
 
 test: $(FOR_WORK) ## run the quick tests
 	$(RUN) -m pytest -m "not slow" -n $(JOBS) $(ARGS)

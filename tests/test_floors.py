@@ -48,9 +48,10 @@ PARTNERS = {("fluxloop_langgraph", "fluxloop_langchain")}
 """Pairs of packages on one floor; the first may import the second."""
 
 LIBRARIES = {
+    "anyio": "collector",
     "deepeval": "experiments",
     "dotenv": "cli settings",
-    "httpx": "experiments storage",
+    "httpx": "experiments reading storage",
     "hyperscan": "redaction",
     "jinja2": "experiments",
     "jsonschema": "experiments",
@@ -60,13 +61,16 @@ LIBRARIES = {
     "pydantic": "cli experiments models reading replay",
     "pydantic_evals": "experiments",
     "pydantic_core": "models",
+    "psycopg": "collector",
     "pytest": "pytest_plugin",
     "rapidfuzz": "experiments",
     "ray": "experiments",
     "referencing": "experiments",
     "rich": "cli",
     "ruamel": "cli experiments",
+    "starlette": "collector",
     "typer": "cli",
+    "uvicorn": "collector",
 }
 """Everything the core takes from outside, and the modules that take it (``*`` for any)."""
 

@@ -16,8 +16,11 @@ from ..reading.catalog import ORDERS, Catalog, TraceRow
 from ..reading.filters import TraceFilter
 from ..reading.json_text import encode
 from ..reading.pricing import project_pricing
+from ..reading.remote import Server
+from ..reading.source import url_of
 from .filter_options import NoColor, PathArgument, Utc, folder_or, with_filters
 from .formatting import console, counted, note, print_json, signs
+from .remote import rows_of
 from .row_lines import row_lines
 
 DEFAULT_LIMIT = 20
@@ -31,6 +34,7 @@ EPILOG = """
   fluxloop list --user anna --text Lyon -n 0  all of one user that mention Lyon
   fluxloop list --name 'Travel*' --json       one JSON object per line
   fluxloop list --csv > traces.csv            for a spreadsheet
+  fluxloop list http://127.0.0.1:8000         the traces of a collector
 
 The id in front of a line is enough for: fluxloop view ID
 
@@ -64,6 +68,10 @@ def list_traces(
     if limit is None:
         limit = 0 if as_json or as_csv else DEFAULT_LIMIT
     folder = folder_or(path)
+    if (url := url_of(folder)) is not None:
+        server = Server(url)
+        _print(rows_of(server, where, sort=sort, reverse=reverse, limit=limit), as_json, as_csv, utc, no_color)
+        return
     with Catalog.of(folder) as catalog:
         if catalog.notice:
             note(catalog.notice)
@@ -73,17 +81,25 @@ def list_traces(
                 f"{folder}: {'no trace matches' if catalog.count() else 'no traces yet'}{_next_step(where)}"
             )
         ids = {row.trace_id: catalog.short_id(row.trace_id) for row in rows}
-        if as_json:
-            for row in rows:
-                print_json(encode(as_object(row, ids[row.trace_id])))
-        elif as_csv:
-            _print_csv(rows)
-        else:
-            output = console(color=not no_color)
-            for line in row_lines(rows, ids, output.width, signs=signs(output), utc=utc):
-                output.print(line, soft_wrap=True)
-            if len(rows) == limit and (total := catalog.count(where)) > limit:
-                note(f"{limit:,} of {counted(total, 'trace')}; --limit 0 lists all")
+        _print((rows, ids), as_json, as_csv, utc, no_color)
+        if not as_json and not as_csv and len(rows) == limit and (total := catalog.count(where)) > limit:
+            note(f"{limit:,} of {counted(total, 'trace')}; --limit 0 lists all")
+
+
+def _print(
+    found: tuple[list[TraceRow], dict[str, str]], as_json: bool, as_csv: bool, utc: bool, no_color: bool
+) -> None:
+    """Print rows, with the short id of each."""
+    rows, ids = found
+    if as_json:
+        for row in rows:
+            print_json(encode(as_object(row, ids[row.trace_id])))
+    elif as_csv:
+        _print_csv(rows)
+    else:
+        output = console(color=not no_color)
+        for line in row_lines(rows, ids, output.width, signs=signs(output), utc=utc):
+            output.print(line, soft_wrap=True)
 
 
 def _next_step(where: TraceFilter) -> str:

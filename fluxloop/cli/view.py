@@ -21,12 +21,15 @@ from ..models import Trace
 from ..reading.catalog import Catalog, TraceRow
 from ..reading.filters import TraceFilter
 from ..reading.reader import TraceReader
+from ..reading.remote import Server
+from ..reading.source import url_of
 from ..reading.to_json import trace_line
 from .filter_options import NoColor, Utc, folder_or, with_filters
 from .folding import Only
 from .formatting import console, counted, note, print_json, rule, signs
 from .live import follow_in_lines, follow_in_place
 from .pager import show
+from .remote import newest, short_ids, with_id
 from .row_lines import NARROWEST, row_lines
 from .summaries import summaries
 from .tree import tree_lines
@@ -47,6 +50,7 @@ EPILOG = """
   fluxloop view --last 3 --full   the last three traces, values and messages in full
   fluxloop view --only errors     what failed, and what it is in
   fluxloop view ./other/traces    another folder, or one file of it
+  fluxloop view http://host:8000  the traces of a collector
   fluxloop view --follow          the traces of a program while it runs
   fluxloop view --last 9 --json   for other programs: one JSON object per line
 
@@ -95,6 +99,8 @@ def view(
         path, trace = None, str(path)
     path = folder_or(path)
     if follow:
+        if url_of(path):
+            raise FilterError("--follow watches files; run `fluxloop view --follow` where they are")
         if where or depth or only:
             raise FilterError("--follow shows whole traces; leave out filters, --depth and --only, or use --trace")
         with suppress(KeyboardInterrupt):
@@ -103,7 +109,10 @@ def view(
             else:
                 follow_in_place(path, id_filter(trace), output, last=last or 1, full=full, utc=utc)
         return
-    selection = select(path, where, trace_id=trace, last=last)
+    if (url := url_of(path)) is not None:
+        selection = select_remote(Server(url), where, trace_id=trace, last=last)
+    else:
+        selection = select(path, where, trace_id=trace, last=last)
     if selection.candidates:
         _print_candidates(selection, trace or "", output, as_json=as_json, utc=utc)
         raise typer.Exit(1)
@@ -167,6 +176,29 @@ def select(
     return Selection(traces[::-1], earlier[::-1], {})
 
 
+def select_remote(server: Server, where: TraceFilter, *, trace_id: str | None, last: int | None) -> Selection:
+    """
+    Return what `select` returns, of a collector.
+
+    Raises:
+        ReadError: If there are none, or the collector does not answer.
+    """
+    if trace_id is not None:
+        rows = server.matching(_part(trace_id), limit=MOST_LISTED)
+        if len(rows) > 1:
+            return Selection(
+                [], [], {short: row for row in rows if (short := short_ids(rows)[row.trace_id])}, len(rows)
+            )
+        traces = [trace for row in rows for trace in with_id(server, row.trace_id)]
+        earlier: list[Trace] = []
+    else:
+        found = newest(server, where, last or 1 + EARLIER_COUNT)
+        traces, earlier = (found, []) if last is not None else (found[:1], found[1:])
+    if not traces:
+        raise ReadError(_nothing_found(server, trace_id, where))
+    return Selection(traces[::-1], earlier[::-1], {})
+
+
 def _part(trace_id: str) -> str:
     """Return a part of an id without the ellipsis that a line may print before it."""
     return trace_id.strip().removeprefix("…").removeprefix("..")
@@ -203,7 +235,7 @@ def selection_lines(
         yield from tree_lines(trace, look, depth=depth, only=only)
 
 
-def _nothing_found(path: Path, trace_id: str | None, where: TraceFilter | None) -> str:
+def _nothing_found(path: Path | Server, trace_id: str | None, where: TraceFilter | None) -> str:
     if trace_id is not None:
         return f"{path}: no trace id begins or ends with {trace_id!r}. Next step: fluxloop list {path} shows ids"
     if where:

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Any
+from typing import Any, Self
 
 from ..enums import Status
 from ..errors import FilterError
@@ -50,7 +50,7 @@ class TraceFilter:
     """A name, input, output or error in the trace contains this text, ignoring case."""
 
     @classmethod
-    def of(cls, *, zone: tzinfo | None = None, **values: Any) -> TraceFilter:
+    def of(cls, *, zone: tzinfo | None = None, **values: Any) -> Self:
         """
         Return the filter with these *values*, given as text or as Python objects.
 
@@ -62,15 +62,14 @@ class TraceFilter:
         Raises:
             FilterError: If a name or a value is not accepted; the message names it and what is accepted.
         """
+        fields = [field.name for field in dataclasses.fields(cls)]
         for name in values:
-            if name not in _PARSERS:
-                raise FilterError(
-                    f"unknown filter {name!r}{_suggestion(name, _PARSERS)} (accepted: {_listed(_PARSERS)})"
-                )
+            if name not in fields:
+                raise FilterError(f"unknown filter {name!r}{_suggestion(name, fields)} (accepted: {_listed(fields)})")
         given = {name: value for name, value in values.items() if value is not None and value != () and value != []}
         return cls(**{name: _parsed(name, value, zone) for name, value in given.items()})
 
-    def also(self, other: TraceFilter) -> TraceFilter:
+    def also(self, other: TraceFilter) -> Self:
         """Return the filter with the conditions of both; where both have one, that of *other*."""
         given = {field.name: getattr(other, field.name) for field in dataclasses.fields(other)}
         return dataclasses.replace(self, **{name: value for name, value in given.items() if value is not None})
@@ -78,6 +77,23 @@ class TraceFilter:
     def __bool__(self) -> bool:
         """Whether there is any condition."""
         return any(getattr(self, field.name) is not None for field in dataclasses.fields(self))
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorFilter(TraceFilter):
+    """The conditions that a collector evaluates: those of `TraceFilter`, and some more."""
+
+    type: tuple[str, ...] | None = None
+    """One of the trace's observations has one of these types."""
+    observation: tuple[str, ...] | None = None
+    """One of the trace's observations has one of these names."""
+    metadata: tuple[str, ...] | None = None
+    """The metadata of the trace has this key (``key``), or this value of it (``key=value``)."""
+    max_duration: timedelta | None = None
+    max_tokens: int | None = None
+    min_cost: float | None = None
+    """In US dollars."""
+    max_cost: float | None = None
 
 
 def _parsed(name: str, value: Any, zone: tzinfo | None) -> Any:
@@ -142,6 +158,16 @@ def _flag(value: Any, zone: tzinfo | None) -> bool:
     return value
 
 
+def _amount(value: Any, zone: tzinfo | None) -> float:
+    try:
+        amount = float(value)
+    except (TypeError, ValueError, OverflowError):
+        amount = -1.0
+    if isinstance(value, bool) or not 0 <= amount < float("inf"):
+        raise ValueError("an amount of dollars from 0 up")
+    return amount
+
+
 _PARSERS: Mapping[str, Callable[[Any, tzinfo | None], Any]] = {
     "status": _statuses,
     "name": _texts,
@@ -155,6 +181,13 @@ _PARSERS: Mapping[str, Callable[[Any, tzinfo | None], Any]] = {
     "min_tokens": _count,
     "has_error": _flag,
     "text": _text,
+    "type": _texts,
+    "observation": _texts,
+    "metadata": _texts,
+    "max_duration": _duration,
+    "max_tokens": _count,
+    "min_cost": _amount,
+    "max_cost": _amount,
 }
 
 

@@ -25,7 +25,7 @@ from .assembly import Assembly, traces_of
 from .day_index import MAX_SKIPPED, DayIndex, Entry, Skipped
 from .filters import TraceFilter
 from .scores import ScoreFiles
-from .source import OpenObservations, Source, open_records, start_of
+from .source import OpenObservations, Source, open_records, start_of, url_of
 
 
 def read_traces(
@@ -43,17 +43,20 @@ def read_traces(
 
     Args:
         path: A folder of records (``./traces``, an ``artifacts`` folder or its parent), or one ``.jsonl`` file, with
-            which its counterpart of the same day is read. None reads what this program is configured to write: its
-            storage, if that can be read back as `MemoryStorage` can, or else its folder.
+            which its counterpart of the same day is read; or the URL of a collector. None reads what this program is
+            configured to write: its storage, if that can be read back as `MemoryStorage` can, or else its folder.
         trace_id: Yield this trace only.
         where: A `TraceFilter`, or a function that decides for each trace.
-        filters: Fields of a `TraceFilter`, as in ``status="error", since="yesterday"``. An index beside the files finds
-            the traces that match; others are not built.
+        filters: Fields of a `TraceFilter` (for a collector, of a `CollectorFilter`), as in ``status="error",
+            since="yesterday"``. An index beside the files finds the traces that match; others are not built.
 
     Raises:
         FilterError: If a filter is unknown or not accepted.
-        ReadError: If *path* does not exist or cannot be opened. A folder without records yields nothing.
+        ReadError: If *path* does not exist or cannot be opened, or the collector does not answer. A folder without
+            records yields nothing.
     """
+    if (url := url_of(path)) is not None:
+        return _of_server(url, trace_id, where, filters)
     wanted = where if isinstance(where, TraceFilter) else TraceFilter()
     if filters:
         wanted = wanted.also(TraceFilter.of(**filters))
@@ -70,6 +73,19 @@ def read_traces(
             for trace in traces_of(records)
             if (only is None or trace.trace_id in only) and (trace_id is None or trace.trace_id == trace_id)
         )
+    return filter(where, traces) if where is not None and not isinstance(where, TraceFilter) else traces
+
+
+def _of_server(
+    url: str, trace_id: str | None, where: TraceFilter | Callable[[Trace], object] | None, filters: dict[str, Any]
+) -> Iterator[Trace]:
+    """Yield the traces of the collector at *url*."""
+    from .remote import Server, filter_of
+
+    wanted = filter_of(**filters)
+    if isinstance(where, TraceFilter):
+        wanted = wanted.also(where)
+    traces = Server(url).traces(wanted, trace_id=trace_id)
     return filter(where, traces) if where is not None and not isinstance(where, TraceFilter) else traces
 
 

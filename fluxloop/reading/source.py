@@ -103,6 +103,15 @@ class Source:
                 yield name[2] or "", path
 
 
+_URL = re.compile(r"(https?):/+(.+)", re.IGNORECASE)
+
+
+def url_of(path: str | Path | None) -> str | None:
+    """Return the URL of a collector; None if *path* is one of files. `Path` makes one slash of two."""
+    found = None if path is None else _URL.fullmatch(str(path))
+    return None if found is None else f"{found[1].lower()}://{found[2].rstrip('/')}"
+
+
 def start_of(observations: OpenObservations) -> str:
     """Return the start of the first of *observations*, as written."""
     return min(start_text(record) for _, record in observations)

@@ -46,7 +46,7 @@ class FileState(NamedTuple):
         if self.is_of(status) or (file := open_records(path)) is None:
             return True
         with file:
-            return _landmarks(file, self.offset) == self.landmarks
+            return landmarks_of(file, self.offset) == self.landmarks
 
 
 def status_of(path: Path) -> os.stat_result | None:
@@ -57,7 +57,7 @@ def status_of(path: Path) -> os.stat_result | None:
         return None
 
 
-def _landmarks(file: BinaryIO, offset: int) -> bytes:
+def landmarks_of(file: BinaryIO, offset: int) -> bytes:
     """Return the first and the last bytes of the file before *offset*."""
     file.seek(0)
     first = file.read(min(offset, _LANDMARK_BYTES))
@@ -144,7 +144,7 @@ class NewRecords:
         if self._file is None:
             return None
         size = self._status.st_size if self.is_at_end else -1
-        landmarks = _landmarks(self._file, self.offset)
+        landmarks = landmarks_of(self._file, self.offset)
         return FileState(
             self._path.name,
             self._day,

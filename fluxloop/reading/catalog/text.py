@@ -27,7 +27,7 @@ Place = tuple[str | None, str]
 
 def in_files(text: str, files: Iterable[tuple[str, Path]]) -> Iterator[Place]:
     """Yield each trace with *text* in one of its records in *files*, each with its day; some more than once."""
-    wanted, part = text.casefold(), _plain_part(text)
+    wanted, part = text.casefold(), plain_part(text)
     for day, path in files:
         for line in _lines_with(part, path):
             for found in records_in(line):
@@ -57,14 +57,22 @@ def in_records(text: str, records: Iterable[Json]) -> Iterator[Place]:
 
 def contains(record: Json, wanted: str) -> bool:
     """Whether the name, input, output or error of a record contains *wanted*, which is case-folded."""
-    return any(wanted in _text(value) for name in ("name", "input", "output", "error") if (value := record.get(name)))
+    return any(wanted in _text(value) for name in _SEARCHED if (value := record.get(name)))
+
+
+def searched_text(record: Json) -> str:
+    """Return the case-folded text of a record in which `contains` looks, one line per field."""
+    return "\n".join(_text(value) for name in _SEARCHED if (value := record.get(name)))
+
+
+_SEARCHED = ("name", "input", "output", "error")
 
 
 def _text(value: Any) -> str:
     return (value if isinstance(value, str) else "".join(pieces(value))).casefold()
 
 
-def _plain_part(text: str) -> bytes:
+def plain_part(text: str) -> bytes:
     """Return the longest part of *text* that JSON always writes as it is, in lower case."""
     # The Kelvin sign and the long s become ASCII when their case is folded, so k and s are left out.
     parts = re.findall(r"[a-jl-rt-zA-JL-RT-Z0-9 .,:;_()\[\]{}#$*+=?!@-]+", text)

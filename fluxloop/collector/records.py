@@ -1,0 +1,473 @@
+"""
+Turn the lines of a batch into the rows of a store.
+
+Every row holds the line as it was received, and the few fields that filters and totals need. A line that is not a
+record is rejected with a reason; it does not affect the other lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import orjson
+
+from ..llm.prices import Counts, Prices, context_of
+from ..reading.building import finished_observation, in_utc, observation_of, trace_of
+from ..reading.catalog.costs import cost_of_call
+from ..reading.catalog.facts import CODES, TYPES, Label
+from ..reading.catalog.kept import WORDS, counts_of, kept_value
+from ..reading.values import first_words
+from ..storage.decoding import Json, decode, kind_of, trace_id_of
+
+MAX_DEPTH = 250
+"""Levels of nesting in a record; the recorder writes up to 200."""
+
+MAX_ID = 512
+"""Characters of an id."""
+
+MAX_TEXT = 1_024
+"""Characters of a name or another text by which records are found; the line itself is kept whole."""
+
+MOST_TOKENS = 10**9
+"""A larger count is cut, so that sums fit in the integers of every database."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_MOST_US = 253_402_300_799_999_999
+"""The last microsecond of the year 9999."""
+
+
+class Observation(NamedTuple):
+    """The row of an observation."""
+
+    trace_id: str
+    id: str
+    parent_id: str | None
+    type: str
+    name: str
+    status: str | None
+    """None while the observation is open."""
+    level: str
+    start_us: int
+    """Microseconds since 1970; 0 if no time was recorded."""
+    duration_ms: float | None
+    model: str | None
+    input_tokens: int
+    output_tokens: int
+    tokens: int
+    cost: float | None
+    """In US dollars, at the prices when it was received; None without a price."""
+    line: bytes
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it ended with an error."""
+        return self.status == "error"
+
+
+class TraceLine(NamedTuple):
+    """The row of a trace's own line."""
+
+    trace_id: str
+    name: str
+    session_id: str | None
+    user_id: str | None
+    status: str
+    start_us: int
+    duration_ms: float | None
+    error: str | None
+    input: str | None
+    output: str | None
+    """The first words, as the index of files keeps them; of the input, too."""
+    tags: list[str]
+    metadata: list[str]
+    """Top-level keys as ``key``, and as ``key=value`` where the value is a text, a number or a flag."""
+    counts: tuple[int, int, int] | None
+    """Input, output and all tokens; None if the line has no usage."""
+    line: bytes
+
+
+class Score(NamedTuple):
+    """The row of a score."""
+
+    trace_id: str
+    id: str
+    name: str
+    value: Any
+    comment: str | None
+    time_us: int
+    line: bytes
+
+
+Row = Observation | TraceLine | Score
+
+
+@dataclass(slots=True)
+class Batch:
+    """The rows of a batch, and the lines that are not records."""
+
+    rows: list[Row] = field(default_factory=list)
+    rejected: list[dict[str, Any]] = field(default_factory=list)
+    """The number of each line, from 1, and the reason."""
+
+
+class Refusal(ValueError):
+    """A value is not a record; the message is the reason."""
+
+
+class RowMaker:
+    """
+    Makes rows of records.
+
+    Args:
+        prices: For the cost of model calls; None leaves the cost out.
+    """
+
+    def __init__(self, prices: Prices | None = None) -> None:
+        self._prices = prices
+
+    def batch(self, lines: Iterable[bytes]) -> Batch:
+        """Return the rows of *lines*; blank lines are skipped."""
+        batch = Batch()
+        for number, line in enumerate(lines, start=1):
+            if line and not line.isspace():
+                try:
+                    batch.rows.append(self.row(line))
+                except Refusal as refusal:
+                    batch.rejected.append({"line": number, "reason": str(refusal)})
+        return batch
+
+    def row(self, line: bytes) -> Row:
+        """
+        Return the row of one line.
+
+        Raises:
+            Refusal: If it is not a record.
+        """
+        try:
+            record = orjson.loads(line)
+        except ValueError:
+            record, line = _repaired(line)
+        if line.count(b"[") + line.count(b"{") > MAX_DEPTH and _depth_of(record) > MAX_DEPTH:
+            raise Refusal(f"nested deeper than {MAX_DEPTH} levels")
+        return self.row_of(record, line)
+
+    def row_of(self, record: Any, line: bytes) -> Row:
+        """
+        Return the row of a decoded *record*, which *line* holds.
+
+        Raises:
+            Refusal: If it is not a record.
+        """
+        if isinstance(record, dict):
+            if (row := self._own_row(record, line)) is not None:
+                return row
+            if record.get("record") == "score":
+                return _score(record, line)
+        kind = kind_of(record)
+        if kind is None:
+            raise Refusal("neither an observation, nor a trace, nor a score")
+        for name in ("id", "trace_id"):
+            if len(str(record.get(name, ""))) > MAX_ID:
+                raise Refusal(f"{name} is longer than {MAX_ID} characters")
+        try:
+            return self._observation(record, line) if kind == "observation" else _trace_line(record, line)
+        except Refusal:
+            raise
+        except _ERRORS as error:
+            raise Refusal(f"not a record that can be read: {type(error).__name__}") from None
+
+    def _own_row(self, record: Json, line: bytes) -> Row | None:
+        """Return the row of a record written as the recorder writes it; None for any other."""
+        try:
+            if "parent_id" in record:
+                return self._own_observation(record, line)
+            return _own_trace_line(record, line) if "schema" in record else None
+        except _ERRORS:  # a value of another type than the recorder's
+            return None
+
+    def _observation(self, record: Json, line: bytes) -> Observation:
+        """Return the row of an observation by any writer."""
+        row = self._own_observation(_as_ours(record), line)
+        if row is None:
+            raise Refusal("not an observation that can be read")
+        return row
+
+    def _own_observation(self, record: Json, line: bytes) -> Observation | None:
+        """Return the row of an observation written as the recorder writes it; None for any other."""
+        if not _is_ours(record):
+            return None
+        get = record.get
+        usage = get("usage")
+        counts = counts_of(usage) if usage and type(usage) is dict else None
+        start_us = time_us(get("start_time"))
+        kind, name, model = record["type"], record["name"], get("model")
+        cost = None
+        given, made, total = _sums(counts)
+        if counts is not None and kind in ("GENERATION", "EMBEDDING") and self._prices is not None and model:
+            cost = self._cost(record, counts, start_us)
+        return Observation(
+            record["trace_id"],
+            record["id"],
+            get("parent_id"),
+            kind,
+            plain(name),
+            get("status"),
+            level if (level := get("level")) in _LEVELS else "INFO",
+            start_us,
+            get("duration_ms"),
+            plain(model) if model else None,
+            given,
+            made,
+            total,
+            cost,
+            line,
+        )
+
+    def _cost(self, record: Json, counts: Counts, start_us: int) -> float | None:
+        context = context_of(record.get("metadata"), record.get("model_parameters"), record.get("output"))
+        label = Label(record["type"], record["name"], record["model"], record.get("provider"), context)
+        time = _EPOCH + timedelta(microseconds=start_us)
+        cost = cost_of_call(label, counts, self._prices, time)  # type: ignore[arg-type]  # it is not None here
+        return cost.dollars if cost.calls else None
+
+
+def lines_of(body: bytes) -> Iterator[bytes]:
+    """Yield the lines of a body, each without its line end."""
+    start = 0
+    while start < len(body):
+        end = body.find(b"\n", start)
+        end = len(body) if end < 0 else end
+        yield body[start:end]
+        start = end + 1
+
+
+def is_open(row: Observation) -> bool:
+    """Whether *row* is the start of an observation, which its end replaces."""
+    return row.status is None
+
+
+def time_us(text: object) -> int:
+    """Return a recorded time in microseconds since 1970; 0 for anything that is not a time of this calendar."""
+    if type(text) is not str:
+        return 0
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return 0
+    since = (time if text.endswith("Z") else in_utc(time)) - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def iso_of(us: int | None) -> str | None:
+    """Return microseconds since 1970 as a time of the record format; None for no time."""
+    if not us or not -_MOST_US < us <= _MOST_US:
+        return None
+    return f"{_EPOCH + timedelta(microseconds=us):%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
+def plain(value: object) -> str:
+    """Return *value* as a text that every database stores: without NUL, and of `MAX_TEXT` characters at most."""
+    text = value if type(value) is str else str(value)
+    if "\0" in text:
+        text = text.replace("\0", "�")
+    return text[:MAX_TEXT]
+
+
+def _repaired(line: bytes) -> tuple[Any, bytes]:
+    """Return the value of a line that orjson refuses, and the line encoded again."""
+    try:
+        value = decode(line)
+        return value, orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    except (ValueError, RecursionError):
+        raise Refusal("not JSON, or nested too deeply") from None
+    except TypeError:  # an integer beyond 64 bits
+        if b"NaN" in line or b"Infinity" in line:
+            raise Refusal("numbers that are not JSON") from None
+        return value, line.decode("utf-8", "replace").encode()
+
+
+def _depth_of(value: Any) -> int:
+    """Return the levels of nesting of a decoded value, up to one more than `MAX_DEPTH`."""
+    depth, level = 0, [value]
+    while level and depth <= MAX_DEPTH:
+        depth += 1
+        children = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [child for items in children for child in items if isinstance(child, dict | list)]
+    return depth
+
+
+_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What reading a record can raise whose values have unexpected types."""
+
+_LEVELS = ("INFO", "ERROR", "WARNING", "DEBUG")
+
+_OURS = itemgetter("id", "trace_id", "parent_id", "type", "name", "start_time")
+
+
+def _is_ours(record: Json) -> bool:
+    """Whether the fields of an observation are written as the recorder writes them."""
+    get = record.get
+    try:
+        id, trace_id, parent, kind, name, start = _OURS(record)
+    except KeyError:
+        return False
+    status, duration, model = get("status"), get("duration_ms"), get("model")
+    return (
+        kind in TYPES
+        and type(id) is type(trace_id) is type(name) is type(start) is str
+        and (parent is None or type(parent) is str)
+        and (status in CODES if status is not None else not _has_ended(record))
+        and (duration is None or (type(duration) is float and abs(duration) < 1e15))
+        and (model is None or type(model) is str)
+        and 0 < len(id) <= MAX_ID
+        and 0 < len(trace_id) <= MAX_ID
+        and "record" not in record
+        and "parent_observation_id" not in record
+        and "\0" not in f"{id}{trace_id}{parent}"
+    )
+
+
+def _has_ended(record: Json) -> bool:
+    return any(record.get(name) is not None for name in ("status", "end_time", "duration_ms", "error"))
+
+
+def _as_ours(record: Json) -> Json:
+    """Return an observation by any writer in our spelling."""
+    built = finished_observation(record) if _has_ended(record) else observation_of(record)
+    fields = {name: value for name, value in built}  # noqa: C416 - dict() takes it for a mapping
+    trace_id = trace_id_of(record)
+    duration = built.duration_ms
+    return {
+        **fields,
+        "id": _id(built.id),
+        "trace_id": _id(trace_id),
+        "parent_id": None if built.parent_id is None else _id(built.parent_id),
+        "type": built.type.name,
+        "name": built.name,
+        "level": built.level.name,
+        "status": None if built.status is None else str(built.status),
+        "start_time": in_utc(built.start_time).isoformat() if built.start_time else "",
+        "duration_ms": float(duration) if duration is not None and abs(duration) < 1e15 else None,
+        "usage": dict(built.usage) if built.usage and built.usage.reported else None,
+    }
+
+
+def _id(value: object) -> str:
+    text = str(value).replace("\0", "�")
+    if not text:
+        raise Refusal("an id is empty")
+    return text
+
+
+def _sums(counts: Counts | None) -> tuple[int, int, int]:
+    """Return the input, output and all tokens."""
+    if counts is None:
+        return 0, 0, 0
+    given, made, total = counts[0] or 0, counts[1] or 0, counts[2]
+    total = given + made if total is None else total
+    return min(given, MOST_TOKENS), min(made, MOST_TOKENS), min(total, MOST_TOKENS)
+
+
+def _own_trace_line(record: Json, line: bytes) -> TraceLine | None:
+    """Return the row of a trace's line written as the recorder writes it; None for any other."""
+    get = record.get
+    texts: tuple[Any, ...] = (
+        get("trace_id"),
+        get("name"),
+        get("start_time"),
+        get("session_id") or "",
+        get("user_id") or "",
+        get("error") or "",
+    )
+    tags, metadata, duration = get("tags") or [], get("metadata") or {}, get("duration_ms")
+    if (
+        not all(type(text) is str for text in texts)
+        or get("status") not in CODES
+        or type(duration) is not float
+        or not abs(duration) < 1e15
+        or type(tags) is not list
+        or not all(type(tag) is str for tag in tags)
+        or type(metadata) is not dict
+        or not 0 < len(texts[0]) <= MAX_ID
+        or "\0" in texts[0]
+        or not _USAGE.isdisjoint(record)
+    ):
+        return None
+    usage = get("usage")
+    counts = counts_of(usage) if usage and type(usage) is dict else None
+    error = get("error")
+    return TraceLine(
+        texts[0],
+        plain(texts[1]),
+        None if get("session_id") is None else plain(texts[3]),
+        None if get("user_id") is None else plain(texts[4]),
+        record["status"],
+        time_us(texts[2]),
+        duration,
+        None if error is None else plain(first_words(error, WORDS)),
+        None if (value := get("input")) is None else plain(kept_value(value)),
+        None if (value := get("output")) is None else plain(kept_value(value)),
+        [plain(tag) for tag in tags[:100]],
+        [plain(text) for text in _metadata(metadata)],
+        None if counts is None else _sums(counts),
+        line,
+    )
+
+
+_USAGE = frozenset({"prompt_tokens", "completion_tokens", "total_tokens", "type", "parent_id", "parent_observation_id"})
+"""Fields of other formats, and of observations."""
+
+
+def _trace_line(record: Json, line: bytes) -> TraceLine:
+    """Return the row of a trace's line by any writer."""
+    trace = trace_of({**record, "trace_id": trace_id_of(record)})
+    start = trace.start_time
+    counts = _sums(counts_of(dict(trace.usage))) if trace.usage and trace.usage.reported else None
+    duration = trace.duration_ms
+    if duration is None and start and trace.end_time:
+        duration = (in_utc(trace.end_time) - in_utc(start)) / timedelta(milliseconds=1)
+    status = trace.status or ("error" if trace.error is not None else "success")
+    return TraceLine(
+        _id(trace.trace_id),
+        plain(trace.name),
+        None if trace.session_id is None else plain(trace.session_id),
+        None if trace.user_id is None else plain(trace.user_id),
+        str(status),
+        (in_utc(start) - _EPOCH) // _MICROSECOND if start else 0,
+        duration if duration is not None and abs(duration) < 1e15 else None,
+        None if trace.error is None else plain(first_words(trace.error, WORDS)),
+        None if trace.input is None else plain(kept_value(trace.input)),
+        None if trace.output is None else plain(kept_value(trace.output)),
+        [plain(tag) for tag in trace.tags[:100]],
+        [plain(text) for text in _metadata(trace.metadata)],
+        counts,
+        line,
+    )
+
+
+def _metadata(metadata: Json) -> Iterator[str]:
+    for key, value in list(metadata.items())[:100]:
+        yield str(key)
+        if isinstance(value, str | int | float):
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            yield f"{key}={text}"
+
+
+def _score(record: Json, line: bytes) -> Score:
+    trace_id, name, value = record.get("trace_id"), record.get("name"), record.get("value")
+    if not isinstance(trace_id, str) or not trace_id or len(trace_id) > MAX_ID:
+        raise Refusal("a score needs the trace_id it is about")
+    if not isinstance(name, str) or not name:
+        raise Refusal("a score needs a name")
+    if not isinstance(value, str | int | float) or (isinstance(value, float) and value != value):
+        raise Refusal("the value of a score must be a number, a flag or a text")
+    comment = record.get("comment")
+    if comment is not None and not isinstance(comment, str):
+        raise Refusal("the comment of a score must be a text")
+    own = record.get("id") or f"{name}@{record.get('time')}"
+    return Score(_id(trace_id), _id(own)[:MAX_ID], plain(name), value, comment, time_us(record.get("time")), line)

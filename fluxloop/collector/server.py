@@ -1,0 +1,136 @@
+"""
+Run a collector: its sockets, its time limits on connections, its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ..errors import ConfigError
+from .app import Collector, Options
+from .stores.contract import Store
+
+STOP_S = 20
+"""How long requests may go on after the signal to stop."""
+
+
+def run(store: Store, options: Options, *, host: str, port: int, log_level: str = "info") -> None:
+    """
+    Serve until SIGTERM or SIGINT; requests that are running are answered, then the store is closed.
+
+    Raises:
+        ConfigError: If *host* is not of this machine and there is no key, or the port is in use.
+    """
+    if not options.keys and not is_local(host):
+        raise ConfigError(
+            f"listening on {host} lets other machines read and write records: add --api-key, or listen on 127.0.0.1"
+        )
+    limits = options.limits
+    config = uvicorn.Config(
+        Collector(store, options).app(),
+        host=host,
+        port=port,
+        http=_limited(limits.header_s),
+        ws="none",
+        loop="auto",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        limit_concurrency=limits.connections,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=STOP_S,
+        h11_max_incomplete_event_size=64 << 10,
+        server_header=False,
+        proxy_headers=False,
+    )
+    _log_to_stderr(log_level)
+    try:
+        with _signals_end_quietly():
+            uvicorn.Server(config).run()
+    except SystemExit:
+        raise ConfigError(f"cannot listen on {host} port {port}: choose another one with --port") from None
+    finally:
+        store.close()
+
+
+@contextmanager
+def _signals_end_quietly() -> Iterator[None]:
+    """Let the block end where uvicorn, after it has stopped, sends the signal again that stopped it."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine can connect to *host*."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _log_to_stderr(level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for name, of_logger in (("fluxloop.collector", level.upper()), ("uvicorn", "INFO")):
+        logger = logging.getLogger(name)
+        logger.setLevel(of_logger)
+        logger.handlers = [handler]
+        logger.propagate = False
+    logging.getLogger("uvicorn.error").setLevel("INFO")
+
+
+def _limited(header_s: float) -> type[asyncio.Protocol]:
+    """Return uvicorn's protocol with a time limit on the headers of a request, which uvicorn does not have."""
+
+    class Limited(H11Protocol):
+        _deadline: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._await_request()
+
+        def data_received(self, data: bytes) -> None:
+            if self._is_between():
+                self._await_request()
+            super().data_received(data)
+            if not self._is_between():
+                self._forget()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._forget()
+            super().connection_lost(exc)
+
+        def _is_between(self) -> bool:
+            return self.cycle is None or self.cycle.response_complete
+
+        def _await_request(self) -> None:
+            if self._deadline is None:
+                self._deadline = self.loop.call_later(header_s, self._close_if_waiting)
+
+        def _forget(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+        def _close_if_waiting(self) -> None:
+            self._deadline = None
+            if self._is_between() and not self.transport.is_closing():
+                self.transport.close()
+
+    return Limited

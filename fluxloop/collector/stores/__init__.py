@@ -1,0 +1,3 @@
+"""
+Stores of the collector: where received records are kept, and how they are found again.
+"""

@@ -1,0 +1,300 @@
+"""
+The row of a trace, kept up to date as its records arrive in any order, and the totals that they change.
+
+Every store that updates rows uses this module, so that all of them give the same answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from ...reading.catalog.kept import WORDS, kept_value, words_of
+from ...reading.values import first_words
+from ..records import Observation, TraceLine, iso_of, plain
+from .durations import bucket_of
+
+HOUR_US = 3_600_000_000
+
+MAX_FACETS = 1_000
+"""Different texts by which one trace can be found; the names of more observations are not searched by name."""
+
+COLUMNS = (
+    "trace_id",
+    "name",
+    "session_id",
+    "user_id",
+    "status",
+    "start_us",
+    "duration_ms",
+    "observations",
+    "errors",
+    "warnings",
+    "input_tokens",
+    "output_tokens",
+    "tokens",
+    "cost",
+    "input",
+    "output",
+    "error",
+    "tags",
+    "models",
+    "failed_tools",
+    "facets",
+    "state",
+)
+"""The columns of a trace, beside its number and its line."""
+
+SHOWN = COLUMNS[:-2]
+"""Those from which `as_object` makes the row that is returned."""
+
+LISTS = ("tags", "models", "failed_tools")
+
+_COUNTED = ("GENERATION", "EMBEDDING")
+"""The types whose tokens are summed up while the line of the trace, which has the sum, is missing."""
+
+
+@dataclass(slots=True)
+class TraceState:
+    """What is known of one trace."""
+
+    trace_id: str
+    number: int | None = None
+    """In the store; None for a trace that is new."""
+    has_line: bool = False
+    name: str = ""
+    session_id: str | None = None
+    user_id: str | None = None
+    status: str | None = None
+    """None while it is running."""
+    start_us: int = 0
+    duration_ms: float | None = None
+    observations: int = 0
+    errors: int = 0
+    warnings: int = 0
+    counts: list[int] | None = None
+    """Input, output and all tokens, as the line of the trace has them."""
+    sums: list[int] = field(default_factory=lambda: [0, 0, 0])
+    """The same, summed up over model calls."""
+    cost: float | None = None
+    input: str | None = None
+    output: str | None = None
+    error: str | None = None
+    tags: list[str] = field(default_factory=list)
+    metadata: list[str] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
+    failed_tools: list[str] = field(default_factory=list)
+    found_by: set[str] = field(default_factory=set)
+    """The facets of its observations."""
+    line: bytes | None = None
+    """The new line of the trace; None if it did not change."""
+    before: tuple[int, frozenset[str]] = (0, frozenset())
+    """The start and the facets that the store has."""
+
+    @classmethod
+    def of_columns(cls, number: int, columns: tuple[Any, ...]) -> TraceState:
+        """Return the state of a trace that the store has."""
+        row = dict(zip(COLUMNS, columns, strict=True))
+        inner = orjson.loads(row.pop("state"))
+        facets = frozenset(orjson.loads(row.pop("facets")))
+        for name in ("input_tokens", "output_tokens", "tokens"):
+            del row[name]
+        for name in LISTS:
+            row[name] = orjson.loads(row[name])
+        found_by = {facet for facet in facets if facet.startswith(_OF_OBSERVATIONS)}
+        return cls(**row, **inner, number=number, found_by=found_by, before=(row["start_us"], facets))
+
+    def add_line(self, row: TraceLine) -> None:
+        """Set what the trace's own line says."""
+        self.has_line, self.line = True, row.line
+        self.name, self.session_id, self.user_id = row.name, row.session_id, row.user_id
+        self.status, self.duration_ms, self.error = row.status, row.duration_ms, row.error
+        self.start_us = row.start_us or self.start_us
+        self.input, self.output = row.input, row.output
+        self.tags, self.metadata = row.tags, row.metadata
+        self.counts = None if row.counts is None else [*row.counts]
+
+    def add(self, row: Observation, old: Observation | None) -> None:
+        """Add an observation that is new, or that replaces *old*."""
+        if old is not None:
+            self._count(old, -1)
+        self._count(row, 1)
+        if row.start_us and not self.has_line:
+            self.start_us = min(self.start_us or row.start_us, row.start_us)
+        if row.model and row.model not in self.models:
+            self.models = sorted([*self.models, row.model])[:100]
+        if row.is_error and row.type == "TOOL" and row.name not in self.failed_tools:
+            self.failed_tools = [*self.failed_tools, row.name][:100]
+        if len(self.found_by) < MAX_FACETS:
+            self.found_by |= _facets_of(row.type, row.name, row.model)
+        if row.parent_id is None and not self.has_line:
+            self._add_root(row)
+
+    def _count(self, row: Observation, sign: int) -> None:
+        self.observations += sign
+        self.errors += sign * row.is_error
+        self.warnings += sign * (row.level == "WARNING" or (row.level == "ERROR" and not row.is_error))
+        if row.cost is not None:
+            self.cost = max(0.0, (self.cost or 0.0) + sign * row.cost)
+        if row.type in _COUNTED:
+            for index, count in enumerate((row.input_tokens, row.output_tokens, row.tokens)):
+                self.sums[index] += sign * count
+
+    def _add_root(self, row: Observation) -> None:
+        """Set what the root says, as long as the trace's own line has not come."""
+        self.name, self.status, self.duration_ms = row.name, row.status, row.duration_ms
+        try:
+            record = orjson.loads(row.line)
+        except ValueError:  # a place in a file, see `following`
+            return
+        if isinstance(begun := record.get("trace"), dict):
+            self.session_id = _text_or_none(begun.get("session_id")) or self.session_id
+            self.user_id = _text_or_none(begun.get("user_id")) or self.user_id
+        for name in ("input", "output"):
+            if (value := record.get(name)) is not None:
+                setattr(self, name, plain(kept_value(value)))
+        if (error := record.get("error")) is not None:
+            self.error = plain(first_words(error, WORDS))
+
+    def facets(self) -> frozenset[str]:
+        """Return the texts by which the trace is found."""
+        found = {*self.found_by, _facet("name", self.name), _facet("status", self.status or "running")}
+        found |= {_facet("tag", tag) for tag in self.tags} | {_facet("metadata", text) for text in self.metadata}
+        if self.session_id is not None:
+            found.add(_facet("session", self.session_id))
+        if self.user_id is not None:
+            found.add(_facet("user", self.user_id))
+        if self.errors or self.status == "error":
+            found.add(FAILED)
+        return frozenset(found)
+
+    def columns(self) -> tuple[Any, ...]:
+        """Return the values of `COLUMNS`."""
+        given, made, total = self.counts or self.sums
+        is_counted = self.counts is not None or any(self.sums)
+        inner = {"has_line": self.has_line, "counts": self.counts, "sums": self.sums, "metadata": self.metadata}
+        return (
+            self.trace_id,
+            self.name,
+            self.session_id,
+            self.user_id,
+            self.status,
+            self.start_us,
+            self.duration_ms,
+            self.observations,
+            self.errors,
+            self.warnings,
+            *((given, made, total) if is_counted else (None, None, None)),
+            self.cost,
+            self.input,
+            self.output,
+            self.error,
+            *(orjson.dumps(getattr(self, name)).decode() for name in LISTS),
+            orjson.dumps(sorted(self.facets())).decode(),
+            orjson.dumps(inner).decode(),
+        )
+
+
+FAILED = "failed"
+"""The facet of a trace in which something failed."""
+
+_OF_OBSERVATIONS = ("type:", "observation:", "model:")
+
+
+@lru_cache(maxsize=4096)
+def _facets_of(type: str, name: str, model: str | None) -> frozenset[str]:
+    found = {_facet("type", type), _facet("observation", name)}
+    return frozenset(found | {_facet("model", model)} if model else found)
+
+
+@lru_cache(maxsize=8192)
+def _facet(kind: str, text: str) -> str:
+    return f"{kind}:{folded(text)}"
+
+
+def folded(text: str) -> str:
+    """Return *text* with ASCII letters in lower case: filters ignore their case."""
+    return text.lower() if text.isascii() else text.translate(_LOWER)
+
+
+_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+
+
+def _text_or_none(value: object) -> str | None:
+    return plain(value) if isinstance(value, str) and value else None
+
+
+def as_object(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of a trace as the query API returns it."""
+    lists = {name: orjson.loads(columns[name]) for name in LISTS}
+    cost = columns["cost"]
+    return {
+        "trace_id": columns["trace_id"],
+        "name": columns["name"],
+        "status": columns["status"],
+        "start_time": iso_of(columns["start_us"]),
+        "duration_ms": columns["duration_ms"],
+        "session_id": columns["session_id"],
+        "user_id": columns["user_id"],
+        "tags": lists["tags"],
+        "models": lists["models"],
+        "observations": columns["observations"],
+        "errors": columns["errors"],
+        "failed_tools": lists["failed_tools"],
+        "warnings": columns["warnings"],
+        "input_tokens": columns["input_tokens"],
+        "output_tokens": columns["output_tokens"],
+        "total_tokens": columns["tokens"],
+        "cost": None if cost is None else round(cost, 10),
+        "error": columns["error"],
+        "input": words_of(columns["input"]),
+        "output": words_of(columns["output"]),
+    }
+
+
+Key = tuple[int, str, str, str, int]
+"""The hour in microseconds, type, name, model (or ``""``), and the bucket of the duration."""
+
+
+class TotalsChange:
+    """What a batch adds to the totals, and takes from them."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[Key, list[Any]] = {}
+
+    def add(self, row: Observation, sign: int = 1) -> None:
+        """Count an observation that has ended, or stop counting it where *sign* is -1."""
+        if row.status is None:
+            return
+        hour = row.start_us - row.start_us % HOUR_US
+        key = (hour, row.type, row.name, row.model or "", bucket_of(row.duration_ms))
+        sums = self.by_key.get(key)
+        if sums is None:
+            sums = self.by_key[key] = [0, 0, 0, 0, 0, 0.0]
+        sums[0] += sign
+        sums[1] += sign * row.is_error
+        sums[2] += sign * row.input_tokens
+        sums[3] += sign * row.output_tokens
+        sums[4] += sign * row.tokens
+        sums[5] += sign * (row.cost or 0.0)
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Return the changes as rows, in an order that is the same in every process."""
+        return [(*key, *sums) for key, sums in sorted(self.by_key.items()) if any(sums)]
+
+
+def changed_facets(states: Iterable[TraceState]) -> tuple[list[tuple[str, int, int]], list[tuple[str, int, int]]]:
+    """Return the facets to remove and those to add: text, start of the trace, number of the trace."""
+    removed: list[tuple[str, int, int]] = []
+    added: list[tuple[str, int, int]] = []
+    for state in states:
+        start, known = state.before
+        facets, number = state.facets(), state.number or 0
+        moved = start != state.start_us
+        removed += [(facet, start, number) for facet in (known if moved else known - facets)]
+        added += [(facet, state.start_us, number) for facet in (facets if moved else facets - known)]
+    return removed, added

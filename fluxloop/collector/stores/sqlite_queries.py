@@ -1,0 +1,223 @@
+"""
+Find traces in the SQLite store: a filter as SQL that costs the same in a small and in a large store.
+
+The most selective condition that names a text leads: its facets are in the order of the traces' starts, so that a page
+is read from the index and the rest is not looked at. All other conditions are those of the index of files.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from datetime import timedelta
+from math import inf
+from time import monotonic
+from typing import Any
+
+from ...reading.catalog.query import Query, query_of
+from ...reading.filters import CollectorFilter
+from .contract import StoreError
+from .lines import Resolve
+from .rows import FAILED, SHOWN, folded
+from .sqlite_words import trace_contains, traces_with
+
+FEW = 2_000
+"""Up to so many traces are sorted; where more match a number, the newest are looked through instead."""
+
+_FACETS = {
+    "session": "session",
+    "user": "user",
+    "tag": "tag",
+    "model": "model",
+    "metadata": "metadata",
+    "observation": "observation",
+    "type": "type",
+    "name": "name",
+    "status": "status",
+}
+"""The kind of facet by the name of a condition; where many match equally, the first leads."""
+
+_NUMBERS = (
+    ("min_cost", "cost", ">="),
+    ("max_cost", "cost", "<="),
+    ("min_tokens", "tokens", ">="),
+    ("max_tokens", "tokens", "<="),
+    ("min_duration", "duration_ms", ">="),
+    ("max_duration", "duration_ms", "<="),
+)
+
+COLUMNS = ", ".join(f"t.{name}" for name in SHOWN)
+
+
+class Selection:
+    """
+    The traces of a store that match a filter, in the order of their starts.
+
+    Args:
+        connection: For reading.
+        wanted: The conditions.
+        resolve: Returns the lines of records.
+        end: The time by `monotonic` after which a search is stopped.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, wanted: CollectorFilter, resolve: Resolve, end: float = inf
+    ) -> None:
+        self._end = end
+        self._connection = connection
+        self._resolve = resolve
+        self._wanted = wanted
+        self._condition = _condition_of(wanted)
+        self._common_text = False
+        """Whether each trace has to be searched for the text."""
+        self._found: list[int] | None = None
+        if wanted.text is not None:
+            found = traces_with(connection, wanted.text, resolve)
+            self._common_text, self._found = found is None, None if found is None else sorted(found)
+
+    def rows(self, limit: int, after: tuple[int, int] | None, *, oldest_first: bool) -> list[tuple[Any, ...]]:
+        """Return up to *limit* rows: number and `SHOWN` columns, behind the start and number *after*."""
+        rows: list[tuple[Any, ...]] = []
+        while True:
+            part = self._part(limit if not self._common_text else max(limit, 200), after, oldest_first)
+            for row in part:
+                if self._common_text and monotonic() > self._end:
+                    raise StoreError("the search took too long; add a condition such as since")
+                if self._wanted.text is None or not self._common_text or self._has_text(row[0]):
+                    rows.append(row)
+                    if len(rows) == limit:
+                        return rows
+            if not self._common_text or len(part) < max(limit, 200):
+                return rows
+            after = (part[-1][1 + SHOWN.index("start_us")], part[-1][0])
+
+    def _has_text(self, number: int) -> bool:
+        return trace_contains(self._connection, number, self._wanted.text or "", self._resolve)
+
+    def _part(self, limit: int, after: tuple[int, int] | None, oldest_first: bool) -> list[tuple[Any, ...]]:
+        comparison, order = (">", "ASC") if oldest_first else ("<", "DESC")
+        values = self._leading()
+        if (self._found is not None and len(self._found) <= FEW) or not values:
+            sql, parameters = self._plain(after, comparison)
+        else:
+            sql, parameters = self._by_facets(values, after, comparison)
+        sql = f"{sql} ORDER BY start_us {order}, number {order} LIMIT ?"
+        return self._connection.execute(sql, [*parameters, limit]).fetchall()
+
+    def _plain(self, after: tuple[int, int] | None, comparison: str) -> tuple[str, list[Any]]:
+        conditions, parameters = [self._condition.condition], [*self._condition.parameters]
+        if after is not None:
+            conditions.append(f"(start_us, number) {comparison} (?, ?)")
+            parameters += after
+        start = "start_us"
+        if self._found is not None:
+            conditions.append("number IN (SELECT value FROM json_each(?))")
+            parameters.append(str(self._found))
+            start = "+start_us"  # do not walk the traces by start: the few that have the text are sorted
+        elif (number := self._rare_number()) is not None:
+            conditions.append(number.condition)
+            parameters += number.parameters
+            start = "+start_us"
+        names = COLUMNS.replace("t.start_us", f"{start} AS start_us")
+        return f"SELECT number, {names} FROM traces t WHERE {' AND '.join(conditions)}", parameters
+
+    def _rare_number(self) -> Query | None:
+        """Return a condition on a number that few traces meet, for which its index is worth using."""
+        for name, column, comparison in _NUMBERS:
+            if (limit := getattr(self._wanted, name)) is not None:
+                sql = f"SELECT count(*) FROM (SELECT 1 FROM traces WHERE {column} {comparison} ? LIMIT {FEW})"
+                (count,) = self._connection.execute(sql, (_number(limit),)).fetchone()
+                if count < FEW:
+                    numbers = f"SELECT number FROM traces WHERE {column} {comparison} ?"
+                    return Query(f"number IN ({numbers})", [_number(limit)])
+        return None
+
+    def _leading(self) -> list[str]:
+        """Return the facets of the condition that the fewest traces meet; none without such a condition."""
+        choices = []
+        for name, kind in _FACETS.items():
+            texts = getattr(self._wanted, name)
+            if texts is not None and not any("*" in text for text in texts):
+                choices.append(list(dict.fromkeys(f"{kind}:{folded(text)}" for text in texts)))
+        if self._wanted.has_error:
+            choices.append([FAILED])
+        if len(choices) < 2:
+            return choices[0] if choices else []
+        return min(choices, key=self._count)
+
+    def _count(self, facets: list[str]) -> int:
+        sql = f"SELECT 1 FROM facets WHERE facet IN ({', '.join('?' * len(facets))}) LIMIT {FEW}"
+        return len(self._connection.execute(sql, facets).fetchall())
+
+    def _by_facets(self, facets: list[str], after: tuple[int, int] | None, comparison: str) -> tuple[str, list[Any]]:
+        conditions, shared = [self._condition.condition], [*self._condition.parameters]
+        ranges: list[tuple[str, Any]] = [
+            (f"f.at_us {operator} ?", _us(moment))
+            for operator, moment in ((">=", self._wanted.since), ("<", self._wanted.until))
+            if moment is not None
+        ]
+        if after is not None:
+            ranges.append((f"(f.at_us, f.trace) {comparison} (?, ?)", after))
+        for condition, value in ranges:
+            conditions.append(condition)
+            shared += value if isinstance(value, tuple) else [value]
+        if len(facets) > 1:  # a trace that has several of them is returned once
+            others = "SELECT 1 FROM facets o WHERE o.facet = e.value AND o.at_us = t.start_us AND o.trace = t.number"
+            conditions.append(f"NOT EXISTS (SELECT 1 FROM json_each(?) e WHERE EXISTS ({others}))")
+        if self._found is not None:
+            conditions.append("t.number IN (SELECT value FROM json_each(?))")
+        # The order of the facets is that of the result, so that SQLite reads no more than a page.
+        names = COLUMNS.replace("t.start_us", "f.at_us AS start_us")
+        select = f"SELECT f.trace AS number, {names} FROM facets f CROSS JOIN traces t ON t.number = f.trace"
+        parts, parameters = [], []
+        for index, facet in enumerate(facets):
+            parts.append(f"{select} WHERE f.facet = ? AND {' AND '.join(conditions)}")
+            parameters += [facet, *shared]
+            if len(facets) > 1:
+                parameters.append(_json(facets[:index]))
+            if self._found is not None:
+                parameters.append(str(self._found))
+        return " UNION ALL ".join(parts), parameters
+
+
+def _condition_of(wanted: CollectorFilter) -> Query:
+    """Return the condition of the whole filter but its text."""
+    parts = [query_of(wanted)]
+    for name in ("type", "observation", "metadata"):
+        if (texts := getattr(wanted, name)) is not None:
+            values = [_pattern(f"{name}:{folded(text)}") for text in texts]
+            each = " OR ".join(["value LIKE ? ESCAPE '\\'"] * len(values))
+            parts.append(Query(f"EXISTS (SELECT 1 FROM json_each(t.facets) WHERE {each})", values))
+    for name, column, comparison in _NUMBERS:
+        if name not in ("min_tokens", "min_duration") and (limit := getattr(wanted, name)) is not None:
+            parts.append(Query(f"t.{column} {comparison} ?", [_number(limit)]))
+    condition = " AND ".join(f"({part.condition})" for part in parts)
+    return Query(condition, [value for part in parts for value in part.parameters])
+
+
+def _pattern(text: str) -> str:
+    for character in "\\%_":
+        text = text.replace(character, f"\\{character}")
+    return text.replace("*", "%")
+
+
+def _number(limit: Any) -> Any:
+    return limit / timedelta(milliseconds=1) if isinstance(limit, timedelta) else limit
+
+
+def _us(moment: Any) -> int:
+    return query_of(CollectorFilter(since=moment)).parameters[0]  # type: ignore[no-any-return]  # microseconds
+
+
+def _json(values: list[str]) -> str:
+    import json
+
+    return json.dumps(values)
+
+
+def in_pages(selection: Selection, size: int, *, oldest_first: bool) -> Iterator[tuple[Any, ...]]:
+    """Yield all rows of *selection*, in pages that each read the store for a moment."""
+    after = None
+    while rows := selection.rows(size, after, oldest_first=oldest_first):
+        yield from rows
+        after = (rows[-1][1 + SHOWN.index("start_us")], rows[-1][0])

@@ -1,0 +1,102 @@
+"""
+Rows of records in any state: hostile values are rejected or kept, and every store can hold and return what is kept.
+"""
+
+from __future__ import annotations
+
+import json
+from random import Random
+
+import orjson
+import pytest
+from serving_aids import START, lines_of_trace
+
+from fluxloop.collector.records import MAX_DEPTH, Refusal, RowMaker, iso_of, lines_of, time_us
+from fluxloop.collector.stores.contract import Deletion, Totals
+from fluxloop.collector.stores.totals import as_object
+from fluxloop.reading.filters import CollectorFilter
+
+VALUES = [None, True, 0, -1, 2**63, 2**70, 1e308, "", "\0", "a" * 2000, [], {}, [[]], {"a": {"b": 1}}, "2026-01-01"]
+VALUES += ["9999-12-31T23:59:59.999999Z", "0001-01-01T00:00:00+14:00", "ERROR", "GENERATION", "\ud800"]
+VALUES += [float("inf"), float("nan")]
+MORE = ["parent_observation_id", "record", "usage", "metadata", "tags", "schema", "prompt_tokens", "level", "value"]
+
+
+def mutated(random, number):
+    """A record with a few fields replaced by other values, or removed."""
+    record = json.loads(random.choice(lines_of_trace(f"t{number % 7}", session_id="s")))
+    for _ in range(random.randint(1, 5)):
+        name = random.choice([*record, *MORE])
+        if random.random() < 0.2:
+            record.pop(name, None)
+        else:
+            record[name] = random.choice(VALUES)
+    return json.dumps(record).encode()
+
+
+def test_hostile_values_break_neither_rows_nor_stores(store):
+    """
+    Random values in random fields: each line is rejected with a reason, or listed, read back, summed up and deleted.
+    """
+    seed = Random().randrange(10**9)
+    print(f"seed {seed}")  # noqa: T201 - shown when the test fails
+    random = Random(seed)
+    batch = RowMaker().batch(mutated(random, number) for number in range(400))
+    for start in range(0, len(batch.rows), 40):
+        store.write(batch.rows[start : start + 40])
+    page = store.traces(CollectorFilter(), limit=1000)
+
+    assert all(rejected["reason"] for rejected in batch.rejected)
+    assert {row.trace_id for row in batch.rows if hasattr(row, "duration_ms")} == {r["trace_id"] for r in page.rows}
+    for row in page.rows:
+        assert orjson.dumps(row)
+        assert all(json.loads(line) for line in store.records(row["trace_id"]))
+        assert store.trace(row["trace_id"]) == row
+    assert orjson.dumps([as_object(step, "name") for step in store.totals(Totals(by="name"))])
+    assert store.sessions(CollectorFilter(), limit=100).rows
+    for row in page.rows:
+        assert store.delete(Deletion(trace_id=row["trace_id"])) == 1
+    assert store.totals(Totals()) == []
+
+
+@pytest.mark.parametrize("depth", [10, MAX_DEPTH - 5, MAX_DEPTH + 5, 1_000, 100_000])
+def test_the_depth_of_a_record_is_limited(depth):
+    """
+    What the recorder writes is kept; deeper nesting is refused without a crash.
+    """
+    line = b'{"id":"o","trace_id":"t","parent_id":null,"type":"SPAN","name":"n","start_time":"x","input":%b%b}'
+    line = line % (b"[" * depth, b"]" * depth)
+
+    if depth < MAX_DEPTH:
+        assert RowMaker().row(line).line == line
+    else:
+        with pytest.raises(Refusal, match="nested"):
+            RowMaker().row(line)
+
+
+def test_lines_of_the_recorder_and_of_others_mean_the_same():
+    """
+    The quick way for our own format and the way for all others lead to the same rows.
+    """
+    ours = [RowMaker().row(line) for line in lines_of_trace("a", session_id="s", tags=["t"], metadata={"k": 1})]
+    others = []
+    for line in lines_of_trace("a", session_id="s", tags=["t"], metadata={"k": 1}):
+        record = orjson.loads(line)
+        record["duration_ms"] = int(record["duration_ms"])
+        record["start_time"] = record["start_time"].replace("Z", "+00:00")
+        if "type" in record:
+            record["type"] = record["type"].lower()
+        others.append(RowMaker().row(orjson.dumps(record)))
+
+    assert [row._replace(line=b"") for row in ours] == [row._replace(line=b"") for row in others]
+
+
+def test_times_are_microseconds_and_back():
+    """
+    With and without a time zone; text that is not a time becomes 0, and 0 becomes None.
+    """
+    assert iso_of(time_us(START.isoformat())) == "2026-11-28T12:00:00.000000Z"
+    assert time_us("2026-11-28T13:00:00+01:00") == time_us("2026-11-28T12:00:00") == time_us("2026-11-28T12:00:00Z")
+    assert [time_us(value) for value in ("soon", None, 5, [], "")] == [0] * 5
+    assert iso_of(0) is None
+    assert [*lines_of(b"a\n\nb")] == [b"a", b"", b"b"]
