@@ -13,11 +13,15 @@ import pytest
 
 if TYPE_CHECKING:
     from fluxloop.pytest_plugin import Captured, OutlineSnapshot
+    from fluxloop.replay.cassettes import Cassette
 
 MARKS = {
     "fluxloop": "fluxloop(budget_tokens=, budget_cost=, max_model_calls=, no_network=): limits on what a test records",
+    "fluxloop_cassette": "fluxloop_cassette(name, match=, live=): answer model and tool calls from cassettes/<name>.jsonl",
     "fluxloop_repeat": "fluxloop_repeat(n, pass_at_least=): run the test n times; it passes if so many runs pass",
 }
+
+FIXTURES = frozenset({"fluxloop_traces", "fluxloop_cassette", "outline_snapshot", "fluxloop_runner", "fluxloop_cli"})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,6 +30,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--fluxloop-report", metavar="FILE", help="write the traces of all tests to one HTML page")
     group.addoption(
         "--fluxloop-summary", metavar="FILE", help="write a table of the tests and their costs, in Markdown"
+    )
+    group.addoption(
+        "--fluxloop-record",
+        choices=("once", "none", "new_episodes", "rewrite"),
+        help="how cassettes are used: record those that are missing (once, the default), record nothing (none, the "
+        "default where CI is set), add calls that are missing (new_episodes), or record all again (rewrite)",
     )
     group.addoption("--fluxloop-block-network", action="store_true", help="fail tests that connect to other machines")
 
@@ -41,15 +51,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Record the tests that have one of the marks, and all tests if they are reported."""
-    names = getattr(item, "fixturenames", None)
-    if names is None:
+    if getattr(item, "fixturenames", None) is None:  # a doctest of a text file, or a test of another plugin
         return
-    marked = any(mark.name in MARKS for mark in item.iter_markers())
+    marks = {mark.name for mark in item.iter_markers()}
     reported = item.config.getoption("fluxloop_report") or item.config.getoption("fluxloop_summary")
-    if (marked or reported) and "fluxloop_traces" not in names:
-        names.insert(0, "fluxloop_traces")
-    if "fluxloop_traces" in names or "outline_snapshot" in names:
+    if "fluxloop_cassette" in marks:
+        _add_fixture(item, "fluxloop_cassette")
+    if reported or not marks.isdisjoint(MARKS):
+        _add_fixture(item, "fluxloop_traces")
+    if not FIXTURES.isdisjoint(item.fixturenames):  # type: ignore[attr-defined]
         use(item.config)
+
+
+def _add_fixture(item: Any, name: str) -> None:
+    """Let *item* use a fixture, set up before its others of the same scope."""
+    names, known = item.fixturenames, getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    if name not in names:
+        wider = [one for one in names if one in known and known[one][-1].scope != "function"]
+        # A new list: the tests of one function, whose marks may differ, share the old one.
+        item.fixturenames = [*wider, name, *(one for one in names if one not in wider)]
 
 
 def use(config: pytest.Config) -> None:
@@ -67,6 +87,15 @@ def fluxloop_traces(request: pytest.FixtureRequest) -> Iterator[Captured]:
 
     with recording.recording(request.node) as captured:
         yield captured
+
+
+@pytest.fixture
+def fluxloop_cassette(request: pytest.FixtureRequest, fluxloop_traces: Captured) -> Iterator[Cassette]:
+    """The cassette of this test, which answers its model and tool calls; see `fluxloop.cassette`."""
+    from fluxloop.pytest_plugin import cassettes
+
+    with cassettes.opened(request.node, fluxloop_traces) as cassette:
+        yield cassette
 
 
 @pytest.fixture

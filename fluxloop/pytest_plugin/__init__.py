@@ -12,12 +12,22 @@ from typing import Any
 import pytest
 
 from ..testing import Captured
-from . import network, outlines, recording, repeating, reports
+from . import cassettes, network, outlines, recording, repeating, reports
 from .limits import check_limits, limits_of
+from .names import test_name
 from .outlines import OutlineSnapshot
 from .reports import add_summary_row, join_report, totals_line
 
-__all__ = ["Captured", "OutlineSnapshot", "Plugin", "add_summary_row", "join_report", "recording", "totals_line"]
+__all__ = [
+    "Captured",
+    "OutlineSnapshot",
+    "Plugin",
+    "add_summary_row",
+    "cassettes",
+    "join_report",
+    "recording",
+    "totals_line",
+]
 
 
 class Plugin:
@@ -33,7 +43,8 @@ class Plugin:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Remember the names of all tests, before any is deselected, and check the marks."""
         for item in items:
-            self._collected.setdefault(str(item.path), set()).add(item.name)
+            self._collected.setdefault(str(item.path), set()).add(test_name(item))
+            cassettes.cassette_mark(item)
             limits_of(item)
             repeating.repeats_of(item)
 
@@ -44,12 +55,14 @@ class Plugin:
             with network.blocked(item) if blocks else network.allowed():
                 return (yield)
         finally:
+            cassettes.forget(item)
             recording.forget(item)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
         result = yield
         network.check(item)
+        cassettes.check(item)
         check_limits(item, recording.of(item))
         return result
 
@@ -68,6 +81,8 @@ class Plugin:
         report = yield
         if captured is not None and report.failed and traces:
             report.sections.append(("FluxLoop traces", recording.drawn(traces)))
+        if report.failed and call.when == "call" and (note := cassettes.note_of(item, report.longreprtext)):
+            report.sections.append(("FluxLoop cassette", note))
         if call.when == "call" and (path := self._config.getoption("fluxloop_report")):
             reports.add_to_report(path, report, traces)
         return report

@@ -17,6 +17,7 @@ import pytest
 from ..models import Trace
 from ..testing import outline
 from ..trajectory import Calls
+from .names import file_name, test_name
 
 FOLDER = "__outlines__"
 
@@ -46,7 +47,7 @@ class OutlineSnapshot:
     @classmethod
     def of_test(cls, item: pytest.Item) -> OutlineSnapshot:
         """Return the snapshot of *item*."""
-        base = item.path.parent / FOLDER / item.path.stem / file_name(item.name)
+        base = item.path.parent / FOLDER / item.path.stem / file_name(test_name(item))
         return cls(base, update=bool(item.config.getoption("fluxloop_update")))
 
     def __call__(self, *, inputs: bool = False, outputs: bool = True) -> OutlineSnapshot:
@@ -87,11 +88,6 @@ def normalized(text: str) -> str:
     for pattern, replacement in _VOLATILE:
         text = pattern.sub(replacement, text)
     return text
-
-
-def file_name(test: str) -> str:
-    """Return the file name for the name of a test, without what file systems refuse."""
-    return re.sub(r"[^\w.\-\[\]]+", "_", test)[:120]
 
 
 def explain(left: object, right: object) -> list[str] | None:

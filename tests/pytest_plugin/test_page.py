@@ -12,9 +12,8 @@ import pytest
 PAGE = Path(__file__).parents[2] / "docs" / "pytest.md"
 
 
-def test_the_examples_of_the_page_pass(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_of_the_page_pass(pytester: pytest.Pytester) -> None:
     """All blocks together are a test file; the outline is written first."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:langsmith_plugin -p no:cacheprovider")
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     pytester.makepyfile("\n\n".join(blocks))
 

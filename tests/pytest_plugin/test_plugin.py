@@ -13,61 +13,6 @@ from pathlib import Path
 
 import pytest
 
-AGENT = """
-import asyncio
-import socket
-import threading
-from unittest.mock import ANY
-
-import fluxloop
-import pytest
-
-@fluxloop.tool
-def search(query, limit=3):
-    return [query] * limit
-
-@fluxloop.tool
-def book(where):
-    raise ValueError("fully booked")
-
-@fluxloop.prompt(model="gpt-4o-mini")
-def ask(text):
-    return {"choices": [], "usage": {"prompt_tokens": 900, "completion_tokens": 100, "total_tokens": 1000}}
-
-@fluxloop.agent
-def short(query):
-    return query
-
-@fluxloop.agent
-def agent(query):
-    search(query)
-    ask(query)
-    try:
-        book(where=query)
-    except ValueError:
-        return "sorry"
-"""
-"""The head of each test file: an agent with a model and two tools, where the second tool fails."""
-
-TEST_DIRECTORY = Path(__file__).parent
-
-
-@pytest.fixture(autouse=True)
-def _isolated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:langsmith_plugin -p no:cacheprovider")
-
-
-@pytest.fixture
-def session(pytester: pytest.Pytester):
-    """Run pytest on a file with these tests: ``session("def test_x(): ...", "-n2")``."""
-
-    def run(tests: str, *options: str, **files: str) -> pytest.RunResult:
-        pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
-        pytester.makepyfile(**{"test_it": AGENT + tests, **files})
-        return pytester.runpytest_inprocess(*options)
-
-    return run
-
 
 def test_a_test_has_its_own_traces_and_asserts_on_them(session) -> None:
     """What one test records is not in the next, with threads, tasks, classes and parameters."""
@@ -409,7 +354,10 @@ def test_a_session_without_it_does_not_import_fluxloop(tmp_path: Path) -> None:
         "    assert 'fluxloop' not in sys.modules\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", str(tmp_path)], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-m", "pytest", "-q", "-pno:langsmith_plugin", "-pno:syrupy", str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
 
     assert done.returncode == 0, done.stdout
@@ -423,18 +371,18 @@ def test_it_can_be_turned_off(pytester: pytest.Pytester) -> None:
 
 
 def test_passed_tests_leave_nothing_in_memory(session) -> None:
-    """What a test recorded is freed when it has ended."""
+    """What a test recorded is freed when it has ended, also its cassette."""
     result = session(
-        "import gc\n"
-        "from fluxloop.testing import Captured\n"
-        "ALIVE = []\n"
+        "import gc, weakref\n"
+        "ALIVE = weakref.WeakSet()\n"
+        "@pytest.mark.fluxloop_cassette('x', match='fifo')\n"
         "@pytest.mark.parametrize('n', range(20))\n"
-        "def test_it(fluxloop_traces, n):\n"
+        "def test_it(fluxloop_traces, fluxloop_cassette, n):\n"
         '    agent("x")\n'
-        "    gc.collect()\n"
-        "    ALIVE.append(sum(type(each) is Captured for each in gc.get_objects()))\n"
+        "    ALIVE.update([fluxloop_traces, fluxloop_traces.storage, fluxloop_traces.trace, fluxloop_cassette])\n"
         "def test_last():\n"
-        "    assert ALIVE[-1] <= ALIVE[1]\n"
+        "    gc.collect()\n"
+        "    assert list(ALIVE) == []\n"
     )
 
     result.assert_outcomes(passed=21)
