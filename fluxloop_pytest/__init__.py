@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from fluxloop.pytest_plugin import Captured, OutlineSnapshot
-    from fluxloop.replay.cassettes import Cassette
+    from fluxloop.pytest_plugin import Captured, ExperimentRunner, OutlineSnapshot, TestCassette
 
 MARKS = {
     "fluxloop": "fluxloop(budget_tokens=, budget_cost=, max_model_calls=, no_network=): limits on what a test records",
-    "fluxloop_cassette": "fluxloop_cassette(name, match=, live=): answer model and tool calls from cassettes/<name>.jsonl",
+    "fluxloop_cassette": "fluxloop_cassette(name, match=, live=): answer calls from cassettes/<name>.jsonl",
     "fluxloop_repeat": "fluxloop_repeat(n, pass_at_least=): run the test n times; it passes if so many runs pass",
 }
 
-FIXTURES = frozenset({"fluxloop_traces", "fluxloop_cassette", "outline_snapshot", "fluxloop_runner", "fluxloop_cli"})
+FIXTURES = frozenset({"fluxloop_traces", "fluxloop_cassette", "outline_snapshot"})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -90,7 +89,7 @@ def fluxloop_traces(request: pytest.FixtureRequest) -> Iterator[Captured]:
 
 
 @pytest.fixture
-def fluxloop_cassette(request: pytest.FixtureRequest, fluxloop_traces: Captured) -> Iterator[Cassette]:
+def fluxloop_cassette(request: pytest.FixtureRequest, fluxloop_traces: Captured) -> Iterator[TestCassette]:
     """The cassette of this test, which answers its model and tool calls; see `fluxloop.cassette`."""
     from fluxloop.pytest_plugin import cassettes
 
@@ -104,6 +103,30 @@ def outline_snapshot(request: pytest.FixtureRequest) -> OutlineSnapshot:
     from fluxloop.pytest_plugin import OutlineSnapshot
 
     return OutlineSnapshot.of_test(request.node)
+
+
+@pytest.fixture
+def fluxloop_runner(request: pytest.FixtureRequest) -> ExperimentRunner:
+    """Runs the experiment of a project in this process: ``fluxloop_runner(project_root=".").require_success()``."""
+    from fluxloop.pytest_plugin import ExperimentRunner
+
+    return ExperimentRunner(request.config.rootpath)
+
+
+@pytest.fixture
+def fluxloop_runner_multi_turn(request: pytest.FixtureRequest) -> ExperimentRunner:
+    """As ``fluxloop_runner``, with conversations of several turns."""
+    from fluxloop.pytest_plugin import ExperimentRunner
+
+    return ExperimentRunner(request.config.rootpath, {"multi_turn.enabled": True})
+
+
+@pytest.fixture
+def fluxloop_cli(request: pytest.FixtureRequest) -> ExperimentRunner:
+    """As ``fluxloop_runner``, with the commands ``fluxloop run`` and ``fluxloop parse`` in processes of their own."""
+    from fluxloop.pytest_plugin import CommandRunner
+
+    return CommandRunner(request.config.rootpath)
 
 
 class Totals:

@@ -13,6 +13,9 @@ import pytest
 
 from ..testing import Captured
 from . import cassettes, network, outlines, recording, repeating, reports
+from .cassettes import TestCassette
+from .experiment_results import FluxLoopTestError, FluxLoopTestResult
+from .experiments import CommandRunner, ExperimentRunner
 from .limits import check_limits, limits_of
 from .names import test_name
 from .outlines import OutlineSnapshot
@@ -20,8 +23,13 @@ from .reports import add_summary_row, join_report, totals_line
 
 __all__ = [
     "Captured",
+    "CommandRunner",
+    "ExperimentRunner",
+    "FluxLoopTestError",
+    "FluxLoopTestResult",
     "OutlineSnapshot",
     "Plugin",
+    "TestCassette",
     "add_summary_row",
     "cassettes",
     "join_report",
@@ -60,6 +68,7 @@ class Plugin:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        __tracebackhide__ = True
         result = yield
         network.check(item)
         cassettes.check(item)

@@ -76,12 +76,8 @@ def test_a_missing_cassette_in_ci_is_one_line(session, pytester: pytest.Pytester
     result = session(AGENTS + ONE.format("reader('a')"))
 
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        [
-            "there is no cassette cassettes/test_it/test_it.jsonl, and none is recorded because CI is set. "
-            "Record it and commit it: pytest --fluxloop-record=once 'test_it.py::test_it'"
-        ]
-    )
+    start = "there is no cassette cassettes/test_it/test_it.jsonl, and none is recorded because CI is set. "
+    result.stdout.fnmatch_lines([f"{start}*: pytest --fluxloop-record=once 'test_it.py::test_it'"])
     assert not (pytester.path / "cassettes").exists()
 
 
@@ -175,7 +171,7 @@ def test_a_damaged_cassette_is_one_line(session, pytester: pytest.Pytester) -> N
         ("fluxloop_cassette(live=True)", "has live=True, expected the name of a call*"),
         ("fluxloop_cassette('../../etc')", "has name='../../etc', which is not inside */cassettes"),
         ("fluxloop_cassette('')", "has name='', expected the name of a file"),
-        ("fluxloop_cassette('a')\n@pytest.mark.fluxloop_cassette('b')", "it has 2 marks fluxloop_cassette that differ*"),
+        ("fluxloop_cassette('a')\n@pytest.mark.fluxloop_cassette('b')", "it has 2 marks fluxloop_cassette that*"),
     ],
 )  # fmt: skip
 def test_a_wrong_mark_ends_the_session(session, mark: str, message: str) -> None:

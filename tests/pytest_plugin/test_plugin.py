@@ -374,15 +374,16 @@ def test_passed_tests_leave_nothing_in_memory(session) -> None:
     """What a test recorded is freed when it has ended, also its cassette."""
     result = session(
         "import gc, weakref\n"
-        "ALIVE = weakref.WeakSet()\n"
+        "ALIVE = []\n"
         "@pytest.mark.fluxloop_cassette('x', match='fifo')\n"
         "@pytest.mark.parametrize('n', range(20))\n"
         "def test_it(fluxloop_traces, fluxloop_cassette, n):\n"
         '    agent("x")\n'
-        "    ALIVE.update([fluxloop_traces, fluxloop_traces.storage, fluxloop_traces.trace, fluxloop_cassette])\n"
+        "    for each in (fluxloop_traces, fluxloop_traces.storage, fluxloop_traces.trace, fluxloop_cassette):\n"
+        "        ALIVE.append(weakref.ref(each))\n"
         "def test_last():\n"
         "    gc.collect()\n"
-        "    assert list(ALIVE) == []\n"
+        "    assert [ref() for ref in ALIVE if ref() is not None] == []\n"
     )
 
     result.assert_outcomes(passed=21)
