@@ -20,6 +20,7 @@ from .models import ObservationData, Status, Trace
 from .reading import traces_of
 from .settings.layers import Configuration
 from .storage import MemoryStorage
+from .storage.memory import MemoryJournal
 
 if TYPE_CHECKING:
     from .settings.options import SettingOptions
@@ -63,6 +64,14 @@ class CountingIds:
         return f"00000000-0000-8000-8000-{self._last:012d}"
 
 
+class _CaptureStorage(MemoryStorage):
+    """Memory that also lists the observations which have started and not ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.journal = MemoryJournal()
+
+
 class Captured(Sequence[Trace]):
     """The traces that were recorded inside a `capture` block, in the order of their start."""
 
@@ -99,8 +108,10 @@ class Captured(Sequence[Trace]):
         return repr(self.traces())
 
     def traces(self) -> list[Trace]:
-        """Return the traces so far, in the order of their start."""
-        return sorted(traces_of(self.storage.read()), key=lambda trace: str(trace.start_time))
+        """Return the traces so far, in the order of their start, with the observations that are still open."""
+        journal = getattr(self.storage, "journal", None)
+        is_open = journal.records() if journal is not None else ()
+        return sorted(traces_of(self.storage.read(), is_open), key=lambda trace: str(trace.start_time))
 
     def outline(self, *, inputs: bool = False) -> str:
         """Return the outlines of all traces, separated by line breaks; see `outline`."""
@@ -129,7 +140,7 @@ def capture(
         ConfigError: If a setting is unknown or its value is invalid.
     """
     clock = clock or FixedClock()
-    storage = MemoryStorage()
+    storage = _CaptureStorage()
     isolated = Configuration(isolated=True).configure(storage=storage, **settings)
     recorder = client.make_recorder(isolated, now=clock.now, tick=clock.tick, new_id=CountingIds())
     with client.using_recorder(recorder):
