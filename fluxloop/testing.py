@@ -86,6 +86,7 @@ class Captured(Sequence[Trace]):
         Raises:
             AssertionError: If there is none, or more than one.
         """
+        __tracebackhide__ = True  # in reports of pytest
         traces = self.traces()
         if len(traces) != 1:
             raise AssertionError(f"expected one trace, recorded {len(traces)}{': ' if traces else ''}{_names(traces)}")

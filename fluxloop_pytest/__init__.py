@@ -130,13 +130,20 @@ def fluxloop_cli(request: pytest.FixtureRequest) -> ExperimentRunner:
 
 
 class Totals:
-    """The sums over all tests, also of other workers; shown in one line if any test recorded something."""
+    """What a session reports over all its tests, also those of other workers."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.sums: dict[str, float] = {}
+        self.stale: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when not in PHASES:  # of a worker that crashed
+            if path := self.config.getoption("fluxloop_report"):
+                from fluxloop.pytest_plugin import add_to_report
+
+                add_to_report(path, report, [])
+            return
         if report.when != "call" or not report.user_properties:
             return
         facts: dict[str, Any] = {str(key): value for key, value in report.user_properties}
@@ -150,6 +157,11 @@ class Totals:
 
                 add_summary_row(path, report, facts, first=self.sums["tests"] == 1)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take what a worker of ``pytest-xdist`` found; each of them collects all tests."""
+        self.stale = getattr(node, "workeroutput", {}).get("fluxloop_stale", self.stale)
+
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self.sums:
             from fluxloop.pytest_plugin import totals_line
@@ -159,3 +171,13 @@ class Totals:
             from fluxloop.pytest_plugin import join_report
 
             terminalreporter.write_line(join_report(path))
+        if self.stale or self.config.pluginmanager.has_plugin("fluxloop_plugin"):
+            from fluxloop.pytest_plugin import stale_lines
+
+            remove = self.config.getoption("fluxloop_update")
+            for line in stale_lines(self.config, self.stale, remove=remove):
+                terminalreporter.write_line(line)
+
+
+PHASES = ("setup", "call", "teardown")
+"""The reports of a test that has run."""

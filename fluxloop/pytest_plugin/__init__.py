@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ..models import Trace
 from ..testing import Captured
 from . import cassettes, network, outlines, recording, repeating, reports
 from .cassettes import TestCassette
@@ -18,8 +19,8 @@ from .experiment_results import FluxLoopTestError, FluxLoopTestResult
 from .experiments import CommandRunner, ExperimentRunner
 from .limits import check_limits, limits_of
 from .names import test_name
-from .outlines import OutlineSnapshot
-from .reports import add_summary_row, join_report, totals_line
+from .outlines import OutlineSnapshot, stale_lines
+from .reports import add_summary_row, add_to_report, join_report, totals_line
 
 __all__ = [
     "Captured",
@@ -31,9 +32,11 @@ __all__ = [
     "Plugin",
     "TestCassette",
     "add_summary_row",
+    "add_to_report",
     "cassettes",
     "join_report",
     "recording",
+    "stale_lines",
     "totals_line",
 ]
 
@@ -75,6 +78,13 @@ class Plugin:
         check_limits(item, recording.of(item))
         return result
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        __tracebackhide__ = True
+        result = yield
+        network.check(item)
+        return result
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> object | None:
         return repeating.call(self, pyfuncitem)
@@ -86,25 +96,35 @@ class Plugin:
         captured = recording.of(item)
         traces = captured.traces() if captured is not None else []
         if call.when == "call" and captured is not None:
-            item.user_properties += recording.facts(traces)
+            earlier = [fact for fact in item.user_properties if not str(fact[0]).startswith("fluxloop_")]
+            own = [fact for fact in item.user_properties if fact[0] == repeating.PASS_RATE]
+            item.user_properties[:] = [*earlier, *own, *recording.facts(traces)]  # once, also if the test is run again
         report = yield
-        if captured is not None and report.failed and traces:
-            report.sections.append(("FluxLoop traces", recording.drawn(traces)))
-        if report.failed and call.when == "call" and (note := cassettes.note_of(item, report.longreprtext)):
-            report.sections.append(("FluxLoop cassette", note))
-        if call.when == "call" and (path := self._config.getoption("fluxloop_report")):
+        if report.failed:
+            self._explain(item, report, traces)
+        is_last = call.when == "call" or report.failed
+        if is_last and (path := self._config.getoption("fluxloop_report")):
             reports.add_to_report(path, report, traces)
         return report
+
+    @staticmethod
+    def _explain(item: pytest.Item, report: pytest.TestReport, traces: list[Trace]) -> None:
+        """Add to the report of a failure what the test did, and why something may be missing in it."""
+        if traces:
+            report.sections.append(("FluxLoop traces", recording.drawn(traces)))
+        if recording.is_replaced(item) and recording.REPLACED not in report.longreprtext:
+            report.sections.append(("FluxLoop", recording.REPLACED))
+        if report.when == "call" and (note := cassettes.note_of(item, report.longreprtext)):
+            report.sections.append(("FluxLoop cassette", note))
 
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> list[str] | None:
         return outlines.explain(left, right) if op == "==" else None
 
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        if any("::" in argument for argument in self._config.args):
-            return  # only some tests of a file were collected
-        for path in outlines.stale(self._collected):
-            if self._config.getoption("fluxloop_update"):
-                path.unlink()
-                terminalreporter.write_line(f"removed stale outline {path}")
-            else:
-                terminalreporter.write_line(f"stale outline {path}: its test is gone; --fluxloop-update removes it")
+    def pytest_sessionfinish(self) -> None:
+        """Look for stale outlines; a worker of ``pytest-xdist`` sends them to the process that reports."""
+        options = self._config.option
+        only_some = any("::" in argument for argument in self._config.args) or getattr(options, "lf", False)
+        if not only_some:
+            found = [str(path) for path in outlines.stale(self._collected)]
+            getattr(self._config, "workeroutput", {})["fluxloop_stale"] = found
+            self._config.stash[outlines.STALE] = found

@@ -21,6 +21,7 @@ from ..replay.matching import MODES, Match
 from ..replay.session import described
 from ..storage import MemoryStorage
 from ..testing import Captured
+from . import recording
 from .names import file_name, test_name
 
 FOLDER = "cassettes"
@@ -151,7 +152,7 @@ class TestCassette(Cassette):
 
 
 @contextmanager
-def opened(item: pytest.Item, captured: Captured) -> Iterator[Cassette]:
+def opened(item: pytest.Item, captured: Captured) -> Iterator[TestCassette]:
     """Answer the calls of *item* from its cassette, or write what *captured* has to it, if the test passes."""
     cassette = TestCassette(item, captured)
     if cassette.mode == "none" and not cassette.path.exists():
@@ -181,6 +182,8 @@ def opened(item: pytest.Item, captured: Captured) -> Iterator[Cassette]:
 def check(item: pytest.Item) -> None:
     """Fail *item* at its end if it did not do what its cassette has."""
     if (cassette := item.stash.get(_OPEN, None)) is not None:
+        if cassette.replay is None and recording.is_replaced(item):
+            pytest.fail(f"the cassette {shown(cassette.path)} cannot be written: {recording.REPLACED}", pytrace=False)
         cassette.check()
 
 

@@ -56,6 +56,8 @@ def check_limits(item: pytest.Item, captured: Captured | None) -> None:
     limits = limits_of(item)
     if captured is None or limits == Limits(no_network=limits.no_network):
         return
+    if recording.is_replaced(item):
+        pytest.fail(f"the limits of the test cannot be checked: {recording.REPLACED}", pytrace=False)
     traces = captured.traces()
     for what, used, limit in (
         ("tokens", recording.tokens(traces), limits.budget_tokens),

@@ -20,6 +20,8 @@ from ..trajectory import Calls
 from .names import file_name, test_name
 
 FOLDER = "__outlines__"
+STALE = pytest.StashKey[list[str]]()
+"""The outlines whose tests are gone, in the configuration of a session."""
 
 _VOLATILE = [
     (re.compile(r"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b"), "<id>"),
@@ -108,6 +110,16 @@ def stale(collected: Mapping[str, Set[str]]) -> Iterator[Path]:
         for golden in sorted((path.parent / FOLDER / path.stem).glob("*.txt")):
             if golden.stem not in known and re.sub(r"-\d+$", "", golden.stem) not in known:
                 yield golden
+
+
+def stale_lines(config: pytest.Config, of_workers: list[str], *, remove: bool) -> Iterator[str]:
+    """Yield a line per stale outline, found in this process or by workers, and remove the files if asked."""
+    for path in of_workers or config.stash.get(STALE, []):
+        if remove:
+            Path(path).unlink(missing_ok=True)
+            yield f"removed stale outline {path}"
+        else:
+            yield f"stale outline {path}: its test is gone; --fluxloop-update removes it"
 
 
 def _lines(text: str) -> list[str]:

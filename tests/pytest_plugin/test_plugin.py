@@ -209,7 +209,7 @@ def test_a_repeated_test_passes_if_enough_runs_pass(session, least: int, outcome
     )
 
     result.assert_outcomes(**{outcome: 1})
-    result.stdout.fnmatch_lines(["FluxLoop: 1 tests recorded 5 traces*"])
+    result.stdout.fnmatch_lines(["FluxLoop: 1 test recorded 5 traces*"])
     if outcome == "failed":
         result.stdout.fnmatch_lines(
             ["3 of 5 runs passed (95 % interval: 23% to 88%), expected at least 4; the last failure:", "E *assert*"]
