@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from fluxloop.pytest_plugin import Captured, ExperimentRunner, OutlineSnapshot, TestCassette
+    from fluxloop.pytest_plugin import Captured, OutlineSnapshot, TestCassette
+    from fluxloop.pytest_plugin.experiments import ExperimentRunner
 
 MARKS = {
     "fluxloop": "fluxloop(budget_tokens=, budget_cost=, max_model_calls=, no_network=): limits on what a test records",
@@ -108,25 +109,29 @@ def outline_snapshot(request: pytest.FixtureRequest) -> OutlineSnapshot:
 @pytest.fixture
 def fluxloop_runner(request: pytest.FixtureRequest) -> ExperimentRunner:
     """Runs the experiment of a project in this process: ``fluxloop_runner(project_root=".").require_success()``."""
-    from fluxloop.pytest_plugin import ExperimentRunner
-
-    return ExperimentRunner(request.config.rootpath)
+    return _runner("ExperimentRunner", request)
 
 
 @pytest.fixture
 def fluxloop_runner_multi_turn(request: pytest.FixtureRequest) -> ExperimentRunner:
     """As ``fluxloop_runner``, with conversations of several turns."""
-    from fluxloop.pytest_plugin import ExperimentRunner
-
-    return ExperimentRunner(request.config.rootpath, {"multi_turn.enabled": True})
+    return _runner("ExperimentRunner", request, {"multi_turn.enabled": True})
 
 
 @pytest.fixture
 def fluxloop_cli(request: pytest.FixtureRequest) -> ExperimentRunner:
     """As ``fluxloop_runner``, with the commands ``fluxloop run`` and ``fluxloop parse`` in processes of their own."""
-    from fluxloop.pytest_plugin import CommandRunner
+    return _runner("CommandRunner", request)
 
-    return CommandRunner(request.config.rootpath)
+
+def _runner(kind: str, request: pytest.FixtureRequest, values: dict[str, Any] | None = None) -> ExperimentRunner:
+    try:
+        from fluxloop.pytest_plugin import experiments
+    except ModuleNotFoundError as error:
+        missing = f"{request.fixturename} needs {error.name!r}, which is not installed"
+        pytest.fail(f"{missing}: pip install 'fluxloop[experiments]'", pytrace=False)
+    runner: ExperimentRunner = getattr(experiments, kind)(request.config.rootpath, values)
+    return runner
 
 
 class Totals:

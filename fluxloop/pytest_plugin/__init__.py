@@ -15,8 +15,6 @@ from ..models import Trace
 from ..testing import Captured
 from . import cassettes, network, outlines, recording, repeating, reports
 from .cassettes import TestCassette
-from .experiment_results import FluxLoopTestError, FluxLoopTestResult
-from .experiments import CommandRunner, ExperimentRunner
 from .limits import check_limits, limits_of
 from .names import test_name
 from .outlines import OutlineSnapshot, stale_lines
@@ -24,10 +22,6 @@ from .reports import add_summary_row, add_to_report, join_report, totals_line
 
 __all__ = [
     "Captured",
-    "CommandRunner",
-    "ExperimentRunner",
-    "FluxLoopTestError",
-    "FluxLoopTestResult",
     "OutlineSnapshot",
     "Plugin",
     "TestCassette",

@@ -19,8 +19,8 @@ MAX_TRACES = 5
 MAX_LINES = 40
 """Lines of each that are drawn."""
 
-_RECORDING = pytest.StashKey[tuple[Captured, Recorder]]()
-"""What a test records, and the recorder that does it."""
+_RECORDING = pytest.StashKey[tuple[Captured, Recorder | None]]()
+"""What a test records, and the recorder that does it; None after the fixture has ended."""
 
 REPLACED = (
     "fluxloop.configure() or fluxloop.testing.capture() replaced the recorder of fluxloop_traces during the test, "
@@ -35,10 +35,18 @@ def recording(item: pytest.Item) -> Iterator[Captured]:
     with capture(clock=SystemClock(), replayable=has_cassette) as captured:
         item.stash[_RECORDING] = captured, default.recorder
         yield captured
-        if still_open := [trace for trace in captured.traces() if trace.status is None]:
-            message = f"{item.nodeid} left open: {_open_calls(still_open)}"
-            path, line, _ = item.reportinfo()
-            warnings.warn_explicit(message, FluxLoopWarning, str(path), (line or 0) + 1)
+    item.stash[_RECORDING] = captured, None
+    if still_open := [trace for trace in captured.traces() if trace.status is None]:
+        _warn(item, f"{item.nodeid} left open: {_open_calls(still_open)}")
+
+
+def _warn(item: pytest.Item, message: str) -> None:
+    """Warn at the line of the test; fail it if warnings are errors."""
+    path, line, _ = item.reportinfo()
+    try:
+        warnings.warn_explicit(message, FluxLoopWarning, str(path), (line or 0) + 1)
+    except FluxLoopWarning:
+        pytest.fail(message, pytrace=False)
 
 
 def of(item: pytest.Item) -> Captured | None:
@@ -50,7 +58,7 @@ def of(item: pytest.Item) -> Captured | None:
 def is_replaced(item: pytest.Item) -> bool:
     """Return whether what happens now is recorded by something else than the fixture of *item*."""
     found = item.stash.get(_RECORDING, None)
-    return found is not None and default.recorder is not found[1]
+    return found is not None and found[1] is not None and default.recorder is not found[1]
 
 
 def forget(item: pytest.Item) -> None:

@@ -8,6 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
+# A session inside a test forgets the modules that it imports, so that each would import these again.
+import fluxloop.experiments.parsing
+import fluxloop.llm.prices
+import fluxloop.pytest_plugin.experiments
+import fluxloop.replay.functions  # noqa: F401
+
 AGENT = """
 import asyncio
 import socket
@@ -55,7 +61,9 @@ def _isolated(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Non
     It uses `pytester`, which deletes the variable.
     """
     unused = ("langsmith_plugin", "cacheprovider", "hypothesispytest", "pytest_cov", "anyio", "syrupy", "timeout")
-    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in unused))
+    unused += ("unraisableexception", "threadexception")  # they collect garbage five times per session
+    options = " ".join(f"-p no:{name}" for name in unused)
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"{options} -o asyncio_default_fixture_loop_scope=function")
     monkeypatch.delenv("CI", raising=False)
 
 
@@ -63,9 +71,9 @@ def _isolated(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Non
 def session(pytester: pytest.Pytester) -> Session:
     """Run pytest on a file with these tests: ``session("def test_x(): ...", "-n2")``."""
 
-    def run(tests: str, *options: str, **files: str) -> pytest.RunResult:
-        pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
+    def run(tests: str, *options: str, in_process: bool = True, **files: str) -> pytest.RunResult:
+        pytester.makeini("[pytest]\nasyncio_mode = auto\n")
         pytester.makepyfile(**{"test_it": AGENT + tests, **files})
-        return pytester.runpytest_inprocess(*options)
+        return pytester.runpytest_inprocess(*options) if in_process else pytester.runpytest_subprocess(*options)
 
     return run

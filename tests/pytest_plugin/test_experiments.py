@@ -167,6 +167,7 @@ def test_what_cannot_run_is_one_line(session, pytester: pytest.Pytester) -> None
     result.stdout.no_fnmatch_line("*pytest_plugin/experiments.py*")
 
 
+@pytest.mark.slow  # imports LangChain
 def test_adapters_and_variables_end_with_the_experiment(session, pytester: pytest.Pytester) -> None:
     """What the project switches on, and what the test sets, is as before afterwards."""
     project(pytester.path)

@@ -5,7 +5,6 @@ The pytest plugin, in real sessions of pytest.
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -75,8 +74,7 @@ def test_errors_are_shown_with_their_texts(session) -> None:
     result.stdout.fnmatch_lines(["E *[[]book(where='x')[]] == [[][]]*", "E *book: fully booked"])
 
 
-@pytest.mark.parametrize("options", [(), ("-n2",)])
-def test_fixtures_that_record_during_set_up_are_captured(session, options: tuple[str, ...]) -> None:
+def test_fixtures_that_record_during_set_up_are_captured(session) -> None:
     """Fixtures that use the traces are recorded before and after the test."""
     result = session(
         "@pytest.fixture\n"
@@ -88,7 +86,6 @@ def test_fixtures_that_record_during_set_up_are_captured(session, options: tuple
         "def test_it(answered, fluxloop_traces):\n"
         '    agent("test")\n'
         "    assert len(fluxloop_traces) == 2\n",
-        *options,
     )
 
     result.assert_outcomes(passed=1)
@@ -147,12 +144,18 @@ def test_an_unknown_price_is_not_a_price_of_zero(session) -> None:
         ("fluxloop(budget_tokens='5')", "*budget_tokens of @pytest.mark.fluxloop is '5', expected a number"),
         ("fluxloop(no_network=1)", "*no_network of @pytest.mark.fluxloop is 1, expected True or False"),
         ("fluxloop_repeat()", "*@pytest.mark.fluxloop_repeat needs n=*"),
+        ("fluxloop_repeat(n=2)\nclass TestIt(__import__('unittest').TestCase)", "*needs a test function of pytest"),
         ("fluxloop_repeat(n=2, pass_at_least=3)", "*needs n=, and pass_at_least= from 1 to n, got *3*"),
     ],
 )  # fmt: skip
 def test_a_mark_with_a_wrong_argument_is_one_clear_line(session, mark: str, message: str) -> None:
     """The session ends before any test runs."""
-    result = session(f"@pytest.mark.{mark}\ndef test_it():\n    pass\n")
+    head = f"@pytest.mark.{mark}\n"
+    result = session(
+        f"{head[:-1]}:\n    def test_it(self):\n        pass\n"
+        if "class" in mark
+        else f"{head}def test_it():\n    pass\n"
+    )
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: {message}"])
@@ -161,36 +164,82 @@ def test_a_mark_with_a_wrong_argument_is_one_clear_line(session, mark: str, mess
 # The network
 
 
-@pytest.mark.parametrize("how", ["mark", "option"])
-def test_connections_to_other_machines_fail_the_test_even_if_caught(session, how: str) -> None:
-    """The address is in the message; the socket module is as before afterwards."""
-    before = socket.socket.connect, socket.getaddrinfo
+NETWORK = """
+import _socket
+
+def lookup():
+    try:
+        socket.gethostbyname("host.invalid")
+    except OSError as error:
+        return type(error).__name__
+
+@pytest.fixture
+def late():
+    yield
+    lookup()
+
+@pytest.mark.fluxloop(no_network=True)
+class TestBlocked:
+    @pytest.mark.parametrize("attempt", [
+        lambda: socket.create_connection(("192.0.2.1", 80)),
+        lambda: _socket.socket().connect(("192.0.2.2", 80)),
+        lambda: socket.socket().connect_ex(("192.0.2.3", 80)),
+        lambda: asyncio.run(asyncio.open_connection("192.0.2.4", 80)),
+        lambda: socket.socket(type=socket.SOCK_DGRAM).sendto(b"x", ("192.0.2.5", 53)),
+        lambda: socket.socket(socket.AF_INET6).connect(("::ffff:192.0.2.6", 80)),
+        lambda: _socket.getaddrinfo("host.invalid", 80),
+        lambda: socket.gethostbyname_ex("host.invalid"),
+    ])
+    def test_attempt(self, attempt):
+        with pytest.raises(ConnectionError, match="must not use the network"):
+            attempt()
+
+    def test_thread(self):
+        thread = threading.Thread(target=lookup)
+        thread.start()
+        thread.join()
+
+    def test_tear_down(self, late):
+        pass
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+    def test_local(self, host):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection((host, server.getsockname()[1])).close()
+        socket.getfqdn()
+
+def test_free():
+    assert lookup() == "gaierror"
+"""
+
+
+def test_other_machines_are_refused_to_a_marked_test(session) -> None:
+    """
+    Also to the C module, datagrams, look-ups, threads, tear-down, and if the program caught the error. This machine and
+    other tests are not affected.
+
+    The session has a process of its own: in this one, connections are refused for other reasons as well.
+    """
+    result = session(NETWORK, "-pno:asyncio", "-Wignore", in_process=False)
+
+    result.assert_outcomes(passed=4, failed=9, errors=1)
+    prefix = "the test must not use the network, and tried to connect to "
+    found = sorted(line.removeprefix(prefix) for line in result.stdout.lines if line.startswith(prefix))
+    addresses = [f"192.0.2.{number}:80" for number in range(1, 5)]
+    assert found == [*addresses, "192.0.2.5:53", "::ffff:192.0.2.6:80", *["host.invalid"] * 3, "host.invalid:80"]
+
+
+def test_the_option_refuses_them_to_all_tests(session) -> None:
+    """The address is in the message."""
     result = session(
-        ("@pytest.mark.fluxloop(no_network=True)\n" if how == "mark" else "")
-        + "def test_it():\n"
-        + "    for connect in (lambda: socket.create_connection(('192.0.2.1', 80)),\n"
-        + "                    lambda: socket.getaddrinfo('host.invalid', 80)):\n"
-        + "        with pytest.raises(ConnectionError, match='must not use the network'):\n"
-        + "            connect()\n",
-        *(["--fluxloop-block-network"] if how == "option" else []),
+        "def test_it():\n"
+        "    with pytest.raises(ConnectionError, match='must not use the network.*to h.invalid'):\n"
+        "        socket.gethostbyname('h.invalid')\n",
+        "--fluxloop-block-network",
     )
 
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*must not use the network, and tried to connect to 192.0.2.1:80, host.invalid:80"])
-    assert (socket.socket.connect, socket.getaddrinfo) == before
-
-
-def test_connections_to_this_machine_are_allowed(session) -> None:
-    """A local server can be used, by address and by name."""
-    result = session(
-        "@pytest.mark.fluxloop(no_network=True)\n"
-        "@pytest.mark.parametrize('host', ['127.0.0.1', 'localhost'])\n"
-        "def test_it(host):\n"
-        "    with socket.create_server(('127.0.0.1', 0)) as server:\n"
-        "        socket.create_connection((host, server.getsockname()[1])).close()\n"
-    )
-
-    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["the test must not use the network, and tried to connect to h.invalid"])
 
 
 # Repeats
@@ -286,10 +335,30 @@ def test_stale_outlines_are_reported_and_removed(session, pytester: pytest.Pytes
     session(renamed).stdout.fnmatch_lines(
         ["stale outline *test_it.txt: its test is gone; --fluxloop-update removes it"]
     )
+    session(renamed, "--lf", "-p", "cacheprovider").stdout.no_fnmatch_line("stale outline*")
     session(renamed, "test_it.py::test_new").stdout.no_fnmatch_line("stale outline*")
     session(renamed, "--fluxloop-update").stdout.fnmatch_lines(["removed stale outline *test_it.txt"])
 
     assert [path.name for path in pytester.path.glob("__outlines__/*/*")] == ["test_new.txt"]
+
+
+def test_tests_with_one_name_have_different_outlines(session, pytester: pytest.Pytester) -> None:
+    """Methods of two classes, and parameters that file systems cannot tell apart."""
+    tests = (
+        "class TestA:\n"
+        "    def test_it(self, fluxloop_traces, outline_snapshot):\n"
+        "        short(type(self).__name__)\n"
+        "        assert fluxloop_traces.trace == outline_snapshot\n"
+        "class TestB(TestA):\n    pass\n"
+        "@pytest.mark.parametrize('text', ['a/b', 'a:b', 'x' * 300])\n"
+        "def test_text(fluxloop_traces, outline_snapshot, text):\n"
+        "    short(text)\n"
+        "    assert fluxloop_traces.trace == outline_snapshot\n"
+    )
+    session(tests, "--fluxloop-update").assert_outcomes(passed=5)
+    session(tests).assert_outcomes(passed=5)
+
+    assert len([*pytester.path.glob("__outlines__/test_it/*.txt")]) == 5
 
 
 # Reports
@@ -304,10 +373,9 @@ def test_bad(fluxloop_traces):
 """
 
 
-@pytest.mark.parametrize("options", [(), ("-n2",)])
-def test_one_page_has_the_traces_of_all_tests(session, pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
-    """Failed tests come first; hostile text is escaped; workers share one page, and leave no parts."""
-    result = session(MIXED, "--fluxloop-report=report.html", "--fluxloop-summary=summary.md", *options)
+def test_one_page_has_the_traces_of_all_tests(session, pytester: pytest.Pytester) -> None:
+    """Failed tests come first; hostile text is escaped; the parts of the page are removed."""
+    result = session(MIXED, "--fluxloop-report=report.html", "--fluxloop-summary=summary.md")
 
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["FluxLoop report: report.html (1 failed, 1 other tests)"])
@@ -346,21 +414,20 @@ def test_a_report_that_cannot_be_written_is_one_line(session) -> None:
 
 
 def test_a_session_without_it_does_not_import_fluxloop(tmp_path: Path) -> None:
-    """The plugin costs nothing where it is not used."""
-    (tmp_path / "test_it.py").write_text(
-        "import sys\n\n"
-        "def test_it():\n"
-        "    assert 'fluxloop_pytest' in sys.modules\n"
-        "    assert 'fluxloop' not in sys.modules\n"
+    """The plugin costs nothing where it is not used, and experiments are loaded for their fixtures only."""
+    head = "import sys\n\ndef test_it({}):\n    assert 'fluxloop_pytest' in sys.modules\n"
+    (tmp_path / "test_unused.py").write_text(head.format("") + "    assert 'fluxloop' not in sys.modules\n")
+    (tmp_path / "test_used.py").write_text(
+        head.format("fluxloop_traces")
+        + "    assert 'fluxloop' in sys.modules\n"
+        + "    assert not {'fluxloop.experiments', 'httpx', 'rich', 'jinja2', 'ruamel'} & set(sys.modules)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-pno:langsmith_plugin", "-pno:syrupy", str(tmp_path)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-
-    assert done.returncode == 0, done.stdout
+    for file in ("test_unused.py", "test_used.py"):
+        plugins = [f"-pno:{name}" for name in ("langsmith_plugin", "hypothesispytest", "anyio", "syrupy", "xdist")]
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", *plugins, file], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout
 
 
 def test_it_can_be_turned_off(pytester: pytest.Pytester) -> None:
@@ -389,18 +456,119 @@ def test_passed_tests_leave_nothing_in_memory(session) -> None:
     result.assert_outcomes(passed=21)
 
 
-def test_a_crashed_worker_loses_only_its_test(session, pytester: pytest.Pytester) -> None:
-    """The report has the other tests, and the outcome is right."""
+def test_workers_share_one_report_and_a_crash_loses_only_its_test(session, pytester: pytest.Pytester) -> None:
+    """With ``pytest-xdist``: fixtures, cassettes and stale outlines work, and the crashed test is in the report."""
+    stale = pytester.path / "__outlines__/test_it/test_gone.txt"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("AGENT gone\n")
     result = session(
         "import os\n"
-        "def test_crash(fluxloop_traces):\n    os._exit(9)\n"
-        'def test_good(fluxloop_traces):\n    agent("x")\n',
+        "@pytest.fixture\n"
+        "def answered(fluxloop_traces):\n"
+        '    agent("before")\n'
+        "@pytest.mark.fluxloop_cassette\n"
+        "def test_crash():\n"
+        '    agent("x")\n'
+        "    os._exit(9)\n"
+        "@pytest.mark.fluxloop_cassette\n"
+        "def test_good(answered, fluxloop_traces):\n"
+        '    agent("x")\n'
+        "    assert len(fluxloop_traces) == 2\n",
         "-n1",
         "--fluxloop-report=report.html",
+        "--fluxloop-summary=summary.md",
     )
 
     result.assert_outcomes(failed=1, passed=1)
-    assert "test_good" in (pytester.path / "report.html").read_text()
+    result.stdout.fnmatch_lines(
+        [
+            "worker 'gw0' crashed while running 'test_it.py::test_crash'",
+            "FluxLoop: 1 test recorded 2 traces, 2 model calls, 2,000 tokens*",
+            "FluxLoop report: report.html (1 failed, 1 other tests)",
+            f"stale outline {stale}: its test is gone; --fluxloop-update removes it",
+        ]
+    )
+    page = (pytester.path / "report.html").read_text()
+    assert page.index("test_crash") < page.index("test_good")
+    assert not (pytester.path / "report.html.parts").exists()
+    assert "| test_it.py::test_good | passed | 2 | 2 | 2000 |" in (pytester.path / "summary.md").read_text()
+    assert [path.name for path in pytester.path.glob("cassettes/*/*")] == ["test_good.jsonl"]
+
+
+def test_a_trace_left_open_is_one_line(session) -> None:
+    """The test has its outcome; the warning names the test and the call, and the trace has it as unfinished."""
+    tests = (
+        "@fluxloop.agent\n"
+        "def stream(text):\n"
+        "    search(text)\n"
+        "    yield text\n"
+        "    yield text\n"
+        "LEFT = []\n"
+        "def test_it(fluxloop_traces):\n"
+        "    LEFT.append(stream('x'))\n"
+        "    next(LEFT[0])\n"
+        "    assert [call.name for call in fluxloop_traces.trace.unfinished] == ['stream']\n"
+        "def test_last():\n    LEFT[0].close()\n"
+    )
+    as_error = session(tests, "-Werror")
+    as_error.assert_outcomes(passed=2, errors=1)
+    as_error.stdout.fnmatch_lines(["test_it.py::test_it left open: AGENT stream of trace 'stream'"])
+    as_error.stdout.no_fnmatch_line("*warn_explicit*")
+    result = session(tests, "-Wdefault")
+
+    result.assert_outcomes(passed=2, warnings=1)
+    result.stdout.fnmatch_lines(["*FluxLoopWarning: test_it.py::test_it left open: AGENT stream of trace 'stream'"])
+
+
+def test_two_recorders_that_disagree_are_one_line(session, pytester: pytest.Pytester) -> None:
+    """What a fixture or the test redirects is not in the traces: limits and cassettes fail, other failures say so."""
+    result = session(
+        "from fluxloop.testing import capture\n"
+        "@pytest.fixture\n"
+        "def mine():\n"
+        "    with capture() as captured:\n"
+        "        yield captured\n"
+        "@pytest.mark.fluxloop(budget_tokens=5)\n"
+        "def test_limits():\n"
+        "    fluxloop.configure(storage='memory')\n"
+        "    agent('x')\n"
+        "@pytest.mark.fluxloop_cassette\n"
+        "def test_cassette(mine):\n    agent('x')\n"
+        "def test_traces(fluxloop_traces, mine):\n    agent('x')\n    assert fluxloop_traces.trace\n"
+        "def test_passes(fluxloop_traces, mine):\n    agent('x')\n    assert mine.trace\n"
+    )
+
+    result.assert_outcomes(failed=3, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "the limits of the test cannot be checked: fluxloop.configure() or fluxloop.testing.capture() replaced *",
+            "E *AssertionError: expected one trace, recorded 0",
+            "fluxloop.configure() or fluxloop.testing.capture() replaced the recorder of fluxloop_traces during *",
+        ]
+    )
+    result.stdout.fnmatch_lines(["the cassette cassettes/test_it/test_cassette.jsonl cannot be written: *replaced*"])
+
+
+def test_doctests_unittest_and_failed_fixtures_are_in_the_report(session, pytester: pytest.Pytester) -> None:
+    """``--fluxloop-report`` records everything that pytest runs; limits hold for methods of `unittest` too."""
+    result = session(
+        "import unittest\n"
+        "@pytest.mark.fluxloop(max_model_calls=0)\n"
+        "class TestUnit(unittest.TestCase):\n"
+        "    def test_calls(self):\n        agent('u')\n"
+        "def documented():\n"
+        '    """\n    >>> short("doc")\n    \'doc\'\n    """\n'
+        "@pytest.fixture\n"
+        "def broken():\n    agent('before')\n    raise RuntimeError('set-up')\n"
+        "def test_broken(broken):\n    pass\n",
+        "--doctest-modules",
+        "--fluxloop-report=report.html",
+    )
+
+    result.assert_outcomes(passed=1, failed=1, errors=1)
+    result.stdout.fnmatch_lines(["the test used 1 model calls, its limit is 0"])
+    page = (pytester.path / "report.html").read_text()
+    assert all(name in page for name in ("TestUnit::test_calls", "test_it.documented", "test_broken"))
 
 
 def test_facts_are_numbers(session, pytester: pytest.Pytester) -> None:
