@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from fluxloop.pytest_plugin import Captured, OutlineSnapshot, TestCassette
-    from fluxloop.pytest_plugin.experiments import ExperimentRunner
+    from fluxloop.pytest_plugin import Captured, ExperimentRunner, OutlineSnapshot, TestCassette
 
 MARKS = {
     "fluxloop": "fluxloop(budget_tokens=, budget_cost=, max_model_calls=, no_network=): limits on what a test records",

@@ -7,7 +7,7 @@ The pytest plugin: what tests record, limits on it, golden outlines and reports.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +19,9 @@ from .limits import check_limits, limits_of
 from .names import test_name
 from .outlines import OutlineSnapshot, stale_lines
 from .reports import add_summary_row, add_to_report, join_report, totals_line
+
+if TYPE_CHECKING:
+    from .experiments import ExperimentRunner as ExperimentRunner
 
 __all__ = [
     "Captured",

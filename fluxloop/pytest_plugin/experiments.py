@@ -64,7 +64,7 @@ class ExperimentRunner:
             project_root: The folder of the project; by default the root of the pytest session.
             simulation_config: The configuration, relative to the project; by default the one of the project.
             overrides: Values that replace those of the configuration: nested, or by dotted key. ``personas`` may be a
-                list of names, of which the others are left out.
+                list of names: personas with other names are left out.
             env: Environment variables during the experiment. The folders in ``PYTHONPATH`` are importable.
             timeout: Seconds for the whole experiment; None for no limit.
             config_path: The same as *simulation_config*.

@@ -106,7 +106,7 @@ def test_another_run_than_the_recorded_one_fails_the_test(session, now: str, lin
 
 
 def test_a_test_that_does_not_pass_writes_nothing(session, pytester: pytest.Pytester) -> None:
-    """Failed, skipped and expected failures; the report of a failure says so."""
+    """Failed, skipped and expected failures; the report of a failure has a note."""
     result = session(
         AGENTS
         + ONE.format("reader('a'); assert 0")

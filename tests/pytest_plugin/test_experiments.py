@@ -69,7 +69,7 @@ def test_the_template_of_the_published_packages_runs_as_it_is(pytester: pytest.P
 
 
 def test_documented_and_real_signatures_are_accepted(session, pytester: pytest.Pytester) -> None:
-    """Also in a coroutine, with two projects of which each has a module of the same name."""
+    """Also in a coroutine, with two projects that have modules of the same name."""
     project(pytester.path / "one", "first")
     project(pytester.path / "two", "second")
     result = session(

@@ -343,7 +343,7 @@ def test_stale_outlines_are_reported_and_removed(session, pytester: pytest.Pytes
 
 
 def test_tests_with_one_name_have_different_outlines(session, pytester: pytest.Pytester) -> None:
-    """Methods of two classes, and parameters that file systems cannot tell apart."""
+    """Methods of two classes, and parameters whose file names would be equal."""
     tests = (
         "class TestA:\n"
         "    def test_it(self, fluxloop_traces, outline_snapshot):\n"
@@ -521,7 +521,7 @@ def test_a_trace_left_open_is_one_line(session) -> None:
 
 
 def test_two_recorders_that_disagree_are_one_line(session, pytester: pytest.Pytester) -> None:
-    """What a fixture or the test redirects is not in the traces: limits and cassettes fail, other failures say so."""
+    """What a fixture or the test redirects is not in the traces: limits and cassettes fail, other failures have a note."""
     result = session(
         "from fluxloop.testing import capture\n"
         "@pytest.fixture\n"
@@ -559,7 +559,7 @@ def test_doctests_unittest_and_failed_fixtures_are_in_the_report(session, pytest
         "def documented():\n"
         '    """\n    >>> short("doc")\n    \'doc\'\n    """\n'
         "@pytest.fixture\n"
-        "def broken():\n    agent('before')\n    raise RuntimeError('set-up')\n"
+        "def broken():\n    agent('before')\n    raise RuntimeError('broken')\n"
         "def test_broken(broken):\n    pass\n",
         "--doctest-modules",
         "--fluxloop-report=report.html",
