@@ -521,7 +521,7 @@ def test_a_trace_left_open_is_one_line(session) -> None:
 
 
 def test_two_recorders_that_disagree_are_one_line(session, pytester: pytest.Pytester) -> None:
-    """What a fixture or the test redirects is not in the traces: limits and cassettes fail, other failures have a note."""
+    """What a fixture or the test redirects is not in the traces: limits and cassettes fail; others have a note."""
     result = session(
         "from fluxloop.testing import capture\n"
         "@pytest.fixture\n"
