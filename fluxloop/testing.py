@@ -9,14 +9,15 @@ Tools for tests: traces in memory, a predictable clock, consecutive ids, and out
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from .client import FluxLoopClient, default
 from .encoding.record_text import ns_of
-from .models import ObservationData, Status, Trace
+from .models import Trace
+from .outlines import OutlineFile, normalized, outline
 from .reading import traces_of
 from .settings.layers import Configuration
 from .storage import MemoryStorage
@@ -25,7 +26,17 @@ from .storage.memory import MemoryJournal
 if TYPE_CHECKING:
     from .settings.options import SettingOptions
 
-__all__ = ["Captured", "CountingIds", "FixedClock", "MemoryStorage", "SystemClock", "capture", "outline"]
+__all__ = [
+    "Captured",
+    "CountingIds",
+    "FixedClock",
+    "MemoryStorage",
+    "OutlineFile",
+    "SystemClock",
+    "capture",
+    "normalized",
+    "outline",
+]
 
 
 class FixedClock:
@@ -77,6 +88,8 @@ class Captured(Sequence[Trace]):
 
     def __init__(self, storage: MemoryStorage) -> None:
         self.storage = storage
+        self.hidden: frozenset[str] = frozenset()
+        """The ids of traces that are left out: those of earlier runs of a repeated test."""
 
     @property
     def trace(self) -> Trace:
@@ -112,7 +125,14 @@ class Captured(Sequence[Trace]):
         """Return the traces so far, in the order of their start, with the observations that are still open."""
         journal = getattr(self.storage, "journal", None)
         is_open = journal.records() if journal is not None else ()
-        return sorted(traces_of(self.storage.read(), is_open), key=lambda trace: str(trace.start_time))
+        found = (one for one in traces_of(self.storage.read(), is_open) if one.trace_id not in self.hidden)
+        return sorted(found, key=lambda trace: str(trace.start_time))
+
+    @property
+    def has_open(self) -> bool:
+        """Whether an observation has started and not ended."""
+        journal = getattr(self.storage, "journal", None)
+        return journal is not None and bool(journal.has_open)
 
     def outline(self, *, inputs: bool = False) -> str:
         """Return the outlines of all traces, separated by line breaks; see `outline`."""
@@ -148,47 +168,6 @@ def capture(
         yield Captured(storage)
 
 
-def outline(trace: Trace, *, inputs: bool = False, outputs: bool = True, normalize: Callable[[str], str] = str) -> str:
-    """
-    Return *trace* as text, with one line per observation and children indented by two spaces.
-
-    A line has the form ``TYPE name -> output``. A status other than success follows the name in brackets, with the
-    first line of the error. Values are cut at 60 characters.
-
-    Args:
-        trace: A trace from `fluxloop.read_traces` or `Captured.traces`.
-        inputs: Whether to show inputs, in parentheses after the name.
-        outputs: Whether to show outputs.
-        normalize: Applied to the text of each value before it is cut.
-    """
-
-    def shown(value: object) -> str:
-        return _cut(normalize(repr(value)))
-
-    return "\n".join("  " * depth + _line(one, inputs, outputs, shown) for depth, one in trace.walk())
-
-
-def _line(observation: ObservationData, inputs: bool, outputs: bool, shown: Callable[[object], str]) -> str:
-    line = f"{observation.type.name} {observation.name}"
-    if inputs and observation.input is not None:
-        line += f"({shown(observation.input)})"
-    if observation.status is not Status.SUCCESS:
-        status = observation.status.value if observation.status else "running"
-        line += f" [{status}: {_first_line(observation.error)}]" if observation.error else f" [{status}]"
-    if outputs and observation.output is not None:
-        line += f" -> {shown(observation.output)}"
-    return line
-
-
 def _names(traces: list[Trace]) -> str:
     names = [repr(trace.name) for trace in traces[:10]]
     return ", ".join(names + ["…"] * (len(traces) > 10))
-
-
-def _first_line(text: str) -> str:
-    first, *more = text.splitlines() or [text]
-    return f"{first} …" if more else first
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 60 else text[:59] + "…"

@@ -102,7 +102,7 @@ def outline_snapshot(request: pytest.FixtureRequest) -> OutlineSnapshot:
     """The golden outline of this test: ``assert trace == outline_snapshot``."""
     from fluxloop.pytest_plugin import OutlineSnapshot
 
-    return OutlineSnapshot.of_test(request.node)
+    return OutlineSnapshot(request.node)
 
 
 @pytest.fixture

@@ -90,14 +90,16 @@ class Plugin:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        captured = recording.of(item)
-        traces = captured.traces() if captured is not None else []
-        if call.when == "call" and captured is not None:
+        is_recorded = recording.of(item) is not None
+        traces: list[Trace] = []
+        if call.when == "call" and is_recorded:
+            traces = recording.all_traces(item)
             earlier = [fact for fact in item.user_properties if not str(fact[0]).startswith("fluxloop_")]
             own = [fact for fact in item.user_properties if fact[0] == repeating.PASS_RATE]
             item.user_properties[:] = [*earlier, *own, *recording.facts(traces)]  # once, also if the test is run again
         report = yield
         if report.failed:
+            traces = traces or recording.all_traces(item)
             self._explain(item, report, traces)
         is_last = call.when == "call" or report.failed
         if is_last and (path := self._config.getoption("fluxloop_report")):

@@ -114,7 +114,7 @@ class TestCassette(Cassette):
         return self._captured.storage  # the fixture fluxloop_traces records, with replayable=True
 
     def _recorded(self, storage: MemoryStorage) -> list[Trace]:
-        traces = self._captured.traces()
+        traces = Captured(self._captured.storage).traces()
         for trace in traces:
             if trace.trace_id not in self._of_test:
                 trace.metadata[DURING_TEAR_DOWN] = True
@@ -126,7 +126,7 @@ class TestCassette(Cassette):
 
         Calls that fixtures make later are answered as well, and do not count here.
         """
-        self._of_test = {trace.trace_id for trace in self._captured.traces()}
+        self._of_test = {trace.trace_id for trace in Captured(self._captured.storage).traces()}
         if self._replay is None:
             if not self._of_test:
                 pytest.fail(
@@ -164,7 +164,7 @@ def opened(item: pytest.Item, captured: Captured) -> Iterator[TestCassette]:
         )
     try:
         cassette.__enter__()
-    except FluxLoopError as error:
+    except (FluxLoopError, OSError) as error:
         pytest.fail(f"the cassette {shown(cassette.path)} cannot be used: {error}", pytrace=False)
     item.stash[_OPEN] = cassette
     try:
@@ -177,6 +177,8 @@ def opened(item: pytest.Item, captured: Captured) -> Iterator[TestCassette]:
         except FluxLoopError as error:
             if cassette.passed or before == 0:  # else the test has failed because of it already
                 pytest.fail(str(error), pytrace=False)
+        except OSError as error:
+            pytest.fail(f"the cassette {shown(cassette.path)} cannot be written: {error.strerror}", pytrace=False)
 
 
 def check(item: pytest.Item) -> None:

@@ -58,7 +58,7 @@ def check_limits(item: pytest.Item, captured: Captured | None) -> None:
         return
     if recording.is_replaced(item):
         pytest.fail(f"the limits of the test cannot be checked: {recording.REPLACED}", pytrace=False)
-    traces = captured.traces()
+    traces = recording.all_traces(item)
     for what, used, limit in (
         ("tokens", recording.tokens(traces), limits.budget_tokens),
         ("model calls", recording.model_calls(traces), limits.max_model_calls),

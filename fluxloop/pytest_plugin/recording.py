@@ -36,8 +36,8 @@ def recording(item: pytest.Item) -> Iterator[Captured]:
         item.stash[_RECORDING] = captured, default.recorder
         yield captured
     item.stash[_RECORDING] = captured, None
-    if still_open := [trace for trace in captured.traces() if trace.status is None]:
-        _warn(item, f"{item.nodeid} left open: {_open_calls(still_open)}")
+    if captured.has_open and (found := _open_calls(captured.traces())):
+        _warn(item, f"{item.nodeid} left open: {found}")
 
 
 def _warn(item: pytest.Item, message: str) -> None:
@@ -53,6 +53,18 @@ def of(item: pytest.Item) -> Captured | None:
     """Return what *item* has recorded; None if it is not recorded."""
     found = item.stash.get(_RECORDING, None)
     return found[0] if found is not None else None
+
+
+def hide_earlier(item: pytest.Item) -> None:
+    """Leave out of the traces of *item* what it has recorded so far; `all_traces` has it."""
+    if (captured := of(item)) is not None:
+        captured.hidden |= {trace.trace_id for trace in captured.traces()}
+
+
+def all_traces(item: pytest.Item) -> list[Trace]:
+    """Return the traces of all runs of *item*."""
+    captured = of(item)
+    return Captured(captured.storage).traces() if captured is not None else []
 
 
 def is_replaced(item: pytest.Item) -> bool:

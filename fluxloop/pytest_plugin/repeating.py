@@ -8,6 +8,9 @@ from unittest import TestCase
 
 import pytest
 
+from . import recording
+from .outlines import OutlineSnapshot
+
 PASS_RATE = "fluxloop_pass_rate"
 """The property of a report."""
 Z = 1.959964
@@ -45,6 +48,7 @@ def call(plugin: object, item: pytest.Function) -> object | None:
     run: Any = item.config.pluginmanager.subset_hook_caller("pytest_pyfunc_call", [plugin])
     failures: list[BaseException] = []
     for _ in range(n):
+        _start_run(item)
         try:
             run(pyfuncitem=item)
         except (Exception, pytest.fail.Exception) as failure:  # pytest's skips and exits pass through
@@ -56,6 +60,13 @@ def call(plugin: object, item: pytest.Function) -> object | None:
         message = f"{passed} of {n} runs passed (95 % interval: {low:.0%} to {high:.0%}), expected at least {least}"
         pytest.fail(f"{message}; the last failure:\n\n{_shown(failures[-1], item)}", pytrace=False)
     return True
+
+
+def _start_run(item: pytest.Function) -> None:
+    """Let the fixtures of the next run of *item* see what it records and compares, not what earlier runs did."""
+    recording.hide_earlier(item)
+    if isinstance(snapshot := item.funcargs.get("outline_snapshot"), OutlineSnapshot):
+        snapshot.used = 0
 
 
 def _shown(failure: BaseException, item: pytest.Function) -> str:

@@ -60,7 +60,16 @@ def _isolated(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Non
 
     It uses `pytester`, which deletes the variable.
     """
-    unused = ("langsmith_plugin", "cacheprovider", "hypothesispytest", "pytest_cov", "anyio", "syrupy", "timeout")
+    unused = (
+        "langsmith_plugin",
+        "cacheprovider",
+        "hypothesispytest",
+        "pytest_cov",
+        "anyio",
+        "syrupy",
+        "inline_snapshot",
+        "timeout",
+    )
     unused += ("unraisableexception", "threadexception")  # they collect garbage five times per session
     options = " ".join(f"-p no:{name}" for name in unused)
     monkeypatch.setenv("PYTEST_ADDOPTS", f"{options} -o asyncio_default_fixture_loop_scope=function")

@@ -265,6 +265,24 @@ def test_a_repeated_test_passes_if_enough_runs_pass(session, least: int, outcome
         )
 
 
+def test_each_run_of_a_repeated_test_sees_its_own_traces(session) -> None:
+    """Also a golden outline is the same file for all runs; limits and reports count all of them."""
+    tests = (
+        "@pytest.mark.fluxloop(max_model_calls=LIMIT)\n"
+        "@pytest.mark.fluxloop_repeat(n=3)\n"
+        "def test_it(fluxloop_traces, outline_snapshot):\n"
+        '    agent("x")\n'
+        "    assert fluxloop_traces.trace == outline_snapshot\n"
+    )
+    session(tests.replace("LIMIT", "3"), "--fluxloop-update").assert_outcomes(passed=1)
+    passes = session(tests.replace("LIMIT", "3"))
+    passes.assert_outcomes(passed=1)
+    passes.stdout.fnmatch_lines(["FluxLoop: 1 test recorded 3 traces*"])
+    passes.stdout.no_fnmatch_line("stale*")
+
+    session(tests.replace("LIMIT", "2")).stdout.fnmatch_lines(["the test used 3 model calls, its limit is 2"])
+
+
 def test_a_repeated_test_can_be_skipped(session) -> None:
     """A skip is a skip, not a failed run."""
     session("@pytest.mark.fluxloop_repeat(n=3)\ndef test_it():\n    pytest.skip('not now')\n").assert_outcomes(
