@@ -13,7 +13,7 @@ import pytest
 
 from ..models import Trace
 from ..testing import Captured
-from . import cassettes, network, outlines, recording, repeating, reports
+from . import cassettes, network, outlines, recording, repeating, reports, tracebacks
 from .cassettes import TestCassette
 from .limits import check_limits, limits_of
 from .names import test_name
@@ -97,7 +97,8 @@ class Plugin:
             earlier = [fact for fact in item.user_properties if not str(fact[0]).startswith("fluxloop_")]
             own = [fact for fact in item.user_properties if fact[0] == repeating.PASS_RATE]
             item.user_properties[:] = [*earlier, *own, *recording.facts(traces)]  # once, also if the test is run again
-        report = yield
+        with tracebacks.hidden(call.excinfo.value if is_recorded and call.excinfo is not None else None):
+            report = yield
         if report.failed:
             traces = traces or recording.all_traces(item)
             self._explain(item, report, traces)

@@ -8,7 +8,7 @@ from unittest import TestCase
 
 import pytest
 
-from . import recording
+from . import recording, tracebacks
 from .outlines import OutlineSnapshot
 
 PASS_RATE = "fluxloop_pass_rate"
@@ -73,7 +73,8 @@ def _shown(failure: BaseException, item: pytest.Function) -> str:
     """Return the traceback of *failure* from the test on."""
     info = pytest.ExceptionInfo.from_exception(failure)
     info.traceback = info.traceback.cut(path=item.path)
-    return str(info.getrepr())
+    with tracebacks.hidden(failure):
+        return str(info.getrepr())
 
 
 def interval(passed: int, n: int) -> tuple[float, float]:

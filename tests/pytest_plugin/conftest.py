@@ -60,17 +60,10 @@ def _isolated(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Non
 
     It uses `pytester`, which deletes the variable.
     """
-    unused = (
-        "langsmith_plugin",
-        "cacheprovider",
-        "hypothesispytest",
-        "pytest_cov",
-        "anyio",
-        "syrupy",
-        "inline_snapshot",
-        "timeout",
-    )
-    unused += ("unraisableexception", "threadexception")  # they collect garbage five times per session
+    unused = [
+        *("langsmith_plugin", "hypothesispytest", "anyio", "inline_snapshot", "syrupy", "pytest_cov", "timeout"),
+        *("cacheprovider", "unraisableexception", "threadexception"),  # the last two collect garbage in each session
+    ]
     options = " ".join(f"-p no:{name}" for name in unused)
     monkeypatch.setenv("PYTEST_ADDOPTS", f"{options} -o asyncio_default_fixture_loop_scope=function")
     monkeypatch.delenv("CI", raising=False)

@@ -182,6 +182,15 @@ def test_a_wrong_mark_ends_the_session(session, mark: str, message: str) -> None
     result.stderr.fnmatch_lines([f"ERROR: test_it.py::test_it: *{message}"])
 
 
+def test_a_cassette_that_cannot_be_written_is_one_line(session, pytester: pytest.Pytester) -> None:
+    """The folder's name is taken by a file."""
+    (pytester.path / "cassettes").write_text("not a folder")
+    result = session(AGENTS + ONE.format("reader('a')"))
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["the cassette cassettes/test_it/test_it.jsonl cannot be written: *"])
+
+
 def test_a_mark_on_one_parameter_does_not_affect_the_others(session) -> None:
     """The tests of one function share their fixtures in pytest, but not their marks."""
     session(
@@ -191,3 +200,50 @@ def test_a_mark_on_one_parameter_does_not_affect_the_others(session) -> None:
         + "    reader(word)\n"
         + "    assert ('fluxloop_cassette' in request.fixturenames) is (word == 'b')\n"
     ).assert_outcomes(passed=2)
+
+
+LANGGRAPH = """
+import os
+
+from langchain.agents import create_agent
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.tools import tool
+
+fluxloop.install("langchain")
+
+class Model(GenericFakeChatModel):
+    def bind_tools(self, tools, **options):
+        return self
+
+@tool
+def find(query: str) -> str:
+    "Find something."
+    assert "RECORDS" in os.environ, "it ran for real"
+    return f"found {query}"
+
+@pytest.mark.fluxloop_cassette
+async def test_it(fluxloop_traces):
+    call = {"name": "find", "args": {"query": "x"}, "id": "c1"}
+    answers = [AIMessage("", tool_calls=[call]), AIMessage("done")] if "RECORDS" in os.environ else []
+    agent = create_agent(Model(messages=iter(answers)), [find])
+    found = await agent.ainvoke({"messages": [("user", os.environ["ASK"])]})
+    assert found["messages"][-1].content == "done"
+    assert fluxloop_traces.trace.calls == ["find"]
+"""
+
+
+@pytest.mark.slow  # two processes that import LangGraph
+def test_an_agent_of_langgraph_needs_no_model_with_a_cassette(session, monkeypatch) -> None:
+    """Its model and its tool are answered in a coroutine; another question fails the test."""
+    monkeypatch.setenv("ASK", "hi")
+    monkeypatch.setenv("RECORDS", "1")
+    options = ("-Wignore", "-pno:xdist")
+    session(LANGGRAPH, *options, in_process=False).assert_outcomes(passed=1)
+    monkeypatch.delenv("RECORDS")
+    session(LANGGRAPH, *options, in_process=False).assert_outcomes(passed=1)
+
+    monkeypatch.setenv("ASK", "another")
+    result = session(LANGGRAPH, *options, in_process=False)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E *ReplayMismatch: no recorded answer for GENERATION Model(*another*"])

@@ -67,6 +67,31 @@ def test_a_failing_test_shows_the_tree_of_its_traces(session) -> None:
     )
 
 
+def test_a_traceback_has_the_frames_of_the_program_only(session, pytester: pytest.Pytester) -> None:
+    """Also in repeated tests and of chained errors; ``--full-trace`` shows all, and so does a failure of FluxLoop."""
+    tests = (
+        "@fluxloop.agent\n"
+        "def failing(text):\n"
+        "    try:\n"
+        "        book(where=text)\n"
+        "    except ValueError as error:\n"
+        "        raise RuntimeError('no room') from error\n"
+        "def test_one(fluxloop_traces):\n    failing('x')\n"
+        "@pytest.mark.fluxloop_repeat(2)\n"
+        "def test_two(fluxloop_traces):\n    failing('x')\n"
+        "def test_three(fluxloop_traces):\n"
+        "    from fluxloop.replay import block\n"
+        "    block.traces_in(5, None)\n"
+    )
+    result = session(tests, "-k", "not three")
+    result.assert_outcomes(failed=2, deselected=1)
+    result.stdout.fnmatch_lines(["test_it.py:*: in failing", "E *RuntimeError: no room", "test_it.py:*: RuntimeError"])
+    result.stdout.no_fnmatch_line("*fluxloop/tracing/*")
+
+    session(tests, "-k", "one", "--full-trace").stdout.fnmatch_lines(["*fluxloop/tracing/*"])
+    session(tests, "-k", "three").stdout.fnmatch_lines(["*fluxloop/replay/block.py:*: TypeError"])
+
+
 def test_errors_are_shown_with_their_texts(session) -> None:
     """A comparison of calls shows the calls, not all their fields."""
     result = session('def test_it(fluxloop_traces):\n    agent("x")\n    assert fluxloop_traces.trace.errors == []\n')
