@@ -16,6 +16,7 @@ from .answering import Answer, ClassMethodsSeam, Question, Seam, ask, ask_for, r
 from .client import FluxLoopClient, default
 from .decorators import decorate
 from .encoding.foreign import read_message
+from .encoding.histories import read_history
 from .encoding.record_text import label_of
 from .enums import ObservationType
 from .interruptions import was_raised_from_outside
@@ -83,6 +84,7 @@ __all__ = [
     "name_session",
     "note_missing",
     "read_facts",
+    "read_history",
     "read_message",
     "record_event",
     "recording",
