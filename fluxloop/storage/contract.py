@@ -66,7 +66,7 @@ class Journal(Protocol):
     def put(self, head: bytes, rest: bytes = b"") -> int:
         """Add an observation: the start of its record, and more fields. Return its slot, or -1."""
 
-    def free(self, slot: int, *, recorded: bool = False) -> None:
+    def free(self, slot: int, recorded: bool = False) -> None:
         """Remove the observation in *slot*, which has ended."""
 
 

@@ -76,7 +76,7 @@ class MemoryJournal:
         self._open[slot] = b"".join((head, rest, b"}"))
         return slot
 
-    def free(self, slot: int, *, recorded: bool = False) -> None:
+    def free(self, slot: int, recorded: bool = False) -> None:
         """Remove an observation that has ended."""
         self._open.pop(slot, None)
 
