@@ -43,7 +43,7 @@ print(json.dumps({"code": int(code), "calls": calls[0], "modules": loaded}))
 
 @report("pytest-start")
 def pytest_start(is_quick: bool) -> Row:
-    """Compare a session of pytest without and with the plugin, which no test of it uses."""
+    """Compare a session of pytest without and with the plugin, whose tests do not use it."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "test_it.py")
         path.write_text(f"import pytest\n\n@pytest.mark.parametrize('n', range({TESTS}))\ndef test_it(n):\n    pass\n")
