@@ -34,7 +34,7 @@ def outline(trace: Trace, *, inputs: bool = False, outputs: bool = True, normali
 
 
 def _line(observation: ObservationData, inputs: bool, outputs: bool, shown: Callable[[object], str]) -> str:
-    line = f"{observation.type.name} {observation.name}"
+    line = f"{observation.type.name} {_printable(observation.name)}"
     if inputs and observation.input is not None:
         line += f"({shown(observation.input)})"
     if observation.status is not Status.SUCCESS:
@@ -47,7 +47,12 @@ def _line(observation: ObservationData, inputs: bool, outputs: bool, shown: Call
 
 def _first_line(text: str) -> str:
     first, *more = text.splitlines() or [text]
-    return f"{first} …" if more else first
+    return _printable(f"{first} …" if more else first)
+
+
+def _printable(text: str) -> str:
+    """Return *text* with what is not printable, such as the codes of terminals, in the spelling of Python."""
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _cut(text: str) -> str:

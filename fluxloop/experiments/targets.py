@@ -102,7 +102,7 @@ def import_module(name: str, place: str) -> Any:
         if exc.name and f"{name}.".startswith(f"{exc.name}."):
             folder = sys.path[0] or str(Path.cwd())
             beside = sorted(path.stem for path in Path(folder).glob("*.py")) if Path(folder).is_dir() else []
-            hint = did_you_mean(name, beside) or (f" It contains: {', '.join(beside[:MAX_LISTED])}" if beside else "")
+            hint = did_you_mean(name, beside) or (f"; it contains: {', '.join(beside[:MAX_LISTED])}" if beside else "")
             raise ConfigError(f"{place}: there is no module {exc.name!r} in {folder}{hint}") from None
         raise ConfigError(f"{place}: importing {name!r} failed{_line_of(exc)}: {exc}") from exc
     except Exception as exc:

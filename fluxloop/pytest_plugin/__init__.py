@@ -38,6 +38,10 @@ __all__ = [
 ]
 
 
+_ENDED = pytest.StashKey[bool]()
+"""Whether the function of a test has ended."""
+
+
 class Plugin:
     """The hooks of a session in which FluxLoop is used."""
 
@@ -69,7 +73,10 @@ class Plugin:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
         __tracebackhide__ = True
-        result = yield
+        try:
+            result = yield
+        finally:
+            item.stash[_ENDED] = True
         network.check(item)
         cassettes.check(item)
         check_limits(item, recording.of(item))
@@ -92,7 +99,8 @@ class Plugin:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         is_recorded = recording.of(item) is not None
         traces: list[Trace] = []
-        if call.when == "call" and is_recorded:
+        is_call = call.when == "call" and item.stash.get(_ENDED, False)  # else it is the report of a subtest
+        if is_call and is_recorded:
             traces = recording.all_traces(item)
             earlier = [fact for fact in item.user_properties if not str(fact[0]).startswith("fluxloop_")]
             own = [fact for fact in item.user_properties if fact[0] == repeating.PASS_RATE]
@@ -102,7 +110,7 @@ class Plugin:
         if report.failed:
             traces = traces or recording.all_traces(item)
             self._explain(item, report, traces)
-        is_last = call.when == "call" or report.failed
+        is_last = is_call or (call.when != "call" and report.failed)
         if is_last and (path := self._config.getoption("fluxloop_report")):
             reports.add_to_report(path, report, traces)
         return report

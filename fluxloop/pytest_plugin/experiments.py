@@ -135,7 +135,10 @@ class CommandRunner(ExperimentRunner):
         try:
             folder = Path(json.loads(done.stdout)["folder"])
         except (ValueError, KeyError, TypeError):
-            raise AssertionError(_failed(arguments, done, logs)) from None
+            message = _failed(arguments, done, logs)  # names the project's configuration, not the file that is removed
+            raise AssertionError(
+                message.replace(f"{file}, line 1", str(config)).replace(str(file), str(config))
+            ) from None
         parsed = logs.run(["parse", "experiment", str(folder)], root, env, timeout_s)
         if parsed.returncode:
             raise AssertionError(_failed(["parse", "experiment", str(folder)], parsed, logs))

@@ -18,6 +18,8 @@ MAX_TRACES = 5
 """Traces that are drawn below a failure."""
 MAX_LINES = 40
 """Lines of each that are drawn."""
+MAX_WIDTH = 300
+"""Characters of a line."""
 
 _RECORDING = pytest.StashKey[tuple[Captured, Recorder | None]]()
 """What a test records, and the recorder that does it; None after the fixture has ended."""
@@ -121,7 +123,7 @@ def drawn(traces: list[Trace]) -> str:
     parts = []
     for trace in traces[:MAX_TRACES]:
         lines = outline(trace, inputs=True).splitlines()
-        parts += lines[:MAX_LINES]
+        parts += [line if len(line) <= MAX_WIDTH else f"{line[:MAX_WIDTH]}…" for line in lines[:MAX_LINES]]
         if len(lines) > MAX_LINES:
             parts.append(f"… {len(lines) - MAX_LINES} more observations")
     if len(traces) > MAX_TRACES:

@@ -435,6 +435,33 @@ def test_one_page_has_the_traces_of_all_tests(session, pytester: pytest.Pytester
     ]
 
 
+def test_subtests_are_one_test(session, pytester: pytest.Pytester) -> None:
+    """The reports of subtests are not counted; hostile names and long errors are one line each."""
+    result = session(
+        '@fluxloop.tool(name="evil\\x1b[31m\\nname")\n'
+        "def evil():\n    raise ValueError('z' * 5000)\n"
+        "@fluxloop.agent\n"
+        "def calls():\n    evil()\n"
+        "def test_it(fluxloop_traces, subtests):\n"
+        "    for number in range(3):\n"
+        "        with subtests.test(number=number):\n"
+        "            agent('x')\n"
+        "    calls()\n",
+        "--fluxloop-report=report.html",
+        "--fluxloop-summary=summary.md",
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            r"  TOOL evil\x1b[[]31m\nname*z…",
+            "FluxLoop: 1 test recorded 4 traces*",
+            "FluxLoop report: * (1 failed, 0 other tests)",
+        ]
+    )
+    assert len((pytester.path / "summary.md").read_text().splitlines()) == 3
+
+
 def test_junit_has_the_costs_as_properties(session, pytester: pytest.Pytester) -> None:
     """Tokens and model calls are properties of the test case."""
     session(MIXED, "--junitxml=junit.xml")
