@@ -188,25 +188,40 @@ def test_adapters_and_variables_end_with_the_experiment(session, pytester: pytes
 
 
 def test_the_command_is_run_in_processes_of_its_own(session, pytester: pytest.Pytester) -> None:
-    """Its output is kept, the project is left clean, failed runs have their causes, and its errors fail the test."""
+    """Its output is kept, failed runs have their causes, and the project is left clean."""
     project(pytester.path)
     result = session(
-        "def test_good(fluxloop_cli):\n"
-        "    result = fluxloop_cli(simulation_config='configs/simulation.yaml', overrides={'iterations': 1},\n"
+        "def test_it(fluxloop_cli):\n"
+        "    result = fluxloop_cli(simulation_config='configs/simulation.yaml', input_text='bad', iterations=1,\n"
         "                          cli_args=['--parallel', '2'], env={'PYTHONPATH': '.'})\n"
-        "    assert result.total_runs == 2\n"
+        "    assert (result.total_runs, result.failed_runs) == (2, 2)\n"
+        "    assert result.errors[0].message == 'ValueError: cannot answer bad'\n"
         "    assert len(result.per_trace_path.read_text().splitlines()) == 2\n"
         "    assert 'fluxloop run experiment' in result.cli_command\n"
         "    assert 'fluxloop parse experiment' in result.stdout_path.read_text()\n"
         "    assert result.stderr_path.is_file()\n"
-        "def test_bad(fluxloop_cli):\n"
-        "    result = fluxloop_cli(input_text='bad', iterations=1)\n"
-        "    assert result.failed_runs == 2\n"
-        "    assert result.errors[0].message == 'ValueError: cannot answer bad'\n"
-        "def test_error(fluxloop_cli):\n"
-        "    fluxloop_cli(overrides={'runner.target': 'nothing:run'})\n"
     )
 
-    result.assert_outcomes(passed=2, failed=1)
-    result.stdout.fnmatch_lines(["E *AssertionError: fluxloop run experiment ended with exit code 2: *nothing*"])
+    result.assert_outcomes(passed=1)
+    assert [path.name for path in pytester.path.glob(".cli_config*")] == []
+
+
+@pytest.mark.slow  # three processes
+def test_a_command_that_cannot_run_fails_the_test(session, pytester: pytest.Pytester) -> None:
+    """The message has what the command printed, with the name of the project's configuration; also for a timeout."""
+    project(pytester.path)
+    result = session(
+        "def test_error(fluxloop_cli):\n"
+        "    fluxloop_cli(overrides={'runner.target': 'nothing:run'})\n"
+        "def test_time(fluxloop_cli):\n"
+        "    fluxloop_cli(timeout=0.01)\n"
+    )
+
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "E *AssertionError: fluxloop run experiment ended with exit code 2: *configs: there is no module *",
+            "E *AssertionError: the experiment in * took longer than 0.01 s",
+        ]
+    )
     assert [path.name for path in pytester.path.glob(".cli_config*")] == []
