@@ -35,9 +35,10 @@ if TYPE_CHECKING:
         uninstrument_google_genai,
         uninstrument_openai,
     )
-    from fluxloop_custom.installing import install, uninstall
+    from fluxloop_custom.installing import install, installed, uninstall
 
     from . import experiments, models, storage, testing
+    from .experiments.evaluation.traces import evaluate_trace as evaluate
     from .models import ObservationData, Score, Trace, TraceData, Usage
     from .reading import read_traces
     from .recording.functions import disable_recording, enable_recording, record_call_args, set_recording_options
@@ -71,6 +72,7 @@ __all__ = [
     "disable_recording",
     "enable_recording",
     "errors",
+    "evaluate",
     "event",
     "experiments",
     "flush",
@@ -79,6 +81,7 @@ __all__ = [
     "get_current_trace",
     "install",
     "install_threads",
+    "installed",
     "instrument",
     "instrument_anthropic",
     "instrument_google_genai",
@@ -165,8 +168,10 @@ _LAZY = {
     "uninstrument_google_genai": "fluxloop_custom",
     "uninstrument_openai": "fluxloop_custom",
     "install": "fluxloop_custom.installing",
+    "installed": "fluxloop_custom.installing",
     "uninstall": "fluxloop_custom.installing",
     "read_traces": "reading",
+    "evaluate": "experiments.evaluation.traces:evaluate_trace",
     "experiments": "",
     "cassette": "replay.cassettes",
     "replay": "replay",
@@ -175,7 +180,8 @@ _LAZY = {
     "storage": "",
     "testing": "",
 }
-"""Public names that are loaded on first use, each with its module; an empty module means that the name is one."""
+"""Public names that are loaded on first use, each with its module, and its name there if it differs; an empty
+module means that the name is one."""
 
 
 def __getattr__(name: str) -> Any:
@@ -188,9 +194,9 @@ def __getattr__(name: str) -> Any:
             return "0+unknown"
     if name not in _LAZY:
         raise AttributeError(f"module 'fluxloop' has no attribute {name!r}")
-    path = _LAZY[name] or name
+    path, _, own_name = (_LAZY[name] or name).partition(":")
     module = import_module(path if path.startswith("fluxloop_") else f".{path}", __name__)
-    value = getattr(module, name) if _LAZY[name] else module
+    value = getattr(module, own_name or name) if _LAZY[name] else module
     globals()[name] = value
     return value
 

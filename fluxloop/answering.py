@@ -66,8 +66,28 @@ class Answerer(Protocol):
         """Note that a call cannot be answered, and return the error to raise."""
 
 
-replaying: ContextVar[Answerer | None] = ContextVar("fluxloop_replay", default=None)
-"""The replay that is open in this context."""
+class OpenReplay:
+    """The replay that is open: in this context, or in the whole process."""
+
+    def __init__(self) -> None:
+        self._here: ContextVar[Answerer | None] = ContextVar("fluxloop_replay", default=None)
+        self.everywhere: Answerer | None = None
+        """Answers calls outside the context of any other replay, such as those of threads that a test starts."""
+
+    def get(self) -> Answerer | None:
+        """Return the replay that answers the calls of this context."""
+        here = self._here.get()
+        return here if here is not None else self.everywhere
+
+    def set(self, replay: Answerer | None) -> Answerer | None:
+        """Set the replay of this context, and return the one before."""
+        before = self._here.get()
+        self._here.set(replay)
+        return before
+
+
+replaying = OpenReplay()
+"""The open replay."""
 
 
 def ask(node: Node | None, *, given: object = NOTHING) -> Answer | None:

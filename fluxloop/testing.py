@@ -9,22 +9,34 @@ Tools for tests: traces in memory, a predictable clock, consecutive ids, and out
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from .client import FluxLoopClient, default
 from .encoding.record_text import ns_of
-from .models import ObservationData, Status, Trace
+from .models import Trace
+from .outlines import OutlineFile, normalized, outline
 from .reading import traces_of
 from .settings.layers import Configuration
 from .storage import MemoryStorage
+from .storage.memory import MemoryJournal
 
 if TYPE_CHECKING:
     from .settings.options import SettingOptions
 
-__all__ = ["Captured", "CountingIds", "FixedClock", "MemoryStorage", "SystemClock", "capture", "outline"]
+__all__ = [
+    "Captured",
+    "CountingIds",
+    "FixedClock",
+    "MemoryStorage",
+    "OutlineFile",
+    "SystemClock",
+    "capture",
+    "normalized",
+    "outline",
+]
 
 
 class FixedClock:
@@ -63,11 +75,21 @@ class CountingIds:
         return f"00000000-0000-8000-8000-{self._last:012d}"
 
 
+class _CaptureStorage(MemoryStorage):
+    """Memory that also lists the observations which have started and not ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.journal = MemoryJournal()
+
+
 class Captured(Sequence[Trace]):
     """The traces that were recorded inside a `capture` block, in the order of their start."""
 
     def __init__(self, storage: MemoryStorage) -> None:
         self.storage = storage
+        self.hidden: frozenset[str] = frozenset()
+        """The ids of traces that are left out: those of earlier runs of a repeated test."""
 
     @property
     def trace(self) -> Trace:
@@ -77,6 +99,7 @@ class Captured(Sequence[Trace]):
         Raises:
             AssertionError: If there is none, or more than one.
         """
+        __tracebackhide__ = True  # in reports of pytest
         traces = self.traces()
         if len(traces) != 1:
             raise AssertionError(f"expected one trace, recorded {len(traces)}{': ' if traces else ''}{_names(traces)}")
@@ -99,8 +122,17 @@ class Captured(Sequence[Trace]):
         return repr(self.traces())
 
     def traces(self) -> list[Trace]:
-        """Return the traces so far, in the order of their start."""
-        return sorted(traces_of(self.storage.read()), key=lambda trace: str(trace.start_time))
+        """Return the traces so far, in the order of their start, with the observations that are still open."""
+        journal = getattr(self.storage, "journal", None)
+        is_open = journal.records() if journal is not None else ()
+        found = (one for one in traces_of(self.storage.read(), is_open) if one.trace_id not in self.hidden)
+        return sorted(found, key=lambda trace: str(trace.start_time))
+
+    @property
+    def has_open(self) -> bool:
+        """Whether an observation has started and not ended."""
+        journal = getattr(self.storage, "journal", None)
+        return journal is not None and bool(journal.has_open)
 
     def outline(self, *, inputs: bool = False) -> str:
         """Return the outlines of all traces, separated by line breaks; see `outline`."""
@@ -129,54 +161,13 @@ def capture(
         ConfigError: If a setting is unknown or its value is invalid.
     """
     clock = clock or FixedClock()
-    storage = MemoryStorage()
+    storage = _CaptureStorage()
     isolated = Configuration(isolated=True).configure(storage=storage, **settings)
     recorder = client.make_recorder(isolated, now=clock.now, tick=clock.tick, new_id=CountingIds())
     with client.using_recorder(recorder):
         yield Captured(storage)
 
 
-def outline(trace: Trace, *, inputs: bool = False, outputs: bool = True, normalize: Callable[[str], str] = str) -> str:
-    """
-    Return *trace* as text, with one line per observation and children indented by two spaces.
-
-    A line has the form ``TYPE name -> output``. A status other than success follows the name in brackets, with the
-    first line of the error. Values are cut at 60 characters.
-
-    Args:
-        trace: A trace from `fluxloop.read_traces` or `Captured.traces`.
-        inputs: Whether to show inputs, in parentheses after the name.
-        outputs: Whether to show outputs.
-        normalize: Applied to the text of each value before it is cut.
-    """
-
-    def shown(value: object) -> str:
-        return _cut(normalize(repr(value)))
-
-    return "\n".join("  " * depth + _line(one, inputs, outputs, shown) for depth, one in trace.walk())
-
-
-def _line(observation: ObservationData, inputs: bool, outputs: bool, shown: Callable[[object], str]) -> str:
-    line = f"{observation.type.name} {observation.name}"
-    if inputs and observation.input is not None:
-        line += f"({shown(observation.input)})"
-    if observation.status is not Status.SUCCESS:
-        status = observation.status.value if observation.status else "running"
-        line += f" [{status}: {_first_line(observation.error)}]" if observation.error else f" [{status}]"
-    if outputs and observation.output is not None:
-        line += f" -> {shown(observation.output)}"
-    return line
-
-
 def _names(traces: list[Trace]) -> str:
     names = [repr(trace.name) for trace in traces[:10]]
     return ", ".join(names + ["…"] * (len(traces) > 10))
-
-
-def _first_line(text: str) -> str:
-    first, *more = text.splitlines() or [text]
-    return f"{first} …" if more else first
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 60 else text[:59] + "…"

@@ -114,8 +114,19 @@ def _switch_on(name: str, client: FluxLoopClient, *, is_wanted: bool) -> bool:
     return True
 
 
-def uninstall() -> None:
-    """Switch off the adapters that `install` has switched on; what is open is recorded to its end."""
-    while _switched_on:
-        adapter = ADAPTERS[_switched_on.pop()]
+def installed() -> tuple[str, ...]:
+    """Return the names of the adapters that `install` has switched on."""
+    return tuple(_switched_on)
+
+
+def uninstall(*names: str) -> None:
+    """
+    Switch off the adapters that `install` has switched on; what is open is recorded to its end.
+
+    Args:
+        names: The adapters; by default all.
+    """
+    for name in [name for name in reversed(_switched_on) if name in (names or _switched_on)]:
+        _switched_on.remove(name)
+        adapter = ADAPTERS[name]
         adapter.call(adapter.off)

@@ -26,7 +26,7 @@ FLOORS = {
     0: "encoding enums errors forks interruptions llm models redaction report trace_html trajectory",
     1: "settings storage",
     2: "tracing",
-    3: "answering bridge client context decorators reading recording scoring testing",
+    3: "answering bridge client context decorators outlines reading recording scoring testing",
     4: "__main__ cli collector experiments export pytest_plugin replay viewer",
     5: "/fluxloop_custom /fluxloop_langchain /fluxloop_langgraph /fluxloop_pytest",
     6: "/benchmarks /examples",

@@ -1,5 +1,5 @@
 """
-``fluxloop init``: create the files of a project or of an agent, which run as they are.
+``fluxloop init``: create the files of a project, of an agent or of tests, which run as they are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import typer
 
 from ..errors import ConfigError
 from .formatting import console
-from .templates import AGENTS, project_files
+from .templates import AGENTS, project_files, pytest_file
 from .usage_errors import reported
 
 app = typer.Typer(
@@ -20,7 +20,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    help="Create the files of a project, or of an agent.",
+    help="Create the files of a project, of an agent, or of tests.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -31,6 +31,7 @@ EPILOG = """
   fluxloop init project shop            in the folder shop
   fluxloop init agent planner           planner.py, without a framework
   fluxloop init agent planner -t langgraph
+  fluxloop init pytest                  tests/test_agent.py, whose tests pass
 
 [bold]Exit codes[/]: 0 done, 2 a file could not be written.
 """
@@ -84,6 +85,58 @@ def agent(
         written = [_write(target, AGENTS[template].replace("NAME", module), force)]
     _print(written)
     console().print(f'next: set runner.target to "{module}:{module}"', style="dim", soft_wrap=True, markup=False)
+
+
+@app.command("pytest", epilog=EPILOG)
+def for_pytest(
+    path: Annotated[Path, typer.Argument(help="The folder of the project.")] = Path(),
+    *,
+    tests_dir: Annotated[str, typer.Option("--tests-dir", help="The folder for the file, in the project.")] = "tests",
+    filename: Annotated[str, typer.Option("--filename", help="The name of the file.")] = "test_agent.py",
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace an existing file.")] = False,
+) -> None:
+    """
+    Create a file of tests for pytest, which pass as they are.
+
+    In a project with a configuration, one of them runs its experiment.
+    """
+    with reported():
+        if not path.is_dir():
+            raise ConfigError(f"there is no folder {path}")
+        if not re.fullmatch(r"test_\w+\.py|\w+_test\.py", filename):
+            raise ConfigError(f"pytest does not collect {filename!r}. Use a name like test_agent.py")
+        target = path / tests_dir / filename
+        if not target.resolve().is_relative_to(path.resolve()):
+            raise ConfigError(f"{tests_dir} is outside of the project {path.resolve()}")
+        if target.exists() and not force:
+            raise ConfigError(f"{target} exists. Use --force to replace it")
+        written = [_write(target, pytest_file(_root_from(target, path)), force)]
+    _print(written)
+    console().print(f"next: pytest {target}", style="dim", soft_wrap=True, markup=False)
+
+
+@app.command("pytest-template", hidden=True)
+def for_pytest_template(
+    path: Annotated[Path, typer.Argument()] = Path(),
+    *,
+    tests_dir: Annotated[str, typer.Option("--tests-dir")] = "tests",
+    filename: Annotated[str, typer.Option("--filename")] = "test_fluxloop_smoke.py",
+    force: Annotated[bool, typer.Option("--force")] = False,
+) -> None:
+    """Create a file of tests, under the name that the published packages have for the command."""
+    for_pytest(path, tests_dir=tests_dir, filename=filename, force=force)
+
+
+def _root_from(target: Path, root: Path) -> str | None:
+    """Return an expression in *target* for the folder *root*; None if that has no configuration."""
+    from ..experiments.configuration.loading import find
+
+    try:
+        find(root)
+    except ConfigError:
+        return None
+    depth = len(target.resolve().relative_to(root.resolve()).parents) - 1
+    return f"Path(__file__).parents[{depth}]"
 
 
 def _write(path: Path, text: str, force: bool) -> tuple[Path, bool]:

@@ -167,6 +167,60 @@ async def NAME(input: str) -> str:
     return state["answer"]
 '''
 
+PYTEST = '''\
+"""
+Tests of an agent. Replace the example with your own: from my_module import my_agent
+"""
+
+from unittest.mock import ANY
+
+import pytest
+
+import fluxloop
+
+
+@fluxloop.tool
+def get_weather(city: str) -> str:
+    """Return the weather in a city."""
+    return {"Rome": "sunny", "Oslo": "snow"}.get(city, "unknown")
+
+
+@fluxloop.agent
+def agent(question: str) -> str:
+    """Answer a question about the weather."""
+    city = question.rstrip("?").split()[-1]
+    return f"The weather in {city}: {get_weather(city)}"
+
+
+def test_the_agent_asks_for_the_weather_once(fluxloop_traces):
+    """What the agent did is in its trace; a test that fails shows it."""
+    agent("What is the weather in Rome?")
+
+    trace = fluxloop_traces.trace
+    assert trace.calls == ["get_weather"]
+    assert trace.tools("get_weather").called_once_with(city=ANY)
+    assert trace.errors == []
+    assert trace.output == "The weather in Rome: sunny"
+
+
+@pytest.mark.fluxloop(budget_tokens=1000, max_model_calls=3, no_network=True)
+@pytest.mark.parametrize("city", ["Rome", "Oslo"])
+def test_the_agent_is_cheap(city):
+    """A test over one of its limits fails."""
+    assert city in agent(f"What is the weather in {city}?")
+'''
+"""A file of tests that pass as they are."""
+
+PYTEST_PROJECT = '''
+
+def test_the_experiment_of_the_project_succeeds(fluxloop_runner):
+    """The runs are those of: fluxloop run experiment"""
+    result = fluxloop_runner(project_root=PROJECT, iterations=1)
+
+    result.require_success(threshold=0.8)
+'''
+"""Added to `PYTEST` in a project with a configuration; ``PROJECT`` is replaced."""
+
 AGENTS = {"simple": SIMPLE, "langchain": LANGCHAIN, "langgraph": LANGGRAPH}
 """The files of agents, by template; ``NAME`` is replaced."""
 
@@ -185,6 +239,14 @@ def project_files(name: str, *, with_example: bool) -> dict[str, str]:
     if with_example:
         files["examples/simple_agent.py"] = SIMPLE.replace("NAME", "run")
     return files
+
+
+def pytest_file(project: str | None) -> str:
+    """Return a file of tests; *project* is the expression for the folder of the project, if it has a configuration."""
+    if project is None:
+        return PYTEST
+    imports = PYTEST.replace("from unittest.mock", "from pathlib import Path\nfrom unittest.mock", 1)
+    return imports + PYTEST_PROJECT.replace("PROJECT", project)
 
 
 def _quoted(name: str) -> str:

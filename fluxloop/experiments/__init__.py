@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .comparison import ExperimentComparison, compare
     from .datasets import Dataset, from_traces
     from .evaluation import Evaluation, evaluate
+    from .evaluation.traces import TraceEvaluation, evaluate_trace
     from .folder import ExperimentFolder
     from .parsing import Parsed, parse
     from .results import Experiment
@@ -29,8 +30,10 @@ __all__ = [
     "ExperimentComparison",
     "ExperimentFolder",
     "Parsed",
+    "TraceEvaluation",
     "compare",
     "evaluate",
+    "evaluate_trace",
     "from_traces",
     "parse",
     "run",
@@ -44,8 +47,10 @@ _MODULES = {
     "ExperimentComparison": "comparison",
     "ExperimentFolder": "folder",
     "Parsed": "parsing",
+    "TraceEvaluation": "evaluation.traces",
     "compare": "comparison",
     "evaluate": "evaluation",
+    "evaluate_trace": "evaluation.traces",
     "from_traces": "datasets",
     "parse": "parsing",
     "run": "running",

@@ -287,9 +287,12 @@ def _converted_run(row: Row, found: Iterable[tuple[Json, bytes]], unfinished: Op
     for record, line in found:
         assembly.add_line(line, record)
     assembly.set_open(unfinished)
-    trace = assembly.trace()
-    records = [decode(observation_line(observation).encode()) for observation in trace.observations]
-    run = Run(row, records)
+    return run_of(assembly.trace(), row)
+
+
+def run_of(trace: Trace, row: Row) -> Run:
+    """Return the run of *row*, whose records are those of *trace*."""
+    run = Run(row, [decode(observation_line(observation).encode()) for observation in trace.observations])
     run.__dict__["trace"] = trace  # the cached property
     return run
 

@@ -93,6 +93,7 @@ def run_prepared(
     engine: EngineName | Engine | None = None,
     progress: Progress | None = None,
     install: bool = False,
+    timeout_s: float | None = None,
 ) -> Experiment:
     """
     Run an experiment in a new event loop: of this thread, or of another one if this thread has a running loop.
@@ -102,11 +103,19 @@ def run_prepared(
         engine: As for `run`.
         progress: As for `run`.
         install: Whether to switch on the adapters of the frameworks that the target imports, until the process ends.
+        timeout_s: The most time for the whole experiment.
+
+    Raises:
+        TimeoutError: If it takes longer; its finished runs are kept, and it can be resumed.
     """
+
+    async def within_time() -> Experiment:
+        async with asyncio.timeout(timeout_s):
+            return await execute(prepared, engine=engine, progress=progress, install=install)
 
     def go() -> Experiment:
         with target_environment(prepared.loaded):
-            return asyncio.run(execute(prepared, engine=engine, progress=progress, install=install))
+            return asyncio.run(within_time())
 
     try:
         asyncio.get_running_loop()

@@ -56,7 +56,9 @@ def check_limits(item: pytest.Item, captured: Captured | None) -> None:
     limits = limits_of(item)
     if captured is None or limits == Limits(no_network=limits.no_network):
         return
-    traces = captured.traces()
+    if recording.is_replaced(item):
+        pytest.fail(f"the limits of the test cannot be checked: {recording.REPLACED}", pytrace=False)
+    traces = recording.all_traces(item)
     for what, used, limit in (
         ("tokens", recording.tokens(traces), limits.budget_tokens),
         ("model calls", recording.model_calls(traces), limits.max_model_calls),

@@ -2,39 +2,96 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from ..models import ObservationType, Trace
+from ..client import default
+from ..errors import FluxLoopWarning
+from ..models import ObservationData, ObservationType, Trace
 from ..testing import Captured, SystemClock, capture, outline
+from ..tracing.recorder import Recorder
 
 MAX_TRACES = 5
 """Traces that are drawn below a failure."""
 MAX_LINES = 40
 """Lines of each that are drawn."""
+MAX_WIDTH = 300
+"""Characters of a line."""
 
-_CAPTURED = pytest.StashKey[Captured]()
+_RECORDING = pytest.StashKey[tuple[Captured, Recorder | None]]()
+"""What a test records, and the recorder that does it; None after the fixture has ended."""
+
+REPLACED = (
+    "fluxloop.configure() or fluxloop.testing.capture() replaced the recorder of fluxloop_traces during the test, "
+    "so what followed is not in fluxloop_traces"
+)
 
 
 @contextmanager
 def recording(item: pytest.Item) -> Iterator[Captured]:
-    """Record what happens inside the block into memory, for *item*."""
-    with capture(clock=SystemClock()) as captured:
-        item.stash[_CAPTURED] = captured
+    """Record what happens inside the block into memory, for *item*; answers are kept whole if it has a cassette."""
+    has_cassette = "fluxloop_cassette" in getattr(item, "fixturenames", ())
+    with capture(clock=SystemClock(), replayable=has_cassette) as captured:
+        item.stash[_RECORDING] = captured, default.recorder
         yield captured
+    item.stash[_RECORDING] = captured, None
+    if captured.has_open and (found := _open_calls(captured.traces())):
+        _warn(item, f"{item.nodeid} left open: {found}")
+
+
+def _warn(item: pytest.Item, message: str) -> None:
+    """Warn at the line of the test; fail it if warnings are errors."""
+    path, line, _ = item.reportinfo()
+    try:
+        warnings.warn_explicit(message, FluxLoopWarning, str(path), (line or 0) + 1)
+    except FluxLoopWarning:
+        pytest.fail(message, pytrace=False)
 
 
 def of(item: pytest.Item) -> Captured | None:
     """Return what *item* has recorded; None if it is not recorded."""
-    return item.stash.get(_CAPTURED, None)
+    found = item.stash.get(_RECORDING, None)
+    return found[0] if found is not None else None
+
+
+def hide_earlier(item: pytest.Item) -> None:
+    """Leave out of the traces of *item* what it has recorded so far; `all_traces` has it."""
+    if (captured := of(item)) is not None:
+        captured.hidden |= {trace.trace_id for trace in captured.traces()}
+
+
+def all_traces(item: pytest.Item) -> list[Trace]:
+    """Return the traces of all runs of *item*."""
+    captured = of(item)
+    return Captured(captured.storage).traces() if captured is not None else []
+
+
+def is_replaced(item: pytest.Item) -> bool:
+    """Return whether what happens now is recorded by something else than the fixture of *item*."""
+    found = item.stash.get(_RECORDING, None)
+    return found is not None and found[1] is not None and default.recorder is not found[1]
 
 
 def forget(item: pytest.Item) -> None:
     """Free the memory of what *item* recorded; pytest keeps each item until the session ends."""
-    if _CAPTURED in item.stash:
-        del item.stash[_CAPTURED]
+    if _RECORDING in item.stash:
+        del item.stash[_RECORDING]
+
+
+def _open_calls(traces: list[Trace]) -> str:
+    """Return the innermost open observations of *traces*, each with its trace."""
+    found = [f"{call.type.name} {call.name} of trace {trace.name!r}" for trace in traces for call in _innermost(trace)]
+    more = f" and {len(found) - MAX_TRACES} more" if len(found) > MAX_TRACES else ""
+    return ", ".join(found[:MAX_TRACES]) + more
+
+
+def _innermost(trace: Trace) -> list[ObservationData]:
+    is_open = [one for one in trace.observations if one.status is None]
+    parents = {one.parent_id for one in is_open}
+    return [one for one in is_open if one.id not in parents]
 
 
 def model_calls(traces: list[Trace]) -> int:
@@ -66,7 +123,7 @@ def drawn(traces: list[Trace]) -> str:
     parts = []
     for trace in traces[:MAX_TRACES]:
         lines = outline(trace, inputs=True).splitlines()
-        parts += lines[:MAX_LINES]
+        parts += [line if len(line) <= MAX_WIDTH else f"{line[:MAX_WIDTH]}…" for line in lines[:MAX_LINES]]
         if len(lines) > MAX_LINES:
             parts.append(f"… {len(lines) - MAX_LINES} more observations")
     if len(traces) > MAX_TRACES:

@@ -113,7 +113,13 @@ def add_summary_row(path: str, report: pytest.TestReport, facts: Mapping[str, An
 def totals_line(sums: Mapping[str, float]) -> str:
     """Return the line that a session ends with."""
     cost = f", ${sums['fluxloop_cost']:.4f}" if "fluxloop_cost" in sums else ""
-    return (
-        f"FluxLoop: {sums['tests']:.0f} tests recorded {sums['fluxloop_traces']:.0f} traces, "
-        f"{sums['fluxloop_model_calls']:.0f} model calls, {sums['fluxloop_tokens']:,.0f} tokens{cost}"
+    tests, traces, calls, tokens = (
+        f"{sums[key]:,.0f} {noun}{'' if sums[key] == 1 else 's'}"
+        for key, noun in (
+            ("tests", "test"),
+            ("fluxloop_traces", "trace"),
+            ("fluxloop_model_calls", "model call"),
+            ("fluxloop_tokens", "token"),
+        )
     )
+    return f"FluxLoop: {tests} recorded {traces}, {calls}, {tokens}{cost}"

@@ -17,13 +17,24 @@ from .lazy import Item, Observations, can_wait, seq_of, start_of
 from .scores import scores_of
 
 
-def traces_of(records: Iterable[Json]) -> Iterator[Trace]:
-    """Yield the traces of *records* held in memory, in order of first appearance; other JSON is left out."""
+def traces_of(records: Iterable[Json], open_records: Iterable[Json] = ()) -> Iterator[Trace]:
+    """
+    Yield the traces of *records* held in memory, in order of first appearance; other JSON is left out.
+
+    Args:
+        records: Finished observations and traces.
+        open_records: The beginnings of the records of observations that this process has not ended.
+    """
     assemblies: dict[str, Assembly] = {}
     for record in records:
         if kind_of(record):
             trace_id = trace_id_of(record)
             assemblies.setdefault(trace_id, Assembly(trace_id)).add(record)
+    begun: dict[str, list[tuple[bool, Json]]] = {}
+    for record in open_records:
+        begun.setdefault(trace_id_of(record), []).append((True, record))
+    for trace_id, observations in begun.items():
+        assemblies.setdefault(trace_id, Assembly(trace_id)).set_open(observations)
     for assembly in assemblies.values():
         if assembly:
             yield assembly.trace()

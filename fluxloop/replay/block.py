@@ -92,6 +92,7 @@ class Replay(Block):
         self._match = match
         self._session: Session | None = None
         self._before: Any = None
+        self._everywhere: bool = options.get("everywhere", False)
 
     def __enter__(self) -> Self:
         if self._session is not None:
@@ -107,13 +108,17 @@ class Replay(Block):
         if functions.answer not in interceptors:
             interceptors.append(functions.answer)
         open_seams()
-        self._before = replaying.get()
-        replaying.set(self._session)
+        self._before = replaying.everywhere if self._everywhere else replaying.set(self._session)
+        if self._everywhere:
+            replaying.everywhere = self._session
         return self
 
     def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
         assert self._session is not None
-        replaying.set(self._before)
+        if self._everywhere:
+            replaying.everywhere = self._before
+        else:
+            replaying.set(self._before)
         close_seams()
         _forget_interceptor()
         misses = self._session.misses
@@ -124,6 +129,11 @@ class Replay(Block):
 
     def _again(self) -> Self:
         return type(self)(self._traces, self._options, self._match)
+
+    @property
+    def traces(self) -> Sequence[Trace]:
+        """The recorded traces."""
+        return self._traces
 
     @property
     def session(self) -> Session:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -25,7 +25,7 @@ from ..storage import MemoryStorage
 from .block import Block, Replay, traces_in
 from .canonical import Normalize
 from .matching import MODES, Match
-from .session import ReplayReport
+from .session import ReplayReport, check_live
 
 Mode = Literal["once", "none", "new_episodes", "rewrite"]
 CASSETTE_MODES: tuple[Mode, ...] = ("once", "none", "new_episodes", "rewrite")
@@ -38,11 +38,17 @@ _TIMES = frozenset({"offsets_ms", "first_item_ms"})
 class Cassette(Block):
     """A block whose calls are answered from a cassette, or recorded into it; see `cassette`."""
 
-    def __init__(self, path: Path, mode: Mode, match: Match, normalize: Normalize | None) -> None:
+    is_for_process = False
+    """Whether calls of the whole process are answered, or those of the block."""
+
+    def __init__(
+        self, path: Path, mode: Mode, match: Match, normalize: Normalize | None = None, live: tuple[str, ...] = ()
+    ) -> None:
         self.path = path
         self.mode = mode
         self._match = match
         self._normalize = normalize
+        self._live = live
         self._stack = ExitStack()
         self._storage: MemoryStorage | None = None
         self._replay: Replay | None = None
@@ -53,12 +59,10 @@ class Cassette(Block):
             raise ReplayError(f"there is no cassette {self.path}: record it with mode='once'")
         is_recording = self.mode == "rewrite" or (self.mode in ("once", "new_episodes") and not exists)
         if is_recording or self.mode == "new_episodes":
-            self._storage = MemoryStorage()
-            settings = Configuration(isolated=True).configure(storage=self._storage, replayable=True)
-            self._stack.enter_context(default.using_recorder(default.make_recorder(settings)))
+            self._storage = self._record(self._stack)
         if not is_recording:
-            options: dict[str, Any] = {"live": (), "pace": None, "normalize": self._normalize}
-            options["is_open_ended"] = self.mode == "new_episodes"
+            options: dict[str, Any] = {"live": self._live, "pace": None, "normalize": self._normalize}
+            options |= {"is_open_ended": self.mode == "new_episodes", "everywhere": self.is_for_process}
             self._replay = Replay(traces_in(self.path, None), options, self._match)
             self._stack.enter_context(self._replay)
         return self
@@ -69,7 +73,7 @@ class Cassette(Block):
             return
         if self._replay is not None and not self._replay.report().live:
             return  # everything was answered, so the cassette is complete
-        traces = list(traces_of(self._storage.read()))
+        traces = self._recorded(self._storage)
         if not traces:
             raise ReplayError(
                 f"no call was recorded into {self.path}: wrap the run in fluxloop.agent, or install the adapter of its "
@@ -77,8 +81,24 @@ class Cassette(Block):
             )
         write(self.path, traces)
 
+    def _record(self, stack: ExitStack) -> MemoryStorage:
+        """Record into memory until *stack* is closed, and return the storage."""
+        storage = MemoryStorage()
+        settings = Configuration(isolated=True).configure(storage=storage, replayable=True)
+        stack.enter_context(default.using_recorder(default.make_recorder(settings)))
+        return storage
+
+    def _recorded(self, storage: MemoryStorage) -> list[Trace]:
+        """Return the traces to write."""
+        return list(traces_of(storage.read()))
+
     def _again(self) -> Self:
-        return type(self)(self.path, self.mode, self._match, self._normalize)
+        return type(self)(self.path, self.mode, self._match, self._normalize, self._live)
+
+    @property
+    def replay(self) -> Replay | None:
+        """The open replay; None while the cassette is recorded."""
+        return self._replay
 
     def report(self) -> ReplayReport | None:
         """Return the report of the replay; None while the cassette is recorded."""
@@ -90,6 +110,7 @@ def cassette(
     mode: Mode = "once",
     *,
     match: Match = "strict",
+    live: str | Sequence[str] = (),
     normalize: Normalize | None = None,
 ) -> Cassette:
     """
@@ -102,6 +123,7 @@ def cassette(
         mode: ``once``: record if there is no file, else replay. ``none``: replay. ``new_episodes``: replay, and record
             the calls that are not in it. ``rewrite``: record again.
         match: See `fluxloop.replay`.
+        live: See `fluxloop.replay`.
         normalize: See `fluxloop.replay`.
 
     Raises:
@@ -111,7 +133,7 @@ def cassette(
         raise ReplayError(f"mode must be one of {', '.join(CASSETTE_MODES)}, got {mode!r:.100}")
     if match not in MODES:
         raise ReplayError(f"match must be one of {', '.join(MODES)}, got {match!r:.100}")
-    return Cassette(Path(path), mode, match, normalize)
+    return Cassette(Path(path), mode, match, normalize, check_live(live))
 
 
 def write(path: Path, traces: list[Trace]) -> None:

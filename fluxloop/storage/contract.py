@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_ch
 
 if TYPE_CHECKING:
     from ..report import Delivery
-    from .journal import Journal
 
 
 class Record(NamedTuple):
@@ -55,6 +54,23 @@ class SupportsFlush(Storage, Protocol):
 
     def flush(self, timeout: float | None = None) -> bool:
         """Store all buffered records, within *timeout* seconds if given; return whether all are stored."""
+
+
+class Journal(Protocol):
+    """Lists the observations of this process that have started and not ended."""
+
+    problem: str | None
+    """The reason why the last write failed."""
+
+    @property
+    def has_open(self) -> bool:
+        """Whether an observation is open."""
+
+    def put(self, head: bytes, rest: bytes = b"") -> int:
+        """Add an observation: the start of its record, and more fields. Return its slot, or -1."""
+
+    def free(self, slot: int, recorded: bool = False) -> None:
+        """Remove the observation in *slot*, which has ended."""
 
 
 @runtime_checkable

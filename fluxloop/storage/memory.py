@@ -5,6 +5,7 @@ Store records in memory, for tests and for programs that read their own traces.
 from __future__ import annotations
 
 from collections import deque
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -61,3 +62,33 @@ class MemoryStorage:
     def clear(self) -> None:
         """Discard all records."""
         self._records.clear()
+
+
+class MemoryJournal:
+    """The open observations of a storage in memory; see `fluxloop.storage.journal.Journal`."""
+
+    problem: str | None = None
+
+    def __init__(self) -> None:
+        # No lock is needed: each operation is atomic under the GIL.
+        self._open: dict[int, bytes] = {}
+        self._numbers = count()
+
+    def put(self, head: bytes, rest: bytes = b"") -> int:
+        """Add an observation that has started, and return its slot, for `free`."""
+        slot = next(self._numbers)
+        self._open[slot] = b"".join((head, rest, b"}"))
+        return slot
+
+    def free(self, slot: int, recorded: bool = False) -> None:
+        """Remove an observation that has ended."""
+        self._open.pop(slot, None)
+
+    @property
+    def has_open(self) -> bool:
+        """Whether an observation is open."""
+        return bool(self._open)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the beginnings of the records of the open observations, decoded, in the order of their start."""
+        return [orjson.loads(text) for text in list(self._open.values())]

@@ -62,6 +62,33 @@ def test_every_template_of_an_agent_runs(fluxloop_, template):
     assert fluxloop_("init", "agent", "My Planner").code == 2
 
 
+@pytest.mark.parametrize("command", [["pytest"], ["pytest-template", "--tests-dir", "checks/agents"]])
+def test_the_tests_that_are_created_pass(fluxloop_, command):
+    """
+    Without a project, and in a project, whose experiment they run; an existing file is kept, and errors are one line.
+    """
+    passed = []
+    for preparation in (["init", "project"], []):
+        done = fluxloop_("init", *command, *(["--force"] if not preparation else []))
+        assert done.code == 0, done.err
+        file = done.out.split()[1]
+        run = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-pno:langsmith_plugin", "-pno:asyncio", file],
+            capture_output=True,
+            text=True,
+            env=offline.environment(),
+        )
+        assert run.returncode == 0, run.stdout
+        passed.append(run.stdout.splitlines()[-1].split()[0])
+        if preparation:
+            fluxloop_(*preparation)
+
+    assert passed == ["3", "4"]
+    assert fluxloop_("init", *command).code == 2
+    assert "outside of the project" in fluxloop_("init", "pytest", "--tests-dir", "../x").err
+    assert "pytest does not collect 'x.py'" in fluxloop_("init", "pytest", "--filename", "x.py").err
+
+
 def config(target):
     Path("setting.yaml").write_text(f"runner: {{target: '{target}'}}\nbase_inputs: ['Is it sunny in Rome?']\n")
     return "setting.yaml"

@@ -118,7 +118,7 @@ def evaluate(
         ReadError: If there is no such experiment, or it has no runs.
         WriteError: If the results cannot be written.
     """
-    chosen = _configured(load_config(config), evaluators, rules, threshold, report, sample_rate, max_llm_calls)
+    chosen = configured(load_config(config), evaluators, rules, threshold, report, sample_rate, max_llm_calls)
     if fail_under is not None and not 0 <= fail_under <= 1:
         raise ConfigError(f"fail_under must be a number from 0 to 1, got {fail_under}")
     job = _Job(ExperimentFolder.at(path), chosen, output or OUTPUT, api_key, on_run)
@@ -127,7 +127,7 @@ def evaluate(
     return outside_loops(lambda: job.run(before, fail_under, strict, Path(junit) if junit else None))
 
 
-def _configured(
+def configured(
     config: EvaluationConfig,
     evaluators: Sequence[Any],
     rules: Sequence[Any],
@@ -136,7 +136,7 @@ def _configured(
     sample_rate: float | None,
     max_llm_calls: int | None,
 ) -> EvaluationConfig:
-    """Return *config* with what was given in Python or as options."""
+    """Return *config* with what was given in Python or as options; see `evaluate`."""
     own = tuple(rule_of(rule, Path(), f"rules[{number}]") for number, rule in enumerate(rules))
     code = tuple(Weighted(evaluator_of(one)) for one in evaluators)
     if (own or code) and config.source == "defaults":

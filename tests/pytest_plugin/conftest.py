@@ -1,0 +1,81 @@
+"""
+Sessions of pytest inside a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+# A session inside a test forgets the modules that it imports, so that each would import these again.
+import fluxloop.experiments.parsing
+import fluxloop.llm.prices
+import fluxloop.pytest_plugin.experiments
+import fluxloop.replay.functions  # noqa: F401
+
+AGENT = """
+import asyncio
+import socket
+import threading
+from unittest.mock import ANY
+
+import fluxloop
+import pytest
+
+@fluxloop.tool
+def search(query, limit=3):
+    return [query] * limit
+
+@fluxloop.tool
+def book(where):
+    raise ValueError("fully booked")
+
+@fluxloop.prompt(model="gpt-4o-mini")
+def ask(text):
+    return {"choices": [], "usage": {"prompt_tokens": 900, "completion_tokens": 100, "total_tokens": 1000}}
+
+@fluxloop.agent
+def short(query):
+    return query
+
+@fluxloop.agent
+def agent(query):
+    search(query)
+    ask(query)
+    try:
+        book(where=query)
+    except ValueError:
+        return "sorry"
+"""
+"""The head of each test file: an agent with a model and two tools, where the second tool fails."""
+
+Session = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture(autouse=True)
+def _isolated(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Set the options of all sessions inside tests: without plugins whose import takes most of their time.
+
+    It uses `pytester`, which deletes the variable.
+    """
+    unused = [
+        *("langsmith_plugin", "hypothesispytest", "anyio", "inline_snapshot", "syrupy", "pytest_cov", "timeout"),
+        *("cacheprovider", "unraisableexception", "threadexception"),  # the last two collect garbage in each session
+    ]
+    options = " ".join(f"-p no:{name}" for name in unused)
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"{options} -o asyncio_default_fixture_loop_scope=function")
+    monkeypatch.delenv("CI", raising=False)
+
+
+@pytest.fixture
+def session(pytester: pytest.Pytester) -> Session:
+    """Run pytest on a file with these tests: ``session("def test_x(): ...", "-n2")``."""
+
+    def run(tests: str, *options: str, in_process: bool = True, **files: str) -> pytest.RunResult:
+        pytester.makeini("[pytest]\nasyncio_mode = auto\n")
+        pytester.makepyfile(**{"test_it": AGENT + tests, **files})
+        return pytester.runpytest_inprocess(*options) if in_process else pytester.runpytest_subprocess(*options)
+
+    return run
