@@ -19,10 +19,12 @@ from ..models import ObservationData, Trace
 from ..reading import read_traces
 from ..tracing.calls import interceptors
 from ..tracing.propagation import current
+from ..tracing.recorder import NOTHING
 from . import functions
 from .canonical import Normalize
+from .forks import Fork, Rest, check_change, check_rest, place_at
 from .matching import MODES, Match, Matching
-from .recording import tree_of
+from .recording import Place, tree_of
 from .session import ReplayReport, Session, check_live, check_pace, described
 
 Recorded = str | PathLike[str] | Trace | Iterable[Trace]
@@ -98,11 +100,13 @@ class Replay(Block):
             raise ReplayError("a replay can be opened once: call fluxloop.replay again for another block")
         if not default.switch.on:
             raise ReplayError("nothing is recorded here (enabled is False), so no call can be answered: enable it")
+        tree = tree_of(self._traces)
         self._session = Session(
-            Matching(tree_of(self._traces), self._match, self._options["normalize"], current()),
+            Matching(tree, self._match, self._options["normalize"], current()),
             live=self._options["live"],
             pace=self._options["pace"],
             is_open_ended=self._options.get("is_open_ended", False),
+            fork=self._fork(tree),
         )
         if functions.answer not in interceptors:
             interceptors.append(functions.answer)
@@ -119,8 +123,19 @@ class Replay(Block):
         misses = self._session.misses
         if misses and not isinstance(exc, ReplayMismatch) and (exc is None or isinstance(exc, Exception)):
             raise misses[0] from exc
+        fork = self._session.fork
+        if exc is None and fork is not None and not fork.is_reached:
+            step = described(fork.at.observation)
+            raise ReplayMismatch(f"the run did not reach the step of the fork: {step}. Replay without fork_at to see why")
         if exc is None and self._match == "strict" and not self._session.is_open_ended and (left := self.unused):
             raise ReplayMismatch(_unused_message(left))
+
+    def _fork(self, tree: Place) -> Fork | None:
+        step = self._options.get("fork_at")
+        if step is None:
+            return None
+        at, trace_id = place_at(tree, step)
+        return Fork(at, trace_id, self._options["output"], self._options["change"], self._options["rest"])
 
     def _again(self) -> Self:
         return type(self)(self._traces, self._options, self._match)
@@ -155,6 +170,11 @@ def replay(
     live: str | Sequence[str] = (),
     pace: str | float | None = None,
     normalize: Normalize | None = None,
+    fork_at: str | None = None,
+    output: Any = NOTHING,
+    input: Any = NOTHING,
+    model: Any = None,
+    rest: Rest = "live",
 ) -> Replay:
     """
     Answer the model and tool calls of a block from a recording: with ``with``, ``async with``, or as a decorator.
@@ -172,14 +192,27 @@ def replay(
         live: Names of calls that run for real, or ``tools``, ``models``.
         pace: ``"recorded"``, or a factor of the recorded time, for the timing of answers and of items of streams.
         normalize: A function that is applied to the input of each call before inputs are compared.
+        fork_at: The id of a recorded call, or its beginning. The calls recorded before it are answered; it gets one of
+            the changes below, or runs again without a change; the run continues as *rest* says. The resulting trace
+            has ``forked_from`` in its metadata.
+        output: The outcome of the step of the fork: a value, or an exception to raise.
+        input: The input with which it runs for real: as recorded, or a mapping of the arguments to change.
+        model: The model with which it runs for real: a name, a model object of its framework, or a function with the
+            same arguments.
+        rest: The calls after a fork. ``live``: they run for real. ``recorded``: those that the recording has with the
+            same input are answered, others run for real. ``offline``: as recorded, but other calls raise
+            `ReplayMismatch`.
 
     Raises:
         ReadError: If *source* cannot be read.
-        ReplayError: If there is no such trace, or an option has an invalid value.
+        ReplayError: If there is no such trace, or an option has an invalid value; when the block is entered, if there
+            is no such step.
     """
     if match not in MODES:
         raise ReplayError(f"match must be one of {', '.join(MODES)}, got {match!r:.100}")
+    change = check_change(fork_at, output, input, model)
     options = {"live": check_live(live), "pace": check_pace(pace), "normalize": normalize}
+    options |= {"fork_at": fork_at, "output": output, "change": change, "rest": check_rest(rest)}
     return Replay(traces_in(source, trace_id), options, match)
 
 

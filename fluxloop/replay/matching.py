@@ -70,15 +70,22 @@ class Matching:
         found.is_paired = True
         return found
 
-    def find(self, question: Question, parent: Place) -> Place | None:
-        """Return the recorded answer of *question*, asked under *parent*; None if there is none."""
-        by_name = self.mode == "fifo"
+    def find(self, question: Question, parent: Place, *, is_exact: bool = False) -> Place | None:
+        """
+        Return the recorded answer of *question*, asked under *parent*; None if there is none.
+
+        Args:
+            question: The call.
+            parent: The recorded observation around it.
+            is_exact: Whether the input must be the same, whatever the mode.
+        """
+        by_name = self.mode == "fifo" and not is_exact
         found = self._like(question, parent.index(self.normalize), by_name=by_name, by_input=not by_name)
         if found is None and parent is self.root:
             found = self._like(question, self._all(), by_name=by_name, by_input=not by_name)
         if found is None and self.mode != "strict":
             found = self._like(question, self._all(), by_name=by_name, by_input=not by_name)
-        if found is None and self.mode == "loose":
+        if found is None and self.mode == "loose" and not is_exact:
             found = self.nearest(question, asked=False)
         return found
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from ..answering import Answer, Question
+from ..answering import Answer, Question, change_next
 from ..encoding.typed import is_cut, is_masked
 from ..enums import ObservationType, Status
 from ..errors import ReplayError, ReplayMismatch
@@ -19,6 +19,7 @@ from ..report import warn_user
 from ..tracing.node import Node
 from ..tracing.propagation import strand_id
 from . import canonical
+from .forks import Fork
 from .matching import Matching
 from .recording import Place, is_expected, label_of
 
@@ -48,6 +49,8 @@ class ReplayReport:
     """The first miss, or the first recorded call that was not made; None if the run went as recorded."""
     digest: str
     """A hash of all calls and answers; two identical replays have the same."""
+    forked_at: str | None = None
+    """The step that a fork changed; None without a fork, and until the run reaches it."""
 
     @property
     def is_same(self) -> bool:
@@ -65,12 +68,14 @@ class Session:
         live: Names of calls, and of groups of calls, that run for real.
         pace: The share of the recorded time that answers take; None for no time.
         is_open_ended: Whether a call that was not recorded runs for real, to be recorded.
+        fork: The step that is changed, and from which the run continues.
     """
 
     matching: Matching
     live: Collection[str] = ()
     pace: float | None = None
     is_open_ended: bool = False
+    fork: Fork | None = None
     hits: int = 0
     ran_live: int = 0
     misses: list[ReplayMismatch] = field(default_factory=list)
@@ -92,29 +97,66 @@ class Session:
             owner = question.parent.owner if question.parent is not None else None
             if owner is not None:
                 self._strands.setdefault(id(parent), owner)
-            place = self.matching.find(question, parent)
-            if self._is_live(question):
-                self._settle(question, place)
-                self.ran_live += 1
-                return None
+            place = self.matching.find(question, parent, is_exact=self.fork is not None and self.fork.is_reached)
+            if self._is_live(question) or self._runs_in_fork(question, place):
+                return self._run(question, place)
+            if self.fork is not None and place is self.fork.at:
+                return self._forked(self.fork, question)
             if place is None:
-                if self.is_open_ended:
-                    self._settle(question, None)
-                    self.ran_live += 1
-                    return None
+                if self.is_open_ended or self._rests("recorded"):
+                    return self._run(question, None)
                 raise self._miss(question, parent, None)
-            if self.matching.mode == "strict" and (later := self._is_late(place)) is not None:
+            is_ordered = self.matching.mode == "strict" and not self._rests("live", "recorded", "offline")
+            if is_ordered and (later := self._is_late(place)) is not None:
                 raise self._miss(question, parent, later)
             self._settle(question, place)
-            inside = (child.observation for child in place.children)
-            events = tuple(one for one in inside if one.type is ObservationType.EVENT)
-            answer = Answer(place.observation, self.pace, events)
-            self._check_whole(answer)
+            return self._served(question, place, parent)
+
+    def _served(self, question: Question, place: Place, parent: Place) -> Answer:
+        """Return the recorded answer of *place*, and count it."""
+        inside = (child.observation for child in place.children)
+        events = tuple(one for one in inside if one.type is ObservationType.EVENT)
+        answer = Answer(place.observation, self.pace, events)
+        self._check_whole(answer)
+        self.hits += 1
+        output = canonical.stable_key([place.observation.output, place.observation.error])
+        name = f"{question.type.name} {question.name} in {parent.path()}"
+        self._seen.append((name, canonical.stable_key(question.input), sha256(output).hexdigest()))
+        return answer
+
+    def _run(self, question: Question, place: Place | None) -> None:
+        """Note that the call runs for real."""
+        self._settle(question, place)
+        self.ran_live += 1
+
+    def _rests(self, *choices: str) -> bool:
+        """Whether the call comes after a fork whose later calls are answered in one of these ways."""
+        return self.fork is not None and self.fork.is_reached and self.fork.rest in choices
+
+    def _runs_in_fork(self, question: Question, place: Place | None) -> bool:
+        """Whether a fork lets a call run: one that the fork is inside of, or one after it."""
+        if self.fork is None:
+            return False
+        if place is not None and (self.fork.is_inside(place) or place is self.fork.at):
+            return place is not self.fork.at
+        return self._rests("live") and not (place is not None and self.fork.precedes(place))
+
+    def _forked(self, fork: Fork, question: Question) -> Answer | None:
+        """Change the step of the fork, and record in the trace which recording it is a fork of."""
+        fork.is_reached = True
+        origin = fork.origin()
+        if (node := question.node or question.parent) is not None:
+            node.trace.metadata["forked_from"] = origin
+        if question.node is not None:
+            question.node.add_metadata(fork={"of": origin["observation_id"], "changed": origin["changed"]})
+        self._settle(question, fork.at)
+        if fork.changed == "output":
             self.hits += 1
-            output = canonical.stable_key([place.observation.output, place.observation.error])
-            name = f"{question.type.name} {question.name} in {parent.path()}"
-            self._seen.append((name, canonical.stable_key(question.input), sha256(output).hexdigest()))
-            return answer
+            return fork.answer(question)
+        self.ran_live += 1
+        if fork.change is not None:
+            change_next(fork.change)
+        return None
 
     def knows(self, observation_type: ObservationType, name: str) -> bool:
         """See `fluxloop.answering.Answerer`."""
@@ -214,14 +256,17 @@ class Session:
                 is_answer = place.is_answer()
                 if is_answer and place.is_asked:
                     continue
-                if is_answer and not place.is_paired and is_expected(place) and not self._is_live_place(place):
+                if is_answer and not place.is_paired and is_expected(place) and not self._is_free(place):
                     found.append(place.observation)
                     continue
                 pending += place.children[::-1]
             return found
 
-    def _is_live_place(self, place: Place) -> bool:
+    def _is_free(self, place: Place) -> bool:
+        """Whether a run need not ask for *place*: such calls run for real, or it comes after a fork."""
         recorded = place.observation
+        if self.fork is not None and not self.fork.precedes(place):
+            return True
         return self._is_live(Question(recorded.type, recorded.name, None, None))
 
     def report(self) -> ReplayReport:
@@ -232,8 +277,16 @@ class Session:
         digest = sha256()
         for name, given, answer in sorted(self._seen):
             digest.update(b"\0".join((name.encode(), given, answer.encode(), b"")))
+        step = self.fork.at.observation if self.fork is not None and self.fork.is_reached else None
         return ReplayReport(
-            self.hits, self.ran_live, tuple(misses), tuple(unused), tuple(self.masked), first, digest.hexdigest()[:16]
+            hits=self.hits,
+            live=self.ran_live,
+            misses=tuple(misses),
+            unused=tuple(unused),
+            masked=tuple(self.masked),
+            first_divergence=first,
+            digest=digest.hexdigest()[:16],
+            forked_at=f"{step.type.name} {step.name}" if step is not None else None,
         )
 
 
