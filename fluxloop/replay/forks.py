@@ -73,6 +73,11 @@ class Fork:
             return "input" if self.change.has_input else "model"
         return "nothing"
 
+    def changed_input(self, recorded: Any) -> Any:
+        """Return the input of the step: a mapping changes members of the *recorded* one."""
+        given = self.change.input if self.change is not None else recorded
+        return {**recorded, **given} if isinstance(given, dict) and isinstance(recorded, dict) else given
+
     def origin(self) -> dict[str, Any]:
         """Return what the resulting trace records about the fork."""
         step = self.at.observation

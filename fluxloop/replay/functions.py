@@ -33,12 +33,12 @@ def answer(call: Execution, func: Callable[..., Any]) -> Callable[..., Any]:
 
     def run(*args: Any, **kwargs: Any) -> Any:
         change = take_change()
-        return func(*args, **kwargs) if change is None else _changed(func, change, session, call)(*args, **kwargs)
+        return func(*args, **kwargs) if change is None else _changed(func, change, session)(*args, **kwargs)
 
     return _outcome(func, found, run)
 
 
-def _changed(func: Callable[..., Any], change: Change, session: Session, call: Execution) -> Callable[..., Any]:
+def _changed(func: Callable[..., Any], change: Change, session: Session) -> Callable[..., Any]:
     """Return *func* with the input or the model of a fork."""
     if callable(change.model):
         model: Callable[..., Any] = change.model
@@ -57,8 +57,6 @@ def _changed(func: Callable[..., Any], change: Change, session: Session, call: E
                 "value of its parameter 'model', or a function with the same parameters"
             )
         bound.arguments.update(wanted)
-        if call.observation is not None and call.spec.capture_input:
-            call.observation.set_input({each: bound.arguments[each] for each in own if each in bound.arguments})
         return func(*bound.args, **bound.kwargs)
 
     return run

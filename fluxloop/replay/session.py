@@ -155,6 +155,8 @@ class Session:
             return fork.answer(question)
         self.ran_live += 1
         if fork.change is not None:
+            if fork.change.has_input and question.node is not None and question.input is not None:
+                question.node.set_input(fork.changed_input(question.input))
             change_next(fork.change)
         return None
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from fluxloop.bridge import Answer, Execution, ask, current, is_of_type, replaying
+from fluxloop.bridge import Answer, Execution, ask, current, is_of_type, replaying, take_change
 
-from . import responding
+from . import forking, responding
 from .requests import Reader, Request
 
 
@@ -27,7 +27,7 @@ def answering(send: Callable[..., Any], read: Reader) -> Callable[..., Any]:
         async def answered(*args: Any, **kwargs: Any) -> Any:
             found = _found(read, args, kwargs)
             if found is None:
-                return await send(*args, **kwargs)
+                return await _sent(send, read, args, kwargs)
             await found[1].await_()
             result = responding.respond(send.__name__, *found, args, kwargs)
             return await result if inspect.isawaitable(result) else result
@@ -38,11 +38,20 @@ def answering(send: Callable[..., Any], read: Reader) -> Callable[..., Any]:
         def answered(*args: Any, **kwargs: Any) -> Any:
             found = _found(read, args, kwargs)
             if found is None:
-                return send(*args, **kwargs)
+                return _sent(send, read, args, kwargs)
             found[1].wait()
             return responding.respond(send.__name__, *found, args, kwargs)
 
     return answered  # type: ignore[no-any-return]
+
+
+def _sent(send: Callable[..., Any], read: Reader, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Send the request, with what a fork changes in it."""
+    change = take_change()
+    request = None if change is None else read(*args, **kwargs)
+    if change is None or request is None:
+        return send(*args, **kwargs)
+    return send(*forking.changed(request, change, args), **kwargs)
 
 
 def _found(read: Reader, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Request, Answer] | None:
