@@ -80,6 +80,8 @@ class Session:
     ran_live: int = 0
     misses: list[ReplayMismatch] = field(default_factory=list)
     masked: list[str] = field(default_factory=list)
+    live_ids: set[str] = field(default_factory=set)
+    """The observations of calls that ran for real."""
     _seen: list[tuple[str, bytes, str]] = field(default_factory=list)
     _decided: dict[tuple[str, str], Answer | None] = field(default_factory=dict)
     _strands: dict[int, tuple[int, object]] = field(default_factory=dict)
@@ -128,6 +130,8 @@ class Session:
         """Note that the call runs for real."""
         self._settle(question, place)
         self.ran_live += 1
+        if question.key is not None:
+            self.live_ids.add(question.key[1])
 
     def _rests(self, *choices: str) -> bool:
         """Whether the call comes after a fork whose later calls are answered in one of these ways."""
@@ -154,6 +158,8 @@ class Session:
             self.hits += 1
             return fork.answer(question)
         self.ran_live += 1
+        if question.key is not None:
+            self.live_ids.add(question.key[1])
         if fork.change is not None:
             if fork.change.has_input and question.node is not None and question.input is not None:
                 question.node.set_input(fork.changed_input(question.input))
