@@ -161,10 +161,7 @@ def _stream_method(
         @wraps(original)
         async def replacement(self: Any, *args: Any, **kwargs: Any) -> Any:
             found = None if replaying.get() is None else asked(self, args, kwargs)
-            if found is None:
-                items = forking.run(original, changed, self, args, kwargs)
-            else:
-                items = found.aplay(build(found))
+            items = forking.run(original, changed, self, args, kwargs) if found is None else found.aplay(build(found))
             async for item in items:
                 yield item
 

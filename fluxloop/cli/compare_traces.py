@@ -73,7 +73,9 @@ def _pair(before: str, after: str | None, path: Path | None) -> tuple[Trace, Tra
         return first, trace_at(after, path)
     origin = first.metadata.get("forked_from")
     if not isinstance(origin, dict) or not isinstance(origin.get("trace_id"), str):
-        raise ReplayError(f"compare needs two experiments or two traces, and trace {before} is not a fork: name another")
+        raise ReplayError(
+            f"compare needs two experiments or two traces, and trace {before} is not a fork: name another"
+        )
     return trace_at(origin["trace_id"], path), first
 
 

@@ -112,7 +112,9 @@ def blame(
         raise ReplayError(f"samples must be at least 1, got {samples}")
     places = model_steps(tree_of([trace]))
     if not places:
-        raise ReplayError(f"trace {trace.trace_id} has no model call: blame samples model calls, so there is none to try")
+        raise ReplayError(
+            f"trace {trace.trace_id} has no model call: blame samples model calls, so there is none to try"
+        )
     entry = _entry(trace, target)
     steps = [_step(place, number) for number, place in enumerate(places, 1)]
     result = Blame(trace.trace_id, passes(check, trace), steps)
@@ -144,9 +146,7 @@ def _step(place: Place, number: int) -> BlamedStep:
     return BlamedStep(recorded.id, number, recorded.name, around)
 
 
-def _sample(
-    entry: Entry, block: Replay, step: BlamedStep, place: Place, check: Check, result: Blame
-) -> None:
+def _sample(entry: Entry, block: Replay, step: BlamedStep, place: Place, check: Check, result: Blame) -> None:
     """Run a fork, and count its outcome."""
     captured, error = entry.run(block)
     forked = next((trace for trace in captured.traces() if "forked_from" in trace.metadata), None)
@@ -184,7 +184,7 @@ def passes(check: Check, trace: Trace) -> bool:
     except Exception as error:
         name = getattr(check, "__qualname__", repr(check))
         raise ReplayError(
-            f"the check {name} raised {type(error).__name__}: {error}. It takes a fluxloop Trace, and returns whether the "
-            "outcome is right"
+            f"the check {name} raised {type(error).__name__}: {error}. It takes a fluxloop Trace, and returns "
+            "whether the outcome is right"
         ) from error
     return found is None or bool(found)

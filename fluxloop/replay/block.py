@@ -126,7 +126,9 @@ class Replay(Block):
         fork = self._session.fork
         if exc is None and fork is not None and not fork.is_reached:
             step = described(fork.at.observation)
-            raise ReplayMismatch(f"the run did not reach the step of the fork: {step}. Replay without fork_at to see why")
+            raise ReplayMismatch(
+                f"the run did not reach the step of the fork: {step}. Replay without fork_at to see why"
+            )
         if exc is None and self._match == "strict" and not self._session.is_open_ended and (left := self.unused):
             raise ReplayMismatch(_unused_message(left))
 
@@ -211,7 +213,7 @@ def replay(
     if match not in MODES:
         raise ReplayError(f"match must be one of {', '.join(MODES)}, got {match!r:.100}")
     change = check_change(fork_at, output, input, model)
-    options = {"live": check_live(live), "pace": check_pace(pace), "normalize": normalize}
+    options: dict[str, Any] = {"live": check_live(live), "pace": check_pace(pace), "normalize": normalize}
     options |= {"fork_at": fork_at, "output": output, "change": change, "rest": check_rest(rest)}
     return Replay(traces_in(source, trace_id), options, match)
 

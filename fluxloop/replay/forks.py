@@ -52,9 +52,7 @@ class Fork:
             root = root.parent
             self._around.add(id(root))
         started = _order(self.at)
-        self._before = {
-            id(place) for place in root.walk() if _order(place) < started and id(place) not in self._around
-        }
+        self._before = {id(place) for place in root.walk() if _order(place) < started and id(place) not in self._around}
 
     def precedes(self, place: Place) -> bool:
         """Whether *place* was recorded before the fork, so that its answer is served."""

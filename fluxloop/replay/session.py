@@ -101,12 +101,14 @@ class Session:
                 self._strands.setdefault(id(parent), owner)
             place = self.matching.find(question, parent, is_exact=self.fork is not None and self.fork.is_reached)
             if self._is_live(question) or self._runs_in_fork(question, place):
-                return self._run(question, place)
+                self._run(question, place)
+                return None
             if self.fork is not None and place is self.fork.at:
                 return self._forked(self.fork, question)
             if place is None:
                 if self.is_open_ended or self._rests("recorded"):
-                    return self._run(question, None)
+                    self._run(question, None)
+                    return None
                 raise self._miss(question, parent, None)
             is_ordered = self.matching.mode == "strict" and not self._rests("live", "recorded", "offline")
             if is_ordered and (later := self._is_late(place)) is not None:

@@ -258,3 +258,23 @@ def test_blame_that_cannot_run_is_said_in_one_line(case, arguments, message):
     assert done.code == 2
     assert message in done.err
     assert "Traceback" not in done.err
+
+
+def test_the_doctor_names_the_line_that_makes_requests_differ(case):
+    """
+    Exit code 1 and the line, its kind and what to do; 0 without one; 2 if the function cannot be imported.
+    """
+    change(case, "import fluxloop", "import fluxloop, random")
+    change(case, 'f"answer {len(messages)}"', '"fine"')
+    change(
+        case, '"role": "user", "content": question}', '"role": "user", "content": question + random.choice("abcdef")}'
+    )
+
+    done = completed("replay", case, "--doctor", "shop:support", "--runs", "2")
+
+    assert done.code == 1, done.err
+    assert "random numbers: GENERATION ask in support" in done.out
+    assert 'random.choice("abcdef")' in done.out
+    assert "seed them" in done.out
+    assert completed("replay", "--doctor", "nowhere:support").code == 2
+    assert "name the trace to replay" in completed("replay").err

@@ -14,7 +14,7 @@ from scripted_models import ScriptedCompletion, ScriptedModel
 import fluxloop
 from fluxloop.testing import Captured, capture
 
-from .test_replaying import HI, Completion, Model, Shelf, agent, config, look, ran
+from .test_replaying import HI, Completion, Shelf, agent, config, look, ran
 
 
 @pytest.fixture(autouse=True)
