@@ -2,7 +2,7 @@
 Sources of values that differ from run to run: each is made repeatable, and can be changed at one line of a program.
 
 Only a process that looks for such lines installs the probes; see `fluxloop.replay.probing`. A probe replaces functions
-of the standard library. A call belongs to the innermost line of the program's own code, also if it is made by a library.
+of the standard library. A call belongs to the innermost line of the program's own code, also if a library makes it.
 """
 
 from __future__ import annotations
