@@ -52,6 +52,54 @@ def normalized(value: Any) -> Any:
     return value
 
 
+_CUT = re.compile(r"…\[truncated: ([\d,]+) of (?:more than )?([\d,]+) (bytes kept|items left out|fields left out)\]$")
+"""The end of a text that was cut, or the last item or member of a list or mapping that was."""
+
+
+def agree(one: Any, other: Any) -> bool:
+    """Whether two inputs may be the same, where a part of one was cut when it was recorded: sizes and the rest agree."""
+    if type(one) is not type(other):
+        return False
+    if type(one) is str:
+        return one == other or _texts_agree(one, other) or _texts_agree(other, one)
+    if type(one) is list:
+        return _lists_agree(one, other) or _lists_agree(other, one)
+    if type(one) is dict:
+        return _mappings_agree(one, other) or _mappings_agree(other, one)
+    return bool(one == other)
+
+
+def _number(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+def _texts_agree(cut: str, whole: str) -> bool:
+    found = _CUT.search(cut)
+    if found is None:
+        return False
+    beginning = cut[: found.start()]
+    if (also := _CUT.search(whole)) is not None:  # both were cut, perhaps with other limits
+        shared = min(len(beginning), also.start())
+        return found[2] == also[2] and beginning[:shared] == whole[:shared]
+    return whole.startswith(beginning) and len(whole.encode()) == _number(found[2])
+
+
+def _lists_agree(cut: list[Any], whole: list[Any]) -> bool:
+    found = _CUT.fullmatch(cut[-1]) if cut and isinstance(cut[-1], str) else None
+    if found is None or found[3] != "items left out":
+        return len(cut) == len(whole) and all(map(agree, cut, whole))
+    return len(whole) == _number(found[2]) and all(map(agree, cut[:-1], whole))
+
+
+def _mappings_agree(cut: dict[str, Any], whole: dict[str, Any]) -> bool:
+    found = _CUT.fullmatch(str(cut.get("…", "")))
+    if found is None:
+        return cut.keys() == whole.keys() and all(agree(item, whole[name]) for name, item in cut.items())
+    kept = {name: item for name, item in cut.items() if name != "…"}
+    is_inside = all(name in whole and agree(item, whole[name]) for name, item in kept.items())
+    return is_inside and len(whole) == _number(found[2])
+
+
 def _is_volatile(key: str, item: Any) -> bool:
     """Whether a member is an id, a time, or says no more than a missing one."""
     if item is None or item == [] or (key == "status" and item == "completed"):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ..answering import Question, question_of
+from ..encoding.typed import is_cut
 from ..tracing.node import Node
 from ..tracing.observation import OpenObservation
 from . import canonical
@@ -99,7 +100,22 @@ class Matching:
             for places in (*exact, *stable):
                 if (found := next_unasked(places)) is not None:
                     return found
+            if (found := self._cut(question, label, index)) is not None:
+                return found
         return next_unasked(index.by_name.get(label)) if by_name else None
+
+    def _cut(self, question: Question, label: Label, index: Index) -> Place | None:
+        """Return the recorded call whose input agrees as far as both are whole, if one of them was cut."""
+        asked_cut = [is_cut(given) for given in question.inputs]
+        for given, is_short in zip(question.inputs, asked_cut, strict=True):
+            candidates = index.by_name.get(label, ()) if is_short else index.cut.get(label, ())
+            wanted = canonical.normalized(self.normalize(given) if self.normalize else given)
+            for place in candidates:
+                recorded = place.observation.input
+                recorded = canonical.normalized(self.normalize(recorded) if self.normalize else recorded)
+                if not (place.is_asked or place.is_paired) and canonical.agree(recorded, wanted):
+                    return place
+        return None
 
     def nearest(self, question: Question, *, asked: bool) -> Place | None:
         """Return the recorded call of the same name with the most similar input, also one that was *asked* for."""

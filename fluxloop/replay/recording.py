@@ -85,11 +85,15 @@ class Index:
         self.by_name: dict[Label, deque[Place]] = defaultdict(deque)
         self.by_input: dict[tuple[Label, bytes], deque[Place]] = defaultdict(deque)
         self.by_stable: dict[tuple[Label, bytes], deque[Place]] = defaultdict(deque)
+        self.cut: dict[Label, list[Place]] = defaultdict(list)
+        """The observations with something cut, in the input or elsewhere."""
         for child in children:
             label, given = child.label(), child.observation.input
             self.by_name[label].append(child)
             self.by_input[label, canonical.exact_key(given)].append(child)
             self.by_stable[label, canonical.stable_key(given, normalize)].append(child)
+            if child.observation.truncated:
+                self.cut[label].append(child)
 
 
 def next_unasked(places: deque[Place] | None) -> Place | None:
