@@ -18,7 +18,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import BaseTool
 
 from fluxloop import ObservationType
-from fluxloop.bridge import Answer, ClassMethodsSeam, ask, register_seam, replaying
+from fluxloop.bridge import Answer, ClassMethodsSeam, ask, current, register_seam, replaying
 
 from . import forking, internals, rebuilding
 from .orphan_runs import node_of_run, node_of_step
@@ -31,8 +31,10 @@ def _ask_model(model: Any, given: Any, manager: Any) -> Answer | None:
     if node is not None:
         return ask(node)
     replay, name = replaying.get(), type(model).__name__
-    if replay is None or not replay.knows(ObservationType.GENERATION, name):
-        return None  # the client that the model uses may be answered
+    if replay is None or replay.runs_live(ObservationType.GENERATION, name, current()):
+        return None
+    if not replay.knows(ObservationType.GENERATION, name) and internals.uses_answered_client(model):
+        return None  # the client that the model uses is answered
     raise replay.fail(
         f"a call of {name} is not recorded here, so it has no place in the recording: pass FluxLoop's callback handler "
         f"as when it was recorded, or call fluxloop.install() before the replay. Its input: {given!r:.200}"

@@ -24,7 +24,7 @@ from ..tracing.node import Node
 from ..tracing.observation import OpenObservation
 from ..tracing.recorder import NOTHING
 from ..tracing.trace import UncountedMarks
-from .seams import ClassMethodsSeam, Seam, close_seams, open_seams, register_seam, seams_open
+from .seams import ClassMethodsSeam, Seam, close_seams, load_adapters, open_seams, register_seam, seams_open
 
 if TYPE_CHECKING:
     from ..models import ObservationData
@@ -42,6 +42,7 @@ __all__ = [
     "change_next",
     "close_seams",
     "exception_of",
+    "load_adapters",
     "open_seams",
     "question_of",
     "register_seam",
@@ -82,6 +83,9 @@ class Answerer(Protocol):
 
     def knows(self, observation_type: ObservationType, name: str) -> bool:
         """Whether a call of this type and name was recorded."""
+
+    def runs_live(self, observation_type: ObservationType, name: str, node: Node | None) -> bool:
+        """Whether a call that is not recorded runs for real: it is live, or inside *node*, a call that runs."""
 
     def fail(self, message: str) -> Exception:
         """Note that a call cannot be answered, and return the error to raise."""

@@ -4,9 +4,13 @@ Seams: where the methods of frameworks are replaced while a replay is open anywh
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, Protocol
+
+from ..report import log
 
 
 class Seam(Protocol):
@@ -50,6 +54,26 @@ def close_seams() -> None:
         if _open_replays == 0:
             for seam in reversed(_seams):
                 seam.close()
+
+
+_ADAPTERS = {
+    "langchain_core": "fluxloop_langchain",
+    "agents": "fluxloop_custom.openai_agents",
+    "openai": "fluxloop_custom.clients",
+    "anthropic": "fluxloop_custom.clients",
+    "google.genai": "fluxloop_custom.clients",
+}
+"""The module that registers the seams of a framework."""
+
+
+def load_adapters() -> None:
+    """Import what registers the seams of frameworks that are loaded, so that a replay sees all of their calls."""
+    for framework, adapter in _ADAPTERS.items():
+        if framework in sys.modules and adapter not in sys.modules:
+            try:
+                import_module(adapter)
+            except Exception as problem:  # a version that is not supported, or another package of this name
+                log.debug("the adapter of %s is not loaded: %s", framework, problem)
 
 
 def seams_open() -> bool:

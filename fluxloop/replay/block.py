@@ -12,11 +12,12 @@ from functools import wraps
 from os import PathLike
 from typing import Any, Self
 
-from ..answering import close_seams, open_seams, replaying
+from ..answering import close_seams, load_adapters, open_seams, replaying
 from ..client import default
 from ..errors import ReplayError, ReplayMismatch
 from ..models import ObservationData, Trace
 from ..reading import read_traces
+from ..report import warn_user
 from ..tracing.calls import interceptors
 from ..tracing.propagation import current
 from ..tracing.recorder import NOTHING
@@ -108,6 +109,7 @@ class Replay(Block):
             is_open_ended=self._options.get("is_open_ended", False),
             fork=self._fork(tree),
         )
+        load_adapters()
         if functions.answer not in interceptors:
             interceptors.append(functions.answer)
         open_seams()
@@ -121,6 +123,8 @@ class Replay(Block):
         close_seams()
         _forget_interceptor()
         misses = self._session.misses
+        if exc is None and not misses:
+            self._report_unseen()
         if misses and not isinstance(exc, ReplayMismatch) and (exc is None or isinstance(exc, Exception)):
             raise misses[0] from exc
         fork = self._session.fork
@@ -131,6 +135,15 @@ class Replay(Block):
             )
         if exc is None and self._match == "strict" and not self._session.is_open_ended and (left := self.unused):
             raise ReplayMismatch(_unused_message(left))
+
+    def _report_unseen(self) -> None:
+        """Warn if no call was seen, although the recording has answers: the calls may have run for real."""
+        session = self.session
+        if not (session.hits or session.ran_live) and self._match != "strict" and (left := self.unused):
+            warn_user(
+                f"replay: no call was seen, and {len(left)} recorded answers were not used: if the program made its "
+                "calls, they ran for real. Open a trace, and install the adapter of the framework, see fluxloop.install"
+            )
 
     def _fork(self, tree: Place) -> Fork | None:
         step = self._options.get("fork_at")

@@ -173,6 +173,17 @@ class Session:
         with self._lock:
             return bool(self.matching.labelled(label_of(observation_type, name)))
 
+    def runs_live(self, observation_type: ObservationType, name: str, node: Node | None) -> bool:
+        """See `fluxloop.answering.Answerer`."""
+        with self._lock:
+            if self.is_open_ended or self._rests("live", "recorded"):
+                return True
+            if self._is_live(Question(observation_type, name, None, node)):
+                return True
+            while node is not None and (node.trace.id, node.id) not in self._decided:
+                node = node.parent
+            return node is not None
+
     def fail(self, message: str) -> ReplayMismatch:
         """See `fluxloop.answering.Answerer`."""
         error = ReplayMismatch(message)

@@ -45,6 +45,40 @@ def answering(send: Callable[..., Any], read: Reader) -> Callable[..., Any]:
     return answered  # type: ignore[no-any-return]
 
 
+def guarded(send: Callable[..., Any], read: Reader, sdk: str) -> Callable[..., Any]:
+    """Return *send*, the method of an SDK that is not instrumented, so that a replay fails instead of sending."""
+
+    def check(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        replay = replaying.get()
+        request = None if replay is None else read(*args, **kwargs)
+        if replay is None or request is None:
+            return
+        endpoint = request.endpoint
+        if not replay.runs_live(endpoint.type, endpoint.name, current()):
+            raise replay.fail(
+                f"a request of {endpoint.name} is not recorded here, so it cannot be answered, and it is not sent: call "
+                f"fluxloop_custom.instrument_{sdk.replace('.', '_')}() before the run is recorded and before it is "
+                "replayed, or name it in live="
+            )
+
+    checked: Any
+    if inspect.iscoroutinefunction(send):
+
+        @wraps(send)
+        async def checked(*args: Any, **kwargs: Any) -> Any:
+            check(args, kwargs)
+            return await send(*args, **kwargs)
+
+    else:
+
+        @wraps(send)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            check(args, kwargs)
+            return send(*args, **kwargs)
+
+    return checked  # type: ignore[no-any-return]
+
+
 def _sent(send: Callable[..., Any], read: Reader, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Send the request, with what a fork changes in it."""
     change = take_change()
