@@ -113,7 +113,7 @@ def blame(
     places = model_steps(tree_of([trace]))
     if not places:
         raise ReplayError(
-            f"trace {trace.trace_id} has no model call: blame samples model calls, so there is none to try"
+            f"expected model calls to sample, but trace {trace.trace_id} has none: name another trace"
         )
     entry = _entry(trace, target)
     steps = [_step(place, number) for number, place in enumerate(places, 1)]

@@ -17,8 +17,8 @@ from typing import Any, Literal, Self
 import orjson
 
 from ..client import default
-from ..errors import ReplayError
-from ..models import ObservationData, Trace
+from ..errors import FluxLoopError, ReplayError
+from ..models import SCHEMA_VERSION, ObservationData, Trace
 from ..reading import read_traces, traces_of
 from ..settings.layers import Configuration
 from ..storage import MemoryStorage
@@ -50,7 +50,7 @@ class Cassette(Block):
     def __enter__(self) -> Self:
         exists = self.path.exists()
         if self.mode == "none" and not exists:
-            raise ReplayError(f"there is no cassette {self.path}: record it with mode='once'")
+            raise ReplayError(f"expected a cassette at {self.path}, and the file does not exist: record it with mode='once'")
         is_recording = self.mode == "rewrite" or (self.mode in ("once", "new_episodes") and not exists)
         if is_recording or self.mode == "new_episodes":
             self._storage = MemoryStorage()
@@ -236,6 +236,9 @@ def problems_in(path: Path) -> list[str]:
     if not traces:
         return ["it has no trace"]
     found: list[str] = []
+    for trace in traces:
+        if trace.schema_version < SCHEMA_VERSION:
+            found.append(f"{trace.trace_id}: stale, recorded in format {trace.schema_version} of {SCHEMA_VERSION}")
     answers = [place.observation for place in tree_of(traces).walk() if place.is_answer()]
     if not answers:
         found.append("it has no call that could be answered: no model call, tool call or retrieval")
@@ -250,10 +253,47 @@ def problems_in(path: Path) -> list[str]:
             found.append(f"{what}: the answer is an object of {whole['unsupported']}, which is not data")
         elif one.status is None or not (is_expected(one_place(one)) or one.status.value in ("cancelled", "abandoned")):
             found.append(f"{what}: was not recorded to its end")
+        if (missing := _unbuilt(whole)) is not None:
+            found.append(f"{what}: stale, the answer is an object of {missing}, which cannot be imported here")
         if any(map(is_cut, served)):
             found.append(f"{what}: the answer was cut when it was recorded")
         if any(map(is_masked, served)):
             found.append(f"{what}: a secret in the answer is masked")
+    return found
+
+
+def _unbuilt(whole: dict[str, Any]) -> str | None:
+    """Return the class of an answer in *whole* that cannot be built here; None if all can."""
+    from ..encoding.typed import UntypedError, untyped
+
+    try:
+        for encoded in [whole["value"]] if "value" in whole else whole.get("items") or ():
+            untyped(encoded)
+    except UntypedError as missing:
+        return str(missing)
+    return None
+
+
+def divergences_in(path: Path) -> list[str]:
+    """
+    Run the entry points of the traces in the cassette *path* with today's code, and return where they diverge.
+
+    A trace whose entry point was not recorded is skipped.
+    """
+    from .rerun import rerun
+
+    found: list[str] = []
+    for trace in read_traces(path):
+        if not any("target" in root.metadata for root in trace.roots):
+            continue
+        try:
+            again = rerun(trace)
+        except FluxLoopError as problem:
+            found.append(f"{trace.trace_id}: stale, {problem}")
+            continue
+        if not again.is_same:
+            first = (again.first_divergence() or "another tree").splitlines()[0]
+            found.append(f"{trace.trace_id}: stale, today's code diverges: {first}")
     return found
 
 

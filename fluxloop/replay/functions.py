@@ -6,6 +6,7 @@ Both are interceptors of the recording path: they see a call that is recorded, a
 
 from __future__ import annotations
 
+import functools
 import inspect
 import typing
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -127,6 +128,14 @@ async def _awaitable(func: Callable[..., Any], found: Answer) -> Any:
 
 
 def _hint(func: Callable[..., Any]) -> Any:
+    try:
+        return _known_hint(func)
+    except TypeError:  # a callable that has no hash
+        return None
+
+
+@functools.lru_cache(maxsize=1_024)
+def _known_hint(func: Callable[..., Any]) -> Any:
     try:
         return typing.get_type_hints(func).get("return")
     except Exception:  # of a name that only type checkers see

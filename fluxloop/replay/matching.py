@@ -93,12 +93,12 @@ class Matching:
     def _like(self, question: Question, index: Index, *, by_name: bool, by_input: bool = True) -> Place | None:
         label = label_of(question.type, question.name)
         if by_input:
-            exact = (index.by_input.get((label, canonical.exact_key(given))) for given in question.inputs)
-            stable = (
-                index.by_stable.get((label, canonical.stable_key(given, self.normalize))) for given in question.inputs
-            )
-            for places in (*exact, *stable):
-                if (found := next_unasked(places)) is not None:
+            for given in question.inputs:
+                if (found := next_unasked(index.by_input.get((label, canonical.exact_key(given))))) is not None:
+                    return found
+            for given in question.inputs:
+                key = label, canonical.stable_key(given, self.normalize)
+                if (found := next_unasked(index.by_stable.get(key))) is not None:
                     return found
             if (found := self._cut(question, label, index)) is not None:
                 return found

@@ -84,16 +84,28 @@ class Index:
     def __init__(self, children: list[Place], normalize: canonical.Normalize | None) -> None:
         self.by_name: dict[Label, deque[Place]] = defaultdict(deque)
         self.by_input: dict[tuple[Label, bytes], deque[Place]] = defaultdict(deque)
-        self.by_stable: dict[tuple[Label, bytes], deque[Place]] = defaultdict(deque)
+        self._children = children
+        self._normalize = normalize
+        self._by_stable: dict[tuple[Label, bytes], deque[Place]] | None = None
         self.cut: dict[Label, list[Place]] = defaultdict(list)
         """The observations with something cut, in the input or elsewhere."""
         for child in children:
             label, given = child.label(), child.observation.input
             self.by_name[label].append(child)
             self.by_input[label, canonical.exact_key(given)].append(child)
-            self.by_stable[label, canonical.stable_key(given, normalize)].append(child)
             if child.observation.truncated:
                 self.cut[label].append(child)
+
+
+    @property
+    def by_stable(self) -> dict[tuple[Label, bytes], deque[Place]]:
+        """The observations by input without ids and times; made when a call has no recorded input that is the same."""
+        if self._by_stable is None:
+            self._by_stable = defaultdict(deque)
+            for child in self._children:
+                key = child.label(), canonical.stable_key(child.observation.input, self._normalize)
+                self._by_stable[key].append(child)
+        return self._by_stable
 
 
 def next_unasked(places: deque[Place] | None) -> Place | None:

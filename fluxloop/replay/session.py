@@ -82,7 +82,8 @@ class Session:
     masked: list[str] = field(default_factory=list)
     live_ids: set[str] = field(default_factory=set)
     """The observations of calls that ran for real."""
-    _seen: list[tuple[str, bytes, str]] = field(default_factory=list)
+    _seen: list[tuple[Question, Place, Place]] = field(default_factory=list)
+    """The calls that were answered, the recorded ones, and the recorded observations around them."""
     _decided: dict[tuple[str, str], Answer | None] = field(default_factory=dict)
     _strands: dict[int, tuple[int, object]] = field(default_factory=dict)
     """The thread and task of a place whose observation is a call of the program's own code."""
@@ -123,9 +124,7 @@ class Session:
         answer = Answer(place.observation, self.pace, events)
         self._check_whole(answer)
         self.hits += 1
-        output = canonical.stable_key([place.observation.output, place.observation.error])
-        name = f"{question.type.name} {question.name} in {parent.path()}"
-        self._seen.append((name, canonical.stable_key(question.input), sha256(output).hexdigest()))
+        self._seen.append((question, place, parent))
         return answer
 
     def _run(self, question: Question, place: Place | None) -> None:
@@ -290,14 +289,23 @@ class Session:
             return True
         return self._is_live(Question(recorded.type, recorded.name, None, None))
 
+    def _digest(self) -> str:
+        """Return a hash of all calls that were answered, and of their answers."""
+        seen = []
+        for question, place, parent in self._seen:
+            answer = canonical.stable_key([place.observation.output, place.observation.error])
+            name = f"{question.type.name} {question.name} in {parent.path()}".encode()
+            seen.append((name, canonical.stable_key(question.input), answer))
+        digest = sha256()
+        for parts in sorted(seen):
+            digest.update(b"\0".join((*parts, b"")))
+        return digest.hexdigest()[:16]
+
     def report(self) -> ReplayReport:
         """Return the account so far."""
         unused = [described(one) for one in self.unused()]
         misses = [str(miss) for miss in self.misses]
         first = misses[0] if misses else f"not called: {unused[0]}" if unused else None
-        digest = sha256()
-        for name, given, answer in sorted(self._seen):
-            digest.update(b"\0".join((name.encode(), given, answer.encode(), b"")))
         step = self.fork.at.observation if self.fork is not None and self.fork.is_reached else None
         return ReplayReport(
             hits=self.hits,
@@ -306,7 +314,7 @@ class Session:
             unused=tuple(unused),
             masked=tuple(self.masked),
             first_divergence=first,
-            digest=digest.hexdigest()[:16],
+            digest=self._digest(),
             forked_at=f"{step.type.name} {step.name}" if step is not None else None,
         )
 

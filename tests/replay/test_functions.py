@@ -438,7 +438,7 @@ def test_a_hundred_replays_at_once_have_their_own_answers():
     [
         ({"match": "exact"}, "match must be one of strict, fifo, loose"),
         ({"pace": "slow"}, "pace must be"),
-        ({"trace_id": "nope"}, "there is no trace 'nope'"),
+        ({"trace_id": "nope"}, "expected a trace 'nope'"),
     ],
 )
 def test_options_are_checked(options, message):
