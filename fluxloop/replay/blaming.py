@@ -112,9 +112,7 @@ def blame(
         raise ReplayError(f"samples must be at least 1, got {samples}")
     places = model_steps(tree_of([trace]))
     if not places:
-        raise ReplayError(
-            f"expected model calls to sample, but trace {trace.trace_id} has none: name another trace"
-        )
+        raise ReplayError(f"expected model calls to sample, but trace {trace.trace_id} has none: name another trace")
     entry = _entry(trace, target)
     steps = [_step(place, number) for number, place in enumerate(places, 1)]
     result = Blame(trace.trace_id, passes(check, trace), steps)

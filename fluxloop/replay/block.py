@@ -246,7 +246,9 @@ def traces_in(source: Recorded, trace_id: str | None) -> list[Trace]:
     if trace_id is not None:
         found = [trace for trace in traces if trace.trace_id.startswith(trace_id)]
         if not found:
-            raise ReplayError(f"expected a trace {trace_id!r} in {where}, which has {len(traces)} others: see fluxloop list")
+            raise ReplayError(
+                f"expected a trace {trace_id!r} in {where}, which has {len(traces)} others: see fluxloop list"
+            )
         exact = [trace for trace in found if trace.trace_id == trace_id]
         if len(found) > 1 and not exact:
             raise ReplayError(

@@ -50,7 +50,9 @@ class Cassette(Block):
     def __enter__(self) -> Self:
         exists = self.path.exists()
         if self.mode == "none" and not exists:
-            raise ReplayError(f"expected a cassette at {self.path}, and the file does not exist: record it with mode='once'")
+            raise ReplayError(
+                f"expected a cassette at {self.path}, and the file does not exist: record it with mode='once'"
+            )
         is_recording = self.mode == "rewrite" or (self.mode in ("once", "new_episodes") and not exists)
         if is_recording or self.mode == "new_episodes":
             self._storage = MemoryStorage()
@@ -152,7 +154,7 @@ class _Clock:
         """Return the next time."""
         self._step += 1
         minutes, thousandths = divmod(self._step, 60_000)
-        return f"2000-01-01T{minutes // 60:02}:{minutes % 60:02}:{thousandths / 1000:06.3f}Z"
+        return f"2000-01-01T{minutes // 60:02}:{minutes % 60:02}:{thousandths / 1000:09.6f}Z"
 
 
 class _Numbered:
