@@ -121,8 +121,11 @@ def chat_chunks(answer: Answer) -> list[ChatGenerationChunk]:
         message = _message(answer.recorded.output, answer)
     if "".join(texts) != message.content:
         return [ChatGenerationChunk(message=_as_chunk(message))]
-    last = _as_chunk(message.model_copy(update={"content": ""}))
-    return [*(_chunk(text) for text in texts if text), ChatGenerationChunk(message=last)]
+    *texts, text = [text for text in texts if text] or [""]
+    last = _as_chunk(message.model_copy(update={"content": text}))
+    if hasattr(last, "chunk_position"):  # without it, LangChain adds an empty chunk
+        last.chunk_position = "last"
+    return [*map(_chunk, texts), ChatGenerationChunk(message=last)]
 
 
 def _single_chunk(answer: Answer) -> list[ChatGenerationChunk]:

@@ -147,6 +147,10 @@ def question_of(observation: OpenObservation) -> Question:
     return Question(ObservationType(label["type"]), label["name"], given, observation.parent, key, node=observation)
 
 
+CANCELLED_S = 1.0
+"""How much longer than recorded a cancelled call waits to be cancelled, in seconds; then it raises CancelledError."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The recorded outcome of a call."""
@@ -191,7 +195,7 @@ class Answer:
         ):
             return None
         name = recorded.metadata.get("error_type")
-        if recorded.status is Status.CANCELLED and not name:
+        if recorded.status is Status.CANCELLED and name in (None, "CancelledError"):
             from asyncio import CancelledError
 
             return CancelledError(recorded.error or "")
@@ -236,10 +240,16 @@ class Answer:
             time.sleep(self.recorded.duration_ms / 1_000 * self.pace)
 
     async def await_(self) -> None:
-        """Wait as long as the recorded call took, times the pace."""
-        if self.pace and self.recorded.duration_ms:
-            from asyncio import sleep
+        """
+        Wait as long as the recorded call took, times the pace.
 
+        A call that was cancelled waits until it is cancelled again, as by a timeout of the program.
+        """
+        from asyncio import sleep
+
+        if self.recorded.status is Status.CANCELLED and not self.is_given:
+            await sleep((self.recorded.duration_ms or 0) / 1_000 * 1.5 + CANCELLED_S)
+        elif self.pace and self.recorded.duration_ms:
             await sleep(self.recorded.duration_ms / 1_000 * self.pace)
 
     def play(self, items: list[Any]) -> Iterator[Any]:

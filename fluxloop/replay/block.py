@@ -19,6 +19,7 @@ from ..models import ObservationData, Trace
 from ..reading import read_traces
 from ..report import warn_user
 from ..tracing.calls import interceptors
+from ..tracing.manual import on_manual_end
 from ..tracing.propagation import current
 from ..tracing.recorder import NOTHING
 from . import functions
@@ -112,6 +113,7 @@ class Replay(Block):
         load_adapters()
         if functions.answer not in interceptors:
             interceptors.append(functions.answer)
+            on_manual_end.append(functions.note_manual)
         open_seams()
         self._before = replaying.get()
         replaying.set(self._session)
@@ -265,6 +267,7 @@ def _forget_interceptor() -> None:
 
     if not seams_open() and functions.answer in interceptors:
         interceptors.remove(functions.answer)
+        on_manual_end.remove(functions.note_manual)
 
 
 def _unused_message(left: list[ObservationData]) -> str:

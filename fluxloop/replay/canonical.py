@@ -45,6 +45,8 @@ def normalized(value: Any) -> Any:
     """Return *value* without ids and times; in texts, they are replaced by their kind."""
     if type(value) is str:
         return _VOLATILE.sub(lambda found: f"<{found.lastgroup}>", value)
+    if type(value) is float and value.is_integer():
+        return int(value)
     if type(value) is list:
         return [normalized(item) for item in value]
     if type(value) is dict:
@@ -57,7 +59,7 @@ _CUT = re.compile(r"…\[truncated: ([\d,]+) of (?:more than )?([\d,]+) (bytes k
 
 
 def agree(one: Any, other: Any) -> bool:
-    """Whether two inputs may be the same, where a part of one was cut when it was recorded: sizes and the rest agree."""
+    """Whether two inputs may be the same, where a part of one was cut when it was recorded: all that is left agrees."""
     if type(one) is not type(other):
         return False
     if type(one) is str:

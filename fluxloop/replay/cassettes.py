@@ -238,9 +238,11 @@ def problems_in(path: Path) -> list[str]:
     if not traces:
         return ["it has no trace"]
     found: list[str] = []
-    for trace in traces:
-        if trace.schema_version < SCHEMA_VERSION:
-            found.append(f"{trace.trace_id}: stale, recorded in format {trace.schema_version} of {SCHEMA_VERSION}")
+    found += [
+        f"{trace.trace_id}: stale, recorded in format {trace.schema_version} of {SCHEMA_VERSION}"
+        for trace in traces
+        if trace.schema_version < SCHEMA_VERSION
+    ]
     answers = [place.observation for place in tree_of(traces).walk() if place.is_answer()]
     if not answers:
         found.append("it has no call that could be answered: no model call, tool call or retrieval")

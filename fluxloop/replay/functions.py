@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from ..answering import Answer, Change, question_of, replaying, take_change
+from ..models import ObservationData
 from ..tracing.calls import Execution
 from .recording import ANSWERED
 from .session import Session
@@ -37,6 +38,13 @@ def answer(call: Execution, func: Callable[..., Any]) -> Callable[..., Any]:
         return func(*args, **kwargs) if change is None else _changed(func, change, session)(*args, **kwargs)
 
     return _outcome(func, found, run)
+
+
+def note_manual(data: ObservationData) -> None:
+    """Note that the program recorded *data* itself, without a call that could be answered."""
+    session = replaying.get()
+    if isinstance(session, Session):
+        session.note_manual(data.type, data.name)
 
 
 def _changed(func: Callable[..., Any], change: Change, session: Session) -> Callable[..., Any]:

@@ -195,6 +195,13 @@ class Session:
             place = self.matching.place_of(node)
             self._strands.setdefault(id(place), strand_id())
 
+    def note_manual(self, observation_type: ObservationType, name: str) -> None:
+        """Give an observation that the program recorded itself a place; it is made again, not answered."""
+        with self._lock:
+            places = self.matching.labelled(label_of(observation_type, name))
+            if (place := next((one for one in places if not (one.is_asked or one.is_paired)), None)) is not None:
+                place.is_paired = True
+
     def _is_late(self, place: Place) -> Place | None:
         """
         Return the call that was made before *place* is asked for, but was recorded after that had ended; None if none.

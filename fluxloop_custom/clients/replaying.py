@@ -56,7 +56,7 @@ def guarded(send: Callable[..., Any], read: Reader, sdk: str) -> Callable[..., A
         endpoint = request.endpoint
         if not replay.runs_live(endpoint.type, endpoint.name, current()):
             raise replay.fail(
-                f"a request of {endpoint.name} is not recorded here, so it cannot be answered, and it is not sent: call "
+                f"a request of {endpoint.name} is not recorded here, so it has no answer, and it is not sent: call "
                 f"fluxloop_custom.instrument_{sdk.replace('.', '_')}() before the run is recorded and before it is "
                 "replayed, or name it in live="
             )

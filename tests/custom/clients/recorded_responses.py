@@ -65,7 +65,7 @@ def in_folder(folder: Path) -> Iterator[Recorded]:
     from ruamel.yaml import YAML
 
     for file in sorted(folder.rglob("cassettes/*.yaml.gz")):
-        tape = YAML(typ="safe").load(gzip.open(file, "rt", encoding="utf-8").read())
+        tape = YAML(typ="safe").load(gzip.decompress(file.read_bytes()).decode())
         for number, (request, response) in enumerate(zip(tape["requests"], tape["responses"], strict=True)):
             body, text = request.get("body") or b"", response["body"].get("string") or b""
             try:
