@@ -278,3 +278,52 @@ def test_the_doctor_names_the_line_that_makes_requests_differ(case):
     assert "seed them" in done.out
     assert completed("replay", "--doctor", "nowhere:support").code == 2
     assert "name the trace to replay" in completed("replay").err
+
+
+def test_git_bisect_finds_the_commit_that_changed_the_trajectory(case):
+    """
+    ``fluxloop replay`` is the command of ``git bisect run``, on a real repository.
+    """
+    import shutil
+    import subprocess
+    import sys
+
+    if shutil.which("git") is None:
+        pytest.skip("needs git")
+    root, folder = Path(__file__).parent.parent.parent, case.parent
+
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+        environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = ["git", *identity, *arguments]
+        return subprocess.run(
+            command, cwd=folder, env=environment, check=True, capture_output=True, text=True, timeout=120
+        ).stdout
+
+    git("init", "-q")
+    (folder / ".gitignore").write_text("case.jsonl")
+    for number in range(5):
+        if number == 3:
+            change(case, "You are kind.", "You are brief.")
+        (folder / "notes.txt").write_text(str(number))
+        git("add", ".")
+        git("commit", "-q", "-m", f"change {number}")
+    git("bisect", "start", "HEAD", "HEAD~4")
+    found = git("bisect", "run", sys.executable, "-m", "fluxloop", "replay", "case.jsonl", "--target", "shop:support")
+
+    assert "is the first bad commit" in found
+    assert "change 3" in found.rpartition("is the first bad commit")[2]
+
+
+def test_check_finds_a_stale_cassette(case):
+    """
+    With ``--run``, the recorded entry point runs with today's code; without it, the file alone is checked.
+    """
+    assert completed("cassette", "check", case, "--run").code == 0
+    change(case, "You are kind.", "You are brief.")
+    assert completed("cassette", "check", case).code == 0
+    done = completed("cassette", "check", case, "--run")
+    assert done.code == 1
+    assert "stale, today's code diverges" in done.out
+    change(case, "def support", "def helpdesk")
+    assert "has no 'support'" in completed("cassette", "check", case, "--run").out
