@@ -42,7 +42,7 @@ def print_traces(before: str, after: str | None, path: Path | None, *, as_json: 
         as_json: Whether to print JSON.
 
     Raises:
-        ReplayError: If a trace does not exist, or *before* is no fork and *after* is None.
+        ReplayError: If a trace does not exist, or *after* is None and *before* was not forked.
     """
     first, second = _pair(before, after, path)
     lines = _diff(first, second)

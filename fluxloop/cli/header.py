@@ -71,7 +71,7 @@ def folded_line(folded: int, only: Only | None, look: Look) -> Text:
 
 
 def _origin(trace: Trace) -> str:
-    """Return what *trace* was forked from; empty if it is no fork."""
+    """Return what *trace* was forked from; empty if it was not forked."""
     origin = trace.metadata.get("forked_from")
     if not isinstance(origin, dict):
         return ""

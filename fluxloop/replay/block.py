@@ -222,8 +222,8 @@ def replay(
 
     Raises:
         ReadError: If *source* cannot be read.
-        ReplayError: If there is no such trace, or an option has an invalid value; when the block is entered, if there
-            is no such step.
+        ReplayError: If there is no such trace, or an option has an invalid value; when the block is entered, if
+            the step does not exist.
     """
     if match not in MODES:
         raise ReplayError(f"match must be one of {', '.join(MODES)}, got {match!r:.100}")

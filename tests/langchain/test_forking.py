@@ -87,13 +87,13 @@ def test_another_model_object_runs_at_the_step(call):
     """
     captured = record(call)
 
-    result, _ = fork(captured, call, step(captured, "GENERATION", -1), model=Speaks(replies=["from another"]))
+    result, _ = fork(captured, call, step(captured, "GENERATION", -1), model=AnotherModel(replies=["from another"]))
 
     assert "from another" in result
     assert ran == []
 
 
-class Speaks(ScriptedModel):
+class AnotherModel(ScriptedModel):
     """A model of another class."""
 
 

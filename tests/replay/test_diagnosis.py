@@ -87,7 +87,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.timeout(300)
 def test_every_kind_of_cause_is_found_at_its_line(program):
     """
-    A whole id and a time in ISO format are no causes: they do not matter to matching.
+    A whole id and a time in ISO format are not reported: matching normalises them.
     """
     found = diagnose("restless:shaky", runs=2)
 

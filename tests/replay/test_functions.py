@@ -530,37 +530,6 @@ def test_what_the_program_records_by_hand_is_made_again():
     assert replay.unused == []
 
 
-def test_a_hundred_replays_at_once_have_their_own_answers(tmp_path):
-    """
-    Tasks with a replay of the same cassette each; every replay is complete, and none sees another.
-    """
-    path = tmp_path / "case.jsonl"
-
-    @fluxloop.agent
-    async def agent() -> list[str]:
-        return await asyncio.gather(*(awaited(text) for text in "abc"))
-
-    with fluxloop.cassette(path):
-        expected = asyncio.run(agent())
-    ran.clear()
-
-    async def replayed() -> Any:
-        async with fluxloop.replay(path) as replay:
-            found = await agent()
-        return found, replay.report().is_same, replay.report().digest
-
-    async def run() -> list[Any]:
-        return await asyncio.gather(*(asyncio.create_task(replayed()) for _ in range(100)))
-
-    with capture():
-        results = asyncio.run(run())
-
-    assert [found for found, _, _ in results] == [expected] * 100
-    assert {(is_same, digest) for _, is_same, digest in results} == {(True, results[0][2])}
-    assert ran == []
-    assert not any(each.__name__ == "answer" for each in interceptors)
-
-
 def test_a_replay_that_sees_no_call_says_so():
     """
     In the modes that allow answers to be left, a warning: the calls may have run for real.

@@ -4,7 +4,6 @@ Another framework, answered by a seam of its own: two functions that replace its
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -43,12 +42,11 @@ class EngineSeam:
 
 
 @pytest.fixture(autouse=True)
-def seam(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def seam(monkeypatch: pytest.MonkeyPatch) -> None:
     """The seam, for a test."""
     monkeypatch.setattr(seams, "_seams", list(seams._seams))
     ran.clear()
     register_seam(EngineSeam())
-    yield
 
 
 def run() -> str:
