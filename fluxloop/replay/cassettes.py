@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, Literal, Self
 import orjson
 
 from ..client import default
-from ..errors import FluxLoopError, ReplayError
+from ..errors import FluxLoopError, ReplayError, WriteError
 from ..models import SCHEMA_VERSION, ObservationData, Trace
 from ..reading import read_traces, traces_of
 from ..settings.layers import Configuration
@@ -61,7 +62,13 @@ class Cassette(Block):
         if not is_recording:
             options: dict[str, Any] = {"live": (), "pace": None, "normalize": self._normalize}
             options["is_open_ended"] = self.mode == "new_episodes"
-            self._replay = Replay(traces_in(self.path, None), options, self._match)
+            traces = traces_in(self.path, None)
+            if damages := damages_in(self.path, traces):
+                raise ReplayError(
+                    f"the cassette {self.path} is damaged: {damages[0]}. Restore the file, or record it again with "
+                    "mode='rewrite'"
+                )
+            self._replay = Replay(traces, options, self._match)
             self._stack.enter_context(self._replay)
         return self
 
@@ -117,16 +124,24 @@ def cassette(
 
 
 def write(path: Path, traces: list[Trace]) -> None:
-    """Write *traces* as a cassette, in one step: another program reads the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """
+    Write *traces* as a cassette, in one step: another program reads the old file or the new one.
+
+    Raises:
+        WriteError: If the file cannot be written.
+    """
     lines = [orjson.dumps(record).decode() for record in records(traces, path.stem)]
     text = _with_numbered_ids("\n".join(lines) + "\n")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            unfinished.write_text(text, encoding="utf-8")
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as problem:
+        raise WriteError(f"cannot write the cassette {path}: {problem.strerror or problem}") from problem
 
 
 def records(traces: list[Trace], name: str) -> Iterator[dict[str, Any]]:
@@ -235,9 +250,9 @@ def problems_in(path: Path) -> list[str]:
     from .recording import is_expected, tree_of
 
     traces = list(read_traces(path))
+    found: list[str] = damages_in(path, traces)
     if not traces:
-        return ["it has no trace"]
-    found: list[str] = []
+        return [*found, "it has no trace"]
     found += [
         f"{trace.trace_id}: stale, recorded in format {trace.schema_version} of {SCHEMA_VERSION}"
         for trace in traces
@@ -263,6 +278,25 @@ def problems_in(path: Path) -> list[str]:
             found.append(f"{what}: the answer was cut when it was recorded")
         if any(map(is_masked, served)):
             found.append(f"{what}: a secret in the answer is masked")
+    return found
+
+
+def damages_in(path: Path, traces: list[Trace]) -> list[str]:
+    """Return what is torn or missing in the file *path*, from which *traces* were read; empty if it is whole."""
+    text = path.read_bytes() if path.is_file() else b""
+    lines = [line for line in text.split(b"\n") if line.strip()]
+    is_counted = len(lines) == len(traces) + sum(len(trace.observations) for trace in traces)
+    if is_counted and lines and lines[-1].rstrip().endswith(b"}"):
+        return []  # a last line that is torn belongs to the end of a trace, which is read without it
+    found, known = [], set()
+    for number, line in enumerate(text.split(b"\n"), 1):
+        try:
+            record = orjson.loads(line.removeprefix(b"\xef\xbb\xbf")) if line.strip() else {"trace_id": None}
+            if "parent_id" not in record:
+                known.add(record["trace_id"])
+        except (ValueError, TypeError, KeyError):
+            found.append(f"line {number} is torn, or is not a record")
+    found += [f"the end of trace {trace.trace_id} is missing" for trace in traces if trace.trace_id not in known]
     return found
 
 
