@@ -24,12 +24,14 @@ from ..tracing.node import Node
 from ..tracing.observation import OpenObservation
 from ..tracing.recorder import NOTHING
 from ..tracing.trace import UncountedMarks
+from .changes import UNCHANGED, Change, change_next, take_change
 from .seams import ClassMethodsSeam, Seam, close_seams, load_adapters, open_seams, register_seam, seams_open
 
 if TYPE_CHECKING:
     from ..models import ObservationData
 
 __all__ = [
+    "UNCHANGED",
     "Answer",
     "Answerer",
     "Change",
@@ -282,39 +284,6 @@ class Answer:
                 f"the answer of {self.recorded.type.name} {self.recorded.name!r} is an object of {missing}, which "
                 "cannot be built here: install the package that has the class, or record the call again"
             ) from None
-
-
-UNCHANGED: Any = object()
-"""In place of an input that a fork does not change."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What a fork changes in a call that runs for real."""
-
-    input: Any = UNCHANGED
-    model: Any = None
-
-    @property
-    def has_input(self) -> bool:
-        """Whether the call gets another input."""
-        return self.input is not UNCHANGED
-
-
-_next_change: ContextVar[Change | None] = ContextVar("fluxloop_fork_change", default=None)
-
-
-def change_next(change: Change) -> None:
-    """Change the call that is asked about now, which is to run; its adapter takes the change at once."""
-    _next_change.set(change)
-
-
-def take_change() -> Change | None:
-    """Return what a fork changes in the call for which `ask` returned None just now; None if nothing."""
-    change = _next_change.get()
-    if change is not None:
-        _next_change.set(None)
-    return change
 
 
 def exception_of(name: str, text: str, path: str | None = None) -> BaseException:

@@ -15,7 +15,7 @@ from types import ModuleType
 from ..errors import ReplayedError, ReplayError, ReplayMismatch
 from .blaming import Blame, BlamedStep, blame
 from .block import Replay, replay
-from .session import ReplayReport
+from .reports import ReplayReport
 
 __all__ = [
     "Blame",

@@ -27,7 +27,8 @@ from .canonical import Normalize
 from .forks import Fork, Rest, check_change, check_rest, place_at
 from .matching import MODES, Match, Matching
 from .recording import Place, tree_of
-from .session import ReplayReport, Session, check_live, check_pace, described
+from .reports import ReplayReport
+from .session import Session, check_live, check_pace, described
 
 Recorded = str | PathLike[str] | Trace | Iterable[Trace]
 """Where recorded traces are: a file, a folder, the address of a server, a trace, or several."""

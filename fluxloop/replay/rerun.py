@@ -13,7 +13,7 @@ from ..testing import outline
 from .block import replay
 from .entry import entry_of
 from .matching import Match
-from .session import ReplayReport
+from .reports import ReplayReport
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from . import canonical
 from .forks import Fork
 from .matching import Matching
 from .recording import Place, is_expected, label_of
+from .reports import ReplayReport
 
 LIVE_GROUPS = {
     "tools": frozenset({ObservationType.TOOL, ObservationType.RETRIEVAL}),
@@ -29,33 +30,6 @@ LIVE_GROUPS = {
     "all": frozenset({ObservationType.TOOL, ObservationType.RETRIEVAL, ObservationType.GENERATION}),
 }
 """The groups of calls that ``live`` accepts beside names."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayReport:
-    """What happened in a replay."""
-
-    hits: int
-    """Calls that were answered from the recording."""
-    live: int
-    """Calls that ran for real, as ``live`` asked for."""
-    misses: tuple[str, ...]
-    """The messages of the calls without an answer."""
-    unused: tuple[str, ...]
-    """The recorded calls that nothing asked for."""
-    masked: tuple[str, ...]
-    """The answers with masked secrets, which differ from what the recorded program received."""
-    first_divergence: str | None
-    """The first miss, or the first recorded call that was not made; None if the run went as recorded."""
-    digest: str
-    """A hash of all calls and answers; two identical replays have the same."""
-    forked_at: str | None = None
-    """The step that a fork changed; None without a fork, and until the run reaches it."""
-
-    @property
-    def is_same(self) -> bool:
-        """Whether every call was answered, and every recorded call was made."""
-        return self.first_divergence is None
 
 
 @dataclass
