@@ -103,6 +103,46 @@ def tasks(folder: Path) -> Iterator[Ways]:
         )
 
 
+def _threaded(folder: Path, threads: int) -> Iterator[Ways]:
+    """Yield the variants of the calls of `small`, made by *threads* threads at once."""
+
+    def search(query: Any, limit: int = 10) -> Any:
+        return ANSWER
+
+    def spread(call: Callable[[Any], Any]) -> Callable[[int], None]:
+        def run(calls: int) -> None:
+            with fluxloop.ContextThreadPoolExecutor(threads) as pool:
+                list(pool.map(_repeated(call, QUERY), [calls // threads] * threads))
+
+        return run
+
+    fluxloop.configure(base_path=folder)
+    with floor.opened(folder) as fd:
+        yield Ways(
+            bare=spread(search),
+            floor=spread(floor.function(fd, search)),
+            ours=_in_a_trace(spread(fluxloop.tool(search))),
+        )
+
+
+@case("threads-1", calls=1_600, rounds=20)
+def threads_1(folder: Path) -> Iterator[Ways]:
+    """The calls of `small`, made by one thread of a pool."""
+    yield from _threaded(folder, 1)
+
+
+@case("threads-4", calls=1_600, rounds=20)
+def threads_4(folder: Path) -> Iterator[Ways]:
+    """The calls of `small`, made by four threads at once."""
+    yield from _threaded(folder, 4)
+
+
+@case("threads-16", calls=1_600, rounds=20)
+def threads_16(folder: Path) -> Iterator[Ways]:
+    """The calls of `small`, made by sixteen threads at once."""
+    yield from _threaded(folder, 16)
+
+
 Async = Callable[..., Awaitable[Any]]
 
 

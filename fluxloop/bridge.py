@@ -28,6 +28,7 @@ from .answering import (
 from .client import FluxLoopClient, default
 from .decorators import decorate
 from .encoding.foreign import read_message
+from .encoding.histories import read_history
 from .encoding.record_text import label_of
 from .enums import ObservationType
 from .interruptions import was_raised_from_outside
@@ -96,6 +97,7 @@ __all__ = [
     "name_session",
     "note_missing",
     "read_facts",
+    "read_history",
     "read_message",
     "record_event",
     "recording",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from fluxloop import Status
-from fluxloop.bridge import NOTHING, Entry, ToolMatcher, add_whole, read_facts, read_message
+from fluxloop.bridge import NOTHING, Entry, ToolMatcher, add_whole, read_facts
 
 from . import internals, payloads
 from .runs import Run
@@ -28,7 +28,7 @@ def chain_input(run: Run) -> object:
 
 def chat_input(run: Run) -> object:
     """Return the messages for a chat model."""
-    return payloads.only([[read_message(one) for one in messages] for messages in run.input])
+    return payloads.only([payloads.messages(given) for given in run.input])
 
 
 def prompt_input(run: Run) -> object:

@@ -15,7 +15,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
 from langchain_core.runnables import AddableDict
 
-from fluxloop.bridge import NOTHING, read_facts, read_message
+from fluxloop.bridge import NOTHING, read_facts, read_history, read_message
 
 from .internals import is_cached
 
@@ -44,8 +44,15 @@ _DICTS: frozenset[type] = frozenset((dict, AddableDict))
 """The dicts that chains take and return; streamed output is added up in LangChain's own class."""
 
 
+def messages(given: list[Any]) -> list[object]:
+    """Return the messages for a chat model as plain data, however many there are."""
+    return read_history(given.copy(), _reader) if len(given) >= HISTORY else [read_message(one) for one in given]
+
+
 def _part(value: Any) -> object:
     if type(value) is list and len(value) <= MAX_ITEMS:
+        if len(value) >= HISTORY:
+            return read_history(value.copy(), _reader)
         return [read(item) if (read := _reader(type(item))) else item for item in value.copy()]
     read = _reader(type(value))
     return read(value) if read else value
@@ -66,6 +73,9 @@ _readers: dict[type, Callable[[Any], object] | None] = {}
 
 MAX_ITEMS = 10_000
 """The length of lists whose items are read here. Longer ones are truncated before their items are read."""
+
+HISTORY = 10
+"""The length from which a list is taken for a history, whose messages are read once."""
 
 MAX_TYPES = 1_000
 """The size of the cache of readers, for programs that create classes all the time."""

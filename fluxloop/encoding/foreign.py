@@ -113,7 +113,12 @@ def read_message(value: Any, *, with_metadata: bool = False) -> object:
     held = getattr(value, "__dict__", None)
     if not held or "content" not in held:
         return value
-    kind = held.get("type")
+    return read_fields(held, with_metadata=with_metadata)
+
+
+def read_fields(held: Mapping[str, Any], *, with_metadata: bool = False) -> dict[str, Any]:
+    """Do as `read_message`, for the fields of a message."""
+    kind: Any = held.get("type")
     found: dict[str, Any] = {"role": held.get("role") or _ROLES.get(kind, kind), "content": held["content"]}
     for name in _FIELDS.get(kind, ()):
         if item := held.get(name):
@@ -122,8 +127,8 @@ def read_message(value: Any, *, with_metadata: bool = False) -> object:
         found["tool_calls"] = [{name: item for name, item in call.items() if name != "type"} for call in calls]
     if found.get("status") == "success":
         del found["status"]
-    if name := held.get("name"):
-        found["name"] = name
+    if given_name := held.get("name"):
+        found["name"] = given_name
     if extra := held.get("additional_kwargs"):
         _add_extra(found, extra)
     if with_metadata:

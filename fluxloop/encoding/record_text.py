@@ -79,7 +79,7 @@ def utc_text(ns: int) -> str:
     global _second
     begun, text = _second
     rest = ns - begun
-    if not 0 <= rest < 1_000_000_000:
+    if rest // 1_000_000_000:  # another second
         rest = ns % 1_000_000_000
         text = strftime("%Y-%m-%dT%H:%M:%S.", gmtime(ns // 1_000_000_000))
         _second = (ns - rest, text)  # one assignment, so that other threads read both or neither
@@ -93,6 +93,13 @@ def ms_text(ns: int) -> str:
         return f"-{ms_text(-ns)}"
     us = ns // 1000
     return f"{us // 1000}.{_THREE_DIGITS[us % 1000]}"
+
+
+def end_members(start_ns: int, end_ns: int) -> str:
+    """Return the members ``end_time`` and ``duration_ms`` of a record, each after a comma."""
+    us = (end_ns - start_ns) // 1000
+    ms = f"{us // 1000}.{_THREE_DIGITS[us % 1000]}" if us >= 0 else ms_text(end_ns - start_ns)
+    return f',"end_time":"{utc_text(end_ns)}","duration_ms":{ms}'
 
 
 def datetime_of(ns: int) -> datetime:

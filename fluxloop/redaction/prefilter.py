@@ -8,7 +8,7 @@ secret; for them, one scan is the total cost of redaction. Hyperscan runs all ex
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -43,23 +43,28 @@ class Prefilter:
             flags=0,
         )
         self._scan = self._database.scan
-        self._error = hyperscan.error
         self._first = hyperscan.Scratch(self._database)
         self._idle = [self._first.clone()]
+        self.any = self._any(hyperscan.error)
+        """Returns whether anything in its argument, bytes, matches."""
 
-    def any(self, data: bytes) -> bool:
-        """Return whether anything in *data* matches."""
-        try:
-            scratch = self._idle.pop()
-        except IndexError:
-            scratch = self._first.clone()
-        try:
-            self._scan(data, _stop_scan, 0, None, scratch)
-        except self._error:  # raised because `_stop_scan` ended the scan at a match; treat other errors as a match too
-            return True
-        finally:
-            self._idle.append(scratch)
-        return False
+    def _any(self, error: type[Exception]) -> Callable[[bytes], bool]:
+        scan, clone, take, put_back = self._scan, self._first.clone, self._idle.pop, self._idle.append
+
+        def any_match(data: bytes) -> bool:  # a closure, since every value is scanned: it looks up no attribute
+            try:
+                scratch = take()
+            except IndexError:
+                scratch = clone()
+            try:
+                scan(data, _stop_scan, 0, None, scratch)
+            except error:  # raised because `_stop_scan` ended the scan at a match; treat other errors as a match too
+                return True
+            finally:
+                put_back(scratch)
+            return False
+
+        return any_match
 
     def hits(self, data: bytes) -> list[Hit]:
         """Return all matches in *data*, ordered by kind and position."""

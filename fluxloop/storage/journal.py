@@ -109,7 +109,7 @@ class Journal:
         """Whether an observation of this process is open."""
         return bool(self._open)
 
-    def free(self, slot: int, *, recorded: bool = False) -> None:
+    def free(self, slot: int, recorded: bool = False) -> None:
         """
         Free the *slot* of an observation that has ended. -1 and slots from before a fork are ignored.
 

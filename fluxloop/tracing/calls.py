@@ -80,6 +80,10 @@ def intercepted(call: Execution | None, func: Callable[..., Any]) -> Callable[..
     return func
 
 
+_SUCCESS = Status.SUCCESS
+"""A global is read faster than a member of an enumeration."""
+
+
 class Execution(Node):
     """A call as the current node. Subclasses record its outcome in different ways."""
 
@@ -201,9 +205,10 @@ class RecordedExecution(Execution):
 
     def succeeded(self, value: Any) -> None:
         """End the call: the function returned *value*."""
-        if self.spec.read_facts is not None:
-            self._read_facts(self.spec.read_facts(value))
-        self.end(Status.SUCCESS, value if self._captures_output() else NOTHING)
+        spec = self.spec
+        if spec.read_facts is not None:
+            self._read_facts(spec.read_facts(value))
+        self.end(_SUCCESS, value if spec.capture_output and self.trace.recorder.captures_output else NOTHING)
 
     def failed_with(self, exc: BaseException, output: object) -> None:
         """End the call with the outcome of *exc* and the *output* that it streamed so far."""
@@ -323,12 +328,14 @@ class UnsampledCall(Execution):
         self.stream_items = self.inner = None
 
 
+_new, _start = object.__new__, OpenObservation.__init__
+
+
 def begin(
     spec: Spec,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     before: Node | None = None,
-    *,
     is_entered: bool = False,
 ) -> Execution | None:
     """
@@ -373,12 +380,10 @@ def begin(
             if matcher is not None and _is_same_call(matcher, spec):
                 call = MatchedCall(parent, spec, given)  # type: ignore[arg-type]  # only observations have a matcher
             else:
-                call = Call.__new__(Call)  # assigned before it starts, so that an interruption can discard it
-                OpenObservation.__init__(call, trace, parent, spec.label, given)
-                if spec.metadata:
-                    call.metadata = spec.metadata
-                if spec.fields:
-                    call.fields = spec.fields
+                call = _new(Call)  # assigned before it starts, so that an interruption can discard it
+                _start(call, trace, parent, spec.label, given)
+                call.metadata = spec.metadata or None
+                call.fields = spec.fields or None
             call.spec = spec
             call.stream_items = call.inner = None
         if is_entered:

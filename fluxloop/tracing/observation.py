@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .. import forks
-from ..encoding.record_text import UncheckedLabel, label_of, members, ms_text, utc_text
+from ..encoding.record_text import UncheckedLabel, end_members, label_of, members, utc_text
 from ..encoding.vectors import shortened
 from ..enums import ObservationLevel, ObservationType, Status
 from ..interruptions import was_raised_from_outside
@@ -69,13 +69,23 @@ class OpenObservation(Node):
         "truncated",
     )
 
+    if TYPE_CHECKING:
+        level: str | None
+        metadata: dict[str, Any] | None
+        fields: dict[str, Any] | None
+        tool_matcher: ToolMatcher | None
+        """Set on a framework's tool event: recognises the function of the same call."""
+        claimed_result: ClaimedResult | None
+        """The result of that function."""
+        deferred_input: object
+        """An input that is known only at the end; encoded together with the output."""
+
     def __init__(
         self,
         trace: OpenTrace,
         parent: Node | None,
         label: str,
         given: object = NOTHING,
-        *,
         read: Reader | None = None,
         own_id: str | None = None,
         start_ns: int | None = None,
@@ -93,18 +103,18 @@ class OpenObservation(Node):
             start_ns: Its start in nanoseconds since 1970; now by default.
         """
         recorder = trace.recorder
-        Node.__init__(self, trace, parent, own_id or recorder.new_id())
+        # What `Node.__init__` does, without the call.
+        self.trace = trace
+        self.parent = parent
+        self.id = own_id or recorder.new_id()
+        self.closed = self.usage_counted = False
+        self.forks = forks.fork_count
+        self.owner = self.previous = None
         self.slot = -1
         self.read = read
         self.redacted = self.truncated = 0
-        self.level: str | None = None
-        self.metadata: dict[str, Any] | None = None
-        self.fields: dict[str, Any] | None = None
-        # Set on a framework's tool event: recognises the function of the same call, and stores its result.
-        self.tool_matcher: ToolMatcher | None = None
-        self.claimed_result: ClaimedResult | None = None
-        self.deferred_input: object = NOTHING
-        """An input that is known only at the end; encoded together with the output."""
+        self.level = self.metadata = self.fields = self.tool_matcher = self.claimed_result = None
+        self.deferred_input = NOTHING
         self.number = next(trace.numbers)
         self.input = b',"input":' + recorder.encode(given, self, read) if given is not NOTHING else b""
         # The clock is read after encoding the input, so that the duration excludes the cost of recording.
@@ -238,32 +248,32 @@ class OpenObservation(Node):
     def _write(self, recorder: Recorder, end_ns: int, status: Status, output: object, error: str | None) -> None:
         """Write the record, and for a root that of the trace, and free the slot in the journal."""
         trace = self.trace
-        parts, result = self._parts(recorder, end_ns, status, output, error)
-        closing = None
-        if self.parent is None:
-            closing = trace.close(self.input, end_ns, status, result, self)
+        status_text = _STATUS_MEMBERS[status._value_] if self.level is None else _status_members(status, self.level)
+        span = (end_members(self.start_ns, end_ns) + status_text).encode()
+        if output is not NOTHING and recorder.shortens_vectors and self.label.startswith(_EMBEDDING):
+            output = shortened(output)
+        if error is None and not (self.metadata or self.fields) and self.deferred_input is NOTHING:
+            result = b',"output":' + recorder.encode(output, self, self.read) if output is not NOTHING else b""
+            rest = b""
+        else:
+            result, rest = self._result(recorder, output, error)
+        closing = trace.close(self.input, end_ns, status, result, self) if self.parent is None else None
         if self.redacted or self.truncated:
-            parts.append(self._count_members(recorder))
-        parts.append(b"}\n")
-        recorded = recorder.write_line(trace.day, b"".join(parts), closing)
+            rest += self._count_members(recorder)
+        line = b"".join((self.head, self.input, span, result, rest, b"}\n"))
+        recorded = recorder.write_line(trace.day, line, closing)
         slot, self.slot = self.slot, WRITTEN
         if slot >= 0 and recorder.journal is not None:
-            recorder.journal.free(slot, recorded=recorded)
+            recorder.journal.free(slot, recorded)
         if recorder.debug:
             log.debug("captured {%s} %s in trace %s", self.label, status.value, trace.id)
 
-    def _parts(
-        self, recorder: Recorder, end_ns: int, status: Status, output: object, error: str | None
-    ) -> tuple[list[bytes], bytes]:
-        """Return the parts of the record, and the part that the record of the trace repeats: output and error."""
-        status_text = _STATUS_MEMBERS[status._value_] if self.level is None else _status_members(status, self.level)
-        span = f',"end_time":"{utc_text(end_ns)}","duration_ms":{ms_text(end_ns - self.start_ns)}{status_text}'.encode()
+    def _result(self, recorder: Recorder, output: object, error: str | None) -> tuple[bytes, bytes]:
+        """Return the members that the record of the trace repeats, output and error, and those of this record only."""
         fields, metadata = self.fields, self.metadata
         if fields and "usage" in fields:
             self.trace.count_usage(self, fields["usage"])
         deferred = self.deferred_input
-        if output is not NOTHING and recorder.shortens_vectors and self.label.startswith(_EMBEDDING):
-            output = shortened(output)
         if error is None and output is not NOTHING and (metadata or fields) and self.parent is not None:
             # Small values are encoded together, since one search for secrets is faster than several.
             together = {"output": output} if deferred is NOTHING else {"input": deferred, "output": output}
@@ -273,19 +283,18 @@ class OpenObservation(Node):
                 together["metadata"] = metadata
             quick = recorder.quick(together)
             if quick is not None:
-                return [self.head, self.input if deferred is NOTHING else b"", span, b",", quick[1:-1]], b""
+                if deferred is not NOTHING:
+                    self.input = b""
+                return b"", b"," + quick[1:-1]
         if deferred is not NOTHING:
             self.set_input(deferred)
         encode = recorder.encode
         result = b',"output":' + encode(output, self, self.read) if output is not NOTHING else b""
         if error is not None:
             result += b',"error":' + encode(error, self)
-        parts = [self.head, self.input, span, result]
         if fields:
-            parts.append(members(encode({**fields, "metadata": metadata} if metadata else fields, self)))
-        elif metadata:
-            parts += (b',"metadata":', encode(metadata, self))
-        return parts, result
+            return result, members(encode({**fields, "metadata": metadata} if metadata else fields, self))
+        return result, b',"metadata":' + encode(metadata, self) if metadata else b""
 
     def _count_members(self, recorder: Recorder) -> bytes:
         """Return the members ``redacted`` and ``truncated``, and add the counts to the report."""

@@ -11,7 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ..encoding import ids
-from ..encoding.record_text import datetime_of, members, ms_text, quoted, utc_text
+from ..encoding.record_text import datetime_of, end_members, members, quoted, utc_text
 from ..enums import SCHEMA_VERSION, Status
 from ..forks import after_fork, importing
 from ..storage import Record
@@ -134,8 +134,8 @@ class OpenTrace:
             (
                 f'{{"trace_id":{self.quoted_id}'.encode(),
                 members(self.recorder.encode(summary, marks)),
-                f',"start_time":"{utc_text(self.start_ns)}","end_time":"{utc_text(end_ns)}",'
-                f'"duration_ms":{ms_text(end_ns - self.start_ns)},"status":"{status.value}"'.encode(),
+                f',"start_time":"{utc_text(self.start_ns)}"{end_members(self.start_ns, end_ns)}'
+                f',"status":"{status.value}"'.encode(),
                 root_input,
                 result,
                 f',"schema":{SCHEMA_VERSION}}}\n'.encode(),

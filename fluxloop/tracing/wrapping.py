@@ -46,7 +46,7 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
                 return await func(*args, **kwargs)
             call = None
             try:
-                call = begin(spec, args, kwargs, before, is_entered=True)
+                call = begin(spec, args, kwargs, before, True)
                 if call is None:
                     return await func(*args, **kwargs)
                 return call.returned(await (intercepted(call, func) if interceptors else func)(*args, **kwargs))
@@ -64,7 +64,7 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
                 return func(*args, **kwargs)
             call = None
             try:
-                call = begin(spec, args, kwargs, before, is_entered=True)
+                call = begin(spec, args, kwargs, before, True)
                 if call is None:
                     return func(*args, **kwargs)
                 return call.returned((intercepted(call, func) if interceptors else func)(*args, **kwargs))
