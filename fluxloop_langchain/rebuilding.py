@@ -121,9 +121,11 @@ def chat_chunks(answer: Answer) -> list[ChatGenerationChunk]:
         message = _message(answer.recorded.output, answer)
     if "".join(texts) != message.content:
         return [ChatGenerationChunk(message=_as_chunk(message))]
-    *texts, text = [text for text in texts if text] or [""]
+    texts = [text for text in texts if text]
+    empty = answer.stream.get("count", 0) - len(texts)
+    text = texts.pop() if texts and empty <= 0 else ""
     last = _as_chunk(message.model_copy(update={"content": text}))
-    if hasattr(last, "chunk_position"):  # without it, LangChain adds an empty chunk
+    if empty <= 1 and hasattr(last, "chunk_position"):  # without it, LangChain adds an empty chunk
         last.chunk_position = "last"
     return [*map(_chunk, texts), ChatGenerationChunk(message=last)]
 
