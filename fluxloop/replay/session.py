@@ -56,6 +56,8 @@ class Session:
     masked: list[str] = field(default_factory=list)
     live_ids: set[str] = field(default_factory=set)
     """The observations of calls that ran for real."""
+    _has_live_without_key: bool = False
+    """Whether a call ran for real whose observation starts later, so that calls inside it are not known by it."""
     _seen: list[tuple[Question, Place, Place]] = field(default_factory=list)
     """The calls that were answered, the recorded ones, and the recorded observations around them."""
     _decided: dict[tuple[str, str], Answer | None] = field(default_factory=dict)
@@ -105,8 +107,13 @@ class Session:
         """Note that the call runs for real."""
         self._settle(question, place)
         self.ran_live += 1
+        self._note_live(question)
+
+    def _note_live(self, question: Question) -> None:
         if question.key is not None:
             self.live_ids.add(question.key[1])
+        else:
+            self._has_live_without_key = True
 
     def _rests(self, *choices: str) -> bool:
         """Whether the call comes after a fork whose later calls are answered in one of these ways."""
@@ -133,8 +140,7 @@ class Session:
             self.hits += 1
             return fork.answer(question)
         self.ran_live += 1
-        if question.key is not None:
-            self.live_ids.add(question.key[1])
+        self._note_live(question)
         if fork.change is not None:
             if fork.change.has_input and question.node is not None and question.input is not None:
                 question.node.set_input(fork.changed_input(question.input))
@@ -149,7 +155,7 @@ class Session:
     def runs_live(self, observation_type: ObservationType, name: str, node: Node | None) -> bool:
         """See `fluxloop.answering.Answerer`."""
         with self._lock:
-            if self.is_open_ended or self._rests("live", "recorded"):
+            if self.is_open_ended or self._has_live_without_key or self._rests("live", "recorded"):
                 return True
             if self._is_live(Question(observation_type, name, None, node)):
                 return True

@@ -4,15 +4,19 @@ Forks of runs of the OpenAI Agents SDK: a model or a function tool gets another 
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import openai
 import pytest
-from agents import Agent
+from agents import Agent, OpenAIResponsesModel, Runner
 
 import fluxloop
 from fluxloop.testing import Captured
 
 from .agents_aid import Calls, Says, ScriptedModel, recorded
+from .clients import provider as api
+from .clients.provider import Reply, running
 from .test_agents_replaying import add, made, ran, run, run_streamed
 
 RUNS = [run, run_streamed]
@@ -100,3 +104,23 @@ def test_a_tool_gets_another_answer_or_other_arguments():
     )
     assert result[2] == [12]
     assert ran == ["add"]
+
+
+@pytest.mark.parametrize("options", [{"live": "response"}, {"live": "models"}])
+def test_a_live_model_sends_its_requests_with_a_client_that_is_not_instrumented(options):
+    """
+    The model is named in ``live``, so the request of its client is sent.
+    """
+    with running() as provider:
+        provider.answers(Reply(api.response()))
+
+        async def ask() -> Any:
+            async with openai.AsyncOpenAI(api_key="k", base_url=provider.url, max_retries=0) as client:
+                model = OpenAIResponsesModel("gpt-5", client)
+                return (await Runner.run(Agent(name="Desk", model=model), "hi")).final_output
+
+        with recorded() as captured:
+            expected = asyncio.run(ask())
+        with recorded(), fluxloop.replay(captured.traces(), **options):
+            assert asyncio.run(ask()) == expected
+        assert len(provider.requests) == 2
