@@ -23,7 +23,7 @@ FOR_WORK  := $(VENV)/.work-$(notdir $(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-serve test check bench slow format lint types constraints clean
+.PHONY: help demo demo-serve test check bench slow recorded-responses format lint types constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,12 @@ check: ## check format, lint, types, tests with coverage, and docs
 
 slow: $(FOR_WORK) ## run the slow tests
 	$(RUN) -m pytest -m slow $(ARGS)
+
+recorded-responses: $(FOR_WORK) ## replay all responses that two packages have recorded (downloads them)
+	mkdir -p $(VENV)/recorded-responses
+	$(RUN) -m pip download --quiet --no-deps --no-binary :all: --dest $(VENV)/recorded-responses langchain-openai langchain-anthropic
+	cd $(VENV)/recorded-responses && for archive in *.tar.gz; do tar -xzf $$archive; done
+	FLUXLOOP_RECORDED_RESPONSES=$(VENV)/recorded-responses $(RUN) -m pytest tests/custom/clients/test_recorded_responses.py $(ARGS)
 
 bench: $(FOR_WORK) ## measure the cost of recording
 	$(RUN) -m benchmarks $(ARGS)

@@ -12,7 +12,19 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
-from .answering import Answer, ClassMethodsSeam, Question, Seam, ask, ask_for, register_seam, replaying, seams_open
+from .answering import (
+    Answer,
+    Change,
+    ClassMethodsSeam,
+    Question,
+    Seam,
+    ask,
+    ask_for,
+    register_seam,
+    replaying,
+    seams_open,
+    take_change,
+)
 from .client import FluxLoopClient, default
 from .decorators import decorate
 from .encoding.foreign import read_message
@@ -44,6 +56,7 @@ __all__ = [
     "NOTHING",
     "UNTRACED",
     "Answer",
+    "Change",
     "ClassMethodsSeam",
     "Entry",
     "Execution",
@@ -98,6 +111,7 @@ __all__ = [
     "require",
     "seams_open",
     "status_of",
+    "take_change",
     "was_raised_from_outside",
 ]
 

@@ -345,3 +345,22 @@ def interrupts_in(error: BaseException) -> Mapping[str, Any]:
     """Return the interrupts of *error* by id; without them, INTERRUPT events are missing."""
     found = error.args[0] if error.args else ()
     return {str(one.id): one for one in found if hasattr(one, "id")} if isinstance(found, list | tuple) else {}
+
+
+def uses_answered_client(model: Any) -> bool:
+    """Whether *model* is a class of an integration, such as ``langchain_openai``, whose SDK is instrumented."""
+    clients = sys.modules.get("fluxloop_custom.clients")
+    if clients is None:
+        return False
+    packages = {each.__module__.partition(".")[0] for each in type(model).__mro__}
+    return any(clients.is_instrumented(sdk) for package, sdk in _SDKS.items() if package in packages)
+
+
+_SDKS = {
+    "langchain_openai": "openai",
+    "langchain_anthropic": "anthropic",
+    "langchain_google_genai": "google.genai",
+    "langchain_deepseek": "openai",
+    "langchain_xai": "openai",
+}
+"""The SDK that an integration sends its requests with."""

@@ -12,7 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 from langchain_core.documents import Document
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
 from langchain_core.outputs import (
     ChatGeneration,
     ChatGenerationChunk,
@@ -37,6 +44,8 @@ def _raise_error(answer: Answer) -> None:
 def chat_result(answer: Answer) -> ChatResult:
     """Return the result of a chat model, or raise its recorded error."""
     _raise_error(answer)
+    if isinstance(answer.given, BaseMessage):
+        return ChatResult(generations=[ChatGeneration(message=answer.given)])
     if "value" in answer.whole:
         return ChatResult(generations=_copies(answer.value()))
     output = answer.recorded.output
@@ -112,8 +121,13 @@ def chat_chunks(answer: Answer) -> list[ChatGenerationChunk]:
         message = _message(answer.recorded.output, answer)
     if "".join(texts) != message.content:
         return [ChatGenerationChunk(message=_as_chunk(message))]
-    last = _as_chunk(message.model_copy(update={"content": ""}))
-    return [*(_chunk(text) for text in texts if text), ChatGenerationChunk(message=last)]
+    texts = [text for text in texts if text]
+    empty = answer.stream.get("count", 0) - len(texts)
+    text = texts.pop() if texts and empty <= 0 else ""
+    last = _as_chunk(message.model_copy(update={"content": text}))
+    if empty <= 1 and hasattr(last, "chunk_position"):  # without it, LangChain adds an empty chunk
+        last.chunk_position = "last"
+    return [*map(_chunk, texts), ChatGenerationChunk(message=last)]
 
 
 def _single_chunk(answer: Answer) -> list[ChatGenerationChunk]:
@@ -170,11 +184,15 @@ def completion_chunks(answer: Answer) -> list[GenerationChunk]:
 def documents(answer: Answer) -> list[Document]:
     """Return the documents of a retriever, or raise its recorded error."""
     _raise_error(answer)
-    if "value" in answer.whole:
+    if "value" in answer.whole or any(isinstance(one, Document) for one in _given_items(answer)):
         return list(answer.value())
     fields = ("id", "page_content", "metadata")
     found = answer.recorded.output or []
     return [Document(**{name: one[name] for name in fields if one.get(name) is not None}) for one in found]
+
+
+def _given_items(answer: Answer) -> list[Any]:
+    return answer.given if isinstance(answer.given, list) else []
 
 
 def tool_result(found: tuple[Any, Answer]) -> Any:
@@ -188,7 +206,7 @@ def tool_result(found: tuple[Any, Answer]) -> Any:
     if not is_message:
         _raise_error(answer)
     has_artifact = getattr(tool, "response_format", "content") == "content_and_artifact"
-    if "value" in answer.whole:
+    if "value" in answer.whole or answer.is_given:
         value = answer.value()
         return (value, getattr(value, "artifact", None)) if has_artifact else value
     output = recorded.output

@@ -18,9 +18,9 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import BaseTool
 
 from fluxloop import ObservationType
-from fluxloop.bridge import Answer, ClassMethodsSeam, ask, register_seam, replaying
+from fluxloop.bridge import Answer, ClassMethodsSeam, ask, current, register_seam, replaying
 
-from . import internals, rebuilding
+from . import forking, internals, rebuilding
 from .orphan_runs import node_of_run, node_of_step
 
 
@@ -31,8 +31,10 @@ def _ask_model(model: Any, given: Any, manager: Any) -> Answer | None:
     if node is not None:
         return ask(node)
     replay, name = replaying.get(), type(model).__name__
-    if replay is None or not replay.knows(ObservationType.GENERATION, name):
-        return None  # the client that the model uses may be answered
+    if replay is None or replay.runs_live(ObservationType.GENERATION, name, current()):
+        return None
+    if not replay.knows(ObservationType.GENERATION, name) and internals.uses_answered_client(model):
+        return None  # the client that the model uses is answered
     raise replay.fail(
         f"a call of {name} is not recorded here, so it has no place in the recording: pass FluxLoop's callback handler "
         f"as when it was recorded, or call fluxloop.install() before the replay. Its input: {given!r:.200}"
@@ -50,7 +52,7 @@ def _chat(original: Callable[..., Any]) -> Callable[..., Any]:
     def asked(self: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Answer | None:
         return _ask_model(self, args[:1], _manager(args, options))
 
-    return _method(original, asked, rebuilding.chat_result)
+    return _method(original, asked, rebuilding.chat_result, forking.chat)
 
 
 def _chat_stream(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,7 +61,7 @@ def _chat_stream(original: Callable[..., Any]) -> Callable[..., Any]:
     def asked(self: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Answer | None:
         return _ask_model(self, args[:1], _manager(args, options))
 
-    return _stream_method(original, asked, rebuilding.chat_chunks)
+    return _stream_method(original, asked, rebuilding.chat_chunks, forking.chat)
 
 
 def _completion(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,7 +75,7 @@ def _completion(original: Callable[..., Any]) -> Callable[..., Any]:
         answers = [_ask_model(self, prompt, one) for prompt, one in zip(prompts, managers, strict=True)]
         return None if None in answers else [one for one in answers if one is not None]
 
-    return _method(original, asked, rebuilding.completion_result)
+    return _method(original, asked, rebuilding.completion_result, forking.completion)
 
 
 def _completion_stream(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,7 +84,7 @@ def _completion_stream(original: Callable[..., Any]) -> Callable[..., Any]:
     def asked(self: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Answer | None:
         return _ask_model(self, args[:1], _manager(args, options))
 
-    return _stream_method(original, asked, rebuilding.completion_chunks)
+    return _stream_method(original, asked, rebuilding.completion_chunks, forking.completion)
 
 
 def _retrieval(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -93,7 +95,7 @@ def _retrieval(original: Callable[..., Any]) -> Callable[..., Any]:
         node = node_of_run(getattr(manager, "run_id", None))
         return None if node is None else ask(node)
 
-    return _method(original, asked, rebuilding.documents)
+    return _method(original, asked, rebuilding.documents, forking.retrieval)
 
 
 def _tool(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -104,11 +106,20 @@ def _tool(original: Callable[..., Any]) -> Callable[..., Any]:
         found = None if node is None else ask(node)
         return None if found is None else (self, found)
 
-    return _method(original, asked, rebuilding.tool_result)
+    return _method(original, asked, rebuilding.tool_result, forking.tool)
 
 
-def _method(original: Callable[..., Any], asked: Callable[..., Any], build: Callable[[Any], Any]) -> Callable[..., Any]:
-    """Return *original* with its result built from what *asked* returns for its arguments, if that is not None."""
+def _method(
+    original: Callable[..., Any],
+    asked: Callable[..., Any],
+    build: Callable[[Any], Any],
+    changed: forking.Changer,
+) -> Callable[..., Any]:
+    """
+    Return *original* with its result built from what *asked* returns for its arguments, if that is not None.
+
+    What a fork changes is applied to the arguments by *changed*.
+    """
     replacement: Any
     if inspect.iscoroutinefunction(original):
 
@@ -116,7 +127,7 @@ def _method(original: Callable[..., Any], asked: Callable[..., Any], build: Call
         async def replacement(self: Any, *args: Any, **kwargs: Any) -> Any:
             found = None if replaying.get() is None else asked(self, args, kwargs)
             if found is None:
-                return await original(self, *args, **kwargs)
+                return await forking.run(original, changed, self, args, kwargs)
             for answer in _answers(found):
                 await answer.await_()
             return build(found)
@@ -127,7 +138,7 @@ def _method(original: Callable[..., Any], asked: Callable[..., Any], build: Call
         def replacement(self: Any, *args: Any, **kwargs: Any) -> Any:
             found = None if replaying.get() is None else asked(self, args, kwargs)
             if found is None:
-                return original(self, *args, **kwargs)
+                return forking.run(original, changed, self, args, kwargs)
             for answer in _answers(found):
                 answer.wait()
             return build(found)
@@ -140,7 +151,10 @@ def _answers(found: Any) -> Iterable[Answer]:
 
 
 def _stream_method(
-    original: Callable[..., Any], asked: Callable[..., Any], build: Callable[[Answer], list[Any]]
+    original: Callable[..., Any],
+    asked: Callable[..., Any],
+    build: Callable[[Answer], list[Any]],
+    changed: forking.Changer,
 ) -> Callable[..., Any]:
     """As `_method`, for methods that are generators."""
     replacement: Any
@@ -149,7 +163,7 @@ def _stream_method(
         @wraps(original)
         async def replacement(self: Any, *args: Any, **kwargs: Any) -> Any:
             found = None if replaying.get() is None else asked(self, args, kwargs)
-            items = original(self, *args, **kwargs) if found is None else found.aplay(build(found))
+            items = forking.run(original, changed, self, args, kwargs) if found is None else found.aplay(build(found))
             async for item in items:
                 yield item
 
@@ -158,7 +172,10 @@ def _stream_method(
         @wraps(original)
         def replacement(self: Any, *args: Any, **kwargs: Any) -> Any:
             found = None if replaying.get() is None else asked(self, args, kwargs)
-            yield from original(self, *args, **kwargs) if found is None else found.play(build(found))
+            if found is None:
+                yield from forking.run(original, changed, self, args, kwargs)
+            else:
+                yield from found.play(build(found))
 
     return replacement  # type: ignore[no-any-return]
 

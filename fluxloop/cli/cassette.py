@@ -24,7 +24,8 @@ EPILOG = """
 
   fluxloop cassette list tests                           the cassettes in a folder
   fluxloop cassette show tests/cassettes/weather.jsonl   what one has, as a tree
-  fluxloop cassette check tests/cassettes                would they replay? is anything cut or masked?
+  fluxloop cassette check tests/cassettes                would they replay? is anything cut, masked or stale?
+  fluxloop cassette check tests/cassettes --run          does today's code still make the recorded calls?
   fluxloop cassette prune tests/cassettes/weather.jsonl --keep weather-1
 
 [bold]Exit codes[/]: 0 done, 1 a check found something, 2 not readable.
@@ -49,7 +50,7 @@ def _files(path: Path) -> list[Path]:
         return sorted(path.rglob("*.jsonl"))
     if path.exists():
         return [path]
-    return _stop(f"file or folder not found: {path}")
+    return _stop(f"expected a cassette or a folder, but {path} does not exist")
 
 
 def _stop(message: str) -> list[Path]:
@@ -94,12 +95,20 @@ def show(path: PathOption) -> None:
 
 
 @app.command(epilog=EPILOG)
-def check(path: PathOption, as_json: JsonOption = False) -> None:
-    """Check whether cassettes would replay: nothing cut, masked, unfinished or empty."""
+def check(
+    path: PathOption,
+    run: Annotated[bool, typer.Option("--run", help="Run the recorded entry points with today's code too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check whether cassettes would replay: nothing cut, masked, unfinished, stale or empty."""
     is_fine = True
     for file in _files(path):
         problems = _safely(file, cassettes.problems_in)
         assert isinstance(problems, list)
+        if run:
+            divergences = _safely(file, cassettes.divergences_in)
+            assert isinstance(divergences, list)
+            problems += divergences
         is_fine = is_fine and not problems
         if as_json:
             print_json(encode({"path": str(file), "problems": problems}))
@@ -117,6 +126,6 @@ def prune(
 ) -> None:
     """Remove the traces from a cassette that are not named with --keep."""
     if not path.is_file():
-        _stop(f"cassette not found: {path}")
+        _stop(f"expected a cassette, but {path} is not a file")
     removed = _safely(path, lambda each: cassettes.prune(each, set(keep)))
     _print(f"{path}: {removed} traces removed")

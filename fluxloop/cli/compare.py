@@ -1,5 +1,5 @@
 """
-``fluxloop compare``: what changed between two experiments.
+``fluxloop compare``: what changed between two experiments, or between two traces.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from rich.text import Text
 from ..experiments.comparison import Difference
 from ..experiments.comparison import compare as compared
 from ..reading.json_text import encode, escaped
+from .compare_traces import is_trace, print_traces
 from .evaluate import print_comparison
 from .experiment_commands import failing_with_2
 from .formatting import console, note, print_json
@@ -23,6 +24,8 @@ EPILOG = """
   fluxloop compare experiments/checkout_20260117_143022 experiments/latest_checkout
   fluxloop compare before after --html difference.html
   fluxloop compare before after --json --strict
+  fluxloop compare 00a1b2c3 7f3e9d10                two traces: their trees
+  fluxloop compare 7f3e9d10                         a fork, with the trace that it was forked from
 
 Runs are paired by input and persona. Both experiments are scored in the same way, as fluxloop evaluate does.
 
@@ -38,8 +41,10 @@ _CHANGES = {"broken": "bold red", "fixed": "bold green", "same": "bold"}
 
 @failing_with_2
 def compare(
-    before: Annotated[Path, typer.Argument(help="The earlier experiment.", metavar="DIR_A")],
-    after: Annotated[Path, typer.Argument(help="The later experiment.", metavar="DIR_B")],
+    before: Annotated[str, typer.Argument(help="The earlier experiment, or a trace.", metavar="DIR_A")],
+    after: Annotated[
+        str | None, typer.Argument(help="The later experiment, or a trace.", metavar="DIR_B", show_default=False)
+    ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", "-c", metavar="FILE", help="The evaluation.yaml.", show_default=False)
     ] = None,
@@ -49,10 +54,18 @@ def compare(
     full: Annotated[bool, typer.Option("--full", help="Print every input that changed.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if the experiment regressed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    path: Annotated[
+        Path | None, typer.Option(help="Folder of the traces.", show_default="the configured base_path")
+    ] = None,
 ) -> None:
     """
-    Show which inputs broke or were fixed, and what their runs did differently.
+    Show which inputs broke or were fixed, and what their runs did differently; or how two traces differ.
     """
+    if after is None or is_trace(before, path):
+        is_same = print_traces(before, after, path, as_json=as_json)
+        if strict and not is_same:
+            raise typer.Exit(1)
+        return
     comparison = compared(before, after, config=config, html=html)
     if as_json:
         print_json(encode(comparison.as_json()))

@@ -60,7 +60,7 @@ def context(
     calls = [one for _, one in found.walk() if one.type is ObservationType.GENERATION]
     if not calls or max(call or 1, diff or 1) > len(calls):
         asked = max(call or 1, diff or 1)
-        sys.stderr.write(f"fluxloop context: the trace has {len(calls)} model calls, so there is no call {asked}\n")
+        sys.stderr.write(f"fluxloop context: expected call {asked}, but the trace has {len(calls)} model calls\n")
         raise typer.Exit(1)
     output = console(color=not no_color)
     for number, one in enumerate(calls, 1):

@@ -42,6 +42,7 @@ def header(trace: Trace, outline: Outline, rows: list[Row], look: Look) -> Itera
         f"session {escaped(trace.session_id)}" if trace.session_id else "",
         f"user {escaped(trace.user_id)}" if trace.user_id else "",
         f"tags {', '.join(map(escaped, trace.tags))}" if trace.tags else "",
+        _origin(trace),
     ]
     dot = f" {look.signs.dot} "
     for line in joined(filter(None, facts), dot, look.width):
@@ -50,8 +51,9 @@ def header(trace: Trace, outline: Outline, rows: list[Row], look: Look) -> Itera
         yield shortened(Text(line, style="yellow"), look.width, look.signs)
     for line in joined(map(_score, trace.scores), dot, look.width):
         yield shortened(Text(line, style="magenta"), look.width, look.signs)
-    if trace.metadata:
-        metadata = trace.metadata if look.full else {key: _short(item) for key, item in trace.metadata.items()}
+    if trace.metadata.keys() - {"forked_from"} or (trace.metadata and look.full):
+        shown = {key: item for key, item in trace.metadata.items() if key != "forked_from" or look.full}
+        metadata = shown if look.full else {key: _short(item) for key, item in shown.items()}
         yield from look.value(Text(), "metadata ", metadata, "dim")
     if trace.error and not _shows(trace.error, outline, rows):
         yield from look.wrapped(Text(), trace.error, formatting.STATUS_STYLES[trace.status])
@@ -79,6 +81,15 @@ def _score(score: Score) -> str:
 def _short_text(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= LONGEST_NOTE else f"{text[: LONGEST_NOTE - 2]}.."
+
+
+def _origin(trace: Trace) -> str:
+    """Return what *trace* was forked from; empty if it was not forked."""
+    origin = trace.metadata.get("forked_from")
+    if not isinstance(origin, dict):
+        return ""
+    where = f"{origin.get('trace_id')} at {origin.get('step')}"
+    return f"forked from {escaped(where)}, changed: {escaped(str(origin.get('changed')))}"
 
 
 def _short(value: Any) -> Any:

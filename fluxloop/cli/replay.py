@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import FluxLoopError
+from ..errors import FluxLoopError, ReplayError
 from ..models import Trace
 from ..reading.json_text import encode
 from .filter_options import NoColor, folder_or
 from .formatting import console, print_json
+from .replay_doctor import diagnosed
 
 if TYPE_CHECKING:
     from ..replay.rerun import Rerun
@@ -28,16 +29,18 @@ EPILOG = """
   fluxloop replay case.jsonl --diff                 a file of one trace; show both trees
   fluxloop replay 00a1b2c3 --match loose            for code whose prompts have changed
   fluxloop replay 00a1b2c3 --live search            the new search under the old conversation
+  fluxloop replay --doctor shop:support --runs 3    which lines make its requests differ from run to run
   git bisect run fluxloop replay case.jsonl --target shop:support
 
-[bold]Exit codes[/]: 0 the same trajectory, 1 another one, 2 could not run.
+[bold]Exit codes[/]: 0 the same trajectory (--doctor: the same requests), 1 another one, 2 could not run.
 """
 
 
 def replay(
     trace: Annotated[
-        str, typer.Argument(metavar="TRACE", help="The beginning of a trace's id, or a .jsonl file of one trace.")
-    ],
+        str | None,
+        typer.Argument(metavar="TRACE", help="The beginning of a trace's id, or a .jsonl file.", show_default=False),
+    ] = None,
     target: Annotated[
         str | None,
         typer.Option(metavar="MODULE:FUNCTION", help="What to run.", show_default="the recorded entry point"),
@@ -50,15 +53,28 @@ def replay(
         Path | None, typer.Option(help="Folder of records.", show_default="the configured base_path")
     ] = None,
     diff: Annotated[bool, typer.Option("--diff", help="Show both trees, also if they are the same.")] = False,
+    doctor: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:FUNCTION", help="Find what makes its requests differ.", show_default=False),
+    ] = None,
+    runs: Annotated[int, typer.Option(metavar="N", min=2, help="Runs that --doctor compares.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     no_color: NoColor = False,
 ) -> None:
     """
     Run a recorded trace against today's code; its model and tool calls are answered from the recording.
 
-    Nothing is sent over the network, except by calls that are named with --live.
+    Nothing is sent over the network, except by calls that are named with --live. With --doctor, the function runs in
+    processes of its own, its calls answered from TRACE; without a TRACE, from a first run without arguments.
     """
     try:
+        if doctor is not None:
+            diagnosis = diagnosed(
+                doctor, trace_at(trace, path) if trace else None, runs, as_json=as_json, color=not no_color
+            )
+            raise typer.Exit(0 if diagnosis.is_reproducible else 1)
+        if trace is None:
+            raise ReplayError("name the trace to replay by the beginning of its id, or give a .jsonl file")
         from ..replay.rerun import rerun
 
         again = rerun(trace_at(trace, path), target, match=match, live=live or ())  # type: ignore[arg-type]
@@ -79,7 +95,6 @@ def trace_at(trace: str, path: Path | None) -> Trace:
     Raises:
         FluxLoopError: If there is none, or several.
     """
-    from ..errors import ReplayError
     from ..replay.block import traces_in
 
     file = Path(trace)

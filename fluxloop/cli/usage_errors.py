@@ -9,16 +9,16 @@ from contextlib import contextmanager
 
 import typer
 
-from ..errors import ConfigError, ReadError, WriteError
+from ..errors import ConfigError, ReadError, ReplayError, WriteError
 from .formatting import console
 
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Report a configuration or a file that cannot be used, and exit with 2."""
+    """Report a configuration, a file or a recording that cannot be used, and exit with 2."""
     try:
         yield
-    except (ConfigError, ReadError, WriteError) as exc:
+    except (ConfigError, ReadError, ReplayError, WriteError) as exc:
         text = getattr(exc, "strerror", None) or exc  # without the number that OSError puts before its text
         console(stderr=True).print(f"fluxloop: {text}", markup=False, style="red", soft_wrap=True)
         raise typer.Exit(2) from None

@@ -13,10 +13,21 @@ import sys
 from types import ModuleType
 
 from ..errors import ReplayedError, ReplayError, ReplayMismatch
+from .blaming import Blame, BlamedStep, blame
 from .block import Replay, replay
-from .session import ReplayReport
+from .reports import ReplayReport
 
-__all__ = ["Replay", "ReplayError", "ReplayMismatch", "ReplayReport", "ReplayedError", "replay"]
+__all__ = [
+    "Blame",
+    "BlamedStep",
+    "Replay",
+    "ReplayError",
+    "ReplayMismatch",
+    "ReplayReport",
+    "ReplayedError",
+    "blame",
+    "replay",
+]
 
 
 class _CallableModule(ModuleType):

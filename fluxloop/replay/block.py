@@ -12,18 +12,23 @@ from functools import wraps
 from os import PathLike
 from typing import Any, Self
 
-from ..answering import close_seams, open_seams, replaying
+from ..answering import close_seams, load_adapters, open_seams, replaying
 from ..client import default
 from ..errors import ReplayError, ReplayMismatch
 from ..models import ObservationData, Trace
 from ..reading import read_traces
+from ..report import warn_user
 from ..tracing.calls import interceptors
+from ..tracing.manual import on_manual_end
 from ..tracing.propagation import current
+from ..tracing.recorder import NOTHING
 from . import functions
 from .canonical import Normalize
+from .forks import Fork, Rest, check_change, check_rest, place_at
 from .matching import MODES, Match, Matching
-from .recording import tree_of
-from .session import ReplayReport, Session, check_live, check_pace, described
+from .recording import Place, tree_of
+from .reports import ReplayReport
+from .session import Session, check_live, check_pace, described
 
 Recorded = str | PathLike[str] | Trace | Iterable[Trace]
 """Where recorded traces are: a file, a folder, the address of a server, a trace, or several."""
@@ -99,14 +104,18 @@ class Replay(Block):
             raise ReplayError("a replay can be opened once: call fluxloop.replay again for another block")
         if not default.switch.on:
             raise ReplayError("nothing is recorded here (enabled is False), so no call can be answered: enable it")
+        tree = tree_of(self._traces)
         self._session = Session(
-            Matching(tree_of(self._traces), self._match, self._options["normalize"], current()),
+            Matching(tree, self._match, self._options["normalize"], current()),
             live=self._options["live"],
             pace=self._options["pace"],
             is_open_ended=self._options.get("is_open_ended", False),
+            fork=self._fork(tree),
         )
+        load_adapters()
         if functions.answer not in interceptors:
             interceptors.append(functions.answer)
+            on_manual_end.append(functions.note_manual)
         open_seams()
         self._before = replaying.everywhere if self._everywhere else replaying.set(self._session)
         if self._everywhere:
@@ -122,10 +131,34 @@ class Replay(Block):
         close_seams()
         _forget_interceptor()
         misses = self._session.misses
+        if exc is None and not misses:
+            self._report_unseen()
         if misses and not isinstance(exc, ReplayMismatch) and (exc is None or isinstance(exc, Exception)):
             raise misses[0] from exc
+        fork = self._session.fork
+        if exc is None and fork is not None and not fork.is_reached:
+            step = described(fork.at.observation)
+            raise ReplayMismatch(
+                f"the run did not reach the step of the fork: {step}. Replay without fork_at to see why"
+            )
         if exc is None and self._match == "strict" and not self._session.is_open_ended and (left := self.unused):
             raise ReplayMismatch(_unused_message(left))
+
+    def _report_unseen(self) -> None:
+        """Warn if no call was seen, although the recording has answers: the calls may have run for real."""
+        session = self.session
+        if not (session.hits or session.ran_live) and self._match != "strict" and (left := self.unused):
+            warn_user(
+                f"replay: no call was seen, and {len(left)} recorded answers were not used: if the program made its "
+                "calls, they ran for real. Open a trace, and install the adapter of the framework, see fluxloop.install"
+            )
+
+    def _fork(self, tree: Place) -> Fork | None:
+        step = self._options.get("fork_at")
+        if step is None:
+            return None
+        at, trace_id = place_at(tree, step)
+        return Fork(at, trace_id, self._options["output"], self._options["change"], self._options["rest"])
 
     def _again(self) -> Self:
         return type(self)(self._traces, self._options, self._match)
@@ -165,6 +198,11 @@ def replay(
     live: str | Sequence[str] = (),
     pace: str | float | None = None,
     normalize: Normalize | None = None,
+    fork_at: str | None = None,
+    output: Any = NOTHING,
+    input: Any = NOTHING,
+    model: Any = None,
+    rest: Rest = "live",
 ) -> Replay:
     """
     Answer the model and tool calls of a block from a recording: with ``with``, ``async with``, or as a decorator.
@@ -182,14 +220,27 @@ def replay(
         live: Names of calls that run for real, or ``tools``, ``models``.
         pace: ``"recorded"``, or a factor of the recorded time, for the timing of answers and of items of streams.
         normalize: A function that is applied to the input of each call before inputs are compared.
+        fork_at: The id of a recorded call, or its beginning. The calls recorded before it are answered; it gets one of
+            the changes below, or runs again without a change; the run continues as *rest* says. The resulting trace
+            has ``forked_from`` in its metadata.
+        output: The outcome of the step of the fork: a value, or an exception to raise.
+        input: The input with which it runs for real: as recorded, or a mapping of the arguments to change.
+        model: The model with which it runs for real: a name, a model object of its framework, or a function with the
+            same arguments.
+        rest: The calls after a fork. ``live``: they run for real. ``recorded``: those that the recording has with the
+            same input are answered, others run for real. ``offline``: as recorded, but other calls raise
+            `ReplayMismatch`.
 
     Raises:
         ReadError: If *source* cannot be read.
-        ReplayError: If there is no such trace, or an option has an invalid value.
+        ReplayError: If there is no such trace, or an option has an invalid value; when the block is entered, if
+            the step does not exist.
     """
     if match not in MODES:
         raise ReplayError(f"match must be one of {', '.join(MODES)}, got {match!r:.100}")
-    options = {"live": check_live(live), "pace": check_pace(pace), "normalize": normalize}
+    change = check_change(fork_at, output, input, model)
+    options: dict[str, Any] = {"live": check_live(live), "pace": check_pace(pace), "normalize": normalize}
+    options |= {"fork_at": fork_at, "output": output, "change": change, "rest": check_rest(rest)}
     return Replay(traces_in(source, trace_id), options, match)
 
 
@@ -208,7 +259,9 @@ def traces_in(source: Recorded, trace_id: str | None) -> list[Trace]:
     if trace_id is not None:
         found = [trace for trace in traces if trace.trace_id.startswith(trace_id)]
         if not found:
-            raise ReplayError(f"there is no trace {trace_id!r} in {where}: it has {len(traces)} traces")
+            raise ReplayError(
+                f"expected a trace {trace_id!r} in {where}, which has {len(traces)} others: see fluxloop list"
+            )
         exact = [trace for trace in found if trace.trace_id == trace_id]
         if len(found) > 1 and not exact:
             raise ReplayError(
@@ -216,7 +269,7 @@ def traces_in(source: Recorded, trace_id: str | None) -> list[Trace]:
             )
         traces = exact or found
     if not traces:
-        raise ReplayError(f"there is no trace in {where}: record a run first")
+        raise ReplayError(f"expected a trace in {where}, which has none: record a run first")
     return traces
 
 
@@ -225,6 +278,7 @@ def _forget_interceptor() -> None:
 
     if not seams_open() and functions.answer in interceptors:
         interceptors.remove(functions.answer)
+        on_manual_end.remove(functions.note_manual)
 
 
 def _unused_message(left: list[ObservationData]) -> str:

@@ -45,11 +45,61 @@ def normalized(value: Any) -> Any:
     """Return *value* without ids and times; in texts, they are replaced by their kind."""
     if type(value) is str:
         return _VOLATILE.sub(lambda found: f"<{found.lastgroup}>", value)
+    if type(value) is float and value.is_integer():
+        return int(value)
     if type(value) is list:
         return [normalized(item) for item in value]
     if type(value) is dict:
         return {key: normalized(item) for key, item in value.items() if not _is_volatile(key, item)}
     return value
+
+
+_CUT = re.compile(r"…\[truncated: ([\d,]+) of (?:more than )?([\d,]+) (bytes kept|items left out|fields left out)\]$")
+"""The end of a text that was cut, or the last item or member of a list or mapping that was."""
+
+
+def agree(one: Any, other: Any) -> bool:
+    """Whether two inputs may be the same, where a part of one was cut when it was recorded: all that is left agrees."""
+    if type(one) is not type(other):
+        return False
+    if type(one) is str:
+        return one == other or _texts_agree(one, other) or _texts_agree(other, one)
+    if type(one) is list:
+        return _lists_agree(one, other) or _lists_agree(other, one)
+    if type(one) is dict:
+        return _mappings_agree(one, other) or _mappings_agree(other, one)
+    return bool(one == other)
+
+
+def _number(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+def _texts_agree(cut: str, whole: str) -> bool:
+    found = _CUT.search(cut)
+    if found is None:
+        return False
+    beginning = cut[: found.start()]
+    if (also := _CUT.search(whole)) is not None:  # both were cut, perhaps with other limits
+        shared = min(len(beginning), also.start())
+        return found[2] == also[2] and beginning[:shared] == whole[:shared]
+    return whole.startswith(beginning) and len(whole.encode()) == _number(found[2])
+
+
+def _lists_agree(cut: list[Any], whole: list[Any]) -> bool:
+    found = _CUT.fullmatch(cut[-1]) if cut and isinstance(cut[-1], str) else None
+    if found is None or found[3] != "items left out":
+        return len(cut) == len(whole) and all(map(agree, cut, whole))
+    return len(whole) == _number(found[2]) and all(map(agree, cut[:-1], whole))
+
+
+def _mappings_agree(cut: dict[str, Any], whole: dict[str, Any]) -> bool:
+    found = _CUT.fullmatch(str(cut.get("…", "")))
+    if found is None:
+        return cut.keys() == whole.keys() and all(agree(item, whole[name]) for name, item in cut.items())
+    kept = {name: item for name, item in cut.items() if name != "…"}
+    is_inside = all(name in whole and agree(item, whole[name]) for name, item in kept.items())
+    return is_inside and len(whole) == _number(found[2])
 
 
 def _is_volatile(key: str, item: Any) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,15 +18,19 @@ from typing import Any, Literal, Self
 import orjson
 
 from ..client import default
-from ..errors import ReplayError
+from ..errors import ReplayError, WriteError
 from ..models import ObservationData, Trace
 from ..reading import read_traces, traces_of
 from ..settings.layers import Configuration
 from ..storage import MemoryStorage
 from .block import Block, Replay, traces_in
 from .canonical import Normalize
+from .checks import damages_in, divergences_in, problems_in
 from .matching import MODES, Match
-from .session import ReplayReport, check_live
+from .reports import ReplayReport
+from .session import check_live
+
+__all__ = ["Cassette", "Mode", "cassette", "damages_in", "divergences_in", "problems_in", "prune", "records", "write"]
 
 Mode = Literal["once", "none", "new_episodes", "rewrite"]
 CASSETTE_MODES: tuple[Mode, ...] = ("once", "none", "new_episodes", "rewrite")
@@ -56,14 +61,22 @@ class Cassette(Block):
     def __enter__(self) -> Self:
         exists = self.path.exists()
         if self.mode == "none" and not exists:
-            raise ReplayError(f"there is no cassette {self.path}: record it with mode='once'")
+            raise ReplayError(
+                f"expected a cassette at {self.path}, and the file does not exist: record it with mode='once'"
+            )
         is_recording = self.mode == "rewrite" or (self.mode in ("once", "new_episodes") and not exists)
         if is_recording or self.mode == "new_episodes":
             self._storage = self._record(self._stack)
         if not is_recording:
             options: dict[str, Any] = {"live": self._live, "pace": None, "normalize": self._normalize}
             options |= {"is_open_ended": self.mode == "new_episodes", "everywhere": self.is_for_process}
-            self._replay = Replay(traces_in(self.path, None), options, self._match)
+            traces = traces_in(self.path, None)
+            if damages := damages_in(self.path, traces):
+                raise ReplayError(
+                    f"the cassette {self.path} is damaged: {damages[0]}. Restore the file, or record it again with "
+                    "mode='rewrite'"
+                )
+            self._replay = Replay(traces, options, self._match)
             self._stack.enter_context(self._replay)
         return self
 
@@ -137,16 +150,24 @@ def cassette(
 
 
 def write(path: Path, traces: list[Trace]) -> None:
-    """Write *traces* as a cassette, in one step: another program reads the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """
+    Write *traces* as a cassette, in one step: another program reads the old file or the new one.
+
+    Raises:
+        WriteError: If the file cannot be written.
+    """
     lines = [orjson.dumps(record).decode() for record in records(traces, path.stem)]
     text = _with_numbered_ids("\n".join(lines) + "\n")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            unfinished.write_text(text, encoding="utf-8")
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as problem:
+        raise WriteError(f"cannot write the cassette {path}: {problem.strerror or problem}") from problem
 
 
 def records(traces: list[Trace], name: str) -> Iterator[dict[str, Any]]:
@@ -174,7 +195,7 @@ class _Clock:
         """Return the next time."""
         self._step += 1
         minutes, thousandths = divmod(self._step, 60_000)
-        return f"2000-01-01T{minutes // 60:02}:{minutes % 60:02}:{thousandths / 1000:06.3f}Z"
+        return f"2000-01-01T{minutes // 60:02}:{minutes % 60:02}:{thousandths / 1000:09.6f}Z"
 
 
 class _Numbered:
@@ -247,43 +268,6 @@ def _with_numbered_ids(text: str) -> str:
         return f"00000000-0000-8000-8000-{index:012d}" if "-" in found[0] else f"{index:032d}"
 
     return _ID.sub(number, text)
-
-
-def problems_in(path: Path) -> list[str]:
-    """Return what keeps the cassette *path* from being replayed as recorded; empty if nothing does."""
-    from ..encoding.typed import is_cut, is_masked
-    from .recording import is_expected, tree_of
-
-    traces = list(read_traces(path))
-    if not traces:
-        return ["it has no trace"]
-    found: list[str] = []
-    answers = [place.observation for place in tree_of(traces).walk() if place.is_answer()]
-    if not answers:
-        found.append("it has no call that could be answered: no model call, tool call or retrieval")
-    for one in answers:
-        what = f"{one.type.name} {one.name}"
-        whole = one.metadata.get("replay") or {}
-        served = [whole[name] for name in ("value", "items") if name in whole] or [
-            one.output,
-            one.metadata.get("stream"),
-        ]
-        if "unsupported" in whole:
-            found.append(f"{what}: the answer is an object of {whole['unsupported']}, which is not data")
-        elif one.status is None or not (is_expected(one_place(one)) or one.status.value in ("cancelled", "abandoned")):
-            found.append(f"{what}: was not recorded to its end")
-        if any(map(is_cut, served)):
-            found.append(f"{what}: the answer was cut when it was recorded")
-        if any(map(is_masked, served)):
-            found.append(f"{what}: a secret in the answer is masked")
-    return found
-
-
-def one_place(observation: ObservationData) -> Any:
-    """Return *observation* as a place without a tree."""
-    from .recording import Place
-
-    return Place(observation, None)
 
 
 def prune(path: Path, used: set[str]) -> int:

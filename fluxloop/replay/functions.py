@@ -6,12 +6,14 @@ Both are interceptors of the recording path: they see a call that is recorded, a
 
 from __future__ import annotations
 
+import functools
 import inspect
 import typing
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from ..answering import Answer, replaying
+from ..answering import Answer, Change, question_of, replaying, take_change
+from ..models import ObservationData
 from ..tracing.calls import Execution
 from .recording import ANSWERED
 from .session import Session
@@ -26,23 +28,58 @@ def answer(call: Execution, func: Callable[..., Any]) -> Callable[..., Any]:
     if call.spec.type not in ANSWERED:
         session.pair(observation)
         return func
-    from ..answering import question_of
-
     question = question_of(observation)
 
     def found() -> Answer | None:
         return session.ask(question)
 
-    return _outcome(func, found)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        change = take_change()
+        return func(*args, **kwargs) if change is None else _changed(func, change, session)(*args, **kwargs)
+
+    return _outcome(func, found, run)
 
 
-def _outcome(func: Callable[..., Any], ask: Callable[[], Answer | None]) -> Callable[..., Any]:
+def note_manual(data: ObservationData) -> None:
+    """Note that the program recorded *data* itself, without a call that could be answered."""
+    session = replaying.get()
+    if isinstance(session, Session):
+        session.note_manual(data.type, data.name)
+
+
+def _changed(func: Callable[..., Any], change: Change, session: Session) -> Callable[..., Any]:
+    """Return *func* with the input or the model of a fork."""
+    if callable(change.model):
+        model: Callable[..., Any] = change.model
+        return model
+    name = getattr(func, "__qualname__", repr(func))
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        bound = inspect.signature(func).bind(*args, **kwargs)
+        own = [name for name in bound.signature.parameters if name not in ("self", "cls")]
+        wanted = {"model": change.model} if change.model is not None else change.input
+        if not isinstance(wanted, dict):
+            wanted = {next(iter(own), "input"): wanted}
+        if unknown := [each for each in wanted if each not in own]:
+            raise session.fail(
+                f"fork: {name} has no parameter {unknown[0]!r}, it has {', '.join(own) or 'none'}. As model=, give the "
+                "value of its parameter 'model', or a function with the same parameters"
+            )
+        bound.arguments.update(wanted)
+        return func(*bound.args, **bound.kwargs)
+
+    return run
+
+
+def _outcome(
+    func: Callable[..., Any], ask: Callable[[], Answer | None], run_live: Callable[..., Any]
+) -> Callable[..., Any]:
     """Return a function of the call shape of *func* that has the outcome which *ask* returns, or runs *func*."""
     if inspect.isasyncgenfunction(func):
 
         async def stream(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             found = ask()
-            async for item in func(*args, **kwargs) if found is None else found.aplay(found.items()):
+            async for item in run_live(*args, **kwargs) if found is None else found.aplay(found.items()):
                 yield item
 
         return stream
@@ -52,7 +89,7 @@ def _outcome(func: Callable[..., Any], ask: Callable[[], Answer | None]) -> Call
         def generate(*args: Any, **kwargs: Any) -> Any:
             found = ask()
             if found is None:
-                return (yield from func(*args, **kwargs))
+                return (yield from run_live(*args, **kwargs))
             yield from found.play(found.items())
             return found.stream.get("returned")
 
@@ -63,7 +100,7 @@ def _outcome(func: Callable[..., Any], ask: Callable[[], Answer | None]) -> Call
         async def run(*args: Any, **kwargs: Any) -> Any:
             found = ask()
             if found is None:
-                return await func(*args, **kwargs)
+                return await run_live(*args, **kwargs)
             await found.await_()
             return _result(func, found)
 
@@ -72,7 +109,7 @@ def _outcome(func: Callable[..., Any], ask: Callable[[], Answer | None]) -> Call
     def call(*args: Any, **kwargs: Any) -> Any:
         found = ask()
         if found is None:
-            return func(*args, **kwargs)
+            return run_live(*args, **kwargs)
         shape = found.whole.get("shape") or _shape_of(func, found)
         if shape == "coroutine":
             return _awaitable(func, found)
@@ -99,6 +136,14 @@ async def _awaitable(func: Callable[..., Any], found: Answer) -> Any:
 
 
 def _hint(func: Callable[..., Any]) -> Any:
+    try:
+        return _known_hint(func)
+    except TypeError:  # a callable that has no hash
+        return None
+
+
+@functools.lru_cache(maxsize=1_024)
+def _known_hint(func: Callable[..., Any]) -> Any:
     try:
         return typing.get_type_hints(func).get("return")
     except Exception:  # of a name that only type checkers see

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ..answering import Question, question_of
+from ..encoding.typed import is_cut
 from ..tracing.node import Node
 from ..tracing.observation import OpenObservation
 from . import canonical
@@ -70,29 +71,51 @@ class Matching:
         found.is_paired = True
         return found
 
-    def find(self, question: Question, parent: Place) -> Place | None:
-        """Return the recorded answer of *question*, asked under *parent*; None if there is none."""
-        by_name = self.mode == "fifo"
+    def find(self, question: Question, parent: Place, *, is_exact: bool = False) -> Place | None:
+        """
+        Return the recorded answer of *question*, asked under *parent*; None if there is none.
+
+        Args:
+            question: The call.
+            parent: The recorded observation around it.
+            is_exact: Whether the input must be the same, whatever the mode.
+        """
+        by_name = self.mode == "fifo" and not is_exact
         found = self._like(question, parent.index(self.normalize), by_name=by_name, by_input=not by_name)
         if found is None and parent is self.root:
             found = self._like(question, self._all(), by_name=by_name, by_input=not by_name)
         if found is None and self.mode != "strict":
             found = self._like(question, self._all(), by_name=by_name, by_input=not by_name)
-        if found is None and self.mode == "loose":
+        if found is None and self.mode == "loose" and not is_exact:
             found = self.nearest(question, asked=False)
         return found
 
     def _like(self, question: Question, index: Index, *, by_name: bool, by_input: bool = True) -> Place | None:
         label = label_of(question.type, question.name)
         if by_input:
-            exact = (index.by_input.get((label, canonical.exact_key(given))) for given in question.inputs)
-            stable = (
-                index.by_stable.get((label, canonical.stable_key(given, self.normalize))) for given in question.inputs
-            )
-            for places in (*exact, *stable):
-                if (found := next_unasked(places)) is not None:
+            for given in question.inputs:
+                if (found := next_unasked(index.by_input.get((label, canonical.exact_key(given))))) is not None:
                     return found
+            for given in question.inputs:
+                key = label, canonical.stable_key(given, self.normalize)
+                if (found := next_unasked(index.by_stable.get(key))) is not None:
+                    return found
+            if (found := self._cut(question, label, index)) is not None:
+                return found
         return next_unasked(index.by_name.get(label)) if by_name else None
+
+    def _cut(self, question: Question, label: Label, index: Index) -> Place | None:
+        """Return the recorded call whose input agrees as far as both are whole, if one of them was cut."""
+        asked_cut = [is_cut(given) for given in question.inputs]
+        for given, is_short in zip(question.inputs, asked_cut, strict=True):
+            candidates = index.by_name.get(label, ()) if is_short else index.cut.get(label, ())
+            wanted = canonical.normalized(self.normalize(given) if self.normalize else given)
+            for place in candidates:
+                recorded = place.observation.input
+                recorded = canonical.normalized(self.normalize(recorded) if self.normalize else recorded)
+                if not (place.is_asked or place.is_paired) and canonical.agree(recorded, wanted):
+                    return place
+        return None
 
     def nearest(self, question: Question, *, asked: bool) -> Place | None:
         """Return the recorded call of the same name with the most similar input, also one that was *asked* for."""

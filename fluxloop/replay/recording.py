@@ -13,12 +13,15 @@ from typing import Any
 
 from ..enums import ObservationType, Status
 from ..models import ObservationData, Trace
+from ..reading.lazy import Observations
 from . import canonical
 
 ANSWERED = frozenset(
     {ObservationType.GENERATION, ObservationType.TOOL, ObservationType.RETRIEVAL, ObservationType.EMBEDDING}
 )
 """The types of observations that answer a call."""
+
+_TYPES = dict(ObservationType.__members__)
 
 Label = tuple[ObservationType | None, str]
 """
@@ -34,10 +37,17 @@ def label_of(observation_type: ObservationType, name: str) -> Label:
 class Place:
     """A recorded observation in the tree; the root of the tree has none."""
 
-    __slots__ = ("_index", "children", "is_asked", "is_paired", "observation", "parent")
+    __slots__ = ("_index", "_observation", "_source", "children", "is_asked", "is_paired", "parent")
 
-    def __init__(self, observation: ObservationData | None, parent: Place | None) -> None:
-        self.observation: Any = observation
+    def __init__(
+        self,
+        observation: ObservationData | None,
+        parent: Place | None,
+        source: tuple[Observations, int] | None = None,
+    ) -> None:
+        self._observation: Any = observation
+        self._source = source
+        """Where the observation is, if it is built at the first access."""
         self.parent = parent
         self.children: list[Place] = []
         self.is_asked = False
@@ -46,9 +56,25 @@ class Place:
         """Whether an observation of the replay has its place in the tree."""
         self._index: Index | None = None
 
+    @property
+    def observation(self) -> Any:
+        """The recorded observation; None for the root of the tree."""
+        if self._source is not None:
+            observations, index = self._source
+            self._observation, self._source = observations[index], None
+        return self._observation
+
     def label(self) -> Label:
         """Return type and name."""
-        return label_of(self.observation.type, self.observation.name)
+        return self.head()[0]
+
+    def head(self) -> tuple[Label, Any, bool]:
+        """Return label and input, and whether something in the record was cut, without building the observation."""
+        record = self._source[0].peek(self._source[1]) if self._source is not None else self._observation
+        if isinstance(record, dict):
+            label = label_of(_TYPES.get(record["type"]) or ObservationType(record["type"]), record["name"])
+            return label, record.get("input"), bool(record.get("truncated"))
+        return label_of(record.type, record.name), record.input, bool(record.truncated)
 
     def index(self, normalize: canonical.Normalize | None) -> Index:
         """Return the index of the children."""
@@ -84,12 +110,27 @@ class Index:
     def __init__(self, children: list[Place], normalize: canonical.Normalize | None) -> None:
         self.by_name: dict[Label, deque[Place]] = defaultdict(deque)
         self.by_input: dict[tuple[Label, bytes], deque[Place]] = defaultdict(deque)
-        self.by_stable: dict[tuple[Label, bytes], deque[Place]] = defaultdict(deque)
+        self._children = children
+        self._normalize = normalize
+        self._by_stable: dict[tuple[Label, bytes], deque[Place]] | None = None
+        self.cut: dict[Label, list[Place]] = defaultdict(list)
+        """The observations with something cut, in the input or elsewhere."""
         for child in children:
-            label, given = child.label(), child.observation.input
+            label, given, is_cut = child.head()
             self.by_name[label].append(child)
             self.by_input[label, canonical.exact_key(given)].append(child)
-            self.by_stable[label, canonical.stable_key(given, normalize)].append(child)
+            if is_cut:
+                self.cut[label].append(child)
+
+    @property
+    def by_stable(self) -> dict[tuple[Label, bytes], deque[Place]]:
+        """The observations by input without ids and times; made when a call has no recorded input that is the same."""
+        if self._by_stable is None:
+            self._by_stable = defaultdict(deque)
+            for child in self._children:
+                label, given, _ = child.head()
+                self._by_stable[label, canonical.stable_key(given, self._normalize)].append(child)
+        return self._by_stable
 
 
 def next_unasked(places: deque[Place] | None) -> Place | None:
@@ -115,9 +156,33 @@ def tree_of(traces: Iterable[Trace]) -> Place:
     """Return the recorded observations of *traces* as one tree; the roots of the traces are its first level."""
     root = Place(None, None)
     for trace in sorted(traces, key=lambda each: str(each.start_time or "")):
+        if isinstance(trace.observations, Observations) and _add_lines(root, trace.observations):
+            continue
         places: dict[int, Place] = {-1: root}
         for depth, observation in trace.walk():
             parent = places[depth - 1]
             places[depth] = place = Place(observation, parent)
             parent.children.append(place)
     return root
+
+
+def _add_lines(root: Place, observations: Observations) -> bool:
+    """
+    Add *observations*, which are built at their first access, under *root*.
+
+    Returns:
+        False, with nothing added, if a parent comes after its child, as in damaged records.
+    """
+    known: dict[str, Place] = {}
+    links = observations.links()
+    ids = {own_id for own_id, _ in links}
+    added: list[tuple[Place, Place]] = []
+    for index, (own_id, parent_id) in enumerate(links):
+        parent = known.get(parent_id) if parent_id is not None else None
+        if parent is None and parent_id in ids:
+            return False
+        known[own_id] = place = Place(None, parent or root, (observations, index))
+        added.append((parent or root, place))
+    for parent, place in added:
+        parent.children.append(place)
+    return True

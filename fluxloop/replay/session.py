@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from ..answering import Answer, Question
+from ..answering import Answer, Question, change_next
 from ..encoding.typed import is_cut, is_masked
 from ..enums import ObservationType, Status
 from ..errors import ReplayError, ReplayMismatch
@@ -19,8 +19,10 @@ from ..report import warn_user
 from ..tracing.node import Node
 from ..tracing.propagation import strand_id
 from . import canonical
+from .forks import Fork
 from .matching import Matching
 from .recording import Place, is_expected, label_of
+from .reports import ReplayReport
 
 LIVE_GROUPS = {
     "tools": frozenset({ObservationType.TOOL, ObservationType.RETRIEVAL}),
@@ -28,31 +30,6 @@ LIVE_GROUPS = {
     "all": frozenset({ObservationType.TOOL, ObservationType.RETRIEVAL, ObservationType.GENERATION}),
 }
 """The groups of calls that ``live`` accepts beside names."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayReport:
-    """What happened in a replay."""
-
-    hits: int
-    """Calls that were answered from the recording."""
-    live: int
-    """Calls that ran for real, as ``live`` asked for."""
-    misses: tuple[str, ...]
-    """The messages of the calls without an answer."""
-    unused: tuple[str, ...]
-    """The recorded calls that nothing asked for."""
-    masked: tuple[str, ...]
-    """The answers with masked secrets, which differ from what the recorded program received."""
-    first_divergence: str | None
-    """The first miss, or the first recorded call that was not made; None if the run went as recorded."""
-    digest: str
-    """A hash of all calls and answers; two identical replays have the same."""
-
-    @property
-    def is_same(self) -> bool:
-        """Whether every call was answered, and every recorded call was made."""
-        return self.first_divergence is None
 
 
 @dataclass
@@ -65,17 +42,24 @@ class Session:
         live: Names of calls, and of groups of calls, that run for real.
         pace: The share of the recorded time that answers take; None for no time.
         is_open_ended: Whether a call that was not recorded runs for real, to be recorded.
+        fork: The step that is changed, and from which the run continues.
     """
 
     matching: Matching
     live: Collection[str] = ()
     pace: float | None = None
     is_open_ended: bool = False
+    fork: Fork | None = None
     hits: int = 0
     ran_live: int = 0
     misses: list[ReplayMismatch] = field(default_factory=list)
     masked: list[str] = field(default_factory=list)
-    _seen: list[tuple[str, bytes, str]] = field(default_factory=list)
+    live_ids: set[str] = field(default_factory=set)
+    """The observations of calls that ran for real."""
+    _has_live_without_key: bool = False
+    """Whether a call ran for real whose observation starts later, so that calls inside it are not known by it."""
+    _seen: list[tuple[Question, Place, Place]] = field(default_factory=list)
+    """The calls that were answered, the recorded ones, and the recorded observations around them."""
     _decided: dict[tuple[str, str], Answer | None] = field(default_factory=dict)
     _strands: dict[int, tuple[int, object]] = field(default_factory=dict)
     """The thread and task of a place whose observation is a call of the program's own code."""
@@ -92,34 +76,92 @@ class Session:
             owner = question.parent.owner if question.parent is not None else None
             if owner is not None:
                 self._strands.setdefault(id(parent), owner)
-            place = self.matching.find(question, parent)
-            if self._is_live(question):
-                self._settle(question, place)
-                self.ran_live += 1
+            place = self.matching.find(question, parent, is_exact=self.fork is not None and self.fork.is_reached)
+            if self._is_live(question) or self._runs_in_fork(question, place):
+                self._run(question, place)
                 return None
+            if self.fork is not None and place is self.fork.at:
+                return self._forked(self.fork, question)
             if place is None:
-                if self.is_open_ended:
-                    self._settle(question, None)
-                    self.ran_live += 1
+                if self.is_open_ended or self._rests("recorded"):
+                    self._run(question, None)
                     return None
                 raise self._miss(question, parent, None)
-            if self.matching.mode == "strict" and (later := self._is_late(place)) is not None:
+            is_ordered = self.matching.mode == "strict" and not self._rests("live", "recorded", "offline")
+            if is_ordered and (later := self._is_late(place)) is not None:
                 raise self._miss(question, parent, later)
             self._settle(question, place)
-            inside = (child.observation for child in place.children)
-            events = tuple(one for one in inside if one.type is ObservationType.EVENT)
-            answer = Answer(place.observation, self.pace, events)
-            self._check_whole(answer)
+            return self._served(question, place, parent)
+
+    def _served(self, question: Question, place: Place, parent: Place) -> Answer:
+        """Return the recorded answer of *place*, and count it."""
+        inside = (child.observation for child in place.children)
+        events = tuple(one for one in inside if one.type is ObservationType.EVENT)
+        answer = Answer(place.observation, self.pace, events)
+        self._check_whole(answer)
+        self.hits += 1
+        self._seen.append((question, place, parent))
+        return answer
+
+    def _run(self, question: Question, place: Place | None) -> None:
+        """Note that the call runs for real."""
+        self._settle(question, place)
+        self.ran_live += 1
+        self._note_live(question)
+
+    def _note_live(self, question: Question) -> None:
+        if question.key is not None:
+            self.live_ids.add(question.key[1])
+        else:
+            self._has_live_without_key = True
+
+    def _rests(self, *choices: str) -> bool:
+        """Whether the call comes after a fork whose later calls are answered in one of these ways."""
+        return self.fork is not None and self.fork.is_reached and self.fork.rest in choices
+
+    def _runs_in_fork(self, question: Question, place: Place | None) -> bool:
+        """Whether a fork lets a call run: one that the fork is inside of, or one after it."""
+        if self.fork is None:
+            return False
+        if place is not None and (self.fork.is_inside(place) or place is self.fork.at):
+            return place is not self.fork.at
+        return self._rests("live") and not (place is not None and self.fork.precedes(place))
+
+    def _forked(self, fork: Fork, question: Question) -> Answer | None:
+        """Change the step of the fork, and record in the trace which recording it is a fork of."""
+        fork.is_reached = True
+        origin = fork.origin()
+        if (node := question.node or question.parent) is not None:
+            node.trace.metadata["forked_from"] = origin
+        if question.node is not None:
+            question.node.add_metadata(fork={"of": origin["observation_id"], "changed": origin["changed"]})
+        self._settle(question, fork.at)
+        if fork.changed == "output":
             self.hits += 1
-            output = canonical.stable_key([place.observation.output, place.observation.error])
-            name = f"{question.type.name} {question.name} in {parent.path()}"
-            self._seen.append((name, canonical.stable_key(question.input), sha256(output).hexdigest()))
-            return answer
+            return fork.answer(question)
+        self.ran_live += 1
+        self._note_live(question)
+        if fork.change is not None:
+            if fork.change.has_input and question.node is not None and question.input is not None:
+                question.node.set_input(fork.changed_input(question.input))
+            change_next(fork.change)
+        return None
 
     def knows(self, observation_type: ObservationType, name: str) -> bool:
         """See `fluxloop.answering.Answerer`."""
         with self._lock:
             return bool(self.matching.labelled(label_of(observation_type, name)))
+
+    def runs_live(self, observation_type: ObservationType, name: str, node: Node | None) -> bool:
+        """See `fluxloop.answering.Answerer`."""
+        with self._lock:
+            if self.is_open_ended or self._has_live_without_key or self._rests("live", "recorded"):
+                return True
+            if self._is_live(Question(observation_type, name, None, node)):
+                return True
+            while node is not None and (node.trace.id, node.id) not in self._decided:
+                node = node.parent
+            return node is not None
 
     def fail(self, message: str) -> ReplayMismatch:
         """See `fluxloop.answering.Answerer`."""
@@ -132,6 +174,13 @@ class Session:
         with self._lock:
             place = self.matching.place_of(node)
             self._strands.setdefault(id(place), strand_id())
+
+    def note_manual(self, observation_type: ObservationType, name: str) -> None:
+        """Give an observation that the program recorded itself a place; it is made again, not answered."""
+        with self._lock:
+            places = self.matching.labelled(label_of(observation_type, name))
+            if (place := next((one for one in places if not (one.is_asked or one.is_paired)), None)) is not None:
+                place.is_paired = True
 
     def _is_late(self, place: Place) -> Place | None:
         """
@@ -214,26 +263,46 @@ class Session:
                 is_answer = place.is_answer()
                 if is_answer and place.is_asked:
                     continue
-                if is_answer and not place.is_paired and is_expected(place) and not self._is_live_place(place):
+                if is_answer and not place.is_paired and is_expected(place) and not self._is_free(place):
                     found.append(place.observation)
                     continue
                 pending += place.children[::-1]
             return found
 
-    def _is_live_place(self, place: Place) -> bool:
+    def _is_free(self, place: Place) -> bool:
+        """Whether a run need not ask for *place*: such calls run for real, or it comes after a fork."""
         recorded = place.observation
+        if self.fork is not None and not self.fork.precedes(place):
+            return True
         return self._is_live(Question(recorded.type, recorded.name, None, None))
+
+    def _digest(self) -> str:
+        """Return a hash of all calls that were answered, and of their answers."""
+        seen = []
+        for question, place, parent in self._seen:
+            answer = canonical.stable_key([place.observation.output, place.observation.error])
+            name = f"{question.type.name} {question.name} in {parent.path()}".encode()
+            seen.append((name, canonical.stable_key(question.input), answer))
+        digest = sha256()
+        for parts in sorted(seen):
+            digest.update(b"\0".join((*parts, b"")))
+        return digest.hexdigest()[:16]
 
     def report(self) -> ReplayReport:
         """Return the account so far."""
         unused = [described(one) for one in self.unused()]
         misses = [str(miss) for miss in self.misses]
         first = misses[0] if misses else f"not called: {unused[0]}" if unused else None
-        digest = sha256()
-        for name, given, answer in sorted(self._seen):
-            digest.update(b"\0".join((name.encode(), given, answer.encode(), b"")))
+        step = self.fork.at.observation if self.fork is not None and self.fork.is_reached else None
         return ReplayReport(
-            self.hits, self.ran_live, tuple(misses), tuple(unused), tuple(self.masked), first, digest.hexdigest()[:16]
+            hits=self.hits,
+            live=self.ran_live,
+            misses=tuple(misses),
+            unused=tuple(unused),
+            masked=tuple(self.masked),
+            first_divergence=first,
+            digest=self._digest(),
+            forked_at=f"{step.type.name} {step.name}" if step is not None else None,
         )
 
 

@@ -8,6 +8,7 @@ the snapshot taken when it was pushed.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import CodeType
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from ..models import ObservationData
     from .tool_matching import ToolMatcher
     from .trace import OpenTrace
+
+
+on_manual_end: list[Callable[[ObservationData], None]] = []
+"""Called with each observation that ends; usually empty, for replay."""
 
 
 class ManualNode(Node):
@@ -103,6 +108,8 @@ class ManualObservation(ManualNode, OpenObservation):
         """Do as `OpenObservation.end`. A status or error that the user set takes precedence."""
         if self.closed:
             return
+        for on_end in on_manual_end:
+            on_end(self.data)
         recorder = self.trace.recorder
         try:
             values = self._resolve_values(status, output, error)

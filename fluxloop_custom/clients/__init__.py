@@ -10,6 +10,7 @@ An SDK is imported when it is instrumented, not before.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from fluxloop.bridge import default, register_seam, require, seams_open
 from . import internals
 from .google import google_request
 from .recording import recorded
-from .replaying import answering
+from .replaying import answering, guarded
 from .requests import Reader, Request
 from .stainless import anthropic_request, openai_request
 
@@ -134,20 +135,47 @@ _instrumented: dict[str, _Instrumented] = {}
 
 
 class _ClientsSeam:
-    """Lets replays answer the requests of all SDKs that are instrumented."""
+    """
+    Lets replays answer the requests of all SDKs that are instrumented.
+
+    Those of SDKs that are loaded and not instrumented are not sent: in a replay, they are a miss.
+    """
+
+    def __init__(self) -> None:
+        self._guarded: dict[str, list[internals.Replaced]] = {}
 
     def open(self) -> None:
         """See `fluxloop.answering.Seam`."""
         for each in _instrumented.values():
             each.open()
+        for sdk, (methods, read) in _SDKS.items():
+            if sdk in sys.modules and sdk not in _instrumented:
+                wrap = partial(guarded, read=read, sdk=sdk)
+                requests = methods().requests
+                self._guarded[sdk] = [internals.replace(owner, name, wrap) for owner, name in requests]
 
     def close(self) -> None:
         """See `fluxloop.answering.Seam`."""
         for each in _instrumented.values():
             each.close()
+        for sdk in list(self._guarded):
+            self.unguard(sdk)
+
+    def unguard(self, sdk: str) -> None:
+        """Let requests of *sdk* be sent again."""
+        for method in reversed(self._guarded.pop(sdk, [])):
+            method.restore()
 
 
-register_seam(_ClientsSeam())
+_SDKS: dict[str, tuple[Callable[[], internals.Methods], Reader]] = {
+    "openai": (internals.openai_methods, openai_request),
+    "anthropic": (internals.anthropic_methods, anthropic_request),
+    "google.genai": (internals.google_methods, google_request),
+}
+_seam = _ClientsSeam()
+
+
+register_seam(_seam)
 
 
 def _instrument(sdk: str, methods: Callable[[], internals.Methods], read: Reader, client: FluxLoopClient) -> None:
@@ -156,6 +184,7 @@ def _instrument(sdk: str, methods: Callable[[], internals.Methods], read: Reader
     if known is not None and known.client is client:
         return
     _uninstrument(sdk)
+    _seam.unguard(sdk)
     _instrumented[sdk] = made = _Instrumented(read, client)
     made.replace(methods())
     if seams_open():

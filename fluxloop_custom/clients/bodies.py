@@ -62,6 +62,22 @@ def _tokens(answer: Answer, given: str, returned: str, **more: str) -> dict[str,
     return {**found, **{name: getattr(usage, ours) or 0 for name, ours in more.items()}}
 
 
+def _details(answer: Answer, **names: str) -> dict[str, int]:
+    """Return the recorded counts that are part of others, by the provider's *names*."""
+    counts = {name: getattr(answer.recorded.usage, ours, None) for name, ours in names.items()}
+    return {name: count for name, count in counts.items() if count is not None}
+
+
+def _chat_tokens(answer: Answer) -> dict[str, Any] | None:
+    usage = _tokens(answer, "prompt_tokens", "completion_tokens", total_tokens="total_tokens")
+    if usage is None:
+        return None
+    given = _details(answer, cached_tokens="cache_read_tokens", cache_write_tokens="cache_write_tokens")
+    returned = _details(answer, reasoning_tokens="reasoning_tokens")
+    usage |= {"prompt_tokens_details": given} if given else {}
+    return {**usage, **({"completion_tokens_details": returned} if returned else {})}
+
+
 def _id(answer: Answer, prefix: str) -> str:
     return str(answer.recorded.metadata.get("response_id") or f"{prefix}{answer.recorded.id}")
 
@@ -89,7 +105,7 @@ def _chat(answer: Answer) -> dict[str, Any]:
         "created": 0,
         "model": answer.recorded.model or "",
         "choices": choices,
-        "usage": _tokens(answer, "prompt_tokens", "completion_tokens", total_tokens="total_tokens"),
+        "usage": _chat_tokens(answer),
     }
 
 
@@ -135,15 +151,19 @@ def _response(answer: Answer) -> dict[str, Any]:
             }
             for call_id, name, given in _calls(message)
         ]
+        if reasoning := message.get("reasoning"):
+            summary = [{"type": "summary_text", "text": reasoning}]
+            output.insert(0, {"type": "reasoning", "id": f"rs_{answer.recorded.id}", "summary": summary})
         if text:
             own_id = f"msg_{answer.recorded.id}"
             shown = {"type": "message", "id": own_id, "role": "assistant", "status": "completed", "content": [part]}
-            output.insert(0, shown)
+            output.insert(1 if reasoning else 0, shown)
     usage = _tokens(answer, "input_tokens", "output_tokens", total_tokens="total_tokens")
     if usage:
-        counts = answer.recorded.usage
-        usage["input_tokens_details"] = {"cached_tokens": (counts.cache_read_tokens if counts else None) or 0}
-        usage["output_tokens_details"] = {"reasoning_tokens": (counts.reasoning_tokens if counts else None) or 0}
+        given = _details(answer, cached_tokens="cache_read_tokens", cache_write_tokens="cache_write_tokens")
+        returned = _details(answer, reasoning_tokens="reasoning_tokens")
+        usage["input_tokens_details"] = {"cached_tokens": 0, **given}
+        usage["output_tokens_details"] = {"reasoning_tokens": 0, **returned}
     return {
         "id": _id(answer, "resp_"),
         "object": "response",
@@ -185,6 +205,8 @@ def _anthropic(answer: Answer) -> dict[str, Any]:
         message = _message(answer)
         text = message.get("content")
         content = [{"type": "text", "text": text}] if isinstance(text, str) and text else list(text or [])
+        if reasoning := message.get("reasoning"):
+            content.insert(0, {"type": "thinking", "thinking": reasoning, "signature": ""})
         content += [
             {"type": "tool_use", "id": call_id, "name": name, "input": _as_data(arguments)}
             for call_id, name, arguments in _calls(message)
@@ -197,23 +219,44 @@ def _anthropic(answer: Answer) -> dict[str, Any]:
         "content": content,
         "stop_reason": _reason(answer, "end_turn"),
         "stop_sequence": None,
-        "usage": _tokens(answer, "input_tokens", "output_tokens") or {"input_tokens": 0, "output_tokens": 0},
+        "usage": _anthropic_tokens(answer),
     }
+
+
+def _anthropic_tokens(answer: Answer) -> dict[str, Any]:
+    """Return the token counts; Anthropic does not count cached tokens as input."""
+    usage = _tokens(answer, "input_tokens", "output_tokens") or {"input_tokens": 0, "output_tokens": 0}
+    cached = _details(
+        answer, cache_read_input_tokens="cache_read_tokens", cache_creation_input_tokens="cache_write_tokens"
+    )
+    thought = _details(answer, thinking_tokens="reasoning_tokens")
+    usage["input_tokens"] = max(0, usage["input_tokens"] - sum(cached.values()))
+    return {**usage, **cached, **({"output_tokens_details": thought} if thought else {})}
 
 
 def _anthropic_stream(body: Any) -> list[Any]:
     events: list[Any] = [{"type": "message_start", "message": {**body, "content": [], "stop_reason": None}}]
     for index, block in enumerate(body["content"]):
-        is_text = block.get("type") == "text"
-        blank = {**block, "text": ""} if is_text else {**block, "input": {}}
-        text, call = {"type": "text_delta", "text": block.get("text")}, {"type": "input_json_delta"}
-        delta = text if is_text else {**call, "partial_json": json.dumps(block.get("input"))}
+        blank, delta = _anthropic_delta(block)
         events.append({"type": "content_block_start", "index": index, "content_block": blank})
-        events.append({"type": "content_block_delta", "index": index, "delta": delta})
+        if delta is not None:
+            events.append({"type": "content_block_delta", "index": index, "delta": delta})
         events.append({"type": "content_block_stop", "index": index})
     end = {"stop_reason": body["stop_reason"], "stop_sequence": None}
     usage = {"output_tokens": body["usage"]["output_tokens"]}
     return [*events, {"type": "message_delta", "delta": end, "usage": usage}, {"type": "message_stop"}]
+
+
+def _anthropic_delta(block: Any) -> tuple[Any, Any]:
+    """Return *block* as it is streamed: without its content, and the content; None for a block that comes whole."""
+    kind = block.get("type")
+    if kind == "text":
+        return {**block, "text": ""}, {"type": "text_delta", "text": block.get("text")}
+    if kind == "thinking":
+        return {**block, "thinking": ""}, {"type": "thinking_delta", "thinking": block.get("thinking")}
+    if "input" not in block:
+        return block, None
+    return {**block, "input": {}}, {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
 
 
 def _google(answer: Answer) -> dict[str, Any]:
@@ -228,6 +271,9 @@ def _google(answer: Answer) -> dict[str, Any]:
         reason = _reason(answer, "STOP").upper()
         candidates = [{"content": {"role": "model", "parts": parts}, "finishReason": reason, "index": 0}]
     usage = _tokens(answer, "promptTokenCount", "candidatesTokenCount", totalTokenCount="total_tokens")
+    if usage:
+        usage |= _details(answer, cachedContentTokenCount="cache_read_tokens", thoughtsTokenCount="reasoning_tokens")
+        usage["candidatesTokenCount"] -= usage.get("thoughtsTokenCount", 0)
     about = {"modelVersion": answer.recorded.model, "responseId": answer.recorded.metadata.get("response_id")}
     return {"candidates": candidates, **({"usageMetadata": usage} if usage else {}), **about}
 

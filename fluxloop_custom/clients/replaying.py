@@ -12,9 +12,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from fluxloop.bridge import Answer, Execution, ask, current, is_of_type, replaying
+from fluxloop.bridge import Answer, Execution, ask, current, is_of_type, replaying, take_change
 
-from . import responding
+from . import forking, responding
 from .requests import Reader, Request
 
 
@@ -27,7 +27,7 @@ def answering(send: Callable[..., Any], read: Reader) -> Callable[..., Any]:
         async def answered(*args: Any, **kwargs: Any) -> Any:
             found = _found(read, args, kwargs)
             if found is None:
-                return await send(*args, **kwargs)
+                return await _sent(send, read, args, kwargs)
             await found[1].await_()
             result = responding.respond(send.__name__, *found, args, kwargs)
             return await result if inspect.isawaitable(result) else result
@@ -38,11 +38,54 @@ def answering(send: Callable[..., Any], read: Reader) -> Callable[..., Any]:
         def answered(*args: Any, **kwargs: Any) -> Any:
             found = _found(read, args, kwargs)
             if found is None:
-                return send(*args, **kwargs)
+                return _sent(send, read, args, kwargs)
             found[1].wait()
             return responding.respond(send.__name__, *found, args, kwargs)
 
     return answered  # type: ignore[no-any-return]
+
+
+def guarded(send: Callable[..., Any], read: Reader, sdk: str) -> Callable[..., Any]:
+    """Return *send*, the method of an SDK that is not instrumented, so that a replay fails instead of sending."""
+
+    def check(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        replay = replaying.get()
+        request = None if replay is None else read(*args, **kwargs)
+        if replay is None or request is None:
+            return
+        endpoint = request.endpoint
+        if not replay.runs_live(endpoint.type, endpoint.name, current()):
+            raise replay.fail(
+                f"a request of {endpoint.name} is not recorded here, so it has no answer, and it is not sent: call "
+                f"fluxloop_custom.instrument_{sdk.replace('.', '_')}() before the run is recorded and before it is "
+                "replayed, or name it in live="
+            )
+
+    checked: Any
+    if inspect.iscoroutinefunction(send):
+
+        @wraps(send)
+        async def checked(*args: Any, **kwargs: Any) -> Any:
+            check(args, kwargs)
+            return await send(*args, **kwargs)
+
+    else:
+
+        @wraps(send)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            check(args, kwargs)
+            return send(*args, **kwargs)
+
+    return checked  # type: ignore[no-any-return]
+
+
+def _sent(send: Callable[..., Any], read: Reader, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Send the request, with what a fork changes in it."""
+    change = take_change()
+    request = None if change is None else read(*args, **kwargs)
+    if change is None or request is None:
+        return send(*args, **kwargs)
+    return send(*forking.changed(request, change, args), **kwargs)
 
 
 def _found(read: Reader, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Request, Answer] | None:

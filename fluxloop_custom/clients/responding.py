@@ -51,6 +51,10 @@ def _stainless(request: Request, answer: Answer, args: tuple[Any, ...], kwargs: 
     return internals.processed(client, cast_to, options, response, request.is_streamed, stream_class)
 
 
+_RESPONSE_MEMBERS = {"choices", "output", "stop_reason", "candidates", "data"}
+"""Members of responses: a mapping with one of them is a response, others are a message."""
+
+
 def _error_body(answer: Answer) -> Any:
     """Return the body of a recorded error response; of an ordinary record, from the text of the exception."""
     whole = answer.whole.get("body")
@@ -65,6 +69,9 @@ def _error_body(answer: Answer) -> Any:
 
 
 def _body(request: Request, answer: Answer) -> Any:
+    given = answer.given.model_dump(mode="json") if hasattr(answer.given, "model_dump") else answer.given
+    if answer.is_given and isinstance(given, dict) and _RESPONSE_MEMBERS & given.keys():
+        return given
     whole = answer.value() if "value" in answer.whole else None
     return whole["json"] if isinstance(whole, dict) and "json" in whole else bodies.body_of(request, answer)
 
@@ -73,6 +80,8 @@ def _items(request: Request, answer: Answer) -> list[Any]:
     """Return the items of the recorded stream as JSON; of a call that did not stream, its answer as a stream."""
     if "items" in answer.whole:
         return answer.items()
+    if answer.is_given and isinstance(answer.given, list) and all(isinstance(each, dict) for each in answer.given):
+        return answer.given
     items = answer.stream.get("items")
     if isinstance(items, list) and items and all(isinstance(item, dict) for item in items):
         return [_without_none(item) for item in items]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
-from agents import Model, Usage
+from agents import Model, ModelResponse, Usage
 from openai.types.chat import ChatCompletionMessage
 from openai.types.responses import (
     Response,
@@ -35,7 +35,8 @@ from fluxloop.bridge import Answer
 
 from . import internals
 
-_PARAMETERS = list(signature(Model.get_response).parameters)[1:]
+PARAMETERS = list(signature(Model.get_response).parameters)[1:]
+"""The parameters of a model's methods, without ``self``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +50,20 @@ class Call:
     @classmethod
     def of(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Return the arguments of a call, given by position or by name."""
-        given = {**dict(zip(_PARAMETERS, args, strict=False)), **kwargs}
+        given = {**dict(zip(PARAMETERS, args, strict=False)), **kwargs}
         return cls(given.get("system_instructions"), given.get("input"), given["tracing"])
 
 
 def response(kind: str, answer: Answer) -> Response:
     """Return the recorded response."""
-    value = answer.value() if "value" in answer.whole else None
+    value = answer.value() if "value" in answer.whole or answer.is_given else None
     if isinstance(value, Response):
         return value
+    if isinstance(value, ModelResponse):
+        return _response(list(value.output), answer)
     if isinstance(value, list) and value and isinstance(value[0], dict) and value[0].get("object") == "response":
         return Response.model_validate(value[0])  # a streamed answer of Chat Completions
-    if kind == "generation" and isinstance(value, list) and value:
+    if kind == "generation" and isinstance(value, list) and value and not answer.is_given:
         items = internals.output_items(ChatCompletionMessage.model_validate(value[0]))
     else:
         items = _items(answer)
@@ -104,7 +107,8 @@ def response_id(answer: Answer) -> str | None:
 
 
 def _items(answer: Answer) -> list[Any]:
-    output, made = answer.recorded.output, []
+    output = answer.given if isinstance(answer.given, list) else answer.recorded.output
+    made: list[Any] = []
     for index, item in enumerate(output if isinstance(output, list) else [output]):
         own_id = f"{answer.recorded.id}_{index}"
         if isinstance(item, str):
@@ -113,6 +117,8 @@ def _items(answer: Answer) -> list[Any]:
             made += _chat_items(item, own_id)
         elif isinstance(item, dict):
             made.append({"id": own_id, "status": "completed", **item})
+        elif hasattr(item, "model_dump"):
+            made.append(item)
     return made
 
 

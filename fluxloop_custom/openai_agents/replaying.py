@@ -26,9 +26,10 @@ from fluxloop.bridge import (
     is_recorded_as,
     register_seam,
     replaying,
+    take_change,
 )
 
-from . import function_tools, internals, payloads, rebuilding
+from . import forking, function_tools, internals, payloads, rebuilding
 
 GENERATION = ObservationType.GENERATION
 
@@ -66,7 +67,7 @@ def _get_response(original: Callable[..., Any]) -> Callable[..., Any]:
         call = rebuilding.Call.of(args, kwargs)
         found = _ask_model(self, call.instructions, call.input)
         if found is None:
-            return await original(self, *args, **kwargs)
+            return await forking.run(original, take_change(), self, args, kwargs)
         kind, answer = found
         await answer.await_()
         with _span(kind, self, call.tracing) as span:
@@ -90,7 +91,7 @@ def _stream_response(original: Callable[..., Any]) -> Callable[..., Any]:
         call = rebuilding.Call.of(args, kwargs)
         found = _ask_model(self, call.instructions, call.input)
         if found is None:
-            async for event in original(self, *args, **kwargs):
+            async for event in forking.run(original, take_change(), self, args, kwargs):
                 yield event
             return
         kind, answer = found
@@ -140,7 +141,9 @@ def _invoke(original: Callable[..., Any]) -> Callable[..., Any]:
     async def invoke(self: Any, context: Any, arguments: str) -> Any:
         tool = next((value for value in vars(self).values() if isinstance(value, FunctionTool)), None)
         found = None if tool is None else _tool_output(tool, context, arguments)
-        return await original(self, context, arguments) if found is None else found[0]
+        if found is None:
+            return await original(self, context, forking.arguments(take_change(), arguments))
+        return found[0]
 
     return invoke
 
@@ -191,7 +194,7 @@ def _is_ours(value: Any) -> bool:
 def _answering(tool: Any, real: Any) -> Any:
     async def invoke(context: Any, arguments: str) -> Any:
         found = _tool_output(tool, context, arguments)
-        return await real(context, arguments) if found is None else found[0]
+        return await real(context, forking.arguments(take_change(), arguments)) if found is None else found[0]
 
     invoke.__wrapped__ = real  # type: ignore[attr-defined]
     invoke._fluxloop = True  # type: ignore[attr-defined]

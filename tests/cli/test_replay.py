@@ -103,9 +103,9 @@ def test_json_is_for_other_programs(case):
     ("arguments", "message"),
     [
         (("nothing.jsonl",), "nothing.jsonl"),
-        (("case.jsonl", "--target", "shop"), "a target is module:function, got 'shop'"),
-        (("case.jsonl", "--target", "shop:refund"), "the module 'shop' has no 'refund'"),
-        (("case.jsonl", "--target", "nowhere:support"), "cannot import 'nowhere'"),
+        (("case.jsonl", "--target", "shop"), "--target: a target has the form module:function, got 'shop'"),
+        (("case.jsonl", "--target", "shop:refund"), "module 'shop' has no 'refund'"),
+        (("case.jsonl", "--target", "nowhere:support"), "no module"),
         (("case.jsonl", "--match", "exact"), "match must be one of strict, fifo, loose"),
     ],
 )
@@ -151,3 +151,179 @@ def test_cassettes_are_listed_shown_checked_and_pruned(case):
     (case.parent / "empty.jsonl").write_text("")
     assert completed("cassette", "check", case.parent / "empty.jsonl").code == 1
     assert completed("cassette", "check", "nowhere").code == 2
+
+
+def forked(case: Path) -> Path:
+    """Return the file of a fork of the run: its tool gets another answer."""
+    import subprocess
+    import sys
+
+    program = """
+import fluxloop, shop
+from pathlib import Path
+step = next(one for one in next(fluxloop.read_traces("case.jsonl")).observations if one.name == "search")
+with fluxloop.cassette("fork.jsonl", "rewrite"), fluxloop.replay("case.jsonl", fork_at=step.id, output=["late"]):
+    shop.support("Where is my parcel?")
+"""
+    root = Path(__file__).parent.parent.parent
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    subprocess.run([sys.executable, "-c", program], cwd=case.parent, env=environment, timeout=60, check=True)
+    return case.parent / "fork.jsonl"
+
+
+def test_compare_shows_a_fork_and_what_it_was_forked_from(case):
+    """
+    The changed step is marked, and the line above the difference says where the fork is.
+    """
+    fork = forked(case)
+
+    done = completed("compare", case, fork)
+    assert done.code == 0
+    assert "forked from case-1 at TOOL search, changed: output" in done.out
+    assert "-   TOOL search({'query': 'Where is my parcel?'}) -> ['Where is my parcel?', 'a page']" in done.out
+    assert "+   TOOL search({'query': 'Where is my parcel?'}) -> ['late']" in done.out
+    assert completed("compare", case, fork, "--strict").code == 1
+    assert completed("compare", case, case, "--strict").code == 0
+    facts = json.loads(completed("compare", case, fork, "--json").out)
+    assert facts["forked_from"]["changed"] == "output"
+    assert not facts["same"]
+
+
+def test_compare_needs_a_second_trace_unless_the_first_is_a_fork(case):
+    """
+    One line says what is missing; the exit code is 2.
+    """
+    done = completed("compare", case)
+    assert done.code == 2
+    assert "is not a fork" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_view_shows_where_a_trace_was_forked(case):
+    """
+    The metadata is above the tree.
+    """
+    assert "forked from case-1 at TOOL search" in completed("view", forked(case)).out
+
+
+CHECKS = """
+def is_short(trace):
+    assert len(str(trace.output)) < 9
+"""
+
+
+def test_blame_ranks_the_model_calls(case):
+    """
+    The first call changes nothing that is checked; the second is the answer. Exit code 0: the outcome flipped.
+    """
+    (case.parent / "checks.py").write_text(CHECKS)
+    change(case, 'f"answer {len(messages)}"', '"x" * len(messages) * 5')
+
+    done = completed("blame", case, "--check", "checks:is_short", "--samples", "3")
+
+    assert done.code == 0, done.err
+    first, second = done.out.splitlines()[2:4]
+    assert "3 of 3" in first
+    assert "call" in second
+    facts = json.loads(completed("blame", case, "--check", "checks:is_short", "--samples", "2", "--json").out)
+    assert facts["outcome"] is True
+    assert [step["samples"] for step in facts["steps"]] == [2, 2]
+    assert facts["steps"][0]["interval"][0] > 0.3
+
+
+def test_blame_without_a_flip_exits_with_1(case):
+    """
+    The same models, the same outcome.
+    """
+    (case.parent / "checks.py").write_text(CHECKS)
+    done = completed("blame", case, "--check", "checks:is_short", "--samples", "1")
+    assert done.code == 1
+    assert "no run had another outcome" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nothing.jsonl", "--check", "checks:is_short"), "nothing.jsonl"),
+        (("case.jsonl", "--check", "checks"), "--check: a target has the form module:function"),
+        (("case.jsonl", "--check", "shop:support", "--rest", "never"), "rest must be one of"),
+        (("case.jsonl", "--check", "shop:support", "--target", "shop:refund"), "module 'shop' has no 'refund'"),
+    ],
+)
+def test_blame_that_cannot_run_is_said_in_one_line(case, arguments, message):
+    """
+    The exit code is 2, and there is no traceback.
+    """
+    done = completed("blame", *arguments)
+    assert done.code == 2
+    assert message in done.err
+    assert "Traceback" not in done.err
+
+
+def test_the_doctor_names_the_line_that_makes_requests_differ(case):
+    """
+    Exit code 1 and the line, its kind and what to do; 0 without one; 2 if the function cannot be imported.
+    """
+    change(case, "import fluxloop", "import fluxloop, random")
+    change(case, 'f"answer {len(messages)}"', '"fine"')
+    change(
+        case, '"role": "user", "content": question}', '"role": "user", "content": question + random.choice("abcdef")}'
+    )
+
+    done = completed("replay", case, "--doctor", "shop:support", "--runs", "2")
+
+    assert done.code == 1, done.err
+    assert "random numbers: GENERATION ask in support" in done.out
+    assert 'random.choice("abcdef")' in done.out
+    assert "seed them" in done.out
+    assert completed("replay", "--doctor", "nowhere:support").code == 2
+    assert "name the trace to replay" in completed("replay").err
+
+
+def test_git_bisect_finds_the_commit_that_changed_the_trajectory(case):
+    """
+    ``fluxloop replay`` is the command of ``git bisect run``, on a real repository.
+    """
+    import shutil
+    import subprocess
+    import sys
+
+    if shutil.which("git") is None:
+        pytest.skip("needs git")
+    root, folder = Path(__file__).parent.parent.parent, case.parent
+
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+        environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = ["git", *identity, *arguments]
+        return subprocess.run(
+            command, cwd=folder, env=environment, check=True, capture_output=True, text=True, timeout=120
+        ).stdout
+
+    git("init", "-q")
+    (folder / ".gitignore").write_text("case.jsonl")
+    for number in range(5):
+        if number == 3:
+            change(case, "You are kind.", "You are brief.")
+        (folder / "notes.txt").write_text(str(number))
+        git("add", ".")
+        git("commit", "-q", "-m", f"change {number}")
+    git("bisect", "start", "HEAD", "HEAD~4")
+    found = git("bisect", "run", sys.executable, "-m", "fluxloop", "replay", "case.jsonl", "--target", "shop:support")
+
+    assert "is the first bad commit" in found
+    assert "change 3" in found.rpartition("is the first bad commit")[2]
+
+
+def test_check_finds_a_stale_cassette(case):
+    """
+    With ``--run``, the recorded entry point runs with today's code; without it, the file alone is checked.
+    """
+    assert completed("cassette", "check", case, "--run").code == 0
+    change(case, "You are kind.", "You are brief.")
+    assert completed("cassette", "check", case).code == 0
+    done = completed("cassette", "check", case, "--run")
+    assert done.code == 1
+    assert "stale, today's code diverges" in done.out
+    change(case, "def support", "def helpdesk")
+    assert "has no 'support'" in completed("cassette", "check", case, "--run").out

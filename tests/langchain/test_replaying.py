@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -310,3 +312,63 @@ def test_classes_are_as_before_after_the_block():
         assert "__wrapped__" in vars(Later._generate)
     assert Model._generate is before
     assert "__wrapped__" not in vars(Later._generate)
+
+
+class Unknown(Model):
+    """A model whose class is not in the recording."""
+
+
+def test_a_model_of_another_class_without_the_handler_does_not_run():
+    """
+    It has no client that is answered, so it would run for real, unseen.
+    """
+    _, captured = record(model_invoke)
+
+    with capture(), pytest.raises(fluxloop.ReplayMismatch, match="install"), fluxloop.replay(captured.traces()):
+        Unknown(replies=["never"]).invoke("x")
+    assert ran == []
+
+
+def test_a_model_without_the_handler_runs_where_calls_run_for_real():
+    """
+    Inside a function that runs live, and with ``live="models"``.
+    """
+
+    @fluxloop.tool
+    def ask() -> str:
+        return str(Unknown(replies=["hi"]).invoke("x").content)
+
+    def run() -> str:
+        with fluxloop.instrument("run"):
+            return ask()
+
+    _, captured = record(run)
+    with capture(), fluxloop.replay(captured.traces(), live="ask"):
+        assert run() == "hi"
+    with capture(), fluxloop.replay(captured.traces(), live="models", match="loose"):
+        assert Unknown(replies=["hi"]).invoke("x").content == "hi"
+
+
+def test_the_adapter_is_loaded_for_a_replay(tmp_path):
+    """
+    A program that uses LangChain and never imports FluxLoop's adapter: its model does not run unseen.
+    """
+    program = """
+import sys
+from langchain_core.language_models import FakeListChatModel
+import fluxloop
+assert "fluxloop_langchain" not in sys.modules
+with fluxloop.testing.capture() as captured, fluxloop.instrument("run"):
+    pass
+try:
+    with fluxloop.testing.capture(), fluxloop.replay(captured.traces()):
+        FakeListChatModel(responses=["never"]).invoke("x")
+except fluxloop.ReplayMismatch as miss:
+    assert "fluxloop.install()" in str(miss)
+else:
+    raise SystemExit("the model ran")
+"""
+    import offline
+
+    done = subprocess.run([sys.executable, "-c", program], env=offline.environment(), capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()

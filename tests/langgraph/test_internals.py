@@ -94,7 +94,7 @@ def run_agent(wrap):
 def reimport(monkeypatch):
     """Import ``fluxloop_langgraph`` again, as a new program would; returns the package."""
     monkeypatch.setattr(sys.modules["fluxloop.report"], "_missing", {})
-    monkeypatch.setattr(answering, "_seams", [])  # those of the second package end with the test
+    monkeypatch.setattr(answering.seams, "_seams", [])  # those of the second package end with the test
 
     def reimport():
         for name in [name for name in sys.modules if name.partition(".")[0] == "fluxloop_langgraph"]:

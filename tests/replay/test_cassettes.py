@@ -5,6 +5,7 @@ Cassettes: recorded once, replayed offline, and the same file for the same run.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from typing import Any
 import pytest
 
 import fluxloop
-from fluxloop.errors import ReplayError
+from fluxloop.errors import ReplayError, WriteError
+from fluxloop.replay import cassettes
 from fluxloop.replay.cassettes import problems_in
+from fluxloop.testing import capture
 
 ran: list[str] = []
 
@@ -197,3 +200,87 @@ def test_problems_of_a_cassette_are_found(tmp_path):
         "TOOL big: a secret in the answer is masked",
     ]
     assert problems_in(tmp_path / "empty.jsonl") == ["it has no trace"]
+
+
+def _torn(whole: bytes) -> dict[str, tuple[bytes, str]]:
+    first, second, *others = whole.splitlines(keepends=True)
+    rest = b"".join(others)
+    return {
+        "its last line is torn": (whole[:-40], "line 3 is torn"),
+        "a line inside is torn": (first + second[:30] + b"\n" + rest, "line 2 is torn"),
+        "its end is missing": (first + second, "the end of trace weather-1 is missing"),
+        "it has other lines": (whole + b"[1]\n", "line 4 is torn, or is not a record"),
+    }
+
+
+@pytest.mark.parametrize("damage", ["its last line is torn", "a line inside is torn", "its end is missing"])
+@pytest.mark.parametrize("mode", ["once", "none", "new_episodes"])
+def test_a_damaged_cassette_is_an_error_and_stays_as_it_is(tmp_path, mode, damage):
+    """
+    The line is named, nothing runs, and the file is not changed.
+    """
+    path = tmp_path / "weather.jsonl"
+    with fluxloop.cassette(path):
+        run("Rome")
+    ran.clear()
+    data, message = _torn(path.read_bytes())[damage]
+    path.write_bytes(data)
+
+    with pytest.raises(ReplayError, match=message), fluxloop.cassette(path, mode):
+        run("Rome")
+
+    assert path.read_bytes() == data
+    assert ran == []
+    assert any(message in problem for problem in problems_in(path))
+
+
+@pytest.mark.parametrize("change", [lambda data: data.replace(b"\n", b"\r\n"), lambda data: b"\xef\xbb\xbf" + data])
+def test_line_ends_and_a_mark_of_another_system_do_not_matter(tmp_path, change):
+    """
+    As git or an editor may write them.
+    """
+    path = tmp_path / "weather.jsonl"
+    with fluxloop.cassette(path):
+        expected = run("Rome")
+    path.write_bytes(change(path.read_bytes()))
+    with fluxloop.cassette(path, "none"):
+        assert run("Rome") == expected
+
+
+def test_threads_may_write_one_cassette(tmp_path):
+    """
+    The last one wins; the file is whole, and nothing is left beside it.
+    """
+    path = tmp_path / "weather.jsonl"
+    failures: list[BaseException] = []
+
+    def write(city: str) -> None:
+        try:
+            for _ in range(20):
+                cassettes.write(path, traces[city])
+        except BaseException as problem:
+            failures.append(problem)
+
+    traces = {}
+    for city in ("Rome", "Oslo"):
+        with capture() as captured:
+            run(city)
+        traces[city] = captured.traces()
+    threads = [threading.Thread(target=write, args=(city,)) for city in traces]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    assert problems_in(path) == []
+    assert [file.name for file in tmp_path.iterdir()] == ["weather.jsonl"]
+
+
+def test_a_cassette_that_cannot_be_written_is_an_error(tmp_path):
+    """
+    One line names the file and the reason.
+    """
+    (tmp_path / "file").touch()
+    with pytest.raises(WriteError, match="cannot write the cassette"), fluxloop.cassette(tmp_path / "file" / "x.jsonl"):
+        run("Rome")

@@ -16,7 +16,7 @@ import pytest
 
 import fluxloop
 from fluxloop import ContextThreadPoolExecutor
-from fluxloop.errors import ReplayedError, ReplayError
+from fluxloop.errors import FluxLoopWarning, ReplayedError, ReplayError
 from fluxloop.testing import Captured, capture
 from fluxloop.tracing.calls import interceptors
 
@@ -438,7 +438,7 @@ def test_a_hundred_replays_at_once_have_their_own_answers():
     [
         ({"match": "exact"}, "match must be one of strict, fifo, loose"),
         ({"pace": "slow"}, "pace must be"),
-        ({"trace_id": "nope"}, "there is no trace 'nope'"),
+        ({"trace_id": "nope"}, "expected a trace 'nope'"),
     ],
 )
 def test_options_are_checked(options, message):
@@ -477,3 +477,64 @@ def test_pace_reproduces_the_recorded_times():
     with capture(), fluxloop.replay(trace, pace=2), fluxloop.instrument("run"):
         assert list(generated("q")) == ["a", "b", "c"]
     assert time.perf_counter() - started >= 0.08
+
+
+def test_a_number_matches_whatever_its_type():
+    """
+    A framework may convert an argument: 70 and 70.0 are the same number.
+    """
+    _, captured = record(lambda: plain(70))
+    with capture(), fluxloop.replay(captured.traces()), fluxloop.instrument("run"):
+        assert plain(70.0) == {"n": 70, "call": 1}  # type: ignore[arg-type]
+    assert ran == []
+
+
+def test_a_call_that_was_cancelled_by_a_timeout_is_cancelled_again():
+    """
+    The answer does not come before the timeout of the program, which handles it as it did.
+    """
+
+    @fluxloop.tool
+    async def slow() -> None:
+        ran.append("slow")
+        await asyncio.sleep(30)
+
+    async def run() -> str:
+        try:
+            await asyncio.wait_for(slow(), 0.05)
+        except TimeoutError:
+            return "too slow"
+        return "in time"
+
+    expected, captured = record(lambda: asyncio.run(run()))
+    with capture() as again, fluxloop.replay(captured.traces()), fluxloop.instrument("run"):
+        assert asyncio.run(run()) == expected == "too slow"
+    assert again.outline() == captured.outline()
+    assert ran == []
+
+
+def test_what_the_program_records_by_hand_is_made_again():
+    """
+    A block of `observe` has no call to answer; a recording with it replays strictly.
+    """
+
+    def run() -> None:
+        with fluxloop.observe("search", "retrieval", input={"query": "cats"}) as observation:
+            observation.output = ["a page"]
+        plain(1)
+
+    _, captured = record(run)
+    with capture() as again, fluxloop.replay(captured.traces()) as replay, fluxloop.instrument("run"):
+        run()
+    assert again.outline() == captured.outline()
+    assert replay.unused == []
+
+
+def test_a_replay_that_sees_no_call_says_so():
+    """
+    In the modes that allow answers to be left, a warning: the calls may have run for real.
+    """
+    _, captured = record(lambda: plain(1))
+    with capture(), pytest.warns(FluxLoopWarning, match="no call was seen"):
+        with fluxloop.replay(captured.traces(), match="loose"):
+            plain(1)  # outside a trace

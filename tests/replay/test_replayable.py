@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import pytest
 
@@ -43,3 +44,48 @@ def test_callables_without_a_name_run_as_before(function):
         assert fluxloop.agent(function)(1) in (1, 2)
 
     assert len(captured) == 1
+
+
+LONG_INPUTS = [
+    "a word " * 30_000,
+    "x" * 200_000,
+    [f"item {number}" for number in range(60_000)],
+    {str(number): number for number in range(100_000)},
+    {"messages": [{"role": "user", "content": "a word " * 30_000}]},
+]
+
+
+@pytest.mark.parametrize("recorded_whole", [True, False])
+@pytest.mark.parametrize("given", LONG_INPUTS, ids=["text", "letters", "list", "mapping", "messages"])
+def test_an_input_that_is_cut_on_one_side_matches(given, recorded_whole):
+    """
+    A recording with whole inputs replays where inputs are cut, and the other way round.
+    """
+
+    @fluxloop.tool
+    def size(value: Any) -> int:
+        return len(value)
+
+    with capture(replayable=recorded_whole) as captured, fluxloop.instrument("run"):
+        expected = size(given)
+
+    with capture(replayable=not recorded_whole), fluxloop.replay(captured.traces()), fluxloop.instrument("run"):
+        assert size(given) == expected
+
+
+@pytest.mark.parametrize("other", ["a word " * 30_001, "b word " * 30_000])
+def test_another_long_input_does_not_match(other):
+    """
+    Its beginning or its length differs.
+    """
+
+    @fluxloop.tool
+    def size(value: Any) -> int:
+        return len(value)
+
+    with capture(replayable=True) as captured, fluxloop.instrument("run"):
+        size("a word " * 30_000)
+
+    with capture(), pytest.raises(fluxloop.ReplayMismatch), fluxloop.replay(captured.traces()):
+        with fluxloop.instrument("run"):
+            size(other)

@@ -22,6 +22,9 @@ class Reply:
     body: Any = None
     events: Iterable[Any] | None = None
     """Each is sent at once; a `threading.Event` among them is waited for, an exception breaks the connection."""
+    raw: bytes | None = None
+    """The whole body, as it was recorded elsewhere; with ``is_stream``, of a stream of events."""
+    is_stream: bool = False
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     held_back: threading.Event | None = None
@@ -77,7 +80,11 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
                 self.send_response(reply.status)
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
-                if reply.events is None:
+                if reply.raw is not None:
+                    self.send_header("content-type", "text/event-stream" if reply.is_stream else "application/json")
+                    self.end_headers()
+                    self.wfile.write(reply.raw)
+                elif reply.events is None:
                     self.send_header("content-type", "application/json")
                     self.end_headers()
                     self.wfile.write(json.dumps(reply.body).encode())

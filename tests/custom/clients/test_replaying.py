@@ -5,6 +5,7 @@ Requests of the clients of OpenAI, Anthropic and Google, answered from a recorde
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -274,3 +275,66 @@ def test_nothing_stays_replaced_after_the_block(provider, clients):
     with capture():
         openai_chat(clients)
     assert len(provider.requests) == sent + 1
+
+
+@pytest.fixture
+def not_instrumented() -> Any:
+    """The SDKs as they are."""
+    fluxloop_custom.uninstrument_openai()
+    fluxloop_custom.uninstrument_anthropic()
+    fluxloop_custom.uninstrument_google_genai()
+
+
+SILENT = [openai_chat, openai_async, openai_chat_stream, anthropic_messages, google_content, google_async]
+
+
+@pytest.mark.parametrize("call", SILENT, ids=lambda call: call.__name__)
+def test_a_client_that_is_not_instrumented_sends_nothing_in_a_replay(call, provider, clients, not_instrumented):
+    """
+    The error names the function that instruments it; the block fails also if the program catches it.
+    """
+    provider.answers(CALLS[call]())
+    with capture() as captured, fluxloop.instrument("run"):
+        pass
+
+    with capture(), pytest.raises(fluxloop.ReplayMismatch, match="instrument_"), fluxloop.replay(captured.traces()):
+        with contextlib.suppress(Exception):
+            made(call, clients)
+
+    assert provider.requests == []
+
+
+def test_a_client_that_is_not_instrumented_sends_what_runs_live(provider, clients, not_instrumented):
+    """
+    In a function that runs for real, and with ``live="models"``, requests are sent.
+    """
+
+    @fluxloop.tool
+    def ask() -> str:
+        return str(openai_chat(clients).choices[0].message.content)
+
+    provider.answers(Reply(api.completion()))
+    with capture() as captured, fluxloop.instrument("run"):
+        ask()
+    for live in ("ask", "tools"):
+        with capture(), fluxloop.replay(captured.traces(), live=live), fluxloop.instrument("run"):
+            assert ask() == "Paris"
+    with capture(), fluxloop.replay(captured.traces(), live="models", match="loose"), fluxloop.instrument("run"):
+        openai_chat(clients)
+    assert len(provider.requests) == 4
+
+
+def test_a_client_is_as_before_after_the_block(provider, clients, not_instrumented):
+    """
+    Its methods are those of the SDK, also if it is instrumented inside the block.
+    """
+    import openai
+
+    before = openai.OpenAI.request
+    with capture() as captured, fluxloop.instrument("run"):
+        pass
+    with capture(), fluxloop.replay(captured.traces()):
+        assert openai.OpenAI.request is not before
+        fluxloop_custom.instrument_openai()
+    fluxloop_custom.uninstrument_openai()
+    assert openai.OpenAI.request is before

@@ -9,27 +9,49 @@ restores them. Inside, it calls `ask` with the observation of a call, and return
 from __future__ import annotations
 
 import re
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from .encoding.typed import UntypedError, class_named, untyped
-from .enums import ObservationType, Status
-from .errors import ReplayedError, ReplayError
-from .tracing.node import Node
-from .tracing.observation import OpenObservation
-from .tracing.recorder import NOTHING
-from .tracing.trace import UncountedMarks
+from ..encoding.typed import UntypedError, class_named, untyped
+from ..enums import ObservationType, Status
+from ..errors import ReplayedError, ReplayError
+from ..tracing.node import Node
+from ..tracing.observation import OpenObservation
+from ..tracing.recorder import NOTHING
+from ..tracing.trace import UncountedMarks
+from .changes import UNCHANGED, Change, change_next, take_change
+from .seams import ClassMethodsSeam, Seam, close_seams, load_adapters, open_seams, register_seam, seams_open
 
 if TYPE_CHECKING:
-    from .models import ObservationData
+    from ..models import ObservationData
 
-__all__ = ["Answer", "Answerer", "Question", "Seam", "ask", "question_of", "register_seam", "replaying", "seams_open"]
+__all__ = [
+    "UNCHANGED",
+    "Answer",
+    "Answerer",
+    "Change",
+    "ClassMethodsSeam",
+    "Question",
+    "Seam",
+    "as_recorded",
+    "ask",
+    "ask_for",
+    "change_next",
+    "close_seams",
+    "exception_of",
+    "load_adapters",
+    "open_seams",
+    "question_of",
+    "register_seam",
+    "replaying",
+    "seams_open",
+    "take_change",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +68,8 @@ class Question:
     """The trace and the id of its own observation; None if it has none yet."""
     others: tuple[Any, ...] = ()
     """Other forms in which the input may be recorded."""
+    node: OpenObservation | None = None
+    """Its own observation; None if it has none yet."""
 
     @property
     def inputs(self) -> tuple[Any, ...]:
@@ -61,6 +85,9 @@ class Answerer(Protocol):
 
     def knows(self, observation_type: ObservationType, name: str) -> bool:
         """Whether a call of this type and name was recorded."""
+
+    def runs_live(self, observation_type: ObservationType, name: str, node: Node | None) -> bool:
+        """Whether a call that is not recorded runs for real: it is live, or inside *node*, a call that runs."""
 
     def fail(self, message: str) -> Exception:
         """Note that a call cannot be answered, and return the error to raise."""
@@ -139,7 +166,11 @@ def question_of(observation: OpenObservation) -> Question:
     label = orjson.loads(f"{{{observation.label}}}")
     given = orjson.loads(b"{" + observation.input[1:] + b"}")["input"] if observation.input else None
     key = observation.trace.id, observation.id
-    return Question(ObservationType(label["type"]), label["name"], given, observation.parent, key)
+    return Question(ObservationType(label["type"]), label["name"], given, observation.parent, key, node=observation)
+
+
+CANCELLED_S = 1.0
+"""How much longer than recorded a cancelled call waits to be cancelled, in seconds; then it raises CancelledError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +182,13 @@ class Answer:
     """The share of the recorded time that the answer takes; None for no time."""
     events: tuple[ObservationData, ...] = ()
     """The points in time recorded in the call, such as interrupts."""
+    given: Any = NOTHING
+    """The outcome that a fork gives the call in place of the recorded one; an exception is raised."""
+
+    @property
+    def is_given(self) -> bool:
+        """Whether a fork gives the outcome."""
+        return self.given is not NOTHING
 
     @property
     def whole(self) -> Any:
@@ -171,13 +209,15 @@ class Answer:
 
     def error(self) -> BaseException | None:
         """Return the recorded exception, of the same class where that can be imported; None if there was none."""
+        if self.is_given:
+            return self.given if isinstance(self.given, BaseException) else None
         recorded = self.recorded
         if recorded.status in (Status.SUCCESS, Status.ABANDONED, Status.INTERRUPTED) or (
             recorded.error is None and recorded.status is not Status.CANCELLED
         ):
             return None
         name = recorded.metadata.get("error_type")
-        if recorded.status is Status.CANCELLED and not name:
+        if recorded.status is Status.CANCELLED and name in (None, "CancelledError"):
             from asyncio import CancelledError
 
             return CancelledError(recorded.error or "")
@@ -191,11 +231,15 @@ class Answer:
         Raises:
             ReplayError: If its class cannot be used.
         """
+        if self.is_given:
+            return self.given
         whole = self.whole
         return self._built(whole["value"]) if "value" in whole else self.recorded.output
 
     def items(self) -> list[Any]:
         """Return the items of the recorded stream."""
+        if self.is_given:
+            return list(self.given) if isinstance(self.given, list | tuple) else [self.given]
         whole = self.whole
         if "items" in whole:
             return [self._built(item) for item in whole["items"]]
@@ -218,10 +262,16 @@ class Answer:
             time.sleep(self.recorded.duration_ms / 1_000 * self.pace)
 
     async def await_(self) -> None:
-        """Wait as long as the recorded call took, times the pace."""
-        if self.pace and self.recorded.duration_ms:
-            from asyncio import sleep
+        """
+        Wait as long as the recorded call took, times the pace.
 
+        A call that was cancelled waits until it is cancelled again, as by a timeout of the program.
+        """
+        from asyncio import sleep
+
+        if self.recorded.status is Status.CANCELLED and not self.is_given:
+            await sleep((self.recorded.duration_ms or 0) / 1_000 * 1.5 + CANCELLED_S)
+        elif self.pace and self.recorded.duration_ms:
             await sleep(self.recorded.duration_ms / 1_000 * self.pace)
 
     def play(self, items: list[Any]) -> Iterator[Any]:
@@ -299,110 +349,3 @@ def _instance(kind: Any, text: str) -> Any:
         return made if str(made) is not None else None
     except Exception:
         return None
-
-
-class Seam(Protocol):
-    """The methods of a framework that are replaced while a replay is open."""
-
-    def open(self) -> None:
-        """Replace the methods. They still run the originals where no replay is open in the context."""
-
-    def close(self) -> None:
-        """Restore the methods."""
-
-
-_seams: list[Seam] = []
-_open_replays = 0
-_lock = threading.RLock()
-
-
-def register_seam(seam: Seam) -> None:
-    """Open *seam* while a replay is open; at once if one is open already."""
-    with _lock:
-        _seams.append(seam)
-        if _open_replays:
-            seam.open()
-
-
-def open_seams() -> None:
-    """Count an open replay, and open the seams for the first one."""
-    global _open_replays
-    with _lock:
-        _open_replays += 1
-        if _open_replays == 1:
-            for seam in _seams:
-                seam.open()
-
-
-def close_seams() -> None:
-    """Count a closed replay, and close the seams after the last one."""
-    global _open_replays
-    with _lock:
-        _open_replays -= 1
-        if _open_replays == 0:
-            for seam in reversed(_seams):
-                seam.close()
-
-
-def seams_open() -> bool:
-    """Whether a replay is open in any context of the process."""
-    return _open_replays > 0
-
-
-class ClassMethodsSeam:
-    """
-    Replaces methods of all subclasses of *base*, also of those that are defined while it is open.
-
-    Args:
-        base: The class whose subclasses are changed.
-        wraps: For each name of a method, a function that takes the original and returns the replacement.
-        is_with_base: Whether the methods of *base* itself are replaced too.
-    """
-
-    def __init__(self, base: type, wraps: dict[str, Callable[[Any], Any]], *, is_with_base: bool = False) -> None:
-        self.base = base
-        self.wraps = wraps
-        self.is_with_base = is_with_base
-        self._replaced: list[tuple[type, str, Any, Any]] = []
-        self._hook: Any = None
-
-    def open(self) -> None:
-        """See `Seam`."""
-        self._hook = vars(self.base).get("__init_subclass__")
-        base: Any = self.base
-        replace = self._replace
-
-        def hook(cls: Any, **options: Any) -> None:
-            super(base, cls).__init_subclass__(**options) if self._hook is None else self._hook.__func__(cls, **options)
-            replace(cls)
-
-        type.__setattr__(base, "__init_subclass__", classmethod(hook))  # type: ignore[arg-type]
-        if self.is_with_base:
-            replace(base)
-        pending: list[Any] = [*base.__subclasses__()]
-        seen: set[Any] = set()
-        while pending:
-            cls = pending.pop()
-            if cls not in seen:
-                seen.add(cls)
-                replace(cls)
-                pending += cls.__subclasses__()
-
-    def close(self) -> None:
-        """See `Seam`. A method that other code has replaced since is left to that code."""
-        if self._hook is None:
-            type.__delattr__(self.base, "__init_subclass__")
-        else:
-            type.__setattr__(self.base, "__init_subclass__", self._hook)
-        for cls, name, original, replacement in self._replaced:
-            if vars(cls).get(name) is replacement:
-                type.__setattr__(cls, name, original)
-        self._replaced.clear()
-
-    def _replace(self, cls: type) -> None:
-        for name, wrap in self.wraps.items():
-            original = vars(cls).get(name)
-            if callable(original) and not getattr(original, "__isabstractmethod__", False):
-                replacement = wrap(original)
-                type.__setattr__(cls, name, replacement)
-                self._replaced.append((cls, name, original, replacement))

@@ -1,0 +1,140 @@
+"""
+Seams: where the methods of frameworks are replaced while a replay is open anywhere in the process.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Protocol
+
+from ..report import log
+
+
+class Seam(Protocol):
+    """The methods of a framework that are replaced while a replay is open."""
+
+    def open(self) -> None:
+        """Replace the methods. They still run the originals where no replay is open in the context."""
+
+    def close(self) -> None:
+        """Restore the methods."""
+
+
+_seams: list[Seam] = []
+_open_replays = 0
+_lock = threading.RLock()
+
+
+def register_seam(seam: Seam) -> None:
+    """Open *seam* while a replay is open; at once if one is open already."""
+    with _lock:
+        _seams.append(seam)
+        if _open_replays:
+            seam.open()
+
+
+def open_seams() -> None:
+    """Count an open replay, and open the seams for the first one."""
+    global _open_replays
+    with _lock:
+        _open_replays += 1
+        if _open_replays == 1:
+            for seam in _seams:
+                seam.open()
+
+
+def close_seams() -> None:
+    """Count a closed replay, and close the seams after the last one."""
+    global _open_replays
+    with _lock:
+        _open_replays -= 1
+        if _open_replays == 0:
+            for seam in reversed(_seams):
+                seam.close()
+
+
+_ADAPTERS = {
+    "langchain_core": "fluxloop_langchain",
+    "agents": "fluxloop_custom.openai_agents",
+    "openai": "fluxloop_custom.clients",
+    "anthropic": "fluxloop_custom.clients",
+    "google.genai": "fluxloop_custom.clients",
+}
+"""The module that registers the seams of a framework."""
+
+
+def load_adapters() -> None:
+    """Import what registers the seams of frameworks that are loaded, so that a replay sees all of their calls."""
+    for framework, adapter in _ADAPTERS.items():
+        if framework in sys.modules and adapter not in sys.modules:
+            try:
+                import_module(adapter)
+            except Exception as problem:  # a version that is not supported, or another package of this name
+                log.debug("the adapter of %s is not loaded: %s", framework, problem)
+
+
+def seams_open() -> bool:
+    """Whether a replay is open in any context of the process."""
+    return _open_replays > 0
+
+
+class ClassMethodsSeam:
+    """
+    Replaces methods of all subclasses of *base*, also of those that are defined while it is open.
+
+    Args:
+        base: The class whose subclasses are changed.
+        wraps: For each name of a method, a function that takes the original and returns the replacement.
+        is_with_base: Whether the methods of *base* itself are replaced too.
+    """
+
+    def __init__(self, base: type, wraps: dict[str, Callable[[Any], Any]], *, is_with_base: bool = False) -> None:
+        self.base = base
+        self.wraps = wraps
+        self.is_with_base = is_with_base
+        self._replaced: list[tuple[type, str, Any, Any]] = []
+        self._hook: Any = None
+
+    def open(self) -> None:
+        """See `Seam`."""
+        self._hook = vars(self.base).get("__init_subclass__")
+        base: Any = self.base
+        replace = self._replace
+
+        def hook(cls: Any, **options: Any) -> None:
+            super(base, cls).__init_subclass__(**options) if self._hook is None else self._hook.__func__(cls, **options)
+            replace(cls)
+
+        type.__setattr__(base, "__init_subclass__", classmethod(hook))  # type: ignore[arg-type]
+        if self.is_with_base:
+            replace(base)
+        pending: list[Any] = [*base.__subclasses__()]
+        seen: set[Any] = set()
+        while pending:
+            cls = pending.pop()
+            if cls not in seen:
+                seen.add(cls)
+                replace(cls)
+                pending += cls.__subclasses__()
+
+    def close(self) -> None:
+        """See `Seam`. A method that other code has replaced since is left to that code."""
+        if self._hook is None:
+            type.__delattr__(self.base, "__init_subclass__")
+        else:
+            type.__setattr__(self.base, "__init_subclass__", self._hook)
+        for cls, name, original, replacement in self._replaced:
+            if vars(cls).get(name) is replacement:
+                type.__setattr__(cls, name, original)
+        self._replaced.clear()
+
+    def _replace(self, cls: type) -> None:
+        for name, wrap in self.wraps.items():
+            original = vars(cls).get(name)
+            if callable(original) and not getattr(original, "__isabstractmethod__", False):
+                replacement = wrap(original)
+                type.__setattr__(cls, name, replacement)
+                self._replaced.append((cls, name, original, replacement))
