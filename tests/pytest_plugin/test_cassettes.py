@@ -76,7 +76,7 @@ def test_a_missing_cassette_in_ci_is_one_line(session, pytester: pytest.Pytester
     result = session(AGENTS + ONE.format("reader('a')"))
 
     result.assert_outcomes(errors=1)
-    start = "there is no cassette cassettes/test_it/test_it.jsonl, and none is recorded because CI is set. "
+    start = "cassette not found: cassettes/test_it/test_it.jsonl; none is recorded because CI is set. "
     result.stdout.fnmatch_lines([f"{start}*: pytest --fluxloop-record=once 'test_it.py::test_it'"])
     assert not (pytester.path / "cassettes").exists()
 

@@ -156,7 +156,7 @@ def test_what_cannot_run_is_one_line(session, pytester: pytest.Pytester) -> None
     result.assert_outcomes(failed=6)
     result.stdout.fnmatch_lines(
         [
-            "E *project_root must be a folder, and there is none at */nowhere",
+            "E *project_root must be a folder, found none at */nowhere",
             "E *there is no configuration at */other.yaml",
             "E *unknown key 'iteration', did you mean 'iterations'*",
             "E *nothing*",
