@@ -201,6 +201,8 @@ class RecordedExecution(Execution):
         @property
         def observation(self) -> OpenObservation: ...
 
+        started: int
+        """The start of the observation, by `Recorder.tick`."""
     else:
         __slots__ = ()
 
@@ -221,7 +223,7 @@ class RecordedExecution(Execution):
     def on_item(self, item: Any) -> Any:
         """Record an item of the stream, and return it."""
         recorder = self.trace.recorder
-        offset_ns = recorder.tick() - self.observation.started
+        offset_ns = recorder.tick() - self.started
         try:
             if self.stream_items is None:
                 self.stream_items = (self.spec.stream_items or recorder.stream_items)(self.observation)
@@ -308,6 +310,11 @@ class MatchedCall(RecordedExecution):
     def observation(self) -> OpenObservation:
         """The observation of the framework's tool event."""
         return self.matched
+
+    @property
+    def started(self) -> int:  # type: ignore[override]  # only the observation sets it
+        """The start of the observation, by `Recorder.tick`."""
+        return self.matched.started
 
     def end(self, status: Status = Status.SUCCESS, output: object = NOTHING, error: str | None = None) -> None:
         """Store the result of the call for the framework's observation, which the framework ends."""
