@@ -81,7 +81,9 @@ def list_(path: PathOption = Path(), as_json: JsonOption = False) -> None:
                 encode({"path": str(file), "traces": len(traces), "answers": answers, "bytes": file.stat().st_size})
             )
         else:
-            _print(f"{file}  {counted(len(traces), 'trace')}, {counted(answers, 'answer')}, {file.stat().st_size:,} bytes")
+            _print(
+                f"{file}  {counted(len(traces), 'trace')}, {counted(answers, 'answer')}, {file.stat().st_size:,} bytes"
+            )
 
 
 @app.command(epilog=EPILOG)

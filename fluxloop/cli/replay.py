@@ -39,7 +39,11 @@ EPILOG = """
 def replay(
     trace: Annotated[
         str | None,
-        typer.Argument(metavar="TRACE", help="A trace's id as fluxloop list prints it, its beginning, or a .jsonl file.", show_default=False),
+        typer.Argument(
+            metavar="TRACE",
+            help="A trace's id as fluxloop list prints it, its beginning, or a .jsonl file.",
+            show_default=False,
+        ),
     ] = None,
     target: Annotated[
         str | None,
@@ -75,7 +79,7 @@ def replay(
             raise typer.Exit(0 if diagnosis.is_reproducible else 1)
         if trace is None:
             raise ReplayError(
-                "expected a trace to replay: its id as fluxloop list prints it, the beginning of its id, or a .jsonl file"
+                "expected a trace to replay: its id as fluxloop list prints it, its beginning, or a .jsonl file"
             )
         from ..replay.rerun import rerun
 

@@ -461,10 +461,10 @@ def test_a_trace_is_selected_by_either_end_of_its_id():
 
     for part in (trace.trace_id, trace.trace_id[-12:], "…" + trace.trace_id[-12:]):
         with capture(), fluxloop.replay(traces, trace_id=part) as replay:
-            with fluxloop.instrument("test"):
+            with fluxloop.instrument("run"):
                 plain(1)
         assert replay.report().hits == 1
-    with pytest.raises(ReplayError, match="expected one trace .* found 2. Give more of the id"):
+    with pytest.raises(ReplayError, match=r"expected one trace .* found 2\. Give more of the id"):
         fluxloop.replay(traces, trace_id="")
 
 
