@@ -201,6 +201,8 @@ class RecordedExecution(Execution):
         @property
         def observation(self) -> OpenObservation: ...
 
+        started: int
+        """The start of the observation, by `Recorder.tick`."""
     else:
         __slots__ = ()
 
@@ -221,11 +223,11 @@ class RecordedExecution(Execution):
     def on_item(self, item: Any) -> Any:
         """Record an item of the stream, and return it."""
         recorder = self.trace.recorder
-        offset_ns = recorder.tick() - self.observation.started
+        offset_ns = recorder.tick() - self.started
         try:
             if self.stream_items is None:
                 self.stream_items = (self.spec.stream_items or recorder.stream_items)(self.observation)
-            if self._captures_output():
+            if self.spec.capture_output and recorder.captures_output:
                 self.stream_items.on_item(item, offset_ns)
             else:
                 self.stream_items.count += 1
@@ -266,10 +268,7 @@ class RecordedExecution(Execution):
             if self.spec.read_facts is not None:
                 self._read_facts(self.spec.read_facts(value))
             output = value
-        return output if self._captures_output() else NOTHING
-
-    def _captures_output(self) -> bool:
-        return self.spec.capture_output and self.trace.recorder.captures_output
+        return output if self.spec.capture_output and self.trace.recorder.captures_output else NOTHING
 
     def _read_facts(self, facts: Any) -> None:
         if facts is not None:
@@ -311,6 +310,11 @@ class MatchedCall(RecordedExecution):
     def observation(self) -> OpenObservation:
         """The observation of the framework's tool event."""
         return self.matched
+
+    @property
+    def started(self) -> int:  # type: ignore[override]  # only the observation sets it
+        """The start of the observation, by `Recorder.tick`."""
+        return self.matched.started
 
     def end(self, status: Status = Status.SUCCESS, output: object = NOTHING, error: str | None = None) -> None:
         """Store the result of the call for the framework's observation, which the framework ends."""
