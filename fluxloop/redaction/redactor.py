@@ -47,9 +47,9 @@ class Redactor:
         named = (assignments(self._keys), *named_contexts(self._keys))
         self._shapes = (named, (commands(),), *((shape,) for shape in standalone()))
         self._prefilter, complete = self._open_prefilter()
-        knows_all = complete and self._rules.hook is None
+        self._finds_any = self._prefilter.any if self._prefilter is not None and complete else None
         self.suspects: Callable[[bytes], bool] = (
-            self._prefilter.any if self._prefilter is not None and knows_all else _anything
+            self._finds_any if self._finds_any is not None and self._rules.hook is None else _anything
         )
         """
         Returns False only if `redact` would change nothing; takes a few microseconds for 20 kB.
@@ -91,7 +91,7 @@ class Redactor:
             masked places. A hook may return a value of another shape; its change counts as one place.
         """
         try:
-            masking = Masking(self._keys, self._masked)
+            masking = Masking(self._keys, self._masked, self._finds_any)
             clean = masking.value(value)
             return self._apply_hook(clean, masking.places)
         except Exception as error:  # also RecursionError, for a deep value near the limit of the user's stack

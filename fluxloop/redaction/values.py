@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
+import orjson
+
 from .heuristics import is_argument, is_description, is_opaque
 from .keys import PASSES, USERS, Keys, Sensitivity
 from .rules import JSON
 from .shapes import MASK
+
+SEARCHED_LEVELS = 4
+"""The levels of containers, below the outermost one, that are searched as a whole."""
 
 _TYPE_NAMES = frozenset(("array", "boolean", "integer", "null", "number", "object", "string"))
 
@@ -40,14 +45,22 @@ class Masking:
     Args:
         keys: The names of secrets.
         text: Masks the secrets in a text, and returns the text and their number.
+        suspects: Returns False for JSON in UTF-8 that certainly has no secrets; None if no such search is possible.
     """
 
-    __slots__ = ("_copies", "_keys", "_text", "places")
+    __slots__ = ("_copies", "_depth", "_keys", "_suspects", "_text", "places")
 
-    def __init__(self, keys: Keys, text: Callable[[str], tuple[str, int]]) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        text: Callable[[str], tuple[str, int]],
+        suspects: Callable[[bytes], bool] | None = None,
+    ) -> None:
         self._keys = keys
         self._text = text
+        self._suspects = suspects
         self._copies = 1
+        self._depth = 0
         self.places = 0
         """The number of masked places."""
 
@@ -59,16 +72,33 @@ class Masking:
             value: Any JSON.
             secret: Whether it is the value of a secret key, so that all texts and numbers in it are masked.
         """
-        if isinstance(value, dict):
-            return self._object(value, secret)
-        if isinstance(value, list):
-            return self._array(value, secret)
+        if isinstance(value, (dict, list)):
+            if not secret and self._is_clean(value):
+                return value
+            self._depth += 1
+            masked = self._object(value, secret) if isinstance(value, dict) else self._array(value, secret)
+            self._depth -= 1
+            return masked
         if secret:
             return self._scalar(value)
         if isinstance(value, str):
             value, places = self._text(value)
             self.places += places
         return value
+
+    def _is_clean(self, value: JSON) -> bool:
+        """
+        Return whether one search finds that a container has no secrets, which is faster than to examine each text.
+
+        The value as a whole is known to have one. Each of its parts is searched at most `SEARCHED_LEVELS` times, so the
+        work stays linear however deep the secret is.
+        """
+        if self._suspects is None or not 0 < self._depth <= SEARCHED_LEVELS:
+            return False
+        try:
+            return not self._suspects(orjson.dumps(value))
+        except TypeError:  # for example, an integer of more than 64 bits
+            return False
 
     def _scalar(self, value: JSON) -> JSON:
         if value is None or isinstance(value, bool) or value in ("", MASK):

@@ -225,7 +225,7 @@ class RecordedExecution(Execution):
         try:
             if self.stream_items is None:
                 self.stream_items = (self.spec.stream_items or recorder.stream_items)(self.observation)
-            if self._captures_output():
+            if self.spec.capture_output and recorder.captures_output:
                 self.stream_items.on_item(item, offset_ns)
             else:
                 self.stream_items.count += 1
@@ -266,10 +266,7 @@ class RecordedExecution(Execution):
             if self.spec.read_facts is not None:
                 self._read_facts(self.spec.read_facts(value))
             output = value
-        return output if self._captures_output() else NOTHING
-
-    def _captures_output(self) -> bool:
-        return self.spec.capture_output and self.trace.recorder.captures_output
+        return output if self.spec.capture_output and self.trace.recorder.captures_output else NOTHING
 
     def _read_facts(self, facts: Any) -> None:
         if facts is not None:

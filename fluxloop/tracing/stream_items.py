@@ -45,9 +45,13 @@ class StreamItems:
     def on_item(self, item: Any, offset_ns: int) -> None:
         """Receive *item*, which arrived *offset_ns* after the start."""
         self.count += 1
-        self.facts.on_item(item)
+        encoded: bytes | str
+        if is_text := type(item) is str:
+            self.facts.add_text(item)
+        else:
+            self.facts.on_item(item)
         if self.items_left > 0 and self.bytes_left > 0:
-            encoded = item if type(item) is str else self.observation.trace.recorder.encode_part(item, self.observation)
+            encoded = item if is_text else self.observation.trace.recorder.encode_part(item, self.observation)
             self.items_left -= 1
             self.bytes_left -= len(encoded)
             self.offsets_ms.append(offset_ns // 1_000 / 1_000)
@@ -82,7 +86,10 @@ class StreamItems:
     def _items(self, message: JSON | None) -> list[Any]:
         """Return the collected items. Secrets that are split over several items are masked."""
         redactor = self.observation.trace.recorder.redactor
-        items: list[Any] = [item if type(item) is str else loads(item) for item in self.items]
+        are_texts = set(map(type, self.items)) == {str}
+        items: list[Any] = (
+            [*self.items] if are_texts else [item if type(item) is str else loads(item) for item in self.items]
+        )
         if redactor is None:
             return items
         items, places = redactor.items(items)

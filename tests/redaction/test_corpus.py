@@ -17,6 +17,7 @@ import pytest
 
 import fluxloop
 from fluxloop.redaction import MASK, Redactor, Rules
+from fluxloop.redaction.values import Masking
 from fluxloop.testing import capture
 
 from .corpus import Case, innocents, secrets
@@ -144,3 +145,41 @@ def test_the_prefilter_misses_nothing_that_the_rules_find() -> None:
             assert REDACTOR.spans(candidate) == spans, candidate
             assert not spans or REDACTOR.suspects(orjson.dumps(candidate)), candidate
             assert REDACTOR.spans(REDACTOR.text(candidate)[0]) == [], candidate
+
+
+def test_parts_of_a_value_that_are_searched_as_a_whole_hide_no_secret() -> None:
+    """A part without secrets is skipped after one search; the result equals that of an examination of every text."""
+    dice = Random(SEED)
+    secret, innocent = [case.value for case in secrets(SEED)], innocents(SEED)
+
+    def nested(depth: int) -> Any:
+        values = [
+            nested(depth - 1)
+            if depth and dice.random() < 0.6
+            else dice.choice(secret if dice.random() < 0.1 else innocent)
+            for _ in range(dice.randint(1, 4))
+        ]
+        names = ["text", "name", "value", "api_key", "content", "password", "id", "headers"]
+        return values if dice.random() < 0.5 else dict(zip(dice.sample(names, len(values)), values, strict=True))
+
+    for _ in range(150):
+        value = orjson.loads(orjson.dumps(nested(6)))
+        plain = Masking(REDACTOR._keys, REDACTOR._masked)
+        examined = plain.value(value)
+
+        assert REDACTOR.redact(value) == (examined, plain.places)
+
+
+def test_a_secret_in_a_large_value_costs_the_examination_of_its_own_part() -> None:
+    """Texts are counted that are examined one by one: those beside the secret, and not those of the other items."""
+    examined: list[str] = []
+    items: list[Any] = [{"id": f"doc-{number}", "text": "a text about trains " * 10} for number in range(1_000)]
+    items[500]["text"] = f"the key is {secrets(SEED)[0].secret} and password: hunter2xyz"
+
+    def record(text: str) -> tuple[str, int]:
+        examined.append(text)
+        return REDACTOR._masked(text)
+
+    Masking(REDACTOR._keys, record, REDACTOR._finds_any).value({"documents": items})
+
+    assert 0 < len(examined) < 20
