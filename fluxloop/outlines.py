@@ -125,7 +125,7 @@ class OutlineFile:
             golden = path.read_text(encoding="utf-8").removesuffix("\n")
         except FileNotFoundError:
             self.difference = [
-                f"there is no golden outline {path}; {self.how_to_update} writes it",
+                f"golden outline not found: {path}; {self.how_to_update} writes it",
                 *found.splitlines(),
             ]
             return False

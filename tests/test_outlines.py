@@ -35,7 +35,7 @@ def test_a_file_is_written_on_request_and_compared(tmp_path: Path, trace, monkey
     file = OutlineFile(tmp_path / "golden/one.txt")
     assert trace != file
     assert repr(file).splitlines() == [
-        f"there is no golden outline {file.path}; FLUXLOOP_UPDATE=1 writes it",
+        f"golden outline not found: {file.path}; FLUXLOOP_UPDATE=1 writes it",
         "AGENT agent -> '<id>'",
     ]
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 
 from .formatting import counted, note
 from .import_records import Store
+from .usage_errors import reported
 
 EPILOG = """
 [bold]Examples[/]
@@ -21,7 +23,7 @@ EPILOG = """
 
 A PostgreSQL store is copied with pg_dump, or with --records.
 
-[bold]Exit codes[/]: 0 copied, 1 not possible, 2 wrong usage.
+[bold]Exit codes[/]: 0 copied, 2 not possible, wrong usage.
 """
 
 
@@ -34,14 +36,11 @@ def backup(
     Copy a store of the collector while it is in use.
     """
     from ..collector.importing import export_records
-    from ..collector.stores.opening import DEFAULT, open_store
+    from ..collector.stores.opening import DEFAULT, open_existing
 
-    opened = open_store(store or DEFAULT)
-    try:
+    with reported(), closing(open_existing(store or DEFAULT)) as opened:
         if records:
             note(f"wrote {counted(export_records(opened, target), 'trace')} to {target}")
         else:
             opened.backup(str(target))
             note(f"wrote {target}")
-    finally:
-        opened.close()

@@ -40,7 +40,11 @@ COLUMNS = "  rate  95 % interval  flips  other answers  step"
 
 def blame(
     trace: Annotated[
-        str, typer.Argument(metavar="TRACE", help="The beginning of a trace's id, or a .jsonl file of one trace.")
+        str,
+        typer.Argument(
+            metavar="TRACE",
+            help="A trace's id as fluxloop list prints it, its beginning, or a .jsonl file of one trace.",
+        ),
     ],
     check: Annotated[str, typer.Option(metavar="MODULE:FUNCTION", help="Whether the outcome of a trace is right.")],
     samples: Annotated[int, typer.Option(metavar="N", min=1, help="Runs per model call.")] = 5,

@@ -17,7 +17,7 @@ from ..reading.json_text import encode
 from ..replay import cassettes
 from ..replay.recording import ANSWERED
 from ..testing import outline
-from .formatting import console, print_json
+from .formatting import console, counted, print_json
 
 EPILOG = """
 [bold]Examples[/]
@@ -81,7 +81,9 @@ def list_(path: PathOption = Path(), as_json: JsonOption = False) -> None:
                 encode({"path": str(file), "traces": len(traces), "answers": answers, "bytes": file.stat().st_size})
             )
         else:
-            _print(f"{file}  {len(traces)} traces, {answers} answers, {file.stat().st_size:,} bytes")
+            _print(
+                f"{file}  {counted(len(traces), 'trace')}, {counted(answers, 'answer')}, {file.stat().st_size:,} bytes"
+            )
 
 
 @app.command(epilog=EPILOG)
@@ -113,7 +115,7 @@ def check(
         if as_json:
             print_json(encode({"path": str(file), "problems": problems}))
             continue
-        _print(f"{file}: {'ok' if not problems else f'{len(problems)} problems'}")
+        _print(f"{file}: {'ok' if not problems else counted(len(problems), 'problem')}")
         for problem in problems:
             _print(f"  {problem}")
     raise typer.Exit(0 if is_fine else 1)
@@ -128,4 +130,4 @@ def prune(
     if not path.is_file():
         _stop(f"expected a cassette, but {path} is not a file")
     removed = _safely(path, lambda each: cassettes.prune(each, set(keep)))
-    _print(f"{path}: {removed} traces removed")
+    _print(f"{path}: {counted(removed, 'trace')} removed")

@@ -37,7 +37,11 @@ SHOWN_CHARS = 100
 
 def context(
     trace: Annotated[
-        str, typer.Argument(metavar="TRACE", help="The beginning of a trace's id, or a .jsonl file of one trace.")
+        str,
+        typer.Argument(
+            metavar="TRACE",
+            help="A trace's id as fluxloop list prints it, its beginning, or a .jsonl file of one trace.",
+        ),
     ],
     call: Annotated[int | None, typer.Option(metavar="N", min=1, help="Show this model call, counted from 1.")] = None,
     diff: Annotated[

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 
 from ..reading.json_text import encode
 from .formatting import note, print_json
+from .usage_errors import reported
 
 EPILOG = """
 [bold]Examples[/]
@@ -20,7 +22,7 @@ EPILOG = """
 
 Importing twice changes nothing. The collector may run meanwhile.
 
-[bold]Exit codes[/]: 0 imported, 1 some lines are not records, or not possible, 2 wrong usage.
+[bold]Exit codes[/]: 0 imported, 1 some lines are not records, 2 not possible, wrong usage.
 """
 
 Store = Annotated[str | None, typer.Option(metavar="URL", help="The store.", show_default="sqlite:///collector.sqlite")]
@@ -37,11 +39,8 @@ def import_records(
     from ..collector.importing import import_records as run
     from ..collector.stores.opening import DEFAULT, open_store
 
-    opened = open_store(store or DEFAULT)
-    try:
+    with reported(), closing(open_store(store or DEFAULT)) as opened:
         done = run(path, opened)
-    finally:
-        opened.close()
     if as_json:
         print_json(encode({"accepted": done.accepted, "duplicates": done.duplicates, "rejected": done.rejected}))
     else:

@@ -102,7 +102,7 @@ def for_pytest(
     """
     with reported():
         if not path.is_dir():
-            raise ConfigError(f"there is no folder {path}")
+            raise ConfigError(f"folder not found: {path}. Create it, or name another one")
         if not re.fullmatch(r"test_\w+\.py|\w+_test\.py", filename):
             raise ConfigError(f"pytest does not collect {filename!r}. Use a name like test_agent.py")
         target = path / tests_dir / filename

@@ -39,7 +39,11 @@ EPILOG = """
 def replay(
     trace: Annotated[
         str | None,
-        typer.Argument(metavar="TRACE", help="The beginning of a trace's id, or a .jsonl file.", show_default=False),
+        typer.Argument(
+            metavar="TRACE",
+            help="A trace's id as fluxloop list prints it, its beginning, or a .jsonl file.",
+            show_default=False,
+        ),
     ] = None,
     target: Annotated[
         str | None,
@@ -74,7 +78,9 @@ def replay(
             )
             raise typer.Exit(0 if diagnosis.is_reproducible else 1)
         if trace is None:
-            raise ReplayError("name the trace to replay by the beginning of its id, or give a .jsonl file")
+            raise ReplayError(
+                "expected a trace to replay: its id as fluxloop list prints it, its beginning, or a .jsonl file"
+            )
         from ..replay.rerun import rerun
 
         again = rerun(trace_at(trace, path), target, match=match, live=live or ())  # type: ignore[arg-type]
@@ -90,7 +96,7 @@ def replay(
 
 def trace_at(trace: str, path: Path | None) -> Trace:
     """
-    Return the trace of a file, or the one whose id begins with *trace*.
+    Return the trace of a file, or the one whose id begins or ends with *trace*.
 
     Raises:
         FluxLoopError: If there is none, or several.

@@ -12,6 +12,7 @@ import typer
 
 from ..errors import ConfigError
 from .formatting import note
+from .usage_errors import reported
 
 if TYPE_CHECKING:
     from ..collector.app import Options
@@ -32,7 +33,7 @@ EPILOG = """
 Programs send with: configure(storage="http", collector_url="http://127.0.0.1:8000")
 Ask with: fluxloop list http://127.0.0.1:8000, or curl http://127.0.0.1:8000/api/v1/traces
 
-[bold]Exit codes[/]: 0 stopped by a signal, 1 not possible, 2 wrong usage.
+[bold]Exit codes[/]: 0 stopped by a signal, 2 not possible, wrong usage.
 """
 
 
@@ -72,12 +73,14 @@ def serve(
     try:
         from ..collector.server import run
     except ModuleNotFoundError as missing:
-        raise ConfigError(f"serve needs {missing.name!r}: pip install 'fluxloop[collector]'") from None
-    options = _options(host, api_key, api_key_file, allowed_host, retention, (max_body, max_connections, max_rate))
-    if log_level not in ("info", "warning", "error"):
-        raise ConfigError(f"log_level must be info, warning or error, got {log_level!r}")
-    opened, options = _opened(path or [], store, options)
-    run(opened, options, host=host, port=port, log_level=log_level)
+        with reported():
+            raise ConfigError(f"serve needs {missing.name!r}: pip install 'fluxloop[collector]'") from None
+    with reported():
+        options = _options(host, api_key, api_key_file, allowed_host, retention, (max_body, max_connections, max_rate))
+        if log_level not in ("info", "warning", "error"):
+            raise ConfigError(f"log_level must be info, warning or error, got {log_level!r}")
+        opened, options = _opened(path or [], store, options)
+        run(opened, options, host=host, port=port, log_level=log_level)
 
 
 def _options(

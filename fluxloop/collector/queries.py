@@ -176,7 +176,7 @@ def _piece_of(lines: Iterator[bytes]) -> bytes:
 
 
 def _unknown(trace_id: str) -> Refused:
-    return Refused(404, "there is no trace with this id")
+    return Refused(404, "trace not found: no trace has this id. GET /api/v1/traces lists the ids")
 
 
 Endpoint = Callable[[Request], Any]

@@ -58,7 +58,9 @@ def run(store: Store, options: Options, *, host: str, port: int, log_level: str 
         with _signals_end_quietly():
             uvicorn.Server(config).run()
     except SystemExit:
-        raise ConfigError(f"cannot listen on {host} port {port}: choose another one with --port") from None
+        raise ConfigError(
+            f"cannot listen on {host} port {port}, see the line above. Choose another one with --port"
+        ) from None
     finally:
         store.close()
 

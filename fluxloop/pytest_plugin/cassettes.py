@@ -158,7 +158,7 @@ def opened(item: pytest.Item, captured: Captured) -> Iterator[TestCassette]:
     if cassette.mode == "none" and not cassette.path.exists():
         reason = "CI is set" if item.config.getoption("fluxloop_record") is None else "of --fluxloop-record=none"
         pytest.fail(
-            f"there is no cassette {shown(cassette.path)}, and none is recorded because {reason}. "
+            f"cassette not found: {shown(cassette.path)}; none is recorded because {reason}. "
             f"Record it and commit it: pytest --fluxloop-record=once '{item.nodeid}'",
             pytrace=False,
         )

@@ -113,7 +113,9 @@ class FluxLoopTestResult:
         head = message or f"{label or 'the experiment'} failed ({self.failed_runs} of {self.total_runs} runs{expected})"
         causes = [error.message for error in self.errors[:MOST_SHOWN]]
         more = [f"{len(self.errors) - MOST_SHOWN} more"] if len(self.errors) > MOST_SHOWN else []
-        raise AssertionError(f"{head}: {'; '.join([*causes, *more]) or 'there was no run'}\n  in {self.output_dir}")
+        raise AssertionError(
+            f"{head}: {'; '.join([*causes, *more]) or 'expected at least one run, found none'}\n  in {self.output_dir}"
+        )
 
     def require_min_runs(self, min_runs: int) -> None:
         """Raise an `AssertionError` if there were fewer runs."""

@@ -181,7 +181,7 @@ def _failed(arguments: Sequence[str], done: subprocess.CompletedProcess[str], lo
 def _config(root: Path, given: str | Path | None) -> Path:
     """Return the configuration *given*, relative to *root*, else that of the project."""
     if not root.is_dir():
-        raise ConfigError(f"project_root must be a folder, and there is none at {root}")
+        raise ConfigError(f"project_root must be a folder, found none at {root}")
     return find(root if given is None else root / Path(given).expanduser())
 
 

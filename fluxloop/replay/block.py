@@ -269,7 +269,7 @@ def replay(
 
     Args:
         source: A record file, a folder, the address of a server, a `Trace`, or several traces.
-        trace_id: The trace to replay, or the beginning of its id; by default all traces of *source*.
+        trace_id: The trace to replay, or the beginning or end of its id; by default all traces of *source*.
         match: ``strict``: the same calls with the same inputs, in the same order under each parent. ``fifo``: calls of
             one name in the recorded order, whatever their inputs. ``loose``: the most similar input among calls of one
             name, in any order.
@@ -305,7 +305,7 @@ def traces_in(source: Recorded, trace_id: str | None) -> list[Trace]:
     Return the traces of *source*, or the one with this id.
 
     Raises:
-        ReplayError: If there is none.
+        ReplayError: If there is none, or several with this part of an id.
     """
     if isinstance(source, Trace):
         traces = [source]
@@ -313,19 +313,22 @@ def traces_in(source: Recorded, trace_id: str | None) -> list[Trace]:
         traces = list(read_traces(os.fspath(source)) if isinstance(source, str | PathLike) else source)
     where = source if isinstance(source, str | PathLike) else "the given traces"
     if trace_id is not None:
-        found = [trace for trace in traces if trace.trace_id.startswith(trace_id)]
+        part = trace_id.strip().removeprefix("…")  # the commands print the end of an id, some of them after an ellipsis
+        found = [trace for trace in traces if trace.trace_id.startswith(part) or trace.trace_id.endswith(part)]
         if not found:
             raise ReplayError(
-                f"expected a trace {trace_id!r} in {where}, which has {len(traces)} others: see fluxloop list"
+                f"expected a trace whose id begins or ends with {part!r} in {where}, found none. "
+                "List the ids with: fluxloop list"
             )
-        exact = [trace for trace in found if trace.trace_id == trace_id]
+        exact = [trace for trace in found if trace.trace_id == part]
         if len(found) > 1 and not exact:
             raise ReplayError(
-                f"{len(found)} traces in {where} have an id that begins with {trace_id!r}: give all of it"
+                f"expected one trace whose id begins or ends with {part!r} in {where}, found {len(found)}. "
+                "Give more of the id"
             )
         traces = exact or found
     if not traces:
-        raise ReplayError(f"expected a trace in {where}, which has none: record a run first")
+        raise ReplayError(f"expected a trace in {where}, found none. Record a run first")
     return traces
 
 

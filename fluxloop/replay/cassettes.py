@@ -284,8 +284,18 @@ def _with_numbered_ids(text: str) -> str:
 
 
 def prune(path: Path, used: set[str]) -> int:
-    """Remove the traces whose ids are not in *used* from the cassette *path*; return how many were removed."""
+    """
+    Remove the traces whose ids are not in *used* from the cassette *path*; return how many were removed.
+
+    Raises:
+        ReplayError: If the cassette has no trace with one of these ids; the file is unchanged.
+    """
     traces = list(read_traces(path))
+    if unknown := used - {trace.trace_id for trace in traces}:
+        raise ReplayError(
+            f"expected ids of its traces to keep, found {', '.join(sorted(unknown))!r}; nothing was removed. "
+            "List the ids with: fluxloop cassette show"
+        )
     kept = [trace for trace in traces if trace.trace_id in used]
     if len(kept) < len(traces):
         write(path, kept)

@@ -144,10 +144,14 @@ def test_cassettes_are_listed_shown_checked_and_pruned(case):
     """
     Each subcommand on one cassette; prune without a trace to keep empties it.
     """
-    assert "1 traces, 3 answers" in completed("cassette", "list", case).out
+    assert "1 trace, 3 answers" in completed("cassette", "list", case).out
     assert "GENERATION ask" in completed("cassette", "show", case).out
     assert completed("cassette", "check", case).out.strip() == f"{case}: ok"
     assert completed("cassette", "prune", case, "--keep", "case-1").out.strip() == f"{case}: 0 traces removed"
+    before = case.read_bytes()
+    misspelled = completed("cassette", "prune", case, "--keep", "case-7")
+    assert (misspelled.code, case.read_bytes()) == (2, before)
+    assert "found 'case-7'; nothing was removed. List the ids with: fluxloop cassette show" in misspelled.err
     (case.parent / "empty.jsonl").write_text("")
     assert completed("cassette", "check", case.parent / "empty.jsonl").code == 1
     assert completed("cassette", "check", "nowhere").code == 2

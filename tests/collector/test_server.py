@@ -367,13 +367,13 @@ def test_keys_have_names_and_rights(tmp_path):
 )
 def test_a_wrong_start_is_one_line(tmp_path, arguments, said):
     """
-    No traceback, no secret, and an exit code that is not 0.
+    No traceback, no secret, and the exit code 2.
     """
     command = [sys.executable, "-m", "fluxloop", "serve", "--port", "0", *arguments]
     environment = offline.environment(PYTHONPATH=str(ROOT))
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=60)
 
-    assert done.returncode in (1, 2)
+    assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stderr
@@ -392,6 +392,19 @@ def test_a_store_of_a_newer_version_is_one_line(tmp_path):
     assert done.returncode == 1
     assert "written by a newer FluxLoop (schema 999" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+def test_a_backup_of_a_missing_store_is_an_error(tmp_path):
+    """
+    Neither the store nor the copy is created.
+    """
+    command = [sys.executable, "-m", "fluxloop", "backup", "copy.sqlite", "--store", "missing.sqlite"]
+    environment = offline.environment(PYTHONPATH=str(ROOT))
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=60)
+
+    assert done.returncode == 2
+    assert "store not found: missing.sqlite. Name the file" in done.stderr
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_slow_client_is_cut_off_and_others_are_answered(tmp_path, monkeypatch):

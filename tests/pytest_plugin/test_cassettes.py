@@ -76,7 +76,7 @@ def test_a_missing_cassette_in_ci_is_one_line(session, pytester: pytest.Pytester
     result = session(AGENTS + ONE.format("reader('a')"))
 
     result.assert_outcomes(errors=1)
-    start = "there is no cassette cassettes/test_it/test_it.jsonl, and none is recorded because CI is set. "
+    start = "cassette not found: cassettes/test_it/test_it.jsonl; none is recorded because CI is set. "
     result.stdout.fnmatch_lines([f"{start}*: pytest --fluxloop-record=once 'test_it.py::test_it'"])
     assert not (pytester.path / "cassettes").exists()
 
@@ -159,7 +159,7 @@ def test_a_damaged_cassette_is_one_line(session, pytester: pytest.Pytester) -> N
     result = session(AGENTS + "\n@pytest.mark.fluxloop_cassette('x')\ndef test_it():\n    reader('a')\n")
 
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["the cassette cassettes/x.jsonl cannot be used: there is no trace in *"])
+    result.stdout.fnmatch_lines(["the cassette cassettes/x.jsonl cannot be used: expected a trace in *found none*"])
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_cassette_that_cannot_be_written_is_one_line(session, pytester: pytest
     result = session(AGENTS + ONE.format("reader('a')"))
 
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["the cassette cassettes/test_it/test_it.jsonl cannot be written: *"])
+    result.stdout.fnmatch_lines(["cannot write the cassette *cassettes/test_it/test_it.jsonl: Not a directory"])
 
 
 def test_a_mark_on_one_parameter_does_not_affect_the_others(session) -> None:

@@ -156,8 +156,8 @@ def test_what_cannot_run_is_one_line(session, pytester: pytest.Pytester) -> None
     result.assert_outcomes(failed=6)
     result.stdout.fnmatch_lines(
         [
-            "E *project_root must be a folder, and there is none at */nowhere",
-            "E *there is no configuration at */other.yaml",
+            "E *project_root must be a folder, found none at */nowhere",
+            "E *configuration not found: */other.yaml*",
             "E *unknown key 'iteration', did you mean 'iterations'*",
             "E *nothing*",
             "E *cli_args are for the fixture fluxloop_cli; fluxloop_runner runs no command",
@@ -220,7 +220,7 @@ def test_a_command_that_cannot_run_fails_the_test(session, pytester: pytest.Pyte
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(
         [
-            "E *AssertionError: fluxloop run experiment ended with exit code 2: *configs: there is no module *",
+            "E *AssertionError: fluxloop run experiment ended with exit code 2: *configs: module 'nothing' not found *",
             "E *AssertionError: the experiment in * took longer than 0.01 s",
         ]
     )

@@ -328,7 +328,7 @@ def test_a_golden_outline_is_written_compared_and_shown(session, pytester: pytes
     """Missing: the test fails; written: it passes; changed: the difference is shown as a diff of trees."""
     missing = session(GOLDEN)
     missing.assert_outcomes(failed=1)
-    missing.stdout.fnmatch_lines(["E *there is no golden outline *test_it.txt; pytest --fluxloop-update writes it"])
+    missing.stdout.fnmatch_lines(["E *golden outline not found: *test_it.txt; pytest --fluxloop-update writes it"])
 
     session(GOLDEN, "--fluxloop-update").assert_outcomes(passed=1)
     session(GOLDEN).assert_outcomes(passed=1)

@@ -438,7 +438,7 @@ def test_a_hundred_replays_at_once_have_their_own_answers():
     [
         ({"match": "exact"}, "match must be one of strict, fifo, loose"),
         ({"pace": "slow"}, "pace must be"),
-        ({"trace_id": "nope"}, "expected a trace 'nope'"),
+        ({"trace_id": "nope"}, "expected a trace whose id begins or ends with 'nope'"),
     ],
 )
 def test_options_are_checked(options, message):
@@ -448,6 +448,24 @@ def test_options_are_checked(options, message):
     _, captured = record(lambda: plain(1))
     with pytest.raises(ReplayError, match=message):
         fluxloop.replay(captured.traces(), **options)
+
+
+def test_a_trace_is_selected_by_either_end_of_its_id():
+    """
+    The commands print the end of an id; a part that two traces share is an error.
+    """
+    _, captured = record(lambda: plain(1))
+    _, other = record(lambda: plain(2))
+    [trace] = captured.traces()
+    traces = [trace, *other.traces()]
+
+    for part in (trace.trace_id, trace.trace_id[-12:], "…" + trace.trace_id[-12:]):
+        with capture(), fluxloop.replay(traces, trace_id=part) as replay:
+            with fluxloop.instrument("run"):
+                plain(1)
+        assert replay.report().hits == 1
+    with pytest.raises(ReplayError, match=r"expected one trace .* found 2\. Give more of the id"):
+        fluxloop.replay(traces, trace_id="")
 
 
 def test_an_unfinished_call_is_not_served():

@@ -33,13 +33,33 @@ def open_store(url: str) -> Store:
     return opener(url)
 
 
+def open_existing(url: str) -> Store:
+    """
+    Open the store at *url* to read it; a file that is missing is an error, and is not made.
+
+    Raises:
+        ConfigError: If the URL is not one of `FORMS`, or the file does not exist.
+        StoreError: If the store cannot be opened.
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme.lower() == "sqlite":
+        path = _sqlite_path(url if separator else f"sqlite:///{url}")
+        if not path.is_file():
+            raise ConfigError(f"store not found: {path}. Name the file of `fluxloop serve --store` with --store")
+    return open_store(url)
+
+
 def _sqlite(url: str) -> Store:
     from .sqlite import SqliteStore
 
+    return SqliteStore(_sqlite_path(url))
+
+
+def _sqlite_path(url: str) -> Path:
     path = url.partition("://")[2].removeprefix("/")
     if not path or urlsplit(url).netloc:
         raise ConfigError("an SQLite store is sqlite:///FILE (relative) or sqlite:////FILE (absolute)")
-    return SqliteStore(Path(path))
+    return Path(path)
 
 
 def _postgres(url: str) -> Store:

@@ -146,7 +146,7 @@ def _expected(run: Run, expected: Any, path: str) -> Any:
 def _words(keywords: Sequence[str] | str, case_sensitive: bool) -> list[str]:
     words = [keywords] if isinstance(keywords, str) else [str(word) for word in keywords]
     if not words:
-        raise NotApplicable("there are no keywords")
+        raise NotApplicable("the list of keywords is empty")
     return words if case_sensitive else [word.lower() for word in words]
 
 
