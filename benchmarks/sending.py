@@ -100,7 +100,7 @@ def http_down(is_quick: bool) -> Row:
         with TemporaryDirectory() as folder:
             with opened() as url:
                 delay = _exit_delay(url, folder)
-            with sink() as url:
+            with sink(url.rpartition(":")[2]):  # records are sent to the collector that they were recorded for
                 _exit_delay(url, folder)
                 stored = int(urllib.request.urlopen(url).read())
         lost = 2 * (RECORDS + 1) - stored
@@ -133,9 +133,9 @@ def _hanging() -> Iterator[str]:
 
 
 @contextmanager
-def sink() -> Iterator[str]:
+def sink(port: str = "0") -> Iterator[str]:
     """Run the collector in a process of its own; yield its URL. A GET returns the number of lines it was sent."""
-    command = [sys.executable, "-m", "benchmarks.sending", "sink"]
+    command = [sys.executable, "-m", "benchmarks.sending", "sink", port]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -144,7 +144,7 @@ def sink() -> Iterator[str]:
             process.kill()
 
 
-def _run_sink() -> None:
+def _run_sink(port: int) -> None:
     ids: set[bytes] = set()
 
     class Handler(BaseHTTPRequestHandler):
@@ -170,7 +170,7 @@ def _run_sink() -> None:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     print(server.server_port, flush=True)
     server.serve_forever()
 
@@ -192,6 +192,6 @@ def _run_program(url: str, folder: str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "sink":
-        _run_sink()
+        _run_sink(int(sys.argv[2]))
     else:
         _run_program(*sys.argv[2:])

@@ -51,6 +51,8 @@ class FluxLoopClient(Instruments):
         super().__init__()
         self._deliveries: dict[Delivery, None] = {}
         """The counts of all storages so far that send records, in order."""
+        self._overrides: list[_Override] = []
+        """The open blocks of `using_recorder`, in the order in which they were entered."""
         if settings:
             self.configure(**settings)
 
@@ -150,13 +152,31 @@ class FluxLoopClient(Instruments):
 
     @contextmanager
     def using_recorder(self, recorder: Recorder) -> Iterator[None]:
-        """Record new traces with *recorder* inside a block, then restore the previous recorder."""
-        before = self.recorder
-        self._activate(recorder)
+        """
+        Record new traces with *recorder* inside a block, then restore the previous recorder.
+
+        Blocks of several threads or tasks may end in any order: the last one that is open has effect.
+        """
+        block = _Override(self.recorder)
         try:
+            with self._lock:
+                self._overrides.append(block)
+                self._activate(recorder)
             yield
         finally:
-            self._activate(before)
+            with self._lock:
+                self._end_override(block)
+
+    def _end_override(self, block: _Override) -> None:
+        if block not in self._overrides:  # a signal handler raised before it had effect
+            return
+        index = self._overrides.index(block)
+        later = self._overrides[index + 1 :]
+        self._overrides.remove(block)
+        if later:  # a block that was entered later is still open, and restores the recorder of this one
+            later[0].before = block.before
+        else:
+            self._activate(block.before)
 
     def _activate(self, recorder: Recorder) -> None:
         settings = recorder.settings
@@ -289,6 +309,13 @@ def _show_debug_lines(enabled: bool) -> None:
         if _handler is not None:
             log.removeHandler(_handler)
             _handler = None
+
+
+class _Override:
+    """A block that records with another recorder, and the recorder to restore at its end."""
+
+    def __init__(self, before: Recorder) -> None:
+        self.before = before
 
 
 class _DefaultClient(FluxLoopClient):

@@ -60,6 +60,20 @@ def test_the_examples_of_the_core_are_numbered_without_gaps():
     assert numbers == [f"{n:02}" for n in range(1, len(numbers) + 1)] != []
 
 
+def test_the_demo_of_the_collector_lists_the_runs_of_both_agents(tmp_path):
+    """
+    ``make demo-serve``, but stopped at once: two runs are listed, and the address to ask is printed.
+    """
+    command = [sys.executable, FOLDER / "support" / "demo_serve.py", "--stop"]
+    environment = offline.environment(PYTHONPATH=str(FOLDER.parent))
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("DocsAgent") == 2
+    assert "/api/v1/totals?by=name" in done.stdout
+    assert [*tmp_path.iterdir()] == []
+
+
 def frameworks(example: Path) -> set[str]:
     """Return the agent frameworks that *example* imports."""
     nodes = list(ast.walk(ast.parse(example.read_text())))
@@ -103,7 +117,10 @@ else:
     assert not report.misses and not report.unused and not report.live, report
 """
 
-NOT_REPLAYED = {"replay_a_failure.py": "it has a replay of its own, of a run that fails"}
+NOT_REPLAYED = {
+    "replay_a_failure.py": "it has a replay of its own, of a run that fails",
+    "services_one_collector.py": "its calls run in other processes, which a replay does not reach",
+}
 
 
 @each_example

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,25 +24,29 @@ def main(stop_at_once: bool) -> int:
         server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         try:
             url = address_of(server)
-            print(f"The collector listens on {url}. Two agents run and send to it.")
-            environment = {**os.environ, "FLUXLOOP_STORAGE": "http", "FLUXLOOP_COLLECTOR_URL": url}
+            print(f"The collector listens on {url}. Two agents run and send to it.", flush=True)
+            settings = {"FLUXLOOP_STORAGE": "http", "FLUXLOOP_COLLECTOR_URL": url, "FLUXLOOP_SHUTDOWN_TIMEOUT": "30"}
+            environment = {**os.environ, **settings}  # 30 s: all records arrive on a busy machine, too
             agents = [
                 subprocess.Popen([sys.executable, DEMO], cwd=folder, env=environment, stdout=subprocess.DEVNULL)
                 for _ in range(2)
             ]
             codes = [agent.wait() for agent in agents]
             if any(codes):
+                print(f"an agent failed: exit codes {codes}", file=sys.stderr)
                 return 1
             subprocess.run([*FLUXLOOP, "list", url], check=True)
-            print(f"\nAsk with:\n  fluxloop list {url}\n  fluxloop view {url}\n  curl '{url}/api/v1/totals?by=name'")
+            command_name = "fluxloop" if shutil.which("fluxloop") else f"{sys.executable} -m fluxloop"
+            print(f"\nAsk with:\n  {command_name} list {url}\n  {command_name} view {url}")
+            print(f"  curl '{url}/api/v1/totals?by=name'", flush=True)
             if not stop_at_once:
-                print("\nCtrl-C stops the collector.")
+                print("\nCtrl-C stops the collector.", flush=True)
                 server.communicate()
         except KeyboardInterrupt:
             pass
         finally:
             server.terminate()
-            server.wait()
+            server.communicate()
     return 0
 
 

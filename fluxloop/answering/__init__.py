@@ -9,6 +9,7 @@ restores them. Inside, it calls `ask` with the observation of a call, and return
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
@@ -93,24 +94,73 @@ class Answerer(Protocol):
         """Note that a call cannot be answered, and return the error to raise."""
 
 
+class Opened:
+    """A replay that was opened, until it is closed."""
+
+    __slots__ = ("is_for_process", "is_open", "replay")
+
+    def __init__(self, replay: Answerer, is_for_process: bool) -> None:
+        self.replay = replay
+        self.is_for_process = is_for_process
+        self.is_open = True
+
+
+Chain = tuple[Opened, "Chain | None"]
+"""The replay that has effect, and the one that has effect again when it is closed."""
+
+
 class OpenReplay:
-    """The replay that is open: in this context, or in the whole process."""
+    """
+    The replay that is open: in this context, or in the whole process.
+
+    A replay that was closed has no effect anywhere: not in a task that it started and that runs on, and not where
+    replays are closed in another order than they were opened in.
+    """
 
     def __init__(self) -> None:
-        self._here: ContextVar[Answerer | None] = ContextVar("fluxloop_replay", default=None)
-        self.everywhere: Answerer | None = None
+        self._here: ContextVar[Chain | None] = ContextVar("fluxloop_replay", default=None)
+        self._everywhere: Chain | None = None
         """Answers calls outside the context of any other replay, such as those of threads that a test starts."""
 
     def get(self) -> Answerer | None:
         """Return the replay that answers the calls of this context."""
         here = self._here.get()
-        return here if here is not None else self.everywhere
+        if here is None and self._everywhere is None:
+            return None
+        found = _still_open(here) or _still_open(self._everywhere)
+        return found[0].replay if found is not None else None
 
-    def set(self, replay: Answerer | None) -> Answerer | None:
-        """Set the replay of this context, and return the one before."""
-        before = self._here.get()
-        self._here.set(replay)
-        return before
+    def open(self, replay: Answerer, *, is_for_process: bool = False) -> Opened:
+        """Let *replay* answer the calls of this context, or of the whole process, until it is closed."""
+        opened = Opened(replay, is_for_process)
+        self.resume(opened)
+        return opened
+
+    def close(self, opened: Opened) -> None:
+        """Let *opened* answer no more calls."""
+        opened.is_open = False
+        self.pause(opened)
+
+    def resume(self, opened: Opened) -> None:
+        """Let *opened* answer the calls of this context, which may be another one than before."""
+        if opened.is_for_process:
+            self._everywhere = opened, _still_open(self._everywhere)
+        else:
+            self._here.set((opened, _still_open(self._here.get())))
+
+    def pause(self, opened: Opened) -> None:
+        """Let *opened* answer no calls of this context until `resume`."""
+        if opened.is_for_process:
+            if self._everywhere is not None and self._everywhere[0] is opened:
+                self._everywhere = _still_open(self._everywhere[1])
+        elif (here := self._here.get()) is not None and here[0] is opened:
+            self._here.set(_still_open(here[1]))
+
+
+def _still_open(chain: Chain | None) -> Chain | None:
+    while chain is not None and not chain[0].is_open:
+        chain = chain[1]
+    return chain
 
 
 replaying = OpenReplay()
@@ -241,7 +291,7 @@ class Answer:
         if self.is_given:
             return list(self.given) if isinstance(self.given, list | tuple) else [self.given]
         whole = self.whole
-        if "items" in whole:
+        if isinstance(whole.get("items"), list):
             return [self._built(item) for item in whole["items"]]
         items = self.stream.get("items")
         if items is None and isinstance(self.recorded.output, list):
@@ -252,9 +302,11 @@ class Answer:
 
     def offsets_s(self, count: int) -> Iterator[float]:
         """Yield when each of *count* items is due after the start, in seconds; zero without a pace."""
-        offsets = self.stream.get("offsets_ms") or []
+        found = self.stream.get("offsets_ms")
+        offsets = found if self.pace and isinstance(found, list) else []
         for index in range(count):
-            yield (offsets[index] / 1_000 * self.pace) if self.pace and index < len(offsets) else 0.0
+            offset = offsets[index] if index < len(offsets) else None
+            yield offset / 1_000 * (self.pace or 0) if isinstance(offset, int | float) else 0.0
 
     def wait(self) -> None:
         """Wait as long as the recorded call took, times the pace."""
@@ -313,13 +365,15 @@ def exception_of(name: str, text: str, path: str | None = None) -> BaseException
     Args:
         name: The name of the class.
         text: The text of the exception.
-        path: ``module.Name`` of the class, if it is known.
+        path: ``module.Name`` of the class, if it is known. It is looked up only if its package is loaded.
     """
     module, _, last = (path or f"builtins.{name}").rpartition(".")
     for candidate in (f"{module or 'builtins'}:{last}", f"builtins:{name}", f"__main__:{name}"):
+        if candidate.partition(".")[0].partition(":")[0] not in sys.modules:
+            continue  # a text must not decide which packages are imported
         try:
             kind = class_named(candidate)
-        except UntypedError:
+        except Exception:  # the module has no such class, or cannot be imported
             continue
         if issubclass(kind, BaseException) and (found := _instance(kind, text)) is not None:
             error: BaseException = found

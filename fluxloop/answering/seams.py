@@ -7,9 +7,11 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, Protocol
 
+from ..forks import after_fork
 from ..report import log
 
 
@@ -28,6 +30,14 @@ _open_replays = 0
 _lock = threading.RLock()
 
 
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()  # in a forked child, another thread of the parent may have held it
+
+
+after_fork(_renew_lock)
+
+
 def register_seam(seam: Seam) -> None:
     """Open *seam* while a replay is open; at once if one is open already."""
     with _lock:
@@ -37,13 +47,21 @@ def register_seam(seam: Seam) -> None:
 
 
 def open_seams() -> None:
-    """Count an open replay, and open the seams for the first one."""
+    """Count an open replay, and open the seams for the first one; if that fails, nothing stays open."""
     global _open_replays
     with _lock:
+        if _open_replays == 0:
+            opened: list[Seam] = []
+            try:
+                for seam in _seams:
+                    opened.append(seam)
+                    seam.open()
+            except BaseException:  # a signal handler raised
+                for seam in reversed(opened):
+                    with suppress(Exception):
+                        seam.close()
+                raise
         _open_replays += 1
-        if _open_replays == 1:
-            for seam in _seams:
-                seam.open()
 
 
 def close_seams() -> None:

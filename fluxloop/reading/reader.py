@@ -18,7 +18,7 @@ from ..enums import SCHEMA_VERSION
 from ..models import Trace
 from ..report import log
 from ..storage import FileStorage
-from ..storage.contract import Readable
+from ..storage.contract import Readable, Storage
 from ..storage.decoding import Json
 from ..storage.fanout import FanOut
 from .assembly import Assembly, traces_of
@@ -44,7 +44,8 @@ def read_traces(
     Args:
         path: A folder of records (``./traces``, an ``artifacts`` folder or its parent), or one ``.jsonl`` file, with
             which its counterpart of the same day is read; or the URL of a collector. None reads what this program is
-            configured to write: its storage, if that can be read back as `MemoryStorage` can, or else its folder.
+            configured to write: its folder, or without file storage what its storage can read back, as `MemoryStorage`
+            can, or the collector that `HTTPStorage` sends to.
         trace_id: Yield this trace only.
         where: A `TraceFilter`, or a function that decides for each trace.
         filters: Fields of a `TraceFilter` (for a collector, of a `CollectorFilter`), as in ``status="error",
@@ -55,8 +56,9 @@ def read_traces(
         ReadError: If *path* does not exist or cannot be opened, or the collector does not answer. A folder without
             records yields nothing.
     """
-    if (url := url_of(path)) is not None:
-        return _of_server(url, trace_id, where, filters)
+    url, api_key = _configured_collector() if path is None else (url_of(path), None)
+    if url is not None:
+        return _of_server(url, api_key, trace_id, where, filters)
     wanted = where if isinstance(where, TraceFilter) else TraceFilter()
     if filters:
         wanted = wanted.also(TraceFilter.of(**filters))
@@ -77,7 +79,11 @@ def read_traces(
 
 
 def _of_server(
-    url: str, trace_id: str | None, where: TraceFilter | Callable[[Trace], object] | None, filters: dict[str, Any]
+    url: str,
+    api_key: str | None,
+    trace_id: str | None,
+    where: TraceFilter | Callable[[Trace], object] | None,
+    filters: dict[str, Any],
 ) -> Iterator[Trace]:
     """Yield the traces of the collector at *url*."""
     from .remote import Server, filter_of
@@ -85,7 +91,7 @@ def _of_server(
     wanted = filter_of(**filters)
     if isinstance(where, TraceFilter):
         wanted = wanted.also(where)
-    traces = Server(url).traces(wanted, trace_id=trace_id)
+    traces = Server(url, api_key).traces(wanted, trace_id=trace_id)
     return filter(where, traces) if where is not None and not isinstance(where, TraceFilter) else traces
 
 
@@ -101,10 +107,25 @@ def _matching(source: Source | list[Json], wanted: TraceFilter) -> Mapping[str, 
         return catalog.ids(wanted)
 
 
+def _storages() -> tuple[Storage, ...]:
+    """Return the storages of the configuration."""
+    storage = default.recorder.storage
+    return storage.storages if isinstance(storage, FanOut) else (storage,)
+
+
+def _configured_collector() -> tuple[str | None, str | None]:
+    """Return the URL of the collector that records are sent to, and the key; None if this process can read them."""
+    storages = _storages()
+    if any(isinstance(one, FileStorage | Readable) for one in storages):
+        return None, None
+    from ..storage import HTTPStorage  # loaded here for programs without HTTP storage
+
+    return next(((one.collector_url, one.api_key) for one in storages if isinstance(one, HTTPStorage)), (None, None))
+
+
 def _records_in_memory() -> list[Json] | None:
     """Return the records of the configured storage; None if it does not keep them in memory."""
-    storage = default.recorder.storage
-    storages = storage.storages if isinstance(storage, FanOut) else (storage,)
+    storages = _storages()
     if any(isinstance(one, FileStorage) for one in storages):
         return None
     readable = next((one for one in storages if isinstance(one, Readable)), None)

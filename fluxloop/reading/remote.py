@@ -32,6 +32,9 @@ _PAGE = 200
 _TRACES = 20
 """Traces in one request for records."""
 
+_NEEDS_KEY = ". Next step: set FLUXLOOP_API_KEY to a key that may read, and FLUXLOOP_COLLECTOR_URL to this collector"
+"""Both, because the key is sent to the configured collector only."""
+
 
 class Server:
     """
@@ -39,7 +42,7 @@ class Server:
 
     Args:
         url: Where it answers, as ``http://127.0.0.1:8000``.
-        api_key: A key that may read; by default that of the settings, if they name no other collector.
+        api_key: A key that may read; by default that of the settings, if this is the collector of the settings.
 
     All methods raise `ReadError` if it does not answer as a collector does, or does not accept the key, and
     `FilterError` for a condition that it does not know.
@@ -160,7 +163,7 @@ class Server:
             raise self._no_collector() from None
         if status == 400:
             raise FilterError(reason)
-        hint = ". Next step: set FLUXLOOP_API_KEY to a key that may read" if status in (401, 403) else ""
+        hint = _NEEDS_KEY if status in (401, 403) else ""
         raise ReadError(f"{self.url}: {reason}{hint}")
 
     def _no_collector(self) -> ReadError:
@@ -168,12 +171,18 @@ class Server:
 
 
 def _key_for(url: str) -> str | None:
-    """Return the key of the settings, unless they name another collector: the key is not for a stranger."""
+    """Return the key of the settings if *url* is the collector of the settings: no other host receives the key."""
     settings = default.configuration.settings()
-    mine = settings.collector_url
-    if settings.api_key is None or (mine is not None and urlsplit(mine).netloc != urlsplit(url).netloc):
+    try:
+        return settings.api_key if _origin(settings.collector_url) == _origin(url) else None
+    except ValueError:  # not a valid URL, which the request reports
         return None
-    return str(settings.api_key)
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    """Return what decides who receives a request. The scheme belongs to it: http sends a key unencrypted."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def dict_of(parameters: list[tuple[str, str]]) -> dict[str, list[str]]:

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from functools import wraps
 from os import PathLike
 from typing import Any, Self
 
-from ..answering import close_seams, load_adapters, open_seams, replaying
+from ..answering import Opened, close_seams, load_adapters, open_seams, replaying
 from ..client import default
 from ..errors import ReplayError, ReplayMismatch
 from ..models import ObservationData, Trace
@@ -22,6 +22,7 @@ from ..tracing.calls import interceptors
 from ..tracing.manual import on_manual_end
 from ..tracing.propagation import current
 from ..tracing.recorder import NOTHING
+from ..tracing.streams import drive_async_generator, drive_generator
 from . import functions
 from .canonical import Normalize
 from .forks import Fork, Rest, check_change, check_rest, place_at
@@ -47,6 +48,18 @@ class Block:
         """Return another block like this one, which is not open."""
         raise NotImplementedError
 
+    def _around(self, body: Any) -> tuple[_Stream, Any]:
+        """Open the block for the generator *body*; return what `drive_generator` needs."""
+        self.__enter__()
+        self._pause()
+        return _Stream(self), body
+
+    def _pause(self) -> None:
+        """Have no effect on the consumer of a generator, which runs between two items, until `_resume`."""
+
+    def _resume(self) -> None:
+        """Have effect again, on the code of a generator."""
+
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
@@ -59,15 +72,15 @@ class Block:
         if inspect.isasyncgenfunction(func):
 
             async def wrapper(*args: Any, **kwargs: Any) -> Any:
-                async with self._again(), aclosing(func(*args, **kwargs)) as items:
-                    async for item in items:
+                stream = drive_async_generator(None, lambda: self._again()._around(func(*args, **kwargs)))
+                async with aclosing(stream):
+                    async for item in stream:
                         yield item
 
         elif inspect.isgeneratorfunction(func):
 
-            def wrapper(*args: Any, **kwargs: Any) -> Iterator[Any]:
-                with self._again():
-                    yield from func(*args, **kwargs)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                return (yield from drive_generator(None, lambda: self._again()._around(func(*args, **kwargs))))
 
         elif inspect.iscoroutinefunction(func):
 
@@ -84,6 +97,37 @@ class Block:
         return wraps(func)(wrapper)
 
 
+class _Stream:
+    """A block that is open while the code of a generator runs, see `fluxloop.tracing.streams.Followed`."""
+
+    def __init__(self, block: Block) -> None:
+        self._block = block
+        self._is_open = True
+        self.resume, self.pause = block._resume, block._pause
+
+    def on_item(self, item: Any) -> Any:
+        return item
+
+    def exhausted(self, value: Any, closed: bool = False) -> Any:
+        self._end(GeneratorExit() if closed else None)
+        return value
+
+    def raised(self, exc: BaseException) -> None:
+        self.pause()
+        self._end(exc)
+
+    failed = raised
+    succeeded = exhausted
+
+    def dropped(self) -> None:
+        self._end(GeneratorExit())
+
+    def _end(self, exc: BaseException | None) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._block.__exit__(None if exc is None else type(exc), exc, None)
+
+
 class Replay(Block):
     """
     A block whose calls are answered from a recording; see `replay`.
@@ -96,8 +140,7 @@ class Replay(Block):
         self._options = options
         self._match = match
         self._session: Session | None = None
-        self._before: Any = None
-        self._everywhere: bool = options.get("everywhere", False)
+        self._opened: Opened | None = None
 
     def __enter__(self) -> Self:
         if self._session is not None:
@@ -113,23 +156,20 @@ class Replay(Block):
             fork=self._fork(tree),
         )
         load_adapters()
-        if functions.answer not in interceptors:
-            interceptors.append(functions.answer)
-            on_manual_end.append(functions.note_manual)
         open_seams()
-        self._before = replaying.everywhere if self._everywhere else replaying.set(self._session)
-        if self._everywhere:
-            replaying.everywhere = self._session
+        try:
+            if functions.answer not in interceptors:
+                interceptors.append(functions.answer)
+                on_manual_end.append(functions.note_manual)
+            self._opened = replaying.open(self._session, is_for_process=self._options.get("everywhere", False))
+        except BaseException:  # a signal handler raised
+            self._close()
+            raise
         return self
 
     def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
         assert self._session is not None
-        if self._everywhere:
-            replaying.everywhere = self._before
-        else:
-            replaying.set(self._before)
-        close_seams()
-        _forget_interceptor()
+        self._close()
         misses = self._session.misses
         if exc is None and not misses:
             self._report_unseen()
@@ -143,6 +183,22 @@ class Replay(Block):
             )
         if exc is None and self._match == "strict" and not self._session.is_open_ended and (left := self.unused):
             raise ReplayMismatch(_unused_message(left))
+
+    def _close(self) -> None:
+        try:
+            if self._opened is not None:
+                replaying.close(self._opened)
+        finally:
+            close_seams()
+            _forget_interceptor()
+
+    def _pause(self) -> None:
+        if self._opened is not None:
+            replaying.pause(self._opened)
+
+    def _resume(self) -> None:
+        if self._opened is not None:
+            replaying.resume(self._opened)
 
     def _report_unseen(self) -> None:
         """Warn if no call was seen, although the recording has answers: the calls may have run for real."""

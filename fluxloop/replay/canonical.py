@@ -15,6 +15,8 @@ from typing import Any
 
 import orjson
 
+from ..errors import ReplayError
+
 Normalize = Callable[[Any], Any]
 
 _VOLATILE = re.compile(
@@ -30,15 +32,42 @@ DIFF_LINES = 12
 
 
 def exact_key(value: Any) -> bytes:
-    """Return a form of *value* that equal inputs share."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    """
+    Return a form of *value* that equal inputs share.
+
+    Raises:
+        ReplayError: If *value* is not JSON, or is nested too deeply.
+    """
+    return _encoded(value, "an input")
 
 
 def stable_key(value: Any, normalize: Normalize | None = None) -> bytes:
     """Return a form of *value* that inputs share which differ only in ids, times and the like."""
+    what = "an input"
     if normalize is not None:
-        value = normalize(value)
-    return orjson.dumps(normalized(value), option=orjson.OPT_SORT_KEYS, default=str)
+        value, what = normalize(value), "what normalize= returned"
+    try:
+        value = normalized(value)
+    except RecursionError:
+        raise _too_deep(what) from None
+    return _encoded(value, what)
+
+
+def _encoded(value: Any, what: str) -> bytes:
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str)
+    except TypeError:  # large integers, lone surrogates and deep nesting, which files may have
+        pass
+    try:
+        return json.dumps(value, sort_keys=True, default=str).encode()
+    except RecursionError:
+        raise _too_deep(what) from None
+    except Exception as problem:
+        raise ReplayError(f"{what} cannot be compared, because it is not JSON: {problem}") from None
+
+
+def _too_deep(what: str) -> ReplayError:
+    return ReplayError(f"{what} cannot be compared, because it is nested too deeply")
 
 
 def normalized(value: Any) -> Any:

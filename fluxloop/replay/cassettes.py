@@ -59,6 +59,12 @@ class Cassette(Block):
         self._replay: Replay | None = None
 
     def __enter__(self) -> Self:
+        with ExitStack() as stack:  # closed if something fails, so that nothing stays open
+            self._open(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def _open(self, stack: ExitStack) -> None:
         exists = self.path.exists()
         if self.mode == "none" and not exists:
             raise ReplayError(
@@ -66,7 +72,7 @@ class Cassette(Block):
             )
         is_recording = self.mode == "rewrite" or (self.mode in ("once", "new_episodes") and not exists)
         if is_recording or self.mode == "new_episodes":
-            self._storage = self._record(self._stack)
+            self._storage = self._record(stack)
         if not is_recording:
             options: dict[str, Any] = {"live": self._live, "pace": None, "normalize": self._normalize}
             options |= {"is_open_ended": self.mode == "new_episodes", "everywhere": self.is_for_process}
@@ -77,8 +83,15 @@ class Cassette(Block):
                     "mode='rewrite'"
                 )
             self._replay = Replay(traces, options, self._match)
-            self._stack.enter_context(self._replay)
-        return self
+            stack.enter_context(self._replay)
+
+    def _pause(self) -> None:
+        if self._replay is not None:
+            self._replay._pause()
+
+    def _resume(self) -> None:
+        if self._replay is not None:
+            self._replay._resume()
 
     def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
         self._stack.__exit__(kind, exc, traceback)  # type: ignore[arg-type]

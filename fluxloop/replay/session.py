@@ -9,11 +9,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
+from weakref import WeakSet
 
 from ..answering import Answer, Question, change_next
 from ..encoding.typed import is_cut, is_masked
 from ..enums import ObservationType, Status
 from ..errors import ReplayError, ReplayMismatch
+from ..forks import after_fork
 from ..models import ObservationData
 from ..report import warn_user
 from ..tracing.node import Node
@@ -32,7 +34,7 @@ LIVE_GROUPS = {
 """The groups of calls that ``live`` accepts beside names."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Session:
     """
     The state of one replay.
@@ -225,6 +227,7 @@ class Session:
             warn_user(f"replay: a secret in the answer of {what} is masked, so the program receives '[redacted]'")
 
     def __post_init__(self) -> None:
+        _sessions.add(self)
         self._strands[id(self.matching.root)] = strand_id()
 
     @staticmethod
@@ -304,6 +307,17 @@ class Session:
             digest=self._digest(),
             forked_at=f"{step.type.name} {step.name}" if step is not None else None,
         )
+
+
+_sessions: WeakSet[Session] = WeakSet()
+
+
+def _renew_locks() -> None:
+    for session in list(_sessions):
+        session._lock = threading.RLock()  # in a forked child, another thread of the parent may have held it
+
+
+after_fork(_renew_locks)
 
 
 def described(observation: ObservationData) -> str:

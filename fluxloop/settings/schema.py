@@ -78,7 +78,12 @@ class Settings:
     storage: str | Storage | tuple[str | Storage, ...] = _row(
         "file", STORAGE, "where records are written; each storage in a list receives every record"
     )
-    base_path: Path = _row(Path("traces"), PATH, "the folder for files, created when it is first needed")
+    base_path: Path = _row(
+        Path("traces"),
+        PATH,
+        "the folder for files, created when it is first needed",
+        former_env="FLUXLOOP_OFFLINE_DIR",
+    )
     journal: bool = _row(
         True, FLAG, "list open observations in a hidden file, so that those of a killed process can be read"
     )
@@ -220,8 +225,22 @@ def find_row(name: str, source: str) -> Row:
     return found
 
 
+_SPOOLED = "remove it, because records that wait for a collector are always in files, in base_path"
+
+REPLACED: Mapping[str, str] = {
+    "batch_size": "use buffer_size",
+    "max_queue_size": "remove it, because HTTP storage keeps waiting records in files, without a limit on their number",
+    "offline_enabled": _SPOOLED,
+    "offline_store_enabled": _SPOOLED,
+    "offline_store_dir": "use base_path",
+}
+"""What to do about each setting of FluxLoop 0.1 that does not exist any more."""
+
+
 def unknown(name: str, source: str) -> str:
     """Return the message for *name*, an unknown setting found in *source*."""
+    if name in REPLACED:
+        return f"{name} is a setting of FluxLoop 0.1 (from {source}): {REPLACED[name]}"
     return f"unknown setting {name!r} (from {source}){did_you_mean(name, TABLE)}"
 
 

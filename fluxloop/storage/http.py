@@ -104,6 +104,11 @@ class HTTPStorage:
         return self._link.url
 
     @property
+    def api_key(self) -> str | None:
+        """The key for the collector, for readers of what was sent there."""
+        return self._link.api_key
+
+    @property
     def spool(self) -> Path:
         """The folder for records that wait to be sent."""
         return self._spool.base_path

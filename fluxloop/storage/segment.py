@@ -22,6 +22,9 @@ MAX_LINE_BYTES = 64 << 20
 PIECE_BYTES = 1_048_576
 """The size of the pieces in which the rest of a very long line is read."""
 
+POSITION_BYTES = 64
+"""The limit of a file for a position: two numbers."""
+
 _NAME = re.compile(r"(\d+)-[0-9a-f]{12}-(\d{6})\.jsonl")
 
 
@@ -126,7 +129,7 @@ class Segment:
             return
         with suppress(OSError):  # a full disk: after a crash, the records would be sent again
             if self._sent is None:
-                self._sent = Descriptor(os.open(self._sent_path, os.O_CREAT | os.O_RDWR, 0o600), self._sent_path)
+                self._sent = Descriptor(_open_position(self._sent_path, os.O_CREAT | os.O_RDWR), self._sent_path)
             if self._sent.stat() is not None:
                 os.pwrite(self._sent.fd, b"%020d %020d\n" % (os.fstat(self.file.fd).st_ino, self.offset), 0)
 
@@ -134,7 +137,8 @@ class Segment:
         if self._sent_path is None:
             return 0
         with suppress(OSError, ValueError):
-            inode, offset = map(int, self._sent_path.read_bytes().split())
+            with open(_open_position(self._sent_path, os.O_RDONLY), "rb") as file:
+                inode, offset = map(int, file.read(POSITION_BYTES).split())
             status = os.fstat(self.file.fd)
             if inode == status.st_ino and 0 <= offset <= status.st_size:
                 return offset
@@ -183,6 +187,11 @@ def remove_sent(paths: list[Path]) -> None:
         else:
             with suppress(OSError):
                 segment.remove()
+
+
+def _open_position(path: Path, flags: int) -> int:
+    """Open the file for a position; never a link, whose target would be overwritten, or a FIFO, which would block."""
+    return open_regular(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
 def _position_of(path: Path) -> Path:

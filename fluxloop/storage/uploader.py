@@ -14,6 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from ..report import Delivery
+from .descriptors import open_regular
 from .segment import Segment
 from .wire import Answer, Link, orjson_or_none
 
@@ -167,7 +168,8 @@ class Uploader:
     def _append(self, line: bytes) -> None:
         try:
             self.refused.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(self.refused, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+            flags = os.O_CREAT | os.O_APPEND | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
+            fd = open_regular(self.refused, flags)
             try:
                 os.write(fd, line)
             finally:

@@ -118,13 +118,12 @@ class Execution(Node):
         else:
             self.leave()
         try:
-            if type(value) not in PLAIN:
-                try:
-                    if is_followed(value):
-                        return follow(self, value)
-                except Exception as exc:  # raised by a metaclass of the value; record it as a plain value
-                    if was_raised_from_outside(exc):
-                        raise
+            try:
+                if type(value) not in PLAIN and is_followed(value):
+                    return follow(self, value)
+            except Exception as exc:  # raised by a metaclass of the value; record it as a plain value
+                if was_raised_from_outside(exc):
+                    raise
             self.succeeded(value)
         except Exception as exc:
             if was_raised_from_outside(exc):

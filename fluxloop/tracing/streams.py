@@ -56,7 +56,13 @@ Opened = tuple["Followed", Any]
 """The recording of a stream, and its generator."""
 
 
-def drive_generator(call: Followed | None, start: Callable[[], Opened] | None = None, body: Any = None) -> Any:
+def drive_generator(
+    call: Followed | None,
+    start: Callable[[], Opened] | None = None,
+    body: Any = None,
+    *,
+    is_exiting: Callable[[], bool] = sys.is_finalizing,
+) -> Any:
     """
     Run a generator for its consumer, and record it.
 
@@ -64,6 +70,8 @@ def drive_generator(call: Followed | None, start: Callable[[], Opened] | None = 
         call: The recording, if it has started.
         start: Starts the recording and the generator when the first item is requested; replaces *call* and *body*.
         body: The generator, if it exists already.
+        is_exiting: Whether the interpreter exits, which closes generators that were left open. Nothing is recorded
+            then, because the contents of modules may be gone; a default argument is not.
     """
     if start is not None:
         call, body = start()
@@ -83,6 +91,9 @@ def drive_generator(call: Followed | None, start: Callable[[], Opened] | None = 
             try:
                 sent = yield item
             except BaseException as exc:
+                if is_exiting():
+                    body.close()
+                    raise
                 # A close is thrown in like any exception. If the body yields another item then, this generator yields
                 # it too, and the interpreter raises the same RuntimeError as for the body.
                 closed = isinstance(exc, GeneratorExit)
@@ -92,12 +103,17 @@ def drive_generator(call: Followed | None, start: Callable[[], Opened] | None = 
                 resume = partial(body.send, sent)
     except BaseException as exc:
         resume = None  # breaks a reference cycle: it may reference exc, whose traceback references this frame
-        call.raised(exc)
+        if not is_exiting():
+            call.raised(exc)
         raise
 
 
 async def drive_async_generator(
-    call: Followed | None, start: Callable[[], Opened] | None = None, body: Any = None
+    call: Followed | None,
+    start: Callable[[], Opened] | None = None,
+    body: Any = None,
+    *,
+    is_exiting: Callable[[], bool] = sys.is_finalizing,
 ) -> AsyncGenerator[Any, Any]:
     """Do as `drive_generator`, for async generators."""
     if start is not None:
@@ -123,6 +139,8 @@ async def drive_async_generator(
             try:
                 sent = yield item
             except BaseException as exc:
+                if is_exiting():
+                    raise  # no event loop runs that could close the body
                 closed = isinstance(exc, GeneratorExit)
                 resume = partial(body.athrow, exc)
             else:
@@ -130,7 +148,8 @@ async def drive_async_generator(
                 resume = partial(body.asend, sent)
     except BaseException as exc:
         resume = None
-        call.raised(exc)
+        if not is_exiting():
+            call.raised(exc)
         raise
 
 

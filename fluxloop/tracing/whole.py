@@ -8,6 +8,7 @@ of the metadata has the same answer with its types, where the output alone does 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
@@ -129,7 +130,9 @@ class _Items:
         self._items.append(item)
         return item
 
-    def _end(self) -> None:
+    def _end(self, *, is_exiting: Callable[[], bool] = sys.is_finalizing) -> None:
+        if is_exiting():  # nothing is recorded any more, see `fluxloop.tracing.streams.drive_generator`
+            return
         if not all(map(is_plain, self._items)):
             add_whole(self._observation, items=self._items)
 

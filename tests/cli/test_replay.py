@@ -105,7 +105,7 @@ def test_json_is_for_other_programs(case):
         (("nothing.jsonl",), "nothing.jsonl"),
         (("case.jsonl", "--target", "shop"), "--target: a target has the form module:function, got 'shop'"),
         (("case.jsonl", "--target", "shop:refund"), "module 'shop' has no 'refund'"),
-        (("case.jsonl", "--target", "nowhere:support"), "not found in"),
+        (("case.jsonl", "--target", "nowhere:support"), "module 'nowhere' not found"),
         (("case.jsonl", "--match", "exact"), "match must be one of strict, fifo, loose"),
     ],
 )

@@ -8,11 +8,13 @@ import gzip
 import json
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import httpx
 import offline
@@ -375,6 +377,21 @@ def test_a_wrong_start_is_one_line(tmp_path, arguments, said):
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stderr
+
+
+def test_a_store_of_a_newer_version_is_one_line(tmp_path):
+    """
+    The collector does not start, and says what to do.
+    """
+    with closing(sqlite3.connect(tmp_path / "s.sqlite")) as newer:
+        newer.execute("PRAGMA user_version = 999")
+    command = [sys.executable, "-m", "fluxloop", "serve", "--port", "0", "--store", "s.sqlite"]
+    environment = offline.environment(PYTHONPATH=str(ROOT))
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=60)
+
+    assert done.returncode == 1
+    assert "written by a newer FluxLoop (schema 999" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
 
 
 def test_a_backup_of_a_missing_store_is_an_error(tmp_path):

@@ -4,15 +4,18 @@ What every store does: the contract, over real databases.
 
 from __future__ import annotations
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from random import Random
 
 import orjson
 import pytest
-from serving_aids import START, iso, lines_of_trace
+from serving_aids import START, iso, lines_of_trace, wait_for
 
 from fluxloop.collector.records import RowMaker
+from fluxloop.collector.stores import sqlite_schema
 from fluxloop.collector.stores.contract import Deletion, StoreError, Totals, Written
 from fluxloop.collector.stores.durations import percentile
 from fluxloop.collector.stores.opening import open_store
@@ -386,6 +389,68 @@ def test_a_store_that_is_opened_again_has_everything(store, store_url, write):
         again.check()
     finally:
         again.close()
+
+
+def test_an_sqlite_store_of_a_newer_version_is_refused_and_not_changed(tmp_path):
+    """
+    The message names the file, both versions and the next step; the newer version opens its file as before.
+    """
+    path = tmp_path / "store.sqlite"
+    open_store(f"sqlite:///{path}").close()
+    with closing(sqlite3.connect(path)) as newer:
+        newer.execute(f"PRAGMA user_version = {sqlite_schema.VERSION + 1}")
+    before = path.read_bytes()
+
+    with pytest.raises(StoreError, match=r"store\.sqlite was written by a newer FluxLoop \(schema .*--upgrade"):
+        open_store(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_postgresql_store_of_a_newer_version_is_refused(postgres_url):
+    """
+    A collector of this version does not write into tables that it does not know.
+    """
+    import psycopg
+
+    open_store(postgres_url).close()
+    with psycopg.connect(postgres_url) as newer:
+        newer.execute("UPDATE fluxloop_schema SET version = version + 1")
+
+    with pytest.raises(StoreError, match=r"written by a newer FluxLoop \(schema .*--upgrade"):
+        open_store(postgres_url)
+
+
+def test_a_postgresql_store_that_is_closed_while_in_use_keeps_no_connection(postgres_url):
+    """
+    A page of an export is open while the store closes; its connection ends with it.
+    """
+    import psycopg
+
+    store = open_store(postgres_url)
+    store.write(RowMaker().batch(lines_of_trace("a")).rows)
+    with store._connection():
+        store.close()
+
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'fluxloop' AND datname = current_database()"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        assert wait_for(lambda: connection.execute(count).fetchone() == (0,))
+
+
+@pytest.mark.parametrize("table", ["notes", "traces"])
+def test_a_database_of_another_program_is_refused_and_not_changed(tmp_path, table):
+    """
+    Not even its journal mode, also if it has a table of the same name.
+    """
+    path = tmp_path / "notes.sqlite"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute(f"CREATE TABLE {table} (text)")
+    before = path.read_bytes()
+
+    with pytest.raises(StoreError, match=r"notes\.sqlite is an SQLite database, but not a store of FluxLoop"):
+        open_store(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [path]
 
 
 def test_many_threads_and_two_stores_write_at_the_same_time(store, store_url, write):

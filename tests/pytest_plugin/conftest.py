@@ -5,14 +5,22 @@ Sessions of pytest inside a test.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 
 import pytest
 
-# A session inside a test forgets the modules that it imports, so that each would import these again.
-import fluxloop.experiments.parsing
-import fluxloop.llm.prices
-import fluxloop.pytest_plugin.experiments
-import fluxloop.replay.functions  # noqa: F401
+# A session inside a test forgets the modules that it imports, so that each would import these again: which takes time,
+# and an adapter would register twice what a replay needs.
+for _module in (
+    "fluxloop.experiments.parsing",
+    "fluxloop.llm.prices",
+    "fluxloop.pytest_plugin.experiments",
+    "fluxloop.replay.functions",
+    "fluxloop_custom.clients",
+    "fluxloop_custom.openai_agents",
+    "fluxloop_langgraph",
+):
+    import_module(_module)
 
 AGENT = """
 import asyncio

@@ -130,6 +130,29 @@ def test_the_collector_is_configured_by_the_variables_of_fluxloop_0_1() -> None:
     assert Configuration().settings().buffer_size == 8
 
 
+def test_the_offline_folder_of_fluxloop_0_1_is_the_folder_for_files(tmp_path: Path) -> None:
+    """Its name stays valid; `FLUXLOOP_BASE_PATH` takes precedence."""
+    os.environ["FLUXLOOP_OFFLINE_DIR"] = str(tmp_path / "artifacts")
+    layers = Configuration()
+
+    assert (layers.settings().base_path, layers.problems()) == (tmp_path / "artifacts", [])
+    assert layers.source("base_path") == "FLUXLOOP_OFFLINE_DIR"
+    os.environ["FLUXLOOP_BASE_PATH"] = str(tmp_path / "traces")
+    assert Configuration().settings().base_path == tmp_path / "traces"
+
+
+def test_a_setting_of_fluxloop_0_1_that_was_replaced_logs_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+    """One line for each, which does not call it unknown; the other settings apply. In code, it is an error."""
+    os.environ |= {"FLUXLOOP_MAX_QUEUE_SIZE": "500", "FLUXLOOP_OFFLINE_ENABLED": "true", "FLUXLOOP_TIMEOUT": "3"}
+
+    assert Configuration().settings().timeout == 3.0
+    queue, offline = sorted(caplog.messages)
+    assert queue.startswith("max_queue_size is a setting of FluxLoop 0.1 (from FLUXLOOP_MAX_QUEUE_SIZE): remove it, ")
+    assert offline.startswith("offline_enabled is a setting of FluxLoop 0.1 (from FLUXLOOP_OFFLINE_ENABLED): remove it")
+    with pytest.raises(ValueError, match=r"offline_store_dir is a setting of FluxLoop 0.1 .*: use base_path"):
+        Configuration().configure(offline_store_dir="x")
+
+
 @pytest.mark.parametrize("value", ["abc", "0", "-1"])
 def test_an_invalid_batch_size_is_a_warning_and_the_default_applies(
     value: str, caplog: pytest.LogCaptureFixture

@@ -67,8 +67,12 @@ class PostgresStore:
             self._slots.put(None)
         self._days: set[Any] = set()
         self._is_closed = False
-        with self._connection() as connection:
-            migrate(connection)
+        try:
+            with self._connection() as connection:
+                migrate(connection)
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:
@@ -98,6 +102,8 @@ class PostgresStore:
             if connection is not None and not connection.closed:
                 self._idle.put(connection)
             self._slots.put(None)
+            if self._is_closed:
+                self._forget_idle()
 
     def _transact(self, task: Callable[[Any], Any]) -> Any:
         """Call *task* in a transaction, again if the database aborts it because of another one, or has restarted."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from .contract import StoreError
@@ -64,6 +64,8 @@ def open_file(path: Path) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):  # as private as the records: SQLite itself asks for no permissions
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        with closing(sqlite3.connect(path, timeout=BUSY_S)) as unchanged:
+            _version(unchanged, path)  # before `connected`, whose settings change the file
         connection = connected(path)
         try:
             _migrate(connection, path)
@@ -93,17 +95,7 @@ def connected(path: Path) -> sqlite3.Connection:
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if application != APPLICATION_ID and tables:
-            raise StoreError(f"{path} is an SQLite database, but not a store of FluxLoop. Choose another file")
-        if version > VERSION:
-            raise StoreError(
-                f"{path} was written by a newer FluxLoop (schema {version}, this version knows {VERSION}). "
-                "Next step: pip install --upgrade fluxloop"
-            )
-        for statements in MIGRATIONS[version:]:
+        for statements in MIGRATIONS[_version(connection, path) :]:
             for statement in filter(str.strip, statements.split(";")):
                 connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -112,3 +104,23 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """
+    Return the version of the tables, 0 for an empty file.
+
+    Raises:
+        StoreError: If the file is not a store, or was written by a newer version.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application != APPLICATION_ID and tables:
+        raise StoreError(f"{path} is an SQLite database, but not a store of FluxLoop. Choose another file")
+    if version > VERSION:
+        raise StoreError(
+            f"{path} was written by a newer FluxLoop (schema {version}, this version knows {VERSION}). "
+            "Next step: pip install --upgrade fluxloop"
+        )
+    return int(version)

@@ -161,7 +161,7 @@ def test_a_streamed_chat_completion_ends_with_its_stream(provider, clients, capt
     if form == "create":
         stream = completions.create(**ASK, stream=True)
         assert isinstance(stream, openai.Stream)
-        assert captured.traces() == []
+        assert [trace.status for trace in captured.traces()] == [None]  # it is still open
         items = list(stream)
     elif form == "helper":
         with completions.stream(**ASK) as events:
