@@ -131,4 +131,5 @@ def prune(
         _stop(f"expected a cassette, but {path} is not a file")
     removed = _safely(path, lambda each: cassettes.prune(each, set(keep)))
     assert isinstance(removed, int)
+    assert isinstance(removed, int)
     _print(f"{path}: {counted(removed, 'trace')} removed")

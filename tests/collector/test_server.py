@@ -389,7 +389,7 @@ def test_a_store_of_a_newer_version_is_one_line(tmp_path):
     environment = offline.environment(PYTHONPATH=str(ROOT))
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=60)
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "written by a newer FluxLoop (schema 999" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
 
