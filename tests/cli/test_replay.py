@@ -281,7 +281,7 @@ def test_the_doctor_names_the_line_that_makes_requests_differ(case):
     assert 'random.choice("abcdef")' in done.out
     assert "seed them" in done.out
     assert completed("replay", "--doctor", "nowhere:support").code == 2
-    assert "name the trace to replay" in completed("replay").err
+    assert "expected a trace to replay" in completed("replay").err
 
 
 def test_git_bisect_finds_the_commit_that_changed_the_trajectory(case):
