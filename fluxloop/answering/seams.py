@@ -39,11 +39,24 @@ after_fork(_renew_lock)
 
 
 def register_seam(seam: Seam) -> None:
-    """Open *seam* while a replay is open; at once if one is open already."""
+    """
+    Open *seam* while a replay is open; at once if one is open already.
+
+    It replaces a seam for the same methods, which an adapter that was imported twice has registered before.
+    """
     with _lock:
+        for earlier in [each for each in _seams if _subject(each) == _subject(seam)]:
+            _seams.remove(earlier)
+            if _open_replays:
+                earlier.close()
         _seams.append(seam)
         if _open_replays:
             seam.open()
+
+
+def _subject(seam: Seam) -> tuple[str, str, object]:
+    """Return what *seam* replaces: its class by name, as a second import makes another one, and its base."""
+    return type(seam).__module__, type(seam).__qualname__, getattr(seam, "base", None)
 
 
 def open_seams() -> None:

@@ -89,3 +89,21 @@ def test_a_seam_that_is_registered_in_a_block_is_open_at_once():
         with fluxloop.instrument("run"):
             Engine().complete("hi")
     assert Engine.complete is before
+
+
+def test_a_seam_that_is_registered_twice_replaces_the_methods_once():
+    """
+    An adapter that is imported twice, as by sessions of pytest inside a test, registers its seam again.
+    """
+    known = len(seams._seams)
+    real = Engine.complete
+    with capture() as captured:
+        run()
+    with capture(), fluxloop.replay(captured.traces(), match="fifo"):
+        register_seam(EngineSeam())
+        with fluxloop.instrument("run"):
+            assert Engine().complete("hi") == "HI"
+
+    assert len(seams._seams) == known
+    assert Engine.complete is real
+    assert ran == ["hi"]
