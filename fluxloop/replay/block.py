@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from ..answering import Opened, close_seams, load_adapters, open_seams, replaying
 from ..client import default
+from ..enums import SCHEMA_VERSION
 from ..errors import ReplayError, ReplayMismatch
 from ..models import ObservationData, Trace
 from ..reading import read_traces
@@ -305,7 +306,7 @@ def traces_in(source: Recorded, trace_id: str | None) -> list[Trace]:
     Return the traces of *source*, or the one with this id.
 
     Raises:
-        ReplayError: If there is none, or several with this part of an id.
+        ReplayError: If there is none, or several with this part of an id, or one in a newer record format.
     """
     if isinstance(source, Trace):
         traces = [source]
@@ -329,6 +330,12 @@ def traces_in(source: Recorded, trace_id: str | None) -> list[Trace]:
         traces = exact or found
     if not traces:
         raise ReplayError(f"expected a trace in {where}, found none. Record a run first")
+    for trace in traces:
+        if trace.schema_version > SCHEMA_VERSION:
+            raise ReplayError(
+                f"trace {trace.trace_id} in {where} has the record format {trace.schema_version}, and this version of "
+                f"FluxLoop reads formats up to {SCHEMA_VERSION}: update FluxLoop"
+            )
     return traces
 
 

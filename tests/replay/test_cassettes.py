@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import fluxloop
+from fluxloop.enums import SCHEMA_VERSION
 from fluxloop.errors import ReplayError, WriteError
 from fluxloop.replay import cassettes
 from fluxloop.replay.cassettes import problems_in
@@ -232,6 +233,28 @@ def test_a_damaged_cassette_is_an_error_and_stays_as_it_is(tmp_path, mode, damag
     assert path.read_bytes() == data
     assert ran == []
     assert any(message in problem for problem in problems_in(path))
+
+
+@pytest.mark.parametrize("mode", ["once", "none", "new_episodes"])
+def test_a_cassette_of_a_newer_format_is_an_error_and_stays_as_it_is(tmp_path, mode):
+    """
+    What a newer version recorded may have another meaning, so nothing of it is served.
+    """
+    path = tmp_path / "weather.jsonl"
+    with fluxloop.cassette(path):
+        run("Rome")
+    ran.clear()
+    data = path.read_bytes().replace(b'"schema":%d' % SCHEMA_VERSION, b'"schema":99')
+    path.write_bytes(data)
+
+    with pytest.raises(ReplayError, match="has the record format 99"), fluxloop.cassette(path, mode):
+        run("Rome")
+    with pytest.raises(ReplayError, match="update FluxLoop"), fluxloop.replay(path):
+        run("Rome")
+
+    assert path.read_bytes() == data
+    assert b'"schema":99' in data
+    assert ran == []
 
 
 @pytest.mark.parametrize("change", [lambda data: data.replace(b"\n", b"\r\n"), lambda data: b"\xef\xbb\xbf" + data])
