@@ -4,10 +4,12 @@ Sessions of pytest inside a test.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 
 import pytest
+
+import fluxloop
 
 # A session inside a test forgets the modules that it imports, so that each would import these again: which takes time,
 # and an adapter would register twice what a replay needs.
@@ -18,6 +20,8 @@ for _module in (
     "fluxloop.replay.functions",
     "fluxloop_custom.clients",
     "fluxloop_custom.openai_agents",
+    "fluxloop_custom.installing",
+    "fluxloop_langchain.hook",
     "fluxloop_langgraph",
 ):
     import_module(_module)
@@ -59,6 +63,15 @@ def agent(query):
 """The head of each test file: an agent with a model and two tools, where the second tool fails."""
 
 Session = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture(autouse=True)
+def _uninstalled() -> Iterator[None]:
+    """Uninstall what the program of a session installs: it ran in this process."""
+    before = set(fluxloop.installed())
+    yield
+    if new := set(fluxloop.installed()) - before:
+        fluxloop.uninstall(*new)
 
 
 @pytest.fixture(autouse=True)
