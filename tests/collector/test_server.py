@@ -91,10 +91,10 @@ DEEP = b'{"id":"d","trace_id":"deep","type":"SPAN","name":"n","input":' + b"[" *
         (b"x" * 200_001, {}, 413),
         (b"", {"Content-Length": str(10**9)}, 413),
         (b"", {"Content-Length": "9" * 30}, 400),
-        (gzip.compress(bytes(10**9)), {"Content-Encoding": "gzip"}, 413),
+        (lambda: gzip.compress(bytes(10**9)), {"Content-Encoding": "gzip"}, 413),
         (b"no gzip", {"Content-Encoding": "gzip"}, 400),
-        (gzip.compress(b"x")[:-4], {"Content-Encoding": "gzip"}, 400),
-        (gzip.compress(b"") * 9_000, {"Content-Encoding": "gzip"}, 400),
+        (lambda: gzip.compress(b"x")[:-4], {"Content-Encoding": "gzip"}, 400),
+        (lambda: gzip.compress(b"") * 9_000, {"Content-Encoding": "gzip"}, 400),
         (b"{}", {"Content-Encoding": "br"}, 415),
         (b"{}", {"Content-Type": "text/plain"}, 415),
         (b"{}", {"Content-Type": "application/x-www-form-urlencoded"}, 415),
@@ -107,6 +107,8 @@ def test_hostile_bodies_are_answered_and_change_nothing(server, body, headers, s
     """
     Deep JSON, compression bombs, claimed sizes, wrong types, invalid UTF-8: an answer each, and the server lives.
     """
+    if callable(body):  # packed now, since a packed body contains the time
+        body = body()
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         head = {
             "Host": "localhost",
