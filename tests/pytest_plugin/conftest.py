@@ -72,6 +72,10 @@ def _uninstalled() -> Iterator[None]:
     yield
     if new := set(fluxloop.installed()) - before:
         fluxloop.uninstall(*new)
+    # A session may have imported the adapter again, whose hook stays registered with LangChain.
+    for hook in getattr(import_module("langchain_core.tracers.context"), "_configure_hooks", []):
+        if hasattr(hook[0], "handler"):
+            hook[0].handler = None
 
 
 @pytest.fixture(autouse=True)
