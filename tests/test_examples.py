@@ -11,7 +11,6 @@ import ast
 import importlib.util
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import offline
@@ -131,8 +130,6 @@ def test_a_replay_of_an_example_has_the_outline_of_its_recording(example, tmp_pa
     """
     if example.name in NOT_REPLAYED:
         pytest.skip(NOT_REPLAYED[example.name])
-    if example.name == "chatkit_airline.py" and version("openai-agents").startswith("0.3."):
-        pytest.skip("the replay of ChatKit with the oldest Agents SDK prints another outline")
     for framework in sorted(frameworks(example)):
         if importlib.util.find_spec(framework) is None:
             pytest.skip(f"needs {framework}")

@@ -96,10 +96,15 @@ def invoker_of(tool: Any) -> Any:
 
     None if the release has tools of another kind; they are then not recorded inside.
     """
-    invoker = getattr(tool, "on_invoke_tool", None)
+    invoker = _attribute_of(tool)
     if invoker is None:
         _missing("FunctionTool.on_invoke_tool", "tools are not recorded inside")
     return getattr(invoker, "_invoke_tool_impl", invoker)
+
+
+def _attribute_of(tool: Any) -> Any:
+    """Return what is set as ``on_invoke_tool``; while a replay is open, reading the attribute returns its answers."""
+    return getattr(tool, "__dict__", {}).get("on_invoke_tool") or getattr(tool, "on_invoke_tool", None)
 
 
 def runs_agent(tool: Any) -> bool:
@@ -111,9 +116,9 @@ def runs_agent(tool: Any) -> bool:
 def replaced(tool: Any, old: object, new: Any) -> Any:
     """Return a copy of *tool* that calls *new* in place of *old*, its function or its invoker."""
     ours = copy.copy(tool)
-    invoker = ours.on_invoke_tool
+    invoker = _attribute_of(ours)
     ours.on_invoke_tool = _with(invoker, old, new)
-    if ours.on_invoke_tool is invoker and not isinstance(invoker, FunctionType):
+    if _attribute_of(ours) is invoker and not isinstance(invoker, FunctionType):
         ours.on_invoke_tool = handler = copy.copy(invoker)  # the object that handles errors, with the tool it is for
         for name, value in vars(invoker).items():
             setattr(handler, name, ours if isinstance(value, FunctionTool) else _with(value, old, new))
@@ -138,7 +143,7 @@ def _with(value: Any, old: object, new: Any, depth: int = 2) -> Any:
 
 def _closures(tool: Any) -> list[Mapping[str, Any]]:
     """Return the variables that the functions of the SDK behind *tool* close over, outer ones first."""
-    invoker = getattr(tool, "on_invoke_tool", None)
+    invoker = _attribute_of(tool)
     outer = [_cells(function) for function in (invoker, *getattr(invoker, "__dict__", {}).values())]
     return [*outer, *(_cells(content) for cells in outer for content in cells.values())]
 

@@ -157,6 +157,35 @@ def test_tools_run_live_under_the_recorded_conversation():
     assert (replay.report().hits, replay.report().live) == (4, 4)
 
 
+@pytest.mark.parametrize("order", ["outside", "below"])
+def test_a_tool_that_is_made_while_a_replay_is_open_is_answered_as_any_other(order):
+    """
+    As by a script that a replay runs as a whole. The name of the decorator is that of the recorded call.
+    """
+
+    def program(*turns: Any) -> Any:
+        def cancel(trip: int) -> dict[str, int]:
+            """Cancel a trip."""
+            ran.append("cancel")
+            return {"refund": trip}
+
+        named = fluxloop.tool(name="trips.cancel")
+        tool = named(function_tool(cancel)) if order == "outside" else function_tool(named(cancel))
+        return made(run, Agent(name="Desk", model=ScriptedModel(*turns), tools=[tool]))
+
+    with recorded() as first:
+        expected = program(Calls("cancel", {"trip": 7}), Says("Done."))
+    ran.clear()
+
+    with recorded() as again, fluxloop.replay(first.traces()) as replay:
+        assert program(RuntimeError("the model was called")) == expected
+
+    assert ran == []
+    assert again.outline() == first.outline()
+    assert "TOOL trips.cancel" in first.outline()
+    assert replay.report().is_same
+
+
 def test_another_question_is_a_miss():
     """
     The message has the recorded question and the asked one.
