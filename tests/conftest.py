@@ -35,6 +35,7 @@ hypothesis.settings.load_profile("fluxloop")
 @pytest.fixture(autouse=True)
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Run the test in an empty folder, offline, with default settings, and restore the process afterwards."""
+    offline.keep_coverage_here()
     with isolated_settings(tmp_path):
         offline.apply(monkeypatch.setattr)
         fluxloop.reset_config()

@@ -16,6 +16,19 @@ from typing import Any
 
 HERE = Path(__file__).parent
 
+_coverage: dict[str, str] = {}
+"""The variable by which coverage.py measures subprocesses."""
+
+
+def keep_coverage_here() -> None:
+    """
+    Let only those subprocesses inherit the variable of coverage.py that ask for it, see `environment`.
+
+    Others are killed, or count the modules that they load.
+    """
+    if value := os.environ.pop("COVERAGE_PROCESS_CONFIG", None):
+        _coverage["COVERAGE_PROCESS_CONFIG"] = value
+
 
 def apply(set_attribute: Callable[[Any, str, Any], None] = setattr) -> None:
     """Replace the calls that connect; *set_attribute* sets an attribute, and can restore it later."""
@@ -24,11 +37,18 @@ def apply(set_attribute: Callable[[Any, str, Any], None] = setattr) -> None:
     set_attribute(socket, "getaddrinfo", _checked(socket.getaddrinfo, lambda host=None, *rest, **more: host))
 
 
-def environment(**variables: str) -> dict[str, str]:
-    """Return the environment for a Python subprocess without network and without FluxLoop settings."""
+def environment(*, is_measured: bool = False, **variables: str) -> dict[str, str]:
+    """
+    Return the environment for a Python subprocess without network and without FluxLoop settings.
+
+    Args:
+        is_measured: Whether the coverage of the subprocess is measured, if that of the tests is.
+        variables: Further variables.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FLUXLOOP_")}
     path = os.pathsep.join(filter(None, [str(HERE / "startup"), str(HERE), os.environ.get("PYTHONPATH")]))
-    return {**kept, "PYTHONPATH": path, "PYTHONUTF8": "1", "NO_COLOR": "1", "COLUMNS": "120", **variables}
+    measured = _coverage if is_measured else {}
+    return {**kept, "PYTHONPATH": path, "PYTHONUTF8": "1", "NO_COLOR": "1", "COLUMNS": "120", **variables, **measured}
 
 
 def _checked(call: Callable[..., Any], host_of: Callable[..., Any]) -> Callable[..., Any]:

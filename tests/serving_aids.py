@@ -172,7 +172,7 @@ class ServerProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=offline.environment(PYTHONPATH=str(ROOT), **environment),
+            env=offline.environment(is_measured=True, PYTHONPATH=str(ROOT), **environment),
         )
         self.output: list[str] = []
         self.port = port

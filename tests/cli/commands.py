@@ -51,7 +51,7 @@ def process(*arguments: object, **environment: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding=environment.get("PYTHONIOENCODING", "utf-8"),
-        env=offline.environment(**environment),
+        env=offline.environment(is_measured=True, **environment),
     )
 
 
@@ -67,7 +67,7 @@ def in_terminal(*arguments: object, columns: int = 120, rows: int = 200, **envir
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     command = [sys.executable, "-m", "fluxloop", *map(str, arguments)]
-    variables = offline.environment(TERM="xterm-256color", **environment)
+    variables = offline.environment(is_measured=True, TERM="xterm-256color", **environment)
     for name in ("COLUMNS", "LINES"):  # the size is that of the terminal
         variables.pop(name, None)
     if "NO_COLOR" not in environment:

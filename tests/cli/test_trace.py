@@ -47,7 +47,7 @@ def ran(*command: object, **environment: str) -> Done:
         capture_output=True,
         text=True,
         timeout=60,
-        env=offline.environment(**environment),
+        env=offline.environment(is_measured=True, **environment),
     )
     return Done(done.returncode, done.stdout, done.stderr)
 

@@ -41,7 +41,7 @@ def started(folder: Path, *arguments: object, **environment: str) -> subprocess.
     return subprocess.Popen(
         [sys.executable, "-m", "fluxloop", *map(str, arguments)],
         cwd=folder,
-        env=offline.environment(**environment),
+        env=offline.environment(is_measured=True, **environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
