@@ -12,7 +12,7 @@ from starlette.datastructures import QueryParams
 
 from ..errors import FilterError
 from ..reading.filters import CollectorFilter
-from .records import MAX_TEXT, time_us
+from .record_rows import MAX_TEXT, time_us
 from .stores.contract import Totals
 from .stores.rows import HOUR_US
 

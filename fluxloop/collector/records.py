@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -22,6 +22,7 @@ from ..reading.catalog.facts import CODES, TYPES, Label
 from ..reading.catalog.kept import WORDS, counts_of, kept_value
 from ..reading.values import first_words
 from ..storage.decoding import Json, decode, kind_of, trace_id_of
+from .record_rows import EPOCH, Observation, Row, Score, TraceLine, plain, time_us
 
 MAX_DEPTH = 250
 """Levels of nesting in a record; the recorder writes up to 200."""
@@ -29,81 +30,8 @@ MAX_DEPTH = 250
 MAX_ID = 512
 """Characters of an id."""
 
-MAX_TEXT = 1_024
-"""Characters of a name or another text by which records are found; the line itself is kept whole."""
-
 MOST_TOKENS = 10**9
 """A larger count is cut, so that sums fit in the integers of every database."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_MOST_US = 253_402_300_799_999_999
-"""The last microsecond of the year 9999."""
-
-
-class Observation(NamedTuple):
-    """The row of an observation."""
-
-    trace_id: str
-    id: str
-    parent_id: str | None
-    type: str
-    name: str
-    status: str | None
-    """None while the observation is open."""
-    level: str
-    start_us: int
-    """Microseconds since 1970; 0 if no time was recorded."""
-    duration_ms: float | None
-    model: str | None
-    input_tokens: int
-    output_tokens: int
-    tokens: int
-    cost: float | None
-    """In US dollars, at the prices when it was received; None without a price."""
-    line: bytes
-
-    @property
-    def is_error(self) -> bool:
-        """Whether it ended with an error."""
-        return self.status == "error"
-
-
-class TraceLine(NamedTuple):
-    """The row of a trace's own line."""
-
-    trace_id: str
-    name: str
-    session_id: str | None
-    user_id: str | None
-    status: str
-    start_us: int
-    duration_ms: float | None
-    error: str | None
-    input: str | None
-    output: str | None
-    """The first words, as the index of files keeps them; of the input, too."""
-    tags: list[str]
-    metadata: list[str]
-    """Top-level keys as ``key``, and as ``key=value`` where the value is a text, a number or a flag."""
-    counts: tuple[int, int, int] | None
-    """Input, output and all tokens; None if the line has no usage."""
-    line: bytes
-
-
-class Score(NamedTuple):
-    """The row of a score."""
-
-    trace_id: str
-    id: str
-    name: str
-    value: Any
-    comment: str | None
-    time_us: int
-    line: bytes
-
-
-Row = Observation | TraceLine | Score
 
 
 @dataclass(slots=True)
@@ -231,7 +159,7 @@ class RowMaker:
     def _cost(self, record: Json, counts: Counts, start_us: int) -> float | None:
         context = context_of(record.get("metadata"), record.get("model_parameters"), record.get("output"))
         label = Label(record["type"], record["name"], record["model"], record.get("provider"), context)
-        time = _EPOCH + timedelta(microseconds=start_us)
+        time = EPOCH + timedelta(microseconds=start_us)
         cost = cost_of_call(label, counts, self._prices, time)  # type: ignore[arg-type]  # it is not None here
         return cost.dollars if cost.calls else None
 
@@ -244,38 +172,6 @@ def lines_of(body: bytes) -> Iterator[bytes]:
         end = len(body) if end < 0 else end
         yield body[start:end]
         start = end + 1
-
-
-def is_open(row: Observation) -> bool:
-    """Whether *row* is the start of an observation, which its end replaces."""
-    return row.status is None
-
-
-def time_us(text: object) -> int:
-    """Return a recorded time in microseconds since 1970; 0 for anything that is not a time of this calendar."""
-    if type(text) is not str:
-        return 0
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        return 0
-    since = (time if text.endswith("Z") else in_utc(time)) - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-
-
-def iso_of(us: int | None) -> str | None:
-    """Return microseconds since 1970 as a time of the record format; None for no time."""
-    if not us or not -_MOST_US < us <= _MOST_US:
-        return None
-    return f"{_EPOCH + timedelta(microseconds=us):%Y-%m-%dT%H:%M:%S.%fZ}"
-
-
-def plain(value: object) -> str:
-    """Return *value* as a text that every database stores: without NUL, and of `MAX_TEXT` characters at most."""
-    text = value if type(value) is str else str(value)
-    if "\0" in text:
-        text = text.replace("\0", "�")
-    return text[:MAX_TEXT]
 
 
 def _repaired(line: bytes) -> tuple[Any, bytes]:
@@ -438,7 +334,7 @@ def _trace_line(record: Json, line: bytes) -> TraceLine:
         None if trace.session_id is None else plain(trace.session_id),
         None if trace.user_id is None else plain(trace.user_id),
         str(status),
-        (in_utc(start) - _EPOCH) // _MICROSECOND if start else 0,
+        (in_utc(start) - EPOCH) // timedelta(microseconds=1) if start else 0,
         duration if duration is not None and abs(duration) < 1e15 else None,
         None if trace.error is None else plain(first_words(trace.error, WORDS)),
         None if trace.input is None else plain(kept_value(trace.input)),

@@ -11,7 +11,8 @@ import orjson
 import pytest
 from serving_aids import START, lines_of_trace
 
-from fluxloop.collector.records import MAX_DEPTH, Refusal, RowMaker, iso_of, lines_of, time_us
+from fluxloop.collector.record_rows import iso_of, time_us
+from fluxloop.collector.records import MAX_DEPTH, Refusal, RowMaker, lines_of
 from fluxloop.collector.stores.contract import Deletion, Totals
 from fluxloop.collector.stores.totals import as_object
 from fluxloop.reading.filters import CollectorFilter

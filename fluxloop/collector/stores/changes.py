@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..records import Observation, Row, Score, TraceLine, is_open
+from ..record_rows import Observation, Row, Score, TraceLine, is_open
 from .contract import Written
 from .rows import TotalsChange, TraceState
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ...errors import FluxLoopError
 from ...reading.filters import CollectorFilter
-from ..records import Row
+from ..record_rows import Row
 
 
 class StoreError(FluxLoopError, OSError):

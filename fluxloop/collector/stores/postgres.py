@@ -16,14 +16,14 @@ from typing import Any
 
 from ...errors import ConfigError
 from ...reading.filters import CollectorFilter
-from ..records import Observation, Row, iso_of, time_us
+from ..record_rows import Observation, Row, time_us
 from .changes import OBSERVATION
 from .contract import Deletion, Page, Step, StoreError, Totals, Written
 from .cursors import cursor_of, position_of
 from .postgres_queries import condition_of, record_contains
 from .postgres_schema import OTHER_DAY, day_of, make_partition, migrate
 from .postgres_writing import PostgresWriting, add_totals
-from .rows import HOUR_US, SHOWN, TotalsChange, as_object
+from .rows import HOUR_US, SHOWN, TotalsChange, object_of, session_of
 from .totals import steps_of
 
 MAX_CONNECTIONS = 16
@@ -240,7 +240,7 @@ class PostgresStore:
         following = None
         if len(rows) > limit:
             following = cursor_of(shown[-1][1 + SHOWN.index("start_us")], shown[-1][0])
-        return Page([_object(row[1:]) for row in shown], following)
+        return Page([object_of(row[1:]) for row in shown], following)
 
     def _has_text(self, number: int, text: str) -> bool:
         sql = "SELECT line FROM traces WHERE number = %s UNION ALL SELECT line FROM observations WHERE trace = %s"
@@ -249,13 +249,13 @@ class PostgresStore:
     def trace(self, trace_id: str) -> dict[str, Any] | None:
         """Return the row of a trace; None if it is unknown."""
         rows = self._all(f"SELECT {_COLUMNS} FROM traces t WHERE trace_id = %s", (_plain(trace_id),))
-        return _object(rows[0]) if rows else None
+        return object_of(rows[0]) if rows else None
 
     def matching(self, part: str, *, limit: int) -> list[dict[str, Any]]:
         """Return the traces whose id begins or ends with *part*, newest first."""
         sql = f"""SELECT {_COLUMNS} FROM traces t WHERE starts_with(trace_id, %s) OR right(trace_id, %s) = %s
                   ORDER BY start_us DESC, number DESC LIMIT %s"""
-        return [_object(row) for row in self._all(sql, (part, len(part), part, limit))]
+        return [object_of(row) for row in self._all(sql, (part, len(part), part, limit))]
 
     def records(self, trace_id: str) -> Iterator[bytes]:
         """Yield the lines of a trace as they were received: observations, the trace's own line, scores."""
@@ -297,7 +297,7 @@ class PostgresStore:
         rows = self._all(sql, [*parameters, *after, limit + 1])
         shown = rows[:limit]
         following = cursor_of(shown[-1][3], shown[-1][8]) if len(rows) > limit else None
-        return Page([_session(row) for row in shown], following)
+        return Page([session_of(row) for row in shown], following)
 
     def totals(self, wanted: Totals) -> list[Step]:
         """Return the totals that *wanted* describes."""
@@ -354,21 +354,3 @@ def _delete_some(connection: Any, condition: str, value: Any) -> int:
 def _plain(trace_id: str) -> str:
     """Return *trace_id* without NUL, which PostgreSQL does not accept in a text; no id has it."""
     return trace_id.replace("\0", "�")
-
-
-def _object(columns: tuple[Any, ...]) -> dict[str, Any]:
-    return as_object(dict(zip(SHOWN, columns, strict=True)))
-
-
-def _session(row: tuple[Any, ...]) -> dict[str, Any]:
-    session_id, traces, first, last, failed, observations, tokens, cost, _ = row
-    return {
-        "session_id": session_id,
-        "traces": traces,
-        "first_start_time": iso_of(first),
-        "last_start_time": iso_of(last),
-        "traces_with_errors": failed,
-        "observations": observations,
-        "total_tokens": tokens,
-        "cost": None if cost is None else round(cost, 10),
-    }

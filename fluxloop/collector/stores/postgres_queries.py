@@ -11,21 +11,12 @@ from ...reading.catalog.query import Query
 from ...reading.catalog.text import contains, plain_part
 from ...reading.filters import CollectorFilter
 from ...storage.decoding import decode
-from ..records import time_us
-from .rows import FAILED, folded
+from ..record_rows import time_us
+from .rows import FAILED, NUMBERS, folded
 
 _TEXTS = ("status", "name", "session", "user", "tag", "model", "type", "observation", "metadata")
 
-_NUMBERS = (
-    ("min_cost", "cost", ">="),
-    ("max_cost", "cost", "<="),
-    ("min_tokens", "tokens", ">="),
-    ("max_tokens", "tokens", "<="),
-    ("min_duration", "duration_ms", ">="),
-    ("max_duration", "duration_ms", "<="),
-    ("since", "start_us", ">="),
-    ("until", "start_us", "<"),
-)
+_COMPARED = (*NUMBERS, ("since", "start_us", ">="), ("until", "start_us", "<"))
 
 
 def condition_of(wanted: CollectorFilter) -> Query:
@@ -37,7 +28,7 @@ def condition_of(wanted: CollectorFilter) -> Query:
             condition, own = _text_condition(name, texts)
             parts.append(condition)
             values += own
-    for name, column, comparison in _NUMBERS:
+    for name, column, comparison in _COMPARED:
         if (limit := getattr(wanted, name)) is not None:
             parts.append(f"t.{column} {comparison} %s")
             values.append(_number(limit))

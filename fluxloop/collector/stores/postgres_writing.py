@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from ..records import Observation, Row, Score
+from ..record_rows import Observation, Row, Score
 from .changes import OBSERVATION, Changes
 from .postgres_schema import day_of
 from .rows import COLUMNS, TotalsChange, TraceState

@@ -15,7 +15,7 @@ import orjson
 
 from ...reading.catalog.kept import WORDS, kept_value, words_of
 from ...reading.values import first_words
-from ..records import Observation, TraceLine, iso_of, plain
+from ..record_rows import Observation, TraceLine, iso_of, plain
 from .durations import bucket_of
 
 HOUR_US = 3_600_000_000
@@ -48,6 +48,16 @@ COLUMNS = (
     "state",
 )
 """The columns of a trace, beside its number and its line."""
+
+NUMBERS = (
+    ("min_cost", "cost", ">="),
+    ("max_cost", "cost", "<="),
+    ("min_tokens", "tokens", ">="),
+    ("max_tokens", "tokens", "<="),
+    ("min_duration", "duration_ms", ">="),
+    ("max_duration", "duration_ms", "<="),
+)
+"""The conditions on numbers: the field of the filter, the column, and the comparison."""
 
 SHOWN = COLUMNS[:-2]
 """Those from which `as_object` makes the row that is returned."""
@@ -253,6 +263,26 @@ def as_object(columns: Mapping[str, Any]) -> dict[str, Any]:
         "error": columns["error"],
         "input": words_of(columns["input"]),
         "output": words_of(columns["output"]),
+    }
+
+
+def object_of(columns: tuple[Any, ...]) -> dict[str, Any]:
+    """Do as `as_object`, for the values of `SHOWN`."""
+    return as_object(dict(zip(SHOWN, columns, strict=True)))
+
+
+def session_of(row: tuple[Any, ...]) -> dict[str, Any]:
+    """Return a session as the query API returns it; the last value of *row* is its position."""
+    session_id, traces, first, last, failed, observations, tokens, cost, _ = row
+    return {
+        "session_id": session_id,
+        "traces": traces,
+        "first_start_time": iso_of(first),
+        "last_start_time": iso_of(last),
+        "traces_with_errors": failed,
+        "observations": observations,
+        "total_tokens": tokens,
+        "cost": None if cost is None else round(cost, 10),
     }
 
 

@@ -21,11 +21,11 @@ from typing import Any, TypeVar
 
 from ...reading.catalog.query import query_of
 from ...reading.filters import CollectorFilter
-from ..records import Row, iso_of
+from ..record_rows import Row
 from .contract import Deletion, Page, Step, StoreError, Totals, Written
 from .cursors import cursor_of, position_of
 from .lines import Resolve, as_stored
-from .rows import SHOWN, as_object
+from .rows import SHOWN, object_of, session_of
 from .sqlite_queries import COLUMNS, Selection
 from .sqlite_schema import connected, open_file
 from .sqlite_words import index_some, pending_words
@@ -186,14 +186,14 @@ class SqliteStore:
         shown = rows[:limit]
         last = shown[-1] if len(rows) > limit else None
         following = None if last is None else cursor_of(last[1 + SHOWN.index("start_us")], last[0])
-        return Page([_object(row[1:]) for row in shown], following)
+        return Page([object_of(row[1:]) for row in shown], following)
 
     def trace(self, trace_id: str) -> dict[str, Any] | None:
         """Return the row of a trace; None if it is unknown."""
         sql = f"SELECT {COLUMNS} FROM traces t WHERE trace_id = ?"
         with self._reading() as connection:
             found = connection.execute(sql, (trace_id,)).fetchone()
-        return None if found is None else _object(found)
+        return None if found is None else object_of(found)
 
     def matching(self, part: str, *, limit: int) -> list[dict[str, Any]]:
         """Return the traces whose id begins or ends with *part*, newest first."""
@@ -201,7 +201,7 @@ class SqliteStore:
                   ORDER BY start_us DESC LIMIT ?"""
         with self._reading() as connection:
             rows = connection.execute(sql, (len(part), part, len(part), part, limit)).fetchall()
-        return [_object(row) for row in rows]
+        return [object_of(row) for row in rows]
 
     def records(self, trace_id: str) -> Iterator[bytes]:
         """Yield the lines of a trace as they were received: observations, the trace's own line, scores."""
@@ -251,7 +251,7 @@ class SqliteStore:
             rows = connection.execute(sql, [*parameters, *after, limit + 1]).fetchall()
         shown = rows[:limit]
         following = cursor_of(shown[-1][3], shown[-1][8]) if len(rows) > limit else None
-        return Page([_session(row) for row in shown], following)
+        return Page([session_of(row) for row in shown], following)
 
     def totals(self, wanted: Totals) -> list[Step]:
         """Return the totals that *wanted* describes."""
@@ -359,21 +359,3 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def _problem(error: Exception, path: Path) -> StoreError:
     remedy = "Free some space; nothing that was acknowledged is lost" if "full" in str(error) else "Try again later"
     return StoreError(f"the store {path} cannot be used now: {error}. {remedy}")
-
-
-def _object(columns: tuple[Any, ...]) -> dict[str, Any]:
-    return as_object(dict(zip(SHOWN, columns, strict=True)))
-
-
-def _session(row: tuple[Any, ...]) -> dict[str, Any]:
-    session_id, traces, first, last, failed, observations, tokens, cost, _ = row
-    return {
-        "session_id": session_id,
-        "traces": traces,
-        "first_start_time": iso_of(first),
-        "last_start_time": iso_of(last),
-        "traces_with_errors": failed,
-        "observations": observations,
-        "total_tokens": tokens,
-        "cost": None if cost is None else round(cost, 10),
-    }

@@ -18,7 +18,7 @@ from ...reading.catalog.query import Query, query_of
 from ...reading.filters import CollectorFilter
 from .contract import StoreError
 from .lines import Resolve
-from .rows import FAILED, SHOWN, folded
+from .rows import FAILED, NUMBERS, SHOWN, folded
 from .sqlite_words import trace_contains, traces_with
 
 FEW = 2_000
@@ -37,14 +37,6 @@ _FACETS = {
 }
 """The kind of facet by the name of a condition; where many match equally, the first leads."""
 
-_NUMBERS = (
-    ("min_cost", "cost", ">="),
-    ("max_cost", "cost", "<="),
-    ("min_tokens", "tokens", ">="),
-    ("max_tokens", "tokens", "<="),
-    ("min_duration", "duration_ms", ">="),
-    ("max_duration", "duration_ms", "<="),
-)
 
 COLUMNS = ", ".join(f"t.{name}" for name in SHOWN)
 
@@ -123,7 +115,7 @@ class Selection:
 
     def _rare_number(self) -> Query | None:
         """Return a condition on a number that few traces meet, for which its index is worth using."""
-        for name, column, comparison in _NUMBERS:
+        for name, column, comparison in NUMBERS:
             if (limit := getattr(self._wanted, name)) is not None:
                 sql = f"SELECT count(*) FROM (SELECT 1 FROM traces WHERE {column} {comparison} ? LIMIT {FEW})"
                 (count,) = self._connection.execute(sql, (_number(limit),)).fetchone()
@@ -188,7 +180,7 @@ def _condition_of(wanted: CollectorFilter) -> Query:
             values = [_pattern(f"{name}:{folded(text)}") for text in texts]
             each = " OR ".join(["value LIKE ? ESCAPE '\\'"] * len(values))
             parts.append(Query(f"EXISTS (SELECT 1 FROM json_each(t.facets) WHERE {each})", values))
-    for name, column, comparison in _NUMBERS:
+    for name, column, comparison in NUMBERS:
         if name not in ("min_tokens", "min_duration") and (limit := getattr(wanted, name)) is not None:
             parts.append(Query(f"t.{column} {comparison} ?", [_number(limit)]))
     condition = " AND ".join(f"({part.condition})" for part in parts)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from ..records import Observation, Row, Score
+from ..record_rows import Observation, Row, Score
 from .changes import OBSERVATION, Changes
 from .lines import Resolve
 from .rows import COLUMNS, TotalsChange, TraceState, changed_facets

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..records import iso_of
+from ..record_rows import iso_of
 from .contract import Step
 from .durations import percentile
 
