@@ -169,7 +169,7 @@ def scored(folder: Path) -> fluxloop.Trace:
 
 def test_a_score_of_a_later_day_is_read_with_its_trace(tmp_path: Path) -> None:
     """
-    Its file is of the day it was given; the other trace has none, and there is no third trace.
+    It is in the file of its day, and it does not show as a trace of its own.
     """
     trace = scored(tmp_path)
 

@@ -29,7 +29,7 @@ def run(store: Store, options: Options, *, host: str, port: int, log_level: str 
     Serve until SIGTERM or SIGINT; requests that are running are answered, then the store is closed.
 
     Raises:
-        ConfigError: If *host* is not of this machine and there is no key, or the port is in use.
+        ConfigError: If *host* is not a loopback address and no key was given, or if the port is in use.
     """
     if not options.keys and not is_local(host):
         raise ConfigError(

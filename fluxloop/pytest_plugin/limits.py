@@ -60,11 +60,12 @@ def check_limits(item: pytest.Item, captured: Captured | None) -> None:
         pytest.fail(f"the limits of the test cannot be checked: {recording.REPLACED}", pytrace=False)
     traces = recording.all_traces(item)
     for what, used, limit in (
-        ("tokens", recording.tokens(traces), limits.budget_tokens),
-        ("model calls", recording.model_calls(traces), limits.max_model_calls),
+        ("token", recording.tokens(traces), limits.budget_tokens),
+        ("model call", recording.model_calls(traces), limits.max_model_calls),
     ):
         if limit is not None and used > limit:
-            pytest.fail(f"the test used {used:,} {what}, its limit is {limit:,}", pytrace=False)
+            plural = "" if used == 1 else "s"
+            pytest.fail(f"the test used {used:,} {what}{plural}, its limit is {limit:,}", pytrace=False)
     if limits.budget_cost is not None:
         costs = [cost for trace in traces if (cost := trace.cost) is not None]
         unknown = next((model for cost in costs for model in cost.unknown), None)

@@ -290,7 +290,7 @@ def replay(
 
     Raises:
         ReadError: If *source* cannot be read.
-        ReplayError: If there is no such trace, or an option has an invalid value; when the block is entered, if
+        ReplayError: If the trace was not found, or an option has an invalid value; when the block is entered, if
             the step does not exist.
     """
     if match not in MODES:

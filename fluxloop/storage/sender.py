@@ -2,8 +2,8 @@
 The thread that sends the spool of a process to a collector.
 
 It sleeps until a record is written, waits for more, and sends what is in the spool: its own records, and then those of
-processes that have ended. After a failure it waits, longer after each. It refers to the storage while records
-wait, so that a storage that is no longer used is deleted, with its thread, when its records were sent.
+processes that have ended. After each failure it waits longer. It keeps a reference to the storage only while records
+wait, so that an unused storage is garbage-collected, together with its thread, once its records are sent.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def test_json_is_for_other_programs(case):
 )
 def test_what_cannot_run_is_said_in_one_line(case, arguments, message):
     """
-    The exit code is 2, and there is no traceback.
+    The exit code is 2, without a traceback.
     """
     done = completed("replay", *arguments)
     assert done.code == 2
@@ -256,7 +256,7 @@ def test_blame_without_a_flip_exits_with_1(case):
 )
 def test_blame_that_cannot_run_is_said_in_one_line(case, arguments, message):
     """
-    The exit code is 2, and there is no traceback.
+    The exit code is 2, without a traceback.
     """
     done = completed("blame", *arguments)
     assert done.code == 2

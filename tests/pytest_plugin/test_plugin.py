@@ -123,7 +123,7 @@ def test_fixtures_that_record_during_set_up_are_captured(session) -> None:
     ("mark", "message"),
     [
         ("budget_tokens=999", "the test used 1,000 tokens, its limit is 999"),
-        ("max_model_calls=0", "the test used 1 model calls, its limit is 0"),
+        ("max_model_calls=0", "the test used 1 model call, its limit is 0"),
         ("budget_cost=0.000001", "the test cost $0.000*, its limit is $0.000001"),
     ],
 )
@@ -636,7 +636,7 @@ def test_doctests_unittest_and_failed_fixtures_are_in_the_report(session, pytest
     )
 
     result.assert_outcomes(passed=1, failed=1, errors=1)
-    result.stdout.fnmatch_lines(["the test used 1 model calls, its limit is 0"])
+    result.stdout.fnmatch_lines(["the test used 1 model call, its limit is 0"])
     page = (pytester.path / "report.html").read_text()
     assert all(name in page for name in ("TestUnit::test_calls", "test_it.documented", "test_broken"))
 
