@@ -22,7 +22,7 @@ def answer(question: str) -> str:
 
 
 answer("How warm is it?")
-for trace in fluxloop.read_traces("./traces"):
+for trace in fluxloop.read_traces("./traces", name="WeatherAgent"):
     print(outline(trace, inputs=True))
     print(f"{trace.usage.input_tokens} tokens in, {trace.usage.output_tokens} out")
 

@@ -26,7 +26,10 @@ with tempfile.TemporaryDirectory() as folder:
     serve = [sys.executable, "-m", "fluxloop", "serve", "--port", "0", "--store", f"{folder}/store.sqlite"]
     collector = subprocess.Popen(serve, stderr=subprocess.PIPE, text=True)
     try:
-        url = next(found[1] for line in collector.stderr if (found := re.search(r"running on (http://\S+)", line)))
+        said = ""
+        while not (found := re.search(r"running on (http://\S+)", said)):
+            said += collector.stderr.readline() or sys.exit(f"the collector did not start: {said}")
+        url = found[1]
         settings = {"FLUXLOOP_STORAGE": "http", "FLUXLOOP_COLLECTOR_URL": url, "FLUXLOOP_SHUTDOWN_TIMEOUT": "30"}
         services = [subprocess.Popen([sys.executable, __file__, name], env=os.environ | settings) for name in ANSWERS]
         print("exit codes:", [service.wait() for service in services])

@@ -17,6 +17,8 @@ import offline
 import pytest
 from docs_blocks import unlike
 
+import fluxloop
+
 FOLDER = Path(__file__).parent.parent / "examples"
 EXAMPLES = sorted(path for path in FOLDER.glob("*.py") if path.name != "demo.py")
 FRAMEWORKS = {"agents", "chatkit", "langchain", "langchain_core", "langgraph"}
@@ -72,6 +74,22 @@ def test_the_demo_of_the_collector_lists_the_runs_of_both_agents(tmp_path):
     assert done.stdout.count("DocsAgent") == 2
     assert "/api/v1/totals?by=name" in done.stdout
     assert [*tmp_path.iterdir()] == []
+
+
+def test_the_first_example_prints_its_own_trace_in_a_folder_that_has_others(tmp_path):
+    """
+    As after ``make demo``, whose trace has no token counts.
+    """
+    example = FOLDER / "01_hello_trace.py"
+    fluxloop.configure(base_path=tmp_path / "traces")
+    with fluxloop.instrument("another"):
+        pass
+    done = subprocess.run(
+        [sys.executable, example], capture_output=True, text=True, cwd=tmp_path, env=offline.environment()
+    )
+
+    assert done.stderr == ""
+    assert unlike(expected_output(example), done.stdout) == ""
 
 
 def frameworks(example: Path) -> set[str]:
