@@ -101,7 +101,7 @@ def trace_at(trace: str, path: Path | None) -> Trace:
     Raises:
         FluxLoopError: If there is none, or several.
     """
-    from ..replay.block import traces_in
+    from ..replay.sources import traces_in
 
     file = Path(trace)
     is_file = path is None and (file.suffix == ".jsonl" or file.is_dir())

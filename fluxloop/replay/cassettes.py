@@ -23,12 +23,13 @@ from ..models import ObservationData, Trace
 from ..reading import read_traces, traces_of
 from ..settings.layers import Configuration
 from ..storage import MemoryStorage
-from .block import Block, Replay, traces_in
+from .block import Block, Replay
 from .canonical import Normalize
 from .checks import damages_in, divergences_in, problems_in
 from .matching import MODES, Match
 from .reports import ReplayReport
 from .session import check_live
+from .sources import traces_in
 
 __all__ = ["Cassette", "Mode", "cassette", "damages_in", "divergences_in", "problems_in", "prune", "records", "write"]
 

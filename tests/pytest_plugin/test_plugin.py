@@ -80,8 +80,8 @@ def test_a_traceback_has_the_frames_of_the_program_only(session, pytester: pytes
         "@pytest.mark.fluxloop_repeat(2)\n"
         "def test_two(fluxloop_traces):\n    failing('x')\n"
         "def test_three(fluxloop_traces):\n"
-        "    from fluxloop.replay import block\n"
-        "    block.traces_in(5, None)\n"
+        "    from fluxloop.replay import sources\n"
+        "    sources.traces_in(5, None)\n"
     )
     result = session(tests, "-k", "not three")
     result.assert_outcomes(failed=2, deselected=1)
@@ -89,7 +89,7 @@ def test_a_traceback_has_the_frames_of_the_program_only(session, pytester: pytes
     result.stdout.no_fnmatch_line("*fluxloop/tracing/*")
 
     session(tests, "-k", "one", "--full-trace").stdout.fnmatch_lines(["*fluxloop/tracing/*"])
-    session(tests, "-k", "three").stdout.fnmatch_lines(["*fluxloop/replay/block.py:*: TypeError"])
+    session(tests, "-k", "three").stdout.fnmatch_lines(["*fluxloop/replay/sources.py:*: TypeError"])
 
 
 def test_errors_are_shown_with_their_texts(session) -> None:
