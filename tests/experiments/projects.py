@@ -36,12 +36,12 @@ def project(folder: Path, agent: str, config: str = "", **files: str) -> Path:
     return folder
 
 
-def started(folder: Path, *arguments: object, **environment: str) -> subprocess.Popen[str]:
+def started(folder: Path, *arguments: object, is_measured: bool = True, **environment: str) -> subprocess.Popen[str]:
     """Start ``fluxloop`` with *arguments* in *folder*, as the leader of a process group."""
     return subprocess.Popen(
         [sys.executable, "-m", "fluxloop", *map(str, arguments)],
         cwd=folder,
-        env=offline.environment(is_measured=True, **environment),
+        env=offline.environment(is_measured=is_measured, **environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -49,9 +49,9 @@ def started(folder: Path, *arguments: object, **environment: str) -> subprocess.
     )
 
 
-def fluxloop_in(folder: Path, *arguments: object, **environment: str) -> Done:
+def fluxloop_in(folder: Path, *arguments: object, is_measured: bool = True, **environment: str) -> Done:
     """Run ``fluxloop`` with *arguments* in *folder* to its end."""
-    process = started(folder, *arguments, **environment)
+    process = started(folder, *arguments, is_measured=is_measured, **environment)
     out, err = process.communicate(timeout=60)
     return Done(process.returncode, out, err)
 
