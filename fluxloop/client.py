@@ -20,7 +20,7 @@ from .decorators import Instruments
 from .forks import importing
 from .report import Delivery, Report, log
 from .storage.contract import SupportsFlush, deliveries_of
-from .tracing.propagation import needs_lookup
+from .tracing.propagation import add_lookup, remove_lookup
 from .tracing.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class FluxLoopClient(Instruments):
         self._deliveries.update(dict.fromkeys(deliveries_of(recorder.storage)))
         self._recorder = recorder
         self.switch.on = recorder.settings.enabled
-        (needs_lookup.add if recorder.debug else needs_lookup.discard)(self)
+        (add_lookup if recorder.debug else remove_lookup)(self)
         _show_debug_lines(recorder.debug)
 
     def _storage_for(self, settings: Settings) -> Storage:

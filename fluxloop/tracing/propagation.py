@@ -36,19 +36,34 @@ open_traces: set[str] = set()
 needs_lookup: set[object] = set()
 """Reasons for a full lookup if the context variable is empty: locators, and tracers that log ignored calls."""
 
+reasons: set[object] = set()
+"""Reasons to look for a current node at all: those of `needs_lookup`, and every trace that a node may belong to."""
+
+
+def add_lookup(reason: object) -> None:
+    """Add *reason* to `needs_lookup`."""
+    needs_lookup.add(reason)
+    reasons.add(reason)
+
+
+def remove_lookup(reason: object) -> None:
+    """Remove *reason* from `needs_lookup`, if it is there."""
+    needs_lookup.discard(reason)
+    reasons.discard(reason)
+
 
 def add_locator(locate: Locator) -> None:
     """Call *locate* to find the current node each time an observation starts; for frameworks that report events."""
     if locate not in _locators:
         _locators.append(locate)
-        needs_lookup.add(locate)
+        add_lookup(locate)
 
 
 def remove_locator(locate: Locator) -> None:
     """Remove *locate*, if it was added."""
     if locate in _locators:
         _locators.remove(locate)
-        needs_lookup.discard(locate)
+        remove_lookup(locate)
 
 
 def current(but: Locator | None = None) -> Node | None:

@@ -9,25 +9,26 @@ import threading
 from collections.abc import Callable, Iterable
 from itertools import count
 from typing import TYPE_CHECKING, Any
+from weakref import ReferenceType, ref
 
 from ..encoding import ids
 from ..encoding.record_text import datetime_of, end_members, members, quoted, utc_text
 from ..enums import SCHEMA_VERSION, Status
 from ..forks import after_fork, importing
 from ..storage import Record
-from .propagation import open_traces, strand_id
+from .node import Node
+from .propagation import open_traces, reasons, strand_id
 from .recorder import Recorder
 
 if TYPE_CHECKING:
     from ..encoding.encoder import Marks
     from ..models import TraceData
-    from .node import Node
 
 
 class OpenTrace:
     """A trace whose root has not ended."""
 
-    root: Node | None = None
+    _root: ReferenceType[Node] | None = None
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class OpenTrace:
         is_sampled: bool = True,
         outer: Node | None = None,
     ) -> None:
+        reasons.add(id(self))
         self.recorder = recorder
         self.id = recorder.id_of(trace_id) if trace_id is not None else recorder.new_id()
         self.quoted_id = quoted(self.id) if trace_id is not None else f'"{self.id}"'
@@ -70,9 +72,16 @@ class OpenTrace:
 
     def begin(self, root: Node) -> None:
         """Set the *root*, and the start of the trace to the start of the root."""
-        self.root = root
+        self._root, self._root_id = ref(root), root.id
         self._read_clocks()
         open_traces.add(self.id)
+
+    @property
+    def root(self) -> Node | None:
+        """The root, or if it has ended and nothing is inside it, a node with its id; None before the start."""
+        # A strong reference would be a cycle, and keep ended traces until a garbage collection.
+        root = self._root() if self._root is not None else None
+        return Node(self, None, self._root_id) if root is None and self._root is not None else root
 
     def _read_clocks(self) -> None:
         """Read the time of day once. All later times are offsets from it, so clock changes have no effect."""
@@ -80,9 +89,12 @@ class OpenTrace:
         self.start_ns, self.start_tick = recorder.now(), recorder.tick()
         self.day = utc_text(self.start_ns)[:10].replace("-", "")
 
-    def __del__(self, forget: Callable[[str], None] = open_traces.discard) -> None:
-        if self.root is not None and not self.is_closed:  # collected without an end
-            forget(self.id)
+    def __del__(
+        self, forget: Callable[[object], None] = reasons.discard, close: Callable[[str], None] = open_traces.discard
+    ) -> None:
+        forget(id(self))
+        if self._root is not None and not self.is_closed:  # collected without an end
+            close(self.id)
 
     @property
     def is_recording(self) -> bool:

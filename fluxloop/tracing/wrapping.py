@@ -18,11 +18,15 @@ from weakref import WeakKeyDictionary
 from . import threads
 from .calls import Spec, begin, end_interrupted, intercepted, interceptors
 from .node import Node
-from .propagation import _current, current, needs_lookup, open_traces
+from .propagation import _current, current, needs_lookup, open_traces, reasons
 from .streams import Followed, drive_async_generator, drive_generator
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+_ALWAYS = (True,)
+"""In place of `reasons`, for a function that opens traces."""
 
 
 def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
@@ -30,6 +34,7 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
     wrapper: Any
     # Looked up once, because unrecorded calls are the most frequent ones.
     get, opens_trace, switch = _current.get, spec.opens_trace, spec.tracer.switch
+    may_record = _ALWAYS if opens_trace else reasons
     if inspect.isasyncgenfunction(func):
         wrapper = _stream_wrapper(drive_async_generator, func, spec, inspect.CO_ASYNC_GENERATOR)
 
@@ -39,6 +44,8 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
     elif inspect.iscoroutinefunction(func):
 
         async def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
+            if not may_record:
+                return await (func(*args, **kwargs) if kwargs else func(*args))  # type: ignore[call-arg]
             before = get()
             if before is None and not (needs_lookup or (opens_trace and switch.on)):
                 if open_traces and get_ident() != threads.main_thread:
@@ -57,11 +64,13 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
     else:
 
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
+            if not may_record:
+                # Passing an empty dict would copy it.
+                return func(*args, **kwargs) if kwargs else func(*args)  # type: ignore[call-arg]
             before = get()
             if before is None and not (needs_lookup or (opens_trace and switch.on)):
                 if open_traces and get_ident() != threads.main_thread:
                     threads.report_untraced(spec.tracer, spec.name)
-                # Passing an empty dict would copy it.
                 return func(*args, **kwargs) if kwargs else func(*args)  # type: ignore[call-arg]
             call = None
             try:
