@@ -33,6 +33,10 @@ def quoted(text: str) -> str:
         return dumps(text.encode(errors="replace").decode()).decode()
 
 
+class EmbeddingLabel(str):
+    """The label of an EMBEDDING, whose output has vectors."""
+
+
 class UncheckedLabel(str):
     """A label whose name may contain a secret; it is masked by the redactor of each recorder that uses it."""
 
@@ -44,7 +48,8 @@ class UncheckedLabel(str):
         """Return the label with the secrets in its name masked."""
         known = self.known
         if known[0] is not redactor:
-            self.known = known = (redactor, f'"type":"{self.kind.name}","name":{quoted(redactor.name(self.name))}')
+            label = f'"type":"{self.kind.name}","name":{quoted(redactor.name(self.name))}'
+            self.known = known = (redactor, _typed(self.kind, label))
         return known[1]
 
 
@@ -63,10 +68,14 @@ def label_of(kind: ObservationType, name: str) -> str:
     """Return the members ``"type":…,"name":…`` of a record; an `UncheckedLabel` if the name may contain a secret."""
     label = f'"type":"{kind.name}","name":{quoted(name)}'
     if _PLAIN_NAME(name) is not None:
-        return label
+        return _typed(kind, label)
     unchecked = UncheckedLabel(label)
     unchecked.kind, unchecked.name = kind, name
     return unchecked
+
+
+def _typed(kind: ObservationType, label: str) -> str:
+    return EmbeddingLabel(label) if kind is ObservationType.EMBEDDING else label
 
 
 def members(encoded: bytes) -> bytes:
@@ -76,15 +85,21 @@ def members(encoded: bytes) -> bytes:
 
 def utc_text(ns: int) -> str:
     """Return nanoseconds since 1970 as ISO 8601 in UTC, with microseconds and ``Z``."""
+    begun, second = _second
+    us = (ns - begun) // 1000
+    if not 0 <= us < 1_000_000:
+        begun, second = _begin_second(ns)
+        us = (ns - begun) // 1000
+    return f"{second}{_THREE_DIGITS[us // 1000]}{_THREE_DIGITS[us % 1000]}Z"
+
+
+def _begin_second(ns: int) -> tuple[int, str]:
+    """Return the second that *ns* is in, and keep it."""
     global _second
-    begun, text = _second
-    rest = ns - begun
-    if not 0 <= rest < 1_000_000_000:  # another second
-        rest = ns % 1_000_000_000
-        text = strftime("%Y-%m-%dT%H:%M:%S.", gmtime(ns // 1_000_000_000))
-        _second = (ns - rest, text)  # one assignment, so that other threads read both or neither
-    us = rest // 1000
-    return f"{text}{_THREE_DIGITS[us // 1000]}{_THREE_DIGITS[us % 1000]}Z"
+    begun = ns - ns % 1_000_000_000
+    # One assignment, so that other threads read both or neither.
+    _second = found = (begun, strftime("%Y-%m-%dT%H:%M:%S.", gmtime(ns // 1_000_000_000)))
+    return found
 
 
 def ms_text(ns: int) -> str:
@@ -95,11 +110,43 @@ def ms_text(ns: int) -> str:
     return f"{us // 1000}.{_THREE_DIGITS[us % 1000]}"
 
 
-def end_members(start_ns: int, end_ns: int) -> str:
-    """Return the members ``end_time`` and ``duration_ms`` of a record, each after a comma."""
-    us = (end_ns - start_ns) // 1000
-    ms = f"{us // 1000}.{_THREE_DIGITS[us % 1000]}" if us >= 0 else ms_text(end_ns - start_ns)
-    return f',"end_time":"{utc_text(end_ns)}","duration_ms":{ms}'
+def head_of(own_id: str, trace_id: str, parent_id: str | None, label: str, number: int, start_ns: int) -> bytes:
+    """
+    Return the opening brace and the first members of the record of an observation.
+
+    Args:
+        own_id: Its id, escaped for a JSON string.
+        trace_id: The id of its trace as a JSON string, with quotes.
+        parent_id: The id of its parent, escaped; None for the root.
+        label: Its label, see `label_of`.
+        number: Its number in the trace.
+        start_ns: Its start in nanoseconds since 1970.
+    """
+    quote = '"'
+    if parent_id is None:
+        quote, parent_id = "", "null"
+    begun, second = _second  # as in `utc_text`, without the call and the copy
+    us = (start_ns - begun) // 1000
+    if not 0 <= us < 1_000_000:
+        begun, second = _begin_second(start_ns)
+        us = (start_ns - begun) // 1000
+    return (
+        f'{{"id":"{own_id}","trace_id":{trace_id},"parent_id":{quote}{parent_id}{quote},{label},"seq":{number},'
+        f'"start_time":"{second}{_THREE_DIGITS[us // 1000]}{_THREE_DIGITS[us % 1000]}Z"'
+    ).encode()
+
+
+def end_members(end_ns: int, duration_ns: int, following: str = "") -> bytes:
+    """Return the members ``end_time`` and ``duration_ms`` of a record, each after a comma, and the *following* ones."""
+    ms = f"0.{_THREE_DIGITS[us]}" if 0 <= (us := duration_ns // 1000) < 1000 else ms_text(duration_ns)
+    begun, second = _second  # as in `utc_text`, without the call and the copy
+    us = (end_ns - begun) // 1000
+    if not 0 <= us < 1_000_000:
+        begun, second = _begin_second(end_ns)
+        us = (end_ns - begun) // 1000
+    return (
+        f',"end_time":"{second}{_THREE_DIGITS[us // 1000]}{_THREE_DIGITS[us % 1000]}Z","duration_ms":{ms}{following}'
+    ).encode()
 
 
 def datetime_of(ns: int) -> datetime:

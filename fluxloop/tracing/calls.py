@@ -332,9 +332,6 @@ class UnsampledCall(Execution):
         self.stream_items = self.inner = None
 
 
-_new, _start = object.__new__, OpenObservation.__init__
-
-
 def begin(
     spec: Spec,
     args: tuple[Any, ...],
@@ -357,17 +354,16 @@ def begin(
     tracer = spec.tracer
     call: Execution | None = None
     try:
-        known = before is not None and (not is_entered or not (before.closed or needs_lookup))
-        here = before if known else current()
+        here = current() if before is None or (is_entered and (before.closed or needs_lookup)) else before
         parent = here if tracer.is_default else tracer.own_innermost(here)
         if parent is None or (spec.opens_trace and _opens_new_trace(spec, parent.trace)):
             trace, parent = _open_trace(spec, here, args, kwargs), None
+            if trace is None:
+                return None
         else:
             trace = parent.trace
             if spec.session is not None:
                 name_session(trace, _session_of(spec, args, kwargs))
-        if trace is None:
-            return None
         recorder = trace.recorder
         if not (trace.is_sampled and recorder.switch.on):
             if parent is not None:
@@ -375,17 +371,17 @@ def begin(
             call = UnsampledCall(trace, spec)
         else:
             given: object = NOTHING
-            if spec.bind is not None and spec.capture_input and recorder.captures_input:
+            bind = spec.bind
+            if bind is not None and recorder.captures_input and spec.capture_input:
                 try:
-                    given = spec.bind(*args, **kwargs)
+                    given = bind(*args, **kwargs) if kwargs else bind(*args)
                 except TypeError:  # the arguments do not fit: the function itself will raise
                     given = {"args": args, "kwargs": kwargs}
-            matcher = parent.tool_matcher if parent is not None else None
-            if matcher is not None and _is_same_call(matcher, spec):
+            if parent is not None and parent.tool_matcher is not None and _is_same_call(parent.tool_matcher, spec):
                 call = MatchedCall(parent, spec, given)  # type: ignore[arg-type]  # only observations have a matcher
             else:
-                call = _new(Call)  # assigned before it starts, so that an interruption can discard it
-                _start(call, trace, parent, spec.label, given)
+                call = Call()  # assigned before it starts, so that an interruption can discard it
+                call.start(trace, parent, spec.label, given)
                 call.metadata = spec.metadata or None
                 call.fields = spec.fields or None
             call.spec = spec

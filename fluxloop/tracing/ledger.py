@@ -123,8 +123,8 @@ class Ledger:
                 entry.observation = here if type(here) is UnsampledCall else None
                 return None
             given = input if its_trace.recorder.captures_input else NOTHING
-            observation = OpenObservation.__new__(OpenObservation)  # faster than calling the class
-            observation.__init__(its_trace, here, label_known(kind, name), given, read)  # type: ignore[misc]
+            observation = OpenObservation()
+            observation.start(its_trace, here, label_known(kind, name), given, read)
             entry.observation, entry.is_recorded = observation, True
             if key not in self.entries:  # another thread has just ended its parent
                 self.entries[key] = entry

@@ -89,7 +89,7 @@ class ManualObservation(ManualNode, OpenObservation):
         captured_input = NOTHING
         if data.input is not None and trace.recorder.captures_input:
             captured_input = data.input
-        super().__init__(
+        self.start(
             trace,
             parent,
             label_of(values.type, values.name),
@@ -97,7 +97,7 @@ class ManualObservation(ManualNode, OpenObservation):
             own_id=quoted(trace.recorder.id_of(data.id))[1:-1],
             start_ns=start_ns,
         )
-        pushed_ns = trace.start_ns + self.started - trace.start_tick
+        pushed_ns = trace.origin_ns + self.started
         self.backdated_ns = max(pushed_ns - self.start_ns, 0)
         if start_ns is None:
             data.start_time = datetime_of(self.start_ns)

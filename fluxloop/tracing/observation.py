@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .. import forks
-from ..encoding.record_text import UncheckedLabel, end_members, label_of, members, utc_text
+from ..encoding.record_text import UncheckedLabel, end_members, head_of, label_of, members
 from ..encoding.vectors import shortened
 from ..enums import ObservationLevel, ObservationType, Status
 from ..interruptions import was_raised_from_outside
@@ -31,7 +31,7 @@ def _status_members(status: Status, level: str) -> str:
     return f',"status":"{status.value}","level":"{level}"'
 
 
-_STATUS_MEMBERS = {s.value: _status_members(s, "ERROR" if s is Status.ERROR else "INFO") for s in Status}
+_STATUS_MEMBERS = {s: _status_members(s, "ERROR" if s is Status.ERROR else "INFO") for s in Status}
 """The members ``status`` and ``level`` of a record, by status."""
 
 WITHHELD = "[withheld]"
@@ -80,7 +80,10 @@ class OpenObservation(Node):
         deferred_input: object
         """An input that is known only at the end; encoded together with the output."""
 
-    def __init__(
+    __init__ = object.__init__  # type: ignore[assignment]
+    """An observation is created first, and then started, so that an interruption between the two can discard it."""
+
+    def start(
         self,
         trace: OpenTrace,
         parent: Node | None,
@@ -91,7 +94,7 @@ class OpenObservation(Node):
         start_ns: int | None = None,
     ) -> None:
         """
-        Start an observation.
+        Start the observation.
 
         Args:
             trace: Its trace.
@@ -106,7 +109,7 @@ class OpenObservation(Node):
         # What `Node.__init__` does, without the call.
         self.trace = trace
         self.parent = parent
-        self.id = own_id or recorder.new_id()
+        self.id = own_id = own_id or recorder.new_id()
         self.closed = self.usage_counted = False
         self.forks = forks.fork_count
         self.owner = self.previous = None
@@ -115,31 +118,34 @@ class OpenObservation(Node):
         self.redacted = self.truncated = 0
         self.level = self.metadata = self.fields = self.tool_matcher = self.claimed_result = None
         self.deferred_input = NOTHING
-        self.number = next(trace.numbers)
-        self.input = b',"input":' + recorder.encode(given, self, read) if given is not NOTHING else b""
+        self.number = number = next(trace.numbers)
+        self.input = rest = b',"input":' + recorder.encode(given, self, read) if given is not NOTHING else b""
         # The clock is read after encoding the input, so that the duration excludes the cost of recording.
         if parent is None:
             trace.begin(self)
             self.started = trace.start_tick
+            parent_id = None
         else:
             self.started = recorder.tick()
-        self.start_ns = trace.start_ns + self.started - trace.start_tick if start_ns is None else start_ns
-        self.head = self._head(label)
-        if recorder.journal is not None:
-            head = self.head if parent is not None else self.head + trace.journal_members()
-            self.slot = recorder.journal.put(head, self.input)
+            parent_id = parent.id
+        self.start_ns = start_ns = trace.origin_ns + self.started if start_ns is None else start_ns
+        self.label = label
+        if type(label) is UncheckedLabel:
+            self.head = head = self._head(label)
+        else:
+            self.head = head = head_of(own_id, trace.quoted_id, parent_id, label, number, start_ns)
+        journal = recorder.journal
+        if journal is not None:
+            self.slot = journal.put(head if parent is not None else head + trace.journal_members(), rest)
 
     def _head(self, label: str) -> bytes:
         if type(label) is UncheckedLabel and (redactor := self.trace.recorder.redactor) is not None:
             checked = label.masked(redactor)
-            self.redacted += checked not in (label, getattr(self, "label", None))
+            self.redacted += checked not in (label, self.label)
             label = checked
         self.label = label
-        if self.parent is None:
-            ids = f'{{"id":"{self.id}","trace_id":{self.trace.quoted_id},"parent_id":null'
-        else:
-            ids = f'{{"id":"{self.id}","trace_id":{self.trace.quoted_id},"parent_id":"{self.parent.id}"'
-        return f'{ids},{label},"seq":{self.number},"start_time":"{utc_text(self.start_ns)}"'.encode()
+        parent_id = self.parent.id if self.parent is not None else None
+        return head_of(self.id, self.trace.quoted_id, parent_id, label, self.number, self.start_ns)
 
     def set_fields(self, **fields: Any) -> None:
         """Set top-level fields of the record, such as ``model`` and ``usage``. None leaves a field unchanged."""
@@ -247,9 +253,9 @@ class OpenObservation(Node):
     def _write(self, recorder: Recorder, end_ns: int, status: Status, output: object, error: str | None) -> None:
         """Write the record, and for a root that of the trace, and free the slot in the journal."""
         trace = self.trace
-        status_text = _STATUS_MEMBERS[status._value_] if self.level is None else _status_members(status, self.level)
-        span = (end_members(self.start_ns, end_ns) + status_text).encode()
-        if output is not NOTHING and recorder.shortens_vectors and self.label.startswith(_EMBEDDING):
+        following = _STATUS_MEMBERS[status] if self.level is None else _status_members(status, self.level)
+        span = end_members(end_ns, end_ns - self.start_ns, following)
+        if type(self.label) is not str and recorder.shortens_vectors and self.label.startswith(_EMBEDDING):
             output = shortened(output)
         if error is None and not (self.metadata or self.fields) and self.deferred_input is NOTHING:
             result = b',"output":' + recorder.encode(output, self, self.read) if output is not NOTHING else b""
@@ -345,7 +351,8 @@ def record_event(
         return
     try:
         label = label_known(ObservationType.EVENT, name)
-        event = OpenObservation(parent.trace, parent, label, input if recorder.captures_input else NOTHING)
+        event = OpenObservation()
+        event.start(parent.trace, parent, label, input if recorder.captures_input else NOTHING)
         event.level = ObservationLevel(level).name
         if metadata:
             event.metadata = dict(metadata)

@@ -87,6 +87,8 @@ class OpenTrace:
         """Read the time of day once. All later times are offsets from it, so clock changes have no effect."""
         recorder = self.recorder
         self.start_ns, self.start_tick = recorder.now(), recorder.tick()
+        self.origin_ns = self.start_ns - self.start_tick
+        """The time of day at which `Recorder.tick` was 0."""
         self.day = utc_text(self.start_ns)[:10].replace("-", "")
 
     def __del__(
@@ -153,8 +155,8 @@ class OpenTrace:
             (
                 f'{{"trace_id":{self.quoted_id}'.encode(),
                 members(self.recorder.encode(summary, marks)),
-                f',"start_time":"{utc_text(self.start_ns)}"{end_members(self.start_ns, end_ns)}'
-                f',"status":"{status.value}"'.encode(),
+                f',"start_time":"{utc_text(self.start_ns)}"'.encode(),
+                end_members(end_ns, end_ns - self.start_ns, f',"status":"{status.value}"'),
                 root_input,
                 result,
                 f',"schema":{SCHEMA_VERSION}}}\n'.encode(),

@@ -56,7 +56,8 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
                 call = begin(spec, args, kwargs, before, True)
                 if call is None:
                     return await func(*args, **kwargs)
-                return call.returned(await (intercepted(call, func) if interceptors else func)(*args, **kwargs))
+                run = intercepted(call, func) if interceptors else func
+                return call.returned(await (run(*args, **kwargs) if kwargs else run(*args)))  # type: ignore[call-arg]
             except BaseException as exc:
                 end_interrupted(call, before, exc)
                 raise
@@ -77,7 +78,8 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
                 call = begin(spec, args, kwargs, before, True)
                 if call is None:
                     return func(*args, **kwargs)
-                return call.returned((intercepted(call, func) if interceptors else func)(*args, **kwargs))
+                run = intercepted(call, func) if interceptors else func
+                return call.returned(run(*args, **kwargs) if kwargs else run(*args))  # type: ignore[call-arg]
             except BaseException as exc:
                 end_interrupted(call, before, exc)
                 raise
