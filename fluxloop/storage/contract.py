@@ -6,7 +6,7 @@ The protocols of storages.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -46,6 +46,14 @@ class Readable(Storage, Protocol):
 
     def read(self) -> Iterator[dict[str, Any]]:
         """Yield each record as a decoded JSON object."""
+
+
+@runtime_checkable
+class SupportsAppend(Storage, Protocol):
+    """A storage that can take one record at a time, without a `Record` for it."""
+
+    append: Callable[[str, str, bytes], None] | None
+    """Does as `write` for a record of one kind, day and line; not called for a trace."""
 
 
 @runtime_checkable
@@ -145,6 +153,11 @@ class StorageSettings(Protocol):
     @property
     def environment(self) -> str | None:
         """Sent in a header, for the collector."""
+
+
+def append_of(storage: Storage) -> Callable[[str, str, bytes], None] | None:
+    """Return the method of *storage* that takes one record at a time, or None."""
+    return storage.append if isinstance(storage, SupportsAppend) else None
 
 
 def journal_of(storage: Storage) -> Journal | None:

@@ -87,27 +87,39 @@ class FileStorage:
         Raises:
             WriteError: If some records could not be written; the others were. The message suggests a solution.
         """
-        now = monotonic()
         failure: WriteError | None = None
         for kind, day, line in records:
-            key = (kind, day) if self._dated else (kind, "")
-            file = self._files.get(key)
             try:
-                if file is None or file.check_at <= now:
-                    unguarded(self._check, key, line)
-                else:
-                    if (written := os.write(file.fd, line)) != len(line):
-                        file.finish(line, written)
-                    file.unchecked.append(line)
-                    if len(file.unchecked) > MAX_UNCHECKED or file.is_removed:  # the latter by another thread
-                        unguarded(self._check, key, file=file)
+                self.append(kind, day, line)
                 if kind == "trace":
-                    self._confirm(key)
-                    self._confirm(("observation", key[1]))
-            except OSError as exc:
-                failure = self._handle_error(exc, key, line, failure)
+                    self._confirm_trace(day, line)
+            except WriteError as exc:
+                if failure is not None:
+                    failure.lost += exc.lost
+                failure = failure or exc
         if failure is not None:
             raise failure
+
+    def append(self, kind: str, day: str, line: bytes) -> None:
+        """Do as `write` for one record that is not of a trace, without the cost of a `Record`."""
+        key = (kind, day) if self._dated else (kind, "")
+        file = self._files.get(key)
+        try:
+            if file is None or file.check_at <= monotonic():
+                unguarded(self._check, key, line)
+                return
+            if (written := os.write(file.fd, line)) != len(line):
+                file.finish(line, written)
+            unchecked = file.unchecked
+            unchecked.append(line)
+            if len(unchecked) > MAX_UNCHECKED or file.is_removed:  # the latter by another thread
+                unguarded(self._check, key, file=file)
+        except OSError as exc:
+            self._handle_error(exc, key, line)
+
+    def __init_subclass__(cls) -> None:
+        if "write" in cls.__dict__ and "append" not in cls.__dict__:
+            cls.append = None  # type: ignore[assignment]  # the recorder calls the `write` of the subclass
 
     def flush(self, timeout: float | None = None) -> bool:
         """
@@ -177,10 +189,8 @@ class FileStorage:
             return f"{path} may not be written to. {NO_PERMISSION}"
         return exposure(path, path.stat(), self._mode)
 
-    def _handle_error(
-        self, exc: OSError, key: tuple[str, str], line: bytes, earlier: WriteError | None
-    ) -> WriteError | None:
-        """Return the error to raise after writing *line* failed, including the losses of an *earlier* error."""
+    def _handle_error(self, exc: OSError, key: tuple[str, str], line: bytes) -> None:
+        """Raise a `WriteError` after writing *line* failed, unless a second attempt succeeds."""
         file = self._files.get(key)
         if file is not None:
             file.check_at = 0.0  # the next record checks the file
@@ -188,13 +198,19 @@ class FileStorage:
                 file.unchecked.clear()
                 try:
                     unguarded(self._check, key, line)
-                    return earlier
+                    return
                 except OSError as again:
                     exc = again
-        error = exc if isinstance(exc, WriteError) else write_error(exc, f"write a record to {self.path(*key)}")
-        if earlier is not None:
-            earlier.lost += error.lost
-        return earlier or error
+        raise exc if isinstance(exc, WriteError) else write_error(exc, f"write a record to {self.path(*key)}")
+
+    def _confirm_trace(self, day: str, line: bytes) -> None:
+        """Check that the files with the records of a trace were not removed; *line* is that of the trace."""
+        day = day if self._dated else ""
+        try:
+            self._confirm(("trace", day))
+            self._confirm(("observation", day))
+        except OSError as exc:
+            self._handle_error(exc, ("trace", day), line)
 
     def _confirm(self, key: tuple[str, str]) -> None:
         """Do as `_check`, but faster if the file was not removed."""

@@ -30,9 +30,6 @@ from .inflight import ECHO_BYTES, MAX_SLOTS, NAME_PREFIX, SLOT_BYTES, content, r
 RETRY_S = 1.0
 """The wait before the next attempt if the file cannot be created (disk full, folder not writable)."""
 
-MAX_TEXT_BYTES = SLOT_BYTES - ECHO_BYTES
-"""The limit of bytes of an observation in a slot, with its newline."""
-
 EXIT_S = 0.5
 """The longest wait at exit for a thread that is creating a journal, which may hang on a failing disk."""
 
@@ -73,16 +70,17 @@ class Journal:
         Add an observation that has started.
 
         Args:
-            head: The start of its record: the opening brace and the first fields.
+            head: The start of its record: the opening brace and the first fields, at least `ECHO_BYTES`.
             rest: More fields, starting with a comma; omitted if the slot is too small.
 
         Returns:
             The slot, for `free`; -1 if there is none. Never raises an Exception.
         """
-        if len(head) + len(rest) >= MAX_TEXT_BYTES:
-            if len(head) >= MAX_TEXT_BYTES:
+        text = b"".join((head, rest, b"\n", head[:ECHO_BYTES]))
+        if len(text) > SLOT_BYTES:
+            text = b"".join((head, b"\n", head[:ECHO_BYTES]))
+            if len(text) > SLOT_BYTES:
                 return -1
-            rest = b""
         file = self._file or unguarded(self._open_file)
         if file is None:
             return -1
@@ -92,8 +90,7 @@ class Journal:
             slot = next(self._numbers)
             if slot >= MAX_SLOTS:
                 return -1
-        text = b"".join((head, rest, b"\n"))
-        text = self._open[slot] = text + text[:ECHO_BYTES]
+        self._open[slot] = text
         try:
             if pwrite(file.fd, text, slot * SLOT_BYTES) == len(text):
                 return self._base + slot

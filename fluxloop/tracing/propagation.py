@@ -30,8 +30,8 @@ Locator = Callable[["Node | None"], "Node | None"]
 
 _locators: list[Locator] = []
 
-open_traces: set[str] = set()
-"""The ids of the open traces of this process, in any context. Empty most of the time in a program without traces."""
+open_traces: set[object] = set()
+"""Weak references to the open traces of this process, in any context. Empty most of the time in a program without traces."""
 
 needs_lookup: set[object] = set()
 """Reasons for a full lookup if the context variable is empty: locators, and tracers that log ignored calls."""

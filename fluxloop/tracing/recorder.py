@@ -18,7 +18,7 @@ from ..forks import after_fork
 from ..interruptions import was_raised_from_outside
 from ..report import Problems, Report, Tally
 from ..storage import Record, Storage
-from ..storage.contract import journal_of
+from ..storage.contract import append_of, journal_of
 from .outcomes import message_of
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ class Recorder:
         self.captures_input, self.captures_output = settings.capture_input, settings.capture_output
         self.now, self.tick, self.new_id = now, tick, new_id
         self.journal = journal_of(storage)
+        self.append = append_of(storage)
         self.stream_items = stream_items
 
     def id_of(self, given: object) -> str:
@@ -145,8 +146,12 @@ class Recorder:
             Whether the storage accepted everything.
         """
         try:
-            observation = make_record(Record, ("observation", day, line))
-            self.storage.write((observation,) if trace is None else (observation, trace))
+            append = self.append
+            if trace is None and append is not None:
+                append("observation", day, line)
+            else:
+                observation = make_record(Record, ("observation", day, line))
+                self.storage.write((observation,) if trace is None else (observation, trace))
         except Exception as exc:
             if was_raised_from_outside(exc):
                 raise

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, ref
@@ -43,7 +43,9 @@ class OpenTrace:
         is_sampled: bool = True,
         outer: Node | None = None,
     ) -> None:
-        reasons.add(id(self))
+        # Removed by a callback in C when the trace is collected: an exception of a signal handler in a finalizer
+        # written in Python would be lost.
+        reasons.add(ref(self, reasons.discard))
         self.recorder = recorder
         self.id = recorder.id_of(trace_id) if trace_id is not None else recorder.new_id()
         self.quoted_id = quoted(self.id) if trace_id is not None else f'"{self.id}"'
@@ -74,7 +76,8 @@ class OpenTrace:
         """Set the *root*, and the start of the trace to the start of the root."""
         self._root, self._root_id = ref(root), root.id
         self._read_clocks()
-        open_traces.add(self.id)
+        self._open = ref(self, open_traces.discard)
+        open_traces.add(self._open)
 
     @property
     def root(self) -> Node | None:
@@ -90,13 +93,6 @@ class OpenTrace:
         self.origin_ns = self.start_ns - self.start_tick
         """The time of day at which `Recorder.tick` was 0."""
         self.day = utc_text(self.start_ns)[:10].replace("-", "")
-
-    def __del__(
-        self, forget: Callable[[object], None] = reasons.discard, close: Callable[[str], None] = open_traces.discard
-    ) -> None:
-        forget(id(self))
-        if self._root is not None and not self.is_closed:  # collected without an end
-            close(self.id)
 
     @property
     def is_recording(self) -> bool:
@@ -149,7 +145,7 @@ class OpenTrace:
         for left_open in [node for node in self.pushed.values() if node.owner == strand]:
             left_open.end(Status.ABANDONED)
         self.is_closed = True
-        open_traces.discard(self.id)
+        open_traces.discard(self._open)
         summary = {**self._known(), "usage": self.usage or None}
         line = b"".join(
             (

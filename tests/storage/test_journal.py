@@ -244,7 +244,7 @@ def test_any_order_of_beginnings_and_endings_leaves_what_is_open(
 
     for begins, n in script:
         if begins and n not in open_slots:
-            open_slots[n] = ours.put(b'{"id":"o%d","trace_id":"t","name":"%b"' % (n, b"x" * n))
+            open_slots[n] = ours.put(b'{"id":"o%d","trace_id":"t","parent_id":null,"seq":0,"name":"%b"' % (n, b"x" * n))
         elif n in open_slots:
             ours.free(open_slots.pop(n), recorded=bool(n % 2))
             recorded |= {f"o{n}"} if n % 2 else set()
