@@ -65,7 +65,7 @@ class TokenItems(StreamItems):
                 ends = accumulate(map(len, pieces))
                 pieces = [piece for piece, end in zip(pieces, ends, strict=True) if end <= self.bytes_left]
             self.offsets_ms = [(at - started) // 1_000 / 1_000 for at in times[: len(pieces)]]
-            self.items = [*pieces]
+            self.items, self.parsed = [*pieces], len(pieces)
         items = super().output("exhausted" if self.is_complete() else ended, returned)
         if self.is_answered and items and self.observation.metadata:
             self.observation.metadata["stream"]["items"] = items

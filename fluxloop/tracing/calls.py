@@ -223,13 +223,14 @@ class RecordedExecution(Execution):
         """Record an item of the stream, and return it."""
         recorder = self.trace.recorder
         offset_ns = recorder.tick() - self.started
+        items = self.stream_items
         try:
-            if self.stream_items is None:
-                self.stream_items = (self.spec.stream_items or recorder.stream_items)(self.observation)
-            if self.spec.capture_output and recorder.captures_output:
-                self.stream_items.on_item(item, offset_ns)
+            if items is None:
+                items = self.stream_items = (self.spec.stream_items or recorder.stream_items)(self.observation)
+            if recorder.captures_output and self.spec.capture_output:
+                items.on_item(item, offset_ns)
             else:
-                self.stream_items.count += 1
+                items.count += 1
         except Exception as exc:
             if was_raised_from_outside(exc):
                 raise

@@ -31,7 +31,7 @@ Locator = Callable[["Node | None"], "Node | None"]
 _locators: list[Locator] = []
 
 open_traces: set[object] = set()
-"""Weak references to the open traces of this process, in any context. Empty most of the time in a program without traces."""
+"""Weak references to the open traces of this process, in any context; usually empty in a program without traces."""
 
 needs_lookup: set[object] = set()
 """Reasons for a full lookup if the context variable is empty: locators, and tracers that log ignored calls."""

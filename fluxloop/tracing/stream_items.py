@@ -4,7 +4,7 @@ Observers of streams: they collect the items, with their offsets, and assemble t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from orjson import loads
 
@@ -41,24 +41,37 @@ class StreamItems:
         self.facts = StreamFacts(limit_chars=settings.max_value_bytes)
         self.items_left = settings.max_stream_items
         self.bytes_left = settings.max_stream_bytes
+        self.parsed = 0
+        """The number of collected items that `facts` has read. Texts are read together, which is faster."""
 
     def on_item(self, item: Any, offset_ns: int) -> None:
         """Receive *item*, which arrived *offset_ns* after the start."""
         self.count += 1
-        encoded: bytes | str
-        if is_text := type(item) is str:
-            self.facts.add_text(item)
-        else:
-            self.facts.on_item(item)
         if self.items_left > 0 and self.bytes_left > 0:
-            encoded = item if is_text else self.observation.trace.recorder.encode_part(item, self.observation)
+            if type(item) is str:
+                encoded: bytes | str = item
+            else:
+                self._parse_texts()
+                self.facts.on_item(item)
+                self.parsed += 1
+                encoded = self.observation.trace.recorder.encode_part(item, self.observation)
             self.items_left -= 1
             self.bytes_left -= len(encoded)
             self.offsets_ms.append(offset_ns // 1_000 / 1_000)
             self.items.append(encoded)
+        else:
+            self._parse_texts()
+            self.facts.on_item(item)
+
+    def _parse_texts(self) -> None:
+        """Let `facts` read the texts that were collected since the last item of another kind."""
+        if self.parsed < len(self.items):
+            self.facts.add_text("".join(cast("list[str]", self.items[self.parsed :])))
+            self.parsed = len(self.items)
 
     def output(self, ended: str, returned: object) -> object:
         """Set fields and metadata of the observation from the items, and return its output."""
+        self._parse_texts()
         facts = self.facts.facts()
         if facts is not None:
             self.observation.set_fields(

@@ -76,18 +76,20 @@ def drive_generator(
     if start is not None:
         call, body = start()
     assert call is not None
-    resume: Any = partial(body.send, None)
+    send = body.send
+    sent = thrown = None
     closed = False
     try:
         while True:
             call.resume()
             try:
-                item = resume()
+                item = send(sent) if thrown is None else body.throw(thrown)
             except StopIteration as stop:
                 call.pause()
                 return call.exhausted(stop.value, closed)
             call.pause()
             item = call.on_item(item)
+            thrown = None
             try:
                 sent = yield item
             except BaseException as exc:
@@ -97,12 +99,11 @@ def drive_generator(
                 # A close is thrown in like any exception. If the body yields another item then, this generator yields
                 # it too, and the interpreter raises the same RuntimeError as for the body.
                 closed = isinstance(exc, GeneratorExit)
-                resume = partial(body.throw, exc)
+                thrown = exc
             else:
                 closed = False
-                resume = partial(body.send, sent)
     except BaseException as exc:
-        resume = None  # breaks a reference cycle: it may reference exc, whose traceback references this frame
+        thrown = None  # breaks a reference cycle: it may reference exc, whose traceback references this frame
         if not is_exiting():
             call.raised(exc)
         raise
@@ -119,13 +120,13 @@ async def drive_async_generator(
     if start is not None:
         call, body = start()
     assert call is not None
-    resume: Any = partial(body.asend, None)
+    sent = thrown = None
     closed = False
     try:
         while True:
             call.resume()
             try:
-                item = await resume()
+                item = await (body.asend(sent) if thrown is None else body.athrow(thrown))
             except StopAsyncIteration:
                 call.pause()
                 call.exhausted(None, closed)
@@ -136,18 +137,18 @@ async def drive_async_generator(
                 call.exhausted(None, closed)
                 return
             item = call.on_item(item)
+            thrown = None
             try:
                 sent = yield item
             except BaseException as exc:
                 if is_exiting():
                     raise  # no event loop runs that could close the body
                 closed = isinstance(exc, GeneratorExit)
-                resume = partial(body.athrow, exc)
+                thrown = exc
             else:
                 closed = False
-                resume = partial(body.asend, sent)
     except BaseException as exc:
-        resume = None
+        thrown = None
         if not is_exiting():
             call.raised(exc)
         raise
