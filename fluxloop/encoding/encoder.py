@@ -58,9 +58,10 @@ class Encoder:
             marks: The record it is for.
             read: Is given a value that is not plain data, or too long, and returns what is to be recorded of it.
         """
+        dumps, suspects = self._dumps, self._suspects  # Python 3.11 reads them faster than it calls them on the object
         try:
             try:
-                encoded = self._dumps(value, None, OPTIONS)
+                encoded = dumps(value, None, OPTIONS)
             except Exception as exc:  # not plain data, or too large
                 if was_raised_from_outside(exc):
                     raise
@@ -70,7 +71,7 @@ class Encoder:
             else:
                 if len(encoded) > self._short and not self._fits(encoded):
                     encoded = self._cleaned(value, marks)
-            return self._masked(encoded, marks) if self._suspects(encoded) else encoded
+            return self._masked(encoded, marks) if suspects(encoded) else encoded
         except Exception as exc:  # no failure here may reach the program; the loss is counted
             if was_raised_from_outside(exc):
                 raise

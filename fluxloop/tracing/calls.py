@@ -124,7 +124,11 @@ class Execution(Node):
             except Exception as exc:  # raised by a metaclass of the value; record it as a plain value
                 if was_raised_from_outside(exc):
                     raise
-            self.succeeded(value)
+            spec = self.spec
+            if spec.read_facts is not None:
+                self.succeeded(value)
+            else:  # what `succeeded` does then, without the call
+                self.end(_SUCCESS, value if spec.capture_output and self.trace.recorder.captures_output else NOTHING)
         except Exception as exc:
             if was_raised_from_outside(exc):
                 raise
@@ -222,7 +226,8 @@ class RecordedExecution(Execution):
     def on_item(self, item: Any) -> Any:
         """Record an item of the stream, and return it."""
         recorder = self.trace.recorder
-        offset_ns = recorder.tick() - self.started
+        tick = recorder.tick
+        offset_ns = tick() - self.started
         items = self.stream_items
         try:
             if items is None:

@@ -157,9 +157,10 @@ class Recorder:
                 raise
             self._count_failed(exc, 1 if trace is None else 2)
             return False
-        self.count_written()
+        count_written = self.count_written
+        count_written()
         if trace is not None:
-            self.count_written()
+            count_written()
         return True
 
     def write_score(self, score: Record) -> None:
