@@ -26,7 +26,6 @@ from .answering import (
     take_change,
 )
 from .client import FluxLoopClient, default
-from .decorators import decorate
 from .encoding.foreign import read_message
 from .encoding.histories import read_history
 from .encoding.record_text import label_of
@@ -36,7 +35,9 @@ from .llm.response_facts import read_facts
 from .llm.sdk_streams import register_stream_class
 from .llm.stream.assembly import StreamFacts, delta_text
 from .report import log, missing, note_missing
-from .tracing.calls import Execution, Spec, begin
+from .tracing.calls import begin
+from .tracing.decoration import decorate
+from .tracing.executions import Execution
 from .tracing.instrumenters import Instrumenter, Recording, add_instrumenter
 from .tracing.ledger import Entry, Ledger
 from .tracing.node import Node
@@ -45,6 +46,7 @@ from .tracing.outcomes import register_ending, status_of
 from .tracing.propagation import Locator, add_locator, current, current_is, innermost, remove_locator
 from .tracing.recorder import NOTHING
 from .tracing.scopes import UNTRACED, ManualScope, is_outside
+from .tracing.spec import Spec
 from .tracing.stream_items import StreamItems, StreamObserver
 from .tracing.streams import follow, is_followed
 from .tracing.tool_matching import ToolMatcher

@@ -7,26 +7,22 @@ They are methods of a client; the functions of the package are methods of the de
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
+from types import TracebackType
 from typing import Any, Protocol, TypeVar, overload
 
 from .context import FluxLoopContext
 from .enums import LevelName, ObservationLevel, ObservationType, TypeName
-from .errors import DecorationError, TypeNameError
+from .errors import DecorationError
 from .llm.response_facts import read_facts
 from .report import warn_user
-from .tracing.arguments import Binder, binder
-from .tracing.calls import Spec
-from .tracing.instrumenters import instrumented
+from .tracing.decoration import decorate
 from .tracing.observation import record_event
 from .tracing.recorder import NOTHING
 from .tracing.scopes import UNTRACED, BlockScope, ManualScope, is_outside
+from .tracing.spec import Spec, check_option, checked_options, listed, observation_type_of
 from .tracing.tracer import Tracer
-from .tracing.wrapping import is_function, recorded
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -101,9 +97,9 @@ class Instruments(Tracer):
         Raises:
             DecorationError: If an option has the wrong type, or if the decorated object is not a function.
         """
-        options = _options("agent", metadata, capture_input, capture_output)
+        options = checked_options("agent", metadata, capture_input, capture_output)
         if session_id is not None and not callable(session_id):
-            _check("agent", "session_id", session_id, str, "text or a function")
+            check_option("agent", "session_id", session_id, str, "text or a function")
         spec = Spec(self, ObservationType.AGENT, opens_trace=True, session=session_id, **options)
         return self._decorator("agent", name, spec)
 
@@ -142,7 +138,7 @@ class Instruments(Tracer):
             TypeNameError: If *observation_type* is not an observation type; the message lists the types.
             DecorationError: If an option has the wrong type, or if the decorated object is not a function.
         """
-        options = _options("trace", metadata, capture_input, capture_output)
+        options = checked_options("trace", metadata, capture_input, capture_output)
         return self._decorator("trace", name, Spec(self, observation_type_of(observation_type), **options))
 
     @overload
@@ -179,7 +175,7 @@ class Instruments(Tracer):
         Raises:
             DecorationError: If an option has the wrong type, or if the decorated object is not a function.
         """
-        options = _options("tool", metadata, capture_input, capture_output)
+        options = checked_options("tool", metadata, capture_input, capture_output)
         if description is not None:
             options["metadata"]["description"] = description
         return self._decorator("tool", name, Spec(self, ObservationType.TOOL, **options))
@@ -224,8 +220,8 @@ class Instruments(Tracer):
         Raises:
             DecorationError: If an option has the wrong type, or if the decorated object is not a function.
         """
-        options = _options("prompt", metadata, capture_input, capture_output)
-        _check("prompt", "capture_tokens", capture_tokens, bool, "True or False")
+        options = checked_options("prompt", metadata, capture_input, capture_output)
+        check_option("prompt", "capture_tokens", capture_tokens, bool, "True or False")
         fields = {key: value for key, value in (("model", model), ("provider", provider)) if value is not None}
         facts = read_facts if capture_tokens else None
         spec = Spec(self, ObservationType.GENERATION, fields=fields, read_facts=facts, **options)
@@ -263,7 +259,7 @@ class Instruments(Tracer):
         """
         if name is not None and not isinstance(name, str):
             raise DecorationError(f"instrument takes a name first, got {name!r:.100}: write @fluxloop.instrument()")
-        options = _options("instrument", metadata, True, True)
+        options = checked_options("instrument", metadata, True, True)
         given = {"trace_id": trace_id, "session_id": session_id, "user_id": user_id}
         trace = {key: value for key, value in given.items() if value} | {"metadata": options["metadata"]}
         trace["tags"] = (tags,) if isinstance(tags, str) else tuple(tags)
@@ -325,7 +321,7 @@ class Instruments(Tracer):
             try:
                 level = ObservationLevel(level)
             except ValueError:
-                warn_user(f"level of event {name!r} must be one of {_listed(ObservationLevel)}, got {level!r:.100}")
+                warn_user(f"level of event {name!r} must be one of {listed(ObservationLevel)}, got {level!r:.100}")
                 level = ObservationLevel.INFO
             record_event(here, name, input=_given(input), output=_given(output), metadata=metadata, level=level)
 
@@ -340,93 +336,5 @@ class Instruments(Tracer):
         return decorate(name, spec)
 
 
-def decorate(target: Any, spec: Spec) -> Any:
-    """
-    Return *target* with each call recorded according to *spec*.
-
-    Args:
-        target: A function of any call shape, a static or class method, or a framework's tool object.
-        spec: The type, name and options; an empty name becomes the name of the function.
-
-    Raises:
-        DecorationError: If *target* is something else.
-    """
-    if isinstance(target, staticmethod | classmethod):
-        return type(target)(decorate(target.__func__, spec))
-
-    def recording(func: Any, *, called: str | None = None, bind: Binder | None = None) -> Any:
-        """See `fluxloop.tracing.instrumenters.Recording`."""
-        called = called or name_of(func)
-        name = spec.name if spec.is_named else called
-        return recorded(
-            func, replace(spec, name=name, called=called, func=func, bind=bind or spec.bind or binder(func))
-        )
-
-    if is_function(target):
-        return recording(target)
-    tool = instrumented(target, recording)
-    if tool is None:
-        raise DecorationError(_not_a_function(target))
-    return tool
-
-
 def _given(value: object) -> object:
     return NOTHING if value is None else value
-
-
-def observation_type_of(name: ObservationType | str) -> ObservationType:
-    """
-    Return the observation type with this *name*, in any case.
-
-    Raises:
-        TypeNameError: If there is no such type; the message lists the types.
-    """
-    try:
-        return ObservationType(name)
-    except ValueError:
-        raise TypeNameError(f"Invalid observation_type {name!r}. Expected one of: {_listed(ObservationType)}") from None
-
-
-def _listed(enum: Any) -> str:
-    return ", ".join(member.value for member in enum)
-
-
-def name_of(func: Any) -> str:
-    """Return the name of a function; for a partial, the name of its function."""
-    while isinstance(func, functools.partial):
-        func = func.func
-    return str(getattr(func, "__name__", type(func).__name__))
-
-
-def _options(
-    decorator: str, metadata: Mapping[str, Any] | None, capture_input: bool, capture_output: bool
-) -> dict[str, Any]:
-    """Check the options that all decorators have, and return them."""
-    _check(decorator, "metadata", metadata, (Mapping, type(None)), "a dict")
-    _check(decorator, "capture_input", capture_input, bool, "True or False")
-    _check(decorator, "capture_output", capture_output, bool, "True or False")
-    return {"metadata": dict(metadata or {}), "capture_input": capture_input, "capture_output": capture_output}
-
-
-def _check(decorator: str, option: str, value: object, types: Any, accepted: str) -> None:
-    if not isinstance(value, types):
-        raise DecorationError(f"{option} of fluxloop.{decorator} must be {accepted}, got {value!r:.100}")
-
-
-def _not_a_function(target: Any) -> str:
-    """Return the error message for *target*, with the way to record it."""
-    problem = f"cannot record {target!r:.200}: "
-    class_name = f"{type(target).__module__}.{type(target).__qualname__}"
-    if inspect.isclass(target):
-        return f"{problem}it is a class. Put the decorator on a method of the class."
-    if isinstance(target, property | functools.cached_property):
-        return f"{problem}it is a property. Put the decorator below @{type(target).__name__}, on the function."
-    if isinstance(target, CoroutineType | GeneratorType | AsyncGeneratorType):
-        return f"{problem}it is a {type(target).__name__}, the result of a call. Pass the function itself."
-    if callable(target) and not hasattr(target, "name"):
-        return f"{problem}a {class_name} is callable, but not a function. Decorate its __call__ method."
-    return (
-        f"{problem}a {class_name} is not a function. Put the framework's decorator outermost and FluxLoop's below it, "
-        'directly on the function (otherwise frameworks raise "Unknown tool type"), or register the class with '
-        "fluxloop_custom.register_framework."
-    )

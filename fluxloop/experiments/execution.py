@@ -10,9 +10,11 @@ from time import perf_counter
 from typing import Any
 
 from ..enums import ObservationLevel, ObservationType
-from ..tracing.calls import Execution, Spec, begin
+from ..tracing.calls import begin
+from ..tracing.executions import Execution
 from ..tracing.observation import record_event
 from ..tracing.outcomes import message_of
+from ..tracing.spec import Spec
 from .agents import Agent, AgentSource
 from .binding import Offer
 from .configuration.models import ExperimentConfig

@@ -24,7 +24,8 @@ from ..forks import after_fork
 from ..interruptions import was_raised_from_outside
 from ..storage.record_file import write_error
 from ..tracing.arguments import binder
-from ..tracing.calls import Execution, interceptors
+from ..tracing.calls import interceptors
+from ..tracing.executions import Execution
 from .encoding import tagged
 from .lines import VERSION
 

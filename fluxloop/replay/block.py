@@ -16,10 +16,10 @@ from ..errors import ReplayError, ReplayMismatch
 from ..models import ObservationData, Trace
 from ..report import warn_user
 from ..tracing.calls import interceptors
+from ..tracing.generators import drive_async_generator, drive_generator
 from ..tracing.manual import on_manual_end
 from ..tracing.propagation import current
 from ..tracing.recorder import NOTHING
-from ..tracing.streams import drive_async_generator, drive_generator
 from . import functions
 from .canonical import Normalize
 from .forks import Fork, Rest, check_change, check_rest, place_at
@@ -93,7 +93,7 @@ class Block:
 
 
 class _Stream:
-    """A block that is open while the code of a generator runs, see `fluxloop.tracing.streams.Followed`."""
+    """A block that is open while the code of a generator runs, see `fluxloop.tracing.generators.Followed`."""
 
     def __init__(self, block: Block) -> None:
         self._block = block

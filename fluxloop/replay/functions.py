@@ -14,7 +14,7 @@ from typing import Any
 
 from ..answering import Answer, Change, question_of, replaying, take_change
 from ..models import ObservationData
-from ..tracing.calls import Execution
+from ..tracing.executions import Execution
 from .recording import ANSWERED
 from .session import Session
 

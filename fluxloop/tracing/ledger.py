@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..enums import ObservationType, Status
 from ..interruptions import was_raised_from_outside
-from .calls import Spec, UnsampledCall
+from .executions import UnsampledCall
 from .node import Node
 from .observation import OpenObservation, label_known, record_event
 from .outcomes import status_of
 from .propagation import Locator, _current, _locators, current, innermost
 from .recorder import NOTHING
+from .spec import Spec
 from .trace import OpenTrace, name_session
 
 if TYPE_CHECKING:

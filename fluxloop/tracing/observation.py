@@ -20,10 +20,11 @@ from ..report import log
 from .node import Node
 from .outcomes import ERROR_DETAILS, outcome_of
 from .recorder import NOTHING, Recorder
+from .tool_matching import merged
 
 if TYPE_CHECKING:
     from ..encoding.encoder import Reader
-    from .tool_matching import ToolMatcher
+    from .tool_matching import ClaimedResult, ToolMatcher
     from .trace import OpenTrace
 
 
@@ -36,12 +37,6 @@ _STATUS_MEMBERS = {s: _status_members(s, "ERROR" if s is Status.ERROR else "INFO
 
 WITHHELD = "[withheld]"
 """Replaces the text of an error that must not be recorded."""
-
-SUPPRESSED = object()
-"""Marks the output of a claimed result as not to be recorded, even if the framework's event has an output."""
-
-ClaimedResult = tuple[Status, object, str | None]
-"""The status, output and error of a call, as the instrumented function observed them."""
 
 label_known = lru_cache(maxsize=1_000)(label_of)
 """A cached `label_of`, for names that occur often."""
@@ -80,8 +75,12 @@ class OpenObservation(Node):
         deferred_input: object
         """An input that is known only at the end; encoded together with the output."""
 
-    __init__ = object.__init__  # type: ignore[assignment]
-    """An observation is created first, and then started, so that an interruption between the two can discard it."""
+    if TYPE_CHECKING:
+
+        def __init__(self) -> None:
+            """Create it; then `start` it. An interruption between the two can discard it."""
+    else:
+        __init__ = object.__init__
 
     def start(
         self,
@@ -242,7 +241,7 @@ class OpenObservation(Node):
         if self.forks != forks.fork_count:  # started in the parent process, before a fork; that process ends it
             return
         if self.claimed_result is not None:
-            status, output, error = _merged(self.claimed_result, status, output, error)
+            status, output, error = merged(self.claimed_result, status, output, error)
         end_ns = self.start_ns + ended - self.started
         try:
             self._write(recorder, end_ns, status, output, error)
@@ -324,22 +323,6 @@ _EMBEDDING = label_of(ObservationType.EMBEDDING, "").partition(",")[0]
 
 WRITTEN = -2
 """The slot of an observation whose record is written."""
-
-
-def _merged(claimed: ClaimedResult, status: Status, output: object, error: str | None) -> ClaimedResult:
-    """
-    Return the result of a framework's observation whose call was matched to an instrumented function.
-
-    The result of the function is preferred: the framework may report only a text made of the value or the exception.
-    A failure after the function returned is reported by the framework only.
-    """
-    inner_status, inner_output, inner_error = claimed
-    result = inner_output if inner_output is not NOTHING else output
-    if result is SUPPRESSED:
-        result = NOTHING
-    if inner_status is Status.SUCCESS and status is not Status.SUCCESS:
-        return status, result, error
-    return inner_status, result, inner_error
 
 
 def record_event(

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ..enums import ObservationType
 from ..errors import DecorationError
 from ..forks import importing
-from .calls import Execution, Spec, begin
+from .calls import begin
+from .executions import Execution
 from .manual import ManualNode, end_manually, push
 from .node import Node
 from .propagation import _current, needs_lookup, strand_id
+from .spec import Spec
 from .trace import OpenTrace
 
 if TYPE_CHECKING:

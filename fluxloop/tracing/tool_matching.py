@@ -14,6 +14,9 @@ from sys import _getframe
 from types import CodeType, FrameType, FunctionType, MethodType
 from typing import Any, NamedTuple
 
+from ..enums import Status
+from .recorder import NOTHING
+
 _THREAD_PACKAGES = frozenset({"anyio", "asyncio", "concurrent", "threading"})
 """Packages at the bottom of the stack of a thread or task. The caller is not visible there."""
 
@@ -112,3 +115,26 @@ def _outside(frame: FrameType | None) -> FrameType | None:
 
 def _package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+SUPPRESSED = object()
+"""Marks the output of a claimed result as not to be recorded, even if the framework's event has an output."""
+
+ClaimedResult = tuple[Status, object, str | None]
+"""The status, output and error of a call, as the instrumented function observed them."""
+
+
+def merged(claimed: ClaimedResult, status: Status, output: object, error: str | None) -> ClaimedResult:
+    """
+    Return the result of a framework's observation whose call was matched to an instrumented function.
+
+    The result of the function is preferred: the framework may report only a text made of the value or the exception.
+    A failure after the function returned is reported by the framework only.
+    """
+    inner_status, inner_output, inner_error = claimed
+    result = inner_output if inner_output is not NOTHING else output
+    if result is SUPPRESSED:
+        result = NOTHING
+    if inner_status is Status.SUCCESS and status is not Status.SUCCESS:
+        return status, result, error
+    return inner_status, result, inner_error

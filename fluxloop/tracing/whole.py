@@ -18,7 +18,8 @@ from weakref import WeakSet
 from ..encoding.typed import UntypedError, is_plain, typed
 from ..enums import ObservationType
 from ..interruptions import was_raised_from_outside
-from .calls import Execution, interceptors
+from .calls import interceptors
+from .executions import Execution
 
 if TYPE_CHECKING:
     from ..settings.schema import Settings
@@ -131,7 +132,7 @@ class _Items:
         return item
 
     def _end(self, *, is_exiting: Callable[[], bool] = sys.is_finalizing) -> None:
-        if is_exiting():  # nothing is recorded any more, see `fluxloop.tracing.streams.drive_generator`
+        if is_exiting():  # nothing is recorded any more, see `fluxloop.tracing.generators.drive_generator`
             return
         if not all(map(is_plain, self._items)):
             add_whole(self._observation, items=self._items)

@@ -16,10 +16,11 @@ from typing import Any, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from . import threads
-from .calls import Spec, begin, end_interrupted, intercepted, interceptors
+from .calls import begin, end_interrupted, intercepted, interceptors
+from .generators import Followed, drive_async_generator, drive_generator
 from .node import Node
 from .propagation import _current, current, needs_lookup, open_traces, reasons
-from .streams import Followed, drive_async_generator, drive_generator
+from .spec import Spec
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -148,7 +149,7 @@ def spec_of(func: object) -> Spec | None:
 
 
 class UnrecordedStream:
-    """Implements `fluxloop.tracing.streams.Followed` for a stream that is not recorded."""
+    """Implements `fluxloop.tracing.generators.Followed` for a stream that is not recorded."""
 
     def resume(self) -> None:
         """Do nothing."""
