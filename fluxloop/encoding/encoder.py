@@ -19,7 +19,7 @@ from .cleaning import JSON, Cleaning, Limits, Redacting
 from .converters import register
 from .introspection import name_of
 from .long_text import valid_utf8
-from .plain_json import OPTIONS, Dumps, dumps, is_large
+from .plain_json import OPTIONS, Dumps, dumps, measured
 
 __all__ = ["JSON", "Encoder", "Limits", "Marks", "Reader", "Redacting", "register"]
 
@@ -45,7 +45,7 @@ class Encoder:
         self._suspects = self._redactor.suspects
         self._parts = self if redactor is None else Encoder(self.limits)
         self._dumps: Dumps = self._measured_dumps
-        self._measured_left = MEASURED_VALUES
+        self._measured_left = MEASURED_CONTAINERS
 
     def encode(self, value: object, marks: Marks, read: Reader | None = None) -> bytes:
         """
@@ -99,12 +99,14 @@ class Encoder:
 
         In most programs no value is large, so only the first values are measured, and all after a large one.
         """
-        if is_large(value, self.limits.value_bytes):
+        large, containers = measured(value, self.limits.value_bytes)
+        if large:
             self._measured_left = -1
             raise ValueError("the value is too large to be encoded as a whole")
-        self._measured_left -= 1
-        if self._measured_left == 0:
-            self._dumps = dumps
+        if self._measured_left > 0:
+            self._measured_left -= containers
+            if self._measured_left <= 0:
+                self._dumps = dumps
         return dumps(value, default, options)
 
     def _fits(self, encoded: bytes) -> bool:
@@ -159,8 +161,8 @@ class NoRedaction:
         return value, 0
 
 
-MEASURED_VALUES = 1_000
-"""Values that are measured before an encoder stops to, if none of them was large."""
+MEASURED_CONTAINERS = 1_000
+"""Containers, in values, that are measured before an encoder stops to, if no value was large."""
 ESCAPED_QUOTES = 1_000
 """Escaped quotes skipped while looking for a long string; a text with more of them is cleaned."""
 MARKERS_BYTES = 2_048

@@ -31,6 +31,11 @@ SAMPLED_CONTAINERS = 100
 
 def is_large(value: Any, limit_bytes: int) -> bool:
     """Return whether the JSON of *value* is estimated to exceed *limit_bytes*; no code of its classes runs."""
+    return measured(value, limit_bytes)[0]
+
+
+def measured(value: Any, limit_bytes: int) -> tuple[bool, int]:
+    """Return `is_large`, and the number of containers that were sampled to find it out."""
     size = 0
     containers, weights = [value], [1]
     for container, weight in zip(containers, weights, strict=False):  # both grow meanwhile
@@ -46,7 +51,7 @@ def is_large(value: Any, limit_bytes: int) -> bool:
                 weights.append(weight)
         if size > limit_bytes or len(containers) > SAMPLED_CONTAINERS:
             break
-    return size > limit_bytes
+    return size > limit_bytes, len(containers)
 
 
 def _sampled(value: Any, kind: type) -> tuple[int, int, list[Any]]:

@@ -76,6 +76,8 @@ class Journal:
         Returns:
             The slot, for `free`; -1 if there is none. Never raises an Exception.
         """
+        if len(rest) > SLOT_BYTES:
+            rest = b""
         text = b"".join((head, rest, b"\n", head[:ECHO_BYTES]))
         if len(text) > SLOT_BYTES:
             text = b"".join((head, b"\n", head[:ECHO_BYTES]))

@@ -231,17 +231,17 @@ def test_the_size_of_a_very_long_text_is_extrapolated():
 
 
 def test_small_values_are_not_measured_for_ever():
-    """After a thousand values without a large one, an encoder stops measuring, until one is large."""
+    """After a thousand containers without a large value, an encoder stops measuring, until one is large."""
     measuring = Encoder()
 
-    for _ in range(encoder.MEASURED_VALUES):
+    for _ in range(encoder.MEASURED_CONTAINERS):
         measuring.encode({"a": 1}, Counts())
     unmeasured = measuring._dumps
     measuring.encode(numbers(1_000_000), Counts())
 
     assert unmeasured is encoder.dumps is plain_json.dumps
     assert measuring._dumps == measuring._measured_dumps
-    for _ in range(encoder.MEASURED_VALUES + 1):
+    for _ in range(encoder.MEASURED_CONTAINERS + 1):
         measuring.encode({"a": 1}, Counts())
     assert measuring._dumps == measuring._measured_dumps
 
