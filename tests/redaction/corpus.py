@@ -173,6 +173,8 @@ def _values(dice: Random) -> Iterator[Case]:
     yield Case("list under a key", {"api_keys": ["x", secret]}, secret)
     yield Case("pairs", [["accept", "*/*"], ["authorization", secret]], secret)
     yield Case("lone pair", ("api_key", secret), secret)
+    yield Case("lone pair in a text", f"headers = ('api_key', '{secret}')", secret)
+    yield Case("lone pair in a text, of a name that is rarely secret", f'x["my_token", "{secret}"]', secret)
     yield Case("lone pair in a mapping", {"auth": ["X-Api-Key", secret]}, secret)
     yield Case("name and value", [{"name": "x-api-key", "value": secret}], secret)
     yield Case("name, type and value", [{"name": "db_password", "type": "string", "value": secret}], secret)
