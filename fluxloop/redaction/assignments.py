@@ -102,10 +102,12 @@ def assignments(keys: Keys) -> Shape:
             # the API key is 0p4que, <password>…, <add key="password" value="…"/>, <key>password</key>, password%3D…
             r"| +(?:is:? |was )?[A-Za-z_.+/=~-]*[0-9]"
             rf"|(?:{quote})?(?:>|{space}+[\w:.-]+=)|<\\*/|{escape})",
-            rf"(?i){any_of(name.replace(' ', GAP) for name in IF_RANDOM)}{NUMBER}"
-            rf"(?:(?:{quote})?\]?{copula} *:?[:=]>? *(?:{quote})?{OPAQUE}{{8}}|>|<\\*/|{escape}"
-            # ('token', '…'), also in JSON
-            rf"""|(?:\\*' *, ?\\*'|\\*" *, \\*"|\\+" *, ?\\+"){OPAQUE}{{8}}|","{OPAQUE}{{8}}{OPAQUE}*"[\])])""",
+            (
+                rf"(?i){any_of(name.replace(' ', GAP) for name in IF_RANDOM)}{NUMBER}"
+                rf"(?:(?:{quote})?\]?{copula} *:?[:=]>? *(?:{quote})?{OPAQUE}{{8}}|>|<\\*/|{escape}"
+                # ('token', '…'), also in JSON
+                rf"""|(?:\\*' *, ?\\*'|\\*" *, \\*"|\\+" *, ?\\+"){OPAQUE}{{8}}|","{OPAQUE}{{8}}{OPAQUE}*"[\])])"""
+            ),
             rf"(?i)(?:[?&;]|u0026){any_of(IN_QUERIES)}=[^\s&]{{6}}",
             rf"""(?i)(?:^|[^a-z]){any_of(PASSES)}(?:=|: ?|\\*["'] ?[:=] ?)[^ \[{{]""",
             # --password …, and '--password', '…'

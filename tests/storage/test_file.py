@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+import fluxloop
 from fluxloop.errors import WriteError
 from fluxloop.storage import FileStorage, Record, file
 from fluxloop.storage.descriptors import HIGH_NUMBER
@@ -819,3 +820,32 @@ def test_check_names_files_that_may_not_be_written(
     (problem,) = storage.check()
 
     assert problem.startswith(f"{tmp_path}/observations_20260117.jsonl may not be written to.")
+
+
+def test_a_subclass_that_writes_in_its_own_way_gets_every_record(tmp_path):
+    """Appending single lines is a faster way that a subclass with its own `write` does not take part in."""
+    written: list[Record] = []
+
+    class Own(FileStorage):
+        def write(self, records):
+            written.extend(records)
+
+    with fluxloop.FluxLoopClient(storage=Own(tmp_path)) as client:
+        inner = client.tool(lambda: 1)
+        client.agent(lambda: inner())()
+
+    assert [record.kind for record in written] == ["observation", "observation", "trace"]
+
+
+def test_appending_a_line_writes_what_writing_a_record_does(tmp_path):
+    """Both ways write to the same files, also when a file was removed meanwhile."""
+    storage = FileStorage(tmp_path)
+    line = b'{"id":"1"}\n'
+
+    storage.append("observation", "20250102", line)
+    storage.write((Record("observation", "20250102", line),))
+    storage.path("observation", "20250102").unlink()
+    storage.append("observation", "20250102", line)
+    storage.close()
+
+    assert storage.path("observation", "20250102").read_bytes() == 3 * line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import pytest
 
 import fluxloop
 from fluxloop.testing import capture
+from fluxloop.tracing import propagation
 
 
 @fluxloop.tool
@@ -120,3 +122,45 @@ def test_calls_outside_a_trace_are_not_reported(tmp_path: Path) -> None:
         pool.submit(tool, 2).result()
 
     assert fluxloop.report().untraced == before
+
+
+def test_an_ended_trace_leaves_no_reason_to_look_for_a_parent():
+    """Calls outside traces cost what a plain wrapper does as soon as the last trace has ended, without a collection."""
+    before = set(propagation.reasons)
+    gc.disable()
+    try:
+        with capture():
+            inside: list[set[object]] = []
+            agent = fluxloop.agent(lambda: inside.append(propagation.reasons - before))
+            agent()
+            after = propagation.reasons - before
+    finally:
+        gc.enable()
+
+    assert inside[0]
+    assert not after
+
+
+def test_a_task_that_outlives_its_trace_still_records():
+    """A context that holds a node of an ended trace keeps the trace, and so the look-up, alive."""
+    tool = fluxloop.tool(name="late")(lambda: None)
+
+    async def main():
+        async def later():
+            await ended.wait()
+            tool()
+
+        @fluxloop.agent(name="run")
+        async def run():
+            tasks.append(asyncio.create_task(later()))
+
+        ended, tasks = asyncio.Event(), []
+        await run()
+        gc.collect()
+        ended.set()
+        await tasks[0]
+
+    with capture() as captured:
+        asyncio.run(main())
+
+    assert "late" in [name for trace in names(captured) for name in trace]
