@@ -13,7 +13,7 @@ from functools import partial, wraps
 from threading import get_ident
 from types import FunctionType
 from typing import Any, ParamSpec, TypeVar, cast
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 from . import threads
 from .calls import begin, end_interrupted, intercepted, interceptors
@@ -86,9 +86,9 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
                 raise
 
     wraps(func)(wrapper)
-    if func in _specs or hasattr(func, "__wrapped__"):  # LangGraph looks through exactly one __wrapped__
+    if _own_spec(func) is not None or hasattr(func, "__wrapped__"):  # LangGraph looks through exactly one __wrapped__
         wrapper.__wrapped__ = inspect.unwrap(func)
-    _specs[wrapper] = spec
+    _specs[ref(wrapper, _specs.pop)] = spec
     return cast("Callable[P, R]", wrapper)
 
 
@@ -134,14 +134,21 @@ def is_function(target: object) -> bool:
     return inspect.isroutine(target) and not isinstance(binds, FunctionType)
 
 
-_specs: WeakKeyDictionary[Callable[..., Any], Spec] = WeakKeyDictionary()
-"""The specs of all wrappers. Not an attribute, because `functools.wraps` would copy it to other wrappers."""
+_specs: dict[object, Spec] = {}
+"""
+The specs of all wrappers, by weak references. Not an attribute, because `functools.wraps` would copy it to other
+wrappers; not a `WeakKeyDictionary`, whose callback in Python would lose the exception of a signal handler.
+"""
+
+
+def _own_spec(func: object) -> Spec | None:
+    return _specs.get(ref(func)) if isinstance(func, FunctionType) else None
 
 
 def spec_of(func: object) -> Spec | None:
     """Return the spec of *func*, or of the function that it wraps; None if neither is recorded."""
     while func is not None:
-        spec = _specs.get(func) if isinstance(func, FunctionType) else None
+        spec = _own_spec(func)
         if spec is not None:
             return spec
         func = getattr(func, "__wrapped__", None)
