@@ -72,7 +72,7 @@ class RunLedger(Ledger):
 
     def on_forced_end(self, entry: Entry) -> None:
         """Remember a run that is ended from outside and may continue; what it still does is nested under it."""
-        run, items = entry.about, entry.stream_items
+        run, items = entry.run, entry.stream_items
         run_id = run.id_ref() if run.id_ref is not None else None
         if run_id is not None:
             self.left[entry.key] = entry
@@ -95,7 +95,7 @@ class RunLedger(Ledger):
             return
         items = entry.stream_items
         # Of chains and streams, langchain-core reports every end but that they are not read any further.
-        is_left = items is not None or entry.about.event == "chain"
+        is_left = items is not None or entry.run.event == "chain"
         ending = Status.ABANDONED if is_left else Status.CANCELLED
         self.finish(entry, status=None if items is not None and items.is_complete() else ending)
 
@@ -106,7 +106,7 @@ class RunLedger(Ledger):
             still_open = [entry for key in list(self._unproven) if (entry := self.entries.get(key)) is not None]
             self._unproven = {entry.key: None for entry in still_open}
             if len(still_open) > MAX_UNPROVEN:
-                self._end_orphan(next((entry for entry in still_open if not entry.below), still_open[0]).key)
+                self._end_orphan(next((entry for entry in still_open if not entry.children), still_open[0]).key)
 
 
 def refer(run_id: object, callback: Callable[[Any], object] | None = None) -> IdRef:
@@ -199,7 +199,7 @@ def node_of_step(name: str) -> Any:
     key = running_key(config) if config is not None else None
     entries = [ledger.entries.get(key) for ledger in (_default_ledger, *_others.values())] if key is not None else []
     found = next((entry for entry in entries if entry is not None), None)
-    is_tool = found is not None and found.is_recorded and found.about.event == "tool"
+    is_tool = found is not None and found.is_recorded and found.run.event == "tool"
     return found.observation if found is not None and is_tool else None
 
 

@@ -237,15 +237,15 @@ def test_a_run_that_begins_while_it_is_ended_ends(captured):
     Another thread may end the parent of a run that begins; the run ends when its id is collected.
     """
     ledger, run_id = RunLedger(default, locate), uuid4()
-    about = SimpleNamespace(id_ref=refer(run_id), event="chain")
-    ledger.start("above", ObservationType.CHAIN, "above", about=SimpleNamespace(id_ref=None))
+    run = SimpleNamespace(id_ref=refer(run_id), event="chain")
+    ledger.start("above", ObservationType.CHAIN, "above", run=SimpleNamespace(id_ref=None))
     ledger.start(
         "run",
         ObservationType.CHAIN,
         "run",
         parent="above",
         input=1j,
-        about=about,
+        run=run,
         read=lambda _: ledger.finish("above"),
     )
     del run_id
