@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from rich.cells import cell_len, chop_cells
@@ -188,8 +189,14 @@ def cost(cost: Cost | None) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return *number* with *noun*, in the plural unless it is 1."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    """Return *number* with *noun*, in the plural unless it is 1: ``1 match``, ``2 matches``."""
+    ending = "es" if noun.endswith(("ch", "s", "sh", "x")) else "s"
+    return f"{number:,} {noun}{'' if number == 1 else ending}"
+
+
+def relative(path: Path) -> Path:
+    """Return *path* as it is named from the working directory, if it is inside it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def time_text(time: datetime | None, *, utc: bool) -> str:

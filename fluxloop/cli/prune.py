@@ -30,7 +30,7 @@ EPILOG = """
 Days that a running program may write to are kept: today, days since its oldest open trace,
 and days with a file that was written to within the last hour.
 
-[bold]Exit codes[/]: 0 done, also if nothing was old enough, 1 not possible, 2 wrong usage.
+[bold]Exit codes[/]: 0 done, also if nothing was old enough, 2 not possible, wrong usage.
 """
 
 

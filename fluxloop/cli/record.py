@@ -16,16 +16,8 @@ from ..reading.json_text import encode
 from ..recording.lines import read_recording
 from ..settings.dotenv import write_variables
 from .formatting import console, counted, print_json
+from .groups import command_group
 from .usage_errors import reported
-
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    help="Record the arguments of an agent's calls, to run experiments with them.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
 DEFAULT_FILE = "recordings/args_recording.jsonl"
 
@@ -41,6 +33,8 @@ The program has to load the settings: fluxloop.load_env(). Comments in .env and 
 
 [bold]Exit codes[/]: 0 done, 2 a file could not be read or written.
 """
+
+app = command_group("Record the arguments of an agent's calls, to run experiments with them.", EPILOG)
 
 Project = Annotated[Path, typer.Option("--project", help="The folder of the project.")]
 
