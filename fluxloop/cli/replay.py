@@ -117,7 +117,7 @@ def trace_at(trace: str, path: Path | None) -> Trace:
 
 
 def _note_unknown(live: str, recorded: Trace) -> None:
-    """Note that no recorded call has the name *live*. That is no error: today's code may have a new call."""
+    """Note that no recorded call has the name *live*. Today's code may have a new call, so it is not refused."""
     from ..replay.recording import ANSWERED
     from ..replay.session import LIVE_GROUPS
 

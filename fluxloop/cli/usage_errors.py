@@ -38,7 +38,7 @@ def reported() -> Iterator[None]:
 
 def note_no_traces(place: Path, *, is_filtered: bool, is_empty: bool) -> None:
     """
-    Note on stderr that *place* has no traces yet, which is no error.
+    Note on stderr that *place* has no traces yet; the command succeeds.
 
     Raises:
         NothingFound: If filters were given: the answer is no.

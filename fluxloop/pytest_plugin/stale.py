@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from . import cassettes, outlines
+from ..replay import cassettes
+from . import outlines
 from .names import file_name, test_name
 
 STALE = pytest.StashKey[list[str]]()

@@ -1,5 +1,5 @@
 """
-The SDK's processors, one of which exports traces over the network.
+The SDK's processors; its own one exports traces over the network.
 """
 
 from __future__ import annotations
