@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from rich.cells import cell_len, chop_cells
 from rich.console import Console
-from rich.text import Text
+from rich.text import Span, Text
 
 from ..enums import ObservationType, Status
 from ..reading.json_text import in_ascii
@@ -215,6 +215,27 @@ def in_zone(time: datetime, *, utc: bool) -> datetime:
         return time.astimezone(UTC if utc else None)
     except (OverflowError, ValueError, OSError):  # the first or the last day of the calendar
         return time
+
+
+Pieces = tuple[tuple[str, str], ...]
+"""Parts of a line, each a text and its style."""
+
+
+def line_of(*pieces: tuple[str, str]) -> Text:
+    """Return a line of these parts. It is made in one step: an enormous trace has a million lines."""
+    spans, texts, end = [], [], 0
+    for text, style in pieces:
+        if text:
+            texts.append(text)
+            start, end = end, end + len(text)
+            if style:
+                spans.append(Span(start, end, style))
+    return Text("".join(texts), spans=spans)
+
+
+def width_of(pieces: Pieces) -> int:
+    """Return the columns of a line of these parts."""
+    return sum(cell_len(text) for text, _ in pieces)
 
 
 def shortened(text: Text, width: int, signs: Signs) -> Text:
