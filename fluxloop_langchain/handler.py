@@ -44,7 +44,7 @@ def _starts(event: str, read: events.StartReader) -> Any:
         parent = ledger.entries.get(key_of(parent_run_id)) if parent_run_id else None
         if parent is None or event != "chain":
             id_ref, tool = ledger.watch(run_id, key, is_tool=event == "tool")
-            parent = parent or ledger.left.get(key_of(parent_run_id))
+            parent = parent or ledger.ended_early.get(key_of(parent_run_id))
         else:  # LangChain reports the end of the chain, or of its parent
             id_ref = refer(run_id)
         try:

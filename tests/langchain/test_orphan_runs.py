@@ -229,7 +229,7 @@ async def test_a_step_that_continues_in_a_thread_keeps_its_place(captured, confi
         (2, "ScriptedModel", "success"),
     ]
     gc.collect()
-    assert not FluxLoopCallbackHandler().ledger.left
+    assert not FluxLoopCallbackHandler().ledger.ended_early
 
 
 def test_a_run_that_begins_while_it_is_ended_ends(captured):
@@ -251,4 +251,4 @@ def test_a_run_that_begins_while_it_is_ended_ends(captured):
     del run_id
 
     assert captured.outline() == "CHAIN above\n  CHAIN run [abandoned]"
-    assert (len(ledger), ledger.left) == (0, {})
+    assert (len(ledger), ledger.ended_early) == (0, {})
