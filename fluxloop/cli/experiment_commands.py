@@ -32,6 +32,9 @@ Folders = Annotated[
 ]
 
 
+Project = Annotated[Path, typer.Option("--project", exists=True, file_okay=False, help="The folder of the project.")]
+
+
 def experiment_at(folders: Sequence[Path]) -> Path:
     """Return the newest experiment of *folders*; a folder of experiments, such as ``experiments``, has a newest too."""
     chosen = newest_of(folders)

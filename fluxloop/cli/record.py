@@ -15,6 +15,7 @@ from ..experiments.configuration.yaml_files import edit_yaml
 from ..reading.json_text import encode
 from ..recording.lines import read_recording
 from ..settings.dotenv import write_variables
+from .experiment_commands import Project
 from .formatting import console, counted, print_json
 from .groups import command_group
 from .usage_errors import reported
@@ -35,8 +36,6 @@ The program has to load the settings: fluxloop.load_env(). Comments in .env and 
 """
 
 app = command_group("Record the arguments of an agent's calls, to run experiments with them.", EPILOG)
-
-Project = Annotated[Path, typer.Option("--project", help="The folder of the project.")]
 
 
 @app.command(epilog=EPILOG)

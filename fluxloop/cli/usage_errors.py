@@ -32,7 +32,8 @@ def reported() -> Iterator[None]:
         console(stderr=True).print(f"fluxloop: {text}", markup=False, style="red", soft_wrap=True)
         raise typer.Exit(2) from None
     except OSError as exc:
-        console(stderr=True).print(f"fluxloop: {exc}", markup=False, style="red", soft_wrap=True)
+        text = f"{exc.filename}: {exc.strerror}" if exc.filename and exc.strerror else str(exc)
+        console(stderr=True).print(f"fluxloop: {text}", markup=False, style="red", soft_wrap=True)
         raise typer.Exit(2) from None
 
 

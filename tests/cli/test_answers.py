@@ -139,5 +139,17 @@ def test_cassettes_of_a_file_of_tests(tmp_path, fluxloop_):
     assert fluxloop_("cassette", "list", file).out.startswith(f"{folder / 'test_it.jsonl'}  0 traces")
 
 
+@pytest.mark.parametrize("command", [["status"], ["record", "enable"], ["record", "status"], ["record", "disable"]])
+def test_a_project_that_does_not_exist_is_not_created(tmp_path, fluxloop_, command):
+    """
+    A misspelled folder is an error.
+    """
+    done = fluxloop_(*command, "--project", tmp_path / "shpo")
+
+    assert (done.code, done.out) == (2, "")
+    assert "does not exist" in " ".join(done.err.split())
+    assert not (tmp_path / "shpo").exists()
+
+
 def trace_id(folder: Path) -> str:
     return next(fluxloop.read_traces(folder)).trace_id

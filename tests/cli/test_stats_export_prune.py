@@ -206,6 +206,7 @@ def test_prune_as_json(fluxloop_, folder):
         (["export", "jsonl", "--since", "soon"], 2, "since must be"),
         (["prune"], 2, "--older-than 30d, or --keep 50GB"),
         (["prune", "--older-than", "old"], 2, "older_than must be"),
+        (["prune", "--older-than", "30"], 2, "a duration with its unit, such as 12h, 30d or 2w, got '30'"),
         (["prune", "--keep", "much"], 2, "keep must be a size such as 500MB or 50GB, got 'much'"),
         (["prune", "nowhere", "--keep", "1GB"], 2, "no such file or folder"),
         (["prune", "traces/traces_20260117.jsonl", "--keep", "1GB"], 2, "prune needs the folder"),
