@@ -69,7 +69,7 @@ def _has_text_lines(value: Any, depth: int) -> bool:
 
 
 def _has_member_lines(value: dict[str, Any] | list[Any], depth: int) -> bool:
-    """Whether JSON would hide the line breaks of a text, or a message, inside *value*, which is no message itself."""
+    """Whether JSON would hide the line breaks of a text, or a message, inside *value*; it is not a message itself."""
     if depth >= MAX_DEPTH:
         return False
     for item in value.values() if isinstance(value, dict) else value:

@@ -1,8 +1,8 @@
 """
 Calls that were not recorded because their thread has no trace: a line per function, beside the records.
 
-The count in `fluxloop.report` ends with the process; the file tells ``fluxloop doctor`` afterwards. Only the first such
-call of a function in a process is written.
+The count in `fluxloop.report` ends with the process; ``fluxloop doctor`` reads the files afterwards. Only the first
+such call of a function in a process is written.
 """
 
 from __future__ import annotations
