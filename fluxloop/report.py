@@ -129,11 +129,18 @@ class Problems:
         # No lock: another thread could hold it while the process forks. `setdefault` is atomic.
         self._logged: dict[str, tuple[str]] = {}
 
-    def log_once(self, cause: str, message: str, *, exc_info: bool = False) -> None:
-        """Log *message* as a warning, unless a problem with the same *cause* was logged before."""
+    def log_once(self, cause: str, message: str, *, exc_info: bool = False) -> bool:
+        """
+        Log *message* as a warning, unless a problem with the same *cause* was logged before.
+
+        Returns:
+            Whether it was logged.
+        """
         entry = (message,)
-        if len(self._logged) < MAX_CAUSES and self._logged.setdefault(cause, entry) is entry:
+        is_new = len(self._logged) < MAX_CAUSES and self._logged.setdefault(cause, entry) is entry
+        if is_new:
             log.warning(message, exc_info=exc_info)
+        return is_new
 
     def own(self) -> tuple[str, ...]:
         """Return the logged messages, oldest first."""

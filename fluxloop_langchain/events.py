@@ -88,7 +88,7 @@ def chain_outcome(entry: Entry, outputs: Any, extra: dict[str, Any]) -> Outcome:
     The end event is the same if the consumer stops reading a stream; but then a run that the stream reads is open.
     """
     outcome: Outcome = {"output": outputs, **_streamed_input(entry, extra)}
-    if "inputs" in extra and entry.below:
+    if "inputs" in extra and entry.children:
         outcome["status"] = Status.ABANDONED
         if outputs is None:  # it was stopped at the first item, which LangChain does not report
             del outcome["output"]
@@ -103,7 +103,7 @@ def model_outcome(entry: Entry, response: Any, extra: dict[str, Any]) -> Outcome
         outcome["fields"], outcome["metadata"] = fields, {}
         if "usage" not in fields:
             outcome["metadata"]["cached"] = True
-        requested = entry.about.model
+        requested = entry.run.model
         if requested is not None and (answered := fields.pop("model", None)) not in (None, requested):
             outcome["metadata"]["response_model"] = answered
     return outcome
@@ -113,7 +113,7 @@ def tool_outcome(entry: Entry, output: Any, extra: dict[str, Any]) -> Outcome:
     """Return the output of a tool; it is an error if LangChain made a message for the model of one."""
     _keep_whole(entry, output)
     outcome: Outcome = {"output": payloads.tool_output(output), "error": payloads.tool_failure(output)}
-    if entry.about.extra.get("tool_call_id") is None and (call_id := payloads.tool_call_id(output)):
+    if entry.run.extra.get("tool_call_id") is None and (call_id := payloads.tool_call_id(output)):
         outcome["metadata"] = {"tool_call_id": call_id}
     return outcome
 
@@ -158,5 +158,5 @@ def _streamed_input(entry: Entry, extra: dict[str, Any]) -> Outcome:
     """Return the input of a chain that read a stream, which its end event has; empty for other chains."""
     if "inputs" in extra:
         return {"input": extra["inputs"]}
-    given = entry.about.input  # of the user's, although it looks like a stream's
+    given = entry.run.input  # of the user's, although it looks like a stream's
     return {"input": given} if internals.is_streamed_input(given) else {}

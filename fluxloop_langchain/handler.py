@@ -44,7 +44,7 @@ def _starts(event: str, read: events.StartReader) -> Any:
         parent = ledger.entries.get(key_of(parent_run_id)) if parent_run_id else None
         if parent is None or event != "chain":
             id_ref, tool = ledger.watch(run_id, key, is_tool=event == "tool")
-            parent = parent or ledger.left.get(key_of(parent_run_id))
+            parent = parent or ledger.ended_early.get(key_of(parent_run_id))
         else:  # LangChain reports the end of the chain, or of its parent
             id_ref = refer(run_id)
         try:
@@ -55,7 +55,7 @@ def _starts(event: str, read: events.StartReader) -> Any:
         except BaseException as exc:  # the run keeps its place in the tree even if it cannot be read
             self.note_failure("beginning it", exc, key)
             unread = Run(self, event, key, event, None, NO_TAGS, {}, {}, parent, id_ref)
-            ledger.start(key, TYPES.get(event, CHAIN), event, parent=parent, about=unread)
+            ledger.start(key, TYPES.get(event, CHAIN), event, parent=parent, run=unread)
         if parent is None:
             add_locator(locate)
         return DONE
@@ -73,14 +73,14 @@ def _ends(read: events.EndReader, *, event: str = "") -> Any:
                 entry = self.begin_unannounced(run_id, extra.get("parent_run_id"), extra.get("tags"))
             elif entry is not None and isinstance(result, Exception):
                 entry = self.unfold_failed(entry, result)
-            if entry is not None and entry.about.handler is self:
+            if entry is not None and entry.run.handler is self:
                 outcome = read(entry, result, extra) if entry.is_recorded else events.unrecorded(result)
                 if entry.stream_items is not None:
                     self._last_sink = None
                     entry.stream_items.settle(outcome)
-                if entry.about.pending_calls:
+                if entry.run.pending_calls:
                     unrun_calls.record(self.ledger, entry, result)
-                self.end(entry.about, result, outcome)
+                self.end(entry.run, result, outcome)
         except BaseException as exc:
             self.ledger.finish(key_of(run_id), **events.unrecorded(result))
             self.note_failure("ending it", exc)
@@ -208,7 +208,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             if not self.ledger.entries:
                 self._recorded_elsewhere.clear()
         else:
-            interrupts.record_noted_resume(self.ledger, parent.about)
+            interrupts.record_noted_resume(self.ledger, parent.run)
             if run.is_agent_edge():
                 self.make_agent(parent.parent)
             if run.event == "tool":
@@ -218,10 +218,10 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         if run.event == "model" and run.key in self.ledger.entries:
             self._recorded_elsewhere.add(run.key)
         elif parent is not None and not (parent.is_recorded or parent.is_folded):  # not recorded either
-            self.ledger.start(run.key, CHAIN, run.name, parent=parent, about=run)
+            self.ledger.start(run.key, CHAIN, run.name, parent=parent, run=run)
         elif self.is_folded(run):
             run.started = self.client.recorder.tick()
-            self.ledger.start_folded(run.key, parent=parent, about=run)
+            self.ledger.start_folded(run.key, parent=parent, run=run)
         else:
             self._record(run, read)
             if type(run.input) is not dict and is_resume(run.input):
@@ -244,7 +244,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             input=given,
             read=payloads.readable,
             trace=run.trace_options() if run.parent is None else None,
-            about=run,
+            run=run,
         )
         if observation is not None:
             if run.started is not None:
@@ -268,7 +268,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
 
     def record_interrupts(self, run: Run, error: BaseException) -> None:
         """Record the interrupts in *error*, by which LangGraph left *run*, unless the handler around it does."""
-        handler = run.parent.about.handler if run.parent is not None else self
+        handler = run.parent.run.handler if run.parent is not None else self
         if handler is not self:
             handler.record_interrupts(run, error)
         else:
@@ -281,13 +281,13 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
     def make_agent(self, entry: Entry | None) -> None:
         """Record an open run as AGENT, as a run inside it shows that it is one."""
         if entry is not None:
-            self.ledger.rename(entry, ObservationType.AGENT, entry.about.name)
+            self.ledger.rename(entry, ObservationType.AGENT, entry.run.name)
 
     def unfold_failed(self, entry: Entry, error: Exception) -> Entry | None:
         """Record a folded run if *error* is its own, and not that of a run inside it or of the stream it reads."""
-        run: Run = entry.about
+        run: Run = entry.run
         is_its_own = run.handler is self and run.is_own_failure(error) and status_of(error) is Status.ERROR
-        if is_its_own and entry.is_folded and entry.below is None:
+        if is_its_own and entry.is_folded and entry.children is None:
             self.ledger.finish(entry)
             self._record(run, events.chain_input)
         return self.ledger.entries.get(run.key)
@@ -296,7 +296,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         """Record a point in time in a run."""
         try:
             entry = self.ledger.entries.get(key_of(run_id))
-            if entry is None or entry.about.handler is self:
+            if entry is None or entry.run.handler is self:
                 self.ledger.event(name, parent=key_of(run_id), input=read(value))
         except Exception as exc:
             self.note_failure("recording an event", exc)
@@ -342,7 +342,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
     def _find_sink(self, run_id: UUID, parent_id: UUID | None, tags: list[str] | None) -> TokenSink:
         """Return and cache the token sink of this run; it discards tokens if another handler records the run."""
         entry = self.ledger.entries.get(key_of(run_id)) or self.begin_unannounced(run_id, parent_id, tags)
-        is_own = entry is not None and entry.about.handler is self
+        is_own = entry is not None and entry.run.handler is self
         self._last_sink = sink = refer(run_id) or (lambda: run_id), sink_of(entry if is_own else None)
         return sink
 

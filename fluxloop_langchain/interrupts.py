@@ -32,7 +32,7 @@ def record_interrupts(observation: OpenObservation | None, run: Run, error: Base
             value = getattr(interrupt, "value", NOTHING)
             record_event(observation, INTERRUPT, input=value, metadata=place | {"interrupt_id": interrupt_id})
     if run.parent is not None:
-        parent: Run = run.parent.about
+        parent: Run = run.parent.run
         with _lock:  # nodes may raise interrupts in several threads
             parent.interrupt_ids = (parent.interrupt_ids or {}) | dict.fromkeys(found)
 

@@ -37,7 +37,10 @@ IdRef: TypeAlias = ReferenceType[UUID] | None
 """A weak reference to the id of a run; None if the id is not a UUID."""
 
 MAX_UNPROVEN = 1_000
-"""Open runs whose id is collected and may come again; beyond it, the oldest without open runs inside is ended."""
+"""
+Open runs whose id was collected, but may come again in a new object. If there are more, the oldest one without open
+runs inside is ended.
+"""
 
 
 class RunLedger(Ledger):
@@ -45,7 +48,7 @@ class RunLedger(Ledger):
 
     def __init__(self, client: FluxLoopClient, locate: Locator) -> None:
         super().__init__(client, locate)
-        self.left: dict[Hashable, Entry] = {}
+        self.ended_early: dict[Hashable, Entry] = {}
         """Runs that were ended from outside and may continue."""
         self.unannounced: deque[Hashable] = deque(maxlen=200)
         """The latest runs that began without a start event; other handlers ignore them."""
@@ -71,22 +74,22 @@ class RunLedger(Ledger):
         return refer(run_id, partial(self._end_orphan if is_held else self._note_unproven, key)), tool
 
     def on_forced_end(self, entry: Entry) -> None:
-        """Remember a run that is ended from outside and may continue; what it still does is nested under it."""
-        run, items = entry.about, entry.stream_items
+        """Keep a run that was ended from outside and may continue: what it still does is nested in it."""
+        run, items = entry.run, entry.stream_items
         run_id = run.id_ref() if run.id_ref is not None else None
         if run_id is not None:
-            self.left[entry.key] = entry
+            self.ended_early[entry.key] = entry
             run.id_ref = ref(run_id, partial(self._forget, entry.key))
         if items is not None and items.is_complete():
             self.finish(entry)
 
     def get(self, key: Hashable) -> Any:
         """As `Ledger.get`, also for a run that continues after its end."""
-        entry = self.entries.get(key) or self.left.get(key)
+        entry = self.entries.get(key) or self.ended_early.get(key)
         return entry.observation if entry is not None else None
 
     def _forget(self, key: Hashable, dead: object) -> None:
-        self.left.pop(key, None)
+        self.ended_early.pop(key, None)
         self._end_orphan(key, dead)  # it may have begun while it was ended
 
     def _end_orphan(self, key: Hashable, dead: object = None) -> None:
@@ -94,8 +97,8 @@ class RunLedger(Ledger):
         if entry is None or sys.is_finalizing():  # what is open at exit is read from the journal
             return
         items = entry.stream_items
-        # Of chains and streams, langchain-core reports every end but that they are not read any further.
-        is_left = items is not None or entry.about.event == "chain"
+        # langchain-core reports every end of a chain or a stream, except that its consumer stopped reading.
+        is_left = items is not None or entry.run.event == "chain"
         ending = Status.ABANDONED if is_left else Status.CANCELLED
         self.finish(entry, status=None if items is not None and items.is_complete() else ending)
 
@@ -106,7 +109,7 @@ class RunLedger(Ledger):
             still_open = [entry for key in list(self._unproven) if (entry := self.entries.get(key)) is not None]
             self._unproven = {entry.key: None for entry in still_open}
             if len(still_open) > MAX_UNPROVEN:
-                self._end_orphan(next((entry for entry in still_open if not entry.below), still_open[0]).key)
+                self._end_orphan(next((entry for entry in still_open if not entry.children), still_open[0]).key)
 
 
 def refer(run_id: object, callback: Callable[[Any], object] | None = None) -> IdRef:
@@ -199,12 +202,12 @@ def node_of_step(name: str) -> Any:
     key = running_key(config) if config is not None else None
     entries = [ledger.entries.get(key) for ledger in (_default_ledger, *_others.values())] if key is not None else []
     found = next((entry for entry in entries if entry is not None), None)
-    is_tool = found is not None and found.is_recorded and found.about.event == "tool"
+    is_tool = found is not None and found.is_recorded and found.run.event == "tool"
     return found.observation if found is not None and is_tool else None
 
 
 def _has_runs() -> bool:
-    return any(ledger.entries or ledger.left for ledger in (_default_ledger, *_others.values()))
+    return any(ledger.entries or ledger.ended_early for ledger in (_default_ledger, *_others.values()))
 
 
 _default_ledger = RunLedger(default, locate)

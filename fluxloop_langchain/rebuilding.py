@@ -77,7 +77,7 @@ def _message(output: Any, answer: Answer) -> AIMessage:
             }
     elif not isinstance(output, str | list | None):
         fields["content"] = json.dumps(output)
-    return AIMessage(**fields, usage_metadata=_usage(answer), response_metadata=_about(answer))
+    return AIMessage(**fields, usage_metadata=_usage(answer), response_metadata=_response_metadata(answer))
 
 
 def _call(call: dict[str, Any]) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def _usage(answer: Answer) -> Any:
     return found
 
 
-def _about(answer: Answer) -> dict[str, Any]:
+def _response_metadata(answer: Answer) -> dict[str, Any]:
     recorded = answer.recorded
     model = recorded.metadata.get("response_model") or recorded.model
     reason = next(iter(recorded.finish_reasons or ()), None)

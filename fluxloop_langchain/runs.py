@@ -138,7 +138,7 @@ class Run:
         if self.metadata.get(MARK) != OF_AGENT or self.node() is not None:
             return CHAIN
         agent = self.metadata.get("lc_agent_name")
-        around: dict[str, Any] = self.parent.about.metadata if self.parent is not None else {}
+        around: dict[str, Any] = self.parent.run.metadata if self.parent is not None else {}
         # A chain called by a tool has the metadata of the agent too, as has an agent inside an agent without names.
         is_inside = around.get(MARK) == OF_AGENT and around.get("lc_agent_name") == agent
         return CHAIN if is_inside and self.name != (agent or "LangGraph") else AGENT
@@ -158,7 +158,7 @@ class Run:
 
     def inherits_hidden(self) -> bool:
         """Whether it has the tag of hidden runs from its parent, as runs inherit tags."""
-        return self.parent is not None and self.parent.about.tags.is_hidden
+        return self.parent is not None and self.parent.run.tags.is_hidden
 
     def is_agent_edge(self) -> bool:
         """Whether the graph around it is an agent made by an older ``create_agent``."""
@@ -173,7 +173,7 @@ class Run:
         entry = self.parent
         while entry is not None and entry.is_folded:
             entry = entry.parent
-        return entry.about if entry is not None else None
+        return entry.run if entry is not None else None
 
     def own_tags(self) -> list[str]:
         """Return the user's tags without those of the recorded parent."""
@@ -194,7 +194,7 @@ class Run:
         """Note that *error* ends the run; return whether it is the run's own, and not that of the stream it reads."""
         if self.parent is None:
             return True
-        around: Run = self.parent.about
+        around: Run = self.parent.run
         key = internals.error_key(error)
         is_passed_on = around.last_failure == key and internals.is_streamed_input(self.input)
         around.last_failure = key

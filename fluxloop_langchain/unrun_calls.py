@@ -45,7 +45,7 @@ def consume(run: Run) -> None:
     """Remove the call that the tool *run* answers from the pending calls of the nodes around it."""
     entry = run.parent
     while entry is not None:
-        pending = entry.about.pending_calls
+        pending = entry.run.pending_calls
         if pending and _remove(pending, [run.name], run.extra.get("tool_call_id")):
             return
         entry = entry.parent
@@ -74,14 +74,14 @@ def _remove(pending: dict[str, Any], names: Collection[str], call_id: str | None
 
 def record(ledger: Ledger, entry: Entry, result: Any) -> None:
     """Record the pending calls of the node *entry* that its *result* answers."""
-    run: Run = entry.about
+    run: Run = entry.run
     started = entry.observation.started if entry.is_recorded and entry.observation is not None else run.started
     for message in _tool_messages(result):
         call_id = payloads.tool_call_id(message)
         if call_id is None or (call := (run.pending_calls or {}).pop(call_id, None)) is None:
             continue
         key, name, outcome = object(), str(call.get("name") or "tool"), events.tool_outcome(entry, message, {})
-        observation = ledger.start(key, TYPES["tool"], name, parent=entry, input=call.get("args"), about=run)
+        observation = ledger.start(key, TYPES["tool"], name, parent=entry, input=call.get("args"), run=run)
         if observation is not None and started is not None:
             observation.backdate(started)
         ledger.finish(key, **outcome)

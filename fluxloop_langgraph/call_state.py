@@ -21,7 +21,7 @@ from .topology import Topology
 
 @dataclass(slots=True, eq=False)
 class CallState:
-    """What is known of one call, while it runs."""
+    """What the events so far say about one call; it ends with the call."""
 
     topology: Topology
     root: Hashable | None = None
@@ -31,7 +31,7 @@ class CallState:
     attempts: dict[tuple[object, object], int] = field(default_factory=dict)
     """The number of attempts, by the key of the parent and the namespace of the node or task."""
     continuing: Run | None = None
-    """The run of the graph, if it continues from a checkpoint and that is not recorded yet."""
+    """The run of the graph, if it continues from a checkpoint and its RESUME event is not recorded yet."""
     raised: dict[str, RaisedInterrupt] = field(default_factory=dict)
     """The interrupts raised so far, by id."""
     stopped_node: str | None = None
@@ -80,7 +80,7 @@ class CallState:
                 self.raised[item.id] = RaisedInterrupt(item, observation, node)
 
     def take_pause(self, key: Hashable, *, has_failed: bool) -> Any:
-        """Return why the run *key* of a graph stopped; None if it did not, or if it failed and asked nothing."""
+        """Return why the run *key* of a graph stopped; None if it did not, or if it failed without an interrupt."""
         pause = self.pauses.pop(key, None)
         if pause is not None or (has_failed and not self.raised):
             return pause

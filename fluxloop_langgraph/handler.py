@@ -51,8 +51,8 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             self._begin_graph(run)
 
     def _adopt(self, entry: Entry, run: Run) -> None:
-        run.pending_calls = entry.about.pending_calls
-        entry.about = run
+        run.pending_calls = entry.run.pending_calls
+        entry.run = run
         if entry.observation is None or not entry.is_recorded:
             return
         if run.parent is not None and self.is_folded(run):
@@ -80,7 +80,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             return True
         if run.event != "chain" or run.parent is None:
             return False
-        name, parent = run.name, run.parent.about
+        name, parent = run.name, run.parent.run
         if name == UNNAMED or name == parent.name:
             return parent.tags.is_node and parent.node() in self.call.topology_around(parent).graph_nodes
         if name not in CHECKED_NAMES:
@@ -101,7 +101,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         metadata, parent = run.start_metadata(), run.parent
         if parent is not None and run.tags.is_node:
             metadata |= self._node_metadata(run, parent)
-        elif parent is not None and internals.is_task(run.metadata, parent.about.metadata):
+        elif parent is not None and internals.is_task(run.metadata, parent.run.metadata):
             policy = internals.retry_policy_in(self.call.loop, run.metadata.get(NAMESPACE, ""))
             metadata |= self.call.count_attempt(run, parent, attempts_in(policy))
         return metadata
@@ -149,13 +149,13 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
     def _add_timeout(self, run: Run, outcome: Outcome) -> None:
         """End *run*, and open runs inside it, as failures if their timeout is exceeded: LangGraph cancels them."""
         entry = self.ledger.entries.get(run.key)
-        for child in tuple(entry.below or ()) if entry is not None else ():
-            if timeout := self._timeout_of(child.about):
+        for child in tuple(entry.children or ()) if entry is not None else ():
+            if timeout := self._timeout_of(child.run):
                 self.ledger.finish(child, **timeout)
         outcome.update(self._timeout_of(run))
 
     def _timeout_of(self, run: Run) -> Outcome:
-        is_task = run.parent is not None and internals.is_task(run.metadata, run.parent.about.metadata)
+        is_task = run.parent is not None and internals.is_task(run.metadata, run.parent.run.metadata)
         namespace = run.metadata.get(NAMESPACE, "") if run.tags.is_node or is_task else ""
         message = self.call.timeouts.pop(namespace, None)
         outcome = {"error": message, "status": Status.ERROR, "metadata": {"error_type": "NodeTimeoutError"}}
@@ -192,7 +192,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
             key = key_of(event.run_id)
             observation = self._observation(key)
             if observation is not None and not event.checkpoint_ns:
-                record_resume(observation, self.ledger.entries[key].about, event.checkpoint_id)
+                record_resume(observation, self.ledger.entries[key].run, event.checkpoint_id)
                 self.call.continuing = None
         except Exception as exc:
             self.note_failure("recording an event", exc)
@@ -222,9 +222,9 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
     def _running_graph(self) -> Any:
         """Return the entry or key of the graph that runs here: the graph itself, or a subgraph in one of its nodes."""
         entry = self.ledger.entries.get(running_key(current_config()))
-        if entry is None or entry.about.handler is not self:
+        if entry is None or entry.run.handler is not self:
             return self.call.root
-        children = [one for one in tuple(entry.below or ()) if one.about is not None and one.about.event == "chain"]
+        children = [one for one in tuple(entry.children or ()) if one.run is not None and one.run.event == "chain"]
         return children[-1] if children else entry
 
     def _observation(self, key: Hashable) -> OpenObservation | None:

@@ -77,7 +77,7 @@ def _recording(client: FluxLoopClient, name: str | None, func: Any, state: Any) 
     """Record a block as the run of a node, unless that is recorded already; yields what to pass its result through."""
     config = current_config()
     entry = ledger_of(client).entries.get(running_key(config))
-    if entry is not None and entry.about.event == "chain" and entry.about.node() is not None:
+    if entry is not None and entry.run.event == "chain" and entry.run.node() is not None:
         yield lambda result: result
         return
     metadata = {key: item for key, item in (config.get("metadata") or {}).items() if key.startswith("langgraph_")}

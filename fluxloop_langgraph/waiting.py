@@ -88,12 +88,12 @@ def _add(found: list[Interruption], new: Interruption) -> None:
 
 def _answered(one: Interruption, event: ObservationData) -> Interruption:
     """Return *one* as it is after *event*, a resume, which may belong to another thread or interrupt."""
-    about, answer = event.metadata, event.input
-    if not one.is_waiting or one.thread_id != about.get("thread_id"):
+    facts, answer = event.metadata, event.input
+    if not one.is_waiting or one.thread_id != facts.get("thread_id"):
         return one
-    if (at := about.get("checkpoint_id")) and one.checkpoint_id and at != one.checkpoint_id:
+    if (at := facts.get("checkpoint_id")) and one.checkpoint_id and at != one.checkpoint_id:
         return replace(one, is_waiting=False)  # its state was changed, or it was forked
-    if (by_id := about.get("interrupt_ids")) is not None and one.interrupt_id not in by_id:
+    if (by_id := facts.get("interrupt_ids")) is not None and one.interrupt_id not in by_id:
         return one
     if by_id is not None and isinstance(answer, dict):
         answer = answer.get(one.interrupt_id)

@@ -16,7 +16,7 @@ _EXTRA = {"packaging", "rich", "typer"}
 
 
 def main() -> int:
-    """Run the command line, and return the exit code: 0 if all is well, 1 for an error, 2 for wrong usage."""
+    """Run the command line, and return the exit code: 0 done, 1 the answer is no, 2 could not."""
     try:
         from .app import run
     except ModuleNotFoundError as missing:
@@ -24,5 +24,5 @@ def main() -> int:
             raise
         sys.stderr.write(f"The fluxloop command needs {missing.name!r}, which is not installed.\n")
         sys.stderr.write("    pip install 'fluxloop[cli]'\n")
-        return 1
+        return 2
     return run()

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ..errors import FilterError, FluxLoopError, PriceError
+from ..errors import FluxLoopError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -93,7 +93,7 @@ def run() -> int:
     """
     Run the command line, and return the exit code.
 
-    A `FluxLoopError` becomes one line on stderr and the exit code 1, or 2 if it is about a filter or a price.
+    A `FluxLoopError` becomes one line on stderr and the exit code 2, or 1 if nothing was found.
     """
     try:
         app(prog_name="fluxloop")
@@ -101,7 +101,7 @@ def run() -> int:
         from .formatting import console
 
         console(stderr=True).print(f"fluxloop: {error}", markup=False, style="red", soft_wrap=True)
-        return 2 if isinstance(error, FilterError | PriceError) else 1
+        return 1 if _is_an_answer(error) else 2
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in EXPERIMENTS_EXTRA:
             raise
@@ -115,6 +115,12 @@ def run() -> int:
         sys.excepthook = lambda *_: None  # the traceback is printed already
         raise KeyboardInterrupt from None
     return 0
+
+
+def _is_an_answer(error: FluxLoopError) -> bool:
+    from .usage_errors import NothingFound
+
+    return isinstance(error, NothingFound)
 
 
 def _print_version(requested: bool) -> None:

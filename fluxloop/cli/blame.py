@@ -15,7 +15,7 @@ import typer
 
 from ..reading.json_text import encode
 from .filter_options import NoColor
-from .formatting import console, print_json
+from .formatting import console, counted, print_json
 from .replay import trace_at
 from .usage_errors import reported
 
@@ -117,7 +117,7 @@ def _print(result: Blame, *, color: bool) -> None:
         where = f"call {step.number}  {step.path} > {step.name}  {step.id}"
         line(f"{numbers} {step.changed:>5} of {step.samples:<3}  {where}", "bold" if step.flips else "")
         if step.failures:
-            line(f"        {len(step.failures)} runs did not count: {step.failures[0]}", "yellow")
+            line(f"        {counted(len(step.failures), 'run')} did not count: {step.failures[0]}", "yellow")
     if result.spent:
         line(f"spent ${result.spent:.4f}")
     if not result.is_complete:

@@ -15,9 +15,11 @@ from ..errors import FluxLoopError
 from ..reading import read_traces
 from ..reading.json_text import encode
 from ..replay import cassettes
+from ..replay.cassettes import FOLDER
 from ..replay.recording import ANSWERED
 from ..testing import outline
-from .formatting import console, counted, print_json
+from .formatting import console, counted, note, print_json
+from .groups import command_group
 
 EPILOG = """
 [bold]Examples[/]
@@ -31,26 +33,31 @@ EPILOG = """
 [bold]Exit codes[/]: 0 done, 1 a check found something, 2 not readable.
 """
 
-app = typer.Typer(
-    help="List, show, check and prune cassettes: trace files that answer the calls of tests.",
-    epilog=EPILOG,
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = command_group("List, show, check and prune cassettes: trace files that answer the calls of tests.", EPILOG)
 
 PathOption = Annotated[Path, typer.Argument(metavar="PATH", help="A cassette, or a folder with cassettes.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one cassette per line.")]
 
 
 def _files(path: Path) -> list[Path]:
+    """Return the cassettes that *path* names; for a file of tests, those of its tests."""
+    if path.suffix == ".py":
+        return _files_of_tests(path)
     if path.is_dir():
-        return sorted(path.rglob("*.jsonl"))
+        found = sorted(path.rglob("*.jsonl"))
+        if not found:
+            note(f"{path}: no cassettes, which are .jsonl files. Record one with: pytest --fluxloop-record=once")
+        return found
     if path.exists():
         return [path]
     return _stop(f"expected a cassette or a folder, but {path} does not exist")
+
+
+def _files_of_tests(path: Path) -> list[Path]:
+    folder = path.parent / FOLDER / path.stem
+    if folder.is_dir():
+        return _files(folder)
+    return _stop(f"expected a cassette (a .jsonl file) or a folder, got {path}, whose tests have none in {folder}")
 
 
 def _stop(message: str) -> list[Path]:

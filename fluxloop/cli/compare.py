@@ -10,13 +10,14 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from ..errors import ConfigError
 from ..experiments.comparison import Difference
 from ..experiments.comparison import compare as compared
 from ..reading.json_text import encode, escaped
-from .compare_traces import is_trace, print_traces
+from .compare_traces import is_trace, print_traces, second_experiment
 from .evaluate import print_comparison
 from .experiment_commands import failing_with_2
-from .formatting import console, note, print_json
+from .formatting import console, counted, note, print_json
 
 EPILOG = """
 [bold]Examples[/]
@@ -61,6 +62,8 @@ def compare(
     """
     Show which inputs broke or were fixed, and what their runs did differently; or how two traces differ.
     """
+    if after is None and (needed := second_experiment(before)):
+        raise ConfigError(needed)
     if after is None or is_trace(before, path):
         is_same = print_traces(before, after, path, as_json=as_json)
         if strict and not is_same:
@@ -76,7 +79,7 @@ def compare(
         for difference in shown:
             output.print(_difference(difference), soft_wrap=True)
         if len(shown) < len(comparison.differences):
-            note(f"{len(comparison.differences) - len(shown)} more inputs changed; --full prints them")
+            note(f"{counted(len(comparison.differences) - len(shown), 'more input')} changed; --full prints all")
         if comparison.report:
             output.print(str(comparison.report), markup=False, soft_wrap=True)
     if strict and comparison.regressed:

@@ -11,7 +11,7 @@ from ..errors import FluxLoopError, ReadError, ReplayError
 from ..models import Trace
 from ..reading.json_text import encode
 from ..testing import outline
-from .formatting import console, print_json
+from .formatting import console, print_json, relative
 from .replay import trace_at
 
 
@@ -29,6 +29,24 @@ def is_trace(name: str, path: Path | None) -> bool:
         except FluxLoopError:
             return False  # the error is about the experiment
     return False
+
+
+def second_experiment(name: str) -> str | None:
+    """Return what to do if *name* is an experiment, which is compared with another one; else None."""
+    from ..experiments.folder import ExperimentFolder, experiments_in, is_experiment
+
+    if Path(name).suffix == ".jsonl" or (Path(name).is_dir() and not is_experiment(Path(name))):
+        return None
+    try:
+        given = ExperimentFolder.at(name)
+    except ReadError:
+        return None
+    others = [one for one in experiments_in(given.path.parent, given.name) if one != given.path]
+    text = f"compare needs two experiments, and {name} is one"
+    if not others:
+        return f"{text}. Run it again, with: fluxloop run experiment"
+    pair = sorted((given.path, others[-1]), key=lambda one: one.name)
+    return f"{text}. For example: fluxloop compare {' '.join(str(relative(one)) for one in pair)}"
 
 
 def print_traces(before: str, after: str | None, path: Path | None, *, as_json: bool) -> bool:
@@ -74,7 +92,8 @@ def _pair(before: str, after: str | None, path: Path | None) -> tuple[Trace, Tra
     origin = first.metadata.get("forked_from")
     if not isinstance(origin, dict) or not isinstance(origin.get("trace_id"), str):
         raise ReplayError(
-            f"compare needs two experiments or two traces, and trace {before} is not a fork: name another"
+            f"compare needs two experiments or two traces, and trace {before} is not a fork of another. "
+            "Name a second one; the ids are printed by: fluxloop list"
         )
     return trace_at(origin["trace_id"], path), first
 

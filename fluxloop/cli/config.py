@@ -16,16 +16,8 @@ from ..experiments.configuration.yaml_files import edit_yaml, parse_yaml, read_y
 from ..experiments.inputs import plan
 from ..reading.json_text import encode
 from .formatting import console, counted, note, print_json
+from .groups import command_group
 from .usage_errors import reported
-
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    help="Show, change and check the configuration of an experiment.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
 EPILOG = """
 [bold]Examples[/]
@@ -37,6 +29,8 @@ EPILOG = """
 
 [bold]Exit codes[/]: 0 done, 2 not valid, or not readable.
 """
+
+app = command_group("Show, change and check the configuration of an experiment.", EPILOG)
 
 File = Annotated[Path | None, typer.Option("--config", "-c", help="A file, or a folder. Default: as fluxloop run.")]
 

@@ -14,10 +14,10 @@ import typer
 from ..enums import ObservationType
 from ..errors import FluxLoopError
 from ..llm.context_diff import ContextDiff, context_diff, messages_of, settings_of, text_of, tools_of
-from ..models import ObservationData
+from ..models import ObservationData, Trace
 from ..reading.json_text import encode
 from .filter_options import NoColor
-from .formatting import console, print_json
+from .formatting import console, counted, print_json
 from .replay import trace_at
 
 EPILOG = """
@@ -62,9 +62,8 @@ def context(
         sys.stderr.write(f"fluxloop context: {error}\n")
         raise typer.Exit(2) from None
     calls = [one for _, one in found.walk() if one.type is ObservationType.GENERATION]
-    if not calls or max(call or 1, diff or 1) > len(calls):
-        asked = max(call or 1, diff or 1)
-        sys.stderr.write(f"fluxloop context: expected call {asked}, but the trace has {len(calls)} model calls\n")
+    if problem := _missing(calls, max(call or 1, diff or 1), found):
+        sys.stderr.write(f"fluxloop context: {problem}\n")
         raise typer.Exit(1)
     output = console(color=not no_color)
     for number, one in enumerate(calls, 1):
@@ -79,6 +78,19 @@ def context(
             output.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
+def _missing(calls: list[ObservationData], asked: int, trace: Trace) -> str | None:
+    """Return what to do if the call *asked* for is not there; else None."""
+    if not calls:
+        steps = counted(len(trace.observations), "observation")
+        return (
+            f"trace {trace.trace_id} has no model call (no GENERATION among {steps}). "
+            f"Next step: fluxloop view {trace.trace_id} shows what it has"
+        )
+    if asked > len(calls):
+        return f"expected call {asked}, but the trace has {counted(len(calls), 'model call')}"
+    return None
+
+
 def _facts(number: int, one: ObservationData, earlier: int, changes: ContextDiff | None) -> dict[str, Any]:
     facts = {"call": number, "id": one.id, "name": one.name, "settings": settings_of(one), "tools": tools_of(one)}
     facts |= {"messages": messages_of(one), "usage": one.usage.model_dump(exclude_none=True) if one.usage else None}
@@ -90,9 +102,9 @@ def _lines(
 ) -> list[str]:
     messages, tools = messages_of(one), tools_of(one)
     tokens = one.usage.input_tokens if one.usage else None
-    counts = [f"{len(messages)} messages", f"{len(tools)} tools"] + (
-        [f"{tokens:,} tokens"] if tokens is not None else []
-    )
+    counts = [counted(len(messages), "message"), counted(len(tools), "tool")]
+    if tokens is not None:
+        counts.append(counted(tokens, "token"))
     lines = [f"call {number}  {one.name}  {one.model or ''}  {', '.join(counts)}".rstrip()]
     if is_whole or changes is None:
         lines += [f"    {_short(message)}" for message in messages]

@@ -12,9 +12,10 @@ import typer
 from ..errors import WriteError
 from ..experiments.datasets import from_traces
 from ..reading.filters import TraceFilter
-from .experiment_commands import experiment_app, failing_with_2
+from .experiment_commands import failing_with_2
 from .filter_options import PathArgument, Utc, folder_or, with_filters
 from .formatting import counted, note, print_json
+from .groups import command_group
 
 EPILOG = """
 [bold]Examples[/]
@@ -29,7 +30,7 @@ inputs become one. The file is an inputs_file of fluxloop run experiment.
 [bold]Exit codes[/]: 0 written, 1 no trace matches, 2 could not, wrong usage.
 """
 
-app = experiment_app("Make inputs for experiments.")
+app = command_group("Make inputs for experiments.", EPILOG)
 
 
 @app.command("from-traces", epilog=EPILOG)

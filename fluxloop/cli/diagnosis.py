@@ -24,6 +24,7 @@ from ..settings.dotenv import nearest
 from ..settings.layers import Configuration, Described, describe
 from ..storage.decoding import records_in
 from ..storage.file import FileStorage
+from ..storage.untraced import untraced_calls
 from ..storage.upload import count_unsent
 from .formatting import counted
 
@@ -75,6 +76,8 @@ class Files:
     """Observations that were open when their process died."""
     unsent: int = 0
     """Files in the spool, with records that wait to be sent to a collector."""
+    untraced: dict[str, str] = field(default_factory=dict)
+    """Functions whose calls were not recorded, because their thread had no trace; each with the last time, in UTC."""
     crashed_traces: list[str] = field(default_factory=list)
     """The ids of the first `MAX_LISTED` traces that crashed."""
 
@@ -132,6 +135,7 @@ def _framework_problem(framework: Framework) -> Problem:
 def _folder_problems(folder: Path, files: Files) -> list[Problem]:
     files.exists = folder.exists()
     files.unsent = count_unsent(folder)
+    files.untraced = {name: f"{time:%Y-%m-%dT%H:%M:%SZ}" for name, time in sorted(untraced_calls(folder).items())}
     complaints = FileStorage(folder).check()
     files.is_writable = not complaints
     return [Problem(complaint, _CORRECT_FOLDER) for complaint in complaints]
@@ -222,6 +226,12 @@ def _notes(files: Files, *, enabled: bool) -> Iterator[str]:
         yield (
             f"{counted(files.crashed, 'observation')} open when the process died: "
             f"fluxloop view --trace {files.crashed_traces[0]}"
+        )
+    if files.untraced:
+        names, last = ", ".join([*files.untraced][:MAX_LISTED]), max(files.untraced.values())
+        yield (
+            f"calls of {names} were not recorded, last at {last}: they ran in threads "
+            "without a trace, while one was open. Use ContextThreadPoolExecutor, copy_context or install_threads"
         )
     if files.unsent:
         yield f"{counted(files.unsent, 'file')} in the spool, to be sent to a collector: fluxloop upload"

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +14,11 @@ from rich.text import Text
 
 from ..experiments.evaluation import OUTPUT, Evaluation, evaluate
 from ..experiments.evaluation.reports.markdown import headline, metric_rows
-from ..experiments.folder import newest_of
 from ..experiments.shown import dollars, milliseconds, percent
 from ..reading.json_text import encode, escaped
-from .experiment_commands import Folders, Overwrite, experiment_app, failing_with_2, progress
-from .formatting import console, note, print_json
+from .experiment_commands import Folders, Overwrite, experiment_at, failing_with_2, progress
+from .formatting import console, counted, note, print_json
+from .groups import command_group
 from .json_stdout import stdout_to_stderr
 
 EPILOG = """
@@ -34,55 +35,67 @@ with an output. Judges without an API key are skipped. The rules are in docs/eva
 [bold]Exit codes[/]: 0 done, 1 a gate failed (--fail-under, --strict), 2 could not evaluate, wrong usage.
 """
 
-app = experiment_app("Judge the runs of an experiment, and write the reports.")
+app = command_group("Judge the runs of an experiment, and write the reports.", EPILOG)
+
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", metavar="FILE", help="The evaluation.yaml.", show_default=False)
+]
+BaselineOption = Annotated[
+    str | None, typer.Option(metavar="DIR", help="An earlier experiment to compare with.", show_default=False)
+]
+FailUnderOption = Annotated[
+    float | None, typer.Option(metavar="S", help="Exit with 1 if the average score is lower (0 to 1).")
+]
+StrictOption = Annotated[
+    bool,
+    typer.Option("--strict", help="Exit with 1 for an unmet criterion, a regression or a failed evaluator too."),
+]
+ThresholdOption = Annotated[
+    float | None, typer.Option(metavar="S", help="The score from which a run passes.", show_default="0.7")
+]
+ReportOption = Annotated[str | None, typer.Option(metavar="KIND", help="html, md or both.", show_default="both")]
+JunitOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write the runs as test cases for CI.", show_default=False)
+]
+OutputOption = Annotated[str, typer.Option("--output", "-o", metavar="NAME", help="Folder within the experiment.")]
+SampleRateOption = Annotated[
+    float | None, typer.Option(metavar="R", help="The share of the runs that judges see.", show_default="1.0")
+]
+MaxLlmOption = Annotated[
+    int | None, typer.Option(metavar="N", help="The most requests of judges.", show_default="no limit")
+]
+LlmApiKeyOption = Annotated[
+    str | None,
+    typer.Option(envvar="FLUXLOOP_LLM_API_KEY", help="The key of the judges.", show_default=False),
+]
+AsJsonOption = Annotated[bool, typer.Option("--json", help="Print summary.json and nothing else.")]
 
 
 @app.command("experiment", epilog=EPILOG)
 @failing_with_2
 def evaluate_experiment(
     folders: Folders,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", metavar="FILE", help="The evaluation.yaml.", show_default=False)
-    ] = None,
-    baseline: Annotated[
-        str | None, typer.Option(metavar="DIR", help="An earlier experiment to compare with.", show_default=False)
-    ] = None,
-    fail_under: Annotated[
-        float | None, typer.Option(metavar="S", help="Exit with 1 if the average score is lower (0 to 1).")
-    ] = None,
-    strict: Annotated[
-        bool,
-        typer.Option("--strict", help="Exit with 1 for an unmet criterion, a regression or a failed evaluator too."),
-    ] = False,
-    threshold: Annotated[
-        float | None, typer.Option(metavar="S", help="The score from which a run passes.", show_default="0.7")
-    ] = None,
-    report: Annotated[str | None, typer.Option(metavar="KIND", help="html, md or both.", show_default="both")] = None,
-    junit: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the runs as test cases for CI.", show_default=False)
-    ] = None,
-    output: Annotated[
-        str, typer.Option("--output", "-o", metavar="NAME", help="Folder within the experiment.")
-    ] = OUTPUT,
-    sample_rate: Annotated[
-        float | None, typer.Option(metavar="R", help="The share of the runs that judges see.", show_default="1.0")
-    ] = None,
-    max_llm: Annotated[
-        int | None, typer.Option(metavar="N", help="The most requests of judges.", show_default="no limit")
-    ] = None,
-    llm_api_key: Annotated[
-        str | None,
-        typer.Option(envvar="FLUXLOOP_LLM_API_KEY", help="The key of the judges.", show_default=False),
-    ] = None,
+    config: ConfigOption = None,
+    baseline: BaselineOption = None,
+    fail_under: FailUnderOption = None,
+    strict: StrictOption = False,
+    threshold: ThresholdOption = None,
+    report: ReportOption = None,
+    junit: JunitOption = None,
+    output: OutputOption = OUTPUT,
+    sample_rate: SampleRateOption = None,
+    max_llm: MaxLlmOption = None,
+    llm_api_key: LlmApiKeyOption = None,
     overwrite: Overwrite = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json and nothing else.")] = False,
+    as_json: AsJsonOption = False,
 ) -> None:
     """
     Score every run, compare with a baseline, and write summary.json, per_trace.jsonl, report.md and report.html.
     """
     with stdout_to_stderr(as_json), progress("evaluated", shown=not as_json) as count:
         evaluation = evaluate(
-            newest_of(folders),
+            experiment_at(folders),
             config=config,
             baseline=baseline,
             fail_under=fail_under,
@@ -108,32 +121,37 @@ def _print(evaluation: Evaluation) -> None:
     output, summary = console(), evaluation.summary
     output.print(Text(headline(summary), style="bold"), soft_wrap=True)
     output.print(_evaluators(summary))
-    facts = []
-    if latency := summary["latency_ms"]:
-        facts.append(f"latency p50 {milliseconds(latency['p50'])}, p95 {milliseconds(latency['p95'])}")
-    if summary["cost"] is not None:
-        facts.append(f"cost {dollars(summary['cost'])}")
-    if repeats := summary["repeats"]:
-        k = str(min(repeats["runs_per_input"], max(map(int, repeats["pass_at_k"]))))
-        facts.append(f"pass@{k} {percent(repeats['pass_at_k'][k])}, pass^{k} {percent(repeats['pass_hat_k'][k])}")
-        facts.append(f"{repeats['flaky_count']} flaky inputs")
-    if facts:
+    if facts := [*_facts(summary)]:
         output.print("; ".join(facts), markup=False, style="dim", soft_wrap=True)
     if comparison := summary["analysis"].get("comparison"):
         print_comparison(output, comparison)
     for reason, runs in summary["top_reasons"][:5]:
         output.print(Text(f"  {runs:>5} x {escaped(reason)}"), soft_wrap=True)
-    for name, one in summary["evaluator_stats"].items():
-        if one.get("note"):
-            note(f"{name}: {escaped(one['note'])}")
-    for notice in summary["notices"]:
+    for notice in _notices(summary):
         note(notice)
-    for name in ("report.html", "report.md"):
-        if (path := evaluation.output / name).is_file():
-            output.print(str(path), markup=False, soft_wrap=True)
-            break
+    reports = [path for name in ("report.html", "report.md") if (path := evaluation.output / name).is_file()]
+    if reports:
+        output.print(str(reports[0]), markup=False, soft_wrap=True)
     for gate in evaluation.failed_gates:
         output.print(Text(f"FAILED: {escaped(gate)}", style="bold red"), soft_wrap=True)
+
+
+def _facts(summary: Any) -> Iterator[str]:
+    if latency := summary["latency_ms"]:
+        yield f"latency p50 {milliseconds(latency['p50'])}, p95 {milliseconds(latency['p95'])}"
+    if summary["cost"] is not None:
+        yield f"cost {dollars(summary['cost'])}"
+    if repeats := summary["repeats"]:
+        k = str(min(repeats["runs_per_input"], max(map(int, repeats["pass_at_k"]))))
+        yield f"pass@{k} {percent(repeats['pass_at_k'][k])}, pass^{k} {percent(repeats['pass_hat_k'][k])}"
+        yield counted(repeats["flaky_count"], "flaky input")
+
+
+def _notices(summary: Any) -> Iterator[str]:
+    for name, one in summary["evaluator_stats"].items():
+        if one.get("note"):
+            yield f"{name}: {escaped(one['note'])}"
+    yield from summary["notices"]
 
 
 def _evaluators(summary: Any) -> Table:
@@ -154,7 +172,7 @@ def print_comparison(output: Any, comparison: Any) -> None:
     """Print the figures of a comparison, as `fluxloop.experiments.evaluation.pairs` returns it."""
     counts = f"{comparison['regression_count']} broke, {comparison['fix_count']} were fixed"
     changes = f"{comparison['trajectory_changes']} called other tools"
-    output.print(f"{comparison['inputs_compared']} inputs compared: {counts}, {changes}", markup=False)
+    output.print(f"{counted(comparison['inputs_compared'], 'input')} compared: {counts}, {changes}", markup=False)
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
     for name in ("before", "after", "difference", "95 % interval", "p"):

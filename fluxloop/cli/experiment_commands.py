@@ -5,14 +5,15 @@ What the commands that read experiments share: their exit code for errors, their
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, ParamSpec
 
 import typer
 
-from .formatting import console
+from ..experiments.folder import experiments_in, is_experiment, newest_of
+from .formatting import console, counted, note
 from .usage_errors import reported
 
 P = ParamSpec("P")
@@ -24,22 +25,30 @@ Overwrite = Annotated[
 
 Folders = Annotated[
     list[Path],
-    typer.Argument(help="Folder of the experiment, or its name. Of several, the newest.", metavar="DIR"),
+    typer.Argument(
+        help="Folder of the experiment, or its name. Of several, or of a folder of experiments, the newest.",
+        metavar="DIR",
+    ),
 ]
 
 
-def experiment_app(summary: str) -> typer.Typer:
-    """Return the group of a command that acts on an experiment, such as ``fluxloop parse experiment``."""
-    app = typer.Typer(
-        help=summary,
-        no_args_is_help=True,
-        add_completion=False,
-        rich_markup_mode="rich",
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    app.callback()(lambda: None)  # so that a group of one command keeps the name of the command
-    return app
+Project = Annotated[Path, typer.Option("--project", exists=True, file_okay=False, help="The folder of the project.")]
+
+
+def experiment_at(folders: Sequence[Path]) -> Path:
+    """Return the newest experiment of *folders*; a folder of experiments, such as ``experiments``, has a newest too."""
+    chosen = newest_of(folders)
+    inside = [] if is_experiment(chosen) else experiments_in(chosen)
+    if not inside:
+        return chosen
+    names = [each.name for each in inside[: -MOST_NAMED - 1 : -1]]
+    more = f", and {len(inside) - MOST_NAMED} more" if len(inside) > MOST_NAMED else ""
+    note(f"{chosen} has {counted(len(inside), 'experiment')}, the newest is taken: {', '.join(names)}{more}")
+    return inside[-1]
+
+
+MOST_NAMED = 5
+"""Experiments that a note names."""
 
 
 def failing_with_2(command: Callable[P, None]) -> Callable[P, None]:
@@ -78,6 +87,6 @@ def progress(verb: str, *, shown: bool = True) -> Iterator[Callable[[], None]]:
             nonlocal count
             count += 1
             if count % 50 == 0:
-                status.update(f"{count:,} runs {verb}")
+                status.update(f"{counted(count, 'run')} {verb}")
 
         yield add

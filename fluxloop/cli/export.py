@@ -21,6 +21,17 @@ from ..reading.reader import read_traces
 from ..reading.to_json import record_lines
 from .filter_options import PathArgument, Utc, folder_or, with_filters
 from .formatting import console, counted, note, print_json
+from .groups import command_group
+from .usage_errors import NothingFound
+
+EPILOG_GROUP = """
+[bold]Examples[/]
+
+  fluxloop export csv -o traces.csv                   a row per trace, for a spreadsheet
+  fluxloop export jsonl --status error -o failed.jsonl    the records of what failed, for other programs
+
+[bold]Exit codes[/]: 0 written, 1 no trace matches, 2 not readable or not writable, wrong usage.
+"""
 
 EPILOG_CSV = """
 [bold]Examples[/]
@@ -31,7 +42,7 @@ EPILOG_CSV = """
 
 Values that are not text are JSON. A text that a spreadsheet would take for a formula begins with '.
 
-[bold]Exit codes[/]: 0 written, 1 nothing found or not readable, 2 wrong usage.
+[bold]Exit codes[/]: 0 written, 1 no trace matches, 2 not readable or not writable, wrong usage.
 """
 
 EPILOG_JSONL = """
@@ -40,17 +51,10 @@ EPILOG_JSONL = """
   fluxloop export jsonl --text Lyon -o lyon.jsonl     then, anywhere: fluxloop view lyon.jsonl
   fluxloop export jsonl --status error --since 2h     for other programs
 
-[bold]Exit codes[/]: 0 written, 1 nothing found or not readable, 2 wrong usage.
+[bold]Exit codes[/]: 0 written, 1 no trace matches, 2 not readable or not writable, wrong usage.
 """
 
-app = typer.Typer(
-    help="Write traces as CSV or as JSON lines.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = command_group("Write traces as CSV or as JSON lines.", EPILOG_GROUP)
 
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file.", show_default="stdout")
@@ -102,7 +106,7 @@ def _found(path: Path | None, where: TraceFilter) -> Iterator[Trace]:
     traces = read_traces(folder, where=where)
     first = next(traces, None)
     if first is None:
-        raise ReadError(f"{folder}: {'no trace matches the filters' if where else 'no traces yet'}")
+        raise NothingFound(f"{folder}: {'no trace matches the filters' if where else 'no traces yet'}")
 
     def chained() -> Iterator[Trace]:
         yield first

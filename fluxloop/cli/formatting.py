@@ -13,11 +13,12 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from rich.cells import cell_len, chop_cells
 from rich.console import Console
-from rich.text import Text
+from rich.text import Span, Text
 
 from ..enums import ObservationType, Status
 from ..reading.json_text import in_ascii
@@ -188,8 +189,14 @@ def cost(cost: Cost | None) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return *number* with *noun*, in the plural unless it is 1."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    """Return *number* with *noun*, in the plural unless it is 1: ``1 match``, ``2 matches``."""
+    ending = "es" if noun.endswith(("ch", "s", "sh", "x")) else "s"
+    return f"{number:,} {noun}{'' if number == 1 else ending}"
+
+
+def relative(path: Path) -> Path:
+    """Return *path* as it is named from the working directory, if it is inside it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def time_text(time: datetime | None, *, utc: bool) -> str:
@@ -208,6 +215,27 @@ def in_zone(time: datetime, *, utc: bool) -> datetime:
         return time.astimezone(UTC if utc else None)
     except (OverflowError, ValueError, OSError):  # the first or the last day of the calendar
         return time
+
+
+Pieces = tuple[tuple[str, str], ...]
+"""Parts of a line, each a text and its style."""
+
+
+def line_of(*pieces: tuple[str, str]) -> Text:
+    """Return a line of these parts. It is made in one step: an enormous trace has a million lines."""
+    spans, texts, end = [], [], 0
+    for text, style in pieces:
+        if text:
+            texts.append(text)
+            start, end = end, end + len(text)
+            if style:
+                spans.append(Span(start, end, style))
+    return Text("".join(texts), spans=spans)
+
+
+def width_of(pieces: Pieces) -> int:
+    """Return the columns of a line of these parts."""
+    return sum(cell_len(text) for text, _ in pieces)
 
 
 def shortened(text: Text, width: int, signs: Signs) -> Text:

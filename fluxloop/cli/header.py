@@ -54,9 +54,9 @@ def header(trace: Trace, outline: Outline, rows: list[Row], look: Look) -> Itera
     if trace.metadata.keys() - {"forked_from"} or (trace.metadata and look.full):
         shown = {key: item for key, item in trace.metadata.items() if key != "forked_from" or look.full}
         metadata = shown if look.full else {key: _short(item) for key, item in shown.items()}
-        yield from look.value(Text(), "metadata ", metadata, "dim")
+        yield from look.value((), "metadata ", metadata, "dim")
     if trace.error and not _shows(trace.error, outline, rows):
-        yield from look.wrapped(Text(), trace.error, formatting.STATUS_STYLES[trace.status])
+        yield from look.wrapped((), trace.error, formatting.STATUS_STYLES[trace.status])
 
 
 def selection_line(only: Only, matched: int, total: int, look: Look) -> Text:

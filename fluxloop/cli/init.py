@@ -12,17 +12,9 @@ import typer
 
 from ..errors import ConfigError
 from .formatting import console
+from .groups import command_group
 from .templates import AGENTS, project_files, pytest_file
 from .usage_errors import reported
-
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    help="Create the files of a project, of an agent, or of tests.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
 EPILOG = """
 [bold]Examples[/]
@@ -35,6 +27,8 @@ EPILOG = """
 
 [bold]Exit codes[/]: 0 done, 2 a file could not be written.
 """
+
+app = command_group("Create the files of a project, of an agent, or of tests.", EPILOG)
 
 Template = Literal["simple", "langchain", "langgraph"]
 """The names of `AGENTS`."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import FilterError, ReadError
+from ..errors import FilterError
 from ..export.cells import safe_cell
 from ..reading.catalog import ORDERS, Catalog, TraceRow
 from ..reading.filters import TraceFilter
@@ -22,6 +22,7 @@ from .filter_options import NoColor, PathArgument, Utc, folder_or, with_filters
 from .formatting import console, counted, note, print_json, signs
 from .remote import rows_of
 from .row_lines import row_lines
+from .usage_errors import note_no_traces
 
 DEFAULT_LIMIT = 20
 
@@ -38,7 +39,7 @@ EPILOG = """
 
 The id in front of a line is enough for: fluxloop view ID
 
-[bold]Exit codes[/]: 0 printed, 1 nothing found or not readable, 2 wrong usage.
+[bold]Exit codes[/]: 0 printed, or no traces yet, 1 no trace matches, 2 not readable, wrong usage.
 """
 
 
@@ -77,9 +78,8 @@ def list_traces(
             note(catalog.notice)
         rows = catalog.rows(where, order=sort, backwards=reverse, limit=limit or None, pricing=project_pricing())
         if not rows:
-            raise ReadError(
-                f"{folder}: {'no trace matches' if catalog.count() else 'no traces yet'}{_next_step(where)}"
-            )
+            note_no_traces(folder, is_filtered=bool(where), is_empty=not catalog.count())
+            return
         ids = {row.trace_id: catalog.short_id(row.trace_id) for row in rows}
         _print((rows, ids), as_json, as_csv, utc, no_color)
         if not as_json and not as_csv and len(rows) == limit and (total := catalog.count(where)) > limit:
@@ -100,14 +100,6 @@ def _print(
         output = console(color=not no_color)
         for line in row_lines(rows, ids, output.width, signs=signs(output), utc=utc):
             output.print(line, soft_wrap=True)
-
-
-def _next_step(where: TraceFilter) -> str:
-    if where:
-        return ". Next step: leave out a filter, or check its spelling"
-    return (
-        ". Next step: run a program with @fluxloop.agent on one of its functions, or name the folder that it writes to"
-    )
 
 
 def as_object(row: TraceRow, short_id: str) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def _lines(value: Any, width: int, depth: int) -> Iterator[Line]:
         yield from _text_lines(value)
     elif depth < MAX_DEPTH and (conversation := conversation_of(value)):
         yield from _conversation_lines(conversation, width, depth)
-    elif isinstance(value, dict | list) and _has_text_lines(value, depth):
+    elif isinstance(value, dict | list) and _has_member_lines(value, depth):
         yield from _member_lines(value, width, depth)
     else:
         yield from map(Line, [brief(value)] if isinstance(value, str) else whole(value, width))
@@ -65,10 +65,17 @@ def _has_text_lines(value: Any, depth: int) -> bool:
         return "\n" in value
     if depth >= MAX_DEPTH or not isinstance(value, dict | list):
         return False
-    if isinstance(value, dict) and conversation_of(value):
-        return True
-    items = value.values() if isinstance(value, dict) else value
-    return any(_has_text_lines(item, depth + 1) for item in items)
+    return (isinstance(value, dict) and bool(conversation_of(value))) or _has_member_lines(value, depth)
+
+
+def _has_member_lines(value: dict[str, Any] | list[Any], depth: int) -> bool:
+    """Whether JSON would hide the line breaks of a text, or a message, inside *value*; it is not a message itself."""
+    if depth >= MAX_DEPTH:
+        return False
+    for item in value.values() if isinstance(value, dict) else value:
+        if isinstance(item, dict | list | str) and _has_text_lines(item, depth + 1):
+            return True
+    return False
 
 
 def _member_lines(value: dict[str, Any] | list[Any], width: int, depth: int) -> Iterator[Line]:

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from ..experiments.folder import newest_of
 from ..experiments.parsing import OUTPUT, parse
 from ..reading.json_text import encode
-from .experiment_commands import Folders, Overwrite, experiment_app, failing_with_2, progress
+from .experiment_commands import Folders, Overwrite, experiment_at, failing_with_2, progress
 from .formatting import console, counted, note, print_json
+from .groups import command_group
 
 EPILOG = """
 [bold]Examples[/]
@@ -27,7 +27,7 @@ them.
 [bold]Exit codes[/]: 0 written, 2 not readable or not writable, wrong usage.
 """
 
-app = experiment_app("Write what each run of an experiment did, as Markdown and JSON lines.")
+app = command_group("Write what each run of an experiment did, as Markdown and JSON lines.", EPILOG)
 
 
 @app.command("experiment", epilog=EPILOG)
@@ -45,7 +45,7 @@ def parse_experiment(
     Write a Markdown file per run (conversation, tree, errors, tokens, cost) and per_trace.jsonl.
     """
     with progress("parsed", shown=not as_json) as count:
-        parsed = parse(newest_of(folders), output=output, on_run=lambda run: count())
+        parsed = parse(experiment_at(folders), output=output, on_run=lambda run: count())
     if as_json:
         fields = ("runs", "failed", "without_records")
         values = {name: getattr(parsed, name) for name in fields}

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from contextlib import suppress
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +15,7 @@ import typer
 from ..errors import FilterError, ReadError
 from ..reading.catalog import Catalog
 from ..reading.json_text import encode
-from ..reading.moments import DURATIONS, duration_of
+from ..reading.moments import duration_of
 from ..reading.source import Source
 from ..storage.retention import Day, Retention, plan
 from .filter_options import PathArgument, folder_or
@@ -30,7 +31,7 @@ EPILOG = """
 Days that a running program may write to are kept: today, days since its oldest open trace,
 and days with a file that was written to within the last hour.
 
-[bold]Exit codes[/]: 0 done, also if nothing was old enough, 1 not possible, 2 wrong usage.
+[bold]Exit codes[/]: 0 done, also if nothing was old enough, 2 not possible, wrong usage.
 """
 
 
@@ -50,10 +51,7 @@ def prune(
     """
     if older_than is None and keep is None:
         raise FilterError("say what to delete: --older-than 30d, or --keep 50GB")
-    try:
-        span = None if older_than is None else duration_of(older_than)
-    except ValueError:
-        raise FilterError(f"older_than must be {DURATIONS}, 30d or 2w, got {older_than!r}") from None
+    span = None if older_than is None else _span_of(older_than)
     source = Source.at(folder_or(path))
     if source.folder is None or source.day is not None:
         raise ReadError(f"{source.path}: prune needs the folder, not one file of it")
@@ -68,6 +66,16 @@ def prune(
         print_json(encode(_as_json(retention, dry_run)))
     else:
         _print(retention, "would delete" if dry_run else "deleted")
+
+
+def _span_of(text: str) -> timedelta:
+    """Return a duration. A number needs its unit: who types 30 means days, and it would count seconds."""
+    try:
+        if not text.strip().replace(".", "", 1).isdecimal():
+            return duration_of(text)
+    except ValueError:
+        pass
+    raise FilterError(f"older_than must be a duration with its unit, such as 12h, 30d or 2w, got {text!r}")
 
 
 def size_of(text: str) -> int:

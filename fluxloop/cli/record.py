@@ -15,17 +15,10 @@ from ..experiments.configuration.yaml_files import edit_yaml
 from ..reading.json_text import encode
 from ..recording.lines import read_recording
 from ..settings.dotenv import write_variables
+from .experiment_commands import Project
 from .formatting import console, counted, print_json
+from .groups import command_group
 from .usage_errors import reported
-
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    help="Record the arguments of an agent's calls, to run experiments with them.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
 DEFAULT_FILE = "recordings/args_recording.jsonl"
 
@@ -42,7 +35,7 @@ The program has to load the settings: fluxloop.load_env(). Comments in .env and 
 [bold]Exit codes[/]: 0 done, 2 a file could not be read or written.
 """
 
-Project = Annotated[Path, typer.Option("--project", help="The folder of the project.")]
+app = command_group("Record the arguments of an agent's calls, to run experiments with them.", EPILOG)
 
 
 @app.command(epilog=EPILOG)

@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
-from ..errors import FilterError, ReadError
+from ..errors import FilterError
 from ..models import Trace
 from ..reading.catalog import SHORT_ID, TraceRow
 from ..reading.filters import TraceFilter
 from ..reading.remote import Server
+from .usage_errors import NothingFound
 
 
 def rows_of(
@@ -22,13 +23,13 @@ def rows_of(
 
     Raises:
         FilterError: If *sort* is not an order of a collector.
-        ReadError: If there are none.
+        NothingFound: If there are none.
     """
     if sort != "start":
         raise FilterError(f"a collector lists traces by their start; leave out --sort {sort}")
     rows = [*server.rows(where, limit=limit or None, oldest_first=reverse)]
     if not rows:
-        raise ReadError(f"{server}: no trace matches. Next step: leave out a filter, or check its spelling")
+        raise NothingFound(f"{server}: no trace matches. Next step: leave out a filter, or check its spelling")
     return rows, short_ids(rows)
 
 

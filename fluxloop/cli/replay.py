@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ from ..errors import FluxLoopError, ReplayError
 from ..models import Trace
 from ..reading.json_text import encode
 from .filter_options import NoColor, folder_or
-from .formatting import console, print_json
+from .formatting import console, counted, note, print_json
 from .replay_doctor import diagnosed
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def replay(
     ] = None,
     match: Annotated[str, typer.Option(metavar="MODE", help="How calls match: strict, fifo or loose.")] = "strict",
     live: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Run these calls for real: a name, tools or models.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Run these calls for real: a name, or tools, models, all. Repeat it."),
     ] = None,
     path: Annotated[
         Path | None, typer.Option(help="Folder of records.", show_default="the configured base_path")
@@ -83,7 +85,10 @@ def replay(
             )
         from ..replay.rerun import rerun
 
-        again = rerun(trace_at(trace, path), target, match=match, live=live or ())  # type: ignore[arg-type]
+        recorded = trace_at(trace, path)
+        for name in live or ():
+            _note_unknown(name, recorded)
+        again = rerun(recorded, target, match=match, live=live or ())  # type: ignore[arg-type]
     except FluxLoopError as error:
         sys.stderr.write(f"fluxloop replay: {error}\n")
         raise typer.Exit(2) from None
@@ -111,6 +116,22 @@ def trace_at(trace: str, path: Path | None) -> Trace:
     return found[0]
 
 
+def _note_unknown(live: str, recorded: Trace) -> None:
+    """Note that no recorded call has the name *live*. Today's code may have a new call, so it is not refused."""
+    from ..replay.recording import ANSWERED
+    from ..replay.session import LIVE_GROUPS
+
+    names = list(dict.fromkeys(one.name for one in recorded.observations if one.type in ANSWERED))
+    if live in LIVE_GROUPS or live in names:
+        return
+    meant = get_close_matches(live, [*names, *LIVE_GROUPS], 1)
+    question = f", did you mean {meant[0]!r}?" if meant else "."
+    known = f"The recorded calls are {', '.join(names)}" if names else "It has no calls"
+    note(
+        f"--live {live}: the recording has no call of this name{question} {known}; groups are {', '.join(LIVE_GROUPS)}"
+    )
+
+
 def _facts(again: Rerun) -> dict[str, Any]:
     facts: dict[str, Any] = {"same": again.is_same, "target": again.target, "error": again.error}
     return {
@@ -128,11 +149,14 @@ def _print(again: Rerun, *, diff: bool, color: bool) -> None:
         output.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     report = again.report
-    counts = f"{report.hits} calls answered, {report.live} live"
+    counts = f"{counted(report.hits, 'call')} answered, {report.live:,} live"
     if again.is_same:
         line(f"the same trajectory: {counts}")
     else:
-        line(f"another trajectory: {counts}, {len(report.misses)} misses, {len(report.unused)} not made", "red")
+        line(
+            f"another trajectory: {counts}, {counted(len(report.misses), 'miss')}, {len(report.unused):,} not made",
+            "red",
+        )
         line(f"first divergence: {again.first_divergence()}")
     if again.error and again.error not in report.misses:
         line(f"the run ended with {again.error.splitlines()[0]}")

@@ -6,27 +6,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.text import Text
-
 from ..enums import ObservationLevel, ObservationType, Status
 from ..models import ObservationData
 from ..reading.json_text import escaped
 from ..reading.values import brief
 from . import formatting
 from .folding import MAX_FAILED, Shared
+from .formatting import Pieces
 from .value_lines import TYPE_WIDTH, Look
 
 PLAIN_STYLE = "dim green"
 """The style of a success, which needs no attention."""
 
 
-def type_and_name(observation: ObservationData, look: Look) -> tuple[Text, Text]:
+def type_and_name(observation: ObservationData, look: Look) -> tuple[Pieces, Pieces]:
     """Return the type, and the name with the model."""
-    type_ = Text(f"{observation.type.name:{TYPE_WIDTH}}", style=formatting.TYPE_STYLES[observation.type])
-    name = Text(look.printable(escaped(observation.name)) or "(no name)", style="bold")
-    if observation.model:
-        name.append(f" {look.signs.dot} {look.printable(escaped(observation.model))}", style="not bold dim")
-    return Text().append_text(type_), Text().append_text(name)
+    kind = (f"{observation.type.name:{TYPE_WIDTH}}", formatting.TYPE_STYLES[observation.type])
+    name = (look.printable(escaped(observation.name)) or "(no name)", "bold")
+    if not observation.model:
+        return (kind,), (name,)
+    return (kind,), (name, (f" {look.signs.dot} {look.printable(escaped(observation.model))}", "dim"))
 
 
 def status_text(observation: ObservationData, signs: formatting.Signs) -> tuple[str, str]:

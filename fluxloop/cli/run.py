@@ -20,19 +20,11 @@ from ..experiments.preparing import Options, Prepared, prepare
 from ..experiments.results import Experiment
 from ..experiments.running import run_prepared
 from .formatting import console, note
+from .groups import command_group
 from .json_stdout import stdout_to_stderr
 from .run_progress import SilentProgress, progress_for
 from .run_results import exit_code, plan_of, print_plan, print_result
 from .usage_errors import reported
-
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    help="Run an agent over inputs, and keep what it did in a folder.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
 ASK_ABOVE = 100
 """Runs above which a person at a terminal is asked first. Pipes and CI are never asked."""
@@ -51,57 +43,71 @@ EPILOG = """
 [bold]Exit codes[/]: 0 done, 1 no run succeeded or a gate was missed, 2 the experiment could not run, 130 interrupted.
 """
 
+app = command_group("Run an agent over inputs, and keep what it did in a folder.", EPILOG)
 
-@app.callback()
-def _group() -> None:
-    """Keep ``experiment`` a command of its own."""
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="A YAML file, or a folder of them. Default: configs/ or setting.yaml."),
+]
+IterationsOption = Annotated[
+    int | None, typer.Option("--iterations", "-i", min=1, metavar="N", help="Run each input N times.")
+]
+ParallelOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Execute N runs at the same time.")]
+NameOption = Annotated[str | None, typer.Option(help="The name of the experiment.")]
+OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Where its folder is created.")]
+TimeoutOption = Annotated[float | None, typer.Option(metavar="SECONDS", help="The most time that a run may take.")]
+RetriesOption = Annotated[int | None, typer.Option(min=0, metavar="N", help="Execute a failed run up to N more times.")]
+LimitOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Use the first N inputs.")]
+OnlyOption = Annotated[
+    list[str] | None, typer.Option("--input", metavar="ID", help="Use this input. Repeat it for several.")
+]
+PersonasOption = Annotated[str | None, typer.Option("--personas", "-p", metavar="A,B", help="Use these personas.")]
+SeedOption = Annotated[int | None, typer.Option(help="The seed from which the seed of each run is derived.")]
+FailUnderOption = Annotated[
+    float | None, typer.Option(min=0, max=1, metavar="RATE", help="Exit with 1 if fewer runs succeed, as in 0.95.")
+]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with 1 if any run fails.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, run nothing.")]
+ResumeOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Execute the missing runs of this experiment.")]
+EngineOption = Annotated[
+    EngineName | None,
+    typer.Option(help="Where runs are executed: in this process, in worker processes, or on Ray."),
+]
+RayAddressOption = Annotated[
+    str | None,
+    typer.Option(metavar="A", help="The Ray cluster, for --engine ray. Default: RAY_ADDRESS, or this machine."),
+]
+AsJsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object and nothing else.")]
+JunitOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the runs as JUnit XML.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a large experiment.")]
+NoDisplayOption = Annotated[bool, typer.Option("--no-display", help="Print plain lines, also in a terminal.")]
 
 
 @app.command(epilog=EPILOG)
 def experiment(
     *,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", help="A YAML file, or a folder of them. Default: configs/ or setting.yaml."),
-    ] = None,
-    iterations: Annotated[
-        int | None, typer.Option("--iterations", "-i", min=1, metavar="N", help="Run each input N times.")
-    ] = None,
-    parallel: Annotated[int | None, typer.Option(min=1, metavar="N", help="Execute N runs at the same time.")] = None,
-    name: Annotated[str | None, typer.Option(help="The name of the experiment.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where its folder is created.")] = None,
-    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="The most time that a run may take.")] = None,
-    retries: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Execute a failed run up to N more times.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Use the first N inputs.")] = None,
-    only: Annotated[
-        list[str] | None, typer.Option("--input", metavar="ID", help="Use this input. Repeat it for several.")
-    ] = None,
-    personas: Annotated[str | None, typer.Option("--personas", "-p", metavar="A,B", help="Use these personas.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The seed from which the seed of each run is derived.")] = None,
-    fail_under: Annotated[
-        float | None, typer.Option(min=0, max=1, metavar="RATE", help="Exit with 1 if fewer runs succeed, as in 0.95.")
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any run fails.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, run nothing.")] = False,
-    resume: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Execute the missing runs of this experiment.")
-    ] = None,
-    engine: Annotated[
-        EngineName | None,
-        typer.Option(help="Where runs are executed: in this process, in worker processes, or on Ray."),
-    ] = None,
-    ray_address: Annotated[
-        str | None,
-        typer.Option(metavar="A", help="The Ray cluster, for --engine ray. Default: RAY_ADDRESS, or this machine."),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object and nothing else.")
-    ] = False,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the runs as JUnit XML.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a large experiment.")] = False,
-    no_display: Annotated[bool, typer.Option("--no-display", help="Print plain lines, also in a terminal.")] = False,
+    config: ConfigOption = None,
+    iterations: IterationsOption = None,
+    parallel: ParallelOption = None,
+    name: NameOption = None,
+    output: OutputOption = None,
+    timeout: TimeoutOption = None,
+    retries: RetriesOption = None,
+    limit: LimitOption = None,
+    only: OnlyOption = None,
+    personas: PersonasOption = None,
+    seed: SeedOption = None,
+    fail_under: FailUnderOption = None,
+    strict: StrictOption = False,
+    dry_run: DryRunOption = False,
+    resume: ResumeOption = None,
+    engine: EngineOption = None,
+    ray_address: RayAddressOption = None,
+    as_json: AsJsonOption = False,
+    junit: JunitOption = None,
+    yes: YesOption = False,
+    no_display: NoDisplayOption = False,
 ) -> None:
     """
     Run the agent over every input, each in a trace of its own, and write what it did to a folder.
@@ -122,22 +128,18 @@ def experiment(
         None if output is None else str(output),
     )
     with stoppable(), reported(), stdout_to_stderr(as_json):
-        prepared = prepare(config, chosen, resume=resume)
-        for warning in prepared.loaded.warnings:
-            note(warning)
+        prepared = _prepared(config, chosen, resume)
         if dry_run:
             plan = plan_of(prepared)
         else:
-            if not yes and not _confirmed(prepared):
-                raise typer.Exit(2)
+            _confirm(prepared, is_confirmed=yes)
             progress = SilentProgress() if as_json else progress_for(console(), plain=no_display)
             result, folder = _ran(prepared, _engine(engine, ray_address), progress, junit)
     if dry_run:
         print_plan(plan, as_json=as_json)
         return
     print_result(result, folder, as_json=as_json)
-    code = exit_code(result, fail_under=fail_under, strict=strict)
-    if code:
+    if code := exit_code(result, fail_under=fail_under, strict=strict):
         raise typer.Exit(code)
 
 
@@ -149,6 +151,13 @@ def stoppable() -> Iterator[None]:
     except KeyboardInterrupt:
         note("interrupted; finished runs are kept. Go on with: fluxloop run experiment --resume experiments/latest_*")
         raise typer.Exit(130) from None
+
+
+def _prepared(config: Path | None, chosen: Options, resume: Path | None) -> Prepared:
+    prepared = prepare(config, chosen, resume=resume)
+    for warning in prepared.loaded.warnings:
+        note(warning)
+    return prepared
 
 
 def _ran(
@@ -173,12 +182,13 @@ def _engine(name: EngineName | None, ray_address: str | None) -> EngineName | En
     return RayEngine(ray_address)
 
 
-def _confirmed(prepared: Prepared) -> bool:
+def _confirm(prepared: Prepared, *, is_confirmed: bool) -> None:
+    """Ask a person before a large experiment, and exit with 2 if the answer is no."""
     count = len(prepared.plan) - len(prepared.finished_runs)
-    output = console()
-    if count <= ASK_ABOVE or not output.is_terminal or not _is_person():
-        return True
-    return typer.confirm(f"{count:,} runs of {prepared.target_name}. Continue?", default=True)
+    if is_confirmed or count <= ASK_ABOVE or not console().is_terminal or not _is_person():
+        return
+    if not typer.confirm(f"{count:,} runs of {prepared.target_name}. Continue?", default=True):
+        raise typer.Exit(2)
 
 
 def _is_person() -> bool:

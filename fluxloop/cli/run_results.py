@@ -14,7 +14,7 @@ from ..experiments.preparing import Options, Prepared
 from ..experiments.results import Experiment
 from ..reading.json_text import encode
 from . import formatting
-from .formatting import console, note, print_json
+from .formatting import console, note, print_json, relative
 
 
 def exit_code(result: Experiment, *, fail_under: float | None, strict: bool) -> int:
@@ -64,7 +64,7 @@ def _parent(loaded: Loaded, options: Options) -> Path:
 
 def print_result(result: Experiment, folder: ExperimentFolder, *, as_json: bool) -> None:
     """Print the result of an experiment, and what to do next."""
-    shown = _relative(result.folder)
+    shown = relative(result.folder)
     if as_json:
         print_json(encode({"folder": str(result.folder), "name": result.name, **dict(folder.summary["results"])}))
         return
@@ -79,10 +79,3 @@ def print_result(result: Experiment, folder: ExperimentFolder, *, as_json: bool)
     )
     output.print(f"results: {shown}", markup=False, soft_wrap=True)
     output.print(f"next:    fluxloop evaluate experiment {shown}", markup=False, soft_wrap=True, style="dim")
-
-
-def _relative(path: Path) -> Path:
-    try:
-        return path.relative_to(Path.cwd())
-    except ValueError:
-        return path

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from ..errors import FilterError, ReadError
+from ..errors import FilterError
 from ..reading.catalog import Catalog
 from ..reading.catalog.statistics import DEFAULT_SECTIONS, SECTIONS, Group, Statistics, as_json, statistics
 from ..reading.filters import TraceFilter
@@ -22,6 +22,7 @@ from ..reading.pricing import project_pricing
 from . import formatting
 from .filter_options import NoColor, PathArgument, Utc, folder_or, with_filters
 from .formatting import console, note, print_json, shortened, signs
+from .usage_errors import note_no_traces
 
 MOST_GROUPS = 15
 """Lines of a table; what is less frequent is added up in a last line."""
@@ -38,7 +39,7 @@ EPILOG = """
 
 p50, p95 and p99 are latencies: so many percent took that long or less. Bars compare counts.
 
-[bold]Exit codes[/]: 0 printed, 1 nothing found or not readable, 2 wrong usage.
+[bold]Exit codes[/]: 0 printed, or no traces yet, 1 no trace matches, 2 not readable, wrong usage.
 """
 
 
@@ -67,11 +68,12 @@ def stats(
         found = statistics(
             catalog, where, sections=by or DEFAULT_SECTIONS, pricing=project_pricing(), zone=UTC if utc else None
         )
+        is_empty = not catalog.count()
     if not found.total.count:
-        raise ReadError(f"{folder}: {'no trace matches the filters' if where else 'no traces yet'}")
+        note_no_traces(folder, is_filtered=bool(where), is_empty=is_empty)
     if as_json_:
         print_json(encode(as_json(found)))
-    else:
+    elif found.total.count:
         print_statistics(found, console(color=not no_color))
 
 

@@ -15,6 +15,7 @@ from ..experiments.folder import ExperimentFolder, experiments_in
 from ..experiments.inputs import plan
 from ..reading.json_text import encode, escaped
 from . import formatting
+from .experiment_commands import Project
 from .formatting import console, print_json
 from .record import facts_of
 from .usage_errors import reported
@@ -32,7 +33,7 @@ EPILOG = """
 
 def status(
     *,
-    project: Annotated[Path, typer.Option("--project", help="The folder of the project.")] = Path(),
+    project: Project = Path(),
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The most experiments to show.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
@@ -48,7 +49,8 @@ def status(
         return
     output = console()
     if configuration["valid"]:
-        what = f"{configuration['path']}, {configuration['target']}, {formatting.counted(configuration['runs'], 'run')}"
+        target = configuration["target"] or "no target"
+        what = f"{configuration['path']}, {target}, {formatting.counted(configuration['runs'], 'run')}"
     else:
         what = configuration["problem"].split("\n")[0]
     output.print(f"configuration  {escaped(what)}", markup=False, soft_wrap=True)

@@ -22,7 +22,7 @@ from ..reading.outline import FAILED, Outline
 from ..reading.values import brief
 from . import formatting
 from .folding import Only, Plan, Row, plan, shared
-from .formatting import shortened
+from .formatting import Pieces, line_of, shortened, width_of
 from .header import folded_line, header, selection_line
 from .row_lines import NARROWEST
 from .row_texts import PLAIN_STYLE, hidden_text, in_common, record_notes, status_text, type_and_name
@@ -97,9 +97,10 @@ class _Cells(NamedTuple):
     start: int
     """Microseconds since 1970."""
     end: int
-    duration: Text
-    tokens: Text
-    status: Text
+    duration: str
+    tokens: str
+    status: tuple[str, str]
+    """Its text and style."""
     style: str
     """Of the bar."""
 
@@ -150,40 +151,49 @@ class _Drawing:
     def _guide(self, continues: bool) -> str:
         return self.look.signs.line if continues else " " * len(self.look.signs.line)
 
-    def _row(self, place: _Place, type_: Text, name: Text, cells: _Cells) -> Iterator[Text]:
+    def _row(self, place: _Place, kind: Pieces, name: Pieces, cells: _Cells) -> Iterator[Text]:
         """Type, guide lines and name; then offset, duration, tokens, status and bar, or a second line with some."""
         look = self.look
-        left = type_.append(place.own, style="dim").append_text(name)
+        left: Pieces = (*kind, (place.own, "dim"), *name)
         if look.width < COLUMNS_FROM:
-            yield shortened(left, look.width, look.signs)
-            if columns := Text("  ").join(filter(None, (cells.duration, cells.tokens, cells.status))):
-                yield shortened(look.start(place.below).append_text(columns), look.width, look.signs)
+            yield shortened(line_of(*left), look.width, look.signs)
+            shown = [piece for piece in ((cells.duration, ""), (cells.tokens, "cyan"), cells.status) if piece[0]]
+            if shown:
+                between = [piece for each in shown for piece in (("  ", ""), each)][1:]
+                yield shortened(line_of(*look.start(place.below), *between), look.width, look.signs)
             return
-        status = cells.status
-        status.pad_right(max(0, 13 - status.cell_len))
-        right = Text("  ").join((Text(), _right(cells.duration, 8), _right(cells.tokens, 11), status))
+        right: list[tuple[str, str]] = [
+            (f"  {cells.duration:>8}  ", ""),
+            (f"{cells.tokens:>11}  ", "cyan"),
+            (f"{cells.status[0]:13}", cells.status[1]),
+        ]
+        bar_width = 0
         if self.timeline:
-            offset = _right(Text(self.timeline.offset(cells.start), style="dim"), OFFSET_WIDTH)
-            bar = self.timeline.bar(cells.start, cells.end, cells.style)
-            bar.pad_right(self.timeline.width - bar.cell_len)
-            right = Text("  ").join((Text(), offset)).append_text(right).append("  ").append_text(bar)
-        shortened(left, look.width - right.cell_len, look.signs)
-        left.pad_right(max(0, look.width - right.cell_len - left.cell_len))
-        row = left.append_text(right)
+            right.insert(0, (f"  {self.timeline.offset(cells.start):>{OFFSET_WIDTH}}", "dim"))
+            right += [("  ", ""), *self.timeline.bar(cells.start, cells.end, cells.style)]
+            bar_width = self.timeline.width - sum(len(text) for text, _ in right[-2:])
+        room = look.width - sum(len(text) for text, _ in right) - bar_width  # these have one column per character
+        missing = room - width_of(left)
+        if missing < 0:
+            row = shortened(line_of(*left), room, look.signs)
+            row.pad_right(max(0, room - row.cell_len))
+            row.append_text(line_of(*right))
+        else:
+            row = line_of(*left, (" " * missing, ""), *right)
         row.rstrip()
         yield row
 
     def _cells(self, position: int, observation: ObservationData) -> _Cells:
         """The cells of an observation; an EVENT that is a point in time has neither duration nor status."""
-        tokens = Text(formatting.tokens_in_out(observation.usage, self.look.signs), style="cyan")
+        tokens = formatting.tokens_in_out(observation.usage, self.look.signs)
         start, end = self.outline.starts[position], self.outline.ends[position]
         word, style = status_text(observation, self.look.signs)
         is_failed = self.outline.flags[position] & FAILED
         bar_style = "red" if is_failed else formatting.TYPE_STYLES[observation.type]
         if observation.type is ObservationType.EVENT and not observation.duration_ms and style == PLAIN_STYLE:
-            return _Cells(start, end, Text(), tokens, Text(), bar_style)
-        duration = Text(formatting.duration(formatting.elapsed(observation, self.look.now)))
-        return _Cells(start, end, duration, tokens, Text(word, style=style), bar_style)
+            return _Cells(start, end, "", tokens, ("", ""), bar_style)
+        duration = formatting.duration(formatting.elapsed(observation, self.look.now))
+        return _Cells(start, end, duration, tokens, (word, style), bar_style)
 
     def _shared_row(self, place: _Place, row: Row) -> Iterator[Text]:
         """The row of several observations, with the values of the first of them and what they have in common."""
@@ -193,22 +203,22 @@ class _Drawing:
         type_style = formatting.TYPE_STYLES[facts.type] if facts.type else ""
         duration = formatting.duration((facts.end - facts.start) / 1000)
         if facts.failed:
-            status = Text(f"{look.signs.statuses[Status.ERROR]} {facts.failed:,} failed", style="bold red")
+            status = (f"{look.signs.statuses[Status.ERROR]} {facts.failed:,} failed", "bold red")
         elif facts.is_mixed:
-            status = Text("several", style="yellow")
+            status = ("several", "yellow")
         else:
             style = PLAIN_STYLE if facts.status is Status.SUCCESS else formatting.STATUS_STYLES[facts.status]
-            status = Text(formatting.status_word(facts.status, look.signs), style=style)
-        cells = _Cells(facts.start, facts.end, Text(duration), Text(), status, "red" if facts.failed else type_style)
-        name = Text(look.printable(escaped(facts.title)), style="bold")
-        yield from self._row(place, Text(f"{kind:{TYPE_WIDTH}}", style=type_style), name, cells)
+            status = (formatting.status_word(facts.status, look.signs), style)
+        cells = _Cells(facts.start, facts.end, duration, "", status, "red" if facts.failed else type_style)
+        name = (look.printable(escaped(facts.title)), "bold")
+        yield from self._row(place, ((f"{kind:{TYPE_WIDTH}}", type_style),), (name,), cells)
         first = self.outline.observation(row.positions[0])
         yield from self._input_and_output(place.below, first, "first: ")
         if notes := f" {look.signs.dot} ".join(in_common(facts)):
             yield self._note(place.below, notes)
 
     def _note(self, guide: str, text: str) -> Text:
-        return shortened(self.look.start(guide).append(text, style="dim italic"), self.look.width, self.look.signs)
+        return shortened(line_of(*self.look.start(guide, text)), self.look.width, self.look.signs)
 
     def _origin(self, position: int, observation: ObservationData, shown: set[int]) -> str | None:
         """Return the name of the child that raised the error of *observation*, if its row shows it."""
@@ -241,21 +251,21 @@ class _Drawing:
         look = self.look
         value_in = None if observation.input == {} else observation.input
         value_out = observation.output
-        start = look.start(guide).append(label, style="dim italic")
+        start = look.start(guide, label)
         if look.full:
             for name, value in (("in   ", value_in), ("out  ", value_out)):
                 if value is not None:
                     yield from look.value(start, name, value)
             return
-        arrow = Text(f"{look.signs.arrow} ", style="dim")
         limit = 4 * look.width  # measuring a megabyte that is cut afterwards takes long
-        left = Text(brief(value_in)[:limit] if value_in is not None else "")
-        right = Text.assemble(arrow, brief(value_out)[:limit]) if value_out is not None else Text()
-        both = Text(" ").join(filter(None, (left, right)))
-        for part in [both] if start.cell_len + both.cell_len <= look.width else [left, right]:
+        left: Pieces = ((brief(value_in)[:limit], ""),) if value_in is not None else ()
+        arrow = (f"{look.signs.arrow} ", "dim")
+        right: Pieces = (arrow, (brief(value_out)[:limit], "")) if value_out is not None else ()
+        both = (*left, (" ", ""), *right) if left and right else (*left, *right)
+        for part in [both] if width_of(start) + width_of(both) <= look.width else [left, right]:
             if part:
-                yield shortened(start.copy().append_text(part), look.width, look.signs)
-                start = look.start(guide).append(" " * len(label))
+                yield shortened(line_of(*start, *part), look.width, look.signs)
+                start = look.start(guide, " " * len(label))
 
     def _full_details(self, guide: str, observation: ObservationData) -> Iterator[Text]:
         """The lines that only the full view has."""
@@ -268,8 +278,3 @@ class _Drawing:
                 yield from self.look.value(start, label, value, "dim")
         if observation.finish_reasons:
             yield from self.look.value(start, "finish reasons ", ", ".join(observation.finish_reasons), "dim")
-
-
-def _right(cell: Text, width: int) -> Text:
-    cell.pad_left(max(0, width - cell.cell_len))
-    return cell

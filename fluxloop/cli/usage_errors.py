@@ -1,16 +1,25 @@
 """
-End a command with one line on stderr and exit code 2 if it could not do its work.
+End a command with one line on stderr: exit code 1 if it found nothing, 2 if it could not do its work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
 from ..errors import ConfigError, ReadError, ReplayError, WriteError
-from .formatting import console
+from .formatting import console, note
+
+FIRST_TRACE = (
+    "Next step: run a program with @fluxloop.agent on one of its functions, or name the folder that it writes to"
+)
+
+
+class NothingFound(ReadError):
+    """The records can be read, and there is no trace among them to show: exit code 1."""
 
 
 @contextmanager
@@ -23,5 +32,22 @@ def reported() -> Iterator[None]:
         console(stderr=True).print(f"fluxloop: {text}", markup=False, style="red", soft_wrap=True)
         raise typer.Exit(2) from None
     except OSError as exc:
-        console(stderr=True).print(f"fluxloop: {exc}", markup=False, style="red", soft_wrap=True)
+        text = f"{exc.filename}: {exc.strerror}" if exc.filename and exc.strerror else str(exc)
+        console(stderr=True).print(f"fluxloop: {text}", markup=False, style="red", soft_wrap=True)
         raise typer.Exit(2) from None
+
+
+def note_no_traces(place: Path, *, is_filtered: bool, is_empty: bool) -> None:
+    """
+    Note on stderr that *place* has no traces yet; the command succeeds.
+
+    Raises:
+        NothingFound: If filters were given: the answer is no.
+        ReadError: If *place* is a file without a record.
+    """
+    if is_filtered:
+        found = f"{place}: no traces yet" if is_empty else f"{place}: no trace matches"
+        raise NothingFound(f"{found}. Next step: leave out a filter, or check its spelling")
+    if place.is_file():
+        raise ReadError(f"{place}: no traces in this file. Expected JSON lines as FluxLoop writes them")
+    note(f"{place}: no traces yet. {FIRST_TRACE}")

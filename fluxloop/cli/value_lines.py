@@ -15,7 +15,7 @@ from rich.text import Text
 from ..reading.json_text import escaped
 from ..reading.values import brief
 from . import formatting
-from .formatting import shortened, wrapped
+from .formatting import Pieces, line_of, shortened, width_of, wrapped
 from .messages import full_lines
 from .waterfall import bar_width
 
@@ -64,34 +64,31 @@ class Look:
         parts = (Text(self.printable(one.plain), style=one.get_style_at_offset(PLAIN, 0)) for one in characters)
         return shortened(Text().join(parts), self.width, self.signs)
 
-    def start(self, guide: str) -> Text:
+    def start(self, guide: str, label: str = "") -> Pieces:
         """Return the beginning of a line that is not the row of an observation."""
-        return Text(" " * TYPE_WIDTH).append(guide, style="dim")
+        return ((" " * TYPE_WIDTH, ""), (guide, "dim"), (label, "dim italic"))
 
-    def value(self, start: Text, label: str, value: Any, style: str = "") -> Iterator[Text]:
+    def value(self, start: Pieces, label: str, value: Any, style: str = "") -> Iterator[Text]:
         """Yield a labelled value: one line cut to the width, or the whole value in the full view."""
         if not self.full:
             text = brief(value)[: 4 * self.width]
-            yield shortened(start.copy().append(label, style="dim").append(text, style=style), self.width, self.signs)
+            yield shortened(line_of(*start, (label, "dim"), (text, style)), self.width, self.signs)
             return
-        room = max(4, self.width - start.cell_len - len(label))
+        room = max(4, self.width - width_of(start) - len(label))
         for line in full_lines(value, room):
             for piece in wrapped(self.printable(line.text), room, line.indent):
-                yield start.copy().append(label, style="dim").append(piece, style=line.style or style)
+                yield line_of(*start, (label, "dim"), (piece, line.style or style))
                 label = " " * len(label)
 
-    def wrapped(self, start: Text, text: str, style: str) -> Iterator[Text]:
+    def wrapped(self, start: Pieces, text: str, style: str) -> Iterator[Text]:
         """Yield a text wrapped to the width; only the full view has all lines of an enormous one."""
-        room = max(4, self.width - start.cell_len)
+        room = max(4, self.width - width_of(start))
         pieces = (
             piece for line in text.expandtabs(4).splitlines() for piece in wrapped(self.printable(escaped(line)), room)
         )
         for number, piece in enumerate(pieces):
             if number == MAX_ERROR_LINES and not self.full:
-                yield shortened(
-                    start.copy().append(f"({len(text):,} characters, --full shows all)", style="dim"),
-                    self.width,
-                    self.signs,
-                )
+                more = (f"({len(text):,} characters, --full shows all)", "dim")
+                yield shortened(line_of(*start, more), self.width, self.signs)
                 return
-            yield start.copy().append(piece, style=style)
+            yield line_of(*start, (piece, style))

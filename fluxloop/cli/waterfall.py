@@ -6,10 +6,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rich.text import Text
-
 from ..reading.outline import UNKNOWN, Outline
 from . import formatting
+from .formatting import Pieces
 
 FROM = 110
 """Columns of a terminal from which a tree has offsets and bars."""
@@ -46,7 +45,7 @@ class Timeline:
         """Return the time from the start of the trace; empty at the start, and before it, as clocks may differ."""
         return f"+{formatting.duration((start - self.start) / 1000)}" if start > self.start else ""
 
-    def bar(self, start: int, end: int, style: str) -> Text:
+    def bar(self, start: int, end: int, style: str) -> Pieces:
         """Return the bar from *start* to *end*, in steps of half a column; a point has a sign of its own."""
         halves = 2 * self.width
         first = min(max(0, (start - self.start) * halves // self.span), halves - 1)
@@ -63,5 +62,5 @@ class Timeline:
             style,
         )
 
-    def _padded(self, before: int, drawn: str, style: str) -> Text:
-        return Text(" " * before).append(drawn, style=style)
+    def _padded(self, before: int, drawn: str, style: str) -> Pieces:
+        return ((" " * before, ""), (drawn, style))

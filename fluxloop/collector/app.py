@@ -174,7 +174,15 @@ def _named(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Cal
 
 async def _http_error(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
-    return as_json({"error": str(getattr(error, "detail", "failed"))}, status, getattr(error, "headers", None))
+    text = _HINTS.get(status, str(getattr(error, "detail", "failed")))
+    return as_json({"error": text}, status, getattr(error, "headers", None))
+
+
+_HINTS = {
+    404: "no such address: GET /api/v1/openapi.json lists them; the traces are at /api/v1/traces",
+    405: "this address has other methods: GET /api/v1/openapi.json lists them",
+}
+"""The answers to addresses that no route has, by status."""
 
 
 def _version() -> str:

@@ -5,8 +5,10 @@ Run a collector: its sockets, its time limits on connections, its end.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,8 +55,9 @@ def run(store: Store, options: Options, *, host: str, port: int, log_level: str 
         server_header=False,
         proxy_headers=False,
     )
-    _log_to_stderr(log_level)
     try:
+        _check_address(host, port)
+        _log_to_stderr(log_level)
         with _signals_end_quietly():
             uvicorn.Server(config).run()
     except SystemExit:
@@ -63,6 +66,22 @@ def run(store: Store, options: Options, *, host: str, port: int, log_level: str 
         ) from None
     finally:
         store.close()
+
+
+def _check_address(host: str, port: int) -> None:
+    """Raise a `ConfigError` if nothing can listen on *host* and *port*: uvicorn logs five lines before it fails."""
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+    except OSError as error:
+        if not isinstance(error, socket.gaierror) and error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            return  # one of several addresses, such as ::1 for localhost, may not exist here
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(f"cannot listen on {host} port {port}: {reason}. Choose another --port, or --host") from None
 
 
 @contextmanager

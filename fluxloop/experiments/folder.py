@@ -218,6 +218,11 @@ def newest_of(paths: Sequence[Path]) -> Path:
     return max(folders, key=_age) if len(paths) > 1 and folders else paths[0]
 
 
+def is_experiment(folder: Path) -> bool:
+    """Whether *folder* has the files of an experiment."""
+    return (folder / ROWS).is_file() or (folder / SUMMARY).is_file()
+
+
 def experiments_in(folder: Path, name: str | None = None) -> list[Path]:
     """
     Return the experiments in *folder*, oldest first, without links.
@@ -233,7 +238,7 @@ def experiments_in(folder: Path, name: str | None = None) -> list[Path]:
         for each in folder.iterdir()
         if each.is_dir()
         and not each.is_symlink()
-        and ((each / ROWS).is_file() or (each / SUMMARY).is_file())
+        and is_experiment(each)
         and (name is None or each.name == name or _STAMP.sub("", each.name) == name or each.name.startswith(name))
     ]
     return sorted(found, key=_age)

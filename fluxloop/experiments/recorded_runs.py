@@ -17,7 +17,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
-from ..models import Trace, positions_by_parent
+from ..models import Trace
+from ..models.tree import positions_by_parent
 from ..reading.assembly import Assembly
 from ..reading.day_index import DayIndex, Entry
 from ..reading.lazy import can_wait

@@ -16,9 +16,9 @@ from ..testing import Captured
 from . import cassettes, network, outlines, recording, repeating, reports, tracebacks
 from .cassettes import TestCassette
 from .limits import check_limits, limits_of
-from .names import test_name
-from .outlines import OutlineSnapshot, stale_lines
+from .outlines import OutlineSnapshot
 from .reports import add_summary_row, add_to_report, join_report, totals_line
+from .stale import STALE, Collected, stale_lines
 
 if TYPE_CHECKING:
     from .experiments import ExperimentRunner as ExperimentRunner
@@ -47,7 +47,7 @@ class Plugin:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._collected: dict[str, set[str]] = {}
+        self._collected = Collected()
         if path := config.getoption("fluxloop_report"):
             reports.start_report(path, is_worker=hasattr(config, "workerinput"))
 
@@ -55,8 +55,7 @@ class Plugin:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Remember the names of all tests, before any is deselected, and check the marks."""
         for item in items:
-            self._collected.setdefault(str(item.path), set()).add(test_name(item))
-            cassettes.cassette_mark(item)
+            self._collected.add(item, cassettes.cassette_mark(item).path)
             limits_of(item)
             repeating.repeats_of(item)
 
@@ -129,10 +128,10 @@ class Plugin:
         return outlines.explain(left, right) if op == "==" else None
 
     def pytest_sessionfinish(self) -> None:
-        """Look for stale outlines; a worker of ``pytest-xdist`` sends them to the process that reports."""
+        """Look for stale files; a worker of ``pytest-xdist`` sends them to the process that reports."""
         options = self._config.option
         only_some = any("::" in argument for argument in self._config.args) or getattr(options, "lf", False)
         if not only_some:
-            found = [str(path) for path in outlines.stale(self._collected)]
+            found = [str(path) for path in self._collected.stale()]
             getattr(self._config, "workeroutput", {})["fluxloop_stale"] = found
-            self._config.stash[outlines.STALE] = found
+            self._config.stash[STALE] = found

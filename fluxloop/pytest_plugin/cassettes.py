@@ -16,7 +16,7 @@ import pytest
 
 from ..errors import FluxLoopError
 from ..models import ObservationData, Trace
-from ..replay.cassettes import Cassette, Mode
+from ..replay.cassettes import FOLDER, Cassette, Mode
 from ..replay.matching import MODES, Match
 from ..replay.session import described
 from ..storage import MemoryStorage
@@ -24,7 +24,6 @@ from ..testing import Captured
 from . import recording
 from .names import file_name, test_name
 
-FOLDER = "cassettes"
 ARGUMENTS = ("name", "match", "live")
 DURING_TEAR_DOWN = "pytest_tear_down"
 """The member of the metadata of traces that fixtures started after the test function had ended."""

@@ -7,8 +7,6 @@ Golden outlines: the tree of a trace as a text file beside the test.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 import pytest
@@ -18,8 +16,6 @@ from ..trajectory import Calls
 from .names import file_name, test_name
 
 FOLDER = "__outlines__"
-STALE = pytest.StashKey[list[str]]()
-"""The outlines whose tests are gone, in the configuration of a session."""
 
 
 class OutlineSnapshot(OutlineFile):
@@ -59,23 +55,3 @@ def explain(left: object, right: object) -> list[str] | None:
         if isinstance(snapshot, OutlineFile) and snapshot.difference:
             return snapshot.difference
     return None
-
-
-def stale(collected: Mapping[str, Set[str]]) -> Iterator[Path]:
-    """Yield the outlines whose tests are gone, of the files in *collected*: the names of the tests by path."""
-    for file, names in sorted(collected.items()):
-        path = Path(file)
-        known = {file_name(name) for name in names}
-        for golden in sorted((path.parent / FOLDER / path.stem).glob("*.txt")):
-            if golden.stem not in known and re.sub(r"-\d+$", "", golden.stem) not in known:
-                yield golden
-
-
-def stale_lines(config: pytest.Config, of_workers: list[str], *, remove: bool) -> Iterator[str]:
-    """Yield a line per stale outline, found in this process or by workers, and remove the files if asked."""
-    for path in of_workers or config.stash.get(STALE, []):
-        if remove:
-            Path(path).unlink(missing_ok=True)
-            yield f"removed stale outline {path}"
-        else:
-            yield f"stale outline {path}: its test is gone; --fluxloop-update removes it"

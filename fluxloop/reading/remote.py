@@ -5,6 +5,7 @@ Read the traces of a collector, by its query API.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -105,7 +106,7 @@ class Server:
             with httpx.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_S) as client:
                 yield client
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            reason = str(error) or type(error).__name__
+            reason = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
             raise ReadError(f"{self.url}: no answer: {reason}. Next step: is the collector running?") from None
 
     def _object(self, client: httpx.Client, path: str, parameters: list[tuple[str, str]]) -> Json:

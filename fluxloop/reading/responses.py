@@ -23,6 +23,8 @@ class Conversation(NamedTuple):
 def conversation_of(value: Any) -> Conversation | None:
     """Return the messages in *value*; None if it is neither a message, nor a list of messages, nor a response."""
     if isinstance(value, dict):
+        if _RESPONSES.keys().isdisjoint(value):
+            return None if role_of(value) is None else Conversation([*grouped([value])], [])
         for field, read in _RESPONSES.items():
             if field in value and (found := read(value)):
                 others = [key for key, item in value.items() if key != field and item not in (None, [], {})]

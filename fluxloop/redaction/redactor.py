@@ -40,7 +40,7 @@ class Redactor:
         on_problem: Called with a message, which contains none of the data, if the hook or FluxLoop itself fails.
     """
 
-    def __init__(self, rules: Rules | None = None, on_problem: Callable[[str], None] | None = None) -> None:
+    def __init__(self, rules: Rules | None = None, on_problem: Callable[[str], object] | None = None) -> None:
         self._rules = rules or Rules.default()
         self._warn = on_problem or (lambda message: None)
         self._keys = Keys(self._rules.keys)

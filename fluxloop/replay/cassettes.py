@@ -31,9 +31,23 @@ from .reports import ReplayReport
 from .session import check_live
 from .sources import traces_in
 
-__all__ = ["Cassette", "Mode", "cassette", "damages_in", "divergences_in", "problems_in", "prune", "records", "write"]
+__all__ = [
+    "FOLDER",
+    "Cassette",
+    "Mode",
+    "cassette",
+    "damages_in",
+    "divergences_in",
+    "problems_in",
+    "prune",
+    "records",
+    "write",
+]
 
 Mode = Literal["once", "none", "new_episodes", "rewrite"]
+FOLDER = "cassettes"
+"""The folder, beside a file of tests, with the cassettes of its tests in a folder named after the file."""
+
 CASSETTE_MODES: tuple[Mode, ...] = ("once", "none", "new_episodes", "rewrite")
 
 _ID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|\b[0-9a-f]{32}\b")

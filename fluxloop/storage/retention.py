@@ -25,7 +25,7 @@ QUIET = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """The record files of one day."""
+    """The record files of one day, and the notes of calls that were not recorded."""
 
     day: date
     paths: tuple[Path, ...]
@@ -110,7 +110,7 @@ def _days(folder: Path) -> list[Day]:
     ]
 
 
-_NAME = re.compile(r"(?:observations|scores|traces)_(\d{8})\.jsonl")
+_NAME = re.compile(r"(?:observations|scores|traces|untraced)_(\d{8})\.jsonl")
 
 
 def _open_days(folder: Path) -> Iterator[date]:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 class Entry:
     """An open run of the framework."""
 
-    __slots__ = ("about", "below", "is_folded", "is_recorded", "key", "observation", "parent", "stream_items")
+    __slots__ = ("children", "is_folded", "is_recorded", "key", "observation", "parent", "run", "stream_items")
 
-    def __init__(self, key: Hashable, parent: Entry | None, is_folded: bool, about: Any):
+    def __init__(self, key: Hashable, parent: Entry | None, is_folded: bool, run: Any):
         self.key = key
         self.parent = parent
         self.observation: Any = None
@@ -40,12 +40,12 @@ class Entry:
         self.is_folded = is_folded
         self.is_recorded = False
         """Whether the run has an observation of its own."""
-        self.below: dict[Entry, None] | None = None
+        self.children: dict[Entry, None] | None = None
         """The open runs inside it, in the order of their start."""
         self.stream_items: Any = None
         """The observer of its stream; an adapter may set its own."""
-        self.about = about
-        """Data of the adapter about the run."""
+        self.run = run
+        """What the adapter itself keeps of the run."""
 
 
 class Ledger:
@@ -85,7 +85,7 @@ class Ledger:
         input: object = NOTHING,
         read: Reader | None = None,
         trace: Mapping[str, Any] | None = None,
-        about: Any = None,
+        run: Any = None,
     ) -> OpenObservation | None:
         """
         Start the observation of the run *key*, unless the run is open already.
@@ -103,13 +103,13 @@ class Ledger:
             read: Converts the input, and later the output, to the value to record if it is not plain JSON data.
             trace: The options of a new trace: session_id, user_id, tags, metadata. The session is also set on an open
                 trace without one.
-            about: See `Entry.about`.
+            run: See `Entry.run`.
 
         Returns:
             The observation; None if the run is not recorded.
         """
         try:
-            entry, here = self._enter(key, parent, about, is_folded=False)
+            entry, here = self._enter(key, parent, run, is_folded=False)
             if entry is None:
                 return None
             if entry.parent is None or here is None:
@@ -136,10 +136,10 @@ class Ledger:
             self.tracer.record_failure("beginning it", exc)
             return None
 
-    def start_folded(self, key: Hashable, *, parent: Hashable | None = None, about: Any = None) -> None:
+    def start_folded(self, key: Hashable, *, parent: Hashable | None = None, run: Any = None) -> None:
         """Add the run *key* without an observation: runs inside it are nested under the nearest recorded run."""
         try:
-            entry, here = self._enter(key, parent, about, is_folded=True)
+            entry, here = self._enter(key, parent, run, is_folded=True)
             if entry is not None:
                 entry.observation = here
         except Exception as exc:
@@ -148,35 +148,35 @@ class Ledger:
             self.tracer.record_failure("beginning it", exc)
 
     def _enter(
-        self, key: Hashable, parent: Hashable | None, about: Any, *, is_folded: bool
+        self, key: Hashable, parent: Hashable | None, run: Any, *, is_folded: bool
     ) -> tuple[Entry | None, Node | None]:
         """Add a run, and return its entry and the node that it is under; no entry if the run is open already."""
-        above = parent if parent is None or type(parent) is Entry else self.entries.get(parent)
-        entry = Entry(key, above, is_folded, about)
+        enclosing = parent if parent is None or type(parent) is Entry else self.entries.get(parent)
+        entry = Entry(key, enclosing, is_folded, run)
         if self.entries.setdefault(key, entry) is not entry:
             return None, None
-        if above is None:
+        if enclosing is None:
             return entry, self._here()
-        if above.below is None:
-            above.below = {}
-        above.below[entry] = None
+        if enclosing.children is None:
+            enclosing.children = {}
+        enclosing.children[entry] = None
         is_alone = len(_locators) == self._own_locators and _current.get() is None
-        return entry, above.observation if is_alone else self._inside(above.observation)
+        return entry, enclosing.observation if is_alone else self._inside(enclosing.observation)
 
     def _outermost(
         self,
-        above: Entry | None,
+        enclosing: Entry | None,
         here: Node | None,
         kind: ObservationType,
         name: str,
         options: Mapping[str, Any],
     ) -> tuple[Node | None, OpenTrace | None]:
         """Return the parent and the trace of a run that is not inside a recorded run; no trace if not recorded."""
-        if here is not None and not (above is None and here.trace.is_closed):
-            if above is None:
+        if here is not None and not (enclosing is None and here.trace.is_closed):
+            if enclosing is None:
                 name_session(here.trace, options.get("session_id"))
             return here, here.trace
-        if above is not None and not above.is_folded:
+        if enclosing is not None and not enclosing.is_folded:
             return None, None
         trace = self.tracer.open_trace(name, outer=here, **options)
         if trace is not None and not trace.is_recording:
@@ -273,11 +273,11 @@ class Ledger:
                 self.on_forced_end(entry)
             if self.entries.pop(entry.key, None) is None:
                 return
-            if (above := entry.parent) is not None and above.below is not None:
-                above.below.pop(entry, None)
-            if entry.below:
+            if (enclosing := entry.parent) is not None and enclosing.children is not None:
+                enclosing.children.pop(entry, None)
+            if entry.children:
                 ending = status or (status_of(error) if isinstance(error, BaseException) else Status.SUCCESS)
-                for left_open in list(entry.below):
+                for left_open in list(entry.children):
                     self.on_forced_end(left_open)
                     self.finish(left_open, status=_BELOW.get(ending, ending))
             observation = entry.observation

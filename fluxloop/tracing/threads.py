@@ -87,8 +87,9 @@ def report_untraced(tracer: Tracer, name: str) -> None:
     """Count a call outside a trace in another thread than the main one, if a trace is open in the process."""
     if tracer.has_open_observations():
         tracer.count_untraced(
+            name,
             f"{name!r} ran in a thread without a trace while a trace was open, and was not recorded. "
-            "If the thread belongs to the trace, use ContextThreadPoolExecutor, copy_context or install_threads."
+            "If the thread belongs to the trace, use ContextThreadPoolExecutor, copy_context or install_threads.",
         )
 
 

@@ -96,11 +96,16 @@ class Tracer(ABC):
         recorder = self._recorder
         return recorder is not None and recorder.journal is not None and bool(recorder.journal.has_open)
 
-    def count_untraced(self, message: str) -> None:
-        """Count a call that is not recorded because its thread has no trace."""
+    def count_untraced(self, name: str, message: str) -> None:
+        """Count a call of *name* that is not recorded because its thread has no trace; report the first one."""
         if self.switch.on:
             self._counts.add("untraced")
-            self.report_problem(message)
+            is_first = self._counts.problems.log_once(message, message)
+            folder = getattr(self.recorder.journal, "folder", None)  # that of a storage in memory has none
+            if is_first and folder is not None:
+                from ..storage.untraced import note_untraced
+
+                note_untraced(folder, name)
 
     def report_problem(self, message: str) -> None:
         """Log *message* as a warning, once, and list it in `report`."""

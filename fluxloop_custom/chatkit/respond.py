@@ -110,7 +110,7 @@ def _traced(respond: F, name: str | None, client: FluxLoopClient | None) -> F:
     if not inspect.isroutine(respond) or inspect.iscoroutinefunction(respond):
         raise DecorationError(
             f"traced_respond takes a method that streams events, such as respond or action, got {respond!r}; "
-            "for one that is awaited, such as sync_action, take @fluxloop.agent"
+            "for one that is awaited, such as sync_action, use @fluxloop.agent"
         )
 
     @wraps(respond)

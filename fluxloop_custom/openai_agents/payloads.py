@@ -36,7 +36,7 @@ _PARAMETERS = frozenset(
 """Model settings that are recorded; others may hold headers and keys."""
 
 
-def about(trace: Any) -> Fields:
+def trace_options(trace: Any) -> Fields:
     """Return the options of the FluxLoop trace for the SDK's *trace*."""
     if trace is None:
         return {}

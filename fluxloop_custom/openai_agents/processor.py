@@ -138,7 +138,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         else:
             state = self._spans[key] = SpanState("trace", None, key)
             state.sdk_traces = (trace,)
-            options = payloads.about(trace)
+            options = payloads.trace_options(trace)
             if self._joins_open_trace(trace):
                 self._ledger.start_folded(key)
             else:
@@ -186,7 +186,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
             if kind in STEPS and not self._show_all and self._joins_open_trace(trace):
                 self._ledger.start_folded(key)
                 return
-            where["trace"] = payloads.about(trace)
+            where["trace"] = payloads.trace_options(trace)
         state.observation = self._ledger.start(
             key, payloads.TYPES.get(kind, ObservationType.SPAN), payloads.name_of(data, kind), **where
         )

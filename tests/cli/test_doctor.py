@@ -6,13 +6,17 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
+import offline
 import pytest
 from cli.commands import completed, runner
 from reading_aids import died, head, observation, running, trace_line, written
 
+import fluxloop
 from fluxloop.settings.schema import TABLE
 from fluxloop.storage import HTTPStorage, Record
 
@@ -116,6 +120,27 @@ def test_the_contents_of_the_files_are_counted_and_noted(diagnosis, tmp_path):
     assert files["crashed_traces"] == ["t2"]
     assert found["ok"]
     assert any("fluxloop view --trace t2" in note for note in found["notes"])
+
+
+def test_calls_that_threads_have_lost_are_noted(fluxloop_, tmp_path):
+    """
+    Also after the program that lost them has ended; a note is not a problem.
+    """
+    program = (
+        "import threading, fluxloop\n"
+        "@fluxloop.tool\ndef search(): ...\n"
+        "@fluxloop.agent\ndef agent():\n"
+        "    thread = threading.Thread(target=search)\n    thread.start()\n    thread.join()\n"
+        "agent()\n"
+    )
+    environment = offline.environment(PYTHONPATH=str(Path(fluxloop.__file__).parent.parent))
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, timeout=60)
+
+    done = fluxloop_("doctor")
+
+    assert done.code == 0, done.out
+    assert "calls of search were not recorded, last at 2" in " ".join(done.out.split())
+    assert [*json.loads(fluxloop_("doctor", "--json").out)["files"]["untraced"]] == ["search"]
 
 
 def test_the_text_has_the_same_counts(fluxloop_, tmp_path):

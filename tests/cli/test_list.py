@@ -152,21 +152,25 @@ def test_a_filter_that_cannot_be_parsed_is_named(fluxloop_, folder, options, mes
 
 def test_bad_folders_are_one_line(fluxloop_, tmp_path, folder):
     """
-    A missing, an empty and a foreign folder, and filters that nothing matches: exit code 1, nothing on stdout.
+    What is missing or no record: exit code 2; a folder without traces: 0; filters that nothing matches: 1. Each time
+    nothing on stdout.
     """
     (tmp_path / "empty").mkdir()
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "notes.txt").write_text("hello")
     (tmp_path / "foreign" / "traces_20260117.jsonl").write_text("hello\n")
-    for path, message in [
-        (tmp_path / "missing", "no such file or folder"),
-        (tmp_path / "empty", "no traces yet"),
-        (tmp_path / "foreign", "no traces yet"),
-        (tmp_path / "foreign" / "notes.txt", "no traces yet"),
+    for path, code, message in [
+        (tmp_path / "missing", 2, "no such file or folder"),
+        (tmp_path / "empty", 0, "no traces yet"),
+        (tmp_path / "foreign", 0, "no traces yet"),
+        (tmp_path / "foreign" / "notes.txt", 2, "no traces in this file"),
     ]:
-        done = fluxloop_("list", path)
-        assert (done.code, done.out, done.err.count("\n")) == (1, "", 1), path
-        assert message in done.err
+        for command in ("list", "stats"):
+            done = fluxloop_(command, path)
+            assert (done.code, done.out, done.err.count("\n")) == (code, "", 1), (command, path)
+            assert message in done.err
+    for where in (folder, tmp_path / "empty"):
+        assert fluxloop_("list", where, "--user", "unknown").code == 1
     assert "no trace matches" in fluxloop_("list", folder, "--user", "unknown").err
 
 

@@ -153,11 +153,11 @@ def test_a_file_is_not_replaced_without_being_asked_for(fluxloop_, folder, tmp_p
     output.write_text("mine")
 
     refused = fluxloop_("export", "csv", folder, "-o", output)
-    assert (refused.code, output.read_text()) == (1, "mine")
+    assert (refused.code, output.read_text()) == (2, "mine")
     assert "exists already" in refused.err
     assert fluxloop_("export", "csv", folder, "-o", output, "--force").code == 0
     assert output.read_text().startswith("trace_id,")
-    assert fluxloop_("export", "csv", folder, "-o", tmp_path / "missing" / "x.csv").code == 1
+    assert fluxloop_("export", "csv", folder, "-o", tmp_path / "missing" / "x.csv").code == 2
     assert [path.name for path in tmp_path.glob(".*.part")] == []
 
 
@@ -198,17 +198,18 @@ def test_prune_as_json(fluxloop_, folder):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["stats", "nowhere"], 1, "no such file or folder"),
+        (["stats", "nowhere"], 2, "no such file or folder"),
         (["stats", "--by", "colour"], 2, "by must be one of agent, tool, model, day, user, session, got 'colour'"),
         (["stats", "--user", "unknown"], 1, "no trace matches"),
         (["export", "csv", "--user", "unknown"], 1, "no trace matches"),
-        (["export", "jsonl", "nowhere"], 1, "no such file or folder"),
+        (["export", "jsonl", "nowhere"], 2, "no such file or folder"),
         (["export", "jsonl", "--since", "soon"], 2, "since must be"),
         (["prune"], 2, "--older-than 30d, or --keep 50GB"),
         (["prune", "--older-than", "old"], 2, "older_than must be"),
+        (["prune", "--older-than", "30"], 2, "a duration with its unit, such as 12h, 30d or 2w, got '30'"),
         (["prune", "--keep", "much"], 2, "keep must be a size such as 500MB or 50GB, got 'much'"),
-        (["prune", "nowhere", "--keep", "1GB"], 1, "no such file or folder"),
-        (["prune", "traces/traces_20260117.jsonl", "--keep", "1GB"], 1, "prune needs the folder"),
+        (["prune", "nowhere", "--keep", "1GB"], 2, "no such file or folder"),
+        (["prune", "traces/traces_20260117.jsonl", "--keep", "1GB"], 2, "prune needs the folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -137,22 +137,22 @@ def test_full_adds_tracebacks(fluxloop_):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "code", "message"),
     [
-        (["nowhere"], "nowhere: no such file or folder. Expected a folder with traces_YYYYMMDD.jsonl"),
-        (["empty"], "empty: no traces yet. Next step: run a program with @fluxloop.agent"),
-        (["filled", "--trace", "zzz"], "no trace id begins or ends with 'zzz'. Next step: fluxloop list"),
+        (["nowhere"], 2, "nowhere: no such file or folder. Expected a folder with traces_YYYYMMDD.jsonl"),
+        (["empty"], 1, "empty: no traces yet. Next step: run a program with @fluxloop.agent"),
+        (["filled", "--trace", "zzz"], 1, "no trace id begins or ends with 'zzz'. Next step: fluxloop list"),
     ],
 )
-def test_an_empty_result_is_one_line_with_the_next_step(fluxloop_, tmp_path, arguments, message):
+def test_an_empty_result_is_one_line_with_the_next_step(fluxloop_, tmp_path, arguments, code, message):
     """
-    A wrong path, an empty folder, an unknown id: exit code 1, and nothing on stdout.
+    A wrong path: exit code 2; an empty folder, an unknown id: 1. Nothing on stdout.
     """
     (tmp_path / "empty").mkdir()
     written(tmp_path / "filled", observation("a"))
     done = fluxloop_("view", *arguments)
 
-    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert (done.code, done.out, done.err.count("\n")) == (code, "", 1)
     assert message in done.err
 
 
@@ -193,7 +193,7 @@ def test_without_its_libraries_the_command_names_the_extra(monkeypatch, capsys):
     for name in [name for name in sys.modules if name.startswith("fluxloop.cli.")]:
         monkeypatch.delitem(sys.modules, name)
 
-    assert fluxloop.cli.main() == 1
+    assert fluxloop.cli.main() == 2
     assert "pip install 'fluxloop[cli]'" in capsys.readouterr().err
 
 
@@ -212,7 +212,7 @@ def test_the_command_runs_as_a_module():
     ``python -m fluxloop`` is the same command, with the same exit codes.
     """
     assert completed("view", SCHEMA_1).code == 0
-    assert completed("view", "nowhere").code == 1
+    assert completed("view", "nowhere").code == 2
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])

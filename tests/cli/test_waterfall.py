@@ -86,7 +86,7 @@ def test_a_bar_stays_in_its_columns(start, length, width):
     """
     for signs in (formatting.UNICODE, formatting.ASCII):
         timeline = Timeline(0, 1000, bar_width(width), signs)
-        bar = timeline.bar(start, UNKNOWN if length == -1 else start + length, "").plain
+        bar = "".join(text for text, _ in timeline.bar(start, UNKNOWN if length == -1 else start + length, ""))
 
         assert len(bar) <= bar_width(width)
         assert bar.strip()

@@ -249,9 +249,10 @@ def test_paths_lead_to_no_files(server, path):
     """
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-        answer = connection.recv(65_536)
+        answer = connection.makefile("rb").read()
 
     assert answer.startswith(b"HTTP/1.1 404")
+    assert b"the traces are at /api/v1/traces" in answer
     assert b"root:" not in answer
 
 
@@ -379,6 +380,20 @@ def test_a_wrong_start_is_one_line(tmp_path, arguments, said):
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stderr
+
+
+def test_a_port_that_is_in_use_is_one_line(tmp_path):
+    """
+    Without the log lines of a server that starts and stops.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "fluxloop", "serve", "--port", str(port)]
+        environment = offline.environment(PYTHONPATH=str(ROOT))
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=60)
+
+    said = f"fluxloop: cannot listen on 127.0.0.1 port {port}: address already in use. Choose another --port, or --host"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{said}\n")
 
 
 def test_a_store_of_a_newer_version_is_one_line(tmp_path):

@@ -56,7 +56,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, at: int =
 
 
 STEPS = {
-    "a trace starts": (payloads, "about", 1),
+    "a trace starts": (payloads, "trace_options", 1),
     "an agent starts": (payloads, "name_of", 1),
     "a model call starts": (internals, "model_call_here", 1),
     "a tool starts": (internals, "tool_call_here", 1),

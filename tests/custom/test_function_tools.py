@@ -336,7 +336,7 @@ def test_the_sdk_rejects_a_plain_function_as_a_tool():
 
 async def test_a_tool_of_an_sdk_that_hides_the_function_is_recorded_from_outside(monkeypatch, caplog):
     """A release without the private variable: one warning, and the tool works (bad input)."""
-    monkeypatch.setattr(internals, "_FUNCTION", "somewhere_else")
+    monkeypatch.setattr(internals.tools, "_FUNCTION", "somewhere_else")
     monkeypatch.setattr(FunctionTool, "__wrapped__", None, raising=False)
 
     with caplog.at_level(logging.WARNING, logger="fluxloop"):

@@ -229,7 +229,7 @@ async def test_a_step_that_continues_in_a_thread_keeps_its_place(captured, confi
         (2, "ScriptedModel", "success"),
     ]
     gc.collect()
-    assert not FluxLoopCallbackHandler().ledger.left
+    assert not FluxLoopCallbackHandler().ledger.ended_early
 
 
 def test_a_run_that_begins_while_it_is_ended_ends(captured):
@@ -237,18 +237,18 @@ def test_a_run_that_begins_while_it_is_ended_ends(captured):
     Another thread may end the parent of a run that begins; the run ends when its id is collected.
     """
     ledger, run_id = RunLedger(default, locate), uuid4()
-    about = SimpleNamespace(id_ref=refer(run_id), event="chain")
-    ledger.start("above", ObservationType.CHAIN, "above", about=SimpleNamespace(id_ref=None))
+    run = SimpleNamespace(id_ref=refer(run_id), event="chain")
+    ledger.start("above", ObservationType.CHAIN, "above", run=SimpleNamespace(id_ref=None))
     ledger.start(
         "run",
         ObservationType.CHAIN,
         "run",
         parent="above",
         input=1j,
-        about=about,
+        run=run,
         read=lambda _: ledger.finish("above"),
     )
     del run_id
 
     assert captured.outline() == "CHAIN above\n  CHAIN run [abandoned]"
-    assert (len(ledger), ledger.left) == (0, {})
+    assert (len(ledger), ledger.ended_early) == (0, {})

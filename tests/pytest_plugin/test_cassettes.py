@@ -247,3 +247,23 @@ def test_an_agent_of_langgraph_needs_no_model_with_a_cassette(session, monkeypat
     result = session(LANGGRAPH, *options, in_process=False)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E *ReplayMismatch: no recorded answer for GENERATION Model(*another*"])
+
+
+def test_a_cassette_whose_test_is_gone_is_reported(session, pytester: pytest.Pytester) -> None:
+    """Not one that a mark names, and not if only some tests were collected; it is never removed."""
+    tests = (
+        AGENTS
+        + "@pytest.mark.fluxloop_cassette\ndef test_it():\n    reader('a')\n"
+        + "@pytest.mark.fluxloop_cassette('test_it/named')\ndef test_named():\n    reader('a')\n"
+    )
+    session(tests).assert_outcomes(passed=2)
+    session(tests).stdout.no_fnmatch_line("stale*")
+    renamed = tests.replace("test_it():", "test_new():")
+
+    result = session(renamed, "--fluxloop-update")
+
+    stale = pytester.path / "cassettes/test_it/test_it.jsonl"
+    found = [line for line in result.outlines if line.startswith("stale")]
+    assert found == [f"stale cassette {stale}: its test is gone; delete it, or give it the new name of the test"]
+    assert stale.exists()
+    session(renamed, "test_it.py::test_new").stdout.no_fnmatch_line("stale*")

@@ -22,6 +22,7 @@ def folder(tmp_path: Path) -> Path:
     """Two files of each of five days, last written to on their day, and files without a date."""
     for day in DAYS:
         written(tmp_path, observation("o", trace=day), trace_line(day), day=day)
+    (tmp_path / f"untraced_{DAYS[0]}.jsonl").write_text("{}\n")
     for path in tmp_path.glob("*.jsonl"):
         time = datetime.strptime(path.stem[-8:], "%Y%m%d").replace(tzinfo=UTC).timestamp() + 80_000
         os.utime(path, (time, time))

@@ -7,11 +7,13 @@ import gc
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 import fluxloop
+from fluxloop.storage.untraced import untraced_calls
 from fluxloop.testing import capture
 from fluxloop.tracing import propagation
 
@@ -110,6 +112,38 @@ def test_a_call_that_a_thread_loses_is_counted_and_reported_once(tmp_path: Path)
     report = fluxloop.report()
     assert report.untraced - before == 3
     assert [line for line in report.problems if "install_threads" in line and "'tool'" in line] != []
+
+
+def test_a_function_whose_calls_are_lost_is_noted_once_beside_the_records(tmp_path: Path) -> None:
+    """So that it can be found after the program has ended."""
+    client = fluxloop.FluxLoopClient(storage="file", base_path=tmp_path)
+    lost = client.tool(name="lost")(abs)
+
+    with client.instrument("run"), ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lost, [1, 2, 3])) == [1, 2, 3]
+    client.shutdown()
+
+    [noted] = tmp_path.glob("untraced_*.jsonl")
+    assert [*untraced_calls(tmp_path)] == ["lost"]
+    assert len(noted.read_text().splitlines()) == 1
+    assert noted.stat().st_mode & 0o777 == 0o600
+    assert len(list(fluxloop.read_traces(tmp_path))) == 1
+
+
+def test_notes_that_cannot_be_written_or_read_are_left_out(tmp_path: Path) -> None:
+    """A folder in the place of the file, and damaged lines in another one (bad input)."""
+    (tmp_path / f"untraced_{datetime.now(UTC):%Y%m%d}.jsonl").mkdir()
+    (tmp_path / "untraced_20260117.jsonl").write_text('{"name": "old", "time": "2026-01-17T10:00:00Z"}\n[1]\n{"na')
+    client = fluxloop.FluxLoopClient(storage="file", base_path=tmp_path)
+    lost = client.tool(name="lost")(lambda: 1)
+
+    with client.instrument("run"):
+        thread = threading.Thread(target=lost)
+        thread.start()
+        thread.join()
+
+    assert client.report().untraced == 1
+    assert {name: f"{time:%F}" for name, time in untraced_calls(tmp_path).items()} == {"old": "2026-01-17"}
 
 
 def test_calls_outside_a_trace_are_not_reported(tmp_path: Path) -> None:
