@@ -20,8 +20,8 @@ from ..reading.catalog.new_records import FileState, landmarks_of, status_of
 from ..reading.pricing import project_pricing
 from ..reading.source import OpenObservations, Source, lines_of, open_records
 from ..storage.decoding import records_in
-from .record_rows import Observation, Row
-from .records import Refusal, RowMaker
+from .record_rows import Observation, Refusal, Row
+from .records import RowMaker
 from .stores.contract import StoreError
 from .stores.lines import from_files, place
 from .stores.sqlite import SqliteStore

@@ -13,11 +13,11 @@ from _thread import start_new_thread
 from itertools import count, islice
 from math import inf
 from queue import Empty, SimpleQueue
-from typing import Literal
 
 from ..forks import after_fork
 from .clock import seconds
 from .event_loops import unguarded
+from .flushing import Flush, Token
 from .line_buffer import LineBuffer
 from .segment import Segment, claim_all
 from .spool import Spool
@@ -35,29 +35,6 @@ SLICE_BATCHES = 8
 
 CLAIM_INTERVAL_S = 30.0
 """The interval of searches for segments of processes that have ended."""
-
-
-class Flush:
-    """A request to send everything now."""
-
-    def __init__(self, *, is_patient: bool) -> None:
-        self.is_patient = is_patient
-        """Whether to go on after an attempt has failed."""
-        self._result: SimpleQueue[bool] = SimpleQueue()
-
-    def wait(self, timeout: float) -> bool | None:
-        """Return whether everything was sent; None if that is not known within *timeout* seconds."""
-        try:
-            return self._result.get(timeout=timeout)
-        except Empty:
-            return None
-
-    def end(self, *, sent: bool) -> None:
-        """Let `wait` return *sent*."""
-        self._result.put(sent)
-
-
-Token = Flush | Literal["records", "stop"]
 
 
 class Sender:
