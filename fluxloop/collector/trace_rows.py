@@ -107,10 +107,14 @@ def score_of(record: Json, line: bytes) -> Score:
         raise Refusal("a score needs the trace_id it is about")
     if not isinstance(name, str) or not name:
         raise Refusal("a score needs a name")
-    if not isinstance(value, str | int | float) or (isinstance(value, float) and value != value):
+    if not isinstance(value, str | int | float):
         raise Refusal("the value of a score must be a number, a flag or a text")
+    if isinstance(value, int | float) and not abs(value) < 2**63:
+        raise Refusal("the value of a score must be a finite number of up to 64 bits")
     comment = record.get("comment")
     if comment is not None and not isinstance(comment, str):
         raise Refusal("the comment of a score must be a text")
-    own = record.get("id") or f"{name}@{record.get('time')}"
-    return Score(id_of(trace_id), id_of(own)[:MAX_ID], plain(name), value, comment, time_us(record.get("time")), line)
+    own = record.get("id") or f"{name}@{record.get('time')}"[:MAX_ID]
+    if not isinstance(own, str) or len(own) > MAX_ID:
+        raise Refusal(f"the id of a score must be a text of up to {MAX_ID} characters")
+    return Score(id_of(trace_id), id_of(own), plain(name), value, comment, time_us(record.get("time")), line)

@@ -83,8 +83,8 @@ class SqliteReading:
                 break
         with self._reading() as connection:
             own = connection.execute("SELECT line FROM traces WHERE trace_id = ?", (trace_id,)).fetchone()
-        if own is not None and own[0] is not None:
-            yield self._resolve(own[0])
+        if own is not None and own[0] is not None and (line := self._resolve(own[0])):
+            yield line
         yield from self.scores(trace_id)
 
     def piece(self, trace_id: str, *, limit: int, after: str | None = None) -> tuple[list[bytes], str | None]:
@@ -105,7 +105,8 @@ class SqliteReading:
         """Return the lines of the scores of a trace, oldest first."""
         sql = "SELECT line FROM scores WHERE trace_id = ? ORDER BY time_us, id"
         with self._reading() as connection:
-            return [self._resolve(line) for (line,) in connection.execute(sql, (trace_id,)).fetchall()]
+            rows = connection.execute(sql, (trace_id,)).fetchall()
+        return [line for (value,) in rows if (line := self._resolve(value))]
 
     def sessions(self, wanted: CollectorFilter, *, limit: int, cursor: str | None = None) -> Page:
         """Return sessions, the most recent first."""
