@@ -7,7 +7,7 @@ record is rejected with a reason; it does not affect the other lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from operator import itemgetter
@@ -15,10 +15,10 @@ from typing import Any
 
 import orjson
 
-from ..llm.prices import Counts, Prices, context_of
+from ..llm.price_library import Call, Tiers
+from ..llm.prices import Counts, Prices, context_of, dollars_of
 from ..reading.building import finished_observation, in_utc, observation_of
-from ..reading.catalog.costs import cost_of_call
-from ..reading.catalog.facts import CODES, TYPES, Label
+from ..reading.catalog.facts import CODES, TYPES
 from ..reading.catalog.kept import counts_of
 from ..storage.decoding import Json, decode, kind_of, trace_id_of
 from .record_rows import EPOCH, MAX_ID, Observation, Refusal, Row, id_of, plain, sums_of, time_us
@@ -26,6 +26,12 @@ from .trace_rows import own_trace_line, score_of, trace_line
 
 MAX_DEPTH = 250
 """Levels of nesting in a record; the recorder writes up to 200."""
+
+
+_MINUTE_US = 60_000_000
+
+_MOST_TIERS = 4_096
+"""Prices that are remembered."""
 
 
 @dataclass(slots=True)
@@ -47,6 +53,8 @@ class RowMaker:
 
     def __init__(self, prices: Prices | None = None) -> None:
         self._prices = prices
+        self._tiers: dict[tuple[str, object, str, int], Tiers | None] = {}
+        """The prices of calls in a minute, by what they depend on."""
 
     def batch(self, lines: Iterable[bytes]) -> Batch:
         """Return the rows of *lines*; blank lines are skipped."""
@@ -148,20 +156,22 @@ class RowMaker:
 
     def _cost(self, record: Json, counts: Counts, start_us: int) -> float | None:
         context = context_of(record.get("metadata"), record.get("model_parameters"), record.get("output"))
-        label = Label(record["type"], record["name"], record["model"], record.get("provider"), context)
-        time = EPOCH + timedelta(microseconds=start_us)
-        cost = cost_of_call(label, counts, self._prices, time)  # type: ignore[arg-type]  # it is not None here
-        return cost.dollars if cost.calls else None
+        model, provider = record["model"], record.get("provider")
+        key = model, provider, context, start_us // _MINUTE_US
+        try:
+            tiers = self._tiers[key]
+        except KeyError:
+            if len(self._tiers) >= _MOST_TIERS:
+                self._tiers.clear()
+            time = EPOCH + timedelta(microseconds=start_us)
+            prices: Prices = self._prices  # type: ignore[assignment]  # it is not None here
+            tiers = self._tiers[key] = prices.tiers(Call(model, provider, context), time)
+        return dollars_of(tiers, counts) if tiers else None
 
 
-def lines_of(body: bytes) -> Iterator[bytes]:
-    """Yield the lines of a body, each without its line end."""
-    start = 0
-    while start < len(body):
-        end = body.find(b"\n", start)
-        end = len(body) if end < 0 else end
-        yield body[start:end]
-        start = end + 1
+def lines_of(body: bytes) -> list[bytes]:
+    """Return the lines of a body, each without its line end; the last one may be empty."""
+    return body.split(b"\n")
 
 
 def _repaired(line: bytes) -> tuple[Any, bytes]:
