@@ -47,6 +47,14 @@ MIGRATIONS = (
     CREATE TABLE new_words (number INTEGER PRIMARY KEY);
     CREATE TABLE files (name TEXT PRIMARY KEY, state TEXT);
     """,
+    """
+    DROP INDEX traces_by_duration;
+    DROP INDEX traces_by_tokens;
+    DROP INDEX traces_by_cost;
+    CREATE INDEX traces_by_duration ON traces (duration_ms, start_us);
+    CREATE INDEX traces_by_tokens ON traces (tokens, start_us) WHERE tokens IS NOT NULL;
+    CREATE INDEX traces_by_cost ON traces (cost, start_us) WHERE cost IS NOT NULL;
+    """,
 )
 """The statements that lead from each version of the tables to the next; a released entry is never changed."""
 
