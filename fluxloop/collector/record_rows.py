@@ -93,9 +93,18 @@ class Score(NamedTuple):
 Row = Observation | TraceLine | Score
 
 
+CRASHED = "crashed"
+"""The status of what a dead process left open, by its journal, which may be older than the record of the end."""
+
+
 def is_open(row: Observation) -> bool:
     """Whether *row* is the start of an observation, which its end replaces."""
     return row.status is None
+
+
+def is_provisional(row: Observation) -> bool:
+    """Whether *row* never replaces the end of an observation: its start, or that its process died."""
+    return row.status is None or row.status == CRASHED
 
 
 def time_us(text: object) -> int:

@@ -16,6 +16,7 @@ from queue import Empty, SimpleQueue
 
 from ..forks import after_fork
 from .clock import seconds
+from .crashes import recover
 from .event_loops import unguarded
 from .flushing import Flush, Token
 from .line_buffer import LineBuffer
@@ -253,6 +254,7 @@ class Sender:
         """Claim segments of processes that have ended, if none are left, and it is time to look for more."""
         if self._claimed or seconds() < self._claim_at:
             return
+        recover(self._spool.base_path)
         for segment in islice(claim_all(self._spool.base_path), MAX_CLAIMED):
             segment.own = self._spool.is_own(segment.path)
             self._claimed.append(segment)
