@@ -69,7 +69,7 @@ def rare_candidates(connection: sqlite3.Connection, text: str) -> Candidates | N
     query = _query_of(text)
     if query is None or pending_words(connection) > MAX_PENDING:
         return None
-    sql = "SELECT rowid FROM words WHERE words MATCH ? LIMIT ?"
+    sql = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid DESC LIMIT ?"
     numbers = [number for (number,) in connection.execute(sql, (query, MAX_CANDIDATES + 1))]
     if len(numbers) > MAX_CANDIDATES:
         return None
@@ -103,7 +103,7 @@ def _indexed_candidates(
     connection: sqlite3.Connection, query: str, first: int, last: int, traces: list[int]
 ) -> Candidates | None:
     """Return what the index finds from the record *first* to *last*, and what it does not have; None if it is much."""
-    sql = "SELECT rowid FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ? LIMIT ?"
+    sql = "SELECT rowid FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid DESC LIMIT ?"
     numbers = [n for (n,) in connection.execute(sql, (query, first, last, MAX_CANDIDATES))]
     own = [n for (n,) in connection.execute(sql, (query, -max(traces), -min(traces), MAX_CANDIDATES))]
     if len(numbers) == MAX_CANDIDATES or len(own) == MAX_CANDIDATES:
