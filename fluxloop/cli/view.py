@@ -99,8 +99,6 @@ def view(
         path, trace = None, str(path)
     path = folder_or(path)
     if follow:
-        if url_of(path):
-            raise FilterError("--follow watches files; run `fluxloop view --follow` where they are")
         if where or depth or only:
             raise FilterError("--follow shows whole traces; leave out filters, --depth and --only, or use --trace")
         with suppress(KeyboardInterrupt):
