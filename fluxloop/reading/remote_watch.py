@@ -37,7 +37,7 @@ class RemoteWatch:
         self._server, self._matches_id = server, matches_id
         self._known: dict[str, tuple[object, ...]] | None = None
         """What the list says of each trace; a running one is read again when that changes."""
-        self._told: dict[str, set[str]] = {}
+        self._returned: dict[str, set[str]] = {}
         """The observations of running traces that have been returned."""
         self._running: dict[str, Trace] = {}
         self._read(Changes())
@@ -57,8 +57,8 @@ class RemoteWatch:
                 for trace in self._server.traces(trace_id=row.trace_id):
                     self._sort(trace, changes)
         self._known = known
-        for trace_id in self._told.keys() - known.keys():
-            del self._told[trace_id]
+        for trace_id in self._returned.keys() - known.keys():
+            del self._returned[trace_id]
             self._running.pop(trace_id, None)
 
     def _is_news(self, row: TraceRow) -> bool:
@@ -69,10 +69,10 @@ class RemoteWatch:
         return before is None or (before[0] is None and before != _state(row))
 
     def _sort(self, trace: Trace, changes: Changes) -> None:
-        told = self._told.setdefault(trace.trace_id, set())
-        ended = [o for o in trace.observations if o.status is not None and o.id not in told]
+        returned = self._returned.setdefault(trace.trace_id, set())
+        ended = [o for o in trace.observations if o.status is not None and o.id not in returned]
         changes.observations.extend((trace.name, o) for o in sorted(ended, key=_end))
-        told.update(o.id for o in ended)
+        returned.update(o.id for o in ended)
         if trace.status is None:
             self._running[trace.trace_id] = trace
         else:
