@@ -80,6 +80,7 @@ def _watch(path: Path, matches_id: Callable[[str], object]) -> Watch | RemoteWat
 
 def _last_ended(path: Path, matches_id: Callable[[str], object], last: int) -> list[Trace]:
     with suppress(ReadError):  # the path may not exist yet
+        newest: Iterator[Trace]
         if (url := url_of(path)) is not None:
             newest = (trace for trace in Server(url).traces(newest_first=True) if matches_id(trace.trace_id))
         else:
