@@ -19,21 +19,21 @@ from rich.text import Text
 from ..errors import ReadError
 from ..models import ObservationData, Trace
 from ..reading import TraceReader
+from ..reading.remote import Server
+from ..reading.remote_watch import RemoteWatch
+from ..reading.source import url_of
 from ..reading.to_json import observation_line
 from ..reading.watch import Changes, Watch
 from .formatting import console, print_json, rule, shortened, signs
 from .summaries import observation_summary
 from .tree import render
 
-PAUSE_S = 0.2
-"""Seconds between two polls; three times as long as a poll where that is longer, so that watching takes little CPU."""
-
 
 def follow_in_lines(
     path: Path, matches_id: Callable[[str], object], output: Console, *, as_json: bool, utc: bool = True
 ) -> None:
     """Print one line per observation as it ends, until interrupted; a line on stderr reports the start."""
-    watch = Watch(path, matches_id)
+    watch = _watch(path, matches_id)
     state = "waiting for" if watch.is_waiting else "following"
     console(stderr=True).print(f"fluxloop: {state} {path}, Ctrl-C ends", markup=False, soft_wrap=True)
     for changes in _polls(watch):
@@ -56,7 +56,7 @@ def follow_in_place(
     utc: bool = True,
 ) -> None:
     """Draw the running traces as growing trees below the *last* ended ones, until interrupted."""
-    watch = Watch(path, matches_id)
+    watch = _watch(path, matches_id)
     for trace in _last_ended(path, matches_id, last):
         _print(trace, output, full, utc)
     changes = Changes()
@@ -72,9 +72,20 @@ def follow_in_place(
             _print(trace, output, full, utc)
 
 
+def _watch(path: Path, matches_id: Callable[[str], object]) -> Watch | RemoteWatch:
+    """Return what watches a folder, a file or a collector."""
+    url = url_of(path)
+    return Watch(path, matches_id) if url is None else RemoteWatch(Server(url), matches_id)
+
+
 def _last_ended(path: Path, matches_id: Callable[[str], object], last: int) -> list[Trace]:
     with suppress(ReadError):  # the path may not exist yet
-        ended = (trace for trace in TraceReader(path, matches_id=matches_id).newest() if trace.status is not None)
+        newest: Iterator[Trace]
+        if (url := url_of(path)) is not None:
+            newest = (trace for trace in Server(url).traces(newest_first=True) if matches_id(trace.trace_id))
+        else:
+            newest = TraceReader(path, matches_id=matches_id).newest()
+        ended = (trace for trace in newest if trace.status is not None)
         return [*islice(ended, last)][::-1]
     return []
 
@@ -113,11 +124,12 @@ def _recency(observation: ObservationData) -> tuple[bool, datetime]:
     return observation.status is None, observation.end_time or observation.start_time
 
 
-def _polls(watch: Watch) -> Iterator[Changes]:
+def _polls(watch: Watch | RemoteWatch) -> Iterator[Changes]:
+    """Yield the changes, with a pause that is three times as long as a poll or longer: watching takes little CPU."""
     while True:
         started = time.monotonic()
         yield watch.poll()
-        time.sleep(max(PAUSE_S, 3 * (time.monotonic() - started)))
+        time.sleep(max(watch.pause_s, 3 * (time.monotonic() - started)))
 
 
 def _print(trace: Trace, output: Console, full: bool, utc: bool) -> None:

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 from ..errors import FilterError
 from ..reading.pricing import project_pricing
 from .bodies import Receiving
-from .guard import Guard
+from .guard import Guard, path_text
 from .ingest import Ingest
 from .keys import WRITE, Keys
 from .limits import Limits, Rates
@@ -62,7 +62,7 @@ class Collector:
     def __init__(self, store: Store, options: Options) -> None:
         self.store, self.options = store, options
         self.metrics, self.threads = Metrics(), Threads()
-        self.receiving = Receiving(options.limits)
+        self.receiving = Receiving(options.limits, self.threads)
         pricing = project_pricing()
         rows = RowMaker(pricing.prices if pricing else None)
         self._parts: dict[str, Any] = {
@@ -156,6 +156,7 @@ def _named(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Cal
 
     async def answered(request: Request) -> Response:
         request.state.route = path
+        request.scope["path_params"] = {name: path_text(part) for name, part in request.path_params.items()}
         try:
             return await endpoint(request)
         except Refused as refused:

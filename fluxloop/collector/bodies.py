@@ -13,10 +13,14 @@ from starlette.requests import ClientDisconnect, Request
 
 from .limits import Limits
 from .problems import Refused
+from .threads import Threads
 
 _MEDIA_TYPES = frozenset({"application/x-ndjson", "application/jsonl", "application/json"})
 """Accepted types; a page of another site can send none of them without asking first."""
 
+
+_AT_ONCE_BYTES = 4_096
+"""A compressed body up to this size is decompressed at once; it has up to 4 MB in it."""
 
 MAX_MEMBERS = 64
 """Parts of a gzip file; each is decompressed separately."""
@@ -28,10 +32,11 @@ class Receiving:
 
     Args:
         limits: Of one body, and of all that are in memory.
+        threads: For what takes long to decompress.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, limits: Limits, threads: Threads) -> None:
+        self._limits, self._threads = limits, threads
         self.waiting_bytes = 0
         """Of the bodies that are in memory now."""
 
@@ -44,20 +49,30 @@ class Receiving:
             Refused: If it is too large, too slow, of another type, or cannot be decompressed.
         """
         packed = _check_type(request)
-        if self.waiting_bytes >= self._limits.waiting_bytes:
-            raise Refused(503, "too many records are waiting to be written; try again later", retry_after_s=1)
         parts: list[bytes] = []
         taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            if self.waiting_bytes + size > self._limits.waiting_bytes:
+                raise Refused(503, "too many records are waiting to be written; try again later", retry_after_s=1)
+            taken += size
+            self.waiting_bytes += size
+
         try:
+            take(0)
             async for part in self._in_time(request):
+                take(len(part))
                 parts.append(part)
-                taken += len(part)
-                self.waiting_bytes += len(part)
             body = b"".join(parts)
+            parts.clear()
             if packed:
-                body = unpacked(body, self._limits.unpacked_bytes)
-                taken += len(body)
-                self.waiting_bytes += len(body)
+                limit = self._limits.unpacked_bytes
+                if len(body) <= _AT_ONCE_BYTES:
+                    body = unpacked(body, limit)
+                else:
+                    body = await self._threads.parse(unpacked, body, limit)
+                take(len(body))
             yield body
         finally:
             self.waiting_bytes -= taken

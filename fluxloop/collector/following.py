@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
@@ -20,14 +21,14 @@ from ..reading.catalog.new_records import FileState, landmarks_of, status_of
 from ..reading.pricing import project_pricing
 from ..reading.source import OpenObservations, Source, lines_of, open_records
 from ..storage.decoding import records_in
-from .record_rows import Observation, Row
-from .records import Refusal, RowMaker
+from .record_rows import Observation, Refusal, Row
+from .records import RowMaker
 from .stores.contract import StoreError
 from .stores.lines import from_files, place
 from .stores.sqlite import SqliteStore
 
-NAME = ".collector-index.sqlite"
-"""The index, in the first of the folders; hidden, as the index of `fluxloop list` is."""
+NAME = ".collector-index"
+"""The beginning of the name of the index, in the first of the folders; hidden, as the index of `fluxloop list` is."""
 
 LINES_AT_ONCE = 5_000
 """Lines between two commits."""
@@ -48,12 +49,18 @@ class Following:
     def __init__(self, paths: Sequence[Path]) -> None:
         self._sources = [Source.at(path.absolute()) for path in paths]
         first = self._sources[0]
-        self._index = (first.folder or first.path.parent) / NAME
         pricing = project_pricing()
         self._rows = RowMaker(pricing.prices if pricing else None)
         self._folders = orjson.dumps(sorted(str(source.path) for source in self._sources)).decode()
+        self._index = (first.folder or first.path.parent) / self._name()
         self.store = self._opened()
         self.refresh()
+
+    def _name(self) -> str:
+        """Return the name of the index: one for each set of folders, as several collectors may follow the first."""
+        if len(self._sources) == 1 and self._sources[0].folder is not None:
+            return f"{NAME}.sqlite"
+        return f"{NAME}-{sha256(self._folders.encode()).hexdigest()[:12]}.sqlite"
 
     def _opened(self) -> SqliteStore:
         """Open the index; one that is damaged, of another version or of other folders is made again."""
@@ -63,7 +70,7 @@ class Following:
                 return store
             store.close()
         for suffix in ("", "-wal", "-shm"):
-            self._index.with_name(NAME + suffix).unlink(missing_ok=True)
+            self._index.with_name(self._index.name + suffix).unlink(missing_ok=True)
         store = SqliteStore(self._index, resolve=from_files)
         store.run(lambda connection: _set_state(connection, _FOLDERS, self._folders))
         return store

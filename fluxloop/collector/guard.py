@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from time import perf_counter
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -62,6 +62,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
         start, status = perf_counter(), 500
+        # Routes are found by the path as it was sent, so that an id may have a slash in it; `path_text` decodes it.
+        scope["path"] = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
         state = scope.setdefault("state", {})
         state.update(key="-", route="-")
 
@@ -136,6 +138,11 @@ class Guard:
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"})
+
+
+def path_text(part: str) -> str:
+    """Return a part of a path decoded, as it is stored: without NUL."""
+    return unquote(part).replace("\0", "�")
 
 
 def host_of(header: str) -> str:

@@ -15,8 +15,8 @@ from ..reading.filters import CollectorFilter
 from ..reading.pricing import project_pricing
 from ..reading.source import Source, lines_of, open_records
 from ..storage.decoding import NOT_A_RECORD, TORN, decode, records_in
-from .record_rows import Row
-from .records import Refusal, RowMaker
+from .record_rows import Refusal, Row
+from .records import RowMaker
 from .stores.contract import Store, StoreError
 
 AT_ONCE = 5_000

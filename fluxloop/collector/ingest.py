@@ -16,7 +16,8 @@ from ..storage.decoding import decode
 from .bodies import Receiving
 from .metrics import Metrics
 from .problems import Refused, as_json
-from .records import Batch, Refusal, RowMaker, lines_of
+from .record_rows import Refusal
+from .records import Batch, RowMaker, lines_of
 from .stores.contract import Store, Written
 from .threads import Threads
 

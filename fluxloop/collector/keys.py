@@ -45,9 +45,11 @@ class Key:
         """
         parts = text.strip().split(":", 2)
         name, rights, secret = parts if len(parts) == 3 and parts[1] in RIGHTS else ("default", "all", text.strip())
-        if not name or len(secret) < MIN_LENGTH or any(character.isspace() for character in secret):
+        is_sendable = secret.isascii() and secret.isprintable() and " " not in secret
+        if not name or len(secret) < MIN_LENGTH or not is_sendable:
             raise ConfigError(
-                f"an API key from {source} must be {FORMS}, with {MIN_LENGTH} characters or more and no spaces in KEY"
+                f"an API key from {source} must be {FORMS}, with {MIN_LENGTH} characters or more in KEY, "
+                "printable ASCII without spaces"
             )
         return cls(name, RIGHTS[rights], _digest(secret))
 
@@ -73,7 +75,13 @@ class Keys:
             except (OSError, ValueError) as error:
                 raise ConfigError(f"the file of API keys {file} cannot be read: {error}") from None
             stripped = (line.strip() for line in lines)
-            keys += [Key.of(line, str(file)) for line in stripped if line and not line.startswith("#")]
+            in_file = [Key.of(line, str(file)) for line in stripped if line and not line.startswith("#")]
+            if not in_file:  # a collector without keys would let everybody in
+                raise ConfigError(f"the file of API keys {file} has no key: expected a line such as {FORMS}")
+            keys += in_file
+        if len({key.digest for key in keys}) < len(keys):
+            names = ", ".join(sorted({key.name for key in keys}))
+            raise ConfigError(f"the same API key is given twice (names: {names}): give each name a key of its own")
         return cls(keys)
 
     def __bool__(self) -> bool:

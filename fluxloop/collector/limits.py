@@ -23,6 +23,8 @@ class Limits:
     """The time in which a request must be received."""
     header_s: float = 10.0
     """The time in which the headers of a request must be received."""
+    answer_s: float = 60.0
+    """The time in which a client must take the next part of an answer."""
     connections: int = 512
     requests_per_s: float = 1_000.0
     """Of one key, or of one address where there are no keys; short bursts of twice as many are accepted."""

@@ -5,7 +5,7 @@ Read the parameters of a query: filters, the length of a page, cursors, times.
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.datastructures import QueryParams
@@ -123,5 +123,5 @@ def _hour(moment: datetime | None, *, up: bool = False) -> int | None:
     """Return the start of the hour of *moment*, or that of the following one."""
     if moment is None:
         return None
-    us = time_us((moment + timedelta(microseconds=HOUR_US - 1) * up).isoformat())
+    us = time_us(moment.isoformat()) + (HOUR_US - 1) * up
     return us - us % HOUR_US

@@ -25,7 +25,7 @@ class Refused(Exception):
             headers["Retry-After"] = str(max(1, round(self.retry_after_s)))
         if self.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="fluxloop"'
-        if self.status in (408, 413):  # the rest of the body has not been read
+        if self.status in (408, 413, 503):  # the rest of the body may not have been read
             headers["Connection"] = "close"
         return as_json({"error": self.error, **self.more}, self.status, headers)
 

@@ -7,14 +7,25 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from ..llm.prices import Counts
 from ..reading.building import in_utc
 
 MAX_TEXT = 1_024
 """Characters of a name or another text by which records are found; the line itself is kept whole."""
 
+MAX_ID = 512
+"""Characters of an id."""
+
+MOST_TOKENS = 10**9
+"""A larger count is cut, so that sums fit in the integers of every database."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_US = 253_402_300_799_999_999
 """The last microsecond of the year 9999."""
+
+
+class Refusal(ValueError):
+    """A value is not a record; the message is the reason."""
 
 
 class Observation(NamedTuple):
@@ -82,9 +93,18 @@ class Score(NamedTuple):
 Row = Observation | TraceLine | Score
 
 
+CRASHED = "crashed"
+"""The status of what a dead process left open, by its journal, which may be older than the record of the end."""
+
+
 def is_open(row: Observation) -> bool:
     """Whether *row* is the start of an observation, which its end replaces."""
     return row.status is None
+
+
+def is_provisional(row: Observation) -> bool:
+    """Whether *row* never replaces the end of an observation: its start, or that its process died."""
+    return row.status is None or row.status == CRASHED
 
 
 def time_us(text: object) -> int:
@@ -112,3 +132,25 @@ def plain(value: object) -> str:
     if "\0" in text:
         text = text.replace("\0", "�")
     return text[:MAX_TEXT]
+
+
+def id_of(value: object) -> str:
+    """
+    Return *value* as an id.
+
+    Raises:
+        Refusal: If it is empty.
+    """
+    text = str(value).replace("\0", "�")
+    if not text:
+        raise Refusal("an id is empty")
+    return text
+
+
+def sums_of(counts: Counts | None) -> tuple[int, int, int]:
+    """Return the input, output and all tokens."""
+    if counts is None:
+        return 0, 0, 0
+    given, made, total = counts[0] or 0, counts[1] or 0, counts[2]
+    total = given + made if total is None else total
+    return min(given, MOST_TOKENS), min(made, MOST_TOKENS), min(total, MOST_TOKENS)

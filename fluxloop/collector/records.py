@@ -7,7 +7,7 @@ record is rejected with a reason; it does not affect the other lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from operator import itemgetter
@@ -15,23 +15,23 @@ from typing import Any
 
 import orjson
 
-from ..llm.prices import Counts, Prices, context_of
-from ..reading.building import finished_observation, in_utc, observation_of, trace_of
-from ..reading.catalog.costs import cost_of_call
-from ..reading.catalog.facts import CODES, TYPES, Label
-from ..reading.catalog.kept import WORDS, counts_of, kept_value
-from ..reading.values import first_words
+from ..llm.price_library import Call, Tiers
+from ..llm.prices import Counts, Prices, context_of, dollars_of
+from ..reading.building import finished_observation, in_utc, observation_of
+from ..reading.catalog.facts import CODES, TYPES
+from ..reading.catalog.kept import counts_of
 from ..storage.decoding import Json, decode, kind_of, trace_id_of
-from .record_rows import EPOCH, Observation, Row, Score, TraceLine, plain, time_us
+from .record_rows import EPOCH, MAX_ID, Observation, Refusal, Row, id_of, plain, sums_of, time_us
+from .trace_rows import own_trace_line, score_of, trace_line
 
 MAX_DEPTH = 250
 """Levels of nesting in a record; the recorder writes up to 200."""
 
-MAX_ID = 512
-"""Characters of an id."""
 
-MOST_TOKENS = 10**9
-"""A larger count is cut, so that sums fit in the integers of every database."""
+_MINUTE_US = 60_000_000
+
+_MOST_TIERS = 4_096
+"""Prices that are remembered."""
 
 
 @dataclass(slots=True)
@@ -41,10 +41,6 @@ class Batch:
     rows: list[Row] = field(default_factory=list)
     rejected: list[dict[str, Any]] = field(default_factory=list)
     """The number of each line, from 1, and the reason."""
-
-
-class Refusal(ValueError):
-    """A value is not a record; the message is the reason."""
 
 
 class RowMaker:
@@ -57,6 +53,8 @@ class RowMaker:
 
     def __init__(self, prices: Prices | None = None) -> None:
         self._prices = prices
+        self._tiers: dict[tuple[str, object, str, int], Tiers | None] = {}
+        """The prices of calls in a minute, by what they depend on."""
 
     def batch(self, lines: Iterable[bytes]) -> Batch:
         """Return the rows of *lines*; blank lines are skipped."""
@@ -95,7 +93,7 @@ class RowMaker:
             if (row := self._own_row(record, line)) is not None:
                 return row
             if record.get("record") == "score":
-                return _score(record, line)
+                return score_of(record, line)
         kind = kind_of(record)
         if kind is None:
             raise Refusal("neither an observation, nor a trace, nor a score")
@@ -103,7 +101,7 @@ class RowMaker:
             if len(str(record.get(name, ""))) > MAX_ID:
                 raise Refusal(f"{name} is longer than {MAX_ID} characters")
         try:
-            return self._observation(record, line) if kind == "observation" else _trace_line(record, line)
+            return self._observation(record, line) if kind == "observation" else trace_line(record, line)
         except Refusal:
             raise
         except _ERRORS as error:
@@ -114,7 +112,7 @@ class RowMaker:
         try:
             if "parent_id" in record:
                 return self._own_observation(record, line)
-            return _own_trace_line(record, line) if "schema" in record else None
+            return own_trace_line(record, line) if "schema" in record else None
         except _ERRORS:  # a value of another type than the recorder's
             return None
 
@@ -135,7 +133,7 @@ class RowMaker:
         start_us = time_us(get("start_time"))
         kind, name, model = record["type"], record["name"], get("model")
         cost = None
-        given, made, total = _sums(counts)
+        given, made, total = sums_of(counts)
         if counts is not None and kind in ("GENERATION", "EMBEDDING") and self._prices is not None and model:
             cost = self._cost(record, counts, start_us)
         return Observation(
@@ -158,20 +156,22 @@ class RowMaker:
 
     def _cost(self, record: Json, counts: Counts, start_us: int) -> float | None:
         context = context_of(record.get("metadata"), record.get("model_parameters"), record.get("output"))
-        label = Label(record["type"], record["name"], record["model"], record.get("provider"), context)
-        time = EPOCH + timedelta(microseconds=start_us)
-        cost = cost_of_call(label, counts, self._prices, time)  # type: ignore[arg-type]  # it is not None here
-        return cost.dollars if cost.calls else None
+        model, provider = record["model"], record.get("provider")
+        key = model, provider, context, start_us // _MINUTE_US
+        try:
+            tiers = self._tiers[key]
+        except KeyError:
+            if len(self._tiers) >= _MOST_TIERS:
+                self._tiers.clear()
+            time = EPOCH + timedelta(microseconds=start_us)
+            prices: Prices = self._prices  # type: ignore[assignment]  # it is not None here
+            tiers = self._tiers[key] = prices.tiers(Call(model, provider, context), time)
+        return dollars_of(tiers, counts) if tiers else None
 
 
-def lines_of(body: bytes) -> Iterator[bytes]:
-    """Yield the lines of a body, each without its line end."""
-    start = 0
-    while start < len(body):
-        end = body.find(b"\n", start)
-        end = len(body) if end < 0 else end
-        yield body[start:end]
-        start = end + 1
+def lines_of(body: bytes) -> list[bytes]:
+    """Return the lines of a body, each without its line end; the last one may be empty."""
+    return body.split(b"\n")
 
 
 def _repaired(line: bytes) -> tuple[Any, bytes]:
@@ -240,9 +240,9 @@ def _as_ours(record: Json) -> Json:
     duration = built.duration_ms
     return {
         **fields,
-        "id": _id(built.id),
-        "trace_id": _id(trace_id),
-        "parent_id": None if built.parent_id is None else _id(built.parent_id),
+        "id": id_of(built.id),
+        "trace_id": id_of(trace_id),
+        "parent_id": None if built.parent_id is None else id_of(built.parent_id),
         "type": built.type.name,
         "name": built.name,
         "level": built.level.name,
@@ -251,119 +251,3 @@ def _as_ours(record: Json) -> Json:
         "duration_ms": float(duration) if duration is not None and abs(duration) < 1e15 else None,
         "usage": dict(built.usage) if built.usage and built.usage.reported else None,
     }
-
-
-def _id(value: object) -> str:
-    text = str(value).replace("\0", "�")
-    if not text:
-        raise Refusal("an id is empty")
-    return text
-
-
-def _sums(counts: Counts | None) -> tuple[int, int, int]:
-    """Return the input, output and all tokens."""
-    if counts is None:
-        return 0, 0, 0
-    given, made, total = counts[0] or 0, counts[1] or 0, counts[2]
-    total = given + made if total is None else total
-    return min(given, MOST_TOKENS), min(made, MOST_TOKENS), min(total, MOST_TOKENS)
-
-
-def _own_trace_line(record: Json, line: bytes) -> TraceLine | None:
-    """Return the row of a trace's line written as the recorder writes it; None for any other."""
-    get = record.get
-    texts: tuple[Any, ...] = (
-        get("trace_id"),
-        get("name"),
-        get("start_time"),
-        get("session_id") or "",
-        get("user_id") or "",
-        get("error") or "",
-    )
-    tags, metadata, duration = get("tags") or [], get("metadata") or {}, get("duration_ms")
-    if (
-        not all(type(text) is str for text in texts)
-        or get("status") not in CODES
-        or type(duration) is not float
-        or not abs(duration) < 1e15
-        or type(tags) is not list
-        or not all(type(tag) is str for tag in tags)
-        or type(metadata) is not dict
-        or not 0 < len(texts[0]) <= MAX_ID
-        or "\0" in texts[0]
-        or not _USAGE.isdisjoint(record)
-    ):
-        return None
-    usage = get("usage")
-    counts = counts_of(usage) if usage and type(usage) is dict else None
-    error = get("error")
-    return TraceLine(
-        texts[0],
-        plain(texts[1]),
-        None if get("session_id") is None else plain(texts[3]),
-        None if get("user_id") is None else plain(texts[4]),
-        record["status"],
-        time_us(texts[2]),
-        duration,
-        None if error is None else plain(first_words(error, WORDS)),
-        None if (value := get("input")) is None else plain(kept_value(value)),
-        None if (value := get("output")) is None else plain(kept_value(value)),
-        [plain(tag) for tag in tags[:100]],
-        [plain(text) for text in _metadata(metadata)],
-        None if counts is None else _sums(counts),
-        line,
-    )
-
-
-_USAGE = frozenset({"prompt_tokens", "completion_tokens", "total_tokens", "type", "parent_id", "parent_observation_id"})
-"""Fields of other formats, and of observations."""
-
-
-def _trace_line(record: Json, line: bytes) -> TraceLine:
-    """Return the row of a trace's line by any writer."""
-    trace = trace_of({**record, "trace_id": trace_id_of(record)})
-    start = trace.start_time
-    counts = _sums(counts_of(dict(trace.usage))) if trace.usage and trace.usage.reported else None
-    duration = trace.duration_ms
-    if duration is None and start and trace.end_time:
-        duration = (in_utc(trace.end_time) - in_utc(start)) / timedelta(milliseconds=1)
-    status = trace.status or ("error" if trace.error is not None else "success")
-    return TraceLine(
-        _id(trace.trace_id),
-        plain(trace.name),
-        None if trace.session_id is None else plain(trace.session_id),
-        None if trace.user_id is None else plain(trace.user_id),
-        str(status),
-        (in_utc(start) - EPOCH) // timedelta(microseconds=1) if start else 0,
-        duration if duration is not None and abs(duration) < 1e15 else None,
-        None if trace.error is None else plain(first_words(trace.error, WORDS)),
-        None if trace.input is None else plain(kept_value(trace.input)),
-        None if trace.output is None else plain(kept_value(trace.output)),
-        [plain(tag) for tag in trace.tags[:100]],
-        [plain(text) for text in _metadata(trace.metadata)],
-        counts,
-        line,
-    )
-
-
-def _metadata(metadata: Json) -> Iterator[str]:
-    for key, value in list(metadata.items())[:100]:
-        yield str(key)
-        if isinstance(value, str | int | float):
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            yield f"{key}={text}"
-
-
-def _score(record: Json, line: bytes) -> Score:
-    trace_id, name, value = record.get("trace_id"), record.get("name"), record.get("value")
-    if not isinstance(trace_id, str) or not trace_id or len(trace_id) > MAX_ID:
-        raise Refusal("a score needs the trace_id it is about")
-    if not isinstance(name, str) or not name:
-        raise Refusal("a score needs a name")
-    if not isinstance(value, str | int | float) or (isinstance(value, float) and value != value):
-        raise Refusal("the value of a score must be a number, a flag or a text")
-    comment = record.get("comment")
-    if comment is not None and not isinstance(comment, str):
-        raise Refusal("the comment of a score must be a text")
-    own = record.get("id") or f"{name}@{record.get('time')}"
-    return Score(_id(trace_id), _id(own)[:MAX_ID], plain(name), value, comment, time_us(record.get("time")), line)

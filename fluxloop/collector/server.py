@@ -20,6 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import ConfigError
 from .app import Collector, Options
+from .limits import Limits
 from .stores.contract import Store
 
 STOP_S = 20
@@ -42,7 +43,7 @@ def run(store: Store, options: Options, *, host: str, port: int, log_level: str 
         Collector(store, options).app(),
         host=host,
         port=port,
-        http=_limited(limits.header_s),
+        http=_limited(limits),
         ws="none",
         loop="auto",
         lifespan="on",
@@ -116,15 +117,37 @@ def _log_to_stderr(level: str) -> None:
     logging.getLogger("uvicorn.error").setLevel("INFO")
 
 
-def _limited(header_s: float) -> type[asyncio.Protocol]:
-    """Return uvicorn's protocol with a time limit on the headers of a request, which uvicorn does not have."""
+def _limited(limits: Limits) -> type[asyncio.Protocol]:
+    """
+    Return uvicorn's protocol with limits that uvicorn does not have.
+
+    The headers of a request must come in time, an answer must be taken in time, and connections beyond twice the limit
+    are closed at once: up to the limit requests are answered, up to twice the limit they are refused with 503.
+    """
 
     class Limited(H11Protocol):
         _deadline: asyncio.TimerHandle | None = None
+        _stalled: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self._await_request()
+            if len(self.connections) > 2 * limits.connections:
+                transport.abort()
+            else:
+                self._await_request()
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._stalled = self.loop.call_later(limits.answer_s, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self._go_on()
+
+        def _go_on(self) -> None:
+            if self._stalled is not None:
+                self._stalled.cancel()
+                self._stalled = None
 
         def data_received(self, data: bytes) -> None:
             if self._is_between():
@@ -135,6 +158,7 @@ def _limited(header_s: float) -> type[asyncio.Protocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._forget()
+            self._go_on()
             super().connection_lost(exc)
 
         def _is_between(self) -> bool:
@@ -142,7 +166,7 @@ def _limited(header_s: float) -> type[asyncio.Protocol]:
 
         def _await_request(self) -> None:
             if self._deadline is None:
-                self._deadline = self.loop.call_later(header_s, self._close_if_waiting)
+                self._deadline = self.loop.call_later(limits.header_s, self._close_if_waiting)
 
         def _forget(self) -> None:
             if self._deadline is not None:

@@ -101,9 +101,13 @@ class Prices:
 
     def cost(self, call: Call, counts: Counts, time: datetime) -> Cost:
         """Return the price of one call, at the prices of *time*."""
-        tiers = self._tiers(call, time.astimezone(UTC).replace(second=0, microsecond=0))
-        dollars = _dollars(tiers, counts) if tiers else None
+        tiers = self.tiers(call, time)
+        dollars = dollars_of(tiers, counts) if tiers else None
         return Cost(unknown=(call.model,)) if dollars is None else Cost(dollars, 1)
+
+    def tiers(self, call: Call, time: datetime) -> Tiers | None:
+        """Return the prices of *call* in the minute of *time*, for `dollars_of`; None if they are unknown."""
+        return self._tiers(call, time.astimezone(UTC).replace(second=0, microsecond=0))
 
     def _found_tiers(self, call: Call, time: datetime) -> Tiers | None:
         own = next((rates for matches, rates in self._own if matches(call.model)), None)
@@ -120,7 +124,7 @@ class Pricing:
     version: str
 
 
-def _dollars(tiers: Tiers, counts: Counts) -> float | None:
+def dollars_of(tiers: Tiers, counts: Counts) -> float | None:
     """Return the price of a call; None if its counts have no price."""
     given_input, given_output, total, cache_read, cache_write, reasoning = counts
     if given_input is None and given_output is None:
@@ -130,6 +134,8 @@ def _dollars(tiers: Tiers, counts: Counts) -> float | None:
     for above, of_tier in tiers:
         if input_tokens > above:
             rates = of_tier
+    if not (cache_read or cache_write or reasoning) and rates.input is not None and rates.output is not None:
+        return (input_tokens * rates.input + output_tokens * rates.output) / 1e6 + rates.request
     parts = [
         *_parts(input_tokens, rates.input, (cache_read, rates.cache_read), (cache_write, rates.cache_write)),
         *_parts(output_tokens, rates.output, (reasoning, rates.reasoning)),

@@ -146,10 +146,14 @@ def _duration(value: Any, zone: tzinfo | None) -> timedelta:
     return duration_of(str(value))
 
 
+_MOST_COUNT = 2**63 - 1
+"""The largest integer of a database."""
+
+
 def _count(value: Any, zone: tzinfo | None) -> int:
     if isinstance(value, bool) or not str(value).isascii() or not str(value).isdigit():
         raise ValueError("a whole number from 0 up")
-    return int(value)
+    return min(int(str(value)[:20]), _MOST_COUNT)  # beyond it, no count of a record is
 
 
 def _flag(value: Any, zone: tzinfo | None) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from ..enums import Status
 from ..errors import ReadError
@@ -44,6 +45,9 @@ class Watch:
         path: As for `fluxloop.read_traces`; it may be created later.
         matches_id: Decides by its id whether a trace is watched.
     """
+
+    pause_s: ClassVar[float] = 0.2
+    """The shortest time between two polls, in seconds."""
 
     def __init__(self, path: str | Path, matches_id: Callable[[str], object] = bool) -> None:
         self._path = Path(path)

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ..interruptions import was_raised_from_outside
-from .contract import SupportsFlush, journal_of
+from .contract import SupportsDelivery, SupportsFlush, journal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -20,12 +20,13 @@ class FanOut:
     """
     Writes every record to each of *storages*. The failure of one storage does not affect the others.
 
-    The journal is that of the first storage that has one.
+    The journal is that of the first storage that has one; of one that sends records, if no other has one.
     """
 
     def __init__(self, storages: Iterable[Storage]) -> None:
         self.storages = tuple(storages)
-        self.journal = next(filter(None, map(journal_of, self.storages)), None)
+        by_place = sorted(self.storages, key=lambda storage: isinstance(storage, SupportsDelivery))
+        self.journal = next(filter(None, map(journal_of, by_place)), None)
 
     def write(self, records: Sequence[Record]) -> None:
         """

@@ -24,6 +24,7 @@ from .address import checked_key, checked_url, folder_name, is_exposed
 from .clock import seconds
 from .contract import Record
 from .event_loops import unguarded
+from .journal import Journal
 from .segment import remove_sent
 from .sender import Sender
 from .spool import REFUSED, SPOOL, Spool
@@ -55,6 +56,8 @@ class HTTPStorage:
         shutdown_timeout: The longest delay of the exit in seconds, if there is something to send.
         service_name: Sent as the header ``X-Service-Name``.
         environment: Sent as the header ``X-Environment``.
+        journal: Whether to keep a journal of open observations in the spool, so that those of a killed process are sent
+            as ``crashed`` by the next one. Not with ``upstream``, whose collectors would take it for the real end.
 
     Raises:
         ConfigError: If the URL or the key is not valid.
@@ -75,6 +78,7 @@ class HTTPStorage:
         shutdown_timeout: float = 2.0,
         service_name: str | None = None,
         environment: str | None = None,
+        journal: bool = True,
     ) -> None:
         headers = {"X-Service-Name": service_name, "X-Environment": environment}
         self._link = Link(
@@ -91,6 +95,7 @@ class HTTPStorage:
         self._flush_interval = flush_interval
         self._buffer_size = buffer_size
         self._spool = Spool(Path("traces", SPOOL, folder_name(self._link.url)) if spool is None else spool)
+        self.journal = Journal(self._spool.base_path) if journal and protocol == "fluxloop" else None
         self._sender = self._new_sender()
         self._is_used = False
         _storages.add(self)
@@ -164,6 +169,8 @@ class HTTPStorage:
     def close(self) -> None:
         """End the thread and close the spool, which keeps what was not sent. A later `write` begins again."""
         self._sender.stop()
+        if self.journal is not None:
+            unguarded(self.journal.close)
         try:
             if self._is_used:
                 own = self._spool.own()
@@ -180,7 +187,8 @@ class HTTPStorage:
 
     def check(self) -> list[str]:
         """Return a message for each problem with the spool. Changes nothing."""
-        return self._spool.check()
+        problem = self.journal.problem if self.journal is not None else None
+        return [*self._spool.check(), *([problem] if problem else [])]
 
     def _new_sender(self) -> Sender:
         return Sender(

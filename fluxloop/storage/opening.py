@@ -44,6 +44,7 @@ def _open_http(settings: StorageSettings) -> Storage:
         shutdown_timeout=settings.shutdown_timeout,
         service_name=settings.service_name,
         environment=settings.environment,
+        journal=settings.journal,
     )
 
 

@@ -13,11 +13,12 @@ from _thread import start_new_thread
 from itertools import count, islice
 from math import inf
 from queue import Empty, SimpleQueue
-from typing import Literal
 
 from ..forks import after_fork
 from .clock import seconds
+from .crashes import recover
 from .event_loops import unguarded
+from .flushing import Flush, Token
 from .line_buffer import LineBuffer
 from .segment import Segment, claim_all
 from .spool import Spool
@@ -35,29 +36,6 @@ SLICE_BATCHES = 8
 
 CLAIM_INTERVAL_S = 30.0
 """The interval of searches for segments of processes that have ended."""
-
-
-class Flush:
-    """A request to send everything now."""
-
-    def __init__(self, *, is_patient: bool) -> None:
-        self.is_patient = is_patient
-        """Whether to go on after an attempt has failed."""
-        self._result: SimpleQueue[bool] = SimpleQueue()
-
-    def wait(self, timeout: float) -> bool | None:
-        """Return whether everything was sent; None if that is not known within *timeout* seconds."""
-        try:
-            return self._result.get(timeout=timeout)
-        except Empty:
-            return None
-
-    def end(self, *, sent: bool) -> None:
-        """Let `wait` return *sent*."""
-        self._result.put(sent)
-
-
-Token = Flush | Literal["records", "stop"]
 
 
 class Sender:
@@ -276,6 +254,7 @@ class Sender:
         """Claim segments of processes that have ended, if none are left, and it is time to look for more."""
         if self._claimed or seconds() < self._claim_at:
             return
+        recover(self._spool.base_path)
         for segment in islice(claim_all(self._spool.base_path), MAX_CLAIMED):
             segment.own = self._spool.is_own(segment.path)
             self._claimed.append(segment)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..errors import ReadError
 from .address import folder_name
+from .crashes import journals_in, recover
 from .descriptors import Descriptor, open_regular
 from .segment import Segment, claim_all, segments_in
 from .spool import REFUSED, SPOOL
@@ -75,6 +76,7 @@ class Upload:
 
     def _segments(self) -> Iterator[Segment]:
         for spool in self.spools:
+            recover(spool)
             yield from claim_all(spool)
         for path in self.files:
             try:
@@ -113,10 +115,15 @@ def positions_for(folder: Path, url: str) -> Path | None:
 
 
 def spools_in(folder: Path) -> list[Path]:
-    """Return the folders with segments: *folder*, the spool in it, and the folders of collectors in either."""
+    """Return the folders with something to send: *folder*, the spool in it, and the folders of collectors in either."""
     spool = folder if folder.name == SPOOL else folder / SPOOL
     candidates = [folder, spool, *sorted(spool.glob("*/"))]
-    return [each for each in dict.fromkeys(candidates) if each.is_dir() and segments_in(each)]
+    return [each for each in dict.fromkeys(candidates) if each.is_dir() and (segments_in(each) or _has_journals(each))]
+
+
+def _has_journals(folder: Path) -> bool:
+    """Whether *folder* is a spool by its name, and has journals; those of other folders belong to their files."""
+    return SPOOL in (folder.name, folder.parent.name) and bool(journals_in(folder))
 
 
 def count_unsent(folder: Path) -> int:

@@ -21,6 +21,7 @@ import orjson
 
 from ..forks import importing
 from .clock import seconds
+from .deadlines import limit
 from .decoding import decoded, kind_of, trace_id_of
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Link:
     Args:
         url: The URL of the collector, without a slash at its end.
         api_key: Sent as a bearer token.
-        timeout: The limit of each step of a request (connect, send, wait for the answer), in seconds.
+        timeout: The limit of each step of a request (connect, send, receive the answer), in seconds.
         protocol: ``upstream`` sends each record in a request of its own, to the paths of FluxLoop 0.1.
         headers: Further headers.
     """
@@ -121,7 +122,7 @@ class Link:
 
     def _post(self, path: str, body: bytes, content_type: str, batch_id: str | None, read: Any) -> Answer:
         if self._transport is None:
-            self._transport = _new_transport(self.url)
+            self._transport = _new_transport(self.url, self.timeout)
         httpx = sys.modules["httpx"]
         headers = {
             "Accept": "application/json",
@@ -202,7 +203,7 @@ class Link:
         return text[:200].strip()
 
 
-def _new_transport(url: str) -> Any:
+def _new_transport(url: str, timeout: float) -> Any:
     """Return a transport for *url*, with the proxy of the environment. A fork waits until all imports are done."""
     with importing():
         import httpx
@@ -210,7 +211,9 @@ def _new_transport(url: str) -> Any:
         for name in _IMPORTED_LATER:
             import_module(name)
         _version()
-        return httpx.HTTPTransport(proxy=_proxy_for(url))
+        transport = httpx.HTTPTransport(proxy=_proxy_for(url))
+        limit(transport, timeout)
+        return transport
 
 
 _IMPORTED_LATER = ("email.utils", "encodings.idna", "urllib.request")

@@ -11,8 +11,8 @@ import orjson
 import pytest
 from serving_aids import START, lines_of_trace
 
-from fluxloop.collector.record_rows import iso_of, time_us
-from fluxloop.collector.records import MAX_DEPTH, Refusal, RowMaker, lines_of
+from fluxloop.collector.record_rows import Refusal, iso_of, time_us
+from fluxloop.collector.records import MAX_DEPTH, RowMaker, lines_of
 from fluxloop.collector.stores.contract import Deletion, Totals
 from fluxloop.collector.stores.totals import as_object
 from fluxloop.reading.filters import CollectorFilter

@@ -683,3 +683,25 @@ def test_old_traces_are_deleted(tmp_path):
         post(server, body_of(young, old))
     with ServerProcess("--store", store, "--retention", "30d") as server:
         wait_for(lambda: [t["trace_id"] for t in get(server, "/api/v1/traces").json()["traces"]] == ["young"])
+
+
+def test_a_collector_is_followed_in_the_terminal(tmp_path):
+    """
+    ``fluxloop view --follow URL``: a line for each observation as it arrives, none for what was there before.
+    """
+    with ServerProcess("--store", tmp_path / "s.sqlite") as server:
+        post(server, body_of(lines_of_trace("before")))
+        *_, root, trace = later = lines_of_trace("later", tool="search")
+        command = [sys.executable, "-m", "fluxloop", "view", "--follow", server.url, "--json"]
+        environment = offline.environment(PYTHONPATH=str(ROOT))
+        with subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=environment) as follow:
+            assert follow.stderr.readline().endswith("Ctrl-C ends\n")
+            post(server, body_of(later[:2]))
+            names = [json.loads(follow.stdout.readline())["name"] for _ in range(2)]
+            post(server, body_of([root, trace]))
+            names.append(json.loads(follow.stdout.readline())["name"])
+            follow.send_signal(signal.SIGINT)
+            assert follow.wait(20) == 0
+
+    assert sorted(names[:2]) == ["model", "search"]
+    assert names[2] == "Bot"

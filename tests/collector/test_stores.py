@@ -115,6 +115,22 @@ def test_the_end_of_an_observation_replaces_its_start_and_not_the_reverse(store,
     assert (step.count, step.errors) == (1, 1)
 
 
+def test_what_a_dead_process_left_open_never_replaces_a_real_end(store, write):
+    """
+    A journal may be older than the record of the end: in either order, the end stays.
+    """
+    *observations, trace = lines_of_trace("t")
+    crashed = [
+        orjson.dumps({**orjson.loads(line), "status": "crashed", "end_time": None, "duration_ms": None})
+        for line in (*observations, trace)
+    ]
+    write(observations[:1], crashed[:2], [observations[1], trace], crashed, observations[2:])
+
+    assert store.trace("t")["status"] == "success"
+    assert sorted(store.records("t")) == sorted([*observations, trace])
+    assert store.trace("t")["observations"] == 3
+
+
 def test_a_newer_version_of_a_record_replaces_the_older_one(store, write):
     """
     The last version of an id is the one that is listed, counted and returned.

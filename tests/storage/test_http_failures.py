@@ -709,3 +709,28 @@ def test_scores_for_a_collector_that_has_none_are_kept_in_a_file(server: Collect
     assert storage.flush(20)
     assert (storage.delivery.sent, storage.delivery.dropped, len(server.requests)) == (1, 1, 1)
     assert (storage.spool / "refused.jsonl").read_bytes() == score.line
+
+
+def test_an_answer_that_comes_byte_by_byte_ends_in_time(opened: Callable[..., HTTPStorage], record: Make) -> None:
+    """Every byte is within the timeout, the headers never end: the batch is tried again, and then arrives."""
+    stalled = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        if stalled.is_set():
+            body = b'{"accepted": 1}'
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+            return
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        try:
+            while True:
+                connection.sendall(b"x")
+                stalled.wait(0.02)
+        finally:
+            stalled.set()
+
+    with raw_server(drip) as url:
+        storage = opened(url, timeout=0.3)
+        storage.write([record(1)])
+        assert storage.flush(20)
+    assert stalled.is_set()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import random
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import offline
 import pytest
 from collector_aids import Collector, Reply, Request, collector, free_port, raw_server
+
+ROOT = Path(__file__).parents[2]
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -222,7 +226,7 @@ def work(name):
         storage.write([record(f"{name}-{number}")])
         number += 1
         time.sleep(0.0005)
-    print(number, flush=True)
+    print(f"{number}\\n", end="", flush=True)  # one write: the lines of threads are not mixed
 
 threads = [threading.Thread(target=work, args=(name,)) for name in range(3)]
 for thread in threads: thread.start()
@@ -409,3 +413,49 @@ for _ in range(100):
         own = [each for each in ids if each.startswith(f"o{name}-")]
         assert own == sorted(own)
     assert spooled(tmp_path) == []
+
+
+LEFT_OPEN = """
+import os, sys
+import fluxloop
+
+fluxloop.configure(storage="http", base_path=sys.argv[1], collector_url=sys.argv[2], flush_interval=0.01)
+
+@fluxloop.tool
+def search(word):
+    return word
+
+@fluxloop.agent
+def bot(word):
+    search(word)
+    fluxloop.flush(10)
+    with fluxloop.instrument("waiting"):
+        os.kill(os.getpid(), 9)
+
+bot("hello")
+"""
+
+
+@pytest.mark.parametrize("by", ["the next program", "fluxloop upload"])
+def test_what_was_open_in_a_killed_process_is_sent_as_crashed(
+    tmp_path: Path, server: Collector, start: Start, by: str
+) -> None:
+    """
+    The agent, its trace and the observation within; what had ended keeps its end, and nothing is left in the spool.
+    """
+    start(LEFT_OPEN, tmp_path, server.url).wait()
+    assert [record["name"] for record in server.records] == ["search"]
+
+    if by == "the next program":
+        program = f"import fluxloop\nfluxloop.configure(storage='http', base_path={str(tmp_path)!r}, "
+        program += f"collector_url={server.url!r})\nwith fluxloop.instrument('next'): pass"
+        finish(start(program, tmp_path))
+    else:
+        command = [sys.executable, "-m", "fluxloop", "upload", str(tmp_path), "--url", server.url]
+        subprocess.run(command, check=True, timeout=55, env=offline.environment(PYTHONPATH=str(ROOT)))
+    crashed = {record["name"] for record in server.records if record.get("status") == "crashed"}
+
+    assert crashed >= {"bot", "waiting"}
+    assert any("id" not in record and record["name"] == "bot" for record in server.records)
+    (folder,) = (tmp_path / ".spool").iterdir()
+    assert [path.name for path in folder.iterdir()] == []

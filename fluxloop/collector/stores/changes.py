@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..record_rows import Observation, Row, Score, TraceLine, is_open
+from ..record_rows import CRASHED, Observation, Row, Score, TraceLine, is_open, is_provisional
 from .contract import Written
 from .rows import TotalsChange, TraceState
 
@@ -71,7 +71,7 @@ class Changes(ABC):
         if old is None and state.observations > len(added):
             old = self.stored(state, row.id)
         if old is not None:
-            if old.line == row.line or (is_open(row) and not is_open(old)):
+            if old.line == row.line or (is_provisional(row) and not is_open(old)):
                 return False
             self.totals.add(old, -1)
             if row.id not in added:
@@ -83,7 +83,7 @@ class Changes(ABC):
 
     def _add_line(self, row: TraceLine) -> bool:
         state = self.states[row.trace_id]
-        if state.has_line and (state.line or self.stored_line(state)) == row.line:
+        if state.has_line and (row.status == CRASHED or (state.line or self.stored_line(state)) == row.line):
             return False
         state.add_line(row)
         return True

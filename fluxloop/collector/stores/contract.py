@@ -2,7 +2,8 @@
 What every store of the collector does.
 
 A record is identified by its kind, the id of its trace and its own id. It replaces an older version of itself; the end
-of an observation replaces its start, and a start never replaces an end. So writing a batch twice changes nothing.
+of an observation replaces its start, and a start never replaces an end. Nor does a record with the status ``crashed``
+replace an end, or the line of a trace. So writing a batch twice changes nothing.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ...errors import ReadError
 from ...reading.source import open_records
+from ...storage.decoding import decode
 
 Resolve = Callable[[bytes], bytes]
 """Returns the line for a value of the store; an empty one if it is not there any more."""
@@ -36,5 +37,15 @@ def from_files(value: bytes) -> bytes:
         if (file := open_records(Path(path.decode()))) is not None:
             with file:
                 file.seek(int(offset))
-                return file.read(int(length)).rstrip(b"\n")
+                line = file.read(int(length)).rstrip(b"\n")
+                if is_record(line):  # the file may have been replaced since
+                    return line
     return b""
+
+
+def is_record(line: bytes) -> bool:
+    """Whether *line* is one JSON object, as every record."""
+    try:
+        return line.startswith(b"{") and b"\n" not in line and isinstance(decode(line), dict)
+    except (ValueError, RecursionError):
+        return False

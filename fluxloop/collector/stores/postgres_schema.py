@@ -4,7 +4,9 @@ The tables of the PostgreSQL store, its versions, and its partitions: one per da
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import date, timedelta
+from functools import lru_cache
+from time import time
 from typing import Any
 
 from .contract import StoreError
@@ -47,7 +49,9 @@ MIGRATIONS = (
 
 VERSION = len(MIGRATIONS)
 
-OTHER_DAY = datetime(1970, 1, 1, tzinfo=UTC).date()
+_DAY_US = 86_400_000_000
+
+OTHER_DAY = date(1970, 1, 1)
 """The partition of observations that began long ago, in the future, or at an unknown time."""
 
 DAYS = 400
@@ -77,13 +81,15 @@ def migrate(connection: Any) -> None:
         connection.execute("INSERT INTO fluxloop_schema VALUES (%s)", (VERSION,))
 
 
-def day_of(start_us: int) -> Any:
+def day_of(start_us: int) -> date:
     """Return the day of the partition for an observation."""
-    now = datetime.now(UTC)
-    oldest, newest = now - timedelta(days=DAYS), now + timedelta(days=1)
-    if not oldest.timestamp() <= start_us / 1e6 <= newest.timestamp():
-        return OTHER_DAY
-    return datetime.fromtimestamp(start_us // 1_000_000, UTC).date()
+    return _day(start_us // _DAY_US, int(time()) // 86_400)
+
+
+@lru_cache(maxsize=4_096)
+def _day(day: int, today: int) -> date:
+    """Return a day, given as days since 1970; `OTHER_DAY` where it is far from *today*."""
+    return OTHER_DAY + timedelta(days=day) if today - DAYS <= day <= today + 1 else OTHER_DAY
 
 
 def make_partition(connection: Any, day: Any) -> None:

@@ -139,20 +139,27 @@ class TraceState:
             self.models = sorted([*self.models, row.model])[:100]
         if row.is_error and row.type == "TOOL" and row.name not in self.failed_tools:
             self.failed_tools = [*self.failed_tools, row.name][:100]
-        if len(self.found_by) < MAX_FACETS:
-            self.found_by |= _facets_of(row.type, row.name, row.model)
+        facets = _facets_of(row.type, row.name, row.model)
+        if not facets <= self.found_by and len(self.found_by) < MAX_FACETS:
+            self.found_by |= facets
         if row.parent_id is None and not self.has_line:
             self._add_root(row)
 
     def _count(self, row: Observation, sign: int) -> None:
         self.observations += sign
-        self.errors += sign * row.is_error
-        self.warnings += sign * (row.level == "WARNING" or (row.level == "ERROR" and not row.is_error))
+        if row.status == "error":
+            self.errors += sign
+        elif row.level == "ERROR":
+            self.warnings += sign
+        if row.level == "WARNING":
+            self.warnings += sign
         if row.cost is not None:
             self.cost = max(0.0, (self.cost or 0.0) + sign * row.cost)
         if row.type in _COUNTED:
-            for index, count in enumerate((row.input_tokens, row.output_tokens, row.tokens)):
-                self.sums[index] += sign * count
+            sums = self.sums
+            sums[0] += sign * row.input_tokens
+            sums[1] += sign * row.output_tokens
+            sums[2] += sign * row.tokens
 
     def _add_root(self, row: Observation) -> None:
         """Set what the root says, as long as the trace's own line has not come."""
@@ -306,11 +313,14 @@ class TotalsChange:
         if sums is None:
             sums = self.by_key[key] = [0, 0, 0, 0, 0, 0.0]
         sums[0] += sign
-        sums[1] += sign * row.is_error
-        sums[2] += sign * row.input_tokens
-        sums[3] += sign * row.output_tokens
-        sums[4] += sign * row.tokens
-        sums[5] += sign * (row.cost or 0.0)
+        if row.status == "error":
+            sums[1] += sign
+        if row.tokens or row.input_tokens or row.output_tokens:
+            sums[2] += sign * row.input_tokens
+            sums[3] += sign * row.output_tokens
+            sums[4] += sign * row.tokens
+        if row.cost:
+            sums[5] += sign * row.cost
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Return the changes as rows, in an order that is the same in every process."""

@@ -19,10 +19,13 @@ from ...reading.filters import CollectorFilter
 from .contract import StoreError
 from .lines import Resolve
 from .rows import FAILED, NUMBERS, SHOWN, folded
-from .sqlite_words import trace_contains, traces_with
+from .sqlite_words import any_contains, candidates_in, rare_candidates
 
 FEW = 2_000
 """Up to so many traces are sorted; where more match a number, the newest are looked through instead."""
+
+_PART = 200
+"""Traces that are searched for a text together."""
 
 _FACETS = {
     "session": "session",
@@ -60,43 +63,44 @@ class Selection:
         self._resolve = resolve
         self._wanted = wanted
         self._condition = _condition_of(wanted)
-        self._common_text = False
-        """Whether each trace has to be searched for the text."""
-        self._found: list[int] | None = None
-        if wanted.text is not None:
-            found = traces_with(connection, wanted.text, resolve)
-            self._common_text, self._found = found is None, None if found is None else sorted(found)
+        self._rare = None if wanted.text is None else rare_candidates(connection, wanted.text)
+        """The records that may have the text, if they are few; otherwise those of each part are looked up."""
+        self._found = None if self._rare is None else sorted(self._rare)
 
     def rows(self, limit: int, after: tuple[int, int] | None, *, oldest_first: bool) -> list[tuple[Any, ...]]:
         """Return up to *limit* rows: number and `SHOWN` columns, behind the start and number *after*."""
+        text = self._wanted.text
+        if text is None:
+            return self._part(limit, after, oldest_first)
         rows: list[tuple[Any, ...]] = []
+        size = max(limit, _PART) if self._rare is None else limit
         while True:
-            part = self._part(limit if not self._common_text else max(limit, 200), after, oldest_first)
+            part = self._part(size, after, oldest_first)
+            candidates = self._rare
+            if candidates is None:
+                candidates = candidates_in(self._connection, [row[0] for row in part], text)
             for row in part:
-                if self._common_text and monotonic() > self._end:
+                if monotonic() > self._end:
                     raise StoreError("the search took too long; add a condition such as since")
-                if self._wanted.text is None or not self._common_text or self._has_text(row[0]):
+                if any_contains(self._connection, candidates.get(row[0], []), text, self._resolve):
                     rows.append(row)
                     if len(rows) == limit:
                         return rows
-            if not self._common_text or len(part) < max(limit, 200):
+            if len(part) < size:
                 return rows
             after = (part[-1][1 + SHOWN.index("start_us")], part[-1][0])
-
-    def _has_text(self, number: int) -> bool:
-        return trace_contains(self._connection, number, self._wanted.text or "", self._resolve)
 
     def _part(self, limit: int, after: tuple[int, int] | None, oldest_first: bool) -> list[tuple[Any, ...]]:
         comparison, order = (">", "ASC") if oldest_first else ("<", "DESC")
         values = self._leading()
         if (self._found is not None and len(self._found) <= FEW) or not values:
-            sql, parameters = self._plain(after, comparison)
+            sql, parameters = self._plain(after, comparison, limit)
         else:
             sql, parameters = self._by_facets(values, after, comparison)
         sql = f"{sql} ORDER BY start_us {order}, number {order} LIMIT ?"
         return self._connection.execute(sql, [*parameters, limit]).fetchall()
 
-    def _plain(self, after: tuple[int, int] | None, comparison: str) -> tuple[str, list[Any]]:
+    def _plain(self, after: tuple[int, int] | None, comparison: str, limit: int) -> tuple[str, list[Any]]:
         conditions, parameters = [self._condition.condition], [*self._condition.parameters]
         if after is not None:
             conditions.append(f"(start_us, number) {comparison} (?, ?)")
@@ -106,23 +110,38 @@ class Selection:
             conditions.append("number IN (SELECT value FROM json_each(?))")
             parameters.append(str(self._found))
             start = "+start_us"  # do not walk the traces by start: the few that have the text are sorted
-        elif (number := self._rare_number()) is not None:
+        elif (number := self._rare_number(after, comparison, limit)) is not None:
             conditions.append(number.condition)
             parameters += number.parameters
             start = "+start_us"
         names = COLUMNS.replace("t.start_us", f"{start} AS start_us")
         return f"SELECT number, {names} FROM traces t WHERE {' AND '.join(conditions)}", parameters
 
-    def _rare_number(self) -> Query | None:
-        """Return a condition on a number that few traces meet, for which its index is worth using."""
+    def _rare_number(self, after: tuple[int, int] | None, comparison_of_starts: str, limit: int) -> Query | None:
+        """
+        Return a condition on a number that few traces meet, for which its index is worth using.
+
+        The index has the starts, too: where there is no other condition, the page is chosen in the index alone.
+        """
         for name, column, comparison in NUMBERS:
-            if (limit := getattr(self._wanted, name)) is not None:
+            if (bound := getattr(self._wanted, name)) is not None:
                 sql = f"SELECT count(*) FROM (SELECT 1 FROM traces WHERE {column} {comparison} ? LIMIT {FEW})"
-                (count,) = self._connection.execute(sql, (_number(limit),)).fetchone()
-                if count < FEW:
-                    numbers = f"SELECT number FROM traces WHERE {column} {comparison} ?"
-                    return Query(f"number IN ({numbers})", [_number(limit)])
+                (count,) = self._connection.execute(sql, (_number(bound),)).fetchone()
+                if count >= FEW:
+                    continue
+                numbers, values = f"SELECT number FROM traces WHERE {column} {comparison} ?", [_number(bound)]
+                if self._is_only(name):
+                    if after is not None:
+                        numbers += f" AND (start_us, number) {comparison_of_starts} (?, ?)"
+                        values += after
+                    order = "ASC" if comparison_of_starts == ">" else "DESC"
+                    numbers += f" ORDER BY start_us {order}, number {order} LIMIT {int(limit)}"
+                return Query(f"number IN ({numbers})", values)
         return None
+
+    def _is_only(self, name: str) -> bool:
+        """Whether the filter has no other condition."""
+        return self._wanted == CollectorFilter(**{name: getattr(self._wanted, name)})
 
     def _leading(self) -> list[str]:
         """Return the facets of the condition that the fewest traces meet; none without such a condition."""

@@ -47,6 +47,14 @@ MIGRATIONS = (
     CREATE TABLE new_words (number INTEGER PRIMARY KEY);
     CREATE TABLE files (name TEXT PRIMARY KEY, state TEXT);
     """,
+    """
+    DROP INDEX traces_by_duration;
+    DROP INDEX traces_by_tokens;
+    DROP INDEX traces_by_cost;
+    CREATE INDEX traces_by_duration ON traces (duration_ms, start_us);
+    CREATE INDEX traces_by_tokens ON traces (tokens, start_us) WHERE tokens IS NOT NULL;
+    CREATE INDEX traces_by_cost ON traces (cost, start_us) WHERE cost IS NOT NULL;
+    """,
 )
 """The statements that lead from each version of the tables to the next; a released entry is never changed."""
 
@@ -95,11 +103,11 @@ def connected(path: Path) -> sqlite3.Connection:
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for statements in MIGRATIONS[_version(connection, path) :]:
-            for statement in filter(str.strip, statements.split(";")):
+        if missing := MIGRATIONS[_version(connection, path) :]:  # else nothing is written: the disk may be full
+            for statement in filter(str.strip, ";".join(missing).split(";")):
                 connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
     except BaseException:
         connection.execute("ROLLBACK")
         raise

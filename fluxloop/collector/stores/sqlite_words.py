@@ -18,8 +18,11 @@ from .lines import Resolve
 MAX_INDEXED = 16_384
 """Characters of a record that are indexed; a record with more is always a candidate."""
 
-MAX_CANDIDATES = 5_000
+MAX_CANDIDATES = 2_000
 """Where more records than this may contain a text, the newest traces are compared one after the other instead."""
+
+MAX_PENDING = 20_000
+"""Where more observations are not indexed yet, the same."""
 
 _LONG = "\ue001\ue002\ue003"
 """Is added to the indexed text of a record with more than `MAX_INDEXED` characters."""
@@ -57,29 +60,77 @@ def pending_words(connection: sqlite3.Connection) -> int:
     return max(0, (last or 0) - _indexed_to(connection))
 
 
-def traces_with(connection: sqlite3.Connection, text: str, resolve: Resolve) -> set[int] | None:
-    """Return the numbers of the traces with *text*; None where too many records may contain it."""
-    wanted = text.casefold()
-    sequences = list(dict.fromkeys(wanted[at : at + 3] for at in range(len(wanted) - 2)))[:_MAX_SEQUENCES]
-    if not sequences:
+Candidates = dict[int, list[int]]
+"""The records that may contain a text, by trace: the number of an observation, or minus that of a trace."""
+
+
+def rare_candidates(connection: sqlite3.Connection, text: str) -> Candidates | None:
+    """Return all records that may contain *text*; None where there are too many, or where the index does not help."""
+    query = _query_of(text)
+    if query is None or pending_words(connection) > MAX_PENDING:
         return None
-    query = f"({' AND '.join(map(_quoted, sequences))}) OR {_quoted(_LONG)}"
-    sql = "SELECT rowid FROM words WHERE words MATCH ? LIMIT ?"
-    candidates = [number for (number,) in connection.execute(sql, (query, MAX_CANDIDATES + 1))]
-    if len(candidates) > MAX_CANDIDATES or pending_words(connection) > 4 * MAX_CANDIDATES:
+    sql = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid DESC LIMIT ?"
+    numbers = [number for (number,) in connection.execute(sql, (query, MAX_CANDIDATES + 1))]
+    if len(numbers) > MAX_CANDIDATES:
         return None
-    found: set[int] = set()
-    for trace, line in _lines(connection, candidates):
-        if trace not in found and line_contains(resolve(line), wanted):
-            found.add(trace)
+    sql = "SELECT trace, number FROM observations WHERE number IN (SELECT value FROM json_each(?)) OR number > ?"
+    found: Candidates = {}
+    for trace, number in connection.execute(sql, (str(numbers), _indexed_to(connection))):
+        found.setdefault(trace, []).append(number)
+    for number in [*(n for n in numbers if n < 0), *(n for (n,) in connection.execute("SELECT number FROM new_words"))]:
+        found.setdefault(-number, []).append(number)
     return found
 
 
-def trace_contains(connection: sqlite3.Connection, trace: int, text: str, resolve: Resolve) -> bool:
-    """Whether a record of a trace contains *text*."""
+def candidates_in(connection: sqlite3.Connection, traces: list[int], text: str) -> Candidates:
+    """Return the records of *traces* that may contain *text*."""
+    within = "trace IN (SELECT value FROM json_each(?))"
+    query = _query_of(text)
+    sql = f"SELECT min(number), max(number) FROM observations WHERE {within}"
+    first, last = connection.execute(sql, (str(traces),)).fetchone()
+    found = None
+    if query is not None and first is not None:
+        found = _indexed_candidates(connection, query, first, last, traces)
+    if found is None:  # a short text, or records that are far apart in the index
+        found = {trace: [-trace] for trace in traces}
+        sql = f"SELECT trace, number FROM observations WHERE {within}"
+        for trace, number in connection.execute(sql, (str(traces),)):
+            found[trace].append(number)
+    return found
+
+
+def _indexed_candidates(
+    connection: sqlite3.Connection, query: str, first: int, last: int, traces: list[int]
+) -> Candidates | None:
+    """Return what the index finds from the record *first* to *last*, and what it does not have; None if it is much."""
+    sql = "SELECT rowid FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid DESC LIMIT ?"
+    numbers = [n for (n,) in connection.execute(sql, (query, first, last, MAX_CANDIDATES))]
+    own = [n for (n,) in connection.execute(sql, (query, -max(traces), -min(traces), MAX_CANDIDATES))]
+    if len(numbers) == MAX_CANDIDATES or len(own) == MAX_CANDIDATES:
+        return None
+    new = [n for (n,) in connection.execute("SELECT number FROM new_words")]
+    wanted = set(traces)
+    found: Candidates = {-number: [number] for number in {*own, *new} if -number in wanted}
+    sql = "SELECT trace, number FROM observations WHERE number IN (SELECT value FROM json_each(?))"
+    later = "SELECT trace, number FROM observations WHERE number > ? AND number BETWEEN ? AND ?"
+    values = (str(numbers), _indexed_to(connection), first, last)
+    for trace, number in connection.execute(f"{sql} UNION ALL {later}", values):
+        if trace in wanted:
+            found.setdefault(trace, []).append(number)
+    return found
+
+
+def _query_of(text: str) -> str | None:
+    """Return the query of the index for *text*; None for a text that is too short for it."""
     wanted = text.casefold()
-    sql = "SELECT line FROM traces WHERE number = ? UNION ALL SELECT line FROM observations WHERE trace = ?"
-    return any(line and line_contains(resolve(line), wanted) for (line,) in connection.execute(sql, (trace, trace)))
+    sequences = list(dict.fromkeys(wanted[at : at + 3] for at in range(len(wanted) - 2)))[:_MAX_SEQUENCES]
+    return f"({' AND '.join(map(_quoted, sequences))}) OR {_quoted(_LONG)}" if sequences else None
+
+
+def any_contains(connection: sqlite3.Connection, numbers: list[int], text: str, resolve: Resolve) -> bool:
+    """Whether one of the records contains *text*."""
+    wanted = text.casefold()
+    return any(line and line_contains(resolve(line), wanted) for line in _lines(connection, numbers))
 
 
 def line_contains(line: bytes, wanted: str) -> bool:
@@ -90,18 +141,12 @@ def line_contains(line: bytes, wanted: str) -> bool:
         return False
 
 
-def _lines(connection: sqlite3.Connection, candidates: list[int]) -> Iterator[tuple[int, bytes]]:
-    """Yield the trace and the line of each candidate, and of each record that is not indexed."""
-    for number in candidates:
-        if number > 0:
-            yield from connection.execute("SELECT trace, line FROM observations WHERE number = ?", (number,))
-        else:
-            sql = "SELECT number, line FROM traces WHERE number = ? AND line IS NOT NULL"
-            yield from connection.execute(sql, (-number,))
-    indexed = _indexed_to(connection)
-    yield from connection.execute("SELECT trace, line FROM observations WHERE number > ?", (indexed,))
-    sql = "SELECT traces.number, line FROM new_words n JOIN traces ON traces.number = -n.number WHERE line IS NOT NULL"
-    yield from connection.execute(sql)
+def _lines(connection: sqlite3.Connection, numbers: list[int]) -> Iterator[bytes]:
+    """Yield the line of each record."""
+    for number in numbers:
+        table = "observations" if number > 0 else "traces"
+        for (line,) in connection.execute(f"SELECT line FROM {table} WHERE number = ?", (abs(number),)):
+            yield line
 
 
 def _indexed_to(connection: sqlite3.Connection) -> int:

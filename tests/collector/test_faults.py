@@ -1,0 +1,176 @@
+"""
+A full disk and a cut network, on either side: what was acknowledged is there, and what was not is sent again, once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from serving_aids import ServerProcess, body_of, lines_of_trace, wait_for
+
+from fluxloop.storage import HTTPStorage, Record
+
+pytestmark = pytest.mark.slow
+
+NDJSON = {"Content-Type": "application/x-ndjson"}
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder with a file system of its own, of 8 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if os.name == "nt" or shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def post(server, number, text="x" * 20_000):
+    body = body_of(lines_of_trace(f"t{number}", text=f"{os.urandom(8).hex()}{text}"))
+    return httpx.post(f"{server.url}/api/v1/batches", content=body, headers=NDJSON, timeout=60)
+
+
+def ids(url):
+    found, cursor = [], None
+    while True:
+        parameters = {"limit": 1000} | ({"cursor": cursor} if cursor else {})
+        answer = httpx.get(f"{url}/api/v1/traces", params=parameters, timeout=30).json()
+        found += [row["trace_id"] for row in answer["traces"]]
+        if (cursor := answer["next"]) is None:
+            return found
+
+
+def test_a_collector_on_a_full_disk_refuses_and_goes_on_when_there_is_space(small_disk):
+    """
+    Batches are refused with 503 once the disk is full; reading goes on, and nothing acknowledged is lost.
+    """
+    kept = []
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(2_000_000))
+    with ServerProcess("--store", small_disk / "s.sqlite", "--log-level", "error") as server:
+        for number in range(1_000):
+            answer = post(server, number)
+            if answer.status_code != 200:
+                break
+            kept.append(f"t{number}")
+        assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+        assert len(kept) > 10
+        assert set(ids(server.url)) == {*kept}
+        ballast.unlink()
+        wait_for(lambda: post(server, "late").status_code == 200)
+        assert sorted(ids(server.url)) == sorted([*kept, "tlate"])
+        assert server.stop() == 0
+    with ServerProcess("--store", small_disk / "s.sqlite") as server:
+        assert sorted(ids(server.url)) == sorted([*kept, "tlate"])
+
+
+def test_a_program_on_a_full_disk_sends_from_memory(small_disk, tmp_path):
+    """
+    The spool cannot grow: what it has no space for is sent without it, and all of it arrives once.
+    """
+    spool = small_disk / "spool"
+    spool.mkdir()
+    ballast = os.open(small_disk / "ballast", os.O_CREAT | os.O_WRONLY)
+    with suppress(OSError):
+        while os.write(ballast, bytes(4_096)):
+            pass
+    os.close(ballast)
+    with ServerProcess("--store", tmp_path / "s.sqlite") as server:
+        storage = HTTPStorage(server.url, spool=spool, flush_interval=0.05)
+        for number in range(50):
+            *observations, trace = lines_of_trace(f"t{number}")
+            storage.write([Record("observation", "20261128", line + b"\n") for line in observations])
+            storage.write([Record("trace", "20261128", trace + b"\n")])
+        assert storage.flush(60)
+        storage.close()
+        assert (storage.delivery.dropped, sorted(ids(server.url))) == (0, sorted(f"t{n}" for n in range(50)))
+        totals = httpx.get(f"{server.url}/api/v1/totals").json()["totals"]
+        assert sum(one["count"] for one in totals) == 150
+
+
+class Cutter:
+    """A proxy that ends the first connections after some bytes, in one of the two directions, and then no more."""
+
+    def __init__(self, target, cuts, *, of_answers):
+        self._target, self._cuts, self._of_answers = target, list(cuts), of_answers
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                limit = self._cuts.pop(0) if self._cuts else None
+                server = socket.create_connection(self._target)
+                ends = (client, server)
+                for source, sink, is_answer in ((client, server, False), (server, client, True)):
+                    of_this = limit if is_answer == self._of_answers else None
+                    threading.Thread(target=self._copy, args=(source, sink, ends, of_this), daemon=True).start()
+
+    def _copy(self, source, sink, ends, limit):
+        with suppress(OSError):
+            while data := source.recv(4_096):
+                if limit is not None and (limit := limit - len(data)) < 0:
+                    break
+                sink.sendall(data)
+        for end in ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    @property
+    def is_done(self):
+        return not self._cuts
+
+    def close(self):
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+@contextmanager
+def cutting(port, cuts, *, of_answers):
+    cutter = Cutter(("127.0.0.1", port), cuts, of_answers=of_answers)
+    try:
+        yield cutter
+    finally:
+        cutter.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("of_answers", [False, True])
+def test_a_network_that_is_cut_in_mid_batch_loses_and_doubles_nothing(
+    tmp_path: Path, request, kind, of_answers, monkeypatch
+):
+    """
+    Six connections end within the batch, or between the commit and its acknowledgement.
+    """
+    monkeypatch.setattr("fluxloop.storage.uploader.FIRST_RETRY_S", 0.05)
+    url = f"sqlite:///{tmp_path / 's.sqlite'}" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    cuts = [20, 0, 60, 0, 100, 0] if of_answers else [100, 5_000, 300, 9_000, 0, 12_000]
+    with ServerProcess("--store", url) as server, cutting(server.port, cuts, of_answers=of_answers) as cutter:
+        storage = HTTPStorage(cutter.url, spool=tmp_path / "spool", flush_interval=0.01)
+        for number in range(100):
+            text = os.urandom(2_000).hex()
+            lines = lines_of_trace(f"t{number}", text=text)
+            storage.write([Record("observation", "20261128", line + b"\n") for line in lines])
+        assert storage.flush(60)
+        storage.close()
+        assert cutter.is_done
+        assert storage.delivery.retried >= 6
+        assert sorted(ids(server.url)) == sorted(f"t{number}" for number in range(100))
+        totals = httpx.get(f"{server.url}/api/v1/totals").json()["totals"]
+        assert sum(one["count"] for one in totals) == 300
+        lines = httpx.get(f"{server.url}/api/v1/export", timeout=30).content.splitlines()
+        assert len(lines) == len({*lines}) == 400
