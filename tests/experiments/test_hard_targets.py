@@ -74,6 +74,24 @@ def test_a_target_that_raises_keyboard_interrupt_fails_its_run_only(tmp_path):
     assert [row["status"] for row in rows(tmp_path)] == ["error", "success"]
 
 
+def test_a_target_that_cancels_its_own_task_ends_its_run_only(tmp_path):
+    """
+    Further inputs are run even if there is only one place for them.
+    """
+    agent = """
+    import asyncio
+    async def agent(input):
+        if input == "a":
+            asyncio.current_task().cancel()
+            await asyncio.sleep(60)
+        return 1
+    """
+    project(tmp_path, agent, "base_inputs: [a, b, a, c]\nparallel_runs: 1")
+
+    assert fluxloop_in(tmp_path, "run", "experiment").code == 0
+    assert [row["status"] for row in rows(tmp_path)] == ["cancelled", "success", "cancelled", "success"]
+
+
 PRINTS = """
 import os, subprocess, sys
 print("at import")
