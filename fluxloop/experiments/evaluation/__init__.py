@@ -10,7 +10,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import gettempdir
@@ -205,6 +205,9 @@ class _Job:
             raise WriteError(f"{target} cannot be written: {error.strerror or error}") from error
         except sqlite3.OperationalError as error:
             raise WriteError(f"a temporary file in {gettempdir()} cannot be written: {error}") from error
+        finally:
+            with suppress(OSError):  # it holds results
+                target.rmdir()
         return Evaluation(self.folder.path, target, summary, tuple(gates))
 
     def _scored(self, reports: Reports, target: Path) -> tuple[Totals, int]:
