@@ -125,7 +125,7 @@ def test_yaml_that_is_more_than_data_is_refused(text, message):
 
 def test_anchors_and_merge_keys_are_plain_values():
     """
-    An alias is the value that it stands for; a merge key fills in what an entry does not have.
+    An alias is replaced by its value; a merge key fills in what an entry does not have.
     """
     write(setting_yaml="base_inputs:\n  - &first {input: a, expected: x}\n  - {<<: *first, input: b}\ntags: &t ['1']")
 

@@ -226,7 +226,7 @@ def test_a_full_disk_while_results_are_written_leaves_the_earlier_ones(tmp_path,
 
 def test_ctrl_c_while_results_are_written_leaves_the_earlier_ones(tmp_path):
     """
-    `parse` and `evaluate` remove what they wrote so far; the command says so and exits with 130.
+    `parse` and `evaluate` remove what they wrote so far; the command prints one line and exits with 130.
     """
     evaluation = "evaluators: [{name: slow, target: 'app:judge'}]"
     agent = """

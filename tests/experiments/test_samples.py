@@ -90,7 +90,7 @@ def _cells(seed, most_in_memory):
 
 def test_cells_in_a_file_are_those_in_memory():
     """
-    Breakdown, repeats and comparison of 60 cells, of which three are in memory at a time.
+    Breakdown, repeats and comparison are the same with three cells in memory at a time.
     """
     before, after = _cells(1, 10_000), _cells(2, 10_000)
     spilled_before, spilled_after = _cells(1, 3), _cells(2, 3)

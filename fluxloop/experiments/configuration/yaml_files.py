@@ -89,7 +89,7 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 MOST_VALUES = 1_000_000
-"""Values that a file may have after its aliases are replaced; a few lines of aliases can stand for billions."""
+"""Values that a file may have after its aliases are replaced; a few lines of aliases can expand to billions."""
 
 
 def _check(value: Any, source: str, line: int, counts: dict[int, int]) -> int:
