@@ -25,6 +25,9 @@ QUICK_RUNS = 100
 OBSERVATIONS = 10
 """Observations of each run."""
 
+MOST_GROWTH_BYTES = 20
+"""The most that memory may grow with each further run."""
+
 RULES = ["success", "output_not_empty", {"tool_called": {"tool": "search"}}, {"contains": {"keywords": ["trains"]}}]
 
 
@@ -49,16 +52,21 @@ def _measured(name: str, is_quick: bool, work: Callable[[Path], Path]) -> Row:
             experiments.parse(folder)
         rounds = [_round(folder, work) for _ in range(1 if is_quick else 3)]
         lines = sum(1 for _ in (rounds[0][2] / "per_trace.jsonl").open("rb"))
-        peaks = [_peak(Path(place) / f"{size}_20260117_143000", size, work) for size in (count // 20, count // 10)]
+        sizes = 4 * count // 10, 5 * count // 10
+        peaks = [_peak(Path(place) / f"{size}_20260117_143000", size, work) for size in sizes]
+    growth = (peaks[1] - peaks[0]) / (sizes[1] - sizes[0])
     return Row(
         name,
         floor=1e6 * min(floor for floor, _, _ in rounds) / count,
         ours=1e6 * min(ours for _, ours, _ in rounds) / count,
         figure=Spread.of([ours / floor for floor, ours, _ in rounds]),
         target=Target(3, "x"),
-        faults=() if lines == count else (f"{count - lines:,} lost",),
+        faults=(
+            *(() if lines == count else (f"{count - lines:,} lost",)),
+            *(() if is_quick or growth <= MOST_GROWTH_BYTES else (f"memory grows by {growth:,.0f} bytes per run",)),
+        ),
         note=f"{count:,} runs of {OBSERVATIONS} observations; floor: orjson.loads, and writing the results; "
-        f"memory {(peaks[1] - peaks[0]) / (count // 20):,.0f} bytes more per run",
+        f"memory {growth:,.0f} bytes more per run",
     )
 
 

@@ -52,7 +52,11 @@ MOST_NAMED = 5
 
 
 def failing_with_2(command: Callable[P, None]) -> Callable[P, None]:
-    """Make what *command* cannot do a line on stderr and the exit code 2; 1 means that a gate failed."""
+    """
+    Make what *command* cannot do a line on stderr and the exit code 2, and Ctrl-C a line and `INTERRUPTED`.
+
+    The exit code 1 means that a gate failed.
+    """
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -65,8 +69,16 @@ def failing_with_2(command: Callable[P, None]) -> Callable[P, None]:
             text = f"fluxloop: this command needs {missing.name!r}, which is not installed.\n"
             console(stderr=True).print(f"{text}    pip install 'fluxloop[experiments]'", markup=False, style="red")
             raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            text = "fluxloop: interrupted; no results were written, and earlier ones are unchanged"
+            console(stderr=True).print(text, markup=False, soft_wrap=True)
+            raise typer.Exit(INTERRUPTED) from None
 
     return wrapper
+
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C."""
 
 
 EXTRA = frozenset({"httpx", "jinja2", "jsonschema", "markupsafe", "rapidfuzz", "ruamel"})

@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
+from functools import lru_cache
 from time import perf_counter
 from typing import Any
 
+from ..encoding.record_text import quoted
 from ..enums import ObservationLevel, ObservationType
 from ..tracing.calls import begin
 from ..tracing.executions import Execution
@@ -57,6 +60,9 @@ class Executor:
         self.name, self.label, self.config = name, label, config
         self.source, self.client, self.supervisor = source, client, supervisor
         self.deadlines = Deadlines(config.runner.timeout_seconds)
+        redactor = client.recorder.redactor
+        self._masked: Callable[[str], str] = lru_cache(redactor.name if redactor is not None else str)
+        """Masks names once: a search for secrets takes longer than the other parts of a label."""
         self._sets_seed = config.seed is not None and (is_alone or config.parallel_runs == 1)
 
     async def execute(self, planned: PlannedRun, trace_id: str | None = None) -> Row:
@@ -110,7 +116,6 @@ class Executor:
 
     def _begin(self, planned: PlannedRun, offer: Offer, trace_id: str) -> Execution:
         persona = offer.persona.name if offer.persona else None
-        name = f"{self.name}_iter{planned.iteration}" + (f"_persona_{persona}" if persona else "")
         metadata = {
             "experiment": self.name,
             "run": planned.number,
@@ -122,9 +127,11 @@ class Executor:
         if offer.seed is not None:
             metadata["seed"] = offer.seed
         trace = {"trace_id": trace_id, "session_id": offer.session_id, "metadata": metadata, "tags": self.config.tags}
-        spec = Spec(
-            self.client, ObservationType.SPAN, name, opens_trace=True, trace=trace, bind=_as_it_is, is_named=True
-        )
+        spec = Spec(self.client, ObservationType.SPAN, opens_trace=True, trace=trace, bind=_as_it_is, is_named=True)
+        spec.name = f"{self._masked(self.name)}_iter{planned.iteration}"
+        if persona:
+            spec.name += f"_persona_{self._masked(persona)}"
+        spec.label = f'"type":"SPAN","name":{quoted(spec.name)}'
         call = begin(spec, (offer.value,), {})
         if call is None:
             raise RuntimeError("the run could not be recorded")

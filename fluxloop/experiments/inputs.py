@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -246,7 +247,7 @@ def _text_of(path: Path) -> str:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(_text_of(path))
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise ConfigError(f"{path}: this is not valid JSON: {exc}") from None
 
 
@@ -256,14 +257,16 @@ def _read_jsonl(path: Path) -> list[Any]:
         if line.strip():
             try:
                 items.append(json.loads(line))
-            except ValueError as exc:
+            except (ValueError, RecursionError) as exc:
                 raise ConfigError(f"{path}, line {number}: this is not valid JSON: {exc}") from None
     return items
 
 
 def _read_csv(path: Path) -> list[Any]:
     """Return the rows; the columns besides input, expected, persona, metadata and id are metadata."""
-    rows = csv.DictReader(_text_of(path).splitlines(keepends=True), strict=True)
+    text = _text_of(path)
+    rows = csv.DictReader(StringIO(text, newline=""), strict=True, delimiter=_delimiter(text))
+    longest = csv.field_size_limit(max(len(text), 1))
     try:
         if "input" not in (rows.fieldnames or ()):
             raise ConfigError(
@@ -273,6 +276,14 @@ def _read_csv(path: Path) -> list[Any]:
         return [_csv_row(row, path, rows.line_num) for row in rows]
     except csv.Error as exc:
         raise ConfigError(f"{path}, line {rows.line_num}: this is not valid CSV: {exc}") from None
+    finally:
+        csv.field_size_limit(longest)
+
+
+def _delimiter(text: str) -> str:
+    """Return the delimiter with which the first line has a column `input`; many spreadsheets write ``;``."""
+    first = text.partition("\n")[0].strip()
+    return next((sign for sign in ",;\t|" if "input" in [name.strip('"') for name in first.split(sign)]), ",")
 
 
 def _csv_row(row: dict[str | None, Any], path: Path, line: int) -> dict[str, Any]:

@@ -137,7 +137,7 @@ class _Orchestration:
         self._client.close()
         try:
             self._writer.write_full_rows()
-            self._writer.write_errors()
+            self._writer.write_errors(self._totals.failed)
             self._writer.write_summary(self._summary(state))
         except WriteError:  # otherwise it is the error that ended the experiment
             if state == "finished":

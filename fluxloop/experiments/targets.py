@@ -131,8 +131,18 @@ def _symbol(module: Any, path: str, name: str, place: str) -> tuple[Any, Any]:
             names = _public_names(holder)
             listed = f" It has: {', '.join(names[:MAX_LISTED])}" if names else " It has no functions or classes."
             hint = did_you_mean(part, names) or "."
+            if owner is None:
+                hint = f"{_shadowed(module)}{hint}"
             raise ConfigError(f"{place}: {what} has no {part!r}{hint}{listed}") from None
     return found, owner
+
+
+def _shadowed(module: Any) -> str:
+    """Return a note if *module* is not the project's file of that name, such as ``queue.py``."""
+    own, loaded = Path(sys.path[0], f"{module.__name__}.py"), getattr(module, "__file__", None)
+    if not own.is_file() or (loaded is not None and Path(loaded).resolve() == own.resolve()):
+        return ""
+    return f" (it is {loaded or 'built in'}; rename {own}, whose name is taken)"
 
 
 def _public_names(holder: Any) -> list[str]:

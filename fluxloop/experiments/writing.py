@@ -57,19 +57,19 @@ class FolderWriter:
         except OSError:  # a file system without links
             shutil.copyfile(self.path / ROWS, path)
 
-    def write_errors(self) -> None:
-        """Write errors.json from the rows of runs that did not succeed; remove it if there are none."""
+    def write_errors(self, count: int) -> None:
+        """Write errors.json from the rows of the *count* runs that did not succeed; remove it if there are none."""
         path = self.path / ERRORS
+        if not count:
+            path.unlink(missing_ok=True)
+            return
         names = ("run", "iteration", "persona", "input_id", "input", "status", "error", "trace_id")
         failed = [
             {name: row.data.get(name) for name in names}
             for row in ExperimentFolder(self.path, {}).rows()
             if not row.succeeded
         ]
-        if failed:
-            write_whole(path, orjson.dumps(failed, option=orjson.OPT_INDENT_2) + b"\n")
-        else:
-            path.unlink(missing_ok=True)
+        write_whole(path, orjson.dumps(failed, option=orjson.OPT_INDENT_2) + b"\n")
 
     def close(self) -> None:
         """Close the files."""

@@ -98,6 +98,43 @@ def test_every_mistake_is_named_with_its_line():
     ]
 
 
+BOMB = "".join(f"  a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 10)}]\n" for n in range(9))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("base_inputs: [!image cat.png]", "setting.yaml, line 1: the tag !image is not supported; write a plain value"),
+        ("runner:\n  target: !!python/name:os.system x", "line 2: the tag tag:yaml.org,2002:python/name:os.system"),
+        (f"metadata:\n{BOMB}", "line 7: aliases make more than 1,000,000 values of this one"),
+        (f"metadata: {'[' * 400}{']' * 400}", "setting.yaml: this is not usable YAML: it is nested too deep"),
+        ("name: a\nname: b", 'line 2, column 1: this is not valid YAML: found duplicate key "name"'),
+    ],
+)
+def test_yaml_that_is_more_than_data_is_refused(text, message):
+    """
+    Tags, aliases that multiply, and absurd nesting are one line each, and nothing is executed.
+    """
+    write(setting_yaml=text)
+
+    with pytest.raises(ConfigError) as error:
+        load()
+
+    assert message in str(error.value)
+
+
+def test_anchors_and_merge_keys_are_plain_values():
+    """
+    An alias is replaced by its value; a merge key fills in what an entry does not have.
+    """
+    write(setting_yaml="base_inputs:\n  - &first {input: a, expected: x}\n  - {<<: *first, input: b}\ntags: &t ['1']")
+
+    config = load().config
+
+    assert config.base_inputs == [{"input": "a", "expected": "x"}, {"input": "b", "expected": "x"}]
+    assert config.tags == ["1"]
+
+
 def test_keys_of_the_published_packages_are_accepted():
     """
     Keys that never had an effect, and those of other commands, do not prevent a run.

@@ -5,8 +5,11 @@ The engine with worker processes: parallel computing, lost and frozen workers, a
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import offline
 import pytest
 from experiments.projects import fluxloop_in, newest, project, rows, started, wait_until
 
@@ -47,6 +50,67 @@ def test_workers_are_processes_whose_records_come_to_one_folder(tmp_path):
     traces = {trace.trace_id: trace for trace in fluxloop.read_traces(newest(tmp_path) / "artifacts")}
     assert {*traces} == {row["trace_id"] for row in rows(tmp_path)}
     assert all(len(trace.observations) == 3 for trace in traces.values())
+
+
+CONFIGURED = """
+import fluxloop
+from fluxloop import experiments
+
+def masked(value):
+    return value.replace("plain", "hooked") if isinstance(value, str) else value
+
+@fluxloop.tool
+def look(text, password):
+    return text
+
+@fluxloop.agent
+def agent(input):
+    return [look(input, "p4ss"), look("order 12345", "p4ss")]
+
+if __name__ == "__main__":
+    import app
+    fluxloop.configure(redact_patterns=[r"order \\d+"], redact_hook=app.masked, max_leaf_bytes=64, environment="tests")
+    experiments.run("app:agent", ["plain " + 200 * "x"], name="configured", engine={engine!r})
+"""
+
+
+def check_settings_reach_workers(folder: Path, engine: str, **environment: str) -> None:
+    """Run an experiment of a program with settings of its own, and check that its records follow them."""
+    folder.mkdir(exist_ok=True)
+    (folder / "app.py").write_text(CONFIGURED.replace("{engine!r}", repr(engine)))
+    command = [sys.executable, "app.py"]
+
+    done = subprocess.run(
+        command, cwd=folder, env=offline.environment(**environment), capture_output=True, text=True, timeout=120
+    )
+
+    assert done.returncode == 0, done.stderr
+    (trace,) = fluxloop.read_traces(newest(folder) / "artifacts")
+    first, second = trace.tools("look")
+    assert first.input["text"].startswith("hooked xxx")
+    assert len(first.input["text"]) < 200
+    assert "12345" not in f"{second.input} {second.output}"
+    assert trace.metadata["environment"] == "tests"
+
+
+def test_the_settings_of_the_program_reach_worker_processes(tmp_path):
+    """
+    What `configure` sets in the program holds for the records of its workers: masking, limits and metadata.
+    """
+    check_settings_reach_workers(tmp_path, "processes")
+
+
+def test_a_setting_that_cannot_be_sent_to_workers_is_an_error(tmp_path, monkeypatch):
+    """
+    A hook that masks secrets is never left out silently.
+    """
+    monkeypatch.chdir(tmp_path)
+    fluxloop.configure(redact_hook=lambda value: value)
+    try:
+        with pytest.raises(ConfigError, match="the setting redact_hook cannot be sent to workers"):
+            experiments.run(os.path.basename, ["a"], engine="processes")
+    finally:
+        fluxloop.reset_config()
 
 
 def test_the_run_of_a_lost_worker_is_executed_again_once(tmp_path):

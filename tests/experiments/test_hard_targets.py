@@ -16,6 +16,8 @@ import offline
 import pytest
 from experiments.projects import fluxloop_in, newest, project, rows, started, summary, wait_until
 
+from fluxloop import experiments
+
 STUBBORN = """
 import asyncio
 
@@ -72,6 +74,24 @@ def test_a_target_that_raises_keyboard_interrupt_fails_its_run_only(tmp_path):
 
     assert fluxloop_in(tmp_path, "run", "experiment").code == 0
     assert [row["status"] for row in rows(tmp_path)] == ["error", "success"]
+
+
+def test_a_target_that_cancels_its_own_task_ends_its_run_only(tmp_path):
+    """
+    Further inputs are run even if there is only one place for them.
+    """
+    agent = """
+    import asyncio
+    async def agent(input):
+        if input == "a":
+            asyncio.current_task().cancel()
+            await asyncio.sleep(60)
+        return 1
+    """
+    project(tmp_path, agent, "base_inputs: [a, b, a, c]\nparallel_runs: 1")
+
+    assert fluxloop_in(tmp_path, "run", "experiment").code == 0
+    assert [row["status"] for row in rows(tmp_path)] == ["cancelled", "success", "cancelled", "success"]
 
 
 PRINTS = """
@@ -202,6 +222,40 @@ def test_a_full_disk_while_results_are_written_leaves_the_earlier_ones(tmp_path,
     assert process.stderr.count("\n") == 1, process.stderr
     assert "cannot be written" in process.stderr
     assert {path: path.read_bytes() for path in newest(tmp_path).rglob("*") if path.is_file()} == before
+
+
+def test_ctrl_c_while_results_are_written_leaves_the_earlier_ones(tmp_path):
+    """
+    `parse` and `evaluate` remove what they wrote so far; the command prints one line and exits with 130.
+    """
+    evaluation = "evaluators: [{name: slow, target: 'app:judge'}]"
+    agent = """
+    import pathlib, time
+    def agent(input): return input
+    def judge(inputs, outputs):
+        pathlib.Path("judging").touch()
+        time.sleep(60)
+    """
+    project(tmp_path, agent, "base_inputs: [a, b]", evaluation__yaml=evaluation)
+    assert fluxloop_in(tmp_path, "run", "experiment").code == 0
+    folder = newest(tmp_path)
+    experiments.parse(folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def interrupt(run):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        experiments.parse(folder, on_run=interrupt)
+    process = started(tmp_path, "evaluate", "experiment", folder)
+    wait_until((tmp_path / "judging").exists)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+
+    assert (process.returncode, out) == (130, "")
+    assert err == "fluxloop: interrupted; no results were written, and earlier ones are unchanged\n"
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert not (folder / "evaluation").exists()
 
 
 def test_a_thread_that_outlives_its_experiment_writes_to_no_other_file(tmp_path):

@@ -72,6 +72,20 @@ def test_a_mistake_in_a_file_is_named_with_its_place(name, content, message):
 PERSONAS = [{"name": "Ann"}, {"name": "Bob"}]
 
 
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
+def test_spreadsheets_may_use_other_delimiters(sign):
+    """
+    The delimiter is the one with which there is a column `input`; texts may have any length and any line break.
+    """
+    text = "x" * 200_000 + "\u2028" + "y, z"
+    Path("a.csv").write_text(f'"input"{sign}expected\n"a{sign}b"{sign}1\n{text}{sign}2\n')
+
+    assert [(entry.value, entry.expected) for entry in planned({"inputs_file": "a.csv"}).entries] == [
+        (f"a{sign}b", "1"),
+        (text, "2"),
+    ]
+
+
 def test_personas_multiply_inputs_that_have_none():
     """
     Base inputs run once per persona and iteration; an entry with a persona runs as that one.

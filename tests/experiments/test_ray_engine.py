@@ -14,6 +14,7 @@ import offline
 import pytest
 from experiments.projects import Done, newest, project, rows, summary, wait_until
 from experiments.projects import started as started_offline
+from experiments.test_engines import check_settings_reach_workers
 
 import fluxloop
 
@@ -93,6 +94,13 @@ def test_two_workers_bring_their_records_to_one_folder_and_a_killed_one_is_repla
     assert [len(traces[row["trace_id"]].observations) for row in finished] == [3, 3, 3, 2, 3]
     assert "run progress 6/6" in done.out
     assert len({row["output"][1] for row in rows(tmp_path) if row["input"] == "meet"}) == 2
+
+
+def test_the_settings_of_the_program_reach_the_workers(tmp_path):
+    """
+    What `configure` sets in the program that starts the experiment holds for the records of Ray workers.
+    """
+    check_settings_reach_workers(tmp_path, "ray", PYTHONPATH=ROOT)
 
 
 def test_a_run_that_never_gives_up_the_processor_is_ended_at_the_timeout(tmp_path):

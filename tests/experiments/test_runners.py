@@ -163,3 +163,26 @@ def test_a_command_that_does_not_exist_fails_the_run():
     (row,) = run({"process": {"command": "no-such-command --x"}})
 
     assert row["error"]["message"] == "cannot start no-such-command --x: No such file or directory"
+
+
+CHATTY = """
+import json, sys
+sys.stderr.write("e" * 300_000 + "\\n")
+for line in sys.stdin:
+    asked = json.loads(line)["input"]
+    print("not JSON", "[" * 5_000, "[1]", '"text"', "null", "x" * asked, sep="\\n")
+    print(json.dumps({"type": "final", "output": asked}), flush=True)
+"""
+
+
+def test_a_process_may_write_anything_else(tmp_path, monkeypatch):
+    """
+    Lines that are not the protocol are skipped, of any length on stderr; a line of stdout beyond the limit is an error.
+    """
+    monkeypatch.setattr("fluxloop.experiments.runners.process.LINE_LIMIT", 100_000)
+    (tmp_path / "agent.py").write_text(CHATTY)
+
+    short, long = run({"process": {"command": [sys.executable, "agent.py"]}}, [10, 200_000])
+
+    assert (short["status"], short["output"]) == ("success", 10)
+    assert "agent.py wrote a line that is longer than" in long["error"]["message"]

@@ -115,8 +115,7 @@ def compare(
 
 
 def _differences(first: ExperimentFolder, second: ExperimentFolder, result: Comparison) -> tuple[Difference, ...]:
-    others = [pair for pair in result.changed("same") if pair.has_other_trajectory]
-    chosen = [*result.changed("broken"), *result.changed("fixed"), *others][:MOST_DIFFS]
+    chosen = [*result.changed("broken"), *result.changed("fixed"), *result.other_trajectories][:MOST_DIFFS]
     old = _runs(first, [pair.before.example(passed=pair.change != "fixed") for pair in chosen])
     new = _runs(second, [pair.after.example(passed=pair.change != "broken") for pair in chosen])
     found = []

@@ -74,7 +74,9 @@ def parse_yaml(text: str, source: str) -> Any:
     try:
         yaml = YAML(typ="rt")
         yaml.preserve_quotes = True
-        return yaml.load(text)
+        loaded = yaml.load(text)
+    except RecursionError:
+        raise ConfigError(f"{source}: this is not usable YAML: it is nested too deep") from None
     except MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -82,6 +84,38 @@ def parse_yaml(text: str, source: str) -> Any:
         raise ConfigError(f"{source}{where}: this is not valid YAML: {problem}") from None
     except (YAMLError, ValueError) as exc:
         raise ConfigError(f"{source}: this is not valid YAML: {str(exc).splitlines()[0]}") from None
+    _check(loaded, source, 1, {})
+    return loaded
+
+
+MOST_VALUES = 1_000_000
+"""Values that a file may have after its aliases are replaced; a few lines of aliases can expand to billions."""
+
+
+def _check(value: Any, source: str, line: int, counts: dict[int, int]) -> int:
+    """
+    Return the number of values in *value*, with aliases replaced.
+
+    Raises:
+        ConfigError: If there are too many, or if one has a tag, which has no meaning here.
+    """
+    if id(value) in counts:
+        return counts[id(value)]
+    marks: Any = getattr(value, "lc", None)
+    tag: Any = getattr(getattr(value, "tag", None), "value", None)
+    if tag:
+        raise ConfigError(f"{source}, line {line}: the tag {tag} is not supported; write a plain value")
+    if not isinstance(value, dict | list):
+        return 1
+    known = marks.data or {}
+    count = 1
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        at = (known[key][2] if isinstance(value, dict) else known[key][0]) + 1 if key in known else line
+        count += _check(item, source, at, counts)
+    if count > MOST_VALUES:
+        raise ConfigError(f"{source}, line {line}: aliases make more than {MOST_VALUES:,} values of this one")
+    counts[id(value)] = count
+    return count
 
 
 def edit_yaml(path: Path, values: Mapping[str, Any]) -> None:

@@ -5,8 +5,8 @@ Execute runs in this process: each in a task of its own, with a context of its o
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Iterator
-from typing import Any
 
 from ..deadlines import IGNORED_S, RunTimeoutError
 from ..inputs import PlannedRun
@@ -19,90 +19,110 @@ class LocalEngine:
 
     async def run(self, job: Job, runs: Iterator[PlannedRun], finished: Finished) -> None:
         """Execute *runs*; see `fluxloop.experiments.engines.contract.Engine`."""
-        delay = job.loaded.config.run_delay_seconds
-        tasks = _Tasks(job)
-
-        async def work(number: int) -> None:
-            for planned in runs:
-                try:
-                    finished(await tasks.execute(planned))
-                except RunCancelled as cancelled:
-                    finished(cancelled.row)
-                    raise
-                if delay:
-                    await asyncio.sleep(delay)
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for number in range(min(job.parallel, len(job.plan))):
-                    group.create_task(work(number), name="fluxloop-worker")
-        except BaseExceptionGroup as group_of_errors:
-            raise first_of(group_of_errors) from None
+        await _Runs(job, runs, finished).executed()
 
 
-class _Tasks:
+class _Runs:
     """
     Executes each run in a task of its own: what a target does to its context does not reach the next run.
 
+    The end of a task starts the next run. Workers that wait for their runs would cost more than a short run.
     A target that ignores its cancellation does not delay the experiment: its task is left behind.
     """
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._waiting: dict[asyncio.Task[Row], asyncio.Future[Row]] = {}
+    def __init__(self, job: Job, runs: Iterator[PlannedRun], finished: Finished) -> None:
+        self._executor, self._runs, self._finished = job.executor, runs, finished
+        self._delay_s = job.loaded.config.run_delay_seconds
+        self._open_places = min(job.parallel, len(job.plan))
+        self._running: dict[asyncio.Task[Row], tuple[PlannedRun, str]] = {}
+        """The run of each task, and its trace id."""
+        self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
+        self._all_ended: asyncio.Future[None] = self._loop.create_future()
+        self._is_stopping = False
+        self._error: BaseException | None = None
         job.executor.deadlines.ignored = self._leave
 
-    async def execute(self, planned: PlannedRun) -> Row:
-        """Return the row of a run; raises RunCancelled."""
-        executor = self._job.executor
-        trace_id = executor.client.recorder.new_id()
-        task = asyncio.create_task(executor.execute(planned, trace_id), name="fluxloop-run")
-        future: asyncio.Future[Row] = asyncio.get_running_loop().create_future()
-        self._waiting[task] = future
-        task.add_done_callback(self._ended)
+    async def executed(self) -> None:
+        """Execute the runs; if this is cancelled, or a row cannot be stored, cancel those that are under way."""
+        for _ in range(self._open_places):
+            self._start_next()
         try:
-            return await future
-        except _IgnoredCancellation:
+            await self._all_ended
+        finally:
+            await self._stop()
+            if self._error is not None:
+                raise self._error
+
+    def _start_next(self) -> None:
+        planned = None if self._is_stopping else next(self._runs, None)
+        if planned is None:
+            self._open_places -= 1
+            if not self._open_places and not self._all_ended.done():
+                self._all_ended.set_result(None)
+            return
+        executor = self._executor
+        trace_id = executor.client.recorder.new_id()
+        task = self._loop.create_task(executor.execute(planned, trace_id), name="fluxloop-run")
+        self._running[task] = planned, trace_id
+        task.add_done_callback(self._ended, context=self._context)
+
+    def _ended(self, task: asyncio.Task[Row]) -> None:
+        if self._running.pop(task, None) is None:  # it was left behind
+            if not task.cancelled():
+                task.exception()  # so that asyncio does not log it
+            return
+        try:
+            row = task.result()
+        except RunCancelled as cancelled:
+            row = cancelled.row
+        except BaseException as exc:
+            self._fail(exc)
+            return
+        self._store(row)
+
+    def _store(self, row: Row) -> None:
+        """Report the row of a run, and start the next one."""
+        try:
+            self._finished(row)
+        except BaseException as exc:
+            self._fail(exc)
+        else:
+            if self._delay_s:
+                self._loop.call_later(self._delay_s, self._start_next, context=self._context)
+            else:
+                self._start_next()
+
+    def _fail(self, error: BaseException) -> None:
+        self._error = self._error or error
+        self._is_stopping = True
+        if not self._all_ended.done():
+            self._all_ended.set_result(None)
+
+    async def _stop(self) -> None:
+        """Cancel the runs that are under way, and report those that end within `IGNORED_S`."""
+        self._is_stopping = True
+        if not self._running:
+            return
+        tasks = [*self._running]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=IGNORED_S)
+        for task in [*self._running]:
+            self._abandon(task)
+
+    def _leave(self, task: asyncio.Task[Row]) -> None:
+        """Go on without *task*, whose run was cancelled at its timeout and has not ended."""
+        found = self._abandon(task)
+        if found is not None:
+            executor = self._executor
             message = f"the run took longer than {executor.deadlines.seconds:g} s (timeout_seconds), and did not end "
             message += f"within {IGNORED_S:g} s after it was cancelled"
             kind = RunTimeoutError.__name__
-            return lost_row(planned, trace_id, message, 1, executor.label, kind=kind, status="timeout")
-        except asyncio.CancelledError:
-            task.cancel()
-            done, _ = await asyncio.wait([task], timeout=IGNORED_S)
-            if done:
-                task.result()  # raises RunCancelled, with the row
-            self._leave(task)
-            raise
-        finally:
-            self._waiting.pop(task, None)
+            self._store(lost_row(*found, message, 1, executor.label, kind=kind, status="timeout"))
 
-    def _ended(self, task: asyncio.Task[Row]) -> None:
-        future = self._waiting.get(task)
-        if future is None or future.done():
-            if not task.cancelled():
-                task.exception()  # so that asyncio does not log it
-        elif task.cancelled():
-            future.cancel()
-        elif (error := task.exception()) is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(task.result())
-
-    def _leave(self, task: asyncio.Task[Any]) -> None:
-        """Go on without *task*. It is removed from the tasks for whose end `asyncio.run` waits."""
-        future = self._waiting.get(task)
-        if future is not None and not future.done():
-            future.set_exception(_IgnoredCancellation())
+    def _abandon(self, task: asyncio.Task[Row]) -> tuple[PlannedRun, str] | None:
+        """Remove *task* from the tasks for whose end `asyncio.run` waits, and return its run."""
         asyncio._unregister_task(task)
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # it stays pending until the process ends
-
-
-class _IgnoredCancellation(Exception):
-    """A run goes on although it was cancelled."""
-
-
-def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first exception in *group* that is not a group."""
-    first = group.exceptions[0]
-    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
+        return self._running.pop(task, None)

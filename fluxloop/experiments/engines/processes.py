@@ -10,7 +10,7 @@ import asyncio
 import multiprocessing
 import pickle
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -30,8 +30,8 @@ from ..inputs import Plan, PlannedRun
 from ..records import ExperimentClient, RunStorage
 from ..rows import Row, RunCancelled
 from ..sources import source_of
-from ..targets import Target
 from .contract import Finished, Job
+from .worker_settings import settings_for_workers, use_settings
 from .workers import GRACE_S, WorkerLost, patience, run_on
 
 
@@ -42,7 +42,10 @@ class _Setup:
     name: str
     folder: Path
     loaded: Loaded
-    target: Target | None
+    target: bytes
+    """The target that was given in code, or None, pickled: importing its module may use the settings."""
+    settings: Mapping[str, Any]
+    """See `fluxloop.experiments.engines.worker_settings`."""
 
 
 class ProcessEngine:
@@ -50,8 +53,9 @@ class ProcessEngine:
 
     async def run(self, job: Job, runs: Iterator[PlannedRun], finished: Finished) -> None:
         """Execute *runs*; see `fluxloop.experiments.engines.contract.Engine`."""
+        settings = settings_for_workers(pickle.dumps)
         try:
-            setup = pickle.dumps(_Setup(job.name, job.folder, job.loaded, job.target))
+            setup = pickle.dumps(_Setup(job.name, job.folder, job.loaded, pickle.dumps(job.target), settings))
         except Exception as exc:
             raise ConfigError(
                 f"{job.executor.source.name} cannot be sent to worker processes ({exc}). Give the target by its name, "
@@ -148,10 +152,11 @@ async def _serve(connection: Connection, given: _Setup) -> None:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    use_settings(given.settings)
     client = ExperimentClient(RunStorage.in_folder(given.folder / ARTIFACTS, has_journal=True))
     config = given.loaded.config
     try:
-        source = source_of(given.loaded, Plan((), 0), given.target)
+        source = source_of(given.loaded, Plan((), 0), pickle.loads(given.target))
         executor = Executor(given.name, given.folder.name, config, source, client, supervisor_of(config), is_alone=True)
         if config.runner.install:
             install_adapters()

@@ -28,6 +28,7 @@ from ..records import KINDS, ExperimentClient, RunStorage
 from ..rows import Row, RunCancelled
 from ..sources import source_of
 from .contract import Finished, Job
+from .worker_settings import settings_for_workers, use_settings
 from .workers import GRACE_S, WorkerLost, patience, run_on
 
 NOT_UPLOADED = ["experiments", "traces", ".git", ".venv", "venv", "node_modules", "__pycache__"]
@@ -53,6 +54,8 @@ class _Setup:
     """Whether the project is in the working directory of the worker."""
     version: str
     """The version of FluxLoop that sends it."""
+    settings: bytes
+    """See `fluxloop.experiments.engines.worker_settings`; pickled, as they may refer to modules of the project."""
 
 
 class RayEngine:
@@ -140,10 +143,11 @@ def _setup(ray: Any, job: Job, is_uploaded: bool) -> bytes:
     from fluxloop import __version__
 
     loaded = replace(job.loaded, base=job.loaded.base.resolve())
+    settings = ray.cloudpickle.dumps(settings_for_workers(ray.cloudpickle.dumps, elsewhere=is_uploaded))
     try:
         target = ray.cloudpickle.dumps(job.target)
         setup: bytes = ray.cloudpickle.dumps(
-            _Setup(job.name, job.folder.name, loaded, target, is_uploaded, __version__)
+            _Setup(job.name, job.folder.name, loaded, target, is_uploaded, __version__, settings)
         )
     except Exception as exc:
         raise ConfigError(
@@ -235,9 +239,10 @@ class RunWorker:
             return f"the Ray worker has FluxLoop {__version__}, expected {given.version} as on this machine"
         loaded = replace(given.loaded, base=Path.cwd()) if given.is_uploaded else given.loaded
         config = loaded.config
-        client = ExperimentClient(RunStorage(self._buffers))
         try:
             self._environment.enter_context(target_environment(loaded))
+            use_settings(pickle.loads(given.settings))
+            client = ExperimentClient(RunStorage(self._buffers))
             source = source_of(loaded, Plan((), 0), pickle.loads(given.target))
             supervisor = supervisor_of(config)
             self._executor = Executor(given.name, given.label, config, source, client, supervisor, is_alone=True)

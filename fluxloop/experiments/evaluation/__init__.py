@@ -7,11 +7,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, TypeVar
 
 from ...errors import ConfigError, ReadError, WriteError
@@ -201,6 +203,11 @@ class _Job:
             raise
         except OSError as error:
             raise WriteError(f"{target} cannot be written: {error.strerror or error}") from error
+        except sqlite3.OperationalError as error:
+            raise WriteError(f"a temporary file in {gettempdir()} cannot be written: {error}") from error
+        finally:
+            with suppress(OSError):  # it holds results
+                target.rmdir()
         return Evaluation(self.folder.path, target, summary, tuple(gates))
 
     def _scored(self, reports: Reports, target: Path) -> tuple[Totals, int]:
@@ -243,7 +250,7 @@ def _failed_gates(
             if result["met"] is False:
                 gates.append(f"{section}.{name}: {result['detail']}")
     if comparison is not None and comparison.regressed:
-        broken = len(comparison.changed("broken"))
+        broken = comparison.counts["broken"]
         gates.append(f"{broken} inputs broke since the baseline" if broken else "the score fell since the baseline")
     for name, one in summary["evaluator_stats"].items():
         if one["errors"]:

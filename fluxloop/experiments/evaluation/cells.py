@@ -4,26 +4,33 @@ Add up the runs of each input, as numbers: what breakdowns, repeats and comparis
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable
+import heapq
+import json
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from math import nan
 from typing import Any
+
+import orjson
 
 from ..recorded_runs import Run
 from . import statistics
 from .rules.values import label
+from .samples import Sample
 from .scores import RunScore
+from .scratch import scratch_database, transaction
 
 Key = tuple[str, str | None]
 """The input, see `Run.input_key`, and the persona."""
 
 
-VALUES = ("score", "duration", "cost", "tokens")
-"""The numbers of a run that a cell keeps."""
-
 MOST_TRACE_IDS = 10
 """Traces of a cell that a comparison lists."""
+
+MOST_TRAJECTORIES = 100
+"""Different trajectories of a cell that are kept."""
+
+MOST_IN_MEMORY = 2_000
+"""Cells that are in memory. Further ones are in a temporary file."""
 
 Trajectories = frozenset[tuple[str, ...]]
 """The tools of each run, in order."""
@@ -32,42 +39,22 @@ Trajectories = frozenset[tuple[str, ...]]
 class Cell:
     """The runs of one input as one persona; several where the experiment has iterations."""
 
-    __slots__ = ("_examples", "_numbers", "label", "passed", "runs", "succeeded", "trace_ids", "trajectories")
+    __slots__ = (
+        *("costs", "durations", "examples", "label", "passed", "runs", "scores", "succeeded", "tokens"),
+        *("trace_ids", "trajectories"),
+    )
 
     def __init__(self, label: str) -> None:
         self.label = label
         """The input on one line."""
         self.runs = self.passed = self.succeeded = 0
+        self.scores, self.durations, self.costs, self.tokens = Sample(), Sample(), Sample(), Sample()
+        """Of the runs that have a score; milliseconds; US dollars; and tokens of the runs whose number is known."""
         self.trajectories: Trajectories = frozenset()
         self.trace_ids: tuple[str, ...] = ()
         """Those of the first runs."""
-        self._numbers = array("d")
-        """`VALUES` of each run, one after the other; NaN where a run has none."""
-        self._examples: list[str | None] = [None, None]
+        self.examples: list[str | None] = [None, None]
         """The trace of the first run that did not pass, and of the first that did."""
-
-    def _values(self, place: int) -> list[float]:
-        return [value for value in self._numbers[place :: len(VALUES)] if value == value]
-
-    @property
-    def scores(self) -> list[float]:
-        """The scores of the runs that have one."""
-        return self._values(0)
-
-    @property
-    def durations(self) -> list[float]:
-        """Milliseconds."""
-        return self._values(1)
-
-    @property
-    def costs(self) -> list[float]:
-        """US dollars."""
-        return self._values(2)
-
-    @property
-    def tokens(self) -> list[float]:
-        """Tokens of the runs whose number is known."""
-        return self._values(3)
 
     @property
     def pass_rate(self) -> float:
@@ -84,20 +71,58 @@ class Cell:
         self.runs += 1
         self.passed += score.passed
         self.succeeded += run.row.succeeded
-        total = run.tokens.get("total_tokens")
-        for value in (score.final, run.duration_ms, run.cost, total):
-            self._numbers.append(nan if value is None else value)
+        if score.final is not None:
+            self.scores.add(score.final)
+        if run.duration_ms is not None:
+            self.durations.add(run.duration_ms)
+        if run.cost is not None:
+            self.costs.add(run.cost)
+        if (total := run.tokens.get("total_tokens")) is not None:
+            self.tokens.add(total)
         trajectory = tuple([tool.name for tool in run.tools])
-        if trajectory not in self.trajectories:
+        if trajectory not in self.trajectories and len(self.trajectories) < MOST_TRAJECTORIES:
             self.trajectories = _shared(self.trajectories | {trajectory})
         if len(self.trace_ids) < MOST_TRACE_IDS:
             self.trace_ids += (run.row.trace_id,)
-        if self._examples[score.passed] is None:
-            self._examples[score.passed] = run.row.trace_id
+        if self.examples[score.passed] is None:
+            self.examples[score.passed] = run.row.trace_id
+
+    def merge(self, later: Cell) -> None:
+        """Add the runs of *later*."""
+        self.runs += later.runs
+        self.passed += later.passed
+        self.succeeded += later.succeeded
+        for name in SAMPLES:
+            getattr(self, name).merge(getattr(later, name))
+        self.trajectories = frozenset([*self.trajectories, *later.trajectories][:MOST_TRAJECTORIES])
+        self.trace_ids = (*self.trace_ids, *later.trace_ids)[:MOST_TRACE_IDS]
+        self.examples = [own or other for own, other in zip(self.examples, later.examples, strict=True)]
 
     def example(self, *, passed: bool) -> str:
         """Return the trace of a run that passed, or that did not; of any run if there is none."""
-        return self._examples[passed] or self.trace_ids[0]
+        return self.examples[passed] or self.trace_ids[0]
+
+    def encoded(self) -> bytes:
+        """Return what `decoded` reads."""
+        counts = [self.label, self.runs, self.passed, self.succeeded]
+        samples = [getattr(self, name).as_list() for name in SAMPLES]
+        return _dumps([counts, samples, [*self.trajectories], self.trace_ids, self.examples])
+
+    @classmethod
+    def decoded(cls, encoded: bytes) -> Cell:
+        """Return the cell that `encoded` describes."""
+        (label, *counts), samples, trajectories, trace_ids, examples = _loads(encoded)
+        cell = cls(label)
+        cell.runs, cell.passed, cell.succeeded = counts
+        for name, sample in zip(SAMPLES, samples, strict=True):
+            setattr(cell, name, Sample.of_list(sample))
+        cell.trajectories = _shared(frozenset(map(tuple, trajectories)))
+        cell.trace_ids, cell.examples = tuple(trace_ids), examples
+        return cell
+
+
+SAMPLES = ("scores", "durations", "costs", "tokens")
+"""The samples of a cell."""
 
 
 @lru_cache(maxsize=1_000)
@@ -106,51 +131,144 @@ def _shared(trajectories: Trajectories) -> Trajectories:
     return trajectories
 
 
-class Cells(dict[Key, Cell]):
-    """The cells of an experiment."""
+class Cells:
+    """The cells of an experiment: some in memory, and if there are more, the others in a temporary file."""
+
+    def __init__(self, most_in_memory: int = MOST_IN_MEMORY) -> None:
+        self._most = most_in_memory
+        self._recent: dict[Key, Cell] = {}
+        self._table: CellTable | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._recent) or self._table is not None
 
     def add(self, run: Run, score: RunScore) -> None:
         """Add one run to its cell."""
         key = run.input_key, run.persona
-        cell = self.get(key)
+        cell = self._recent.get(key)
         if cell is None:
-            cell = self[key] = Cell(label(run.data.get("input")))
+            if len(self._recent) >= self._most:
+                self._spill()
+            cell = self._recent[key] = Cell(label(run.data.get("input")))
         cell.add(run, score)
+
+    def _spill(self) -> CellTable:
+        self._table = table = self._table or CellTable()
+        table.merge(self._recent)
+        self._recent = {}
+        return table
+
+    def items(self) -> Iterator[tuple[Key, Cell]]:
+        """Yield the cells in the order of their first runs."""
+        yield from self._recent.items() if self._table is None else self._spill().select("1")
+
+    def get(self, key: Key) -> Cell | None:
+        """Return the cell of *key*."""
+        return self._recent.get(key) if self._table is None else self._spill().get(key)
+
+    def worst(self, limit: int, *, flaky: bool = False) -> list[tuple[Key, Cell]]:
+        """Return cells, or only the flaky ones, those with the lowest pass rate and score first."""
+        if self._table is not None:
+            where = "0 < passed AND passed < runs" if flaky else "1"
+            return [*self._spill().select(where, "pass_rate, score, rowid", limit)]
+        found = (item for item in self._recent.items() if item[1].is_flaky or not flaky)
+        return heapq.nsmallest(limit, found, key=lambda item: (item[1].pass_rate, item[1].scores.mean))
+
+    def _repeated(self) -> Iterator[Cell]:
+        if self._table is None:
+            return (cell for cell in self._recent.values() if cell.runs > 1)
+        return (cell for _, cell in self._spill().select("runs > 1"))
 
     def repeats(self) -> dict[str, Any] | None:
         """Return pass@k, pass^k, the variance and the flaky inputs; None if no input was run twice."""
-        repeated = [cell for cell in self.values() if cell.runs > 1]
-        if not repeated:
+        fewest = min((cell.runs for cell in self._repeated()), default=None)
+        if fewest is None:
             return None
-        fewest = min(cell.runs for cell in repeated)
+        largest = range(1, min(fewest, LARGEST_K) + 1)
+        at, hat = {k: Sample() for k in largest}, {k: Sample() for k in largest}
+        variances, different, flaky = Sample(), 0, 0
+        for cell in self._repeated():
+            for k in largest:
+                at[k].add(statistics.pass_at_k(cell.runs, cell.passed, k))
+                hat[k].add(statistics.pass_hat_k(cell.runs, cell.passed, k))
+            variances.add(cell.scores.variance)
+            different += len(cell.trajectories) > 1
+            flaky += cell.is_flaky
         return {
-            "inputs": len(repeated),
+            "inputs": len(variances),
             "runs_per_input": fewest,
-            "pass_at_k": {
-                str(k): statistics.mean([statistics.pass_at_k(cell.runs, cell.passed, k) for cell in repeated])
-                for k in range(1, min(fewest, LARGEST_K) + 1)
-            },
-            "pass_hat_k": {
-                str(k): statistics.mean([statistics.pass_hat_k(cell.runs, cell.passed, k) for cell in repeated])
-                for k in range(1, min(fewest, LARGEST_K) + 1)
-            },
-            "score_variance": statistics.mean([statistics.variance(cell.scores) for cell in repeated]),
-            "different_trajectories": sum(len(cell.trajectories) > 1 for cell in repeated),
-            "flaky_count": sum(cell.is_flaky for cell in repeated),
+            "pass_at_k": {str(k): sample.mean for k, sample in at.items()},
+            "pass_hat_k": {str(k): sample.mean for k, sample in hat.items()},
+            "score_variance": variances.mean,
+            "different_trajectories": different,
+            "flaky_count": flaky,
             "flaky": [
                 {"input_id": key[0], "persona": key[1], "input": cell.label, "passed": cell.passed, "runs": cell.runs}
-                for key, cell in self.worst()
-                if cell.is_flaky
-            ][:MOST_LISTED],
+                for key, cell in self.worst(MOST_LISTED, flaky=True)
+            ],
         }
-
-    def worst(self) -> list[tuple[Key, Cell]]:
-        """Return the cells, those with the lowest pass rate and score first."""
-        return sorted(self.items(), key=lambda item: (item[1].pass_rate, statistics.mean(item[1].scores)))
 
     def by_input(self) -> list[dict[str, Any]]:
         """Return one row per cell, the worst first, up to `MOST_LISTED`."""
-        return [row_of(key, cell) for key, cell in self.worst()[:MOST_LISTED]]
+        return [row_of(key, cell) for key, cell in self.worst(MOST_LISTED)]
+
+
+class CellTable:
+    """Cells in a temporary file."""
+
+    def __init__(self) -> None:
+        self._database = scratch_database(self)
+        self._database.execute(
+            "CREATE TABLE cells (key BLOB UNIQUE, runs INT, passed INT, pass_rate REAL, score REAL, cell BLOB)"
+        )
+
+    def merge(self, cells: Mapping[Key, Cell]) -> None:
+        """Add the runs of *cells*."""
+        if not cells:
+            return
+        with transaction(self._database):
+            for key, cell in cells.items():
+                known = self.get(key)
+                if known is not None:
+                    known.merge(cell)
+                    cell = known
+                values = (cell.runs, cell.passed, cell.pass_rate, cell.scores.mean, cell.encoded())
+                self._database.execute(
+                    "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET runs = excluded.runs, "
+                    "passed = excluded.passed, pass_rate = excluded.pass_rate, score = excluded.score, "
+                    "cell = excluded.cell",
+                    (_encoded(key), *values),
+                )
+
+    def get(self, key: Key) -> Cell | None:
+        """Return the cell of *key*."""
+        found = self._database.execute("SELECT cell FROM cells WHERE key = ?", (_encoded(key),)).fetchone()
+        return Cell.decoded(found[0]) if found else None
+
+    def select(self, where: str, order: str = "rowid", limit: int = -1) -> Iterator[tuple[Key, Cell]]:
+        """Yield the cells that SQL describes; a negative *limit* means all."""
+        query = f"SELECT key, cell FROM cells WHERE {where} ORDER BY {order} LIMIT ?"
+        for key, cell in self._database.execute(query, (limit,)):
+            input_key, persona = _loads(key)
+            yield (input_key, persona), Cell.decoded(cell)
+
+
+def _encoded(key: Key) -> bytes:
+    return _dumps(key)
+
+
+def _dumps(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # a text with a lone surrogate
+        return json.dumps(value).encode()
+
+
+def _loads(encoded: bytes) -> Any:
+    try:
+        return orjson.loads(encoded)
+    except ValueError:
+        return json.loads(encoded)
 
 
 LARGEST_K = 16
@@ -169,12 +287,7 @@ def row_of(key: Key, cell: Cell) -> dict[str, Any]:
         "runs": cell.runs,
         "passed": cell.passed,
         "pass_rate": cell.pass_rate,
-        "average_score": _mean(cell.scores),
-        "avg_duration_ms": _mean(cell.durations),
-        "cost": sum(cell.costs) if cell.costs else None,
+        "average_score": cell.scores.mean if cell.scores else None,
+        "avg_duration_ms": cell.durations.mean if cell.durations else None,
+        "cost": cell.costs.total if cell.costs else None,
     }
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    found = [*values]
-    return statistics.mean(found) if found else None

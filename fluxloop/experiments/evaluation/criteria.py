@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import statistics
 from .configuration import EvaluationConfig
 from .totals import Totals
 
@@ -54,16 +53,16 @@ def _all_successful(options: Mapping[str, Any], totals: Totals) -> Result:
 
 
 def _average_time(options: Mapping[str, Any], totals: Totals) -> Result:
-    return _time(options, statistics.mean(totals.durations) if totals.durations else None, "on average")
+    return _time(options, totals.durations.sample.mean if totals.durations else None, "on average")
 
 
 def _longest_time(options: Mapping[str, Any], totals: Totals) -> Result:
-    return _time(options, max(totals.durations, default=None), "at most")
+    return _time(options, totals.durations.sample.high, "at most")
 
 
 def _p95_time(options: Mapping[str, Any], totals: Totals) -> Result:
-    durations = sorted(totals.durations)
-    return _time(options, statistics.percentile(durations, 95) if durations else None, "at the 95th percentile")
+    durations = totals.durations
+    return _time(options, durations.percentile(95) if durations else None, "at the 95th percentile")
 
 
 def _time(options: Mapping[str, Any], value: float | None, how: str) -> Result:
@@ -104,7 +103,7 @@ def _by_evaluator(name: str, options: Mapping[str, Any], totals: Totals) -> Resu
     evaluator = totals.evaluators.get(name)
     if evaluator is None or not evaluator.scores:
         return _not_evaluated(f"add an evaluator with the name {name}")
-    average = statistics.mean(evaluator.scores)
+    average = evaluator.scores.mean
     limit = _number(options, "threshold") or 0.7
     return {"met": average >= limit, "detail": f"{average:.2f} on average, {limit:.2f} required"}
 

@@ -7,11 +7,13 @@ different numbers of iterations.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any, Literal, NamedTuple
 
-from . import statistics
 from .cells import MOST_LISTED, Cell, Cells, Key
+from .samples import Differences, Sample
 
 
 class Pair(NamedTuple):
@@ -33,53 +35,81 @@ class Pair(NamedTuple):
         return self.before.trajectories != self.after.trajectories
 
 
-METRICS: Mapping[str, tuple[str, Callable[[Cell], list[float]], bool]] = {
-    "pass_rate": ("Pass rate", lambda cell: [cell.pass_rate], True),
-    "score": ("Score", lambda cell: cell.scores, True),
-    "duration_ms": ("Latency, ms", lambda cell: cell.durations, False),
-    "tokens": ("Tokens per run", lambda cell: cell.tokens, False),
-    "cost": ("Cost per run, USD", lambda cell: cell.costs, False),
+METRICS: Mapping[str, tuple[str, Callable[[Cell], float | None], bool]] = {
+    "pass_rate": ("Pass rate", lambda cell: cell.pass_rate, True),
+    "score": ("Score", lambda cell: _mean(cell.scores), True),
+    "duration_ms": ("Latency, ms", lambda cell: _mean(cell.durations), False),
+    "tokens": ("Tokens per run", lambda cell: _mean(cell.tokens), False),
+    "cost": ("Cost per run, USD", lambda cell: _mean(cell.costs), False),
 }
-"""Title, values of a cell, and whether higher is better."""
+"""Title, mean of the runs of a cell, and whether higher is better."""
+
+
+def _mean(sample: Sample) -> float | None:
+    return sample.mean if sample else None
+
 
 SIGNIFICANT = 0.05
 """A difference with a smaller probability by chance is called significant."""
 
 
-class Comparison(NamedTuple):
-    """The difference between two experiments."""
+CHANGES = ("broken", "fixed", "same")
 
-    pairs: list[Pair]
-    only_before: list[Key]
-    only_after: list[Key]
-    metrics: dict[str, dict[str, Any]]
-    """For each of `METRICS` that both have: ``before``, ``after``, ``difference``, ``interval``, ``p_value``."""
 
-    def changed(self, change: str) -> list[Pair]:
+class Comparison:
+    """The difference between two experiments. Lists have up to `MOST_LISTED` inputs."""
+
+    def __init__(self) -> None:
+        self.inputs = 0
+        """Inputs that both have."""
+        self.only_before: list[Key] = []
+        self.only_after: list[Key] = []
+        self.trajectory_changes = 0
+        self.other_trajectories: list[Pair] = []
+        """Pairs that are neither better nor worse, and called other tools."""
+        self.counts = dict.fromkeys(CHANGES, 0)
+        """The number of pairs by `Pair.change`."""
+        self.metrics: dict[str, dict[str, Any]] = {}
+        """For each of `METRICS` that both have: ``before``, ``after``, ``difference``, ``interval``, ``p_value``."""
+        self._largest: dict[str, list[tuple[float, int, Pair]]] = {"broken": [], "fixed": []}
+
+    def add(self, pair: Pair) -> None:
+        """Add one input that both have."""
+        self.inputs += 1
+        self.counts[pair.change] += 1
+        self.trajectory_changes += pair.has_other_trajectory
+        if pair.change == "same":
+            if pair.has_other_trajectory and len(self.other_trajectories) < MOST_LISTED:
+                self.other_trajectories.append(pair)
+            return
+        largest = self._largest[pair.change]
+        item = abs(pair.after.pass_rate - pair.before.pass_rate), -self.inputs, pair
+        (heapq.heappush if len(largest) < MOST_LISTED else heapq.heappushpop)(largest, item)
+
+    def changed(self, change: Literal["broken", "fixed"]) -> list[Pair]:
         """Return the pairs with this `Pair.change`, the largest difference first."""
-        found = [pair for pair in self.pairs if pair.change == change]
-        return sorted(found, key=lambda pair: -abs(pair.after.pass_rate - pair.before.pass_rate))
+        return [pair for _, _, pair in sorted(self._largest[change], key=lambda item: item[:2], reverse=True)]
 
     @property
     def regressed(self) -> bool:
         """Whether an input broke, or the pass rate or the score fell significantly."""
-        return bool(self.changed("broken")) or any(
+        return bool(self.counts["broken"]) or any(
             metric["difference"] < 0 and metric["significant"]
             for name, metric in self.metrics.items()
             if name in ("pass_rate", "score")
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return the comparison for summaries; lists have up to `MOST_LISTED` inputs."""
+        """Return the comparison for summaries."""
         return {
-            "inputs_compared": len(self.pairs),
-            "regressions": [_row(pair) for pair in self.changed("broken")[:MOST_LISTED]],
-            "fixes": [_row(pair) for pair in self.changed("fixed")[:MOST_LISTED]],
-            "regression_count": len(self.changed("broken")),
-            "fix_count": len(self.changed("fixed")),
-            "trajectory_changes": sum(pair.has_other_trajectory for pair in self.pairs),
-            "only_in_baseline": [list(key) for key in self.only_before[:MOST_LISTED]],
-            "only_here": [list(key) for key in self.only_after[:MOST_LISTED]],
+            "inputs_compared": self.inputs,
+            "regressions": [_row(pair) for pair in self.changed("broken")],
+            "fixes": [_row(pair) for pair in self.changed("fixed")],
+            "regression_count": self.counts["broken"],
+            "fix_count": self.counts["fixed"],
+            "trajectory_changes": self.trajectory_changes,
+            "only_in_baseline": [list(key) for key in self.only_before],
+            "only_here": [list(key) for key in self.only_after],
             "metrics": self.metrics,
             "regressed": self.regressed,
         }
@@ -87,39 +117,52 @@ class Comparison(NamedTuple):
 
 def compared(before: Cells, after: Cells) -> Comparison:
     """Return the difference from *before* to *after*."""
-    pairs = [Pair(key, cell, after[key]) for key, cell in before.items() if key in after]
-    metrics = {name: metric for name in METRICS if (metric := _metric(name, pairs)) is not None}
-    return Comparison(
-        pairs,
-        [key for key in before if key not in after],
-        [key for key in after if key not in before],
-        metrics,
-    )
+    result = Comparison()
+    metrics = {name: Metric(*METRICS[name]) for name in METRICS}
+    for key, old in before.items():
+        new = after.get(key)
+        if new is None:
+            if len(result.only_before) < MOST_LISTED:
+                result.only_before.append(key)
+            continue
+        result.add(Pair(key, old, new))
+        for metric in metrics.values():
+            metric.add(old, new)
+    new_keys = (key for key, _ in after.items() if before.get(key) is None)
+    result.only_after = [*islice(new_keys, MOST_LISTED)]
+    result.metrics = {name: metric.as_json() for name, metric in metrics.items() if metric.before}
+    return result
 
 
-def _metric(name: str, pairs: list[Pair]) -> dict[str, Any] | None:
-    title, values, higher_is_better = METRICS[name]
-    means = [
-        (statistics.mean(old), statistics.mean(new))
-        for pair in pairs
-        if (old := values(pair.before)) and (new := values(pair.after))
-    ]
-    if not means:
-        return None
-    differences = [new - old for old, new in means]
-    p_value = statistics.paired_p_value(differences)
-    difference = statistics.mean(differences)
-    return {
-        "title": title,
-        "before": statistics.mean([old for old, _ in means]),
-        "after": statistics.mean([new for _, new in means]),
-        "difference": difference,
-        "interval": statistics.mean_interval(differences),
-        "p_value": p_value,
-        "significant": p_value is not None and p_value < SIGNIFICANT,
-        "better": None if not difference else (difference > 0) is higher_is_better,
-        "inputs": len(means),
-    }
+class Metric:
+    """One number of each input, before and after."""
+
+    def __init__(self, title: str, read: Callable[[Cell], float | None], higher_is_better: bool) -> None:
+        self.title, self.read, self.higher_is_better = title, read, higher_is_better
+        self.before, self.after, self.differences = Sample(), Sample(), Differences()
+
+    def add(self, before: Cell, after: Cell) -> None:
+        """Add an input, if both sides have the number."""
+        old, new = self.read(before), self.read(after)
+        if old is not None and new is not None:
+            self.before.add(old)
+            self.after.add(new)
+            self.differences.add(new - old)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the metric for summaries."""
+        difference, p_value = self.differences.mean, self.differences.p_value
+        return {
+            "title": self.title,
+            "before": self.before.mean,
+            "after": self.after.mean,
+            "difference": difference,
+            "interval": self.differences.interval,
+            "p_value": p_value,
+            "significant": p_value is not None and p_value < SIGNIFICANT,
+            "better": None if not difference else (difference > 0) is self.higher_is_better,
+            "inputs": len(self.before),
+        }
 
 
 def _row(pair: Pair) -> dict[str, Any]:

@@ -44,8 +44,10 @@ class Scorer:
             return
         remaining = iter(runs)
         with asyncio.Runner() as runner:
+            # `Runner.run` cancels a task on Ctrl-C, which an evaluator that blocks would never notice.
+            run_in_loop = runner.get_loop().run_until_complete
             while batch := list(islice(remaining, BATCH)):
-                yield from runner.run(self._batch(batch))
+                yield from run_in_loop(self._batch(batch))
 
     async def _batch(self, runs: Sequence[Run]) -> list[tuple[Run, RunScore]]:
         if not self._config.judges:

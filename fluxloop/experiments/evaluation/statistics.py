@@ -44,10 +44,15 @@ def variance(values: Sequence[float]) -> float:
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
     """Return the value below which *percent* of the *ordered* values lie, interpolated."""
-    position = (len(ordered) - 1) * percent / 100
-    low = int(position)
+    low, share = position(len(ordered), percent)
     high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
+    return ordered[low] + (ordered[high] - ordered[low]) * share
+
+
+def position(count: int, percent: float) -> tuple[int, float]:
+    """Return where a percentile lies among *count* ordered values: after an index, and how far to the next one."""
+    place = (count - 1) * percent / 100
+    return int(place), place - int(place)
 
 
 def pass_at_k(runs: int, passed: int, k: int) -> float:
@@ -99,11 +104,20 @@ def paired_p_value(differences: Sequence[float]) -> float | None:
         return None
     if not changed:
         return 1.0
+    if len(changed) > LARGEST_BOOTSTRAP:
+        return normal_p_value(sum(changed), sum(difference**2 for difference in changed))
+    return sign_flip_p_value(changed)
+
+
+def normal_p_value(total: float, squares: float) -> float:
+    """Return `paired_p_value` by the normal distribution, of the sum of the differences and that of their squares."""
+    return 1 - erf(abs(total) / sqrt(squares) / sqrt(2))
+
+
+def sign_flip_p_value(changed: Sequence[float]) -> float:
+    """Return `paired_p_value` by changes of signs, of the differences that are not 0."""
     observed = abs(sum(changed))
     tolerance = observed * (1 - 1e-12)
-    if len(changed) > LARGEST_BOOTSTRAP:
-        z = observed / sqrt(sum(difference**2 for difference in changed))
-        return 1 - erf(z / sqrt(2))
     if len(changed) <= MOST_EXACT_PAIRS:
         totals = _all_sums(changed)
         return sum(abs(total) >= tolerance for total in totals) / len(totals)

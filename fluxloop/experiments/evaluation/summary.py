@@ -11,6 +11,7 @@ from ..folder import ExperimentFolder
 from . import statistics
 from .criteria import criteria_results
 from .pairs import Comparison
+from .samples import Ordered
 from .totals import Group, Totals
 
 SUMMARY_VERSION = 1
@@ -30,7 +31,6 @@ def summary_of(
 ) -> dict[str, Any]:
     """Return the summary. Keys of the published packages keep their meaning."""
     config, whole = totals.config, totals.everything
-    durations = sorted(totals.durations)
     criteria = criteria_results(config, totals)
     summary: dict[str, Any] = {
         "summary_version": SUMMARY_VERSION,
@@ -42,8 +42,8 @@ def summary_of(
         "passed_traces": whole.passed,
         "pass_rate": whole.passed / whole.count if whole.count else None,
         "pass_rate_interval": statistics.wilson(whole.passed, whole.count),
-        "average_score": statistics.mean(whole.scores) if whole.scores else None,
-        "average_score_interval": statistics.mean_interval(whole.scores),
+        "average_score": whole.scores.mean if whole.scores else None,
+        "average_score_interval": whole.scores.interval,
         "threshold": config.threshold,
         "aggregate_method": config.method,
         "successful_runs": totals.succeeded,
@@ -52,14 +52,14 @@ def summary_of(
         "persona_breakdown": _breakdown(totals.personas),
         "input_breakdown": totals.cells.by_input(),
         "repeats": totals.cells.repeats(),
-        "latency_ms": _latency(durations),
+        "latency_ms": _latency(totals.durations),
         "tokens": dict(totals.tokens) or None,
         "cost": totals.cost if totals.priced else None,
         "cost_per_run": totals.cost / totals.priced if totals.priced else None,
         "error_types": dict(totals.errors.most_common(50)),
         "tools": {name: {"calls": calls, "errors": errors} for name, (calls, errors) in sorted(totals.tools.items())},
         "top_reasons": [list(one) for one in totals.reasons.most_common(MOST_REASONS)],
-        "analysis": {"performance": {"outliers": totals.outliers(durations)}},
+        "analysis": {"performance": {"outliers": totals.outliers()}},
         "llm_calls": llm_calls,
         "notices": [*config.notices],
     }
@@ -74,11 +74,12 @@ def summary_of(
     return summary
 
 
-def _latency(durations: list[float]) -> dict[str, float] | None:
+def _latency(durations: Ordered) -> dict[str, float | None] | None:
     if not durations:
         return None
-    points = {f"p{percent}": statistics.percentile(durations, percent) for percent in (50, 90, 95, 99)}
-    return {"mean": statistics.mean(durations), "min": durations[0], **points, "max": durations[-1]}
+    points = {f"p{percent}": durations.percentile(percent) for percent in (50, 90, 95, 99)}
+    sample = durations.sample
+    return {"mean": sample.mean, "min": sample.low, **points, "max": sample.high}
 
 
 def _breakdown(groups: Mapping[str | None, Group]) -> dict[str, Any]:

@@ -1,23 +1,43 @@
 """
-Add up the runs of an evaluation, one at a time: counts, and numbers of 8 bytes per run.
+Add up the runs of an evaluation, one at a time, in memory that does not grow with their number.
 """
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..recorded_runs import Run
-from . import statistics
 from .cells import Cells
 from .configuration import EvaluationConfig
+from .samples import Bootstrapped, Ordered, Sample
 from .scores import RunScore, Score
 
 MOST_OUTLIERS = 10
 """Outliers that are listed."""
+
+
+MOST_TOOLS = 1_000
+"""Tools that are counted by name: a model can call tools that do not exist."""
+
+OTHER_TOOLS = "(other tools)"
+
+MOST_TEXTS = 10_000
+"""Different texts that are counted. If there are more, the rare ones are forgotten."""
+
+
+class Frequent(Counter[str]):
+    """Counts of texts. Of texts that are nearly all different, such as reasons with numbers, the rare are forgotten."""
+
+    def add(self, text: str) -> None:
+        """Count *text* once more."""
+        self[text] += 1
+        if len(self) > MOST_TEXTS:
+            common = self.most_common(MOST_TEXTS // 10)
+            self.clear()
+            self.update(dict(common))
 
 
 @dataclass(slots=True)
@@ -26,14 +46,14 @@ class Group:
 
     count: int = 0
     passed: int = 0
-    scores: array[float] = field(default_factory=lambda: array("d"))
+    scores: Bootstrapped = field(default_factory=Bootstrapped)
 
     def add(self, score: RunScore) -> None:
         """Add one run."""
         self.count += 1
         self.passed += score.passed
         if score.final is not None:
-            self.scores.append(score.final)
+            self.scores.add(score.final)
 
     def as_json(self) -> dict[str, Any]:
         """Return the group for a summary."""
@@ -41,7 +61,7 @@ class Group:
             "count": self.count,
             "passed": self.passed,
             "pass_rate": self.passed / self.count if self.count else None,
-            "average_score": statistics.mean(self.scores) if self.scores else None,
+            "average_score": self.scores.mean if self.scores else None,
         }
 
 
@@ -49,14 +69,14 @@ class Group:
 class EvaluatorTotals:
     """What one evaluator found in all runs."""
 
-    scores: array[float] = field(default_factory=lambda: array("d"))
+    scores: Sample = field(default_factory=Sample)
     checks: int = 0
     passed: int = 0
     skipped: int = 0
     errors: int = 0
     out_of_range: int = 0
     """Numbers that are not scores, since they are outside 0 to ``max_score``."""
-    labels: Counter[str] = field(default_factory=Counter)
+    labels: Frequent = field(default_factory=Frequent)
     rules: dict[str, list[int]] = field(default_factory=dict)
     """Passed, failed and not applicable, by rule."""
     note: str = ""
@@ -65,12 +85,12 @@ class EvaluatorTotals:
     def add(self, score: Score) -> None:
         """Add the score of one run."""
         if score.score is not None:
-            self.scores.append(score.score)
+            self.scores.add(score.score)
         if score.passed is not None:
             self.checks += 1
             self.passed += score.passed
         if score.label is not None:
-            self.labels[score.label] += 1
+            self.labels.add(score.label)
         self.skipped += score.skipped
         if score.error is not None:
             self.errors += 1
@@ -84,9 +104,9 @@ class EvaluatorTotals:
     def as_json(self) -> dict[str, Any]:
         """Return the totals for a summary."""
         found: dict[str, Any] = {
-            "average": statistics.mean(self.scores) if self.scores else None,
-            "min": min(self.scores, default=None),
-            "max": max(self.scores, default=None),
+            "average": self.scores.mean if self.scores else None,
+            "min": self.scores.low,
+            "max": self.scores.high,
             "count": len(self.scores),
             "skipped": self.skipped,
             "errors": self.errors,
@@ -111,18 +131,18 @@ class Totals:
     def __init__(self, config: EvaluationConfig) -> None:
         self.cells = Cells()
         self.everything = Group()
-        self.durations = array("d")
+        self.durations = Ordered()
         self.cost = 0.0
         self.priced = 0
         self.succeeded = 0
         self.tokens: Counter[str] = Counter()
         self.personas: dict[str | None, Group] = {}
         self.evaluators = {name: EvaluatorTotals() for name in config.names}
-        self.errors: Counter[str] = Counter()
+        self.errors = Frequent()
         self.tools: dict[str, list[int]] = {}
         """Calls and failed calls, by tool."""
         self.config = config
-        self.reasons: Counter[str] = Counter()
+        self.reasons = Frequent()
         self._slowest: list[tuple[float, str]] = []
 
     def add(self, run: Run, score: RunScore) -> None:
@@ -132,7 +152,7 @@ class Totals:
         self.personas.setdefault(run.persona, Group()).add(score)
         self.succeeded += run.row.succeeded
         if (duration := run.duration_ms) is not None:
-            self.durations.append(duration)
+            self.durations.add(duration)
             self._slowest.append((duration, run.row.trace_id))
             if len(self._slowest) > 10 * MOST_OUTLIERS:
                 self._slowest = sorted(self._slowest, reverse=True)[:MOST_OUTLIERS]
@@ -142,23 +162,22 @@ class Totals:
         for name, count in run.tokens.items():
             self.tokens[name] += count
         if not run.row.succeeded:
-            self.errors[_error_type(run)] += 1
+            self.errors.add(_error_type(run))
         for call in run.tools:
-            counts = self.tools.setdefault(call.name, [0, 0])
+            known = call.name in self.tools or len(self.tools) < MOST_TOOLS
+            counts = self.tools.setdefault(call.name if known else OTHER_TOOLS, [0, 0])
             counts[0] += 1
             counts[1] += call.error is not None
         for one in score.scores:
             self.evaluators.setdefault(one.name, EvaluatorTotals()).add(one)
         for name, reason in score.reasons.items():
-            self.reasons[f"{name}: {reason:.200}"] += 1
-        if len(self.reasons) > 10_000:  # reasons with numbers in them are all different
-            self.reasons = Counter(dict(self.reasons.most_common(1_000)))
+            self.reasons.add(f"{name}: {reason:.200}")
 
-    def outliers(self, durations: list[float]) -> list[dict[str, Any]]:
+    def outliers(self) -> list[dict[str, Any]]:
         """Return the runs that took longer than 1.5 interquartile ranges above the third quartile (Tukey)."""
-        if len(durations) < 8:
+        if len(self.durations) < 8:
             return []
-        low, high = statistics.percentile(durations, 25), statistics.percentile(durations, 75)
+        low, high = self.durations.percentile(25), self.durations.percentile(75)
         limit = high + 1.5 * (high - low)
         slowest = sorted(self._slowest, reverse=True)[:MOST_OUTLIERS]
         return [{"trace_id": trace_id, "duration_ms": duration} for duration, trace_id in slowest if duration > limit]

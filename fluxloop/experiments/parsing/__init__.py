@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -69,7 +70,7 @@ def parse(
                 runs += 1
                 failed += not run.row.succeeded
                 without += not run.records
-                (part / file_name(run, number)).write_bytes(document(run).encode("utf-8", "replace"))
+                _write(f"{part}/{file_name(run, number)}", document(run).encode("utf-8", "replace"))
                 lines.write(line_of(run))
                 if on_run:
                     on_run(run)
@@ -85,6 +86,17 @@ def parse(
     return Parsed(folder.path, target, runs, failed, without)
 
 
+def _write(path: str, content: bytes) -> None:
+    """Write a new file with three system calls; a file object takes longer than its document."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+    finally:
+        os.close(fd)
+
+
 _STATES = {
     "running": "It is still running.",
     "interrupted": "Its process ended early; finish it with: fluxloop run experiment --resume FOLDER",
@@ -94,8 +106,11 @@ _STATES = {
 def file_name(run: Run, number: int) -> str:
     """Return the name of the Markdown file of *run*: iteration and trace id, without characters that paths reserve."""
     iteration = run.data.get("iteration")
-    safe = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in run.row.trace_id)[:120]
+    safe = _RESERVED.sub("_", run.row.trace_id)[:120]
     return f"{iteration if isinstance(iteration, int) else 0:02d}_{safe or number}.md"
+
+
+_RESERVED = re.compile(r"[^\w-]")
 
 
 def is_parsed(folder: ExperimentFolder) -> bool:

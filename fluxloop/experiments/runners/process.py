@@ -105,7 +105,7 @@ class _ProcessAgent:
         if source.config.ready_pattern:
             assert process.stdout is not None
             ready = re.compile(source.config.ready_pattern)
-            while not ready.search((line := await process.stdout.readline()).decode(errors="replace")):
+            while not ready.search((line := await self._line(process.stdout)).decode(errors="replace")):
                 if not line:
                     raise await self._ended(process)
         return process
@@ -114,10 +114,10 @@ class _ProcessAgent:
         """Return the output of one turn. Lines that are not JSON objects are log lines, and skipped."""
         assert process.stdout is not None
         parts: list[str] = []
-        while line := await process.stdout.readline():
+        while line := await self._line(process.stdout):
             try:
                 message = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             kind = message.get("type") if isinstance(message, dict) else None
             if kind == "delta":
@@ -133,6 +133,13 @@ class _ProcessAgent:
                 raise AgentProcessError(str(error))
         raise await self._ended(process)
 
+    async def _line(self, output: asyncio.StreamReader) -> bytes:
+        try:
+            return await output.readline()
+        except ValueError:
+            limit = f"{LINE_LIMIT >> 20} MB"
+            raise AgentProcessError(f"{self._source.name} wrote a line that is longer than {limit}") from None
+
     async def _ended(self, process: asyncio.subprocess.Process) -> AgentProcessError:
         code = await process.wait()
         if self._reader is not None:
@@ -143,7 +150,13 @@ class _ProcessAgent:
 
     async def _read_errors(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None
-        async for line in process.stderr:
+        while True:
+            try:
+                line = await process.stderr.readline()
+            except ValueError:  # longer than the limit: it is left out
+                continue
+            if not line:
+                return
             self._errors = [*self._errors, line.decode(errors="replace").rstrip()][-MAX_ERROR_LINES:]
 
     async def close(self) -> None:
