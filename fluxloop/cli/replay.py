@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,6 +30,9 @@ EPILOG = """
   fluxloop replay case.jsonl --diff                 a file of one trace; show both trees
   fluxloop replay 00a1b2c3 --match loose            for code whose prompts have changed
   fluxloop replay 00a1b2c3 --live search            the new search under the old conversation
+  fluxloop replay 00a1b2c3 --fork-at 7f3e --output '{"found": 0}'    one tool gives another answer
+  fluxloop replay 00a1b2c3 --fork-at 7f3e --input '{"city": "Bern"}' --rest recorded
+  fluxloop replay 00a1b2c3 --fork-at 7f3e --model gpt-5 --save fork.jsonl
   fluxloop replay --doctor shop:support --runs 3    which lines make its requests differ from run to run
   git bisect run fluxloop replay case.jsonl --target shop:support
 
@@ -56,6 +60,25 @@ def replay(
     path: Annotated[
         Path | None, typer.Option(help="Folder of records.", show_default="the configured base_path")
     ] = None,
+    fork_at: Annotated[
+        str | None, typer.Option(metavar="ID", help="Change one recorded step: its id.", show_default=False)
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="JSON", help="The answer of that step.", show_default=False)
+    ] = None,
+    given: Annotated[
+        str | None,
+        typer.Option("--input", metavar="JSON", help="Run it with this input, or these arguments.", show_default=False),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Run it with this model.", show_default=False)
+    ] = None,
+    rest: Annotated[
+        str, typer.Option(metavar="HOW", help="How later calls are answered: live, recorded or offline.")
+    ] = "live",
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the new trace, a .jsonl file.", show_default=False)
+    ] = None,
     diff: Annotated[bool, typer.Option("--diff", help="Show both trees, also if they are the same.")] = False,
     doctor: Annotated[
         str | None,
@@ -68,7 +91,8 @@ def replay(
     """
     Run a recorded trace against today's code; its model and tool calls are answered from the recording.
 
-    Nothing is sent over the network, except by calls that are named with --live. With --doctor, the function runs in
+    Nothing is sent over the network, except by calls that are named with --live, and by a step of --fork-at and those
+    after it. A text that is not JSON is taken as it is. With --doctor, the function runs in
     processes of its own, its calls answered from TRACE; without a TRACE, from a first run without arguments.
     """
     try:
@@ -83,7 +107,12 @@ def replay(
             )
         from ..replay.rerun import rerun
 
-        again = rerun(trace_at(trace, path), target, match=match, live=live or ())  # type: ignore[arg-type]
+        fork = fork_options(fork_at, output, given, model, rest)
+        again = rerun(trace_at(trace, path), target, match=match, live=live or (), **fork)  # type: ignore[arg-type]
+        if save is not None:
+            from ..replay.cassettes import write
+
+            write(save, again.traces)
     except FluxLoopError as error:
         sys.stderr.write(f"fluxloop replay: {error}\n")
         raise typer.Exit(2) from None
@@ -92,6 +121,35 @@ def replay(
     else:
         _print(again, diff=diff, color=not no_color)
     raise typer.Exit(0 if again.is_same else 1)
+
+
+def fork_options(
+    fork_at: str | None, output: str | None, given: str | None, model: str | None, rest: str
+) -> dict[str, Any]:
+    """
+    Return the options of a fork for `fluxloop.replay`; none without *fork_at*.
+
+    Raises:
+        ReplayError: If something is to be changed without *fork_at*.
+    """
+    changes = {"output": output, "input": given, "model": model}
+    found: dict[str, Any] = {name: text for name, text in changes.items() if text is not None}
+    if fork_at is None:
+        if found:
+            raise ReplayError(f"--{next(iter(found))} changes a recorded step: name the step with --fork-at ID")
+        return {}
+    return {
+        "fork_at": fork_at,
+        "rest": rest,
+        **{name: text if name == "model" else _json_or_text(text) for name, text in found.items()},
+    }
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def trace_at(trace: str, path: Path | None) -> Trace:
@@ -129,6 +187,8 @@ def _print(again: Rerun, *, diff: bool, color: bool) -> None:
 
     report = again.report
     counts = f"{report.hits} calls answered, {report.live} live"
+    if report.forked_at is not None:
+        line(f"forked at {report.forked_at}")
     if again.is_same:
         line(f"the same trajectory: {counts}")
     else:

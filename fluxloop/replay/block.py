@@ -136,6 +136,8 @@ class Replay(Block):
         self._match = match
         self._session: Session | None = None
         self._opened: Opened | None = None
+        self.warns = True
+        """Whether it warns at its end of what it did not see."""
 
     def __enter__(self) -> Self:
         if self._session is not None:
@@ -166,7 +168,7 @@ class Replay(Block):
         assert self._session is not None
         self._close()
         misses = self._session.misses
-        if exc is None and not misses:
+        if exc is None and not misses and self.warns:
             self._report_unseen()
         if misses and not isinstance(exc, ReplayMismatch) and (exc is None or isinstance(exc, Exception)):
             raise misses[0] from exc
@@ -196,8 +198,10 @@ class Replay(Block):
             replaying.resume(self._opened)
 
     def _report_unseen(self) -> None:
-        """Warn if no call was seen, although the recording has answers: the calls may have run for real."""
+        """Warn of names in ``live`` that no call has, and if no call was seen: the calls may have run for real."""
         session = self.session
+        if unknown := session.unknown_live():
+            warn_user(f"replay: {session.unknown_live_message(unknown)}")
         if not (session.hits or session.ran_live) and self._match != "strict" and (left := self.unused):
             warn_user(
                 f"replay: no call was seen, and {len(left)} recorded answers were not used: if the program made its "
@@ -271,7 +275,7 @@ def replay(
         live: Names of calls that run for real, or ``tools``, ``models``.
         pace: ``"recorded"``, or a factor of the recorded time, for the timing of answers and of items of streams.
         normalize: A function that is applied to the input of each call before inputs are compared.
-        fork_at: The id of a recorded call, or its beginning. The calls recorded before it are answered; it gets one of
+        fork_at: The id of a recorded call, or its beginning or end. The calls recorded before it are answered; it gets one of
             the changes below, or runs again without a change; the run continues as *rest* says. The resulting trace
             has ``forked_from`` in its metadata.
         output: The outcome of the step of the fork: a value, or an exception to raise.

@@ -58,6 +58,8 @@ class Session:
     masked: list[str] = field(default_factory=list)
     live_ids: set[str] = field(default_factory=set)
     """The observations of calls that ran for real."""
+    _live_names: set[str] = field(default_factory=set)
+    """The names of calls that ran for real."""
     _has_live_without_key: bool = False
     """Whether a call ran for real whose observation starts later, so that calls inside it are not known by it."""
     _seen: list[tuple[Question, Place, Place]] = field(default_factory=list)
@@ -109,7 +111,22 @@ class Session:
         """Note that the call runs for real."""
         self._settle(question, place)
         self.ran_live += 1
+        self._live_names.add(question.name)
         self._note_live(question)
+
+    def unknown_live(self) -> list[str]:
+        """Return the names of live calls that no call has, neither a recorded one nor one that was made."""
+        known = {place.observation.name for place in self.matching.root.walk() if place.is_answer()}
+        return [name for name in self.live if name not in LIVE_GROUPS and name not in known | self._live_names]
+
+    def unknown_live_message(self, unknown: list[str]) -> str:
+        """Return the message about names in *unknown*, with the recorded names."""
+        recorded = {place.observation.name: None for place in self.matching.root.walk() if place.is_answer()}
+        names = ", ".join(recorded) or "no call"
+        return (
+            f"live: no call is named {', '.join(map(repr, unknown))}, recorded or made. The recording has {names}; "
+            f"groups are {', '.join(LIVE_GROUPS)}"
+        )
 
     def _note_live(self, question: Question) -> None:
         if question.key is not None:
