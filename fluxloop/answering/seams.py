@@ -24,9 +24,13 @@ class Seam(Protocol):
     def close(self) -> None:
         """Restore the methods."""
 
+    # on_loaded(framework), which is optional, is called if a framework is imported while the seam is open.
+
 
 _seams: list[Seam] = []
 _open_replays = 0
+_late_imports: Any = None
+"""Watches imports while a replay is open."""
 _lock = threading.RLock()
 
 
@@ -61,7 +65,7 @@ def _subject(seam: Seam) -> tuple[str, str, object]:
 
 def open_seams() -> None:
     """Count an open replay, and open the seams for the first one; if that fails, nothing stays open."""
-    global _open_replays
+    global _open_replays, _late_imports
     with _lock:
         if _open_replays == 0:
             opened: list[Seam] = []
@@ -74,6 +78,10 @@ def open_seams() -> None:
                     with suppress(Exception):
                         seam.close()
                 raise
+            from .late_imports import LateImports  # loaded here for programs without replays
+
+            _late_imports = LateImports(_ADAPTERS, _on_loaded)
+            _late_imports.open()
         _open_replays += 1
 
 
@@ -83,6 +91,7 @@ def close_seams() -> None:
     with _lock:
         _open_replays -= 1
         if _open_replays == 0:
+            _late_imports.close()
             for seam in reversed(_seams):
                 seam.close()
 
@@ -105,6 +114,15 @@ def load_adapters() -> None:
                 import_module(adapter)
             except Exception as problem:  # a version that is not supported, or another package of this name
                 log.debug("the adapter of %s is not loaded: %s", framework, problem)
+
+
+def _on_loaded(framework: str) -> None:
+    """Let open replays see the calls of *framework*, which was imported just now."""
+    load_adapters()
+    with _lock:
+        for seam in list(_seams) if _open_replays else ():
+            if (on_loaded := getattr(seam, "on_loaded", None)) is not None:
+                on_loaded(framework)
 
 
 def seams_open() -> bool:

@@ -275,7 +275,7 @@ def replay(
         live: Names of calls that run for real, or ``tools``, ``models``.
         pace: ``"recorded"``, or a factor of the recorded time, for the timing of answers and of items of streams.
         normalize: A function that is applied to the input of each call before inputs are compared.
-        fork_at: The id of a recorded call, or its beginning or end. The calls recorded before it are answered; it gets one of
+        fork_at: The id of a recorded call, or its beginning or end. The calls before it are answered; it gets one of
             the changes below, or runs again without a change; the run continues as *rest* says. The resulting trace
             has ``forked_from`` in its metadata.
         output: The outcome of the step of the fork: a value, or an exception to raise.
