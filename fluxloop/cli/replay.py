@@ -76,6 +76,10 @@ def replay(
     rest: Annotated[
         str, typer.Option(metavar="HOW", help="How later calls are answered: live, recorded or offline.")
     ] = "live",
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VARIABLE", help="Put a masked secret back, from an environment variable."),
+    ] = None,
     save: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the new trace, a .jsonl file.", show_default=False)
     ] = None,
@@ -107,8 +111,11 @@ def replay(
             )
         from ..replay.rerun import rerun
 
-        fork = fork_options(fork_at, output, given, model, rest)
-        again = rerun(trace_at(trace, path), target, match=match, live=live or (), **fork)  # type: ignore[arg-type]
+        from ..replay.unmasking import secrets_of_environment
+
+        options = fork_options(fork_at, output, given, model, rest)
+        options["secrets"] = secrets_of_environment(secret or [])
+        again = rerun(trace_at(trace, path), target, match=match, live=live or (), **options)  # type: ignore[arg-type]
         if save is not None:
             from ..replay.cassettes import write
 

@@ -28,6 +28,7 @@ from .recording import Place, tree_of
 from .reports import ReplayReport
 from .session import Session, check_live, check_pace, described
 from .sources import Recorded, traces_in
+from .unmasking import Secrets, check_secrets
 
 
 class Block:
@@ -151,6 +152,7 @@ class Replay(Block):
             pace=self._options["pace"],
             is_open_ended=self._options.get("is_open_ended", False),
             fork=self._fork(tree),
+            secrets=self._options.get("secrets") or {},
         )
         load_adapters()
         open_seams()
@@ -253,6 +255,7 @@ def replay(
     live: str | Sequence[str] = (),
     pace: str | float | None = None,
     normalize: Normalize | None = None,
+    secrets: Secrets | None = None,
     fork_at: str | None = None,
     output: Any = NOTHING,
     input: Any = NOTHING,
@@ -275,6 +278,8 @@ def replay(
         live: Names of calls that run for real, or ``tools``, ``models``.
         pace: ``"recorded"``, or a factor of the recorded time, for the timing of answers and of items of streams.
         normalize: A function that is applied to the input of each call before inputs are compared.
+        secrets: Secrets that are put back into answers in which they were masked, by the name of the member that has
+            the mask, or by the name of the call; for its whole answer. The recording stays masked.
         fork_at: The id of a recorded call, or its beginning or end. The calls before it are answered; it gets one of
             the changes below, or runs again without a change; the run continues as *rest* says. The resulting trace
             has ``forked_from`` in its metadata.
@@ -295,6 +300,7 @@ def replay(
         raise ReplayError(f"match must be one of {', '.join(MODES)}, got {match!r:.100}")
     change = check_change(fork_at, output, input, model)
     options: dict[str, Any] = {"live": check_live(live), "pace": check_pace(pace), "normalize": normalize}
+    options |= {"secrets": check_secrets(secrets)}
     options |= {"fork_at": fork_at, "output": output, "change": change, "rest": check_rest(rest)}
     return Replay(traces_in(source, trace_id), options, match)
 

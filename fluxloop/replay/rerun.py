@@ -49,7 +49,7 @@ class Rerun:
 
 
 def rerun(
-    trace: Trace, target: str | None = None, *, match: Match = "strict", live: Sequence[str] = (), **fork: Any
+    trace: Trace, target: str | None = None, *, match: Match = "strict", live: Sequence[str] = (), **options: Any
 ) -> Rerun:
     """
     Run the function *target* with the recorded input of *trace*, its calls answered from the recording.
@@ -59,7 +59,7 @@ def rerun(
         target: ``module:function``; by default the recorded entry point.
         match: See `fluxloop.replay`.
         live: See `fluxloop.replay`.
-        fork: ``fork_at`` and what it changes, see `fluxloop.replay`.
+        options: ``secrets``, ``fork_at`` and what it changes, see `fluxloop.replay`.
 
     Raises:
         ConfigError: If the function cannot be imported.
@@ -67,7 +67,7 @@ def rerun(
             exist; if no call, recorded or made, has a name in *live*.
     """
     entry = entry_of(trace, target)
-    block = replay(trace, match=match, live=live, **fork)
+    block = replay(trace, match=match, live=live, **options)
     block.warns = False
     now, error = entry.run(block)
     if unknown := block.session.unknown_live():

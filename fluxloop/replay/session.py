@@ -25,6 +25,7 @@ from .forks import Fork
 from .matching import Matching
 from .recording import Place, is_expected, label_of
 from .reports import ReplayReport
+from .unmasking import Secrets, unmasked
 
 LIVE_GROUPS = {
     "tools": frozenset({ObservationType.TOOL, ObservationType.RETRIEVAL}),
@@ -45,6 +46,7 @@ class Session:
         pace: The share of the recorded time that answers take; None for no time.
         is_open_ended: Whether a call that was not recorded runs for real, to be recorded.
         fork: The step that is changed, and from which the run continues.
+        secrets: What is put back into answers in which it was masked.
     """
 
     matching: Matching
@@ -52,6 +54,7 @@ class Session:
     pace: float | None = None
     is_open_ended: bool = False
     fork: Fork | None = None
+    secrets: Secrets = field(default_factory=dict)
     hits: int = 0
     ran_live: int = 0
     misses: list[ReplayMismatch] = field(default_factory=list)
@@ -101,7 +104,7 @@ class Session:
         """Return the recorded answer of *place*, and count it."""
         inside = (child.observation for child in place.children)
         events = tuple(one for one in inside if one.type is ObservationType.EVENT)
-        answer = Answer(place.observation, self.pace, events)
+        answer = Answer(unmasked(place.observation, self.secrets), self.pace, events)
         self._check_whole(answer)
         self.hits += 1
         self._seen.append((question, place, parent))
@@ -241,7 +244,10 @@ class Session:
             raise self._unusable(f"the answer of {what} was cut when it was recorded")
         if recorded.redacted and any(map(is_masked, served)):
             self.masked.append(what)
-            warn_user(f"replay: a secret in the answer of {what} is masked, so the program receives '[redacted]'")
+            warn_user(
+                f"replay: a secret in the answer of {what} is masked, so the program receives '[redacted]'. "
+                "Give it with secrets={name: secret}, see fluxloop.replay"
+            )
 
     def __post_init__(self) -> None:
         _sessions.add(self)

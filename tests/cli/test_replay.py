@@ -255,6 +255,27 @@ def test_a_fork_or_a_live_name_that_does_not_exist_is_said_with_what_does(case, 
     assert not (case.parent / "fork.jsonl").exists()
 
 
+def test_a_masked_secret_comes_from_the_environment(case, monkeypatch):
+    """
+    ``--secret NAME=VARIABLE``; the tree and the saved trace have none of it, and a variable that is not set is named.
+    """
+    key = "sk-abcdefghijklmnopqrstuvwxyz0123456789"
+    case.write_text(case.read_text().replace('"a page"', '"[redacted]"').replace('"redacted":0', '"redacted":1'))
+    change(case, "return [query", 'raise SystemExit("it ran")\n    return [query')
+    monkeypatch.setenv("PAGE", key)
+
+    done = completed("replay", case, "--match", "loose", "--secret", "search=PAGE", "--save", "new.jsonl", "--json")
+
+    assert done.code in (0, 1), done.err
+    assert json.loads(done.out)["masked"] == []
+    assert key not in done.out + (case.parent / "new.jsonl").read_text()
+    assert "[redacted]" in (case.parent / "new.jsonl").read_text()
+    for option, message in {"search=NOWHERE": "variable NOWHERE, it is not set", "search": "NAME=VARIABLE"}.items():
+        done = completed("replay", case, "--secret", option)
+        assert done.code == 2
+        assert message in done.err
+
+
 def test_view_shows_where_a_trace_was_forked(case):
     """
     The metadata is above the tree.

@@ -1,5 +1,5 @@
 """
-Frameworks that a program first imports while a replay is open: their calls are refused as if they had been loaded before.
+Frameworks that a program first imports while a replay is open: their calls are refused, as if they had been loaded.
 """
 
 from __future__ import annotations
