@@ -110,7 +110,6 @@ def replay(
                 "expected a trace to replay: its id as fluxloop list prints it, its beginning, or a .jsonl file"
             )
         from ..replay.rerun import rerun
-
         from ..replay.unmasking import secrets_of_environment
 
         options = fork_options(fork_at, output, given, model, rest)
