@@ -26,12 +26,12 @@ class LateImports:
 
     def open(self) -> None:
         """Watch imports."""
-        sys.meta_path.insert(0, self)  # type: ignore[arg-type]  # it has what the import system calls
+        sys.meta_path.insert(0, self)
 
     def close(self) -> None:
         """Watch no more imports."""
         with suppress(ValueError):  # other code has removed it
-            sys.meta_path.remove(self)  # type: ignore[arg-type]
+            sys.meta_path.remove(self)
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Return what the other finders find, for the *names*; see `importlib.abc.MetaPathFinder`."""

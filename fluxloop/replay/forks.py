@@ -90,6 +90,8 @@ class Fork:
         """Return the given output as the answer of *question*."""
         recorded: ObservationData = self.at.observation
         metadata = {name: item for name, item in recorded.metadata.items() if name not in _OUTCOME_DETAILS}
+        if shape := (recorded.metadata.get("replay") or {}).get("shape"):  # what kind of object the function returns
+            metadata["replay"] = {"shape": shape}
         output = None if isinstance(self.output, BaseException) else as_recorded(self.output, question.parent)
         fields = {"output": output, "error": None, "status": Status.SUCCESS, "metadata": metadata, "usage": None}
         return Answer(recorded.model_copy(update={**fields, "finish_reasons": None}), given=self.output)

@@ -115,12 +115,16 @@ class Index:
         self._by_stable: dict[tuple[Label, bytes], deque[Place]] | None = None
         self.cut: dict[Label, list[Place]] = defaultdict(list)
         """The observations with something cut, in the input or elsewhere."""
+        self.pushed: dict[str, deque[Place]] = defaultdict(deque)
+        """The tools by the last part of a name with dots, which a tool may have pushed for itself."""
         for child in children:
             label, given, is_cut = child.head()
             self.by_name[label].append(child)
             self.by_input[label, canonical.exact_key(given)].append(child)
             if is_cut:
                 self.cut[label].append(child)
+            if "." in label[1] and label[0] is ObservationType.TOOL:
+                self.pushed[label[1].rpartition(".")[2]].append(child)
 
     @property
     def by_stable(self) -> dict[tuple[Label, bytes], deque[Place]]:

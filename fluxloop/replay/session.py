@@ -12,6 +12,7 @@ from typing import Any
 from weakref import WeakSet
 
 from ..answering import Answer, Question, change_next
+from ..encoding.record_text import label_of as label_text
 from ..encoding.typed import is_cut, is_masked
 from ..enums import ObservationType, Status
 from ..errors import ReplayError, ReplayMismatch
@@ -106,6 +107,8 @@ class Session:
         events = tuple(one for one in inside if one.type is ObservationType.EVENT)
         answer = Answer(unmasked(place.observation, self.secrets), self.pace, events)
         self._check_whole(answer)
+        if question.node is not None and place.observation.name != question.name:  # it was pushed by the tool
+            question.node.take_over(label_text(place.observation.type, place.observation.name), place.observation.input)
         self.hits += 1
         self._seen.append((question, place, parent))
         return answer
