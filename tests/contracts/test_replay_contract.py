@@ -84,6 +84,8 @@ def plain(value: Any) -> Any:
         return [type(value).__name__, plain(value.model_dump(warnings=False))]
     if type(value).__name__ == "Interrupt":  # its id differs
         return ["Interrupt", plain(value.value)]
+    if type(value).__name__ == "Send":  # a task of LangGraph, with messages
+        return ["Send", value.node, plain(value.arg)]
     return value
 
 
