@@ -155,8 +155,8 @@ class Replay(Block):
             secrets=self._options.get("secrets") or {},
         )
         load_adapters()
-        open_seams()
         try:
+            open_seams(self)
             if functions.answer not in interceptors:
                 interceptors.append(functions.answer)
                 on_manual_end.append(functions.note_manual)
@@ -168,7 +168,11 @@ class Replay(Block):
 
     def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
         assert self._session is not None
-        self._close()
+        try:
+            self._close()
+        except BaseException:  # a signal handler raised
+            self._close()
+            raise
         misses = self._session.misses
         if exc is None and not misses and self.warns:
             self._report_unseen()
@@ -188,7 +192,7 @@ class Replay(Block):
             if self._opened is not None:
                 replaying.close(self._opened)
         finally:
-            close_seams()
+            close_seams(self)
             _forget_interceptor()
 
     def _pause(self) -> None:

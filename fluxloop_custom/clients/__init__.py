@@ -169,8 +169,9 @@ class _ClientsSeam:
 
     def unguard(self, sdk: str) -> None:
         """Let requests of *sdk* be sent again."""
-        for method in reversed(self._guarded.pop(sdk, [])):
+        for method in reversed(self._guarded.get(sdk, [])):
             method.restore()
+        self._guarded.pop(sdk, None)
 
 
 _SDKS: dict[str, tuple[Callable[[], internals.Methods], Reader]] = {
