@@ -66,7 +66,7 @@ def damages_in(path: Path, traces: list[Trace]) -> list[str]:
     known: set[str] = set()
     for number, line in enumerate(_lines(path, with_blank=True), 1):
         try:
-            record = orjson.loads(line.removeprefix(b"\xef\xbb\xbf")) if line.strip() else {"trace_id": None}
+            record: Any = orjson.loads(line.removeprefix(b"\xef\xbb\xbf")) if line.strip() else {"trace_id": None}
             if "parent_id" not in record:
                 known.add(record["trace_id"])
         except (ValueError, TypeError, KeyError):

@@ -53,7 +53,7 @@ class Unit:
     is_parallel: bool = False
     """Whether calls run at the same time, so that the order of results and events varies."""
     is_quick: bool = False
-    """Whether it stands for its framework in the quick tests."""
+    """Whether it is one of those that the quick tests run."""
     forked: Any = "forked"
     """An answer that a fork can give to the first step; None if it has none that is data."""
 

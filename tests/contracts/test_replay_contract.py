@@ -23,7 +23,7 @@ VOLATILE = {
     *("id", "run_id", "parent_ids", "created_at", "thread_id", "item_id", "call_id", "sdk_http_response"),
     "chunk_position",  # of the sum of all chunks: LangChain leaves out the last one, which it has added itself
 }
-"""Members that the frameworks make anew in each run."""
+"""Members that differ in each run."""
 
 QUICK = [name for name, unit in UNITS.items() if unit.is_quick]
 OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name, unit in UNITS.items() if not unit.is_quick]
@@ -139,7 +139,7 @@ def test_a_replay_gives_the_program_what_the_run_gave_it(
 def test_a_fork_gives_the_first_step_another_answer(name: str, provider: Provider, offline_replay: Any) -> None:
     unit = UNITS[name]
     if unit.forked is None:
-        pytest.skip("a text is no answer of embeddings")
+        pytest.skip("embeddings cannot be answered with a text")
     _, captured = recorded(unit, provider)
     steps = [one for one in captured.trace.observations if one.type.name in ("GENERATION", "TOOL", "RETRIEVAL")]
 

@@ -171,7 +171,7 @@ QUIET = [
 @pytest.mark.timeout(400)
 def test_each_source_is_found_at_its_own_line(program):
     """
-    One prompt per source, whose line is the only one named for it; seeded and sorted values are no causes.
+    One prompt per source, whose line is the only one named for it; seeded and sorted values are not named.
     """
     lines = [f"    ask(str({source}))" for source in [*SOURCES, *QUIET]]
     text = """

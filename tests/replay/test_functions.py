@@ -391,7 +391,7 @@ def test_live_calls_run_for_real():
 
 def test_a_live_name_that_no_call_has_is_reported():
     """
-    The call is answered, and the warning has the names of the recording; a new tool that runs is no mistake.
+    The call is answered, and the warning has the names of the recording; a new tool that runs is not reported.
     """
     _, captured = record(lambda: plain(1))
 
