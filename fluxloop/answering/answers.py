@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..encoding.typed import UntypedError, class_named, untyped
+from ..encoding.typed import NotImportedError, UntypedError, class_named, untyped
 from ..enums import Status
 from ..errors import ReplayedError, ReplayError
 from ..tracing.recorder import NOTHING
@@ -153,10 +153,15 @@ class Answer:
         try:
             return untyped(encoded)
         except UntypedError as missing:
+            is_there = isinstance(missing, NotImportedError)
             raise ReplayError(
-                f"the answer of {self.recorded.type.name} {self.recorded.name!r} is an object of {missing}, which "
-                "cannot be built here: install the package that has the class, or record the call again"
+                f"the answer of {self.recorded.type.name} {self.recorded.name!r} is an object of {missing}, "
+                f"{'whose module is not imported' if is_there else 'which cannot be built here'}: "
+                f"{_IMPORT_IT if is_there else 'install the package that has the class, or record the call again'}"
             ) from None
+
+
+_IMPORT_IT = "import it before the replay, as a recording imports no module of the program"
 
 
 def exception_of(name: str, text: str, path: str | None = None) -> BaseException:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -22,11 +21,15 @@ class Seam(Protocol):
         """Replace the methods. They still run the originals where no replay is open in the context."""
 
     def close(self) -> None:
-        """Restore the methods."""
+        """Restore the methods. It is called again if it was interrupted, and after `open` was."""
+
+    # on_loaded(framework), which is optional, is called if a framework is imported while the seam is open.
 
 
 _seams: list[Seam] = []
-_open_replays = 0
+_open_replays: set[object] = set()
+_opened: list[Any] = []
+"""The seams that are open, and what watches imports; each is closed once, whatever interrupts that."""
 _lock = threading.RLock()
 
 
@@ -47,10 +50,12 @@ def register_seam(seam: Seam) -> None:
     with _lock:
         for earlier in [each for each in _seams if _subject(each) == _subject(seam)]:
             _seams.remove(earlier)
-            if _open_replays:
+            if earlier in _opened:
                 earlier.close()
+                _opened.remove(earlier)
         _seams.append(seam)
         if _open_replays:
+            _opened.append(seam)
             seam.open()
 
 
@@ -59,32 +64,37 @@ def _subject(seam: Seam) -> tuple[str, str, object]:
     return type(seam).__module__, type(seam).__qualname__, getattr(seam, "base", None)
 
 
-def open_seams() -> None:
-    """Count an open replay, and open the seams for the first one; if that fails, nothing stays open."""
-    global _open_replays
+def open_seams(replay: object) -> None:
+    """Note that *replay* is open, and open the seams for the first one; if that fails, nothing stays open."""
     with _lock:
-        if _open_replays == 0:
-            opened: list[Seam] = []
+        if not _open_replays:
+            from .late_imports import LateImports  # loaded here for programs without replays
+
             try:
-                for seam in _seams:
-                    opened.append(seam)
+                for seam in [*_seams, LateImports(_ADAPTERS, _on_loaded)]:
+                    _opened.append(seam)
                     seam.open()
             except BaseException:  # a signal handler raised
-                for seam in reversed(opened):
-                    with suppress(Exception):
-                        seam.close()
+                _close_all()
                 raise
-        _open_replays += 1
+        _open_replays.add(replay)
 
 
-def close_seams() -> None:
-    """Count a closed replay, and close the seams after the last one."""
-    global _open_replays
+def close_seams(replay: object) -> None:
+    """Note that *replay* is closed, and close the seams after the last one; again, if that was interrupted."""
     with _lock:
-        _open_replays -= 1
-        if _open_replays == 0:
-            for seam in reversed(_seams):
-                seam.close()
+        _open_replays.discard(replay)
+        if not _open_replays:
+            _close_all()
+
+
+def _close_all() -> None:
+    while _opened:
+        try:
+            _opened[-1].close()
+        except Exception as problem:  # such as of a seam whose `open` failed
+            log.debug("%r could not be closed: %s", _opened[-1], problem)
+        _opened.pop()
 
 
 _ADAPTERS = {
@@ -107,9 +117,18 @@ def load_adapters() -> None:
                 log.debug("the adapter of %s is not loaded: %s", framework, problem)
 
 
+def _on_loaded(framework: str) -> None:
+    """Let open replays see the calls of *framework*, which was imported just now."""
+    load_adapters()
+    with _lock:
+        for seam in list(_seams) if _open_replays else ():
+            if (on_loaded := getattr(seam, "on_loaded", None)) is not None:
+                on_loaded(framework)
+
+
 def seams_open() -> bool:
     """Whether a replay is open in any context of the process."""
-    return _open_replays > 0
+    return bool(_open_replays)
 
 
 class ClassMethodsSeam:
@@ -128,6 +147,7 @@ class ClassMethodsSeam:
         self.is_with_base = is_with_base
         self._replaced: list[tuple[type, str, Any, Any]] = []
         self._hook: Any = None
+        self._is_open = False
 
     def open(self) -> None:
         """See `Seam`."""
@@ -139,6 +159,7 @@ class ClassMethodsSeam:
             super(base, cls).__init_subclass__(**options) if self._hook is None else self._hook.__func__(cls, **options)
             replace(cls)
 
+        self._is_open = True
         type.__setattr__(base, "__init_subclass__", classmethod(hook))  # type: ignore[arg-type]
         if self.is_with_base:
             replace(base)
@@ -153,19 +174,23 @@ class ClassMethodsSeam:
 
     def close(self) -> None:
         """See `Seam`. A method that other code has replaced since is left to that code."""
-        if self._hook is None:
-            type.__delattr__(self.base, "__init_subclass__")
-        else:
+        if not self._is_open:
+            return
+        if self._hook is not None:
             type.__setattr__(self.base, "__init_subclass__", self._hook)
-        for cls, name, original, replacement in self._replaced:
+        elif "__init_subclass__" in vars(self.base):
+            type.__delattr__(self.base, "__init_subclass__")
+        while self._replaced:
+            cls, name, original, replacement = self._replaced[-1]
             if vars(cls).get(name) is replacement:
                 type.__setattr__(cls, name, original)
-        self._replaced.clear()
+            self._replaced.pop()
+        self._is_open = False
 
     def _replace(self, cls: type) -> None:
         for name, wrap in self.wraps.items():
             original = vars(cls).get(name)
             if callable(original) and not getattr(original, "__isabstractmethod__", False):
                 replacement = wrap(original)
-                type.__setattr__(cls, name, replacement)
                 self._replaced.append((cls, name, original, replacement))
+                type.__setattr__(cls, name, replacement)

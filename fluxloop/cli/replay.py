@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,7 @@ from ..errors import FluxLoopError, ReplayError
 from ..models import Trace
 from ..reading.json_text import encode
 from .filter_options import NoColor, folder_or
-from .formatting import console, counted, note, print_json
+from .formatting import console, counted, print_json
 from .replay_doctor import diagnosed
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ EPILOG = """
   fluxloop replay case.jsonl --diff                 a file of one trace; show both trees
   fluxloop replay 00a1b2c3 --match loose            for code whose prompts have changed
   fluxloop replay 00a1b2c3 --live search            the new search under the old conversation
+  fluxloop replay 00a1b2c3 --fork-at 7f3e --output '{"found": 0}'    one tool gives another answer
+  fluxloop replay 00a1b2c3 --fork-at 7f3e --input '{"city": "Bern"}' --rest recorded
+  fluxloop replay 00a1b2c3 --fork-at 7f3e --model gpt-5 --save fork.jsonl
   fluxloop replay --doctor shop:support --runs 3    which lines make its requests differ from run to run
   git bisect run fluxloop replay case.jsonl --target shop:support
 
@@ -58,6 +61,29 @@ def replay(
     path: Annotated[
         Path | None, typer.Option(help="Folder of records.", show_default="the configured base_path")
     ] = None,
+    fork_at: Annotated[
+        str | None, typer.Option(metavar="ID", help="Change one recorded step: its id.", show_default=False)
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="JSON", help="The answer of that step.", show_default=False)
+    ] = None,
+    given: Annotated[
+        str | None,
+        typer.Option("--input", metavar="JSON", help="Run it with this input, or these arguments.", show_default=False),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Run it with this model.", show_default=False)
+    ] = None,
+    rest: Annotated[
+        str, typer.Option(metavar="HOW", help="How later calls are answered: live, recorded or offline.")
+    ] = "live",
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VARIABLE", help="Put a masked secret back, from an environment variable."),
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the new trace, a .jsonl file.", show_default=False)
+    ] = None,
     diff: Annotated[bool, typer.Option("--diff", help="Show both trees, also if they are the same.")] = False,
     doctor: Annotated[
         str | None,
@@ -70,7 +96,8 @@ def replay(
     """
     Run a recorded trace against today's code; its model and tool calls are answered from the recording.
 
-    Nothing is sent over the network, except by calls that are named with --live. With --doctor, the function runs in
+    Nothing is sent over the network, except by calls that are named with --live, and by a step of --fork-at and those
+    after it. A text that is not JSON is taken as it is. With --doctor, the function runs in
     processes of its own, its calls answered from TRACE; without a TRACE, from a first run without arguments.
     """
     try:
@@ -84,11 +111,15 @@ def replay(
                 "expected a trace to replay: its id as fluxloop list prints it, its beginning, or a .jsonl file"
             )
         from ..replay.rerun import rerun
+        from ..replay.unmasking import secrets_of_environment
 
-        recorded = trace_at(trace, path)
-        for name in live or ():
-            _note_unknown(name, recorded)
-        again = rerun(recorded, target, match=match, live=live or ())  # type: ignore[arg-type]
+        options = fork_options(fork_at, output, given, model, rest)
+        options["secrets"] = secrets_of_environment(secret or [])
+        again = rerun(trace_at(trace, path), target, match=match, live=live or (), **options)  # type: ignore[arg-type]
+        if save is not None:
+            from ..replay.cassettes import write
+
+            write(save, again.traces)
     except FluxLoopError as error:
         sys.stderr.write(f"fluxloop replay: {error}\n")
         raise typer.Exit(2) from None
@@ -97,6 +128,35 @@ def replay(
     else:
         _print(again, diff=diff, color=not no_color)
     raise typer.Exit(0 if again.is_same else 1)
+
+
+def fork_options(
+    fork_at: str | None, output: str | None, given: str | None, model: str | None, rest: str
+) -> dict[str, Any]:
+    """
+    Return the options of a fork for `fluxloop.replay`; none without *fork_at*.
+
+    Raises:
+        ReplayError: If something is to be changed without *fork_at*.
+    """
+    changes = {"output": output, "input": given, "model": model}
+    found: dict[str, Any] = {name: text for name, text in changes.items() if text is not None}
+    if fork_at is None:
+        if found:
+            raise ReplayError(f"--{next(iter(found))} changes a recorded step: name the step with --fork-at ID")
+        return {}
+    return {
+        "fork_at": fork_at,
+        "rest": rest,
+        **{name: text if name == "model" else _json_or_text(text) for name, text in found.items()},
+    }
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def trace_at(trace: str, path: Path | None) -> Trace:
@@ -114,22 +174,6 @@ def trace_at(trace: str, path: Path | None) -> Trace:
     if len(found) > 1:
         raise ReplayError(f"{trace} has {len(found)} traces: give the id of one of them, and --path {trace}")
     return found[0]
-
-
-def _note_unknown(live: str, recorded: Trace) -> None:
-    """Note that no recorded call has the name *live*. Today's code may have a new call, so it is not refused."""
-    from ..replay.recording import ANSWERED
-    from ..replay.session import LIVE_GROUPS
-
-    names = list(dict.fromkeys(one.name for one in recorded.observations if one.type in ANSWERED))
-    if live in LIVE_GROUPS or live in names:
-        return
-    meant = get_close_matches(live, [*names, *LIVE_GROUPS], 1)
-    question = f", did you mean {meant[0]!r}?" if meant else "."
-    known = f"The recorded calls are {', '.join(names)}" if names else "It has no calls"
-    note(
-        f"--live {live}: the recording has no call of this name{question} {known}; groups are {', '.join(LIVE_GROUPS)}"
-    )
 
 
 def _facts(again: Rerun) -> dict[str, Any]:
@@ -150,6 +194,8 @@ def _print(again: Rerun, *, diff: bool, color: bool) -> None:
 
     report = again.report
     counts = f"{counted(report.hits, 'call')} answered, {report.live:,} live"
+    if report.forked_at is not None:
+        line(f"forked at {report.forked_at}")
     if again.is_same:
         line(f"the same trajectory: {counts}")
     else:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ADVICE = {
     "clock": "pass the time as an argument, or leave it out of the prompt",
-    "random numbers": "seed them, or pass a random.Random",
+    "random numbers": "seed them, or pass a random.Random or a generator of numpy that has a seed",
     "ids": "leave the id out of the request, or replace it with normalize=",
     "set order": "sort before joining or listing",
     "directory order": "sort the names",
@@ -70,4 +70,4 @@ def _print(found: Diagnosis, *, color: bool) -> None:
     for error in found.errors:
         line(f"a run failed: {error.splitlines()[0]}", "yellow")
     if not found.is_explained:
-        line("no cause was found: look for a source outside Python's standard library, such as numpy or a database")
+        line("no cause was found: look for a source outside Python and numpy, such as a database")

@@ -12,6 +12,7 @@ import base64
 import dataclasses
 import datetime
 import math
+import os
 import sys
 from collections.abc import Callable
 from decimal import Decimal
@@ -32,6 +33,10 @@ _MAX_INT = 2**63
 
 class UntypedError(TypeError):
     """A value cannot be encoded with its type, or not be built; the text is the name of its class."""
+
+
+class NotImportedError(UntypedError):
+    """The class is in a module of the program that is not imported; a recording does not decide what is."""
 
 
 def typed(value: Any, depth: int = 0) -> Any:
@@ -70,6 +75,8 @@ def untyped(encoded: Any) -> Any:
     """
     Return the value that `typed` encoded.
 
+    Modules are imported for it only if they are installed, or if their package is imported already.
+
     Raises:
         UntypedError: If a class is not there any more, or is not one that keeps its data in fields.
     """
@@ -80,8 +87,13 @@ def untyped(encoded: Any) -> Any:
     name = encoded.get(TYPE)
     if name is None:
         return {key: untyped(item) for key, item in encoded.items()}
-    decode = _DECODERS.get(name)
-    return decode(encoded) if decode is not None else _build(encoded)
+    decode = _DECODERS.get(name) if type(name) is str else None
+    try:
+        return decode(encoded) if decode is not None else _build(encoded)
+    except UntypedError:
+        raise
+    except Exception as problem:  # a record that was changed
+        raise UntypedError(f"{name!r:.100} ({type(problem).__name__})") from None
 
 
 def is_plain(value: Any, depth: int = 0) -> bool:
@@ -229,6 +241,9 @@ _DECODERS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 def _build(encoded: dict[str, Any]) -> Any:
+    module = encoded[TYPE].partition(":")[0]
+    if module not in sys.modules and not _may_import(module.partition(".")[0]):
+        raise NotImportedError(encoded[TYPE])
     kind = class_named(encoded[TYPE])
     if "value" in encoded and issubclass(kind, Enum):
         return kind(untyped(encoded["value"]))
@@ -243,6 +258,22 @@ def _build(encoded: dict[str, Any]) -> Any:
             object.__setattr__(made, name, item)
         return made
     raise UntypedError(encoded[TYPE])
+
+
+def _may_import(package: str) -> bool:
+    """Whether *package* is imported already, or is installed; other modules may be files that came with a recording."""
+    if package in sys.modules:
+        return True
+    from importlib.util import find_spec
+    from sysconfig import get_paths
+
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):
+        return False
+    folders = {get_paths()[name] for name in ("purelib", "platlib")}
+    places = [*(spec.submodule_search_locations or ()), spec.origin or ""] if spec is not None else []
+    return any(place.startswith(f"{folder}{os.sep}") for place in places for folder in folders)
 
 
 def _pydantic_object(kind: Any, fields: dict[str, Any], encoded: dict[str, Any]) -> Any:

@@ -7,6 +7,7 @@ takes five times the memory.
 
 from __future__ import annotations
 
+import re
 from collections import UserList
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -38,9 +39,15 @@ def start_of(item: Item) -> Start:
 
 def _link(item: Item) -> tuple[str, str | None]:
     if isinstance(item, bytes):
+        if head := _HEAD.match(item):
+            return head[1].decode(), head[2].decode() if head[2] is not None else None
         record = decode(item)
         return record["id"], record["parent_id"]
     return item.id, item.parent_id
+
+
+_HEAD = re.compile(rb'\{"id":"([ !#-\[\]-~]+)","trace_id":"[ !#-\[\]-~]+","parent_id":(?:null|"([ !#-\[\]-~]+)")')
+"""The beginning of most lines of our own format; decoding the whole line takes five times as long."""
 
 
 def seq_of(item: Item) -> int | None:

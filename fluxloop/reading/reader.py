@@ -25,6 +25,7 @@ from .assembly import Assembly, traces_of
 from .day_index import MAX_SKIPPED, DayIndex, Entry, Skipped
 from .filters import TraceFilter
 from .scores import ScoreFiles
+from .small_file import assemblies_in
 from .source import OpenObservations, Source, open_records, start_of, url_of
 
 
@@ -198,6 +199,17 @@ class TraceReader:
         newest_first: bool,
         ids: Container[str] | None,
     ) -> Iterator[Assembly]:
+        if self.source.folder is None and not open_observations and len(paths) == 1:
+            small = assemblies_in(
+                paths[0],
+                lambda trace_id: self._is_wanted(trace_id, ids),
+                self._note_schema,
+                newest_first=newest_first,
+            )
+            if small is not None:
+                while small:
+                    yield small.pop()
+                return
         with ExitStack() as stack:
             index = DayIndex([stack.enter_context(file) for path in paths if (file := open_records(path))])
             for trace_id, observations in open_observations.items():
@@ -208,7 +220,7 @@ class TraceReader:
                 (
                     self._assembly(trace_id, index, entry, open_observations)
                     for trace_id, entry in index.in_order(newest_first=newest_first)
-                    if (ids is None or trace_id in ids) and (self._matches_id is None or self._matches_id(trace_id))
+                    if self._is_wanted(trace_id, ids)
                 ),
             )
             self.skipped_count += index.skipped_count
@@ -226,6 +238,9 @@ class TraceReader:
         if self._scores is not None:
             assembly.find_scores_in(self._scores)
         return assembly
+
+    def _is_wanted(self, trace_id: str, ids: Container[str] | None) -> bool:
+        return (ids is None or trace_id in ids) and bool(self._matches_id is None or self._matches_id(trace_id))
 
     def _note_schema(self, record: Json) -> None:
         schema = record.get("schema")

@@ -28,6 +28,7 @@ from .recording import Place, tree_of
 from .reports import ReplayReport
 from .session import Session, check_live, check_pace, described
 from .sources import Recorded, traces_in
+from .unmasking import Secrets, check_secrets
 
 
 class Block:
@@ -136,6 +137,8 @@ class Replay(Block):
         self._match = match
         self._session: Session | None = None
         self._opened: Opened | None = None
+        self.warns = True
+        """Whether it warns at its end of what it did not see."""
 
     def __enter__(self) -> Self:
         if self._session is not None:
@@ -149,10 +152,11 @@ class Replay(Block):
             pace=self._options["pace"],
             is_open_ended=self._options.get("is_open_ended", False),
             fork=self._fork(tree),
+            secrets=self._options.get("secrets") or {},
         )
         load_adapters()
-        open_seams()
         try:
+            open_seams(self)
             if functions.answer not in interceptors:
                 interceptors.append(functions.answer)
                 on_manual_end.append(functions.note_manual)
@@ -164,9 +168,13 @@ class Replay(Block):
 
     def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
         assert self._session is not None
-        self._close()
+        try:
+            self._close()
+        except BaseException:  # a signal handler raised
+            self._close()
+            raise
         misses = self._session.misses
-        if exc is None and not misses:
+        if exc is None and not misses and self.warns:
             self._report_unseen()
         if misses and not isinstance(exc, ReplayMismatch) and (exc is None or isinstance(exc, Exception)):
             raise misses[0] from exc
@@ -184,7 +192,7 @@ class Replay(Block):
             if self._opened is not None:
                 replaying.close(self._opened)
         finally:
-            close_seams()
+            close_seams(self)
             _forget_interceptor()
 
     def _pause(self) -> None:
@@ -196,8 +204,10 @@ class Replay(Block):
             replaying.resume(self._opened)
 
     def _report_unseen(self) -> None:
-        """Warn if no call was seen, although the recording has answers: the calls may have run for real."""
+        """Warn of names in ``live`` that no call has, and if no call was seen: the calls may have run for real."""
         session = self.session
+        if unknown := session.unknown_live():
+            warn_user(f"replay: {session.unknown_live_message(unknown)}")
         if not (session.hits or session.ran_live) and self._match != "strict" and (left := self.unused):
             warn_user(
                 f"replay: no call was seen, and {len(left)} recorded answers were not used: if the program made its "
@@ -249,6 +259,7 @@ def replay(
     live: str | Sequence[str] = (),
     pace: str | float | None = None,
     normalize: Normalize | None = None,
+    secrets: Secrets | None = None,
     fork_at: str | None = None,
     output: Any = NOTHING,
     input: Any = NOTHING,
@@ -271,7 +282,9 @@ def replay(
         live: Names of calls that run for real, or ``tools``, ``models``.
         pace: ``"recorded"``, or a factor of the recorded time, for the timing of answers and of items of streams.
         normalize: A function that is applied to the input of each call before inputs are compared.
-        fork_at: The id of a recorded call, or its beginning. The calls recorded before it are answered; it gets one of
+        secrets: Secrets that are put back into answers in which they were masked, by the name of the member that has
+            the mask, or by the name of the call; for its whole answer. The recording stays masked.
+        fork_at: The id of a recorded call, or its beginning or end. The calls before it are answered; it gets one of
             the changes below, or runs again without a change; the run continues as *rest* says. The resulting trace
             has ``forked_from`` in its metadata.
         output: The outcome of the step of the fork: a value, or an exception to raise.
@@ -291,6 +304,7 @@ def replay(
         raise ReplayError(f"match must be one of {', '.join(MODES)}, got {match!r:.100}")
     change = check_change(fork_at, output, input, model)
     options: dict[str, Any] = {"live": check_live(live), "pace": check_pace(pace), "normalize": normalize}
+    options |= {"secrets": check_secrets(secrets)}
     options |= {"fork_at": fork_at, "output": output, "change": change, "rest": check_rest(rest)}
     return Replay(traces_in(source, trace_id), options, match)
 

@@ -30,6 +30,7 @@ from .matching import MODES, Match
 from .reports import ReplayReport
 from .session import check_live
 from .sources import traces_in
+from .unmasking import Secrets, check_secrets
 
 __all__ = [
     "FOLDER",
@@ -62,13 +63,20 @@ class Cassette(Block):
     """Whether calls of the whole process are answered, or those of the block."""
 
     def __init__(
-        self, path: Path, mode: Mode, match: Match, normalize: Normalize | None = None, live: tuple[str, ...] = ()
+        self,
+        path: Path,
+        mode: Mode,
+        match: Match,
+        normalize: Normalize | None = None,
+        live: tuple[str, ...] = (),
+        secrets: Secrets | None = None,
     ) -> None:
         self.path = path
         self.mode = mode
         self._match = match
         self._normalize = normalize
         self._live = live
+        self._secrets = check_secrets(secrets)
         self._stack = ExitStack()
         self._storage: MemoryStorage | None = None
         self._replay: Replay | None = None
@@ -91,6 +99,7 @@ class Cassette(Block):
         if not is_recording:
             options: dict[str, Any] = {"live": self._live, "pace": None, "normalize": self._normalize}
             options |= {"is_open_ended": self.mode == "new_episodes", "everywhere": self.is_for_process}
+            options |= {"secrets": self._secrets}
             traces = traces_in(self.path, None)
             if damages := damages_in(self.path, traces):
                 raise ReplayError(
@@ -134,7 +143,7 @@ class Cassette(Block):
         return list(traces_of(storage.read()))
 
     def _again(self) -> Self:
-        return type(self)(self.path, self.mode, self._match, self._normalize, self._live)
+        return type(self)(self.path, self.mode, self._match, self._normalize, self._live, self._secrets)
 
     @property
     def replay(self) -> Replay | None:
@@ -153,6 +162,7 @@ def cassette(
     match: Match = "strict",
     live: str | Sequence[str] = (),
     normalize: Normalize | None = None,
+    secrets: Secrets | None = None,
 ) -> Cassette:
     """
     Answer the calls of a block from the file *path*, or record them: with ``with``, ``async with``, or as a decorator.
@@ -166,6 +176,7 @@ def cassette(
         match: See `fluxloop.replay`.
         live: See `fluxloop.replay`.
         normalize: See `fluxloop.replay`.
+        secrets: See `fluxloop.replay`.
 
     Raises:
         ReplayError: If *mode* or *match* is unknown; when the block is entered, if a cassette is missing.
@@ -174,7 +185,7 @@ def cassette(
         raise ReplayError(f"mode must be one of {', '.join(CASSETTE_MODES)}, got {mode!r:.100}")
     if match not in MODES:
         raise ReplayError(f"match must be one of {', '.join(MODES)}, got {match!r:.100}")
-    return Cassette(Path(path), mode, match, normalize, check_live(live))
+    return Cassette(Path(path), mode, match, normalize, check_live(live), secrets)
 
 
 def write(path: Path, traces: list[Trace]) -> None:

@@ -4,15 +4,18 @@ Check cassettes: whether they are whole, would replay as recorded, and fit today
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from ..encoding.typed import UntypedError, is_cut, is_masked, untyped
+from ..encoding.typed import NotImportedError, UntypedError, is_cut, is_masked, untyped
 from ..errors import FluxLoopError
 from ..models import SCHEMA_VERSION, ObservationData, Trace
 from ..reading import read_traces
+from ..reading.source import lines_of, open_records
 from .recording import Place, is_expected, tree_of
 
 
@@ -32,7 +35,8 @@ def problems_in(path: Path) -> list[str]:
         found.append("it has no call that could be answered: no model call, tool call or retrieval")
     for one in answers:
         what = f"{one.type.name} {one.name}"
-        whole = one.metadata.get("replay") or {}
+        whole = one.metadata.get("replay")
+        whole = whole if isinstance(whole, dict) else {}
         served = [whole[name] for name in ("value", "items") if name in whole] or [
             one.output,
             one.metadata.get("stream"),
@@ -52,15 +56,17 @@ def problems_in(path: Path) -> list[str]:
 
 def damages_in(path: Path, traces: list[Trace]) -> list[str]:
     """Return what is torn or missing in the file *path*, from which *traces* were read; empty if it is whole."""
-    text = path.read_bytes() if path.is_file() else b""
-    lines = [line for line in text.split(b"\n") if line.strip()]
-    is_counted = len(lines) == len(traces) + sum(len(trace.observations) for trace in traces)
-    if is_counted and lines and lines[-1].rstrip().endswith(b"}"):
+    count, last = 0, b""
+    for line in _lines(path):
+        count, last = count + 1, line
+    is_counted = count == len(traces) + sum(len(trace.observations) for trace in traces)
+    if is_counted and last.rstrip().endswith(b"}"):
         return []  # a last line that is torn belongs to the end of a trace, which is read without it
-    found, known = [], set()
-    for number, line in enumerate(text.split(b"\n"), 1):
+    found: list[str] = []
+    known: set[str] = set()
+    for number, line in enumerate(_lines(path, with_blank=True), 1):
         try:
-            record = orjson.loads(line.removeprefix(b"\xef\xbb\xbf")) if line.strip() else {"trace_id": None}
+            record: Any = orjson.loads(line.removeprefix(b"\xef\xbb\xbf")) if line.strip() else {"trace_id": None}
             if "parent_id" not in record:
                 known.add(record["trace_id"])
         except (ValueError, TypeError, KeyError):
@@ -69,11 +75,20 @@ def damages_in(path: Path, traces: list[Trace]) -> list[str]:
     return found
 
 
+def _lines(path: Path, *, with_blank: bool = False) -> Iterator[bytes]:
+    """Yield the lines of a file, without the holes of a sparse one."""
+    file = open_records(path) if path.is_file() else None
+    if file is not None:
+        with file:
+            yield from (line for _, line in lines_of(file) if with_blank or line.strip())
+
+
 def _unbuilt(whole: dict[str, Any]) -> str | None:
     """Return the class of an answer in *whole* that cannot be built here; None if all can."""
     try:
         for encoded in [whole["value"]] if "value" in whole else whole.get("items") or ():
-            untyped(encoded)
+            with suppress(NotImportedError):  # it is imported by the program
+                untyped(encoded)
     except UntypedError as missing:
         return str(missing)
     return None

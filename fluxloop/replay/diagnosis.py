@@ -283,8 +283,14 @@ def _first_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[int]:
 
 
 def _is_set(node: ast.expr) -> bool:
-    made = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("set", "frozenset")
-    return made or isinstance(node, ast.Set | ast.SetComp)
+    """Whether *node* makes a set, or a hash, which depends on the same seed."""
+    if isinstance(node, ast.Call):
+        made = isinstance(node.func, ast.Name) and node.func.id in ("set", "frozenset", "hash")
+        return made or (isinstance(node.func, ast.Attribute) and node.func.attr in _SET_METHODS)
+    return isinstance(node, ast.Set | ast.SetComp)
+
+
+_SET_METHODS = frozenset({"union", "intersection", "difference", "symmetric_difference"})
 
 
 def _is_use_of(node: ast.expr, names: set[str]) -> bool:

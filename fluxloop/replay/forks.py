@@ -90,6 +90,8 @@ class Fork:
         """Return the given output as the answer of *question*."""
         recorded: ObservationData = self.at.observation
         metadata = {name: item for name, item in recorded.metadata.items() if name not in _OUTCOME_DETAILS}
+        if shape := (recorded.metadata.get("replay") or {}).get("shape"):  # what kind of object the function returns
+            metadata["replay"] = {"shape": shape}
         output = None if isinstance(self.output, BaseException) else as_recorded(self.output, question.parent)
         fields = {"output": output, "error": None, "status": Status.SUCCESS, "metadata": metadata, "usage": None}
         return Answer(recorded.model_copy(update={**fields, "finish_reasons": None}), given=self.output)
@@ -136,12 +138,13 @@ def _changes(output: Any, given: Any, model: Any) -> list[tuple[str, bool]]:
 
 def place_at(root: Place, step: str) -> tuple[Place, str]:
     """
-    Return the recorded call whose id is or begins with *step*, and the id of its trace.
+    Return the recorded call whose id begins or ends with *step*, and the id of its trace.
 
     Raises:
         ReplayError: If no call has this id, or several do; the message lists the steps that can be forked.
     """
-    found = [place for place in root.walk() if place.observation.id.startswith(step)] if step else []
+    ids = [(place, place.observation.id) for place in root.walk()] if step else []
+    found = [place for place, own_id in ids if own_id.startswith(step) or own_id.endswith(step)]
     exact = [place for place in found if place.observation.id == step]
     found = exact or found
     if len(found) == 1 and found[0].is_answer():
@@ -151,7 +154,7 @@ def place_at(root: Place, step: str) -> tuple[Place, str]:
         one = found[0].observation
         problem = f"{one.type.name} {one.name!r} cannot be forked, because the program's own code runs in it"
     elif found:
-        problem = f"{len(found)} recorded steps have an id that begins with {step!r}: give the whole id"
+        problem = f"{len(found)} recorded steps have an id that begins or ends with {step!r}: give the whole id"
         steps = found
     else:
         problem = f"no recorded step has the id {step!r}"

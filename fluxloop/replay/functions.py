@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
+from asyncio import ensure_future
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -111,8 +112,9 @@ def _outcome(
         if found is None:
             return run_live(*args, **kwargs)
         shape = found.whole.get("shape") or _shape_of(func, found)
-        if shape == "coroutine":
-            return _awaitable(func, found)
+        if shape in ("coroutine", "task"):
+            pending = _awaitable(func, found)
+            return pending if shape == "coroutine" else ensure_future(pending)
         found.wait() if not found.is_stream else None
         return _result(func, found, shape)
 
@@ -157,6 +159,8 @@ def _shape_of(func: Callable[..., Any], found: Answer) -> str | None:
         return None
     if found.is_stream:
         return "async generator" if hasattr(origin, "__aiter__") else "generator"
+    if hasattr(origin, "add_done_callback"):
+        return "task"
     return "coroutine" if issubclass(origin, Awaitable) else None
 
 

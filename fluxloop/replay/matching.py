@@ -12,6 +12,7 @@ from typing import Literal
 
 from ..answering import Question, question_of
 from ..encoding.typed import is_cut
+from ..enums import ObservationType
 from ..tracing.node import Node
 from ..tracing.observation import OpenObservation
 from . import canonical
@@ -86,8 +87,21 @@ class Matching:
             found = self._like(question, self._all(), by_name=by_name, by_input=not by_name)
         if found is None and self.mode != "strict":
             found = self._like(question, self._all(), by_name=by_name, by_input=not by_name)
+        if found is None and question.type is ObservationType.TOOL:
+            found = self._pushed(question, parent)
         if found is None and self.mode == "loose" and not is_exact:
             found = self.nearest(question, asked=False)
+        return found
+
+    def _pushed(self, question: Question, parent: Place) -> Place | None:
+        """
+        Return the recorded call of a tool that pushed an observation of its own for it, as ``tool.NAME``.
+
+        That has the input which the tool gave it, so such calls are found in their order.
+        """
+        found = next_unasked(parent.index(self.normalize).pushed.get(question.name))
+        if found is None and (parent is self.root or self.mode != "strict"):
+            found = next_unasked(self._all().pushed.get(question.name))
         return found
 
     def _like(self, question: Question, index: Index, *, by_name: bool, by_input: bool = True) -> Place | None:

@@ -28,12 +28,22 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from . import numpy_probes
+from .entries import Entries
+
 START = datetime(2030, 5, 6, 7, 8, 9)
 """The time at which a repeatable clock starts; each reading adds a millisecond."""
 LATER = timedelta(days=398, hours=5, minutes=7, seconds=13)
 """What is added to a changed reading of the clock: another year, month, weekday, hour, minute and second."""
 SEED = 20300506
 """The seed of repeatable random numbers."""
+
+
+_DRAWS = (
+    *("random", "randint", "randrange", "choice", "choices", "sample", "uniform", "gauss", "getrandbits", "shuffle"),
+    *("betavariate", "expovariate", "normalvariate", "triangular", "randbytes"),
+)
+"""The functions of the module ``random``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +94,22 @@ class Probes:
         self._directories()
         self._tasks()
 
-    def _replace(self, owner: Any, name: str, kind: str, change: Callable[..., Any]) -> None:
-        """Replace a function by one that calls *change* with the original, whether it is changed, and the arguments."""
+    def _replace(
+        self, owner: Any, name: str, kind: str, change: Callable[..., Any], *, is_direct: bool = False
+    ) -> None:
+        """
+        Replace a function by one that calls *change* with the original, whether it is changed, and the arguments.
+
+        With *is_direct*, calls that a library makes get the real value.
+        """
         original = getattr(owner, name, None)
         if original is None:
             return
         call = f"{getattr(owner, '__name__', type(owner).__name__)}.{name}"
 
         def probed(*args: Any, **kwargs: Any) -> Any:
+            if is_direct and not is_program(sys._getframe(1).f_code.co_filename):
+                return original(*args, **kwargs)
             is_changed = self.at(kind, call)
             if is_changed is None:
                 return original(*args, **kwargs)
@@ -116,6 +134,15 @@ class Probes:
 
         self._replace(time, "time", "clock", seconds)
         self._replace(time, "time_ns", "clock", lambda original, is_changed: int(seconds(original, is_changed) * 1e9))
+        for name in ("perf_counter", "monotonic", "process_time", "thread_time"):  # event loops need the real ones
+            self._replace(time, name, "clock", seconds, is_direct=True)
+            self._replace(
+                time,
+                f"{name}_ns",
+                "clock",
+                lambda original, is_changed: int(seconds(original, is_changed) * 1e9),
+                is_direct=True,
+            )
         for name in ("localtime", "gmtime", "ctime"):
             self._replace(time, name, "clock", local)
         self._replace(time, "strftime", "clock", formatted)
@@ -129,22 +156,20 @@ class Probes:
 
             return draw
 
-        for name in (
-            "random",
-            "randint",
-            "randrange",
-            "choice",
-            "choices",
-            "sample",
-            "uniform",
-            "gauss",
-            "getrandbits",
-        ):
+        for name in _DRAWS:
             self._replace(random, name, "random numbers", drawn(name))
-        self._replace(random, "shuffle", "random numbers", drawn("shuffle"))
-        for name in ("seed", "betavariate", "expovariate", "normalvariate", "triangular", "randbytes"):
-            if name != "seed":
-                self._replace(random, name, "random numbers", drawn(name))
+        numpy_probes.watch(self._replace, SEED, is_repeatable=self.is_repeatable)
+        self._random_objects()
+
+    def _random_objects(self) -> None:
+        """Probe objects of random numbers that the program makes without a seed, and those of the system."""
+        seed = random.Random.seed
+
+        def seeded(generator: Any, a: Any = None, version: int = 2) -> None:
+            is_changed = self.at("random numbers", "random.Random") if a is None else None
+            seed(generator, a if is_changed is None else SEED + is_changed, version)
+
+        random.Random.seed = seeded  # type: ignore[method-assign, assignment]
 
     def _ids_and_secrets(self) -> None:
         def number(is_changed: bool) -> int:
@@ -164,7 +189,12 @@ class Probes:
         def drawn(name: str) -> Callable[..., Any]:
             return lambda original, is_changed, *args: getattr(random.Random(number(is_changed)), name)(*args)
 
-        for name in ("uuid1", "uuid4"):
+        def raw(original: Any, is_changed: bool, size: int) -> bytes:
+            return random.Random(number(is_changed)).randbytes(size)
+
+        self._replace(random, "_urandom", "random numbers", raw)  # of SystemRandom, and of numpy's generators
+        self._replace(os, "urandom", "ids", raw)
+        for name in ("uuid1", "uuid4", "uuid6", "uuid7"):
             self._replace(uuid, name, "ids", identifier)
         self._replace(secrets, "token_hex", "ids", token(bytes.hex))
         self._replace(secrets, "token_bytes", "ids", token(bytes))
@@ -192,9 +222,9 @@ class Probes:
         def listed(original: Any, is_changed: bool, *args: Any) -> list[Any]:
             return sorted(original(*args), reverse=is_changed)
 
-        def scanned(original: Any, is_changed: bool, *args: Any) -> _Entries:
+        def scanned(original: Any, is_changed: bool, *args: Any) -> Entries:
             with original(*args) as entries:
-                return _Entries(sorted(entries, key=lambda entry: entry.name, reverse=is_changed))
+                return Entries(sorted(entries, key=lambda entry: entry.name, reverse=is_changed))
 
         self._replace(os, "listdir", "directory order", listed)
         self._replace(os, "scandir", "directory order", scanned)
@@ -203,37 +233,15 @@ class Probes:
         def started(original: Any, is_changed: bool, *args: Any, **kwargs: Any) -> Any:
             return original(*args, **kwargs)
 
-        for name in ("gather", "create_task", "as_completed", "wait"):
+        for name in ("gather", "create_task", "ensure_future", "as_completed", "wait"):
             self._replace(asyncio, name, "concurrency", started)
+        self._replace(asyncio.TaskGroup, "create_task", "concurrency", started)
         for owner, name in ((threading.Thread, "start"), (ThreadPoolExecutor, "submit")):
             self._replace(owner, name, "concurrency", started)
 
 
 _localtime = time.localtime
 _real_import = builtins.__import__
-
-
-class _Entries:
-    """What ``os.scandir`` returns, in a repeatable order."""
-
-    def __init__(self, entries: list[Any]) -> None:
-        self._entries = iter(entries)
-
-    def __iter__(self) -> _Entries:
-        return self
-
-    def __next__(self) -> Any:
-        return next(self._entries)
-
-    def __enter__(self) -> _Entries:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Drop the entries that are left."""
-        self._entries = iter(())
 
 
 def _other_text(value: Any) -> Any:

@@ -72,9 +72,16 @@ class Place:
         """Return label and input, and whether something in the record was cut, without building the observation."""
         record = self._source[0].peek(self._source[1]) if self._source is not None else self._observation
         if isinstance(record, dict):
-            label = label_of(_TYPES.get(record["type"]) or ObservationType(record["type"]), record["name"])
+            kind = _TYPES.get(str(record.get("type")))
+            if kind is None or type(record.get("name")) is not str:  # read as other programs write it
+                return self._built_head()
+            label = label_of(kind, record["name"])
             return label, record.get("input"), bool(record.get("truncated"))
-        return label_of(record.type, record.name), record.input, bool(record.truncated)
+        return self._built_head()
+
+    def _built_head(self) -> tuple[Label, Any, bool]:
+        built = self.observation
+        return label_of(built.type, built.name), built.input, bool(built.truncated)
 
     def index(self, normalize: canonical.Normalize | None) -> Index:
         """Return the index of the children."""
@@ -115,12 +122,16 @@ class Index:
         self._by_stable: dict[tuple[Label, bytes], deque[Place]] | None = None
         self.cut: dict[Label, list[Place]] = defaultdict(list)
         """The observations with something cut, in the input or elsewhere."""
+        self.pushed: dict[str, deque[Place]] = defaultdict(deque)
+        """The tools by the last part of a name with dots, which a tool may have pushed for itself."""
         for child in children:
             label, given, is_cut = child.head()
             self.by_name[label].append(child)
             self.by_input[label, canonical.exact_key(given)].append(child)
             if is_cut:
                 self.cut[label].append(child)
+            if "." in label[1] and label[0] is ObservationType.TOOL:
+                self.pushed[label[1].rpartition(".")[2]].append(child)
 
     @property
     def by_stable(self) -> dict[tuple[Label, bytes], deque[Place]]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import ndiff
+from typing import Any
 
+from ..errors import ReplayError
 from ..models import Trace
 from ..testing import outline
 from .block import replay
@@ -28,6 +30,8 @@ class Rerun:
     report: ReplayReport
     error: str | None
     """The exception of the run, if it raised another one than the recorded run."""
+    traces: list[Trace]
+    """The records of the run of today."""
 
     @property
     def is_same(self) -> bool:
@@ -44,7 +48,9 @@ class Rerun:
         return self.report.first_divergence or changed
 
 
-def rerun(trace: Trace, target: str | None = None, *, match: Match = "strict", live: Sequence[str] = ()) -> Rerun:
+def rerun(
+    trace: Trace, target: str | None = None, *, match: Match = "strict", live: Sequence[str] = (), **options: Any
+) -> Rerun:
     """
     Run the function *target* with the recorded input of *trace*, its calls answered from the recording.
 
@@ -53,12 +59,17 @@ def rerun(trace: Trace, target: str | None = None, *, match: Match = "strict", l
         target: ``module:function``; by default the recorded entry point.
         match: See `fluxloop.replay`.
         live: See `fluxloop.replay`.
+        options: ``secrets``, ``fork_at`` and what it changes, see `fluxloop.replay`.
 
     Raises:
         ConfigError: If the function cannot be imported.
-        ReplayError: If the function is not known, or does not take the recorded input.
+        ReplayError: If the function is not known, or does not take the recorded input; if the step of a fork does not
+            exist; if no call, recorded or made, has a name in *live*.
     """
     entry = entry_of(trace, target)
-    block = replay(trace, match=match, live=live)
+    block = replay(trace, match=match, live=live, **options)
+    block.warns = False
     now, error = entry.run(block)
-    return Rerun(entry.name, outline(trace), now.outline(), block.report(), error)
+    if unknown := block.session.unknown_live():
+        raise ReplayError(block.session.unknown_live_message(unknown))
+    return Rerun(entry.name, outline(trace), now.outline(), block.report(), error, now.traces())

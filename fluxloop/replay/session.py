@@ -12,6 +12,7 @@ from typing import Any
 from weakref import WeakSet
 
 from ..answering import Answer, Question, change_next
+from ..encoding.record_text import label_of as label_text
 from ..encoding.typed import is_cut, is_masked
 from ..enums import ObservationType, Status
 from ..errors import ReplayError, ReplayMismatch
@@ -25,6 +26,7 @@ from .forks import Fork
 from .matching import Matching
 from .recording import Place, is_expected, label_of
 from .reports import ReplayReport
+from .unmasking import Secrets, unmasked
 
 LIVE_GROUPS = {
     "tools": frozenset({ObservationType.TOOL, ObservationType.RETRIEVAL}),
@@ -45,6 +47,7 @@ class Session:
         pace: The share of the recorded time that answers take; None for no time.
         is_open_ended: Whether a call that was not recorded runs for real, to be recorded.
         fork: The step that is changed, and from which the run continues.
+        secrets: What is put back into answers in which it was masked.
     """
 
     matching: Matching
@@ -52,12 +55,15 @@ class Session:
     pace: float | None = None
     is_open_ended: bool = False
     fork: Fork | None = None
+    secrets: Secrets = field(default_factory=dict)
     hits: int = 0
     ran_live: int = 0
     misses: list[ReplayMismatch] = field(default_factory=list)
     masked: list[str] = field(default_factory=list)
     live_ids: set[str] = field(default_factory=set)
     """The observations of calls that ran for real."""
+    _live_names: set[str] = field(default_factory=set)
+    """The names of calls that ran for real."""
     _has_live_without_key: bool = False
     """Whether a call ran for real whose observation starts later, so that calls inside it are not known by it."""
     _seen: list[tuple[Question, Place, Place]] = field(default_factory=list)
@@ -99,8 +105,10 @@ class Session:
         """Return the recorded answer of *place*, and count it."""
         inside = (child.observation for child in place.children)
         events = tuple(one for one in inside if one.type is ObservationType.EVENT)
-        answer = Answer(place.observation, self.pace, events)
+        answer = Answer(unmasked(place.observation, self.secrets), self.pace, events)
         self._check_whole(answer)
+        if question.node is not None and place.observation.name != question.name:  # it was pushed by the tool
+            question.node.take_over(label_text(place.observation.type, place.observation.name), place.observation.input)
         self.hits += 1
         self._seen.append((question, place, parent))
         return answer
@@ -109,7 +117,22 @@ class Session:
         """Note that the call runs for real."""
         self._settle(question, place)
         self.ran_live += 1
+        self._live_names.add(question.name)
         self._note_live(question)
+
+    def unknown_live(self) -> list[str]:
+        """Return the names of live calls that no call has, neither a recorded one nor one that was made."""
+        known = {place.observation.name for place in self.matching.root.walk() if place.is_answer()}
+        return [name for name in self.live if name not in LIVE_GROUPS and name not in known | self._live_names]
+
+    def unknown_live_message(self, unknown: list[str]) -> str:
+        """Return the message about names in *unknown*, with the recorded names."""
+        recorded = {place.observation.name: None for place in self.matching.root.walk() if place.is_answer()}
+        names = ", ".join(recorded) or "no call"
+        return (
+            f"live: no call is named {', '.join(map(repr, unknown))}, recorded or made. The recording has {names}; "
+            f"groups are {', '.join(LIVE_GROUPS)}"
+        )
 
     def _note_live(self, question: Question) -> None:
         if question.key is not None:
@@ -224,7 +247,10 @@ class Session:
             raise self._unusable(f"the answer of {what} was cut when it was recorded")
         if recorded.redacted and any(map(is_masked, served)):
             self.masked.append(what)
-            warn_user(f"replay: a secret in the answer of {what} is masked, so the program receives '[redacted]'")
+            warn_user(
+                f"replay: a secret in the answer of {what} is masked, so the program receives '[redacted]'. "
+                "Give it with secrets={name: secret}, see fluxloop.replay"
+            )
 
     def __post_init__(self) -> None:
         _sessions.add(self)

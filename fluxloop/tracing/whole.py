@@ -109,9 +109,17 @@ def keep_whole(call: Execution, func: Callable[..., Any]) -> Callable[..., Any]:
             if isinstance(value, kind):
                 observation.add_metadata(replay={"shape": shape})
                 return keep(items, value)
+        if _is_future(value):
+            observation.add_metadata(replay={"shape": "task"})
+            return items.future(value)
         return items.value(value)
 
     return called
+
+
+def _is_future(value: Any) -> bool:
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(value, asyncio.Future)
 
 
 class _Items:
@@ -184,6 +192,19 @@ class _Items:
     async def coroutine(self, body: Any) -> Any:
         """Await *body*, and keep its result."""
         return self.value(await body)
+
+    def future(self, future: Any) -> Any:
+        """Keep the result of *future* before the recording of the call ends with it; return *future*."""
+        if future.done():
+            self._result(future)
+        else:
+            future.add_done_callback(self._result)
+        return future
+
+    def _result(self, future: Any) -> None:
+        # Do not call `exception()`: asyncio would then consider the failure as retrieved, and not log it.
+        if not future.cancelled() and getattr(future, "_exception", None) is None:
+            self.value(future.result())
 
 
 _STREAMS: dict[type, tuple[str, Callable[[_Items, Any], Any]]] = {

@@ -148,11 +148,17 @@ class _ClientsSeam:
         """See `fluxloop.answering.Seam`."""
         for each in _instrumented.values():
             each.open()
-        for sdk, (methods, read) in _SDKS.items():
-            if sdk in sys.modules and sdk not in _instrumented:
-                wrap = partial(guarded, read=read, sdk=sdk)
-                requests = methods().requests
-                self._guarded[sdk] = [internals.replace(owner, name, wrap) for owner, name in requests]
+        for sdk in _SDKS:
+            if sdk in sys.modules:
+                self.on_loaded(sdk)
+
+    def on_loaded(self, framework: str) -> None:
+        """Guard an SDK that is loaded, unless it is instrumented; see `fluxloop.answering.Seam`."""
+        if framework in _SDKS and framework not in _instrumented and framework not in self._guarded:
+            methods, read = _SDKS[framework]
+            wrap = partial(guarded, read=read, sdk=framework)
+            requests = methods().requests
+            self._guarded[framework] = [internals.replace(owner, name, wrap) for owner, name in requests]
 
     def close(self) -> None:
         """See `fluxloop.answering.Seam`."""
@@ -163,8 +169,9 @@ class _ClientsSeam:
 
     def unguard(self, sdk: str) -> None:
         """Let requests of *sdk* be sent again."""
-        for method in reversed(self._guarded.pop(sdk, [])):
+        for method in reversed(self._guarded.get(sdk, [])):
             method.restore()
+        self._guarded.pop(sdk, None)
 
 
 _SDKS: dict[str, tuple[Callable[[], internals.Methods], Reader]] = {

@@ -151,6 +151,8 @@ def _invoke(original: Callable[..., Any]) -> Callable[..., Any]:
 class _ToolsSeam:
     """Replaces how function tools are invoked: the SDK's class for that, and functions in an attribute of a tool."""
 
+    _original: Any = None
+
     def open(self) -> None:
         """See `fluxloop.answering.Seam`."""
         if internals.INVOKER is not None:
@@ -160,9 +162,10 @@ class _ToolsSeam:
 
     def close(self) -> None:
         """See `fluxloop.answering.Seam`."""
-        if internals.INVOKER is not None:
+        if internals.INVOKER is not None and self._original is not None:
             internals.INVOKER.__call__ = self._original
-        del FunctionTool.on_invoke_tool
+        if "on_invoke_tool" in vars(FunctionTool):
+            del FunctionTool.on_invoke_tool
 
 
 class _Attribute:

@@ -99,19 +99,6 @@ def test_one_of_a_thing_has_no_plural(tmp_path, experiments, fluxloop_):
     assert fluxloop_("parse", "experiment", "one1").out.startswith("1 run parsed, ")
 
 
-def test_a_live_call_that_was_not_recorded_is_noted(traces, fluxloop_):
-    """
-    The note has the nearest name; the replay goes on, as today's code may have a new call.
-    """
-    done = fluxloop_("replay", trace_id(traces), "--target", f"{__name__}:support", "--live", "serach")
-
-    assert done.code == 0, done.err
-    assert "--live serach: the recording has no call of this name, did you mean 'search'?" in done.err
-    assert done.out == "the same trajectory: 1 call answered, 0 live\n"
-    for known in ("search", "tools", "all"):
-        assert fluxloop_("replay", trace_id(traces), "--target", f"{__name__}:support", "--live", known).err == ""
-
-
 def test_the_context_of_a_trace_without_model_calls_names_the_next_step(traces, fluxloop_):
     """
     Exit code 1: the answer is no.

@@ -203,6 +203,79 @@ def test_compare_needs_a_second_trace_unless_the_first_is_a_fork(case):
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize(
+    ("options", "changed", "line"),
+    [
+        (("case-1/1.2", "--output", '["late"]'), "output", "+   TOOL search -> ['late']"),
+        (("case-1/1.2", "--output", "late"), "output", "+   TOOL search -> 'late'"),
+        (
+            ("case-1/1.2", "--input", '{"query": "hi"}', "--rest", "recorded"),
+            "input",
+            "TOOL search -> ['hi', 'a page']",
+        ),
+        (("case-1/1.1", "--model", "large"), "model", "+   GENERATION ask -> 'large answer 2'"),
+    ],
+)
+def test_a_step_is_changed_from_the_command_line(case, options, changed, line):
+    """
+    The tree shows the step, and the saved trace knows what it was forked from; the exit code is 1.
+    """
+    change(case, "def ask(messages: list) -> str:", 'def ask(messages: list, model: str = "a") -> str:')
+    change(case, 'f"answer {', 'f"{model} answer {')
+
+    done = completed("replay", case, "--match", "loose", "--fork-at", *options, "--save", "fork.jsonl")
+
+    assert done.code == 1, done.err
+    assert line in done.out
+    assert f"changed: {changed}" in completed("compare", case, case.parent / "fork.jsonl").out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--fork-at", "nope", "--output", "1"), "case-1/1.2  TOOL search"),
+        (
+            ("--fork-at", "case-1/1.2", "--output", "1", "--model", "x"),
+            "a fork changes one thing, got output and model",
+        ),
+        (("--fork-at", "case-1/1.2", "--rest", "never"), "rest must be one of live, recorded, offline"),
+        (("--output", "1"), "--output changes a recorded step: name the step with --fork-at ID"),
+        (("--live", "serch"), "no call is named 'serch', recorded or made. The recording has ask, search;"),
+    ],
+)
+def test_a_fork_or_a_live_name_that_does_not_exist_is_said_with_what_does(case, options, message):
+    """
+    The exit code is 2, and nothing is written.
+    """
+    done = completed("replay", case, *options, "--save", "fork.jsonl")
+
+    assert done.code == 2
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert not (case.parent / "fork.jsonl").exists()
+
+
+def test_a_masked_secret_comes_from_the_environment(case, monkeypatch):
+    """
+    ``--secret NAME=VARIABLE``; the tree and the saved trace have none of it, and a variable that is not set is named.
+    """
+    key = "sk-abcdefghijklmnopqrstuvwxyz0123456789"
+    case.write_text(case.read_text().replace('"a page"', '"[redacted]"').replace('"redacted":0', '"redacted":1'))
+    change(case, "return [query", 'raise SystemExit("it ran")\n    return [query')
+    monkeypatch.setenv("PAGE", key)
+
+    done = completed("replay", case, "--match", "loose", "--secret", "search=PAGE", "--save", "new.jsonl", "--json")
+
+    assert done.code in (0, 1), done.err
+    assert json.loads(done.out)["masked"] == []
+    assert key not in done.out + (case.parent / "new.jsonl").read_text()
+    assert "[redacted]" in (case.parent / "new.jsonl").read_text()
+    for option, message in {"search=NOWHERE": "variable NOWHERE, it is not set", "search": "NAME=VARIABLE"}.items():
+        done = completed("replay", case, "--secret", option)
+        assert done.code == 2
+        assert message in done.err
+
+
 def test_view_shows_where_a_trace_was_forked(case):
     """
     The metadata is above the tree.

@@ -138,3 +138,90 @@ def test_what_cannot_be_diagnosed_is_an_error(program, target, runs, message):
     """
     with pytest.raises(ReplayError, match=message):
         diagnose(target, runs=runs)
+
+
+SOURCES = {
+    "numpy.random.rand()": "random numbers",
+    "numpy.random.default_rng().integers(10**9)": "random numbers",
+    "numpy.random.Generator(numpy.random.PCG64()).random()": "random numbers",
+    "random.Random().random()": "random numbers",
+    "random.SystemRandom().random()": "random numbers",
+    "secrets.token_hex(4)": "ids",
+    "os.urandom(4).hex()": "ids",
+    "uuid.uuid1().hex[:8]": "ids",
+    "time.monotonic()": "clock",
+    "time.perf_counter_ns()": "clock",
+    "datetime.datetime.now().hour": "clock",
+    "glob.glob('data/*')": "directory order",
+    "[str(one) for one in pathlib.Path('data').iterdir()]": "directory order",
+    "os.getenv('SHOP')": "environment",
+    "list(dict.fromkeys({'a', 'b', 'c', 'd', 'e'}))": "set order",
+    "hash('a text')": "set order",
+    "in_order_of_their_ends()": "concurrency",
+}
+QUIET = [
+    "numpy.random.default_rng(7).random()",
+    "random.Random(7).random()",
+    "sorted({'a', 'b'})",
+    "sorted(glob.glob('data/*'))",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_each_source_is_found_at_its_own_line(program):
+    """
+    One prompt per source, whose line is the only one named for it; seeded and sorted values are not named.
+    """
+    lines = [f"    ask(str({source}))" for source in [*SOURCES, *QUIET]]
+    text = """
+import asyncio, datetime, glob, os, pathlib, random, secrets, time, uuid
+import numpy
+import fluxloop
+
+@fluxloop.tool
+async def look(number):
+    await asyncio.sleep(0)
+    return number
+
+def in_order_of_their_ends():
+    async def run():
+        found = []
+        async def one(number):
+            found.append(await look(number))
+        async with asyncio.TaskGroup() as group:
+            for number in range(4):
+                group.create_task(one(number))
+        return found
+    return asyncio.run(run())
+
+@fluxloop.prompt
+def ask(text):
+    return "ok"
+
+@fluxloop.agent
+def shaky():
+"""
+    (program.parent / "sources.py").write_text(text + "\n".join(lines))
+
+    found = diagnose("sources:shaky", runs=2)
+
+    for source, kind in SOURCES.items():
+        line = source if source != "in_order_of_their_ends()" else "group.create_task(one(number))"
+        causes = [one for one in found.causes if any(line in place for place in one.places)]
+        assert [one.kind for one in causes] == [kind], (source, causes)
+    named = {place.partition(": ")[2] for one in found.causes for place in one.places}
+    assert not [source for source in QUIET for place in named if source in place and source != QUIET[2]]
+    assert not found.errors
+
+
+def test_numpy_is_not_imported_for_a_program_without_it(program):
+    """
+    The probes wait for the program to import it.
+    """
+    import subprocess
+    import sys
+
+    code = "import sys; from fluxloop.replay.probes import Probes; Probes().install(); print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "False\n"

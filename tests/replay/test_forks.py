@@ -210,7 +210,7 @@ def test_a_step_inside_a_call_is_reached():
     ("options", "message"),
     [
         ({"fork_at": "nowhere"}, "no recorded step has the id 'nowhere'"),
-        ({"fork_at": "0"}, "4 recorded steps have an id that begins with '0'"),
+        ({"fork_at": "0"}, "4 recorded steps have an id that begins or ends with '0'"),
         ({"output": 1}, "name the step with fork_at="),
         ({"fork_at": "x", "output": 1, "model": "m"}, "a fork changes one thing, got output and model"),
         ({"fork_at": "x", "rest": "later"}, "rest must be one of live, recorded, offline"),

@@ -389,6 +389,26 @@ def test_live_calls_run_for_real():
         assert (replay.report().hits, replay.report().live) == (1, 1)
 
 
+def test_a_live_name_that_no_call_has_is_reported():
+    """
+    The call is answered, and the warning has the names of the recording; a new tool that runs is not reported.
+    """
+    _, captured = record(lambda: plain(1))
+
+    with (
+        capture(),
+        pytest.warns(FluxLoopWarning, match=r"no call is named 'plane'.*The recording has plain"),
+        fluxloop.replay(captured.traces(), live="plane"),
+        fluxloop.instrument("run"),
+    ):
+        plain(1)
+    with capture(), fluxloop.replay(captured.traces(), live="unlucky"), fluxloop.instrument("run"):
+        plain(1)
+        with pytest.raises(Unlucky):
+            unlucky(7)
+    assert ran == [7]
+
+
 def test_a_decorator_opens_a_block_per_call():
     """
     A function of any shape, called twice, is replayed twice.
