@@ -49,12 +49,13 @@ def _functions(name: str, way: str, calls: int) -> Counter[str]:
         command = ["callgrind_annotate", "--threshold=99.9", "--inclusive=no", "--auto=no", str(out)]
         listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     for count, function in _LINE.findall(listed):
-        found[function.rpartition(":")[2]] += int(count.replace(",", ""))
+        place, _, library = function.partition(" [")
+        found[f"{place.rpartition(':')[2]} [{library.rpartition('/')[2]}"] += int(count.replace(",", ""))
     return found
 
 
-_LINE = re.compile(r"^\s*([\d,]+) \(\s*[\d.]+%\)\s+(\S+)", re.MULTILINE)
-"""A line of callgrind_annotate: the count, its share, and the file and function."""
+_LINE = re.compile(r"^\s*([\d,]+) \(\s*[\d.]+%\)\s+(?!PROGRAM TOTALS)(\S+(?: \[\S+\])?)", re.MULTILINE)
+"""A line of callgrind_annotate: the count, its share, the file and function, and the library."""
 
 
 if __name__ == "__main__":
