@@ -173,7 +173,10 @@ class Cleaning:
     def _newest(self, messages: list[Any] | tuple[Any, ...], total: int) -> list[Any]:
         """Return the instructions at the start of *messages* and the newest that fit whole, a marker between them."""
         first = instructions(messages)
+        half = self.left >> 1  # stays for the newest
+        self.left -= half
         kept = [self.clean(one) for one in first]
+        self.left = max(self.left, 0) + half
         marker = self._cut_off(left_out(total, total))  # its size and count: the number is known at the end
         rest = messages[max(len(first), total - max(self.left, 0) // 2 - 1) : total]
         newest, done = self._that_fit(rest, backwards=True)

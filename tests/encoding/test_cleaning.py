@@ -145,6 +145,22 @@ def test_of_a_long_history_the_instructions_and_the_newest_messages_are_kept(val
     assert marks.truncated == 1 + (made[-1] != history[-1])
 
 
+def test_long_instructions_leave_room_for_the_newest_messages():
+    """
+    Instructions take half of the space at most.
+    """
+    history = [
+        {"role": "system", "content": "rule " * 4_000},
+        *({"role": "user", "content": f"{n}"} for n in range(99)),
+    ]
+
+    made = record(history, value_bytes=8_000)
+
+    assert "bytes kept]" in made[0]["content"]
+    assert made[2:] == history[102 - len(made) :]
+    assert len(made) > 60
+
+
 def test_messages_of_a_history_that_are_no_plain_data_are_kept_too():
     """
     A history with an object in each message is cut in the same way.
