@@ -61,8 +61,8 @@ AIMS = (
     Aim("bytes of 20 turns over 1,000 messages, over the last state", "20 x", 2, "turns"),
     Aim("last calls of a trace of 100,000, over the first", "", 1.1, "long-trace"),
     Aim("bytes of a small record, over the floor", "", 1.1, "bytes"),
-    Aim("`read_traces`, over `orjson.loads` of the lines", "21 to 26 x", 6, "reading"),
-    Aim("`view` of 100,000 observations, over reading them", "", 3, "view"),
+    Aim("reading by `read_traces`, over `orjson.loads` of the lines", "21 to 26 x", 6, "reading"),
+    Aim("printing by `view` of 100,000 observations, over reading them", "", 3, "view"),
     Aim("the same, memory", "1,660 MB", 150, "view-memory", "nothing", "MB"),
 )
 
