@@ -72,7 +72,10 @@ def is_history(value: list[Any] | tuple[Any, ...]) -> bool:
     """Return whether *value* is a list of messages as plain data, as its first and its last item show."""
     if len(value) < MIN_MESSAGES:
         return False
-    first, last = value[0], value[-1]
+    ends = [*value[:1], *value[-1:]]  # another thread may empty the list meanwhile
+    if len(ends) < 2:
+        return False
+    first, last = ends
     if type(first) is not dict or type(last) is not dict or type(first.get("role")) is not str:
         return False
     return not _CONTENT.isdisjoint(first) and ("role" in last or "type" in last)
