@@ -40,17 +40,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{count:10,.0f}  {name}")
 
 
-def _functions(name: str, way: str, calls: int) -> Counter[str]:
+def _functions(workload: str, way: str, calls: int) -> Counter[str]:
     """Return the instructions of each function of a process that makes *calls* calls."""
     found: Counter[str] = Counter()
     with TemporaryDirectory() as folder:
         out = Path(folder, "out")
-        run(name, way, calls, out)
+        run(workload, way, calls, out)
         command = ["callgrind_annotate", "--threshold=99.9", "--inclusive=no", "--auto=no", str(out)]
         listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     for count, function in _LINE.findall(listed):
         place, _, library = function.partition(" [")
-        found[f"{place.rpartition(':')[2]} [{library.rpartition('/')[2]}"] += int(count.replace(",", ""))
+        name = place.rpartition(":")[2]
+        if name.startswith("0x"):  # a function without a symbol
+            name += f" [{library.rpartition('/')[2]}"
+        found[name] += int(count.replace(",", ""))
     return found
 
 
