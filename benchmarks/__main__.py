@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from . import instructions, peers, registry
+from . import aims, instructions, peers, registry
 from .measuring import compared
 from .registry import Case
 from .results import Row
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.workload if name not in known]:
         parser.error(f"unknown workload {unknown[0]!r}; the workloads are {', '.join(known)}")
-    wanted = options.workload or known
+    wanted = options.workload or (aims.workloads() if options.aims else known)
     about = machine()
     print(", ".join(f"{name} {value}" for name, value in about.items()), "", sep="\n")
     rows = list(_measured(wanted, options.quick))
@@ -35,6 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     counts = list(_counted(wanted)) if options.instructions else []
     if counts:
         print("\nInstructions per call, without the kernel:", "", table(counts), sep="\n")
+    if options.aims:
+        shown = aims.table(rows, counts)
+        print("\nAims, as ratios in this run; bold where missed:", "", shown, sep="\n")
+        if not (options.workload or options.quick or any(row.faults for row in rows)):
+            aims.write(shown, about)
     others = list(peers.measured(options.peers, is_quick=options.quick)) if options.peers is not None else []
     if others:
         print(
@@ -56,6 +61,11 @@ def _parser(known: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="run a few rounds of each, to check that it works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
     parser.add_argument("--instructions", action="store_true", help="also count instructions (needs valgrind)")
+    parser.add_argument(
+        "--aims",
+        action="store_true",
+        help="print what was reached of the aims, and after a full run without faults write it to docs/benchmarks.md",
+    )
     parser.add_argument(
         "--peers",
         nargs="*",

@@ -1,20 +1,15 @@
 """
 Measure what recording adds to a run of the Agents SDK with two turns, two model calls and one tool call.
 
-Three configurations run in turn, so that the load of the machine affects all of them: the SDK's tracing switched
-off, a processor that does nothing, and FluxLoop's processor writing to files.
-
-    python -m benchmarks.agents_run [--quick]
+Three configurations run in turn: the SDK's tracing switched off, a processor that does nothing, and FluxLoop's
+processor writing to files.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import sys
-import tempfile
-import time
-from statistics import median
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from agents import Agent, Model, ModelResponse, Runner, Usage, function_tool, set_tracing_disabled, tracing
@@ -24,8 +19,8 @@ from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessa
 import fluxloop
 from fluxloop_custom.openai_agents.processor import FluxLoopTracingProcessor
 
-from .registry import report
-from .results import Row, Spread, Target
+from .registry import Way, Ways, case
+from .results import Target
 
 CALL = ResponseFunctionToolCall(id="fc", call_id="call", name="add", arguments='{"a": 1, "b": 2}', type="function_call")
 TEXT = ResponseOutputText(text="three", type="output_text", annotations=[], logprobs=[])
@@ -68,54 +63,35 @@ async def add(a: int, b: int) -> int:
 agent = Agent(name="Adder", model=Scripted(), tools=[add])
 
 
-async def run_us() -> float:
-    """Return the duration of one run in microseconds."""
-    began = time.perf_counter()
-    await Runner.run(agent, "1 + 2?")
-    return (time.perf_counter() - began) * 1_000_000
+@case("agents-run", calls=10, rounds=60, target=Target(2, "x"))
+def agents_run(folder: Path) -> Iterator[Ways]:
+    """A run with two turns; the floor is a processor that does nothing."""
+    fluxloop.configure(base_path=folder)
+    configurations: dict[str, list[Any]] = {"bare": [], "floor": [Idle()], "ours": [FluxLoopTracingProcessor()]}
+
+    def run(processors: list[Any]) -> Way:
+        async def runs(calls: int) -> None:
+            for _ in range(calls):
+                await Runner.run(agent, "1 + 2?")
+
+        def configured(calls: int) -> None:
+            set_tracing_disabled(not processors)
+            tracing.set_trace_processors(processors)
+            asyncio.run(runs(calls))
+
+        return configured
+
+    def check() -> list[str]:
+        sizes = [len(trace.observations) for trace in fluxloop.read_traces(folder)]
+        wrong = [size for size in sizes if size != OBSERVATIONS]
+        return [f"{len(wrong)} of {len(sizes)} traces are wrong"] if wrong or not sizes else []
+
+    try:
+        yield Ways(**{name: run(processors) for name, processors in configurations.items()}, check=check)
+    finally:
+        tracing.set_trace_processors([])
+        set_tracing_disabled(False)
 
 
-async def measure(runs: int) -> dict[str, list[float]]:
-    """Return the durations of the runs with each configuration, in microseconds."""
-    configurations: dict[str, list[Any] | None] = {"off": None, "idle": [Idle()], "ours": [FluxLoopTracingProcessor()]}
-    times: dict[str, list[float]] = {name: [] for name in configurations}
-    gc.disable()
-    for number in range(runs + 20):
-        for name, processors in configurations.items():
-            set_tracing_disabled(processors is None)
-            tracing.set_trace_processors(processors or [])
-            taken = await run_us()
-            if number >= 20:  # the first runs fill caches
-                times[name].append(taken)
-        gc.collect(0)
-    gc.enable()
-    return times
-
-
-@report("agents-run")
-def agents_run(quick: bool) -> Row:
-    """Return what FluxLoop's processor adds to a run, compared with a processor that does nothing."""
-    with tempfile.TemporaryDirectory() as folder:
-        fluxloop.configure(storage="file", base_path=folder)
-        times = asyncio.run(measure(60 if quick else 400))
-        fluxloop.shutdown()
-        fluxloop.reset_config()
-    added = [ours - idle for ours, idle in zip(times["ours"], times["idle"], strict=True)]
-    bare, idle = median(times["off"]), median(times["idle"])
-    return Row(
-        "agents-run",
-        bare=bare,
-        floor=idle - bare,
-        ours=median(added),
-        figure=Spread.of(added),
-        figure_unit="us",
-        target=Target(250, "us"),
-        note=f"floor: a processor that does nothing; FluxLoop adds {median(added) / bare:.2f} of the bare run to it",
-    )
-
-
-if __name__ == "__main__":
-    row = agents_run("--quick" in sys.argv)
-    print(
-        f"bare {row.bare:.0f} us, the SDK's tracing + {row.floor:.0f} us, FluxLoop + {row.ours:.0f} us ({row.figure})"
-    )
+OBSERVATIONS = 5
+"""In a trace of one run."""

@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from . import registry
@@ -56,13 +57,18 @@ def _per_call(case: Case, way: str) -> float:
 def _total(name: str, way: str, calls: int) -> int:
     """Return the instructions of a process that makes *calls* calls."""
     with TemporaryDirectory() as folder:
-        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", sys.executable]
-        done = subprocess.run(
-            [*command, "-m", f"{__package__}.instructions", name, way, str(calls)],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PYTHONHASHSEED": "0"},
-        )
+        return run(name, way, calls, Path(folder, "out"))
+
+
+def run(name: str, way: str, calls: int, out: Path) -> int:
+    """Count a process that makes *calls* calls, and return its instructions; *out* gets those of each function."""
+    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", sys.executable]
+    done = subprocess.run(
+        [*command, "-m", f"{__package__}.instructions", name, way, str(calls)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONHASHSEED": "0"},
+    )
     found = re.search(r"Collected\s*:\s*(\d+)", done.stderr)
     if done.returncode or found is None:
         raise RuntimeError(f"callgrind could not count {name} {way}: {done.stderr[-2_000:]}")

@@ -106,7 +106,7 @@ def found(name: str) -> Case | Report:
     return CASES.get(name) or REPORTS[name]
 
 
-_CORE_MODULES = ("calls", "starting", "endurance", "reading")
+_CORE_MODULES = ("calls", "starting", "endurance", "reading", "large_trace")
 """Modules whose workloads need no framework."""
 
 _NAME = re.compile(r'^@(?:case|report)\(\s*"([^"]+)"', re.MULTILINE)

@@ -31,8 +31,8 @@ class Target:
     """The upper bound for a figure."""
 
     most: float
-    unit: Literal["x", "of bare", "us", "ns"] = "x"
-    """The bounded quantity: FluxLoop's addition divided by the floor's, divided by the bare call, or as a time."""
+    unit: Literal["x", "of bare", "us", "ns", "MB"] = "x"
+    """The bounded quantity: FluxLoop's addition divided by the floor's, by the bare call, a time, or memory."""
 
     def __str__(self) -> str:
         return f"<= {self.most:,.10g} {self.unit}"

@@ -71,7 +71,7 @@ def _reader(kind: type) -> Callable[[Any], object] | None:
 
 _readers: dict[type, Callable[[Any], object] | None] = {}
 
-MAX_ITEMS = 10_000
+MAX_ITEMS = 20_000
 """The length of lists whose items are read here. Longer ones are truncated before their items are read."""
 
 HISTORY = 10

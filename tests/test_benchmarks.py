@@ -16,6 +16,7 @@ import offline
 import pytest
 
 import fluxloop
+from benchmarks import aims
 from benchmarks.registry import CASES, REPORTS, Case, found, modules_of_workloads
 from benchmarks.results import Row, Spread, Target
 from benchmarks.table import HEADINGS, table
@@ -136,6 +137,53 @@ def test_the_table_shows_the_figures_and_faults_of_a_row():
         "fast      0.50 us     3.00 us        6.00 us  2.00 x  1.90 - 2.20  <= 2.5 x  yes",
         "lossy                                                                        NO   3 lost; of 10",
     ]
+
+
+def test_every_aim_is_measured_by_workloads_that_exist():
+    """
+    Each aim names a workload, and the bare run, the floor or another workload that it is compared with.
+    """
+    assert set(aims.workloads()) <= set(modules_of_workloads())
+    assert len(aims.workloads()) >= 15
+
+
+def test_the_aims_show_what_was_reached_and_mark_what_was_missed():
+    """
+    An aim shows the ratio of its row, or of two rows; a missed one is bold, and one without a figure is empty.
+    """
+    rows = [
+        Row("small", floor=2, ours=5, figure=Spread(1, 2.5, 3)),
+        Row("off", floor=0.5, ours=0.4, figure=Spread(1, 400, 500), figure_unit="ns"),
+        Row("langgraph-fan-out", bare=10, ours=1),
+        Row("graph-history-10", ours=2),
+        Row("graph-history-1000", ours=50),
+        Row("view-memory", ours=80, unit="MB", figure=Spread(80, 80, 80), figure_unit="MB"),
+    ]
+    shown = {
+        line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ")[-1] for line in aims.table(rows).split("\n")
+    }
+
+    assert shown["small call, over the floor"] == "**2.50 x**"
+    assert shown["tracing off, over a passthrough"] == "0.80 x"
+    assert shown["fan-out of 100, over the bare run"] == "0.10 x"
+    assert shown["graph over 1,000 messages, over 10"] == "**25 x**"
+    assert shown["the same, memory"] == "80 MB"
+    assert shown["100 tasks x 10, over the floor"] == "2.1 x"  # the aim: nothing was measured
+
+
+def test_a_run_replaces_the_aims_of_its_own_version_of_python(tmp_path):
+    """
+    The page keeps one table per version of Python, and the rest of its text.
+    """
+    page = tmp_path / "page.md"
+    page.write_text("# Before\n\n<!-- aims: end -->\n\nAfter\n")
+    for version, shown in [("3.11.7", "old"), ("3.13.0", "other"), ("3.11.9", r"new \1")]:
+        aims.write(shown, {"python": version, "load": None}, page)
+
+    assert page.read_text() == (
+        "# Before\n\n<!-- aims: 3.11 -->\n### Python 3.11\n\npython 3.11.9\n\nnew \\1\n\n"
+        "<!-- aims: 3.13 -->\n### Python 3.13\n\npython 3.13.0\n\nother\n\n<!-- aims: end -->\n\nAfter\n"
+    )
 
 
 def printed_rows(output: str) -> list[str]:

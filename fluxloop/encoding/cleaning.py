@@ -15,6 +15,7 @@ import orjson
 
 from ..interruptions import was_raised_from_outside
 from .converters import converter_for
+from .histories import instructions, is_history
 from .introspection import (
     MASK,
     MAX_ITEMS,
@@ -157,11 +158,45 @@ class Cleaning:
         return encoded
 
     def _items(self, value: list[Any] | tuple[Any, ...], total: int) -> list[Any]:
-        """Return the first items that fit. Several items of plain data are one fragment of JSON."""
+        """Return the first items that fit; of messages, the instructions and the newest."""
+        messages = value if total == len(value) and is_history(value) else None
+        if messages and is_large(messages, self.left):
+            return self._newest(messages, total)
+        before = self._state()
         value = value[: max(self.left, 0) // 2 + 1]  # a copy: other threads and converters may change the original
+        kept, done = self._that_fit(value)
+        if done < total and messages:
+            self._restore(before)
+            return self._newest(messages, total)
+        return [*kept, self._cut_off(left_out(total - done, total))] if done < total else kept
+
+    def _newest(self, messages: list[Any] | tuple[Any, ...], total: int) -> list[Any]:
+        """Return the instructions at the start of *messages* and the newest that fit whole, a marker between them."""
+        first = instructions(messages)
+        half = self.left >> 1  # stays for the newest
+        self.left -= half
+        kept = [self.clean(one) for one in first]
+        self.left = max(self.left, 0) + half
+        marker = self._cut_off(left_out(total, total))  # its size and count: the number is known at the end
+        rest = messages[max(len(first), total - max(self.left, 0) // 2 - 1) : total]
+        newest, done = self._that_fit(rest, backwards=True)
+        if missing := total - len(first) - done:
+            marker = left_out(missing, total)
+        else:
+            self.truncated -= 1
+        return [*kept, *[marker] * bool(missing), *reversed(newest)]
+
+    def _that_fit(self, value: list[Any] | tuple[Any, ...], *, backwards: bool = False) -> tuple[list[Any], int]:
+        """
+        Return the first items that fit, and their number. Several items of plain data are one fragment of JSON.
+
+        With *backwards*, they are the last, in reverse, and from the second on each is kept whole or not at all.
+        """
         kept: list[Any] = []
-        done, at_once = 0, CHUNK
-        while self.left > 0 and (items := value[done : done + at_once]):
+        done, at_once, size = 0, CHUNK, len(value)
+        while self.left > 0 and done < size:
+            start, end = (max(size - done - at_once, 0), size - done) if backwards else (done, done + at_once)
+            items = value[start:end]
             encoded = self._encoded(items) if len(items) > 1 else None
             if encoded:
                 kept.append(orjson.Fragment(encoded[1:-1]))
@@ -170,12 +205,22 @@ class Cleaning:
             elif encoded is not None:  # too long
                 at_once = len(items) // 4 + 1
             else:
-                kept.append(self.clean(items[0]))
+                one = items[-1 if backwards else 0]
+                before = self._state()
+                kept.append(self.clean(one))
+                if backwards and done and self.left < 0:
+                    kept.pop()
+                    self._restore(before)
+                    break
                 done += 1
-                at_once = 4 if kept[-1] is items[0] or done % 16 == 0 else 1  # seldom is only one item not plain
-        if done < total:
-            kept.append(self._cut_off(left_out(total - done, total)))
-        return kept
+                at_once = 4 if kept[-1] is one or done % 16 == 0 else 1  # seldom is only one item not plain
+        return kept, done
+
+    def _state(self) -> tuple[int, int, int, int]:
+        return self.left, self.redacted, self.truncated, self._objects
+
+    def _restore(self, state: tuple[int, int, int, int]) -> None:
+        self.left, self.redacted, self.truncated, self._objects = state
 
     def _fields(self, fields: FirstFields) -> Any:
         encoded = self._many_fields(*fields) if fields.total > CHUNK else None

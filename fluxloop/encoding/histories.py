@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import takewhile
 from typing import Any, NamedTuple
 from weakref import ref
 
@@ -19,6 +20,12 @@ from .foreign import read_fields, read_message
 
 MAX_KNOWN = 50_000
 """The limit of known messages in all histories; each takes about 1 kB beside its texts."""
+
+MIN_MESSAGES = 10
+"""A shorter list is not taken for a history."""
+
+MAX_INSTRUCTIONS = 8
+"""The instructions at the start of a history that are kept where it is too long."""
 
 MAX_DEPTH = 20
 """The limit of nested containers in a field of a known message."""
@@ -59,6 +66,31 @@ def read_history(messages: list[Any], reader_of: Callable[[type], Callable[[Any]
             read = _read_and_know
         found.append(message if read is None else read(message))
     return found
+
+
+def is_history(value: list[Any] | tuple[Any, ...]) -> bool:
+    """Return whether *value* is a list of messages as plain data, as its first and its last item show."""
+    if len(value) < MIN_MESSAGES:
+        return False
+    ends = [*value[:1], *value[-1:]]  # another thread may empty the list meanwhile
+    if len(ends) < 2:
+        return False
+    first, last = ends
+    if type(first) is not dict or type(last) is not dict or type(first.get("role")) is not str:
+        return False
+    return not _CONTENT.isdisjoint(first) and ("role" in last or "type" in last)
+
+
+_CONTENT = frozenset({"content", "parts", "tool_calls"})
+
+
+def instructions(messages: list[Any] | tuple[Any, ...]) -> list[Any]:
+    """Return the instructions with which a history begins: messages of the system or of a developer."""
+    return list(takewhile(_is_instruction, messages[:MAX_INSTRUCTIONS]))
+
+
+def _is_instruction(message: Any) -> bool:
+    return type(message) is dict and message.get("role") in ("system", "developer")
 
 
 def _read_and_know(message: Any) -> object:

@@ -100,7 +100,11 @@ def is_text(value: object) -> bool:
 
 def left_out(missing: int, total: int, things: str = "items") -> str:
     """Return the marker that replaces *missing* of *total* things."""
-    return f"…[truncated: {missing:,} of {total:,} {things} left out]"
+    return f"{CUT} {missing:,} of {total:,} {things} left out]"
+
+
+CUT = "…[truncated:"
+"""The beginning of the markers for what the limits cut."""
 
 
 def has_plain_hash(cls: type) -> bool:

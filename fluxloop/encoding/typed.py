@@ -22,7 +22,7 @@ from pathlib import PurePath, PurePosixPath
 from typing import Any
 from uuid import UUID
 
-from .introspection import MASK
+from .introspection import CUT, MASK
 
 TYPE = "$type"
 """The member that marks an encoded object."""
@@ -288,10 +288,6 @@ def _pydantic_object(kind: Any, fields: dict[str, Any], encoded: dict[str, Any])
     else:
         object.__setattr__(made, "__pydantic_private__", None)
     return made
-
-
-CUT = "…[truncated:"
-"""The beginning of the markers for what the limits cut."""
 
 
 def is_cut(value: Any) -> bool:

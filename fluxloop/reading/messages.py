@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
+from ..encoding.introspection import CUT
 from .media import file_note
 
 Kind = Literal["text", "call", "reasoning", "note", "data"]
@@ -36,14 +37,29 @@ class Message(NamedTuple):
 
 
 def last_message(items: list[Any]) -> tuple[Message, int] | None:
-    """Return the last message of a list, and the number of items before it; None if an item is not a message."""
-    if not items or any(role_of(item) is None for item in items):
+    """
+    Return the last message of a list, and the number of items before it; None if an item is not a message.
+
+    The list may have a marker for messages that were left out.
+    """
+    if not are_messages(items):
         return None
     first = len(items) - 1
     while first and _continues(items[first - 1], items[first]):
         first -= 1
     (message,) = grouped(items[first:])
     return message, first
+
+
+def are_messages(items: list[Any]) -> bool:
+    """Whether *items* are messages, perhaps with a marker for those that were left out, and the last is one."""
+    if not items or role_of(items[-1]) is None:
+        return False
+    return all(role_of(item) is not None or _is_marker(item) for item in items)
+
+
+def _is_marker(item: Any) -> bool:
+    return isinstance(item, str) and item.startswith(CUT)
 
 
 def role_of(item: Any) -> str | None:
@@ -93,6 +109,8 @@ def grouped(items: Iterable[Any]) -> Iterator[Message]:
     group: Message | None = None
     before: Any = None
     for item in items:
+        if _is_marker(item):
+            item = {"role": "…", "content": item.strip("…[]")}
         if group is not None and _continues(before, item):
             group.parts.extend(_parts_of(item))
         else:

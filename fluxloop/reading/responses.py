@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .messages import Message, Part, content_parts, grouped, role_of
+from .messages import Message, Part, are_messages, content_parts, grouped, role_of
 
 
 class Conversation(NamedTuple):
@@ -30,7 +30,7 @@ def conversation_of(value: Any) -> Conversation | None:
                 others = [key for key, item in value.items() if key != field and item not in (None, [], {})]
                 return Conversation(found, others, field in _CHOICES and len(found) > 1)
     items = value if isinstance(value, list) else [value]
-    if not items or any(role_of(item) is None for item in items):
+    if not are_messages(items):
         return None
     return Conversation([*grouped(items)], [])
 

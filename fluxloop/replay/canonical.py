@@ -84,7 +84,7 @@ def normalized(value: Any) -> Any:
 
 
 _CUT = re.compile(r"…\[truncated: ([\d,]+) of (?:more than )?([\d,]+) (bytes kept|items left out|fields left out)\]$")
-"""The end of a text that was cut, or the last item or member of a list or mapping that was."""
+"""The end of a text that was cut, or an item or member of a list or mapping that was."""
 
 
 def agree(one: Any, other: Any) -> bool:
@@ -116,10 +116,14 @@ def _texts_agree(cut: str, whole: str) -> bool:
 
 
 def _lists_agree(cut: list[Any], whole: list[Any]) -> bool:
-    found = _CUT.fullmatch(cut[-1]) if cut and isinstance(cut[-1], str) else None
-    if found is None or found[3] != "items left out":
-        return len(cut) == len(whole) and all(map(agree, cut, whole))
-    return len(whole) == _number(found[2]) and all(map(agree, cut[:-1], whole))
+    for at, item in enumerate(cut):
+        found = _CUT.fullmatch(item) if isinstance(item, str) else None
+        if found is not None and found[3] == "items left out":
+            after = len(cut) - at - 1
+            beside = [*whole[:at], *whole[len(whole) - after :]]
+            kept = [*cut[:at], *cut[at + 1 :]]
+            return len(whole) == _number(found[2]) and all(map(agree, kept, beside))
+    return len(cut) == len(whole) and all(map(agree, cut, whole))
 
 
 def _mappings_agree(cut: dict[str, Any], whole: dict[str, Any]) -> bool:

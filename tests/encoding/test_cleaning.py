@@ -120,6 +120,60 @@ def test_of_a_long_list_the_first_items_are_kept():
     assert marks == Counts(truncated=1)
 
 
+@pytest.mark.parametrize("value_bytes", [1_500, 5_000, 20_000, 60_000])
+@pytest.mark.parametrize("size", [20, 300, 3_000])
+def test_of_a_long_history_the_instructions_and_the_newest_messages_are_kept(value_bytes, size):
+    """
+    Messages are kept whole, and in between is a marker with the number of those that are missing.
+    """
+    marks = Counts()
+    history = [{"role": "system", "content": "Be brief."}]
+    history += [
+        {"role": "user", "content": f"{number} " + "words " * (number * 7 % size // 6)} for number in range(999)
+    ]
+
+    made = record(history, marks, value_bytes=value_bytes)
+
+    newest = len(made) - 2
+    if len(json.dumps(history)) < value_bytes:
+        assert made == history
+        return
+    assert made[:2] == [history[0], f"…[truncated: {999 - newest} of 1,000 items left out]"]
+    assert made[2:-1] == history[1000 - newest :][:-1]
+    assert made[-1] == history[-1] or "bytes kept]" in made[-1]["content"]
+    assert newest == 1 or len(json.dumps(made)) > value_bytes * 0.8 - size - 2_048
+    assert marks.truncated == 1 + (made[-1] != history[-1])
+
+
+def test_long_instructions_leave_room_for_the_newest_messages():
+    """
+    Instructions take half of the space at most.
+    """
+    history = [
+        {"role": "system", "content": "rule " * 4_000},
+        *({"role": "user", "content": f"{n}"} for n in range(99)),
+    ]
+
+    made = record(history, value_bytes=8_000)
+
+    assert "bytes kept]" in made[0]["content"]
+    assert made[2:] == history[102 - len(made) :]
+    assert len(made) > 60
+
+
+def test_messages_of_a_history_that_are_no_plain_data_are_kept_too():
+    """
+    A history with an object in each message is cut in the same way.
+    """
+    history = [{"role": "user", "content": SimpleNamespace(number=number)} for number in range(300)]
+
+    made = record(history, value_bytes=5_000)
+
+    assert made[0] == f"…[truncated: {301 - len(made)} of 300 items left out]"
+    assert [one["content"]["number"] for one in made[1:]] == [*range(301 - len(made), 300)]
+    assert len(made) > 20
+
+
 def test_a_long_history_leaves_room_for_the_question():
     """
     The fields of a dict share the space: one that could fill it leaves a part for the later ones.

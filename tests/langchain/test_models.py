@@ -12,6 +12,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
+from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langchain_core.version import VERSION
 from scripted_models import ScriptedCompletion, ScriptedModel, calls
@@ -54,6 +55,21 @@ def test_messages_are_recorded_as_role_content_and_tool_calls(captured, config):
         {"role": "assistant", "content": "", "tool_calls": [{"name": "search", "args": {"query": "who"}, "id": "c1"}]},
         {"role": "tool", "content": "found", "tool_call_id": "c1", "name": "search"},
     ]
+
+
+def test_of_a_history_over_the_limit_the_newest_messages_are_recorded(captured, config):
+    """
+    The instructions and the newest messages are kept whole, however long the history is.
+    """
+    history = [SystemMessage("Be brief."), *(HumanMessage(f"{number} {'words ' * 20}") for number in range(12_000))]
+    RunnableLambda(lambda state: None).invoke({"messages": history}, config)
+
+    [trace] = captured.traces()
+    system, marker, *newest = trace.input["messages"]
+    assert system == {"role": "system", "content": "Be brief."}
+    assert marker == f"…[truncated: {12_000 - len(newest):,} of 12,001 items left out]"
+    assert [one["content"] for one in newest] == [one.content for one in history[-len(newest) :]]
+    assert len(newest) > 4_000
 
 
 def test_model_provider_parameters_and_tools_are_recorded(captured, config):

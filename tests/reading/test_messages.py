@@ -302,6 +302,25 @@ shapes = st.recursive(
 )
 
 
+def test_a_history_with_messages_left_out_is_read():
+    """
+    The marker for messages that were left out is a message of its own, and the last message is found.
+    """
+    given = [
+        {"role": "system", "content": "Be brief."},
+        "…[truncated: 7 of 9 items left out]",
+        {"role": "user", "content": "Hi"},
+    ]
+
+    assert last_message(given) == (Message("user", [Part("text", "Hi")]), 2)
+    assert messages_of(given) == [
+        Message("system", [Part("text", "Be brief.")]),
+        Message("…", [Part("text", "truncated: 7 of 9 items left out")]),
+        Message("user", [Part("text", "Hi")]),
+    ]
+    assert last_message([*given, "another text"]) is None
+
+
 @given(shapes)
 def test_no_shape_of_json_is_an_error(value):
     """
