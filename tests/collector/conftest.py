@@ -10,13 +10,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from clickhouse_aids import new_database, running_clickhouse
 from serving_aids import postgres_binaries, running_postgres
 
 from fluxloop.collector.records import RowMaker
 from fluxloop.collector.stores.contract import Store, Written
 from fluxloop.collector.stores.opening import open_store
 
-STORES = ("sqlite", "postgresql")
+STORES = ("sqlite", "postgresql", "clickhouse")
 
 
 @pytest.fixture(scope="session")
@@ -44,11 +45,25 @@ def postgres_url(postgres: str) -> Iterator[str]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(scope="session")
+def clickhouse() -> Iterator[str]:
+    """The URL of a ClickHouse server, without a database."""
+    with running_clickhouse() as url:
+        yield url
+
+
+@pytest.fixture
+def clickhouse_url(clickhouse: str) -> Iterator[str]:
+    """The URL of a new, empty database."""
+    with new_database(clickhouse) as url:
+        yield url
+
+
 @pytest.fixture(params=STORES)
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty store of each kind."""
-    if request.param == "postgresql":
-        return str(request.getfixturevalue("postgres_url"))
+    if request.param != "sqlite":
+        return str(request.getfixturevalue({"postgresql": "postgres_url", "clickhouse": "clickhouse_url"}[request.param]))
     return f"sqlite:///{tmp_path / 'store.sqlite'}"
 
 
