@@ -31,7 +31,8 @@ class ChdbServer:
         self.start()
 
     def start(self) -> None:
-        self._process = subprocess.Popen([sys.executable, str(FRONT), str(self._folder), str(self.port)])
+        command = [sys.executable, str(FRONT), str(self._folder), str(self.port)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE)  # it ends when its input does
         wait_for(self._answers, 60)
 
     def _answers(self) -> bool:
@@ -43,6 +44,8 @@ class ChdbServer:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait(10)
+        if self._process.stdin:
+            self._process.stdin.close()
 
 
 @contextlib.contextmanager

@@ -12,10 +12,12 @@ import asyncio
 import email.parser
 import email.policy
 import gzip
+import os
 import re
 import socket
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import lz4.frame
@@ -53,6 +55,7 @@ class Engine:
         config.write_text(CONFIG)
         self._session = Session(f"{folder / 'data'}?config-file={config}")
         self._folder = folder
+        self._settings: dict[str, str] = {}
 
     def run(self, sql: bytes, options: dict[str, str]) -> bytes:
         """Run *sql*, which may be followed by the rows of an INSERT."""
@@ -63,16 +66,15 @@ class Engine:
         }
         parameters = {name.removeprefix("param_"): value for name, value in options.items() if name.startswith("param_")}
         self._session.query(f"USE `{options.get('database') or 'default'}`")
-        for name, value in settings.items():
+        for name in self._settings.keys() - settings.keys():
+            self._session.query(f"SET {name} = DEFAULT")
+        for name, value in settings.items() - self._settings.items():
             self._session.query(f"SET {name} = '{value}'")
-        try:
-            return self._query(sql, parameters)
-        finally:
-            for name in settings:
-                self._session.query(f"SET {name} = DEFAULT")
+        self._settings = settings
+        return self._query(sql, parameters)
 
     def _query(self, sql: bytes, parameters: dict[str, str]) -> bytes:
-        if inserted := re.match(rb"(INSERT INTO .*?) FORMAT (Native)\s*\n", sql, re.IGNORECASE | re.DOTALL):
+        if inserted := re.match(rb"(INSERT INTO .*?) FORMAT Native *\n", sql, re.IGNORECASE | re.DOTALL):
             with tempfile.NamedTemporaryFile(dir=self._folder) as file:
                 file.write(sql[inserted.end() :])
                 file.flush()
@@ -124,9 +126,17 @@ def application(engine: Engine) -> Starlette:
     return Starlette(routes=[Route("/", answer, methods=["GET", "POST"]), Route("/ping", ping)])
 
 
+def _end_with_parent() -> None:
+    """End this process when the one that started it ends, and with it the pipe to the standard input."""
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
 def main(arguments: list[str]) -> None:
     folder, port = arguments
     with socket.create_server(("127.0.0.1", int(port))) as listening:
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does not do this for given sockets
+        threading.Thread(target=_end_with_parent, daemon=True).start()
         server = uvicorn.Server(uvicorn.Config(application(Engine(Path(folder))), log_level="warning"))
         server.run(sockets=[listening])
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from ...errors import ConfigError
@@ -221,12 +221,24 @@ class ClickHouseStore:
         sql = f"""SELECT DISTINCT table, partition FROM {source} WHERE database = currentDatabase() AND active
                   AND table IN {values.texts(tables)}"""
         old = {(table, day) for table, day in self._all(sql, values) if str(OTHER_DAY) < day < str(last)}
-        values = Values()
-        days = values.add(sorted({day for table, day in old if tables[table] == "traces"}), "Array(Date)")
-        ((count,),) = self._all(f"SELECT uniq(trace_id) FROM traces WHERE day IN {days}", values) if old else ((0,),)
+        days = sorted({day for table, day in old if tables[table] == "traces"})
+        count = self._delete_beside(days, last, which.before.date()) if days else 0
         for table, day in sorted(old):
             self._run(f"ALTER TABLE {table}{self._layout.on} DROP PARTITION '{day}'")
-        return int(count)
+        return count
+
+    def _delete_beside(self, days: list[str], last: date, end: date) -> int:
+        """Delete what traces of *days* have in later partitions, and return the number of the traces."""
+        values = Values()
+        traces = f"SELECT trace_id FROM {self._layout.local('traces')} WHERE day IN {values.add(days, 'Array(Date)')}"
+        between = f"day BETWEEN {values.add(str(last), 'Date')} AND {values.add(str(end), 'Date')} AND "
+        for table, condition in (("scores", ""), ("observations", between)):
+            name = f"{self._layout.local(table)}{self._layout.on}"
+            settings = {**_DELETE, "allow_nondeterministic_mutations": 1}
+            self._run(f"DELETE FROM {name} WHERE {condition}trace_id IN ({traces})", values, settings)
+        values = Values()
+        sql = f"SELECT uniq(trace_id) FROM traces WHERE day IN {values.add(days, 'Array(Date)')}"
+        return int(self._all(sql, values)[0][0])
 
     def backup(self, path: str) -> None:
         """Refuse: ClickHouse has a statement of its own."""
