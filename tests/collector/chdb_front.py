@@ -22,7 +22,7 @@ from pathlib import Path
 
 import lz4.frame
 import uvicorn
-from chdb import ChdbError
+from chdb._exceptions import ChdbError  # the one of `chdb` itself is never raised
 from chdb.session import Session
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -38,7 +38,8 @@ CONFIG = f"""<clickhouse>
   </remote_servers>
 </clickhouse>"""
 
-_OF_THE_TRANSPORT = {"database", "query", "query_id", "session_id", "client_protocol_version", "wait_end_of_query"}
+_NO_SETTINGS = {"database", "query", "query_id", "session_id", "client_protocol_version", "wait_end_of_query"}
+_NO_SETTINGS |= {"prefer_localhost_replica"}  # the only replica is this process, which listens to no other
 
 _REPLICATED = re.compile(r"ENGINE = Replicated(\w*MergeTree)\('[^']*', '[^']*'(?:, )?")
 
@@ -62,7 +63,7 @@ class Engine:
         settings = {
             name: value
             for name, value in options.items()
-            if name not in _OF_THE_TRANSPORT and not name.startswith("param_")
+            if name not in _NO_SETTINGS and not name.startswith("param_")
         }
         parameters = {name.removeprefix("param_"): value for name, value in options.items() if name.startswith("param_")}
         self._session.query(f"USE `{options.get('database') or 'default'}`")

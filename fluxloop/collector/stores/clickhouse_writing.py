@@ -131,7 +131,7 @@ class ClickHouseWriting:
             if old is not None and (old.hash == line_hash or (begins and not old.is_open)):
                 continue
             accepted += 1
-            version = max(now + accepted, 0 if old is None else (old.version & ~ENDED) + 1) | (0 if begins else ENDED)
+            version = max(now + accepted, 0 if old is None else (old.version & ~ENDED) + 2) | (0 if begins else ENDED)
             known[key] = Known(line_hash, version, begins, _day(row, received))
             newest[key] = row
         inserted = list[tuple[Any, ...]]()
@@ -141,7 +141,8 @@ class ClickHouseWriting:
             inserted.append((*values, 0))
             if (old := stored.get(key)) is not None and old.day != record.day:
                 # The older version is in another partition, in which nothing would replace it.
-                inserted.append((*values[: -len(_COMMON) + 1], old.day, *values[-len(_COMMON) + 2 :], 1))
+                *columns_before, _, _, line_hash, version = values
+                inserted.append((*columns_before, old.day, received, line_hash, version - 1, 1))
         if inserted:
             self._insert(table, columns, inserted)
         return accepted
