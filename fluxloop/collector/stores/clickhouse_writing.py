@@ -26,6 +26,9 @@ from .rows import COLUMNS, MAX_FACETS, TraceState, facets_of
 ENDED = 1 << 63
 """The bit of a version by which the end of an observation replaces its start, whenever they come."""
 
+_MANY = 100
+"""From so many records on, those of new traces are not looked up one by one."""
+
 Query = Callable[[str, Values], list[tuple[Any, ...]]]
 
 
@@ -151,6 +154,9 @@ class ClickHouseWriting:
         """Return what the store has of *rows*."""
         has_id = table != "trace_lines"
         found: dict[tuple[str, str], Known] = {}
+        if len(rows) >= _MANY:
+            known = self._known_traces(table, rows)
+            rows = [row for row in rows if row.trace_id in known]
         opened = "isNull(status)" if table == "observations" else "0"
         names = f"trace_id, {'id' if has_id else 'toString(0)'}, hash, version, {opened}, day"
         for part in in_parts(dict.fromkeys(row.id if has_id else row.trace_id for row in rows)):
@@ -165,6 +171,15 @@ class ClickHouseWriting:
                 for trace_id, id, *columns in self._query(sql, values):
                     found[trace_id, id if has_id else ""] = Known(*columns)
         return found
+
+    def _known_traces(self, table: str, rows: Sequence[Any]) -> set[str]:
+        """Return the traces of which the table has records; most batches have new ones only."""
+        known: set[str] = set()
+        for part in in_parts(dict.fromkeys(row.trace_id for row in rows)):
+            values = Values()
+            sql = f"SELECT DISTINCT trace_id FROM {table} WHERE trace_id IN {values.texts(part)}"
+            known.update(trace_id for (trace_id,) in self._query(sql, values))
+        return known
 
     # The rows of traces.
 
