@@ -6,6 +6,7 @@ The texts are words of the documentation in random order, so that they compress 
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import subprocess
@@ -51,7 +52,8 @@ def storing(is_quick: bool) -> Row:
         stored = _stored(traces if line_bytes == LINE_BYTES[0] else traces // 4, line_bytes)
         notes.append(
             f"lines of {stored['line']:.0f} bytes: {stored['bytes']:.0f} bytes per observation "
-            f"(lines {stored['packed']:.0f}, search {stored['search']:.0f}), {stored['rate']:,.0f} records/s"
+            f"(lines {stored['packed']:.0f}, search {stored['search']:.0f}), {stored['rate']:,.0f} records/s, "
+            f"CPU per record {stored['server']:.0f} us in ClickHouse and {stored['collector']:.0f} us in the collector"
         )
         seconds = seconds or 1 / stored["rate"]
     return Row("collector-clickhouse", ours=1e6 * seconds, note="; ".join(notes))
@@ -65,15 +67,20 @@ def _stored(traces: int, line_bytes: int) -> dict[str, float]:
 
     maker = RowMaker()
     lines = _lines(line_bytes)
-    batches = [maker.batch([line for _ in range(_AT_ONCE) for line in next(lines)]) for _ in range(traces // _AT_ONCE)]
+    bodies = [[line for _ in range(_AT_ONCE) for line in next(lines)] for _ in range(traces // _AT_ONCE)]
+    parsing = time.process_time()
+    batches = [maker.batch(body) for body in bodies]
+    parsing = (time.process_time() - parsing) / sum(map(len, bodies))
     observations = [row.line for batch in batches for row in batch.rows if hasattr(row, "parent_id")]
-    with _server() as url:
+    with _server() as (url, pid):
         store: Any = open_store(url)
         try:
-            start = time.perf_counter()
+            store.write(batches.pop().rows)
+            start, cpu, own = time.perf_counter(), _cpu_seconds(pid), time.process_time()
             with ThreadPoolExecutor(2) as threads:
                 list(threads.map(lambda batch: store.write(batch.rows), batches))
             seconds = time.perf_counter() - start
+            cpu, own = _cpu_seconds(pid) - cpu, time.process_time() - own
             for table in ("observations", "trace_lines", "traces"):
                 store._run(f"OPTIMIZE TABLE {table} FINAL")
             whole, packed, search = store._all(
@@ -85,28 +92,36 @@ def _stored(traces: int, line_bytes: int) -> dict[str, float]:
             )[0]
         finally:
             store.close()
-    count = len(observations)
+    count, written = len(observations), sum(len(batch.rows) for batch in batches)
     return {
         "line": sum(map(len, observations)) / count,
         "bytes": whole / count,
         "packed": packed / count,
         "search": search / count,
-        "rate": sum(len(batch.rows) for batch in batches) / seconds,
+        "rate": written / seconds,
+        "server": 1e6 * cpu / written,
+        "collector": 1e6 * (own / written + parsing),
     }
 
 
 @contextmanager
-def _server() -> Iterator[str]:
+def _server() -> Iterator[tuple[str, int]]:
     with TemporaryDirectory() as folder:
         port = free_port()
         command = [sys.executable, str(_FRONT), str(Path(folder) / "server"), str(port)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE)
         try:
             wait_until_listening(port)
-            yield f"clickhouse://127.0.0.1:{port}/default"
+            yield f"clickhouse://127.0.0.1:{port}/default", process.pid
         finally:
             process.kill()
             process.communicate()
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return the CPU time of another process, of all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _lines(line_bytes: int) -> Iterator[list[bytes]]:
