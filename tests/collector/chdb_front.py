@@ -61,11 +61,11 @@ class Engine:
     def run(self, sql: bytes, options: dict[str, str]) -> bytes:
         """Run *sql*, which may be followed by the rows of an INSERT."""
         settings = {
-            name: value
-            for name, value in options.items()
-            if name not in _NO_SETTINGS and not name.startswith("param_")
+            name: value for name, value in options.items() if name not in _NO_SETTINGS and not name.startswith("param_")
         }
-        parameters = {name.removeprefix("param_"): value for name, value in options.items() if name.startswith("param_")}
+        parameters = {
+            name.removeprefix("param_"): value for name, value in options.items() if name.startswith("param_")
+        }
         self._session.query(f"USE `{options.get('database') or 'default'}`")
         for name in self._settings.keys() - settings.keys():
             self._session.query(f"SET {name} = DEFAULT")

@@ -220,7 +220,7 @@ def test_a_database_that_does_not_exist_is_named_as_the_reason(clickhouse):
     """
     The message has the next step.
     """
-    with pytest.raises(StoreError, match="does not exist. Next step: CREATE DATABASE"):
+    with pytest.raises(StoreError, match=r"does not exist\. Next step: CREATE DATABASE"):
         open_store(f"{clickhouse}/not_there")
 
 

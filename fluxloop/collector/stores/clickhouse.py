@@ -7,24 +7,21 @@ that come at the same time into one part.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any
 
-from ...errors import ConfigError
 from ...reading.catalog.text import contains
 from ...reading.filters import CollectorFilter
 from ...storage.decoding import decode
 from ..record_rows import Row, time_us
+from .clickhouse_connection import QUERY_S, Connection
 from .clickhouse_queries import (
     LINES,
     MOST_IDS,
     Values,
     condition_of,
-    days_condition,
     in_parts,
     pattern_of,
     totals_query,
@@ -38,12 +35,6 @@ from .postgres_schema import OTHER_DAY
 from .rows import SHOWN, object_of, session_of
 from .totals import steps_of
 
-QUERY_S = 30
-"""After which a query is stopped."""
-
-MAX_CONNECTIONS = 32
-"""Of one collector to the server that are kept open."""
-
 EXACT_ROWS = 1_000_000
 """Up to so many rows are counted; of more, `counts` returns the number that the parts have."""
 
@@ -53,17 +44,7 @@ _TRACE_ID = 2 + SHOWN.index("trace_id")
 _NUMBER = "toInt64(bitAnd(version, 9223372036854775807))"
 """The time of the version of an observation: its place among those that began in the same microsecond."""
 
-_INSERT = {"async_insert": 1, "wait_for_async_insert": 1, "max_partitions_per_insert_block": 0}
 _DELETE = {"lightweight_deletes_sync": 2, "mutations_sync": 2}
-_CLUSTER = {
-    "distributed_foreground_insert": 1,
-    "distributed_product_mode": "local",  # a trace is in one shard, so that a query about it asks no other
-    "insert_quorum": "auto",
-    "load_balancing": "in_order",  # what was inserted is read from the same replica, as long as it answers
-    "prefer_localhost_replica": 0,
-}
-
-_TOO_SLOW, _UNKNOWN_DATABASE, _NO_LOGIN = 159, 81, 516
 
 
 class ClickHouseStore:
@@ -78,19 +59,11 @@ class ClickHouseStore:
     name = "clickhouse"
 
     def __init__(self, url: str) -> None:
-        try:
-            import clickhouse_connect
-            from clickhouse_connect.driver import httputil
-        except ModuleNotFoundError:
-            raise ConfigError("a ClickHouse store needs clickhouse-connect: pip install 'fluxloop[clickhouse]'") from None
         self._address = address_of(url)
-        self._layout = Layout(self._address.cluster)
-        self._is_closed = False
-        self._lock = threading.Lock()
-        self._client: Any = None
-        self._get_client = clickhouse_connect.get_client
-        self._pool = httputil.get_pool_manager(maxsize=MAX_CONNECTIONS, num_pools=4)
-        self._writing = ClickHouseWriting(self._all, self._insert)
+        self._layout = Layout(self._address.cluster, self._address.database)
+        self._connection = Connection(self._address)
+        self._all, self._run = self._connection.all, self._connection.run
+        self._writing = ClickHouseWriting(self._all, self._connection.insert)
         try:
             self._check_version()
             migrate(self._run, lambda sql: int(self._all(sql, Values())[0][0] or 0), self._layout)
@@ -100,8 +73,7 @@ class ClickHouseStore:
             raise
 
     def _check_version(self) -> None:
-        with self._connected() as client:
-            version = str(client.server_version)
+        version = self._connection.server_version()
         if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
             oldest = ".".join(map(str, OLDEST_SERVER))
             raise StoreError(f"the ClickHouse store needs ClickHouse {oldest} or newer; the server is {version}")
@@ -118,71 +90,11 @@ class ClickHouseStore:
             if ("TTL " in present) if days is None else (f"toIntervalDay({days})" not in present):
                 self._run(statement)
 
-    # The connection.
-
-    @contextmanager
-    def _connected(self) -> Iterator[Any]:
-        """Yield the client; its errors become those of a store."""
-        if self._is_closed:
-            raise StoreError("the store is closed")
-        from clickhouse_connect.driver.exceptions import Error
-        from urllib3.exceptions import HTTPError
-
-        try:
-            yield self._connection()
-        except (Error, HTTPError, OSError) as error:
-            if isinstance(error, StoreError):
-                raise
-            raise _problem(error) from error
-
-    def _connection(self) -> Any:
-        with self._lock:
-            if self._client is None:
-                address = self._address
-                self._client = self._get_client(
-                    host=address.host,
-                    port=address.port,
-                    username=address.user,
-                    password=address.password,
-                    database=address.database,
-                    secure=address.is_secure,
-                    connect_timeout=10,
-                    send_receive_timeout=QUERY_S + 30,
-                    autogenerate_session_id=False,  # a session would run one query at a time
-                    form_encode_query_params=True,
-                    query_limit=0,
-                    pool_mgr=self._pool,
-                    client_name="fluxloop",
-                    settings=_CLUSTER if address.cluster else {},
-                )
-            return self._client
-
-    def _all(self, sql: str, values: Values) -> list[tuple[Any, ...]]:
-        with self._connected() as client:
-            answer = client.query(sql, parameters=values.by_name, settings={"max_execution_time": QUERY_S})
-            return [tuple(row) for row in answer.result_rows]
-
-    def _run(self, sql: str, values: Values | None = None, settings: dict[str, Any] | None = None) -> None:
-        with self._connected() as client:
-            client.command(sql, parameters=None if values is None else values.by_name, settings=settings)
-
-    def _insert(self, table: str, columns: dict[str, str], rows: Sequence[Sequence[Any]]) -> None:
-        with self._connected() as client:
-            client.insert(
-                table,
-                rows,
-                column_names=[*columns],
-                column_type_names=[*columns.values()],
-                database=self._address.database,
-                settings=_INSERT,
-            )
-
     # Writing.
 
     def write(self, rows: Sequence[Row]) -> Written:
         """Keep *rows*; they are durable when this returns. Of two collectors that get one at once, both accept it."""
-        if self._is_closed:
-            raise StoreError("the store is closed")
+        self._connection.ensure_open()
         return self._writing.write(rows)
 
     def delete(self, which: Deletion) -> int:
@@ -427,12 +339,7 @@ class ClickHouseStore:
 
     def close(self) -> None:
         """Close the connections."""
-        self._is_closed = True
-        with self._lock:
-            if self._client is not None:
-                self._client.close()
-                self._client = None
-        self._pool.clear()
+        self._connection.close()
 
 
 def _contains(line: str, wanted: str) -> bool:
@@ -440,20 +347,3 @@ def _contains(line: str, wanted: str) -> bool:
         return contains(decode(line.encode()), wanted)
     except ValueError:
         return False
-
-
-def _problem(error: BaseException) -> StoreError:
-    """Return the error of a store for one of the client; its message never has the password."""
-    code = getattr(error, "code", None)
-    text = str(error).strip()
-    if code is None and (position := text.find("Code: ")) >= 0:
-        digits = text[position + 6 : position + 12].partition(".")[0]
-        code = int(digits) if digits.isdigit() else None
-    if code == _TOO_SLOW:
-        return StoreError("the query took too long; add a condition such as since")
-    if code == _UNKNOWN_DATABASE:
-        return StoreError("the database of the ClickHouse store does not exist. Next step: CREATE DATABASE")
-    if code == _NO_LOGIN:
-        return StoreError("the ClickHouse server refuses the user or the password of the store")
-    reason = text.partition("\n")[0][:300] or type(error).__name__
-    return StoreError(f"the ClickHouse store does not answer now: {reason}")

@@ -58,10 +58,8 @@ def in_parts(ids: Iterable[str]) -> Iterator[list[str]]:
 
 def condition_of(wanted: CollectorFilter, values: Values) -> str:
     """Return the condition of a filter on rows of traces; a text is compared with the records afterwards."""
-    parts = ["1"]
-    for name in _TEXTS:
-        if (texts := getattr(wanted, name)) is not None:
-            parts.append(_text_condition(name, texts, values))
+    given = [(name, texts) for name in _TEXTS if (texts := getattr(wanted, name)) is not None]
+    parts = ["1", *(_text_condition(name, texts, values) for name, texts in given)]
     for name, column, comparison in _COMPARED:
         if (limit := getattr(wanted, name)) is not None:
             number, type = _number(limit)

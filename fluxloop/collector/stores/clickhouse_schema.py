@@ -15,7 +15,9 @@ from .contract import StoreError
 OLDEST_SERVER = (24, 8)
 """The first version of ClickHouse with projections in tables that replace rows."""
 
-SETTINGS = "index_granularity = {granularity}, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1"
+SETTINGS = (
+    "index_granularity = {granularity}, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1"
+)
 """An insert is answered when it is on the disk, and what is too old is removed a part at a time, without reading it."""
 
 PROJECTED = "deduplicate_merge_projection_mode = 'rebuild', lightweight_mutation_projection_mode = 'rebuild'"
@@ -40,7 +42,9 @@ class Table:
         return f"{settings}, {PROJECTED}" if self.is_projected else settings
 
 
-_COMMON = "day Date, received DateTime CODEC(Delta, ZSTD), hash UInt64, version UInt64 CODEC(Delta, ZSTD), deleted UInt8"
+_COMMON = (
+    "day Date, received DateTime CODEC(Delta, ZSTD), hash UInt64, version UInt64 CODEC(Delta, ZSTD), deleted UInt8"
+)
 """The day of the partition, the time of receipt, the hash of the line, when it came, and whether it is removed."""
 
 _LINE = "line String CODEC(ZSTD(3))"
@@ -105,13 +109,14 @@ SCHEMA = "fluxloop_schema"
 
 class Layout:
     """
-    The statements for the tables of one server, or of the cluster *cluster*.
+    The statements for the tables of one server, or of the cluster *cluster*, in *database*.
 
     In a cluster, each table is a Distributed one over tables with the suffix ``_local``, which are replicated within
     a shard. All records of a trace are in one shard.
     """
 
-    def __init__(self, cluster: str | None = None) -> None:
+    def __init__(self, cluster: str | None = None, database: str = "default") -> None:
+        self._database = database.replace("\\", "\\\\").replace("`", "\\`")
         self.cluster = cluster
 
     @property
@@ -148,7 +153,7 @@ class Layout:
             if self.cluster is not None:
                 yield (
                     f"CREATE TABLE IF NOT EXISTS {table.name}{self.on} AS {self.local(table.name)} "
-                    f"ENGINE = Distributed(`{self.cluster}`, currentDatabase(), {self.local(table.name)}, "
+                    f"ENGINE = Distributed(`{self.cluster}`, `{self._database}`, {self.local(table.name)}, "
                     "cityHash64(trace_id))"
                 )
 

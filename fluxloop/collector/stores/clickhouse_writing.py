@@ -21,7 +21,7 @@ from .clickhouse_queries import Values, in_parts
 from .contract import Written
 from .durations import bucket_of
 from .postgres_schema import day_of
-from .rows import COLUMNS, MAX_FACETS, TraceState, facets_of
+from .rows import MAX_FACETS, TraceState, facets_of
 
 ENDED = 1 << 63
 """The bit of a version by which the end of an observation replaces its start, whenever they come."""
@@ -47,38 +47,43 @@ class Known(NamedTuple):
     day: date
 
 
-_COMMON = {"day": "Date", "received": "DateTime", "hash": "UInt64", "version": "UInt64", "deleted": "UInt8"}
-_TEXT, _LOW, _MAYBE = "String", "LowCardinality(String)", "Nullable(String)"
-_LOW_MAYBE, _FLOAT = "LowCardinality(Nullable(String))", "Nullable(Float64)"
+def _columns(text: str) -> dict[str, str]:
+    """Return the types of columns by name, in their order."""
+    return dict(column.split(" ", 1) for column in text.split(", "))
 
-OBSERVATION = {
-    **{"trace_id": _TEXT, "id": _TEXT, "parent_id": _MAYBE, "type": _LOW, "name": _LOW, "status": _LOW_MAYBE},
-    **{"level": _LOW, "start_us": "Int64", "duration_ms": _FLOAT, "model": _LOW_MAYBE, "input_tokens": "Int64"},
-    **{"output_tokens": "Int64", "tokens": "Int64", "cost": _FLOAT, "line": _TEXT, "bucket": "Int32"},
-    **dict.fromkeys(("session_id", "user_id", "input", "output", "error"), _MAYBE),
-    **_COMMON,
-}
+
+_COMMON = _columns("day Date, received DateTime, hash UInt64, version UInt64, deleted UInt8")
+
+OBSERVATION = _columns(
+    "trace_id String, id String, parent_id Nullable(String), type LowCardinality(String), name LowCardinality(String), "
+    "status LowCardinality(Nullable(String)), level LowCardinality(String), start_us Int64, "
+    "duration_ms Nullable(Float64), model LowCardinality(Nullable(String)), input_tokens Int64, output_tokens Int64, "
+    "tokens Int64, cost Nullable(Float64), line String, bucket Int32, session_id Nullable(String), "
+    "user_id Nullable(String), input Nullable(String), output Nullable(String), error Nullable(String)"
+)
+OBSERVATION |= _COMMON
 """The columns of the table, in the order of `Observation`, then those of roots and those that all records have."""
 
-LINE = {
-    **{"trace_id": _TEXT, "name": _TEXT, "session_id": _MAYBE, "user_id": _MAYBE, "status": _LOW, "start_us": "Int64"},
-    **{"duration_ms": _FLOAT, "error": _MAYBE, "input": _MAYBE, "output": _MAYBE, "tags": "Array(String)"},
-    **{"metadata": "Array(String)", "counts": "Array(Int64)", "line": _TEXT},
-    **_COMMON,
-}
+LINE = _columns(
+    "trace_id String, name String, session_id Nullable(String), user_id Nullable(String), "
+    "status LowCardinality(String), start_us Int64, duration_ms Nullable(Float64), error Nullable(String), "
+    "input Nullable(String), output Nullable(String), tags Array(String), metadata Array(String), "
+    "counts Array(Int64), line String"
+)
+LINE |= _COMMON
+"""The same for a `TraceLine`, whose counts may be missing."""
 
-SCORE = {"trace_id": _TEXT, "id": _TEXT, "name": _TEXT, "time_us": "Int64", "line": _TEXT, **_COMMON}
+SCORE = _columns("trace_id String, id String, name String, time_us Int64, line String") | _COMMON
 
-_INT_MAYBE = "Nullable(Int64)"
-
-TRACE = {
-    **dict.fromkeys(COLUMNS[:-1], _MAYBE),
-    **dict.fromkeys(("trace_id", "tags", "models", "failed_tools"), _TEXT),
-    **dict.fromkeys(("start_us", "observations", "errors", "warnings"), "Int64"),
-    **dict.fromkeys(("input_tokens", "output_tokens", "tokens"), _INT_MAYBE),
-    **{"name": _LOW, "status": _LOW_MAYBE, "duration_ms": _FLOAT, "cost": _FLOAT, "facets": "Array(String)"},
-    **{"number": "Int64", "day": "Date", "received": "DateTime", "version": "UInt128"},
-}
+TRACE = _columns(
+    "trace_id String, name LowCardinality(String), session_id Nullable(String), user_id Nullable(String), "
+    "status LowCardinality(Nullable(String)), start_us Int64, duration_ms Nullable(Float64), observations Int64, "
+    "errors Int64, warnings Int64, input_tokens Nullable(Int64), output_tokens Nullable(Int64), "
+    "tokens Nullable(Int64), cost Nullable(Float64), input Nullable(String), output Nullable(String), "
+    "error Nullable(String), tags String, models String, failed_tools String, facets Array(String), number Int64, "
+    "day Date, received DateTime, version UInt128"
+)
+"""The columns `COLUMNS` of a trace without its state, then those of the table."""
 
 _ROOT = ("name", "status", "duration_ms", "session_id", "user_id", "input", "output", "error")
 
@@ -204,7 +209,7 @@ class ClickHouseWriting:
         sql = f"SELECT version, {', '.join(names)} FROM trace_lines FINAL WHERE trace_id IN {values.texts(trace_ids)}"
         for version, *columns in self._query(sql, values):
             *own, counts = columns
-            line = TraceLine(*own, tuple(counts) or None, b"")  # type: ignore[arg-type]  # three numbers or none
+            line = TraceLine._make((*own, tuple(counts) or None, b""))
             state, sum_of_versions = states.get(line.trace_id, (TraceState(line.trace_id), 0))
             state.add_line(line)
             states[line.trace_id] = state, sum_of_versions + version
@@ -259,7 +264,7 @@ def _key(row: Any) -> tuple[str, str]:
 
 def _day(row: Any, received: datetime) -> date:
     """Return the day of the partition; that of a score is the day of its receipt, on which its trace had begun."""
-    return received.date() if type(row) is Score else day_of(row.start_us)  # type: ignore[no-any-return]  # a date
+    return received.date() if type(row) is Score else day_of(row.start_us)
 
 
 def _hash(line: bytes) -> int:
