@@ -79,7 +79,7 @@ class ClickHouseStore:
             raise StoreError(f"the ClickHouse store needs ClickHouse {oldest} or newer; the server is {version}")
 
     def _set_ttl(self, address: Address) -> None:
-        """Let the server remove what is too old, if the URL says so."""
+        """Let the server remove what is too old, as the URL asks."""
         if address.ttl_days is None:
             return
         days = address.ttl_days or None

@@ -32,7 +32,7 @@ class Values:
         self.by_name: dict[str, Any] = {}
 
     def add(self, value: Any, type: str = "String") -> str:
-        """Add a parameter, and return what stands for it in the query."""
+        """Add a parameter, and return its placeholder in the query."""
         name = f"p{len(self.by_name)}"
         self.by_name[name] = value
         return f"{{{name}:{type}}}"

@@ -178,7 +178,7 @@ class ClickHouseWriting:
         return found
 
     def _known_traces(self, table: str, rows: Sequence[Any]) -> set[str]:
-        """Return the traces of which the table has records; most batches have new ones only."""
+        """Return the traces that have records in the table; most batches have new ones only."""
         known: set[str] = set()
         for part in in_parts(dict.fromkeys(row.trace_id for row in rows)):
             values = Values()
