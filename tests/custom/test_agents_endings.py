@@ -89,7 +89,7 @@ async def test_a_run_ends_with_the_exception_of_a_failing_guardrail(streamed):
         raise LookupError("no rules")
 
     with recorded() as captured, pytest.raises(LookupError):
-        await run(agent_of(Says("x y z"), delay_s=0.02, input_guardrails=[broken]), streamed=streamed)
+        await run(agent_of(Says("x y z"), delay_s=0.2, input_guardrails=[broken]), streamed=streamed)
     await until(lambda: captured.traces()[0].status)
 
     found = captured.traces()[0]

@@ -77,12 +77,24 @@ def test_changes_are_listed_by_key(before, output, expected):
     assert changes(before, output, {"total": "add"}) == expected
 
 
+@pytest.fixture
+def annotated_has_no_fields(monkeypatch):
+    """
+    Remove the `__annotations__` that typing's own classes get when anything asks for theirs, as the check of protocols
+    in older `typing_extensions` does: LangGraph 1.0 then takes `Annotated[list, ...]` for a class with fields.
+    """
+    for alias in type(Annotated[list, "a reducer"]).__mro__[:-1]:
+        if "__annotations__" in vars(alias):
+            monkeypatch.delattr(alias, "__annotations__")
+
+
 LISTS = [[1, 2], ["ab", "cd"], [("n", 1)], [("n", 1), 2], [{"n": 1}], [[1, 2]], (1, 2), [HumanMessage("hi")], [None]]
 
 
 @pytest.mark.parametrize("is_cached", [False, True], ids=["runs", "cached"])
 @pytest.mark.parametrize("update", LISTS, ids=repr)
 @pytest.mark.parametrize("as_command", [False, True], ids=["plain", "command"])
+@pytest.mark.usefixtures("annotated_has_no_fields")
 def test_a_node_of_a_list_state_keeps_its_output_and_its_changes(recorded, update, as_command, is_cached):
     """
     The update of a list state may be any list, also of pairs; in a `Command` LangGraph reads pairs as keys and values.
