@@ -34,7 +34,7 @@ if find_spec("chdb") is None:
 _ROOT = Path(__file__).parent.parent
 _FRONT = _ROOT / "tests" / "collector" / "chdb_front.py"
 
-_TRACES, _QUICK_TRACES = 10_000, 1_000
+_TRACES, _QUICK_TRACES = 10_000, 500
 _AT_ONCE = 250
 """Traces in a batch."""
 
@@ -48,7 +48,7 @@ def storing(is_quick: bool) -> Row:
     traces = _QUICK_TRACES if is_quick else _TRACES
     notes = []
     seconds = 0.0
-    for line_bytes in LINE_BYTES:
+    for line_bytes in LINE_BYTES[: 1 if is_quick else None]:
         stored = _stored(traces if line_bytes == LINE_BYTES[0] else traces // 4, line_bytes)
         notes.append(
             f"lines of {stored['line']:.0f} bytes: {stored['bytes']:.0f} bytes per observation "
