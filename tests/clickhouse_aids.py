@@ -62,7 +62,7 @@ def running_clickhouse() -> Iterator[str]:
 @contextlib.contextmanager
 def running_chdb() -> Iterator[ChdbServer]:
     if importlib.util.find_spec("chdb") is None:
-        pytest.skip("no ClickHouse: set FLUXLOOP_TEST_CLICKHOUSE_URL, or install the extra clickhouse-engine")
+        pytest.skip("no ClickHouse: set FLUXLOOP_TEST_CLICKHOUSE_URL, or install the extra dev-clickhouse")
     with tempfile.TemporaryDirectory(prefix="fluxloop-ch-", dir=_fast_folder()) as folder:
         server = ChdbServer(Path(folder) / "server")
         try:
