@@ -4,10 +4,12 @@
 #     make test ARGS="-k streams"                                   selected tests
 #     make test PYTHON=python3.12 VENV=.venv-3.12                   another Python, in a second environment
 #     make test CONSTRAINTS=constraints-oldest.txt VENV=.venv-oldest
+#     make test EXTRAS=dev-clickhouse VENV=.venv-clickhouse         also the tests of the ClickHouse store
 
 PYTHON      ?= python3
 VENV        ?= .venv
 CONSTRAINTS ?= constraints.txt
+EXTRAS      ?= dev
 JOBS        ?= 2
 ARGS        ?=
 
@@ -67,9 +69,9 @@ types: $(FOR_WORK) ## type-check the packages and the typing tests
 	$(RUN) -m mypy $(PACKAGES) $(wildcard tests/typing)
 
 constraints: ## pin the newest and the oldest supported versions (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --quiet \
+	uv pip compile pyproject.toml --extra dev-clickhouse --universal --python-version 3.11 --upgrade --quiet \
 	    --no-annotate --custom-compile-command "make constraints" --output-file constraints.txt
-	uv pip compile pyproject.toml --extra dev --python-version 3.11 --upgrade --quiet \
+	uv pip compile pyproject.toml --extra dev-clickhouse --python-version 3.11 --upgrade --quiet \
 	    --resolution lowest-direct \
 	    --no-annotate --custom-compile-command "make constraints" --output-file constraints-oldest.txt
 
@@ -88,5 +90,5 @@ $(FOR_DEMO): $(CREATED) pyproject.toml $(CONSTRAINTS)
 # Remove other stamps first: this installation replaces the packages that they describe.
 $(FOR_WORK): $(CREATED) pyproject.toml $(CONSTRAINTS)
 	rm -f $(VENV)/.work-* $(VENV)/.demo-*
-	$(INSTALL) -c $(CONSTRAINTS) -e '.[dev]'
+	$(INSTALL) -c $(CONSTRAINTS) -e '.[$(EXTRAS)]'
 	touch $@

@@ -147,15 +147,13 @@ def _seconds_to_send(bodies: list[bytes], *, is_ours: bool) -> float:
     import httpx
 
     with TemporaryDirectory() as folder:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         store = str(Path(folder) / "store.sqlite")
         ours = ["-m", "fluxloop", "serve", "--store", store, "--port", str(port), "--log-level", "warning"]
         command = [sys.executable, *(ours if is_ours else ["-c", FLOOR, store, str(port)])]
         server = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.getcwd()}, stderr=subprocess.DEVNULL)
         try:
-            _wait_until_listening(port)
+            wait_until_listening(port)
             headers = {"Content-Type": "application/x-ndjson"}
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client:
 
@@ -172,7 +170,15 @@ def _seconds_to_send(bodies: list[bytes], *, is_ours: bool) -> float:
             server.wait(30)
 
 
-def _wait_until_listening(port: int) -> None:
+def free_port() -> int:
+    """Return a port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_listening(port: int) -> None:
+    """Return when a server listens on *port*."""
     end = time.monotonic() + 30
     while time.monotonic() < end:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):

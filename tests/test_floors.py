@@ -49,6 +49,7 @@ PARTNERS = {("fluxloop_langgraph", "fluxloop_langchain")}
 
 LIBRARIES = {
     "anyio": "collector",
+    "clickhouse_connect": "collector",
     "deepeval": "experiments",
     "dotenv": "cli settings",
     "httpx": "experiments reading storage",
@@ -70,6 +71,7 @@ LIBRARIES = {
     "ruamel": "cli experiments",
     "starlette": "collector",
     "typer": "cli",
+    "urllib3": "collector",
     "uvicorn": "collector",
 }
 """Everything the core takes from outside, and the modules that take it (``*`` for any)."""

@@ -29,6 +29,7 @@ EPILOG = """
   fluxloop serve --store sqlite:////var/lib/fl.sqlite --retention 30d
   fluxloop serve --host 0.0.0.0 --api-key-file keys   for other machines; a line: NAME:write:KEY
   fluxloop serve --store postgresql://fl@db/fluxloop  several collectors can share one database
+  fluxloop serve --store 'clickhouse://fl:pw@db/fluxloop?ttl=30d'
 
 Programs send with: configure(storage="http", collector_url="http://127.0.0.1:8000")
 Ask with: fluxloop list http://127.0.0.1:8000, or curl http://127.0.0.1:8000/api/v1/traces

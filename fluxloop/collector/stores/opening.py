@@ -13,7 +13,7 @@ from .contract import Store
 
 DEFAULT = "sqlite:///collector.sqlite"
 
-FORMS = "sqlite:///FILE, a file name, or postgresql://USER@HOST/DATABASE"
+FORMS = "sqlite:///FILE, a file name, postgresql://USER@HOST/DATABASE, or clickhouse://USER@HOST/DATABASE"
 
 
 def open_store(url: str) -> Store:
@@ -68,4 +68,15 @@ def _postgres(url: str) -> Store:
     return PostgresStore(url)
 
 
-_OPENERS: dict[str, Callable[[str], Store]] = {"sqlite": _sqlite, "postgresql": _postgres, "postgres": _postgres}
+def _clickhouse(url: str) -> Store:
+    from .clickhouse import ClickHouseStore
+
+    return ClickHouseStore(url)
+
+
+_OPENERS: dict[str, Callable[[str], Store]] = {
+    "sqlite": _sqlite,
+    "postgresql": _postgres,
+    "postgres": _postgres,
+    "clickhouse": _clickhouse,
+}

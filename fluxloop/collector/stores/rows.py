@@ -139,7 +139,7 @@ class TraceState:
             self.models = sorted([*self.models, row.model])[:100]
         if row.is_error and row.type == "TOOL" and row.name not in self.failed_tools:
             self.failed_tools = [*self.failed_tools, row.name][:100]
-        facets = _facets_of(row.type, row.name, row.model)
+        facets = facets_of(row.type, row.name, row.model)
         if not facets <= self.found_by and len(self.found_by) < MAX_FACETS:
             self.found_by |= facets
         if row.parent_id is None and not self.has_line:
@@ -223,7 +223,8 @@ _OF_OBSERVATIONS = ("type:", "observation:", "model:")
 
 
 @lru_cache(maxsize=4096)
-def _facets_of(type: str, name: str, model: str | None) -> frozenset[str]:
+def facets_of(type: str, name: str, model: str | None) -> frozenset[str]:
+    """Return the texts by which a trace with such an observation is found."""
     found = {_facet("type", type), _facet("observation", name)}
     return frozenset(found | {_facet("model", model)} if model else found)
 
