@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from ..forks import after_fork
+from ..interruptions import was_raised_from_outside
 from ..report import log
 
 
@@ -93,6 +94,8 @@ def _close_all() -> None:
         try:
             _opened[-1].close()
         except Exception as problem:  # such as of a seam whose `open` failed
+            if was_raised_from_outside(problem):
+                raise  # it is closed when this function is called again
             log.debug("%r could not be closed: %s", _opened[-1], problem)
         _opened.pop()
 
