@@ -23,10 +23,11 @@ from ..tracing.recorder import NOTHING
 from . import functions
 from .canonical import Normalize
 from .forks import Fork, Rest, check_change, check_rest, place_at
+from .live import check_live
 from .matching import MODES, Match, Matching
 from .recording import Place, tree_of
 from .reports import ReplayReport
-from .session import Session, check_live, check_pace, described
+from .session import Session, check_pace, described
 from .sources import Recorded, traces_in
 from .unmasking import Secrets, check_secrets
 
@@ -207,7 +208,7 @@ class Replay(Block):
         """Warn of names in ``live`` that no call has, and if no call was seen: the calls may have run for real."""
         session = self.session
         if unknown := session.unknown_live():
-            warn_user(f"replay: {session.unknown_live_message(unknown)}")
+            warn_user(f"replay: {unknown}")
         if not (session.hits or session.ran_live) and self._match != "strict" and (left := self.unused):
             warn_user(
                 f"replay: no call was seen, and {len(left)} recorded answers were not used: if the program made its "

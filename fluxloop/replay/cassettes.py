@@ -26,9 +26,9 @@ from ..storage import MemoryStorage
 from .block import Block, Replay
 from .canonical import Normalize
 from .checks import damages_in, divergences_in, problems_in
+from .live import check_live
 from .matching import MODES, Match
 from .reports import ReplayReport
-from .session import check_live
 from .sources import traces_in
 from .unmasking import Secrets, check_secrets
 

@@ -71,5 +71,5 @@ def rerun(
     block.warns = False
     now, error = entry.run(block)
     if unknown := block.session.unknown_live():
-        raise ReplayError(block.session.unknown_live_message(unknown))
+        raise ReplayError(unknown)
     return Rerun(entry.name, outline(trace), now.outline(), block.report(), error, now.traces())

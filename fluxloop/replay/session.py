@@ -5,7 +5,7 @@ An open replay: it answers the calls of a block from a recording, and keeps acco
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -23,17 +23,11 @@ from ..tracing.node import Node
 from ..tracing.propagation import strand_id
 from . import canonical
 from .forks import Fork
+from .live import is_live, unknown_live
 from .matching import Matching
 from .recording import Place, is_expected, label_of
 from .reports import ReplayReport
 from .unmasking import Secrets, unmasked
-
-LIVE_GROUPS = {
-    "tools": frozenset({ObservationType.TOOL, ObservationType.RETRIEVAL}),
-    "models": frozenset({ObservationType.GENERATION, ObservationType.EMBEDDING}),
-    "all": frozenset({ObservationType.TOOL, ObservationType.RETRIEVAL, ObservationType.GENERATION}),
-}
-"""The groups of calls that ``live`` accepts beside names."""
 
 
 @dataclass(eq=False)
@@ -61,9 +55,8 @@ class Session:
     misses: list[ReplayMismatch] = field(default_factory=list)
     masked: list[str] = field(default_factory=list)
     live_ids: set[str] = field(default_factory=set)
-    """The observations of calls that ran for real."""
     _live_names: set[str] = field(default_factory=set)
-    """The names of calls that ran for real."""
+    """The observations of calls that ran for real, and their names."""
     _has_live_without_key: bool = False
     """Whether a call ran for real whose observation starts later, so that calls inside it are not known by it."""
     _seen: list[tuple[Question, Place, Place]] = field(default_factory=list)
@@ -120,19 +113,9 @@ class Session:
         self._live_names.add(question.name)
         self._note_live(question)
 
-    def unknown_live(self) -> list[str]:
-        """Return the names of live calls that no call has, neither a recorded one nor one that was made."""
-        known = {place.observation.name for place in self.matching.root.walk() if place.is_answer()}
-        return [name for name in self.live if name not in LIVE_GROUPS and name not in known | self._live_names]
-
-    def unknown_live_message(self, unknown: list[str]) -> str:
-        """Return the message about names in *unknown*, with the recorded names."""
-        recorded = {place.observation.name: None for place in self.matching.root.walk() if place.is_answer()}
-        names = ", ".join(recorded) or "no call"
-        return (
-            f"live: no call is named {', '.join(map(repr, unknown))}, recorded or made. The recording has {names}; "
-            f"groups are {', '.join(LIVE_GROUPS)}"
-        )
+    def unknown_live(self) -> str | None:
+        """Return a message about names in ``live`` that no call has, neither a recorded one nor one that was made."""
+        return unknown_live(self.live, self.matching.root.walk(), self._live_names)
 
     def _note_live(self, question: Question) -> None:
         if question.key is not None:
@@ -230,7 +213,7 @@ class Session:
             self.matching.settle(question, place)
 
     def _is_live(self, question: Question) -> bool:
-        return any(name == question.name or question.type in LIVE_GROUPS.get(name, ()) for name in self.live)
+        return is_live(self.live, question.type, question.name)
 
     def _check_whole(self, answer: Answer) -> None:
         """Raise if the answer is not what the recorded program received; warn if a secret in it is masked."""
@@ -349,11 +332,6 @@ after_fork(_renew_locks)
 def described(observation: ObservationData) -> str:
     """Return a recorded call as one line."""
     return f"{observation.type.name} {observation.name}({canonical.shown(observation.input)})"
-
-
-def check_live(live: str | Sequence[str]) -> tuple[str, ...]:
-    """Return *live* as a tuple of names."""
-    return (live,) if isinstance(live, str) else tuple(live)
 
 
 def check_pace(pace: str | float | None) -> float | None:

@@ -191,5 +191,5 @@ def test_decorating_a_method_that_streams_no_events_raises():
 
     async def sync_action(self: Any, thread: Any, action: Any, sender: Any, context: Any) -> None: ...
 
-    with pytest.raises(DecorationError, match=r"take @fluxloop\.agent"):
+    with pytest.raises(DecorationError, match=r"use @fluxloop\.agent"):
         chatkit.traced_respond(sync_action)

@@ -17,6 +17,8 @@ import pytest
 import fluxloop
 from fluxloop import ContextThreadPoolExecutor
 from fluxloop.errors import FluxLoopWarning, ReplayedError, ReplayError
+from fluxloop.models import ObservationType
+from fluxloop.replay.live import is_live
 from fluxloop.testing import Captured, capture
 from fluxloop.tracing.calls import interceptors
 
@@ -387,6 +389,17 @@ def test_live_calls_run_for_real():
             plain(1), asyncio.run(awaited("q"))
         assert ran == [1]
         assert (replay.report().hits, replay.report().live) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("group", "types"),
+    [("models", "GENERATION EMBEDDING"), ("tools", "TOOL RETRIEVAL"), ("all", "GENERATION EMBEDDING TOOL RETRIEVAL")],
+)
+def test_a_group_of_live_calls_has_all_their_types(group, types):
+    """
+    What is answered is in a group, and in ``all``; other observations are in none.
+    """
+    assert {kind.name for kind in ObservationType if is_live((group,), kind, "any")} == {*types.split()}
 
 
 def test_a_live_name_that_no_call_has_is_reported():
