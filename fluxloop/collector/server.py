@@ -1,10 +1,9 @@
 """
-Run a collector: its sockets, its time limits on connections, its end.
+Run a collector: its address, its log, its end.
 """
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import logging
 import signal
@@ -13,14 +12,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
-from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import ConfigError
 from .app import Collector, Options
-from .limits import Limits
+from .connections import limited_protocol
 from .stores.contract import Store
 
 STOP_S = 20
@@ -43,7 +40,7 @@ def run(store: Store, options: Options, *, host: str, port: int, log_level: str 
         Collector(store, options).app(),
         host=host,
         port=port,
-        http=_limited(limits),
+        http=limited_protocol(limits),
         ws="none",
         loop="auto",
         lifespan="on",
@@ -115,67 +112,3 @@ def _log_to_stderr(level: str) -> None:
         logger.handlers = [handler]
         logger.propagate = False
     logging.getLogger("uvicorn.error").setLevel("INFO")
-
-
-def _limited(limits: Limits) -> type[asyncio.Protocol]:
-    """
-    Return uvicorn's protocol with limits that uvicorn does not have.
-
-    The headers of a request must come in time, an answer must be taken in time, and connections beyond twice the limit
-    are closed at once: up to the limit requests are answered, up to twice the limit they are refused with 503.
-    """
-
-    class Limited(H11Protocol):
-        _deadline: asyncio.TimerHandle | None = None
-        _stalled: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            if len(self.connections) > 2 * limits.connections:
-                transport.abort()
-            else:
-                self._await_request()
-
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            self._stalled = self.loop.call_later(limits.answer_s, self.transport.abort)
-
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            self._go_on()
-
-        def _go_on(self) -> None:
-            if self._stalled is not None:
-                self._stalled.cancel()
-                self._stalled = None
-
-        def data_received(self, data: bytes) -> None:
-            if self._is_between():
-                self._await_request()
-            super().data_received(data)
-            if not self._is_between():
-                self._forget()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._forget()
-            self._go_on()
-            super().connection_lost(exc)
-
-        def _is_between(self) -> bool:
-            return self.cycle is None or self.cycle.response_complete
-
-        def _await_request(self) -> None:
-            if self._deadline is None:
-                self._deadline = self.loop.call_later(limits.header_s, self._close_if_waiting)
-
-        def _forget(self) -> None:
-            if self._deadline is not None:
-                self._deadline.cancel()
-                self._deadline = None
-
-        def _close_if_waiting(self) -> None:
-            self._deadline = None
-            if self._is_between() and not self.transport.is_closing():
-                self.transport.close()
-
-    return Limited
