@@ -49,14 +49,6 @@ class Readable(Storage, Protocol):
 
 
 @runtime_checkable
-class SupportsAppend(Storage, Protocol):
-    """A storage that can take one record at a time, without a `Record` for it."""
-
-    append: Callable[[str, str, bytes], None] | None
-    """Does as `write` for a record of one kind, day and line; not called for a trace."""
-
-
-@runtime_checkable
 class SupportsFlush(Storage, Protocol):
     """A storage that may buffer records after `write` has returned."""
 
@@ -156,8 +148,20 @@ class StorageSettings(Protocol):
 
 
 def append_of(storage: Storage) -> Callable[[str, str, bytes], None] | None:
-    """Return the method of *storage* that takes one record at a time, or None."""
-    return storage.append if isinstance(storage, SupportsAppend) else None
+    """
+    Return the method of *storage* that does as `write` for one record of a kind, day and line; None without one.
+
+    It goes past `write`, so it must come from the class that `write` comes from, or from a subclass of that.
+    """
+    if "write" in getattr(storage, "__dict__", ()):
+        return None
+    for cls in type(storage).__mro__:
+        if "append_record" in vars(cls):
+            append: Callable[[str, str, bytes], None] = storage.append_record  # type: ignore[attr-defined]
+            return append
+        if "write" in vars(cls):
+            break
+    return None
 
 
 def journal_of(storage: Storage) -> Journal | None:

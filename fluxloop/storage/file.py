@@ -90,7 +90,7 @@ class FileStorage:
         failure: WriteError | None = None
         for kind, day, line in records:
             try:
-                self.append(kind, day, line)
+                self.append_record(kind, day, line)
                 if kind == "trace":
                     self._confirm_trace(day, line)
             except WriteError as exc:
@@ -100,7 +100,7 @@ class FileStorage:
         if failure is not None:
             raise failure
 
-    def append(self, kind: str, day: str, line: bytes) -> None:
+    def append_record(self, kind: str, day: str, line: bytes) -> None:
         """Do as `write` for one record that is not of a trace, without the cost of a `Record`."""
         key = (kind, day) if self._dated else (kind, "")
         file = self._files.get(key)
@@ -116,10 +116,6 @@ class FileStorage:
                 unguarded(self._check, key, file=file)
         except OSError as exc:
             self._handle_error(exc, key, line)
-
-    def __init_subclass__(cls) -> None:
-        if "write" in cls.__dict__ and "append" not in cls.__dict__:
-            cls.append = None  # type: ignore[assignment]  # the recorder calls the `write` of the subclass
 
     def flush(self, timeout: float | None = None) -> bool:
         """

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -822,19 +822,63 @@ def test_check_names_files_that_may_not_be_written(
     assert problem.startswith(f"{tmp_path}/observations_20260117.jsonl may not be written to.")
 
 
-def test_a_subclass_that_writes_in_its_own_way_gets_every_record(tmp_path):
-    """Appending single lines is a faster way that a subclass with its own `write` does not take part in."""
-    written: list[Record] = []
+class Collecting:
+    """Writes into a list."""
 
-    class Own(FileStorage):
-        def write(self, records):
-            written.extend(records)
+    def __init__(self, folder: Path) -> None:
+        self.written: list[Record] = []
 
-    with fluxloop.FluxLoopClient(storage=Own(tmp_path)) as client:
+    def write(self, records: Sequence[Record]) -> None:
+        self.written.extend(records)
+
+    def close(self) -> None: ...
+
+
+class Subclass(Collecting, FileStorage):
+    """Inherits the rest of file storage."""
+
+    def __init__(self, folder: Path) -> None:
+        Collecting.__init__(self, folder)
+        FileStorage.__init__(self, folder)
+
+
+class WithAnotherAppend(Collecting):
+    """Has methods of its own with names that are taken elsewhere."""
+
+    def append(self, lines: object) -> None:
+        raise AssertionError("called with something else")
+
+
+class Forwarding(Collecting):
+    """Passes on to file storage what it does not do itself."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.files = FileStorage(folder)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.files, name)
+
+
+class Replaced(FileStorage):
+    """Its `write` is an attribute of the object."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.written: list[Record] = []
+        self.write = self.written.extend
+
+
+@pytest.mark.parametrize("kind", [Subclass, WithAnotherAppend, Forwarding, Replaced])
+def test_a_storage_with_its_own_way_to_write_gets_every_record(tmp_path, kind):
+    """Appending single lines is a faster way that only a storage whose class has it takes part in."""
+    storage = kind(tmp_path)
+
+    with fluxloop.FluxLoopClient(storage=storage) as client:
         inner = client.tool(lambda: 1)
         client.agent(lambda: inner())()
 
-    assert [record.kind for record in written] == ["observation", "observation", "trace"]
+    assert [record.kind for record in storage.written] == ["observation", "observation", "trace"]
 
 
 def test_appending_a_line_writes_what_writing_a_record_does(tmp_path):
@@ -842,10 +886,10 @@ def test_appending_a_line_writes_what_writing_a_record_does(tmp_path):
     storage = FileStorage(tmp_path)
     line = b'{"id":"1"}\n'
 
-    storage.append("observation", "20250102", line)
+    storage.append_record("observation", "20250102", line)
     storage.write((Record("observation", "20250102", line),))
     storage.path("observation", "20250102").unlink()
-    storage.append("observation", "20250102", line)
+    storage.append_record("observation", "20250102", line)
     storage.close()
 
     assert storage.path("observation", "20250102").read_bytes() == 3 * line
