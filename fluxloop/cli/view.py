@@ -16,7 +16,6 @@ from rich.text import Text
 
 from ..errors import FilterError
 from ..reading.filters import TraceFilter
-from ..reading.source import url_of
 from ..reading.to_json import trace_line
 from .filter_options import NoColor, Utc, folder_or, with_filters
 from .folding import Only
@@ -114,8 +113,6 @@ def _follow(
     path: Path, trace_id: str | None, output: Console, *, as_json: bool, last: int | None, full: bool, utc: bool
 ) -> None:
     """Print what running programs record, until Ctrl-C."""
-    if url_of(path):
-        raise FilterError("--follow watches files; run `fluxloop view --follow` where they are")
     with suppress(KeyboardInterrupt):
         if as_json or not output.is_terminal:
             follow_in_lines(path, id_filter(trace_id), output, as_json=as_json, utc=utc)
