@@ -57,8 +57,11 @@ def process(*arguments: object, **environment: str) -> subprocess.Popen[str]:
 
 def completed(*arguments: object, **environment: str) -> Done:
     """Run ``python -m fluxloop`` with *arguments* to its end."""
-    started = process(*arguments, **environment)
-    out, err = started.communicate(timeout=30)
+    with process(*arguments, **environment) as started:
+        try:
+            out, err = started.communicate(timeout=120)
+        finally:
+            started.kill()  # it has ended, unless the time was over
     return Done(started.returncode, out, err)
 
 
