@@ -4,11 +4,12 @@ Fixtures for the tests of the command line.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from cli.commands import Done, runner
 
+import fluxloop
 import fluxloop.reading.pricing
 
 
@@ -16,6 +17,13 @@ import fluxloop.reading.pricing
 def fluxloop_(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     """The command, run in this process."""
     return runner(monkeypatch, capsys)
+
+
+@pytest.fixture(autouse=True)
+def adapters() -> Iterator[None]:
+    """Switch off the adapters that a command has switched on."""
+    yield
+    fluxloop.uninstall()
 
 
 @pytest.fixture

@@ -339,7 +339,7 @@ def test_retention_by_size_keeps_what_fits(store, write):
         ]
         write([line for lines in traces for line in lines])
     full = store.counts()["bytes"]
-    limit = full - 1_000_000
+    limit = full * 7 // 10  # a store that compresses takes little for all of them
     deleted = Retention(size_bytes=limit).apply(store)
     left = [row["trace_id"] for row in store.traces(CollectorFilter(), limit=1_000, oldest_first=True).rows]
 
