@@ -102,8 +102,8 @@ def is_open(row: Observation) -> bool:
     return row.status is None
 
 
-def is_provisional(row: Observation) -> bool:
-    """Whether *row* never replaces the end of an observation: its start, or that its process died."""
+def is_provisional(row: Observation | TraceLine) -> bool:
+    """Whether *row* never replaces an end: it is a start, or says that the process died."""
     return row.status is None or row.status == CRASHED
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from ..record_rows import Observation, Row, Score, TraceLine, is_open
+from ..record_rows import Observation, Row, Score, TraceLine, is_provisional
 from .clickhouse_queries import Values, in_parts
 from .contract import Written
 from .durations import bucket_of
@@ -24,7 +24,7 @@ from .postgres_schema import day_of
 from .rows import MAX_FACETS, TraceState, facets_of
 
 ENDED = 1 << 63
-"""The bit of a version by which the end of an observation replaces its start, whenever they come."""
+"""The bit of a version by which an end replaces a start, or what the journal of a dead process says, in any order."""
 
 _MANY = 100
 """From so many records on, those of new traces are not looked up one by one."""
@@ -134,13 +134,14 @@ class ClickHouseWriting:
         for row in rows:
             key = _key(row)
             line_hash = _hash(row.line)
-            begins = type(row) is Observation and is_open(row)
+            may_be_late = not isinstance(row, Score) and is_provisional(row)
             old = known.get(key)
-            if old is not None and (old.hash == line_hash or (begins and not old.is_open)):
+            if old is not None and (old.hash == line_hash or (may_be_late and not old.is_open)):
                 continue
             accepted += 1
-            version = max(now + accepted, 0 if old is None else (old.version & ~ENDED) + 2) | (0 if begins else ENDED)
-            known[key] = Known(line_hash, version, begins, _day(row, received))
+            version = max(now + accepted, 0 if old is None else (old.version & ~ENDED) + 2)
+            version |= 0 if may_be_late else ENDED
+            known[key] = Known(line_hash, version, may_be_late and row.status is None, _day(row, received))
             newest[key] = row
         inserted = list[tuple[Any, ...]]()
         for key, row in newest.items():
