@@ -199,7 +199,7 @@ def test_random_concurrent_runs_have_the_right_parents(tmp_path: Path) -> None:
         openai_agents.uninstall()
 
     assert (after.failed, after.dropped, after.problems) == (before.failed, before.dropped, before.problems)
-    assert (len(ledger), len(ledger.left), len(processor._spans), len(processor._ledger)) == (0, 0, 0, 0)
+    assert (len(ledger), len(ledger.ended_early), len(processor._spans), len(processor._ledger)) == (0, 0, 0, 0)
     assert len(traces) >= 16 * ROUNDS * 0.9
     for trace in traces:
         by_id = {one.id: one for one in trace.observations}
