@@ -19,7 +19,7 @@ FIRST_TRACE = (
 
 
 class NothingFound(ReadError):
-    """The records can be read, and there is no trace among them to show: exit code 1."""
+    """The records can be read, but none of them is a trace to show: exit code 1."""
 
 
 @contextmanager

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from functools import wraps
@@ -32,18 +33,18 @@ from .sources import Recorded, traces_in
 from .unmasking import Secrets, check_secrets
 
 
-class Block:
+class Block(ABC):
     """A block for ``with`` and ``async with``; as a decorator, it opens a new block for each call."""
 
-    def __enter__(self) -> Self:
-        raise NotImplementedError
+    @abstractmethod
+    def __enter__(self) -> Self: ...
 
-    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None: ...
 
+    @abstractmethod
     def _again(self) -> Self:
         """Return another block like this one, which is not open."""
-        raise NotImplementedError
 
     def _around(self, body: Any) -> tuple[_Stream, Any]:
         """Open the block for the generator *body*; return what `drive_generator` needs."""
@@ -51,9 +52,11 @@ class Block:
         self._pause()
         return _Stream(self), body
 
+    @abstractmethod
     def _pause(self) -> None:
         """Have no effect on the consumer of a generator, which runs between two items, until `_resume`."""
 
+    @abstractmethod
     def _resume(self) -> None:
         """Have effect again, on the code of a generator."""
 

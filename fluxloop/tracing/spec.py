@@ -56,7 +56,7 @@ def observation_type_of(name: ObservationType | str) -> ObservationType:
     Return the observation type with this *name*, in any case.
 
     Raises:
-        TypeNameError: If there is no such type; the message lists the types.
+        TypeNameError: If no observation type has this name; the message lists the types.
     """
     try:
         return ObservationType(name)

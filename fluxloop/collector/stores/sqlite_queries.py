@@ -121,7 +121,7 @@ class Selection:
         """
         Return a condition on a number that few traces meet, for which its index is worth using.
 
-        The index has the starts, too: where there is no other condition, the page is chosen in the index alone.
+        The index also has the starts: without another condition, the page is chosen in the index alone.
         """
         for name, column, comparison in NUMBERS:
             if (bound := getattr(self._wanted, name)) is not None:
