@@ -12,6 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import httpx
 import pytest
 from blockbuster import blockbuster_ctx
 from collector_aids import Behaviour, Collector, Reply, Request, collector, free_port, raw_server
@@ -734,3 +735,31 @@ def test_an_answer_that_comes_byte_by_byte_ends_in_time(opened: Callable[..., HT
         storage.write([record(1)])
         assert storage.flush(20)
     assert stalled.is_set()
+
+
+def test_records_are_sent_if_httpx_keeps_its_connections_elsewhere(
+    opened: Callable[..., HTTPStorage], server: Collector, record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time limit of a whole answer needs a private name of httpx: without it, the limits of single steps stay."""
+
+    class Moved(httpx.HTTPTransport):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.pool_of_connections = self.__dict__.pop("_pool")
+
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            self.__dict__["_pool"] = self.pool_of_connections
+            try:
+                return super().handle_request(request)
+            finally:
+                del self.__dict__["_pool"]
+
+        def close(self) -> None:
+            self.pool_of_connections.close()
+
+    monkeypatch.setattr(httpx, "HTTPTransport", Moved)
+    storage = opened()
+    storage.write([record(1)])
+
+    assert storage.flush(20)
+    assert len(server.requests) == 1
