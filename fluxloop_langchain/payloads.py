@@ -44,15 +44,15 @@ _DICTS: frozenset[type] = frozenset((dict, AddableDict))
 """The dicts that chains take and return; streamed output is added up in LangChain's own class."""
 
 
-def messages(given: list[Any]) -> list[object]:
+def messages(given: list[Any]) -> object:
     """Return the messages for a chat model as plain data, however many there are."""
-    return read_history(given.copy(), _reader) if len(given) >= HISTORY else [read_message(one) for one in given]
+    return read_history(given, _reader) if len(given) >= HISTORY else [read_message(one) for one in given]
 
 
 def _part(value: Any) -> object:
-    if type(value) is list and len(value) <= MAX_ITEMS:
+    if type(value) is list and (len(value) <= MAX_ITEMS or _reader(type(value[0])) is read_message):
         if len(value) >= HISTORY:
-            return read_history(value.copy(), _reader)
+            return read_history(value, _reader)
         return [read(item) if (read := _reader(type(item))) else item for item in value.copy()]
     read = _reader(type(value))
     return read(value) if read else value

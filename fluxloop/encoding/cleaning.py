@@ -7,15 +7,14 @@ reads them, and replaces what cannot be read by a tagged string, so that a bad a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
 import orjson
 
 from ..interruptions import was_raised_from_outside
 from .converters import converter_for
-from .histories import instructions, is_history
+from .histories import History, instructions, is_history
 from .introspection import (
     MASK,
     MAX_ITEMS,
@@ -27,37 +26,9 @@ from .introspection import (
     left_out,
     name_of,
 )
+from .limits import JSON, Limits, Redacting
 from .long_text import byte_length, first_bytes, is_file_field, is_media, kept_bytes, valid_utf8
 from .plain_json import OPTIONS, dumps, is_large
-
-JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
-"""What `json.loads` can return, without NaN and the infinities."""
-
-
-class Redacting(Protocol):
-    """Finds and masks secrets, see `fluxloop.redaction`."""
-
-    def suspects(self, encoded: bytes) -> bool:
-        """Return False only if *encoded* JSON contains nothing to mask. Fast, as every value is checked."""
-
-    def redact(self, value: JSON) -> tuple[JSON, int]:
-        """Return a masked copy of *value*, of the same shape, and how many places were masked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much of one captured value is kept."""
-
-    leaf_bytes: int = 65_536
-    """UTF-8 bytes of one string; a longer one keeps its beginning."""
-    value_bytes: int = 1_048_576
-    """Bytes of JSON; of a longer value the first items are kept, and each field of a dict gets its share."""
-    depth: int = 100
-    """Nested containers. Data that needs no cleaning may have the 254 levels that orjson accepts."""
-    objects: int = 500
-    """Objects of unknown classes that are opened, as a client may reference its whole connection pool."""
-    object_depth: int = 4
-    """Such objects nested in each other."""
 
 
 class Cleaning:
@@ -109,7 +80,7 @@ class Cleaning:
                 return self._fields(first_fields(value, max(self.left, 0) // FIELD_BYTES + 1))
             if kind is list or kind is tuple:
                 return self._items(value, len(value))
-            return self._converted(value, kind)
+            return self._newest(value, value.total) if kind is History else self._converted(value, kind)
         except Exception as error:  # of the value's own code, or RecursionError
             if was_raised_from_outside(error):
                 raise
@@ -170,27 +141,56 @@ class Cleaning:
             return self._newest(messages, total)
         return [*kept, self._cut_off(left_out(total - done, total))] if done < total else kept
 
-    def _newest(self, messages: list[Any] | tuple[Any, ...], total: int) -> list[Any]:
+    def _newest(self, messages: list[Any] | tuple[Any, ...] | History, total: int) -> list[Any]:
         """Return the instructions at the start of *messages* and the newest that fit whole, a marker between them."""
         first = instructions(messages)
-        half = self.left >> 1  # stays for the newest
-        self.left -= half
+        before, half = self._state(), self.left >> 1  # stays for the newest, unless all fit without it
         kept = [self.clean(one) for one in first]
-        self.left = max(self.left, 0) + half
+        if self.left < half:
+            newest, done = self._last_that_fit(messages, len(first), total)
+            if len(first) + done == total and self.left >= 0:
+                return [*kept, *reversed(newest)]
+            self._restore(before)
+            self.left -= half
+            kept = [self.clean(one) for one in first]
+            self.left = max(self.left, 0) + half
         marker = self._cut_off(left_out(total, total))  # its size and count: the number is known at the end
-        rest = messages[max(len(first), total - max(self.left, 0) // 2 - 1) : total]
-        newest, done = self._that_fit(rest, backwards=True)
+        newest, done = self._last_that_fit(messages, len(first), total)
         if missing := total - len(first) - done:
             marker = left_out(missing, total)
         else:
             self.truncated -= 1
         return [*kept, *[marker] * bool(missing), *reversed(newest)]
 
-    def _that_fit(self, value: list[Any] | tuple[Any, ...], *, backwards: bool = False) -> tuple[list[Any], int]:
+    def _last_that_fit(
+        self, messages: list[Any] | tuple[Any, ...] | History, start: int, total: int
+    ) -> tuple[list[Any], int]:
+        """Return the messages after *start* that fit, the last one first, and their number."""
+        if not isinstance(messages, History):
+            rest = messages[max(start, total - max(self.left, 0) // 2 - 1) : total]
+            return self._that_fit(rest, backwards=True)
+        kept: list[Any] = []
+        done = 0
+        for encoded, begin, end in messages.newest_first(start):
+            if encoded is not None and len(encoded) < min(self.left, self._limits.leaf_bytes):
+                self.left -= len(encoded) + 1
+                kept.append(orjson.Fragment(encoded))
+                done += end - begin
+                continue
+            more, number = self._that_fit(messages.read(begin, end), backwards=True, is_first=not done)
+            kept += more
+            done += number
+            if number < end - begin or self.left <= 0:
+                break
+        return kept, done
+
+    def _that_fit(
+        self, value: list[Any] | tuple[Any, ...], *, backwards: bool = False, is_first: bool = True
+    ) -> tuple[list[Any], int]:
         """
         Return the first items that fit, and their number. Several items of plain data are one fragment of JSON.
 
-        With *backwards*, they are the last, in reverse, and from the second on each is kept whole or not at all.
+        With *backwards*, they are the last, in reverse, and each is kept whole or not at all, unless it *is_first*.
         """
         kept: list[Any] = []
         done, at_once, size = 0, CHUNK, len(value)
@@ -208,7 +208,7 @@ class Cleaning:
                 one = items[-1 if backwards else 0]
                 before = self._state()
                 kept.append(self.clean(one))
-                if backwards and done and self.left < 0:
+                if backwards and (done or not is_first) and self.left < 0:
                     kept.pop()
                     self._restore(before)
                     break

@@ -15,9 +15,11 @@ from typing import Any, Protocol, TypeAlias
 import orjson
 
 from ..interruptions import was_raised_from_outside
-from .cleaning import JSON, Cleaning, Limits, Redacting
+from .cleaning import Cleaning
 from .converters import register
+from .histories import with_fragments
 from .introspection import name_of
+from .limits import JSON, Limits, Redacting
 from .long_text import valid_utf8
 from .plain_json import OPTIONS, Dumps, dumps, measured
 
@@ -67,7 +69,7 @@ class Encoder:
                     raise
                 if read is not None:
                     return self.encode(read(value), marks)
-                encoded = self._cleaned(value, marks)
+                encoded = self._with_histories(value) or self._cleaned(value, marks)
             else:
                 if len(encoded) > self._short and not self._fits(encoded):
                     encoded = self._cleaned(value, marks)
@@ -128,6 +130,19 @@ class Encoder:
                 return False
             edge = quote
         return True
+
+    def _with_histories(self, value: object) -> bytes | None:
+        """Return *value* as JSON if it has a `History`, is plain data otherwise, and is within the limits."""
+        made = with_fragments(value, self.limits.value_bytes)
+        if made is None:
+            return None
+        try:
+            encoded = self._dumps(made, None, OPTIONS)
+        except Exception as exc:  # not plain data, or too large
+            if was_raised_from_outside(exc):
+                raise
+            return None
+        return encoded if len(encoded) <= self._short or self._fits(encoded) else None
 
     def _cleaned(self, value: object, marks: Marks) -> bytes:
         budget = self.limits.value_bytes - min(self.limits.value_bytes // 16, MARKERS_BYTES)

@@ -1,25 +1,39 @@
 """
-Read the messages of long histories once.
+Read and encode the messages of long histories once.
 
-An agent passes its whole history to every step, so each message would be read at every step again. What was read is
-kept for each message, together with a copy of the message's fields. As long as the fields are equal to the copy, the
-message did not change, and what was read is used again. The copy has containers of its own, so a change in place is
-found; messages whose fields are anything but plain data are read every time. Nothing here keeps a message alive.
+An agent passes its whole history to every step, so each message would be read and encoded at every step again. A
+history is encoded in pieces of several messages. The JSON of a piece is kept, together with all fields of its messages
+as JSON. A piece whose fields give the same JSON again did not change, also not in place, and its JSON is used again;
+messages whose fields are anything but plain data are read every time. A history is read from its newest message back,
+and no further than it is recorded. Nothing here keeps a message alive.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import takewhile
-from typing import Any, NamedTuple
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple, TypeAlias
 from weakref import ref
+
+import orjson
 
 from ..interruptions import was_raised_from_outside
 from .foreign import read_fields, read_message
+from .plain_json import OPTIONS, dumps, is_large
 
-MAX_KNOWN = 50_000
-"""The limit of known messages in all histories; each takes about 1 kB beside its texts."""
+PIECE = 128
+"""The messages of a piece."""
+
+PIECE_BYTES = 262_144
+"""The size limit of a piece; the messages of a larger one are encoded one by one."""
+
+MAX_KEPT_BYTES = 33_554_432
+"""The limit of the JSON that is kept, of all histories."""
+
+MAX_LENGTH = 100_000
+"""The number of messages of one history that can be recorded; as many fill the default limit of a value."""
 
 MIN_MESSAGES = 10
 """A shorter list is not taken for a history."""
@@ -27,45 +41,203 @@ MIN_MESSAGES = 10
 MAX_INSTRUCTIONS = 8
 """The instructions at the start of a history that are kept where it is too long."""
 
-MAX_DEPTH = 20
-"""The limit of nested containers in a field of a known message."""
+ReaderOf: TypeAlias = Callable[[type], Callable[[Any], object] | None]
+"""Returns how to read objects of a class, or None if they stay as they are."""
 
 
-class _Known(NamedTuple):
-    message: ref[Any]
-    fields: dict[str, Any] | None
-    """A copy of the fields of the message; None if they are not plain data."""
-    read: object
-
-
-_known: dict[int, _Known] = {}
-"""What was read, by the id of the message."""
-
-
-def read_history(messages: list[Any], reader_of: Callable[[type], Callable[[Any], object] | None]) -> list[object]:
+def read_history(messages: list[Any], reader_of: ReaderOf) -> object:
     """
-    Return *messages* as plain data, as `read_message` returns each.
+    Return *messages* as plain data, as `read_message` returns each, or a `History`, which does so when it is encoded.
 
     Args:
-        messages: The messages, and perhaps other items. It must not be changed meanwhile.
+        messages: The messages, and perhaps other items.
         reader_of: Returns how to read objects of a class, or None if they stay as they are.
     """
-    found: list[object] = []
-    for message in messages:
-        known = _known.get(id(message))
-        if known is not None and known.message() is message and known.fields is not None:
-            try:
-                if message.__dict__ == known.fields:
-                    found.append(known.read)
-                    continue
-            except Exception as exc:  # of an object that replaced a field: the comparison runs its code
-                if was_raised_from_outside(exc):
-                    raise
-        read = reader_of(type(message))
-        if read is read_message:
-            read = _read_and_know
-        found.append(message if read is None else read(message))
-    return found
+    if messages[:1] and reader_of(type(messages[0])) is read_message:
+        return History(messages, reader_of)
+    return [_read(message, reader_of) for message in messages.copy()]
+
+
+class History:
+    """Messages that are read when they are encoded, and only as far as they are recorded."""
+
+    __slots__ = ("_encoded", "_head", "_offset", "_reader_of", "_tail", "total")
+
+    def __init__(self, messages: list[Any], reader_of: ReaderOf) -> None:
+        self._head = messages[:MAX_INSTRUCTIONS]
+        self._tail = messages[-MAX_LENGTH:]
+        self._offset = len(messages) - len(self._tail) if len(self._tail) == MAX_LENGTH else 0
+        self._reader_of = reader_of
+        self._encoded: dict[tuple[int, int], bytes | None] = {}
+        self.total = self._offset + len(self._tail)
+
+    def read(self, start: int, end: int) -> list[object]:
+        """Return the messages from *start* to *end* as plain data, which are among those that can be recorded."""
+        return [_read(message, self._reader_of) for message in self._between(start, end)]
+
+    def first(self) -> Iterator[object]:
+        """Yield the first messages as plain data."""
+        return (_read(message, self._reader_of) for message in self._head)
+
+    def _between(self, start: int, end: int) -> list[Any]:
+        return self._tail[start - self._offset : end - self._offset]
+
+    def whole(self, limit_bytes: int) -> bytes | None:
+        """Return all messages as a JSON list; None if they are longer than *limit_bytes* or not plain data."""
+        if self._offset:
+            return None
+        size, parts = 2, []
+        for encoded, _, _ in self.newest_first():
+            if encoded is None:
+                return None
+            size += len(encoded) + 1
+            if size > limit_bytes:
+                return None
+            parts.append(encoded)
+        parts.reverse()
+        return b"[" + b",".join(parts) + b"]"
+
+    def newest_first(self, start: int = 0) -> Iterator[tuple[bytes | None, int, int]]:
+        """
+        Yield the messages after *start* in pieces, the last one first, each with the places where it begins and ends.
+
+        A piece is JSON without brackets, or None for a single message that is not plain data, or too long.
+        """
+        start = max(start, self._offset)
+        edge, end = self._edge(), self.total
+        while end > start:
+            begin = max(end - 1 - (end - 1 - edge) % PIECE, start)
+            encoded = self._piece(begin, end)
+            if encoded is not None or end - begin == 1:
+                yield encoded, begin, end
+            else:
+                for place in range(end - 1, begin - 1, -1):
+                    yield self._piece(place, place + 1), place, place + 1
+            end = begin
+
+    def _edge(self) -> int:
+        """Return where a kept piece begins, as messages that were removed in front moved all others; 0 if none does."""
+        last = len(self._tail) - PIECE
+        for place in range(last, max(last - PIECE, 0), -1):
+            kept = _pieces.get(id(self._tail[place]))
+            if kept is not None and kept.length == PIECE:
+                return place + self._offset
+        return 0
+
+    def _piece(self, begin: int, end: int) -> bytes | None:
+        try:
+            return self._encoded[begin, end]
+        except KeyError:
+            found = self._encoded[begin, end] = _encoded(self._between(begin, end), self._reader_of)
+            return found
+
+
+def _read(message: Any, reader_of: ReaderOf) -> object:
+    read = reader_of(type(message))
+    return message if read is None else read(message)
+
+
+class _Piece(NamedTuple):
+    first: ref[Any]
+    """The first message of the piece."""
+    length: int
+    fields: bytes
+    """All fields of the messages as JSON."""
+    encoded: bytes
+    """What is recorded of the messages, as JSON without brackets."""
+
+
+_pieces: dict[int, _Piece] = {}
+"""The pieces of all histories, by the id of their first message."""
+
+_kept_bytes = 0
+"""The size of all pieces; approximate while several threads add pieces."""
+
+
+def _encoded(messages: list[Any], reader_of: ReaderOf) -> bytes | None:
+    """Return what is recorded of *messages*, as JSON without brackets; None if they are not plain data, or too long."""
+    if not messages:
+        return None
+    key = id(messages[0])
+    kept = _pieces.get(key)
+    try:
+        if any(reader_of(kind) is not read_message for kind in set(map(type, messages))):
+            return None
+        held = list(map(_fields_of, messages))
+        if sum(map(len, map(_content_of, held))) > PIECE_BYTES:
+            return None
+        fields, encoded = b"", b""
+        if kept is not None and kept.length <= len(held):
+            fields = dumps(held[: kept.length], None, STRICT)[1:-1]
+            if fields == kept.fields:
+                encoded = kept.encoded
+                held = held[kept.length :]
+                if not held:
+                    return encoded
+                fields, encoded = fields + b",", encoded + b","
+            else:
+                _pieces.pop(key, None)
+                fields = b""
+        if any(map(_is_long, held)):
+            return None
+        more = dumps(held, None, STRICT)
+        # What is read depends on the JSON only, so it belongs to it even if another thread changes a message meanwhile.
+        encoded += dumps(list(map(read_fields, orjson.loads(more))), None, OPTIONS)[1:-1]
+        fields += more[1:-1]
+    except Exception as exc:  # not plain data
+        if was_raised_from_outside(exc):
+            raise
+        return None
+    if len(fields) > PIECE_BYTES:
+        return None
+    _keep(key, messages, fields, encoded)
+    return encoded
+
+
+def _is_long(fields: dict[str, Any]) -> bool:
+    return any(is_large(item, PIECE_BYTES) for item in fields.values() if item and type(item) not in _SCALARS)
+
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+"""Types of fields that need no look; the lengths of contents are known already."""
+
+
+def _keep(key: int, messages: list[Any], fields: bytes, encoded: bytes) -> None:
+    global _kept_bytes
+    try:
+        first = ref(messages[0], partial(_forget, key))
+    except TypeError:  # a class without weak references
+        return
+    if _kept_bytes > MAX_KEPT_BYTES:
+        _make_room()
+    _pieces[key] = _Piece(first, len(messages), fields, encoded)
+    _kept_bytes += len(fields) + len(encoded)
+
+
+def _make_room() -> None:
+    """Forget the oldest pieces, until a quarter of the room is free."""
+    global _kept_bytes
+    pieces = list(_pieces.items())
+    size = sum(len(piece.fields) + len(piece.encoded) for _, piece in pieces)
+    for key, piece in pieces:
+        if size <= MAX_KEPT_BYTES * 3 // 4:
+            break
+        _pieces.pop(key, None)
+        size -= len(piece.fields) + len(piece.encoded)
+    _kept_bytes = size
+
+
+def _forget(key: int, ended: ref[Any]) -> None:
+    kept = _pieces.get(key)
+    if kept is not None and kept.first is ended:  # a new message may have the id already
+        _pieces.pop(key, None)
+
+
+_fields_of = attrgetter("__dict__")
+_content_of = itemgetter("content")
+
+STRICT = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+"""Only types that JSON has are plain data here: others can change without a change of their JSON."""
 
 
 def is_history(value: list[Any] | tuple[Any, ...]) -> bool:
@@ -84,59 +256,29 @@ def is_history(value: list[Any] | tuple[Any, ...]) -> bool:
 _CONTENT = frozenset({"content", "parts", "tool_calls"})
 
 
-def instructions(messages: list[Any] | tuple[Any, ...]) -> list[Any]:
+def instructions(messages: list[Any] | tuple[Any, ...] | History) -> list[Any]:
     """Return the instructions with which a history begins: messages of the system or of a developer."""
-    return list(takewhile(_is_instruction, messages[:MAX_INSTRUCTIONS]))
+    first = messages.first() if isinstance(messages, History) else messages[:MAX_INSTRUCTIONS]
+    return list(takewhile(_is_instruction, first))
 
 
 def _is_instruction(message: Any) -> bool:
     return type(message) is dict and message.get("role") in ("system", "developer")
 
 
-def _read_and_know(message: Any) -> object:
-    """Return *message* as plain data, and keep that while the message exists."""
-    key = id(message)
-    known = _known.get(key)
-    is_known = known is not None and known.message() is message
-    if (is_known and known.fields is None) or len(_known) >= MAX_KNOWN:  # type: ignore[union-attr]
-        return read_message(message)
-    try:
-        # What is read refers to the copy, so it stays as it is when the message changes.
-        fields = _copy(message.__dict__, MAX_DEPTH)
-        read = read_fields(fields) if fields and "content" in fields else message
-    except (TypeError, AttributeError):
-        fields = None
-        read = read_message(message)
-    try:
-        weak = known.message if is_known else ref(message, partial(_forget, key))  # type: ignore[union-attr]
-    except TypeError:  # a class without weak references
-        return read
-    _known[key] = _Known(weak, fields if read is not message else None, None if fields is None else read)
-    return read
-
-
-def _forget(key: int, ended: ref[Any]) -> None:
-    known = _known.get(key)
-    if known is not None and known.message is ended:  # a new message may have the id already
-        _known.pop(key, None)
-
-
-def _copy(value: Any, depth: int) -> Any:
-    """Return a copy of plain data; raise TypeError for anything else."""
-    kind = type(value)
-    if kind in _IMMUTABLE:
-        return value
-    if depth == 0 or kind not in (dict, list):
-        raise TypeError("not plain data")
-    if kind is list:
-        return [_copy(item, depth - 1) for item in value.copy()]
-    return {_key(name): _copy(item, depth - 1) for name, item in value.copy().items()}
-
-
-def _key(name: Any) -> str:
-    if type(name) is not str:
-        raise TypeError("not plain data")
-    return name
-
-
-_IMMUTABLE = frozenset({str, int, float, bool, type(None)})
+def with_fragments(value: Any, limit_bytes: int) -> object | None:
+    """Return *value* with its histories encoded; None if it has none, or one is too long or not plain data."""
+    if type(value) is History:
+        whole = value.whole(limit_bytes)
+        return None if whole is None else orjson.Fragment(whole)
+    if type(value) is not dict:
+        return None
+    made, found = value.copy(), False
+    for name, item in made.items():
+        if type(item) is History:
+            whole = item.whole(limit_bytes)
+            if whole is None:
+                return None
+            limit_bytes -= len(whole)
+            made[name], found = orjson.Fragment(whole), True
+    return made if found else None
