@@ -28,7 +28,7 @@ from .introspection import (
 )
 from .limits import JSON, Limits, Redacting
 from .long_text import byte_length, first_bytes, is_file_field, is_media, kept_bytes, valid_utf8
-from .plain_json import OPTIONS, dumps, is_large
+from .plain_json import OPTIONS, dumps, has_short_texts, is_large
 
 
 class Cleaning:
@@ -154,13 +154,13 @@ class Cleaning:
             self.left -= half
             kept = [self.clean(one) for one in first]
             self.left = max(self.left, 0) + half
-        marker = self._cut_off(left_out(total, total))  # its size and count: the number is known at the end
+        self._cut_off(left_out(total, total))  # counts the marker, whose number is known at the end
         newest, done = self._last_that_fit(messages, len(first), total)
-        if missing := total - len(first) - done:
-            marker = left_out(missing, total)
+        if (missing := total - len(first) - done) > 0:
+            kept.append(left_out(missing, total))
         else:
             self.truncated -= 1
-        return [*kept, *[marker] * bool(missing), *reversed(newest)]
+        return [*kept, *reversed(newest)]
 
     def _last_that_fit(
         self, messages: list[Any] | tuple[Any, ...] | History, start: int, total: int
@@ -172,7 +172,7 @@ class Cleaning:
         kept: list[Any] = []
         done = 0
         for encoded, begin, end in messages.newest_first(start):
-            if encoded is not None and len(encoded) < min(self.left, self._limits.leaf_bytes):
+            if encoded and len(encoded) < self.left and has_short_texts(encoded, self._limits.leaf_bytes):
                 self.left -= len(encoded) + 1
                 kept.append(orjson.Fragment(encoded))
                 done += end - begin

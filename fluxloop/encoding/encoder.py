@@ -21,7 +21,7 @@ from .histories import with_fragments
 from .introspection import name_of
 from .limits import JSON, Limits, Redacting
 from .long_text import valid_utf8
-from .plain_json import OPTIONS, Dumps, dumps, measured
+from .plain_json import OPTIONS, Dumps, dumps, has_short_texts, measured
 
 __all__ = ["JSON", "Encoder", "Limits", "Marks", "Reader", "Redacting", "register"]
 
@@ -68,8 +68,11 @@ class Encoder:
                 if was_raised_from_outside(exc):
                     raise
                 if read is not None:
-                    return self.encode(read(value), marks)
-                encoded = self._with_histories(value) or self._cleaned(value, marks)
+                    value = read(value)
+                known = self._with_histories(value)
+                if known is None and read is not None:
+                    return self.encode(value, marks)
+                encoded = self._cleaned(value, marks) if known is None else known
             else:
                 if len(encoded) > self._short and not self._fits(encoded):
                     encoded = self._cleaned(value, marks)
@@ -112,24 +115,11 @@ class Encoder:
         return dumps(value, default, options)
 
     def _fits(self, encoded: bytes) -> bool:
-        """
-        Return whether *encoded* is within the limits; where that takes long to find out, the answer is False.
-
-        An unescaped quote is the edge of a string, so one in each stretch of ``leaf_bytes`` means no long string.
-        """
+        """Return whether *encoded* is within the limits; where that takes long to find out, the answer is False."""
         if len(encoded) > self.limits.value_bytes:
             self._measured_left, self._dumps = -1, self._measured_dumps
             return False
-        edge, attempts, stretch = 0, ESCAPED_QUOTES, self.limits.leaf_bytes
-        while len(encoded) - edge > stretch:
-            quote = encoded.rfind(b'"', edge + 1, edge + 1 + stretch)
-            while quote > 0 and encoded[quote - 1] == _BACKSLASH and attempts:
-                attempts -= 1
-                quote = encoded.rfind(b'"', edge + 1, quote)
-            if quote < 0 or not attempts:
-                return False
-            edge = quote
-        return True
+        return has_short_texts(encoded, self.limits.leaf_bytes)
 
     def _with_histories(self, value: object) -> bytes | None:
         """Return *value* as JSON if it has a `History`, is plain data otherwise, and is within the limits."""
@@ -178,10 +168,7 @@ class NoRedaction:
 
 MEASURED_CONTAINERS = 1_000
 """Containers, in values, that are measured before an encoder stops to, if no value was large."""
-ESCAPED_QUOTES = 1_000
-"""Escaped quotes skipped while looking for a long string; a text with more of them is cleaned."""
 MARKERS_BYTES = 2_048
 """Bytes of a value that are left for markers."""
 PASSES = 4
 """Attempts to bring a value full of escaped characters under its limit."""
-_BACKSLASH = ord("\\")

@@ -27,7 +27,7 @@ PIECE = 128
 """The messages of a piece."""
 
 PIECE_BYTES = 262_144
-"""The size limit of a piece; the messages of a larger one are encoded one by one."""
+"""The size limit of a piece; a larger one is divided."""
 
 MAX_KEPT_BYTES = 33_554_432
 """The limit of the JSON that is kept, of all histories."""
@@ -66,7 +66,7 @@ class History:
     def __init__(self, messages: list[Any], reader_of: ReaderOf) -> None:
         self._head = messages[:MAX_INSTRUCTIONS]
         self._tail = messages[-MAX_LENGTH:]
-        self._offset = len(messages) - len(self._tail) if len(self._tail) == MAX_LENGTH else 0
+        self._offset = max(len(messages) - MAX_LENGTH, 0) if len(self._tail) == MAX_LENGTH else 0
         self._reader_of = reader_of
         self._encoded: dict[tuple[int, int], bytes | None] = {}
         self.total = self._offset + len(self._tail)
@@ -82,47 +82,52 @@ class History:
     def _between(self, start: int, end: int) -> list[Any]:
         return self._tail[start - self._offset : end - self._offset]
 
-    def whole(self, limit_bytes: int) -> bytes | None:
-        """Return all messages as a JSON list; None if they are longer than *limit_bytes* or not plain data."""
+    def whole(self, limit_bytes: int) -> list[orjson.Fragment] | None:
+        """Return all messages for orjson; None if they are longer than *limit_bytes* or not plain data."""
         if self._offset:
             return None
-        size, parts = 2, []
+        size, found = 2, []
         for encoded, _, _ in self.newest_first():
             if encoded is None:
                 return None
             size += len(encoded) + 1
             if size > limit_bytes:
                 return None
-            parts.append(encoded)
-        parts.reverse()
-        return b"[" + b",".join(parts) + b"]"
+            found.append(orjson.Fragment(encoded))
+        found.reverse()
+        return found
 
     def newest_first(self, start: int = 0) -> Iterator[tuple[bytes | None, int, int]]:
         """
         Yield the messages after *start* in pieces, the last one first, each with the places where it begins and ends.
 
-        A piece is JSON without brackets, or None for a single message that is not plain data, or too long.
+        A piece is JSON without brackets; None if it is not plain data, or a single message that is too long.
         """
         start = max(start, self._offset)
-        edge, end = self._edge(), self.total
+        edge, end = self._edge() if self.total > PIECE else 0, self.total
         while end > start:
             begin = max(end - 1 - (end - 1 - edge) % PIECE, start)
-            encoded = self._piece(begin, end)
-            if encoded is not None or end - begin == 1:
-                yield encoded, begin, end
-            else:
-                for place in range(end - 1, begin - 1, -1):
-                    yield self._piece(place, place + 1), place, place + 1
+            yield from self._parts(begin, end)
             end = begin
+
+    def _parts(self, begin: int, end: int) -> Iterator[tuple[bytes | None, int, int]]:
+        """Yield a piece, in two parts if it is too long."""
+        encoded = self._piece(begin, end)
+        if encoded == b"" and end - begin > 1:
+            middle = begin + (1 << (end - begin - 1).bit_length() - 1)  # the same when messages are added at the end
+            yield from self._parts(middle, end)
+            yield from self._parts(begin, middle)
+        else:
+            yield encoded or None, begin, end
 
     def _edge(self) -> int:
         """Return where a kept piece begins, as messages that were removed in front moved all others; 0 if none does."""
-        last = len(self._tail) - PIECE
-        for place in range(last, max(last - PIECE, 0), -1):
+        last, longest, edge = len(self._tail) - PIECE, 0, 0
+        for place in range(last, max(last - PIECE, -1), -1):
             kept = _pieces.get(id(self._tail[place]))
-            if kept is not None and kept.length == PIECE:
-                return place + self._offset
-        return 0
+            if kept is not None and kept.length > longest:
+                longest, edge = kept.length, place + self._offset
+        return edge
 
     def _piece(self, begin: int, end: int) -> bytes | None:
         try:
@@ -155,41 +160,42 @@ _kept_bytes = 0
 
 
 def _encoded(messages: list[Any], reader_of: ReaderOf) -> bytes | None:
-    """Return what is recorded of *messages*, as JSON without brackets; None if they are not plain data, or too long."""
+    """Return what is recorded of *messages*, as JSON without brackets; None if not plain data, empty if too long."""
     if not messages:
         return None
     key = id(messages[0])
     kept = _pieces.get(key)
     try:
-        if any(reader_of(kind) is not read_message for kind in set(map(type, messages))):
-            return None
+        for kind in set(map(type, messages)):
+            if reader_of(kind) is not read_message:
+                return None
         held = list(map(_fields_of, messages))
         if sum(map(len, map(_content_of, held))) > PIECE_BYTES:
-            return None
+            return b""
         fields, encoded = b"", b""
-        if kept is not None and kept.length <= len(held):
-            fields = dumps(held[: kept.length], None, STRICT)[1:-1]
-            if fields == kept.fields:
-                encoded = kept.encoded
-                held = held[kept.length :]
-                if not held:
-                    return encoded
-                fields, encoded = fields + b",", encoded + b","
-            else:
+        if kept is not None and (known := kept.length) <= len(held):
+            if len(kept.fields) * len(held) > PIECE_BYTES * known:  # as long as the known messages, on average
+                return b""
+            fields = dumps(held if known == len(held) else held[:known], None, STRICT)
+            if fields != kept.fields:
                 _pieces.pop(key, None)
                 fields = b""
+            elif known == len(held):
+                return kept.encoded
+            else:
+                fields, encoded, held = fields[:-1] + b",", kept.encoded + b",", held[known:]
         if any(map(_is_long, held)):
-            return None
+            return b""
         more = dumps(held, None, STRICT)
         # What is read depends on the JSON only, so it belongs to it even if another thread changes a message meanwhile.
         encoded += dumps(list(map(read_fields, orjson.loads(more))), None, OPTIONS)[1:-1]
-        fields += more[1:-1]
+        fields = fields + more[1:] if fields else more
     except Exception as exc:  # not plain data
         if was_raised_from_outside(exc):
             raise
         return None
     if len(fields) > PIECE_BYTES:
-        return None
+        return b""
     _keep(key, messages, fields, encoded)
     return encoded
 
@@ -269,16 +275,13 @@ def _is_instruction(message: Any) -> bool:
 def with_fragments(value: Any, limit_bytes: int) -> object | None:
     """Return *value* with its histories encoded; None if it has none, or one is too long or not plain data."""
     if type(value) is History:
-        whole = value.whole(limit_bytes)
-        return None if whole is None else orjson.Fragment(whole)
+        return value.whole(limit_bytes)
     if type(value) is not dict:
         return None
     made, found = value.copy(), False
     for name, item in made.items():
         if type(item) is History:
-            whole = item.whole(limit_bytes)
-            if whole is None:
+            made[name], found = item.whole(limit_bytes), True
+            if made[name] is None:
                 return None
-            limit_bytes -= len(whole)
-            made[name], found = orjson.Fragment(whole), True
     return made if found else None

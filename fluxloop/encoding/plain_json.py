@@ -69,6 +69,29 @@ def _sampled(value: Any, kind: type) -> tuple[int, int, list[Any]]:
     return 0, 1, []
 
 
+def has_short_texts(encoded: bytes, limit_bytes: int) -> bool:
+    """
+    Return whether no string in *encoded* JSON exceeds *limit_bytes*; where that takes long to find out, return False.
+
+    An unescaped quote is the edge of a string, so one in each stretch of that length means no long string.
+    """
+    edge, attempts = 0, ESCAPED_QUOTES
+    while len(encoded) - edge > limit_bytes:
+        quote = encoded.rfind(b'"', edge + 1, edge + 1 + limit_bytes)
+        while quote > 0 and encoded[quote - 1] == _BACKSLASH and attempts:
+            attempts -= 1
+            quote = encoded.rfind(b'"', edge + 1, quote)
+        if quote < 0 or not attempts:
+            return False
+        edge = quote
+    return True
+
+
+ESCAPED_QUOTES = 1_000
+"""Escaped quotes skipped while looking for a long string; a text with more of them is cleaned."""
+_BACKSLASH = ord("\\")
+
+
 def limits_depth(encode: Dumps) -> bool:
     """Return whether *encode* refuses tuples that are nested too deep, as it does lists and dicts."""
     nested: object = None
