@@ -150,6 +150,8 @@ class _Piece(NamedTuple):
     """All fields of the messages as JSON."""
     encoded: bytes
     """What is recorded of the messages, as JSON without brackets."""
+    ends: dict[int, int]
+    """Numbers of messages that the piece had, and where they end in `encoded`: runs may begin with the same history."""
 
 
 _pieces: dict[int, _Piece] = {}
@@ -172,18 +174,23 @@ def _encoded(messages: list[Any], reader_of: ReaderOf) -> bytes | None:
         held = list(map(_fields_of, messages))
         if sum(map(len, map(_content_of, held))) > PIECE_BYTES:
             return b""
+        count = len(held)
         fields, encoded = b"", b""
-        if kept is not None and (known := kept.length) <= len(held):
-            if len(kept.fields) * len(held) > PIECE_BYTES * known:  # as long as the known messages, on average
+        ends: dict[int, int] = {}
+        if kept is not None and (kept.length <= count or count in kept.ends):
+            if len(kept.fields) * count > PIECE_BYTES * kept.length:  # as long as the known messages, on average
                 return b""
-            fields = dumps(held if known == len(held) else held[:known], None, STRICT)
-            if fields != kept.fields:
+            known = min(kept.length, count)
+            fields = dumps(held if known == count else held[:known], None, STRICT)
+            if fields == kept.fields:
+                if known == count:
+                    return kept.encoded
+                fields, encoded, held, ends = fields[:-1] + b",", kept.encoded + b",", held[known:], kept.ends
+            elif known < kept.length and kept.fields.startswith(fields[:-1] + b","):
+                return kept.encoded[: kept.ends[count]]
+            else:
                 _pieces.pop(key, None)
                 fields = b""
-            elif known == len(held):
-                return kept.encoded
-            else:
-                fields, encoded, held = fields[:-1] + b",", kept.encoded + b",", held[known:]
         if any(map(_is_long, held)):
             return b""
         more = dumps(held, None, STRICT)
@@ -196,7 +203,7 @@ def _encoded(messages: list[Any], reader_of: ReaderOf) -> bytes | None:
         return None
     if len(fields) > PIECE_BYTES:
         return b""
-    _keep(key, messages, fields, encoded)
+    _keep(key, messages, fields, encoded, {**ends, count: len(encoded)})
     return encoded
 
 
@@ -208,7 +215,7 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 """Types of fields that need no look; the lengths of contents are known already."""
 
 
-def _keep(key: int, messages: list[Any], fields: bytes, encoded: bytes) -> None:
+def _keep(key: int, messages: list[Any], fields: bytes, encoded: bytes, ends: dict[int, int]) -> None:
     global _kept_bytes
     try:
         first = ref(messages[0], partial(_forget, key))
@@ -216,7 +223,7 @@ def _keep(key: int, messages: list[Any], fields: bytes, encoded: bytes) -> None:
         return
     if _kept_bytes > MAX_KEPT_BYTES:
         _make_room()
-    _pieces[key] = _Piece(first, len(messages), fields, encoded)
+    _pieces[key] = _Piece(first, len(messages), fields, encoded, ends)
     _kept_bytes += len(fields) + len(encoded)
 
 

@@ -138,6 +138,8 @@ def test_unchanged_messages_are_read_once(monkeypatch: pytest.MonkeyPatch) -> No
     _recorded(messages)
     assert len(read) <= histories.PIECE
     read.clear()
+    assert _recorded(messages[:-1]) == _plain(messages[:-1])  # another run begins with the same history
+    assert read == []
     _recorded(messages[7:])  # the pieces begin at the same messages
     assert len(read) <= 2 * histories.PIECE
     read.clear()
