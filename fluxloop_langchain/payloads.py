@@ -50,7 +50,7 @@ def messages(given: list[Any]) -> object:
 
 
 def _part(value: Any) -> object:
-    if type(value) is list and (len(value) <= MAX_ITEMS or _reader(type(value[0])) is read_message):
+    if type(value) is list and (len(value) <= MAX_ITEMS or _reader(type(next(iter(value), None))) is read_message):
         if len(value) >= HISTORY:
             return read_history(value, _reader)
         return [read(item) if (read := _reader(type(item))) else item for item in value.copy()]

@@ -53,7 +53,7 @@ def read_history(messages: list[Any], reader_of: ReaderOf) -> object:
         messages: The messages, and perhaps other items.
         reader_of: Returns how to read objects of a class, or None if they stay as they are.
     """
-    if messages[:1] and reader_of(type(messages[0])) is read_message:
+    if any(reader_of(type(first)) is read_message for first in messages[:1]):  # another thread may empty the list
         return History(messages, reader_of)
     return [_read(message, reader_of) for message in messages.copy()]
 

@@ -8,10 +8,11 @@ import logging
 from types import SimpleNamespace
 from uuid import uuid4
 
+import orjson
 import pytest
 from langchain_core.agents import AgentAction, AgentFinish
 from langchain_core.documents import Document
-from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, RemoveMessage, ToolMessage
+from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, RemoveMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, Generation, LLMResult
 from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
 from langchain_core.runnables import RunnableLambda, RunnableParallel
@@ -19,6 +20,7 @@ from scripted_models import ScriptedModel
 from tenacity import Retrying, stop_after_attempt, wait_none
 
 import fluxloop
+from fluxloop.encoding.encoder import Encoder, Limits
 from fluxloop.testing import capture
 from fluxloop_langchain import FluxLoopCallbackHandler, payloads
 
@@ -198,3 +200,17 @@ def test_only_settings_are_read_from_the_parameters_of_a_model():
         "provider": None,
         "model_parameters": {"temperature": 0.2, "max_tokens": 5},
     }
+
+
+def test_of_more_messages_than_lists_are_read_here_the_newest_are_recorded():
+    """
+    A history of any length keeps its instructions and its newest messages; any other long list its first items.
+    """
+    given = [SystemMessage("Be brief."), *[HumanMessage("x")] * 50_000, HumanMessage("the newest")]
+
+    read = payloads.readable({"messages": given, "numbers": list(range(payloads.MAX_ITEMS + 1))})
+    made = orjson.loads(Encoder(Limits(value_bytes=4_000)).encode(read, SimpleNamespace(redacted=0, truncated=0)))
+
+    assert made["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert made["messages"][-1] == {"role": "user", "content": "the newest"}
+    assert made["numbers"][:3] == [0, 1, 2]
