@@ -23,13 +23,14 @@ from .binding import Offer
 from .configuration.models import ExperimentConfig
 from .conversation import Conversation, Decision, Supervising
 from .deadlines import Deadlines, RunTimeoutError
+from .exits import HardExit
 from .inputs import PlannedRun
 from .records import ExperimentClient, RunFacts, actions_of
 from .rows import Row, RunCancelled, RunResult, error_of, row_of
 
 
 class TargetExitedError(RuntimeError):
-    """The target called ``sys.exit``, which ends its run and not the experiment."""
+    """The target called ``sys.exit`` or ``os._exit``, which ends its run and not the experiment."""
 
 
 class Executor:
@@ -180,7 +181,8 @@ class Executor:
             try:
                 await self._converse(agent, offer, result)
             except SystemExit as exc:
-                raise TargetExitedError(f"the target called sys.exit({exc.code!r})") from exc
+                function = "os._exit" if isinstance(exc, HardExit) else "sys.exit"
+                raise TargetExitedError(f"the target called {function}({exc.code!r})") from exc
 
     async def _converse(self, agent: Agent, offer: Offer, result: RunResult) -> None:
         """Let the agent answer, once or until the supervisor ends the conversation."""

@@ -9,11 +9,13 @@ import contextvars
 import inspect
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from os import PathLike
 from typing import Any
 
 from .engines.contract import Engine
 from .environment import target_environment
+from .exits import exits_contained
 from .orchestration import EngineName, Progress, execute
 from .preparing import Options, Prepared, prepare
 from .results import Experiment
@@ -102,7 +104,8 @@ def run_prepared(
         prepared: The experiment.
         engine: As for `run`.
         progress: As for `run`.
-        install: Whether to switch on the adapters of the frameworks that the target imports, until the process ends.
+        install: Whether to switch on the adapters of the frameworks that the target imports, until the process ends,
+            and to contain its exits: for commands.
         timeout_s: The most time for the whole experiment.
 
     Raises:
@@ -114,7 +117,7 @@ def run_prepared(
             return await execute(prepared, engine=engine, progress=progress, install=install)
 
     def go() -> Experiment:
-        with target_environment(prepared.loaded):
+        with target_environment(prepared.loaded), exits_contained() if install else nullcontext():
             return asyncio.run(within_time())
 
     try:
