@@ -212,7 +212,7 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n"
 @pytest.mark.parametrize("pieces", [(), (HEAD, *[b" "] * 10_000)], ids=["no answer", "a byte at a time"])
 def test_a_judge_that_hangs_delays_a_few_runs_only(tmp_path, pieces):
     """
-    The timeout is that of the whole answer. After some failures in a row the other runs are not sent, and say so.
+    The timeout is that of the whole answer. After some failures in a row the other runs are not sent.
     """
     runs = experiment(tmp_path / "demo", [f"city {number}" for number in range(100)])
     with hanging_server(pieces) as (url, connections):

@@ -25,7 +25,7 @@ MOST_FAILURES = 5
 """Failed requests in a row after which an endpoint is not asked again in this evaluation."""
 
 MAX_ANSWER_BYTES = 8_000_000
-"""A longer answer is a failure: it is no judgement, and would have to be kept in memory."""
+"""A longer answer is a failure, since it would have to be kept in memory."""
 
 FIRST_DELAY_S = 0.5
 MAX_DELAY_S = 30.0
@@ -124,7 +124,7 @@ class Requests:
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """What became of one request."""
+    """The outcome of one request."""
 
     problem: str = ""
     """Empty for an answer."""
