@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -222,6 +223,53 @@ def test_a_full_disk_while_results_are_written_leaves_the_earlier_ones(tmp_path,
     assert process.stderr.count("\n") == 1, process.stderr
     assert "cannot be written" in process.stderr
     assert {path: path.read_bytes() for path in newest(tmp_path).rglob("*") if path.is_file()} == before
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A folder with a file system of its own, of 600 KB, and a function that mounts it again with other options."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(*options):
+        return subprocess.run(["mount", *options, str(folder)], capture_output=True).returncode
+
+    if shutil.which("mount") is None or mount("-t", "tmpfs", "-o", "size=600k", "tmpfs"):
+        pytest.skip("no file system can be mounted here")
+    yield folder, lambda options: mount("-o", f"remount,{options}")
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_an_experiment_goes_on_after_a_full_disk_and_reads_from_one_that_cannot_be_written(disk):
+    """
+    Each command ends with one line and exit code 2; no finished run is lost, and none is executed twice.
+    """
+    folder, remount = disk
+    project(folder, "def agent(input): return input * 3_000", "base_inputs: [a, b, c]\niterations: 60\nname: full")
+
+    full = fluxloop_in(folder, "run", "experiment", "--yes", is_measured=False)
+
+    assert full.code == 2
+    assert "No space left on device" in full.err
+    assert "Traceback" not in full.err
+    assert f"finished runs are kept. Go on with: fluxloop run experiment --resume {newest(folder)}" in full.err
+    for command in ("parse", "evaluate"):
+        done = fluxloop_in(folder, command, "experiment", newest(folder), is_measured=False)
+        assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    remount("size=30m")
+    resumed = fluxloop_in(folder, "run", "experiment", "--resume", newest(folder), "--yes", is_measured=False)
+    assert resumed.code == 0, resumed.err
+    assert [row["run"] for row in rows(folder)] == list(range(180))
+
+    remount("ro")
+
+    path = newest(folder)
+    for line in (("run", "experiment", "--yes"), ("parse", "experiment", path), ("evaluate", "experiment", path)):
+        done = fluxloop_in(folder, *line, is_measured=False)
+        assert (done.code, done.err.count("\n")) == (2, 1), done.err
+        assert "Read-only file system" in done.err
+    assert fluxloop_in(folder, "compare", path, path, is_measured=False).code == 0
 
 
 def test_ctrl_c_while_results_are_written_leaves_the_earlier_ones(tmp_path):
