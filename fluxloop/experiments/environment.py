@@ -37,7 +37,7 @@ def target_environment(loaded: Loaded) -> Iterator[None]:
     paths = [*((loaded.base / each).resolve() for each in runner.python_path), working, loaded.base.resolve()]
     _import_what_runs_need(loaded)
     before_path, before_environment, before_folder = sys.path[:], dict(os.environ), Path.cwd()
-    before_modules = set(sys.modules)
+    before_modules, before_streams = set(sys.modules), (sys.stdout, sys.stderr)
     roots = [str(path) for path in paths if path is not None]
     sys.path[:0] = [*dict.fromkeys(roots), *([] if str(before_folder) in roots else [str(before_folder)])]
     try:
@@ -52,6 +52,7 @@ def target_environment(loaded: Loaded) -> Iterator[None]:
         if working is not None:
             os.chdir(before_folder)
         sys.path[:] = before_path
+        sys.stdout, sys.stderr = before_streams
         for name in os.environ.keys() - before_environment.keys():
             del os.environ[name]
         os.environ.update(before_environment)

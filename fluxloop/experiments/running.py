@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from os import PathLike
 from typing import Any
 
+from ..errors import ConfigError
 from .engines.contract import Engine
 from .environment import target_environment
 from .exits import exits_contained
@@ -89,6 +90,12 @@ async def run_async(
         return await execute(prepared, engine=options.get("engine"), progress=options.get("progress"))
 
 
+GO_ON = (
+    "Finished runs are kept. In worker processes this ends its run only: "
+    "fluxloop run experiment --resume experiments/latest_* --engine processes"
+)
+
+
 def run_prepared(
     prepared: Prepared,
     *,
@@ -118,7 +125,14 @@ def run_prepared(
 
     def go() -> Experiment:
         with target_environment(prepared.loaded), exits_contained() if install else nullcontext():
-            return asyncio.run(within_time())
+            try:
+                return asyncio.run(within_time())
+            except asyncio.CancelledError:  # after Ctrl-C it is KeyboardInterrupt
+                raise ConfigError(f"the target cancelled the tasks of the experiment. {GO_ON}") from None
+            except RuntimeError as exc:
+                if not str(exc).startswith("Event loop stopped"):
+                    raise
+                raise ConfigError(f"the target stopped the event loop of the experiment. {GO_ON}") from None
 
     try:
         asyncio.get_running_loop()

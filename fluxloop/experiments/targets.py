@@ -11,6 +11,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -86,6 +87,8 @@ def split(name: str, place: str) -> tuple[str, str]:
     """Return the module and the path within it of *name*; ``module.function`` is understood too."""
     separator = ":" if ":" in name else "."
     module, _, path = name.partition(":") if separator == ":" else name.rpartition(".")
+    if "/" in module or module.startswith("."):
+        raise ConfigError(f"{place}: a target names a module, as in package.module:function, got {name!r}")
     if not module.strip() or not path.strip():
         raise ConfigError(f"{place}: a target has the form module:function, got {name!r}")
     return module.strip(), path.strip()
@@ -228,8 +231,10 @@ def _required(func: Callable[..., Any]) -> list[str]:
 def _callable(found: Any, name: str, place: str) -> Callable[..., Any]:
     """Return *found* if it is callable, or its method ``ainvoke`` or ``invoke``, which objects of LangChain have."""
     for method in ("ainvoke", "invoke"):
-        if not inspect.isroutine(found) and callable(getattr(found, method, None)):
-            run: Callable[..., Any] = getattr(found, method)
+        run = None
+        with suppress(Exception):  # an attribute may be computed
+            run = getattr(found, method, None)
+        if not inspect.isroutine(found) and callable(run):
             return run
     if not callable(found):
         raise ConfigError(f"{place}: {name} is not a function, but of type {type(found).__name__}")

@@ -77,6 +77,77 @@ def test_a_target_that_raises_keyboard_interrupt_fails_its_run_only(tmp_path):
     assert [row["status"] for row in rows(tmp_path)] == ["error", "success"]
 
 
+def test_a_target_that_raises_anything_or_never_waits_fails_its_run_only(tmp_path):
+    """
+    Exceptions that are no `Exception`, and an endless stream without a pause: rows, and the others go on.
+    """
+    agent = """
+    import sys
+    class Odd(BaseException): pass
+    def fails(input):
+        raise {"odd": Odd, "closing": GeneratorExit, "stop": StopIteration}[input]("no")
+    async def flood():
+        while True:
+            yield "x"
+    async def raises(): raise Odd("no")
+    def agent(input):
+        sys.stdout = sys.stderr = None
+        return {"good": str, "endless": flood, "async": raises}.get(input, lambda: fails(input))()
+    """
+    config = (
+        "runner: {target: app:agent, timeout_seconds: 0.5}\nbase_inputs: [odd, closing, stop, async, endless, good]"
+    )
+    project(tmp_path, agent, config)
+
+    done = fluxloop_in(tmp_path, "run", "experiment")
+
+    assert done.code == 0, done.err
+    assert "1 of 6 runs succeeded" in done.out
+    assert [row["status"] for row in rows(tmp_path)] == [*["error"] * 4, "timeout", "success"]
+    messages = [row["error"]["message"] for row in rows(tmp_path)[:4]]
+    assert messages == [f"the target raised {name}: no" for name in ("Odd", "GeneratorExit", "StopIteration", "Odd")]
+
+
+@pytest.mark.parametrize(
+    ("agent", "message"),
+    [
+        ("asyncio.get_running_loop().stop(); await asyncio.sleep(60)", "the target stopped the event loop"),
+        ("[task.cancel() for task in asyncio.all_tasks()]; await asyncio.sleep(60)", "the target cancelled the tasks"),
+    ],
+    ids=["stop", "cancel"],
+)
+def test_a_target_that_ends_the_event_loop_ends_the_experiment_with_one_line(tmp_path, agent, message):
+    """
+    The finished runs are kept, and the line says how to go on.
+    """
+    agent = f"import asyncio\nasync def agent(input):\n    if input == 'bad':\n        {agent}\n    return input"
+    project(tmp_path, agent, "base_inputs: [a, bad, c]\nparallel_runs: 1")
+
+    done = fluxloop_in(tmp_path, "run", "experiment")
+
+    assert done.code == 2, done.err
+    assert f"fluxloop: {message} of the experiment. Finished runs are kept." in done.err
+    assert "Traceback" not in done.err
+    assert [row["input"] for row in rows(tmp_path) if row["status"] == "success"] == ["a"]
+    assert summary(tmp_path)["state"] == "interrupted"
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_process_that_floods_its_output_times_out(tmp_path, stream):
+    """
+    Lines that never end hold up neither the timeout nor the end of the process.
+    """
+    script = f"import sys\nwhile True: sys.{stream}.write('log\\n' * 1000)"
+    (tmp_path / "flood.py").write_text(script)
+    config = f"runner: {{process: {{command: ['{sys.executable}', flood.py]}}, timeout_seconds: 0.5}}\nbase_inputs: [a]"
+    project(tmp_path, "", config)
+
+    done = fluxloop_in(tmp_path, "run", "experiment")
+
+    assert done.code == 1, done.err
+    assert [row["status"] for row in rows(tmp_path)] == ["timeout"]
+
+
 def test_a_target_that_cancels_its_own_task_ends_its_run_only(tmp_path):
     """
     Further inputs are run even if there is only one place for them.

@@ -146,8 +146,12 @@ def work(connection: Connection, setup: bytes) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the experiment, which ends the workers
     given: _Setup = pickle.loads(setup)
     ended = (EOFError, BrokenPipeError, ConnectionResetError, asyncio.CancelledError)
-    with target_environment(given.loaded), suppress(*ended):
-        asyncio.run(_serve(connection, given))
+    try:
+        with target_environment(given.loaded), suppress(*ended):
+            asyncio.run(_serve(connection, given))
+    except RuntimeError as exc:
+        if not str(exc).startswith("Event loop stopped"):  # by the target; the experiment starts another worker
+            raise
 
 
 async def _serve(connection: Connection, given: _Setup) -> None:
