@@ -231,7 +231,7 @@ def _required(func: Callable[..., Any]) -> list[str]:
 def _callable(found: Any, name: str, place: str) -> Callable[..., Any]:
     """Return *found* if it is callable, or its method ``ainvoke`` or ``invoke``, which objects of LangChain have."""
     for method in ("ainvoke", "invoke"):
-        run = None
+        run: Callable[..., Any] | None = None
         with suppress(Exception):  # an attribute may be computed
             run = getattr(found, method, None)
         if not inspect.isroutine(found) and callable(run):
