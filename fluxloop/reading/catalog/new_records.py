@@ -95,9 +95,7 @@ class NewRecords:
         """About how many bytes have not been read."""
         return 0 if self.is_at_end else max(1, self._status.st_size - self.offset)
 
-    def read(
-        self, count: int, stop: float, add_ours: Callable[[Json], bool], add: Callable[[Json, str], None]
-    ) -> None:
+    def read(self, count: int, stop: float, add_ours: Callable[[Json], bool], add: Callable[[Json, str], None]) -> None:
         """
         Call *add* with each record and its kind, in the order of the file.
 
