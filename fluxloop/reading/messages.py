@@ -210,7 +210,7 @@ def _item_parts(item: dict[str, Any], kind: str) -> Iterator[Part]:
     elif kind.endswith("_output"):
         output = item.get("output")
         yield from content_parts(
-            [output] if _is_dict(output) and output.get("type") == "computer_screenshot" else output
+            [output] if isinstance(output, dict) and output.get("type") == "computer_screenshot" else output
         )
     elif kind == "image_generation_call":
         yield Part("note", file_note({"data": item.get("result"), "format": item.get("output_format")}), "image")
