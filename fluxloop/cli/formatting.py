@@ -295,6 +295,22 @@ def note(text: str) -> None:
     console(stderr=True).print(f"fluxloop: {text}", markup=False, style="dim", soft_wrap=True)
 
 
+def holds_all(encoding: str) -> bool:
+    """Whether an output with this encoding can hold every character."""
+    return encoding in ("utf-8", "UTF-8") or encoding.lower().startswith("utf")
+
+
+def printable(text: str, encoding: str) -> str:
+    """
+    Return *text* as an output with this encoding can hold it.
+
+    Texts are made printable before they are measured, since an escape is wider than its character.
+    """
+    if text.isascii() or holds_all(encoding):
+        return text
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
 def signs(output: Console) -> Signs:
     """Return the characters that *output* can show."""
     return UNICODE if output.encoding.lower().startswith("utf") else ASCII

@@ -29,9 +29,6 @@ MAX_ERROR_LINES = 100
 """Lines of an error outside of the full view."""
 
 
-_HOLDING_ALL = ("utf-8", "UTF-8")
-
-
 @dataclass(frozen=True, slots=True)
 class Look:
     """How a tree is drawn."""
@@ -53,20 +50,13 @@ class Look:
         """Columns of the bars; 0 if the tree has none."""
         return bar_width(self.width)
 
-    @property
-    def holds_all(self) -> bool:
-        """Whether the output can hold every character."""
-        return self.encoding in _HOLDING_ALL or self.encoding.lower().startswith("utf")
-
     def printable(self, text: str) -> str:
         """Return *text* as the output can hold it."""
-        if self.holds_all or text.isascii():
-            return text
-        return text.encode(self.encoding, "backslashreplace").decode(self.encoding)
+        return formatting.printable(text, self.encoding)
 
     def fitted(self, line: Text) -> Text:
         """Return *line* as the output can hold it, shortened where that makes it wider."""
-        if self.holds_all or self.printable(line.plain) == line.plain:
+        if formatting.holds_all(self.encoding) or self.printable(line.plain) == line.plain:
             return line
         characters = line.divide(range(1, len(line)))
         parts = (Text(self.printable(one.plain), style=one.get_style_at_offset(PLAIN, 0)) for one in characters)

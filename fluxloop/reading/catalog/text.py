@@ -113,7 +113,9 @@ class PlainPart:
         self._prefilter: Prefilter | None = None
         if part:
             with suppress(ImportError, ValueError):
-                self._prefilter = open_prefilter(((0, "(?i)" + "".join(f"\\x{byte:02x}" for byte in part)),))
+                self._prefilter = open_prefilter(
+                    ((0, "(?i)" + "".join(f"\\x{byte:02x}" for byte in part)),), is_kept=False
+                )
 
     def in_block(self, block: bytes) -> Callable[[int], int]:
         """Return a function that returns the position of the first occurrence from a position on, or -1."""
