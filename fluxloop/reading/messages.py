@@ -230,12 +230,12 @@ def _item_parts(item: dict[str, Any], kind: str) -> Iterator[Part]:
 
 
 def no_content(*reasons: Any) -> Part:
-    """Return the part that stands for an answer without any, with the first of *reasons* that is given."""
+    """Return the note of an answer without content, with the first of *reasons* that is given."""
     return Part("note", next((_reason(reason) for reason in reasons if reason), ""), "no content")
 
 
 def _reason(value: Any) -> str:
-    """Return why something failed or ended: a text, or the most telling member of an object."""
+    """Return why something failed or ended: a text, or the member of an object that says it."""
     if not isinstance(value, dict):
         return str(value)
     members = (value.get(name) for name in ("message", "reason", "block_reason", "blockReason", "content", "code"))

@@ -134,7 +134,7 @@ def _on_one_line(message: Message) -> str:
 def _part(part: Part) -> str:
     if part.kind == "call":
         return call_text(part)
-    if part.kind == "note" and part.name in _TELLING:
+    if part.kind == "note" and part.name in _SHOWN_NOTES:
         return f"<{part.name}: {part.value}>" if part.value else f"<{part.name}>"
     if part.kind == "note" or (part.kind == "data" and part.name):
         return f"<{part.name}>"
@@ -143,5 +143,5 @@ def _part(part: Part) -> str:
     return in_json(part.value)
 
 
-_TELLING = ("refusal", "no content", "error")
+_SHOWN_NOTES = ("refusal", "no content", "error")
 """Notes whose words are the answer."""
