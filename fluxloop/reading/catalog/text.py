@@ -13,14 +13,16 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import orjson
 
-from ...redaction.prefilter import Prefilter, open_prefilter
 from ...storage.decoding import Json, kind_of, records_in, trace_id_of
 from ..json_text import pieces
 from ..source import LONGEST_LINE_BYTES, OpenObservations, open_records
+
+if TYPE_CHECKING:
+    from ...redaction.prefilter import Prefilter
 
 _BLOCK_BYTES = 1 << 16
 """Bytes of a file that are searched at once."""
@@ -112,6 +114,8 @@ class PlainPart:
         self.part = part
         self._prefilter: Prefilter | None = None
         if part:
+            from ...redaction.prefilter import open_prefilter  # loaded only by a search
+
             with suppress(ImportError, ValueError):
                 self._prefilter = open_prefilter(
                     ((0, "(?i)" + "".join(f"\\x{byte:02x}" for byte in part)),), is_kept=False

@@ -379,7 +379,7 @@ def test_a_text_is_found_across_blocks(tmp_path, monkeypatch, block, search):
     It makes no difference whether Hyperscan searches, or stops to as the text is frequent, or is missing.
     """
     if search == "bytes":
-        monkeypatch.setattr("fluxloop.reading.catalog.text.open_prefilter", without_hyperscan)
+        monkeypatch.setattr("fluxloop.redaction.prefilter.open_prefilter", without_hyperscan)
     if search == "frequent":
         monkeypatch.setattr("fluxloop.reading.catalog.text.MOST_OCCURRENCES", 1)
     monkeypatch.setattr("fluxloop.reading.catalog.text._BLOCK_BYTES", block)
