@@ -15,7 +15,7 @@ import pytest
 from serving_aids import START, iso, lines_of_trace, wait_for
 
 from fluxloop.collector.records import RowMaker
-from fluxloop.collector.stores import sqlite_schema
+from fluxloop.collector.stores import sqlite_queries, sqlite_schema, sqlite_words
 from fluxloop.collector.stores.contract import Deletion, StoreError, Totals, Written
 from fluxloop.collector.stores.durations import percentile
 from fluxloop.collector.stores.opening import open_store
@@ -529,3 +529,46 @@ def test_texts_that_databases_refuse_are_kept(store, write):
 
     assert found(store) == ["a", "b", "c"]
     assert orjson.loads([*store.records("a")][-1])["name"] == "n\0ul"
+
+
+@pytest.mark.parametrize("oldest_first", [True, False])
+@pytest.mark.parametrize("is_indexed", [True, False])
+def test_a_search_in_parts_finds_what_comparing_all_records_finds(tmp_path, monkeypatch, oldest_first, is_indexed):
+    """
+    Rare and frequent texts, records in any order of their starts, pages that are read one after the other.
+    """
+    seed = Random().randrange(10**9)
+    print(f"seed {seed}")  # noqa: T201 - shown when the test fails
+    random = Random(seed)
+    monkeypatch.setattr(sqlite_queries, "_RARE", 4)
+    monkeypatch.setattr(sqlite_queries, "_PART", 3)
+    monkeypatch.setattr(sqlite_queries, "_LARGEST_PART", 12)
+    monkeypatch.setattr(sqlite_queries, "_PROBED_AFTER", 9)
+    monkeypatch.setattr(sqlite_queries, "MAX_CANDIDATES", 8)
+    monkeypatch.setattr(sqlite_words, "MAX_CANDIDATES", 8)
+    words = ["Atlantis", "Lyon", "Atlas", "Mesa"]
+    texts = {f"t{n:02}": random.choice(words) if n % 3 else "Berlin" for n in range(60)}
+    lines = [
+        line
+        for trace_id, text in texts.items()
+        for line in lines_of_trace(trace_id, text=text, start=START + timedelta(minutes=random.randrange(40)))
+    ]
+    random.shuffle(lines)
+    with closing(open_store(f"sqlite:///{tmp_path / 's.sqlite'}")) as store:
+        if not is_indexed:
+            monkeypatch.setattr(store, "_index_words", lambda: False)
+        for at in range(0, len(lines), 20):
+            store.write(RowMaker().batch(lines[at : at + 20]).rows)
+        wait_for(lambda: store.counts()["unindexed"] == 0 or not is_indexed)
+        for wanted in [*words, "atl", "sa", "Ber", "nothing"]:
+            seen, cursor = [], None
+            while True:
+                page = store.traces(CollectorFilter.of(text=wanted), limit=5, cursor=cursor, oldest_first=oldest_first)
+                seen += page.rows
+                if (cursor := page.next) is None:
+                    break
+
+            expected = {id for id, text in texts.items() if wanted.lower() in text.lower()}
+            assert sorted(row["trace_id"] for row in seen) == sorted(expected)
+            starts = [row["start_time"] for row in seen]
+            assert starts == sorted(starts, reverse=not oldest_first)

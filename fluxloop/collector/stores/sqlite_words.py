@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from ...reading.catalog.text import contains, searched_text
 from ...storage.decoding import decode
@@ -27,7 +28,7 @@ MAX_PENDING = 20_000
 _LONG = "\ue001\ue002\ue003"
 """Is added to the indexed text of a record with more than `MAX_INDEXED` characters."""
 
-_MAX_SEQUENCES = 64
+_MAX_SEQUENCES = 32
 """Sequences of a text that are looked up; they make candidates, so more of them gain little."""
 
 
@@ -64,34 +65,48 @@ Candidates = dict[int, list[int]]
 """The records that may contain a text, by trace: the number of an observation, or minus that of a trace."""
 
 
-def rare_candidates(connection: sqlite3.Connection, text: str) -> Candidates | None:
-    """Return all records that may contain *text*; None where there are too many, or where the index does not help."""
+class Newest(NamedTuple):
+    """The newest records that may contain a text."""
+
+    by_trace: Candidates
+    lowest: int
+    """No other observation with this number or a higher one may contain the text."""
+    is_all: bool
+
+
+def newest_candidates(connection: sqlite3.Connection, text: str, limit: int) -> Newest | None:
+    """Return about *limit* records that may contain *text*, with traces' lines last; None without an index."""
     query = _query_of(text)
     if query is None or pending_words(connection) > MAX_PENDING:
         return None
     sql = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid DESC LIMIT ?"
-    numbers = [number for (number,) in connection.execute(sql, (query, MAX_CANDIDATES + 1))]
-    if len(numbers) > MAX_CANDIDATES:
-        return None
+    numbers = [number for (number,) in connection.execute(sql, (query, limit + 1))]
     sql = "SELECT trace, number FROM observations WHERE number IN (SELECT value FROM json_each(?)) OR number > ?"
     found: Candidates = {}
     for trace, number in connection.execute(sql, (str(numbers), _indexed_to(connection))):
         found.setdefault(trace, []).append(number)
     for number in [*(n for n in numbers if n < 0), *(n for (n,) in connection.execute("SELECT number FROM new_words"))]:
         found.setdefault(-number, []).append(number)
-    return found
+    is_all = len(numbers) <= limit
+    return Newest(found, 0 if is_all else max(0, numbers[-1]), is_all)
 
 
-def candidates_in(connection: sqlite3.Connection, traces: list[int], text: str) -> Candidates:
-    """Return the records of *traces* that may contain *text*."""
+def candidates_in(
+    connection: sqlite3.Connection, traces: list[int], text: str, known: Newest | None, *, is_large: bool
+) -> Candidates | None:
+    """
+    Return the records of *traces* that may contain *text*; the newest are *known*.
+
+    None if they are many and the traces, too (*is_large*), so that fewer traces should be searched at once.
+    """
     within = "trace IN (SELECT value FROM json_each(?))"
     query = _query_of(text)
     sql = f"SELECT min(number), max(number) FROM observations WHERE {within}"
     first, last = connection.execute(sql, (str(traces),)).fetchone()
     found = None
     if query is not None and first is not None:
-        found = _indexed_candidates(connection, query, first, last, traces)
-    if found is None:  # a short text, or records that are far apart in the index
+        found = _indexed_candidates(connection, query, (first, last), traces, known)
+    if found is None and not is_large:  # a short text, or records that are far apart in the index
         found = {trace: [-trace] for trace in traces}
         sql = f"SELECT trace, number FROM observations WHERE {within}"
         for trace, number in connection.execute(sql, (str(traces),)):
@@ -100,20 +115,29 @@ def candidates_in(connection: sqlite3.Connection, traces: list[int], text: str) 
 
 
 def _indexed_candidates(
-    connection: sqlite3.Connection, query: str, first: int, last: int, traces: list[int]
+    connection: sqlite3.Connection, query: str, bounds: tuple[int, int], traces: list[int], known: Newest | None
 ) -> Candidates | None:
-    """Return what the index finds from the record *first* to *last*, and what it does not have; None if it is much."""
-    sql = "SELECT rowid FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid DESC LIMIT ?"
-    numbers = [n for (n,) in connection.execute(sql, (query, first, last, MAX_CANDIDATES))]
-    own = [n for (n,) in connection.execute(sql, (query, -max(traces), -min(traces), MAX_CANDIDATES))]
+    """Return what the index finds within *bounds*, and what it does not have; None if it is much."""
+    first, last = bounds
+    is_known = known is not None and first >= known.lowest
+    # Traces have the lowest numbers of the index, so their range is reached from its beginning.
+    sql = "SELECT rowid FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid {} LIMIT ?"
+    newest_first, oldest_first = sql.format("DESC"), sql.format("ASC")
+    numbers = []
+    if not is_known:
+        numbers = [n for (n,) in connection.execute(newest_first, (query, first, last, MAX_CANDIDATES))]
+    own = [n for (n,) in connection.execute(oldest_first, (query, -max(traces), -min(traces), MAX_CANDIDATES))]
     if len(numbers) == MAX_CANDIDATES or len(own) == MAX_CANDIDATES:
         return None
     new = [n for (n,) in connection.execute("SELECT number FROM new_words")]
     wanted = set(traces)
     found: Candidates = {-number: [number] for number in {*own, *new} if -number in wanted}
+    if known is not None and is_known:
+        for trace in wanted & known.by_trace.keys():
+            found[trace] = [*found.get(trace, ()), *(n for n in known.by_trace[trace] if n > 0)]
     sql = "SELECT trace, number FROM observations WHERE number IN (SELECT value FROM json_each(?))"
-    later = "SELECT trace, number FROM observations WHERE number > ? AND number BETWEEN ? AND ?"
-    values = (str(numbers), _indexed_to(connection), first, last)
+    later = "SELECT trace, number FROM observations WHERE number BETWEEN ? AND ?"
+    values = (str(numbers), max(first, _indexed_to(connection) + 1), last)
     for trace, number in connection.execute(f"{sql} UNION ALL {later}", values):
         if trace in wanted:
             found.setdefault(trace, []).append(number)
@@ -123,7 +147,8 @@ def _indexed_candidates(
 def _query_of(text: str) -> str | None:
     """Return the query of the index for *text*; None for a text that is too short for it."""
     wanted = text.casefold()
-    sequences = list(dict.fromkeys(wanted[at : at + 3] for at in range(len(wanted) - 2)))[:_MAX_SEQUENCES]
+    starts = dict.fromkeys([*range(0, len(wanted) - 2, 3), max(0, len(wanted) - 3)])  # each character once
+    sequences = list(dict.fromkeys(part for at in starts if len(part := wanted[at : at + 3]) == 3))[:_MAX_SEQUENCES]
     return f"({' AND '.join(map(_quoted, sequences))}) OR {_quoted(_LONG)}" if sequences else None
 
 
