@@ -21,7 +21,10 @@ from .postgres_writing import PostgresWriting, add_totals
 from .rows import HOUR_US, TotalsChange
 
 _RETRIES = 5
-"""Attempts at a transaction that the database aborts because of another one."""
+"""Attempts at a transaction that the database aborts because of another one, or that it does not answer."""
+
+_INSERT_RETRIES = 50
+"""Attempts at one that inserts a trace at the same time as another one; each of them finds more traces inserted."""
 
 _DELETE_AT_ONCE = 500
 
@@ -49,19 +52,22 @@ class PostgresStore(PostgresReading):
 
     def _transact(self, task: Callable[[Any], Any]) -> Any:
         """Call *task* in a transaction, again if the database aborts it because of another one, or has restarted."""
-        for attempt in range(_RETRIES):
+        failures, conflicts = 0, 0
+        while True:
             try:
                 with self._connection() as connection, connection.transaction():
                     return task(connection)
             except StoreError as error:
                 cause = error.__cause__
-                lost = isinstance(cause, self._psycopg.OperationalError)
-                if not lost or attempt == _RETRIES - 1:
+                if isinstance(cause, self._psycopg.errors.UniqueViolation) and conflicts < _INSERT_RETRIES:
+                    conflicts += 1
+                    continue
+                failures += 1
+                if not isinstance(cause, self._psycopg.OperationalError) or failures == _RETRIES:
                     raise
                 if not isinstance(cause, self._psycopg.errors.TransactionRollback):
                     self._forget_idle()
-                time.sleep(0.05 * 2**attempt)
-        raise AssertionError
+                time.sleep(0.05 * 2 ** (failures - 1))
 
     # Writing.
 

@@ -64,7 +64,7 @@ class Connections:
                 )
             yield connection
         except self._psycopg.Error as error:
-            if connection is not None:
+            if connection is not None and not isinstance(error, self._psycopg.IntegrityError):
                 connection.close()
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise StoreError(f"the PostgreSQL store does not answer now: {reason}") from error
