@@ -15,7 +15,7 @@ import pytest
 from serving_aids import START, iso, lines_of_trace, wait_for
 
 from fluxloop.collector.records import RowMaker
-from fluxloop.collector.stores import sqlite_queries, sqlite_schema, sqlite_words
+from fluxloop.collector.stores import postgres_words, sqlite_queries, sqlite_schema, sqlite_words
 from fluxloop.collector.stores.contract import Deletion, StoreError, Totals, Written
 from fluxloop.collector.stores.durations import percentile
 from fluxloop.collector.stores.opening import open_store
@@ -531,21 +531,26 @@ def test_texts_that_databases_refuse_are_kept(store, write):
     assert orjson.loads([*store.records("a")][-1])["name"] == "n\0ul"
 
 
-@pytest.mark.parametrize("oldest_first", [True, False])
-@pytest.mark.parametrize("is_indexed", [True, False])
-def test_a_search_in_parts_finds_what_comparing_all_records_finds(tmp_path, monkeypatch, oldest_first, is_indexed):
+@pytest.mark.parametrize(
+    ("kind", "oldest_first", "is_indexed"),
+    [
+        *(("sqlite", oldest, indexed) for oldest in (True, False) for indexed in (True, False)),
+        ("postgresql", False, True),
+    ],
+)
+def test_a_search_in_parts_finds_what_comparing_all_records_finds(
+    tmp_path, request, monkeypatch, kind, oldest_first, is_indexed
+):
     """
     Rare and frequent texts, records in any order of their starts, pages that are read one after the other.
     """
     seed = Random().randrange(10**9)
     print(f"seed {seed}")  # noqa: T201 - shown when the test fails
     random = Random(seed)
-    monkeypatch.setattr(sqlite_queries, "_RARE", 4)
-    monkeypatch.setattr(sqlite_queries, "_PART", 3)
-    monkeypatch.setattr(sqlite_queries, "_LARGEST_PART", 12)
-    monkeypatch.setattr(sqlite_queries, "_PROBED_AFTER", 9)
-    monkeypatch.setattr(sqlite_queries, "MAX_CANDIDATES", 8)
-    monkeypatch.setattr(sqlite_words, "MAX_CANDIDATES", 8)
+    for name, value in {"_RARE": 4, "_PART": 3, "_LARGEST_PART": 12, "_PROBED_AFTER": 9, "MAX_CANDIDATES": 8}.items():
+        monkeypatch.setattr(sqlite_queries, name, value)
+    for module in (sqlite_words, postgres_words):
+        monkeypatch.setattr(module, "MAX_CANDIDATES", 8)
     words = ["Atlantis", "Lyon", "Atlas", "Mesa"]
     texts = {f"t{n:02}": random.choice(words) if n % 3 else "Berlin" for n in range(60)}
     lines = [
@@ -554,7 +559,8 @@ def test_a_search_in_parts_finds_what_comparing_all_records_finds(tmp_path, monk
         for line in lines_of_trace(trace_id, text=text, start=START + timedelta(minutes=random.randrange(40)))
     ]
     random.shuffle(lines)
-    with closing(open_store(f"sqlite:///{tmp_path / 's.sqlite'}")) as store:
+    url = f"sqlite:///{tmp_path / 's.sqlite'}" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    with closing(open_store(url)) as store:
         if not is_indexed:
             monkeypatch.setattr(store, "_index_words", lambda: False)
         for at in range(0, len(lines), 20):
@@ -572,3 +578,25 @@ def test_a_search_in_parts_finds_what_comparing_all_records_finds(tmp_path, monk
             assert sorted(row["trace_id"] for row in seen) == sorted(expected)
             starts = [row["start_time"] for row in seen]
             assert starts == sorted(starts, reverse=not oldest_first)
+
+
+def test_a_rare_text_is_looked_up_in_the_index_of_postgresql(postgres_url):
+    """
+    The index names the trace that has it, one with much text, and those that are not indexed yet; no others.
+    """
+    with closing(open_store(postgres_url)) as store:
+        texts = {f"t{n}": f"Lyon {n} 'quoted' \\ Ümlaut" for n in range(20)} | {
+            "rare": "Atlantis",
+            "long": "z" * 20_000,
+        }
+        for trace_id, text in texts.items():
+            store.write(RowMaker().batch(lines_of_trace(trace_id, text=text)).rows)
+        assert wait_for(lambda: store.counts()["unindexed"] == 0)
+        with store._connection() as connection:
+            connection.execute("INSERT INTO new_words SELECT number FROM traces WHERE trace_id = 't3'")
+            numbers = postgres_words.rare_candidates(connection, "aTLANTIs")
+            named = connection.execute("SELECT trace_id FROM traces WHERE number = ANY(%s)", (numbers,)).fetchall()
+
+        assert sorted(id for (id,) in named) == ["long", "rare", "t3"]
+        assert found(store, text="aTLANTIs") == ["rare"]
+        assert found(store, text="'quoted' \\ üM") == sorted(id for id in texts if id.startswith("t"))

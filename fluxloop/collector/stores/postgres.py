@@ -7,8 +7,10 @@ when `write` returns.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +19,7 @@ from .changes import OBSERVATION
 from .contract import Deletion, StoreError, Written
 from .postgres_reading import PostgresReading
 from .postgres_schema import OTHER_DAY, day_of, make_partition, migrate
+from .postgres_words import index_some
 from .postgres_writing import PostgresWriting, add_totals
 from .rows import HOUR_US, TotalsChange
 
@@ -27,6 +30,12 @@ _INSERT_RETRIES = 50
 """Attempts at one that inserts a trace at the same time as another one; each of them finds more traces inserted."""
 
 _DELETE_AT_ONCE = 500
+
+_WORDS_AT_ONCE = 50
+"""Traces whose texts are indexed in one transaction."""
+
+_IDLE_S = 0.25
+"""How long nothing must have been received before texts are indexed."""
 
 
 class PostgresStore(PostgresReading):
@@ -43,12 +52,17 @@ class PostgresStore(PostgresReading):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self._days: set[Any] = set()
+        self._written_at = 0.0
+        self._has_words = threading.Event()
+        self._has_words.set()  # what was written before
         try:
             with self._connection() as connection:
                 migrate(connection)
         except BaseException:
-            self.close()
+            super().close()
             raise
+        self._thread = threading.Thread(target=self._index_words, name="fluxloop-words", daemon=True)
+        self._thread.start()
 
     def _transact(self, task: Callable[[Any], Any]) -> Any:
         """Call *task* in a transaction, again if the database aborts it because of another one, or has restarted."""
@@ -84,12 +98,32 @@ class PostgresStore(PostgresReading):
             writing.finish()
             return written
 
+        self._written_at = time.monotonic()
         try:
             return self._transact(task)  # type: ignore[no-any-return]  # what the task returns
         except StoreError as error:
             if isinstance(error.__cause__, self._psycopg.errors.CheckViolation):
                 self._days.clear()  # a partition was dropped by another collector
             raise
+        finally:
+            self._has_words.set()
+
+    def _index_words(self) -> None:
+        """Index the texts of traces while nothing is received; the thread that runs this ends with the store."""
+        while self._has_words.wait() and not self._is_closed:
+            if time.monotonic() - self._written_at < _IDLE_S:
+                time.sleep(_IDLE_S / 5)
+                continue
+            self._has_words.clear()
+            with suppress(StoreError):  # the next batch wakes this thread when the database answers again
+                if self._transact(lambda connection: index_some(connection, _WORDS_AT_ONCE)):
+                    self._has_words.set()
+
+    def close(self) -> None:
+        """Close all connections; those in use are closed when they are given back."""
+        super().close()
+        self._has_words.set()
+        self._thread.join(5)
 
     def delete(self, which: Deletion) -> int:
         """Delete traces with all their records, and return the number of traces."""
@@ -162,6 +196,7 @@ def _delete_some(connection: Any, condition: str, value: Any) -> int:
         totals.add(Observation._make(("", *columns, b"")), -1)
     connection.execute("DELETE FROM scores WHERE trace_id = ANY(%s)", (ids,))
     connection.execute("DELETE FROM traces WHERE number = ANY(%s)", (numbers,))
+    connection.execute("DELETE FROM words WHERE trace = ANY(%s)", (numbers,))
     with connection.cursor() as cursor:
         add_totals(cursor, totals)
     connection.execute("DELETE FROM totals WHERE count <= 0")

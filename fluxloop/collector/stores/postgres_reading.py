@@ -13,6 +13,7 @@ from .contract import Page, Step, StoreError, Totals
 from .cursors import cursor_of, position_of
 from .postgres_connections import QUERY_S, Connections
 from .postgres_queries import condition_of, record_contains
+from .postgres_words import rare_candidates
 from .rows import SHOWN, object_of, session_of
 from .totals import steps_of
 
@@ -37,6 +38,8 @@ class PostgresReading(Connections):
     ) -> Page:
         """Return traces in the order of their starts."""
         condition, parameters = condition_of(wanted)
+        if wanted.text is not None and (numbers := self._rare(wanted.text)) is not None:
+            condition, parameters = f"t.number = ANY(%s) AND {condition}", [numbers, *parameters]
         comparison, order = (">", "ASC") if oldest_first else ("<", "DESC")
         position = None if cursor is None else position_of(cursor)
         size = limit + 1 if wanted.text is None else max(limit + 1, 100)
@@ -62,6 +65,11 @@ class PostgresReading(Connections):
         if len(rows) > limit:
             following = cursor_of(shown[-1][1 + SHOWN.index("start_us")], shown[-1][0])
         return Page([object_of(row[1:]) for row in shown], following)
+
+    def _rare(self, text: str) -> list[int] | None:
+        """Return the traces that may have *text*, if they are few."""
+        with self._connection() as connection:
+            return rare_candidates(connection, text)
 
     def _has_text(self, number: int, text: str) -> bool:
         sql = "SELECT line FROM traces WHERE number = %s UNION ALL SELECT line FROM observations WHERE trace = %s"
@@ -140,7 +148,7 @@ class PostgresReading(Connections):
 
     def counts(self) -> dict[str, int]:
         """
-        Return the numbers of traces and observations, and the size in bytes.
+        Return the numbers of traces and observations, the size in bytes, and the changes not indexed yet.
 
         The size is that of the records that are there, computed from some of them: files do not become smaller when
         rows are deleted, and a limit on their size would delete everything.
@@ -151,7 +159,13 @@ class PostgresReading(Connections):
         some = f"SELECT line FROM observations LIMIT {_SAMPLE}"
         ((line_bytes,),) = self._all(f"SELECT coalesce(avg(pg_column_size(line)), 0)::bigint FROM ({some}) AS sample")
         size = _EMPTY_BYTES + observations * (line_bytes + _OBSERVATION_BYTES) + traces * _TRACE_BYTES
-        return {"traces": traces, "observations": observations, "bytes": min(size, on_disk)}
+        ((waiting,),) = self._all("SELECT count(*) FROM new_words")
+        return {
+            "traces": traces,
+            "observations": observations,
+            "bytes": min(size, on_disk),
+            "unindexed": waiting,
+        }
 
 
 def _plain(trace_id: str) -> str:

@@ -105,6 +105,9 @@ class PostgresWriting(Changes):
             if known := [state for trace_id, state in self.states.items() if trace_id not in self._new]:
                 rows = [(*to_columns(state), _text(state.line), state.number) for state in known]
                 cursor.executemany(_UPDATE, rows)
+            if self.states:
+                with cursor.copy("COPY new_words FROM STDIN") as copy:
+                    copy.write("".join(f"{state.number}\n" for state in self.states.values()).encode())
             if scores := [(*values, line.decode()) for *values, line in self.score_rows()]:
                 cursor.executemany(_SCORE, sorted(scores))
             add_totals(cursor, self.totals)

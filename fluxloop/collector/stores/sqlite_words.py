@@ -12,24 +12,16 @@ import sqlite3
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ...reading.catalog.text import contains, searched_text
+from ...reading.catalog.text import contains
 from ...storage.decoding import decode
 from .lines import Resolve
-
-MAX_INDEXED = 16_384
-"""Characters of a record that are indexed; a record with more is always a candidate."""
+from .sequences import LONG, indexed_text, sequences_of
 
 MAX_CANDIDATES = 2_000
 """Where more records than this may contain a text, the newest traces are compared one after the other instead."""
 
 MAX_PENDING = 20_000
 """Where more observations are not indexed yet, the same."""
-
-_LONG = "\ue001\ue002\ue003"
-"""Is added to the indexed text of a record with more than `MAX_INDEXED` characters."""
-
-_MAX_SEQUENCES = 32
-"""Sequences of a text that are looked up; they make candidates, so more of them gain little."""
 
 
 def index_some(connection: sqlite3.Connection, limit: int, resolve: Resolve) -> int:
@@ -41,7 +33,7 @@ def index_some(connection: sqlite3.Connection, limit: int, resolve: Resolve) -> 
     sql = "SELECT n.number, line FROM new_words n JOIN traces ON traces.number = -n.number LIMIT ?"
     lines = connection.execute(sql, (limit,)).fetchall()
     connection.executemany("DELETE FROM new_words WHERE number = ?", [(number,) for number, _ in lines])
-    texts = [(number, _indexed_text(line, resolve)) for number, line in [*rows, *lines]]
+    texts = [(number, indexed_text(resolve(line))) for number, line in [*rows, *lines]]
     connection.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", texts)
     return len(texts)
 
@@ -51,7 +43,7 @@ def forget_words(connection: sqlite3.Connection, trace: int, resolve: Resolve) -
     lines = "SELECT number, line FROM observations WHERE trace = ? AND number <= ?"
     own = "SELECT -number, line FROM traces WHERE number = ? AND line IS NOT NULL AND -number NOT IN new_words"
     found = connection.execute(f"{lines} UNION ALL {own}", (trace, _indexed_to(connection), trace)).fetchall()
-    texts = [(number, _indexed_text(line, resolve)) for number, line in found]
+    texts = [(number, indexed_text(resolve(line))) for number, line in found]
     connection.executemany("INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", texts)
 
 
@@ -146,10 +138,8 @@ def _indexed_candidates(
 
 def _query_of(text: str) -> str | None:
     """Return the query of the index for *text*; None for a text that is too short for it."""
-    wanted = text.casefold()
-    starts = dict.fromkeys([*range(0, len(wanted) - 2, 3), max(0, len(wanted) - 3)])  # each character once
-    sequences = list(dict.fromkeys(part for at in starts if len(part := wanted[at : at + 3]) == 3))[:_MAX_SEQUENCES]
-    return f"({' AND '.join(map(_quoted, sequences))}) OR {_quoted(_LONG)}" if sequences else None
+    sequences = sequences_of(text)
+    return f"({' AND '.join(map(_quoted, sequences))}) OR {_quoted(LONG)}" if sequences else None
 
 
 def any_contains(connection: sqlite3.Connection, numbers: list[int], text: str, resolve: Resolve) -> bool:
@@ -178,15 +168,6 @@ def _indexed_to(connection: sqlite3.Connection) -> int:
     """Return the number of the last observation that is indexed."""
     found = connection.execute("SELECT state FROM files WHERE name = 'words'").fetchone()
     return int(found[0]) if found else 0
-
-
-def _indexed_text(line: bytes, resolve: Resolve) -> str:
-    try:
-        text = searched_text(decode(resolve(line)))
-    except ValueError:
-        return ""
-    text = text.replace("\0", " ")
-    return text if len(text) <= MAX_INDEXED else f"{text[:MAX_INDEXED]}\n{_LONG}"
 
 
 def _quoted(sequence: str) -> str:
