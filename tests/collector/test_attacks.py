@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import httpx
@@ -23,9 +23,10 @@ from serving_aids import ROOT, START, ServerProcess, body_of, free_port, lines_o
 
 import fluxloop
 from fluxloop.collector.keys import Keys
+from fluxloop.collector.records import RowMaker
 from fluxloop.collector.retention import Retention
 from fluxloop.collector.routes import PARAMETERS
-from fluxloop.collector.stores.contract import Deletion
+from fluxloop.collector.stores.contract import Deletion, StoreError, Totals
 from fluxloop.errors import ConfigError
 from fluxloop.reading.filters import CollectorFilter
 
@@ -348,6 +349,60 @@ def test_retention_by_size_keeps_what_fits(store, write):
     assert len(left) >= 500
     assert left == [f"t{number:04}" for number in range(deleted, 1_500)]
     assert Retention(size_bytes=limit).apply(store) == 0
+
+
+@pytest.mark.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)
+def test_retention_while_four_senders_write_leaves_no_half_traces(store):
+    """
+    Old and young traces come in batches while the old ones are deleted again and again: the young are complete, and
+    lists and totals agree.
+    """
+    now = datetime.now(UTC)
+    old = now - timedelta(days=40)
+
+    def batches(sender):
+        for number in range(10):
+            for age, start in (("old", old), ("young", now)):
+                name = f"{age}{sender}-{number}"
+                *observations, trace = lines_of_trace(name, start=start + timedelta(seconds=number))
+                yield observations[:2]
+                yield [*observations[2:], trace]
+
+    def send(sender):
+        for lines in batches(sender):
+            wait_for(lambda lines=lines: _is_written(store, lines))
+
+    stop = threading.Event()
+
+    def delete():
+        deleted = 0
+        while not stop.is_set():
+            deleted += Retention(age=timedelta(days=30)).apply(store)
+        return deleted
+
+    with ThreadPoolExecutor(5) as threads:
+        deleting = threads.submit(delete)
+        try:
+            for sending in [threads.submit(send, sender) for sender in range(4)]:
+                sending.result(60)
+        finally:
+            stop.set()
+        deleting.result(60)
+    Retention(age=timedelta(days=30)).apply(store)
+    rows = store.traces(CollectorFilter(), limit=1_000).rows
+
+    assert sorted(row["trace_id"] for row in rows) == sorted(f"young{s}-{n}" for s in range(4) for n in range(10))
+    assert {row["observations"] for row in rows} == {3}
+    assert sum(step.count for step in store.totals(Totals())) == 120
+    assert store.counts()["observations"] == 120
+
+
+def _is_written(store, lines):
+    try:
+        store.write(RowMaker().batch(lines).rows)
+    except StoreError:
+        return False
+    return True
 
 
 def test_two_collectors_follow_one_folder_each_with_its_own_folders(tmp_path):

@@ -194,6 +194,7 @@ def test_scores_totals_sessions_export_and_deletion(server):
     rest = get(server, f"/api/v1/traces/api1?limit=2&after={trace['next']}").json()
     assert (len(rest["observations"]), rest["next"]) == (1, None)
     assert get(server, "/api/v1/sessions?session=api").json()["sessions"][0]["traces"] == 3
+    assert "list traces" in get(server, "/api/v1/sessions?text=api").json()["error"]
     (total,) = get(server, "/api/v1/totals?by=name&name=api-tool&step=day").json()["totals"]
     assert (total["count"], total["time"], total["p50_ms"]) == (
         3,
@@ -499,12 +500,12 @@ print("sent", flush=True)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql", "clickhouse"])
 def test_a_collector_that_is_killed_under_four_senders_loses_nothing(tmp_path, request, kind):
     """
     Killed and started again five times while four processes send: exactly what they sent is there, once.
     """
-    url = f"sqlite:///{tmp_path / 's.sqlite'}" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    url = f"sqlite:///{tmp_path / 's.sqlite'}" if kind == "sqlite" else _database_url(request, kind)
     port, count = free_port(), 60
     program = SENDER.format(tests=str(ROOT / "tests"))
     server = ServerProcess("--store", url, port=port)
@@ -567,6 +568,10 @@ def test_a_database_that_crashes_under_load_loses_nothing(tmp_path):
         assert (session["traces"], session["observations"]) == (200, 600)
         assert sum(t["count"] for t in get(server, "/api/v1/totals").json()["totals"]) == 600
         assert server.stop() == 0
+
+
+def _database_url(request, kind):
+    return request.getfixturevalue({"postgresql": "postgres_url", "clickhouse": "clickhouse_url"}[kind])
 
 
 def _traces(url):

@@ -319,6 +319,9 @@ def test_sessions_sum_up_their_traces(store, write):
         "first_start_time": iso(START + timedelta(minutes=2)),
         "last_start_time": iso(START + timedelta(minutes=5)),
     }
+    for conditions in ({"type": "RETRIEVAL"}, {"observation": "none"}, {"metadata": "none"}, {"max_duration": "1ms"}):
+        assert store.sessions(CollectorFilter.of(**conditions), limit=5).rows == []
+    assert len(store.sessions(CollectorFilter.of(observation="search", has_error=True), limit=5).rows) == 3
 
 
 def test_totals_count_observations_by_time_and_group(store, write):

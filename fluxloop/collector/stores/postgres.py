@@ -87,10 +87,6 @@ class PostgresStore(PostgresReading):
 
     def write(self, rows: Sequence[Row]) -> Written:
         """Keep *rows*; they are durable when this returns."""
-        for day in {day_of(row.start_us) for row in rows if type(row) is Observation} - self._days:
-            with self._connection() as connection:
-                make_partition(connection, day)
-            self._days.add(day)
 
         def task(connection: Any) -> Written:
             writing = PostgresWriting(connection)
@@ -100,13 +96,23 @@ class PostgresStore(PostgresReading):
 
         self._written_at = time.monotonic()
         try:
-            return self._transact(task)  # type: ignore[no-any-return]  # what the task returns
-        except StoreError as error:
-            if isinstance(error.__cause__, self._psycopg.errors.CheckViolation):
-                self._days.clear()  # a partition was dropped by another collector
-            raise
+            for _ in range(_RETRIES):
+                self._make_partitions(rows)
+                try:
+                    return self._transact(task)  # type: ignore[no-any-return]  # what the task returns
+                except StoreError as error:
+                    if not isinstance(error.__cause__, self._psycopg.errors.CheckViolation):
+                        raise
+                    self._days.clear()  # a partition was dropped meanwhile
+            raise StoreError("the days of the batch are being deleted; send it again later")
         finally:
             self._has_words.set()
+
+    def _make_partitions(self, rows: Sequence[Row]) -> None:
+        for day in {day_of(row.start_us) for row in rows if type(row) is Observation} - self._days:
+            with self._connection() as connection:
+                make_partition(connection, day)
+            self._days.add(day)
 
     def _index_words(self) -> None:
         """Index the texts of traces while nothing is received; the thread that runs this ends with the store."""
@@ -160,10 +166,10 @@ class PostgresStore(PostgresReading):
             start = time_us(f"{day}T00:00:00+00:00")
 
             def drop(connection: Any, name: str = name, start: int = start) -> None:
+                connection.execute(f"DROP TABLE {name}")  # waits for those who write to it, and to the totals
                 connection.execute(
                     "DELETE FROM totals WHERE hour_us >= %s AND hour_us < %s", (start, start + 24 * HOUR_US)
                 )
-                connection.execute(f"DROP TABLE {name}")
 
             self._transact(drop)
             self._days.discard(day)

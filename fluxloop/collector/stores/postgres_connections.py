@@ -60,7 +60,7 @@ class Connections:
                     autocommit=True,
                     connect_timeout=10,
                     application_name="fluxloop",
-                    options=f"-c statement_timeout={QUERY_S}s -c synchronous_commit=on -c timezone=UTC",
+                    options=f"-c statement_timeout={QUERY_S}s -c synchronous_commit=on -c timezone=UTC -c jit=off",
                 )
             yield connection
         except self._psycopg.Error as error:

@@ -71,7 +71,7 @@ class Selection:
         self._connection = connection
         self._resolve = resolve
         self._wanted = wanted
-        self._condition = _condition_of(wanted)
+        self._condition = condition_of(wanted)
         self._rare: Candidates | None = None
         """The records that may have the text, if they are few; None while that is not known, or where they are many."""
         self._found: list[int] | None = None
@@ -239,7 +239,7 @@ class Selection:
         return " UNION ALL ".join(parts), parameters
 
 
-def _condition_of(wanted: CollectorFilter) -> Query:
+def condition_of(wanted: CollectorFilter) -> Query:
     """Return the condition of the whole filter but its text."""
     parts = [query_of(wanted)]
     for name in ("type", "observation", "metadata"):
