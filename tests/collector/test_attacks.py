@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
@@ -244,6 +245,47 @@ def test_a_body_without_end_is_cut_off(limited):
             pass
         assert sent < 50_000_000
     assert _answers(port)
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x",
+        b"Content-Length: +2\r\n\r\n{}",
+        b"Content-Length: -2\r\n\r\n{}",
+        b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n-1\r\nx\r\n0\r\n\r\n",
+        b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+def test_a_body_whose_length_is_ambiguous_ends_the_connection(client, framing):
+    """
+    What a proxy might take for the body and the collector for the next request is never answered as a request.
+    """
+    head = b"POST /api/v1/batches HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
+    hidden = b"DELETE /api/v1/traces?older_than=1d HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    received = b""
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=10) as connection:
+        connection.sendall(head + framing + hidden)
+        with suppress(ConnectionError):
+            while piece := connection.recv(65_536):
+                received += piece
+
+    assert received.startswith(b"HTTP/1.1 400")
+    assert received.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost.evil.com", "127.0.0.1.nip.io", "localhost@evil.com", "0.0.0.0", "127.1", ""]
+)
+def test_a_name_that_only_looks_like_this_machine_is_refused(client, host):
+    """
+    The names that DNS rebinding uses.
+    """
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=10) as connection:
+        connection.sendall(f"GET /api/v1/traces HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 421")
 
 
 @pytest.mark.slow
