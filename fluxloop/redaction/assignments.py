@@ -146,9 +146,8 @@ def _value(keys: Keys, text: str, anchor: re.Match[str]) -> Span | None:
     sensitivity = keys.sensitivity(key)
     start, sign = anchor.end(), anchor["sign"]
     if sensitivity is None and sign == "=" and _OPENING.match(text, start):
-        if typed := _TYPED.search(text[max(0, anchor.start() - _LONGEST) : start]):  # api_key: str = "…"
-            key = typed["key"]
-            sensitivity = keys.sensitivity(key)
+        typed = _TYPED.search(text[max(0, anchor.start() - _LONGEST) : start])  # api_key: str = "…"
+        sensitivity, key = (keys.sensitivity(typed["key"]), typed["key"]) if typed else (None, key)
     if sensitivity is None:
         return _in_context(text, key.rpartition(" ")[2].lower(), anchor)
     if sign == "," and not (anchor["close"] and _comes_after(text, anchor.start() - len(key), _PAIR_START)):

@@ -16,7 +16,14 @@ from typing import Any
 
 from ..encoding.introspection import attribute
 from ..llm.sdk_streams import stream_kind
-from .generators import Followed, drive_async_generator, drive_coroutine, drive_generator
+from .generators import (
+    Followed,
+    drive_async_generator,
+    drive_coroutine,
+    drive_generator,
+    drive_generator_coroutine,
+    is_awaitable,
+)
 from .stream_classes import attach
 
 PLAIN = frozenset({str, int, float, bool, type(None), dict, list, tuple, bytes, set, frozenset})
@@ -47,7 +54,10 @@ def follow(call: Followed, value: Any) -> Any:
     """
     result = value
     if isinstance(value, GeneratorType):
-        result = drive_generator(call, body=value)
+        if is_awaitable(value.gi_code):
+            result = drive_generator_coroutine(call, value)
+        else:
+            result = drive_generator(call, body=value)
     elif isinstance(value, AsyncGeneratorType):
         result = drive_async_generator(call, body=value)
     elif isinstance(value, CoroutineType):

@@ -9,6 +9,7 @@ import inspect
 import multiprocessing
 import os
 import threading
+import types
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -154,6 +155,69 @@ def test_copy_context_of_a_generator_function_keeps_its_parent():
         thread.join()
 
     assert "  GENERATION numbers -> [0, 1]" in captured.outline()
+
+
+def test_copy_context_keeps_its_parent_after_the_end_in_any_thread():
+    """Also where the same thread calls the function after the trace, and without effect on what follows."""
+    with capture() as captured:
+        with fluxloop.instrument("run"):
+            call, stream, async_stream = map(fluxloop.copy_context, (look_up, numbers, async_numbers))
+
+        async def read() -> list[int]:
+            return [item async for item in async_stream()]
+
+        assert (call(7), list(stream()), asyncio.run(read())) == (7, [0, 1], [0, 1])
+        look_up(8)
+
+    look_ups = ["    TOOL look_up -> 0", "    TOOL look_up -> 1"]
+    assert captured.outline().splitlines() == [
+        "SPAN run",
+        "  TOOL look_up -> 7",
+        "  GENERATION numbers -> [0, 1]",
+        *look_ups,
+        "  GENERATION async_numbers -> [0, 1]",
+        *look_ups,
+    ]
+
+
+@pytest.mark.parametrize("replayable", [False, True])
+@pytest.mark.parametrize("ending", ["success", "error", "cancelled"])
+def test_a_generator_that_can_be_awaited_stays_awaitable(ending, replayable):
+    """A function of `types.coroutine` is a generator function and its result is awaited, decorated or returned."""
+
+    @types.coroutine
+    def work() -> Any:
+        yield from asyncio.sleep(0).__await__()
+        if ending == "error":
+            raise ValueError("bad")
+        yield from asyncio.sleep(10 if ending == "cancelled" else 0).__await__()
+        return look_up(7)
+
+    decorated = fluxloop.tool("decorated")(work)
+    returned = fluxloop.tool("returned")(lambda: work())
+
+    async def main() -> None:
+        with fluxloop.instrument("run"):
+            for function in decorated, returned:
+                try:
+                    async with asyncio.timeout(0.01 if ending == "cancelled" else 10):
+                        assert await function() == 7
+                except ValueError:
+                    assert ending == "error"
+                except TimeoutError:
+                    assert ending == "cancelled"
+
+    with capture(replayable=replayable) as captured:
+        asyncio.run(main())
+
+    assert inspect.isgeneratorfunction(decorated)
+    lines = {
+        "success": ["  TOOL {} -> 7", "    TOOL look_up -> 7"],
+        "error": ["  TOOL {} [error: bad]"],
+        "cancelled": ["  TOOL {} [cancelled]"],
+    }[ending]
+    expected = [line.format(name) for name in ("decorated", "returned") for line in lines]
+    assert captured.outline().splitlines()[1:] == expected
 
 
 @pytest.mark.parametrize("ending", ["success", "error", "cancelled"])
