@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
+import gc
 import inspect
 import multiprocessing
 import os
@@ -309,3 +310,39 @@ def test_a_recorded_call_can_be_answered_instead_of_made():
 
     assert asked == [("look_up", "look_up"), ("numbers", "numbers"), ("look_up", "look_up")]
     assert "TOOL look_up -> 99" in captured.outline()
+
+
+async def _three() -> AsyncIterator[str]:
+    for text in "abc":
+        yield text
+
+
+@pytest.mark.parametrize("read", [False, True])
+@pytest.mark.parametrize("kind", ["coroutine", "awaitable generator"])
+def test_a_coroutine_whose_result_is_a_stream_ends_with_that_stream(kind, read):
+    """A plain function that returns ``client.create(stream=True)`` of an asynchronous client."""
+
+    async def create() -> AsyncIterator[str]:
+        await asyncio.sleep(0)
+        return _three()
+
+    @types.coroutine
+    def create_from_generator() -> Any:
+        return (yield from create().__await__())
+
+    @fluxloop.prompt
+    def ask() -> Any:
+        return create() if kind == "coroutine" else create_from_generator()
+
+    async def main() -> None:
+        with fluxloop.instrument("run"):
+            stream = await ask()
+            gc.collect()
+            if read:
+                assert [item async for item in stream] == ["a", "b", "c"]
+
+    with capture() as captured:
+        asyncio.run(main())
+        gc.collect()
+
+    assert captured.outline().splitlines()[1] == f"  GENERATION ask{' -> ' + repr('abc') if read else ' [abandoned]'}"
