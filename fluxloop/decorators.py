@@ -327,7 +327,14 @@ class Instruments(Tracer):
             except ValueError:
                 warn_user(f"level of event {name!r} must be one of {listed(ObservationLevel)}, got {level!r:.100}")
                 level = ObservationLevel.INFO
-            record_event(here, str(name), input=_given(input), output=_given(output), metadata=metadata, level=level)
+            record_event(
+                here,
+                name if type(name) is str else str(name),
+                input=_given(input),
+                output=_given(output),
+                metadata=metadata,
+                level=level,
+            )
 
     def _decorator(self, decorator: str, name: Any, spec: Spec) -> Any:
         """Return the decorator for *spec*; used without parentheses, *name* is the function, and is decorated."""

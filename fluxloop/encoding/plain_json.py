@@ -55,19 +55,21 @@ def has_plain_dates(value: Any) -> bool:
                 containers.append(tuple(item.values()))
             elif kind is list or kind is tuple:
                 containers.append(item)
-            elif kind is datetime.date or (kind is datetime.datetime and _is_safe(type(item.tzinfo))):
-                found = True
-            elif kind is datetime.time and item.tzinfo is None:
+            elif kind is datetime.date or ((kind is datetime.datetime or kind is datetime.time) and _is_safe(item)):
                 found = True
             else:
                 return False
     return found
 
 
-def _is_safe(zone: type) -> bool:
-    if zone is type(None) or zone is datetime.timezone:
+def _is_safe(moment: datetime.datetime | datetime.time) -> bool:
+    zone = type(moment.tzinfo)
+    if zone is type(None):
         return True
-    return zone is getattr(sys.modules.get("zoneinfo"), "ZoneInfo", None)  # not imported here, as that takes long
+    if type(moment) is datetime.time:  # orjson refuses its zone
+        return False
+    # Not imported here, as that takes long.
+    return zone is datetime.timezone or zone is getattr(sys.modules.get("zoneinfo"), "ZoneInfo", None)
 
 
 def is_large(value: Any, limit_bytes: int) -> bool:

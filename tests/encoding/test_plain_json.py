@@ -186,7 +186,12 @@ def test_a_date_whose_time_zone_raises_costs_only_itself(moment):
     assert "unreadable" in recorded["at"] or recorded["at"] == "03:04:00"
 
 
-ZONES = [None, datetime.UTC, datetime.timezone(datetime.timedelta(hours=-3, minutes=30)), zoneinfo.ZoneInfo("Asia/Tokyo")]
+ZONES = [
+    None,
+    datetime.UTC,
+    datetime.timezone(datetime.timedelta(hours=-3, minutes=30)),
+    zoneinfo.ZoneInfo("Asia/Tokyo"),
+]
 
 
 @pytest.mark.parametrize("zone", ZONES, ids=str)
