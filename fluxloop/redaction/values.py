@@ -204,7 +204,7 @@ class Masking:
 
     @staticmethod
     def _without_bytes(text: JSON) -> str:
-        """Return the text in the text of bytes, as the headers of a web server are; empty if it is no text."""
+        """Return the text in the text of bytes, as the headers of a web server are; empty if it is not a text."""
         if not isinstance(text, str):
             return ""
         return found[1] if text[:7] == "<bytes " and (found := _BYTES.fullmatch(text)) else text

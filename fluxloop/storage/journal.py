@@ -101,7 +101,7 @@ class Journal:
             self._set_problem(exc)
             self.free(self._base + slot)
             return -1
-        except BaseException:  # of a signal handler: nobody will know the slot
+        except BaseException:  # of a signal handler: no caller will know the slot
             self.free(self._base + slot)
             raise
 

@@ -831,7 +831,7 @@ def test_inflight_is_a_plain_tuple(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_start_leaves_nothing_open(tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signal that arrives during the write is handled right after it; nobody is given the slot then."""
+    """A signal that arrives during the write is handled right after it; no caller is given the slot then."""
     slots = Journal(tmp_path)
     slots.free(slots.put(head("a")))
     write = journal.pwrite

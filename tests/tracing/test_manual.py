@@ -310,7 +310,7 @@ def test_usage_is_counted_once_whatever_reports_it():
 
 @pytest.mark.parametrize("name", [3, None, b"x", ["a"]])
 def test_an_event_with_any_name_is_recorded(name):
-    """The name is its text; metadata that is no dict is set aside."""
+    """The name is its text; metadata that is not a dict is set aside."""
     with capture() as captured, fluxloop.instrument("run"), pytest.warns(fluxloop.errors.FluxLoopWarning) as warned:
         fluxloop.event(name, metadata=[1])
 
