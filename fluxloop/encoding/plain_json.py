@@ -35,12 +35,21 @@ SAMPLED_CONTAINERS = 100
 """Containers of one value that are sampled."""
 
 
+def dumps_with_dates(value: Any) -> bytes | None:
+    """Return *value* as JSON if it is plain data but for dates that orjson can be given, else None."""
+    try:
+        return dumps(value, None, WITH_DATES) if has_plain_dates(value) else None
+    except TypeError:
+        return None
+
+
 def has_plain_dates(value: Any) -> bool:
     """
     Return whether *value* is plain data but for dates, and these have time zones of the standard library or none.
 
     Such a value can be encoded with `WITH_DATES`.
     """
+    date, moment, time, zone = _DATES
     containers: list[tuple[Any, ...] | list[Any]] = [(value,)]
     seen, found = 0, False
     for items in containers:  # grows meanwhile
@@ -55,21 +64,21 @@ def has_plain_dates(value: Any) -> bool:
                 containers.append(tuple(item.values()))
             elif kind is list or kind is tuple:
                 containers.append(item)
-            elif kind is datetime.date or ((kind is datetime.datetime or kind is datetime.time) and _is_safe(item)):
+            elif kind is date or (kind is time and item.tzinfo is None) or (kind is moment and _is_safe(item, zone)):
                 found = True
             else:
                 return False
     return found
 
 
-def _is_safe(moment: datetime.datetime | datetime.time) -> bool:
+_DATES = (datetime.date, datetime.datetime, datetime.time, datetime.timezone)
+"""In a tuple, as freezegun replaces these classes where they are attributes of modules."""
+
+
+def _is_safe(moment: datetime.datetime, offset: type) -> bool:
     zone = type(moment.tzinfo)
-    if zone is type(None):
-        return True
-    if type(moment) is datetime.time:  # orjson refuses its zone
-        return False
-    # Not imported here, as that takes long.
-    return zone is datetime.timezone or zone is getattr(sys.modules.get("zoneinfo"), "ZoneInfo", None)
+    # The class of named zones is not imported here, as that takes long.
+    return moment.tzinfo is None or zone is offset or zone is getattr(sys.modules.get("zoneinfo"), "ZoneInfo", None)
 
 
 def is_large(value: Any, limit_bytes: int) -> bool:
