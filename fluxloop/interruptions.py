@@ -62,6 +62,15 @@ def was_raised_from_outside(exc: BaseException) -> bool:
     )
 
 
+def was_raised_in_a_signal_handler(exc: BaseException) -> bool:
+    """Return whether the traceback of *exc* contains a signal handler that is installed."""
+    codes, last = set(), _traceback_of(exc)
+    while last is not None:
+        codes.add(last.tb_frame.f_code)
+        last = last.tb_next
+    return not _handler_codes().isdisjoint(codes)
+
+
 def _is_library(filename: str) -> bool:
     """
     Whether the file belongs to the standard library or to pydantic, whose code FluxLoop runs.
