@@ -132,7 +132,7 @@ def assignments(keys: Keys) -> Shape:
                 rf"""|(?:\\*' *, ?\\*'|\\*" *, \\*"|\\+" *, ?\\+"){OPAQUE}{{8}}|","{OPAQUE}{{8}}{OPAQUE}*"[\])])"""
             ),
             rf"(?i)(?:[?&;]|u0026){any_of(IN_QUERIES)}=[^\s&]{{6}}",
-            rf"""(?i)(?:^|[^a-z]|\\[nrt]){any_of(PASSES)}(?:=|: ?|\\*["'] ?[:=] ?)[^ \[{{]""",
+            rf"""(?i)(?:^|[^a-z]|\\[nrt]){any_of(PASSES)}(?:\\*["'])? *[:=] *[^ \[{{]""",
             # --password …, and '--password', '…'
             r"(?i)(?:--|(?:^|[^\w-])-(?:pass|pwd|secret|token|api))[\w.-]*(?: +[^\s-]|\t|\\*[\"'],)",
         ),
