@@ -21,7 +21,7 @@ from .histories import with_fragments
 from .introspection import name_of
 from .limits import JSON, Limits, Redacting
 from .long_text import valid_utf8
-from .plain_json import OPTIONS, Dumps, dumps, has_short_texts, measured
+from .plain_json import OPTIONS, Dumps, dumps, dumps_with_dates, has_short_texts, measured
 
 __all__ = ["JSON", "Encoder", "Limits", "Marks", "Reader", "Redacting", "register"]
 
@@ -69,10 +69,13 @@ class Encoder:
                     raise
                 if read is not None:
                     value = read(value)
-                known = self._with_histories(value)
-                if known is None and read is not None:
+                encoded = self._with_histories(value)
+                if encoded is None and read is not None:
                     return self.encode(value, marks)
-                encoded = self._cleaned(value, marks) if known is None else known
+                if encoded is None and type(exc) is orjson.JSONEncodeError:
+                    encoded = self._with_dates(value)
+                if encoded is None:
+                    encoded = self._cleaned(value, marks)
             else:
                 if len(encoded) > self._short and not self._fits(encoded):
                     encoded = self._cleaned(value, marks)
@@ -133,6 +136,11 @@ class Encoder:
                 raise
             return None
         return encoded if len(encoded) <= self._short or self._fits(encoded) else None
+
+    def _with_dates(self, value: object) -> bytes | None:
+        """Return *value* as JSON if it is plain data but for dates, and within the limits."""
+        encoded = dumps_with_dates(value)
+        return encoded if encoded is not None and (len(encoded) <= self._short or self._fits(encoded)) else None
 
     def _cleaned(self, value: object, marks: Marks) -> bytes:
         budget = self.limits.value_bytes - min(self.limits.value_bytes // 16, MARKERS_BYTES)
