@@ -197,3 +197,31 @@ class ClassMethodsSeam:
                 replacement = wrap(original)
                 self._replaced.append((cls, name, original, replacement))
                 type.__setattr__(cls, name, replacement)
+
+
+class SharedSeam:
+    """
+    A seam that is open while one of its users is: replays, and recordings that keep answers whole.
+
+    So each method is replaced once, and restored once, whichever of the users ends first.
+    """
+
+    def __init__(self, seam: ClassMethodsSeam) -> None:
+        self.seam = seam
+        self.base = seam.base
+        self._users: set[str] = set()
+
+    def open(self, user: str = "replays") -> None:
+        """See `Seam`."""
+        with _lock:
+            is_first = not self._users
+            self._users.add(user)
+            if is_first:
+                self.seam.open()
+
+    def close(self, user: str = "replays") -> None:
+        """See `Seam`."""
+        with _lock:
+            self._users.discard(user)
+            if not self._users:
+                self.seam.close()

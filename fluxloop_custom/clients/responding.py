@@ -43,7 +43,8 @@ def _stainless(request: Request, answer: Answer, args: tuple[Any, ...], kwargs: 
         raise error
     stream_class = kwargs.get("stream_cls") or next(iter(args[3:]), None)
     if request.is_streamed:
-        content: Any = b"".join(_events(request, answer)) if answer.pace is None else _Paced(request, answer)
+        is_plain = answer.pace is None and error is None and not answer.is_partial
+        content: Any = b"".join(_events(request, answer)) if is_plain else _Played(request, answer)
     else:
         content = json.dumps(_body(request, answer)).encode()
     kind = "text/event-stream" if request.is_streamed else "application/json"
@@ -100,12 +101,12 @@ def _events(request: Request, answer: Answer) -> Iterator[bytes]:
     for item in _items(request, answer):
         name = "" if is_chat or not item.get("type") else f"event: {item['type']}\n"
         yield f"{name}data: {json.dumps(item)}\n\n".encode()
-    if is_chat:
+    if is_chat and not answer.is_partial and answer.error() is None:
         yield b"data: [DONE]\n\n"
 
 
-class _Paced:
-    """The body of a stream, sync or async, whose events come at the recorded times."""
+class _Played:
+    """The body of a stream, sync or async, whose events come at the recorded times, and that ends as it did."""
 
     def __init__(self, request: Request, answer: Answer) -> None:
         self._events = list(_events(request, answer))
