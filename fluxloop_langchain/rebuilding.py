@@ -109,7 +109,8 @@ def _response_metadata(answer: Answer) -> dict[str, Any]:
 def chat_chunks(answer: Answer) -> list[ChatGenerationChunk]:
     """Return the chunks of a chat model's stream, as they were recorded; one chunk if the call did not stream."""
     if "items" in answer.whole:
-        return [one for one in answer.items() if isinstance(one, ChatGenerationChunk)]
+        chunks = [one for one in answer.items() if isinstance(one, ChatGenerationChunk)]
+        return chunks[:-1] if _is_last_added(chunks) else chunks
     if not answer.is_stream:
         return _single_chunk(answer)
     texts = [item for item in answer.stream.get("items") or () if isinstance(item, str)]
@@ -128,6 +129,17 @@ def chat_chunks(answer: Answer) -> list[ChatGenerationChunk]:
     if empty <= 1 and hasattr(last, "chunk_position"):  # without it, LangChain adds an empty chunk
         last.chunk_position = "last"
     return [*map(_chunk, texts), ChatGenerationChunk(message=last)]
+
+
+def _is_last_added(chunks: list[ChatGenerationChunk]) -> bool:
+    """Whether the last chunk is the empty one that LangChain adds, and adds again; it is not part of its sum."""
+    if len(chunks) < 2:
+        return False
+    before, last = (chunk.message for chunk in chunks[-2:])
+    known = last.model_dump(exclude={"id", "type", "chunk_position"})
+    blank = AIMessageChunk(content=last.content).model_dump(exclude={"id", "type", "chunk_position"})
+    position = [getattr(each, "chunk_position", None) for each in (before, last)]
+    return position == [None, "last"] and not last.content and known == blank
 
 
 def _single_chunk(answer: Answer) -> list[ChatGenerationChunk]:

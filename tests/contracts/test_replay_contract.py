@@ -21,7 +21,6 @@ from fluxloop_custom import openai_agents
 
 VOLATILE = {
     *("id", "run_id", "parent_ids", "created_at", "thread_id", "item_id", "call_id", "sdk_http_response"),
-    "chunk_position",  # of the sum of all chunks: LangChain leaves out the last one, which it has added itself
 }
 """Members that differ in each run."""
 
