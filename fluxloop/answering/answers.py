@@ -8,10 +8,12 @@ import re
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..encoding.typed import NotImportedError, UntypedError, class_named, untyped
+from ..encoding.typed import NotImportedError, UntypedError, class_named, is_cut, untyped
+from ..encoding.typed_errors import built_error
 from ..enums import Status
 from ..errors import ReplayedError, ReplayError, ReplayMismatch
 from ..tracing.recorder import NOTHING
@@ -69,6 +71,9 @@ class Answer:
             recorded.error is None and recorded.status is not Status.CANCELLED
         ):
             return None
+        if "error" in self.whole and not is_cut(self.whole["error"]):
+            with suppress(UntypedError):
+                return built_error(self.whole["error"])
         name = recorded.metadata.get("error_type")
         if recorded.status is Status.CANCELLED and name in (None, "CancelledError"):
             from asyncio import CancelledError

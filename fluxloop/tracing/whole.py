@@ -15,6 +15,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from ..encoding import typed_errors  # noqa: F401 - for errors, which are recorded where no module may be imported
 from ..encoding.typed import UntypedError, is_plain, typed
 from ..enums import ObservationType
 from ..interruptions import was_raised_from_outside

@@ -444,7 +444,9 @@ def test_a_decorator_opens_a_block_per_call():
 
 
 @pytest.mark.parametrize("is_same", [False, True], ids=["distinct", "identical"])
-@pytest.mark.parametrize("match", ["strict", *(pytest.param(each, marks=pytest.mark.slow) for each in ("fifo", "loose"))])
+@pytest.mark.parametrize(
+    "match", ["strict", *(pytest.param(each, marks=pytest.mark.slow) for each in ("fifo", "loose"))]
+)
 def test_a_thousand_calls_at_once_get_their_own_answers(is_same, match):
     """
     Identical calls are told apart by the order of their start, distinct ones by their input.
