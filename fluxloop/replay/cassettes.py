@@ -212,7 +212,7 @@ def write(path: Path, traces: list[Trace], expected: object = _ANY) -> None:
     """
     lines = [orjson.dumps(record).decode() for record in records(traces, path.stem)]
     text = _with_numbered_ids("\n".join(lines) + "\n")
-    if expected is not _ANY and (found := _version(path)) not in (expected, None):
+    if expected is not _ANY and _version(path) not in (expected, None):
         if path.read_bytes() == text.encode():
             return
         raise WriteError(

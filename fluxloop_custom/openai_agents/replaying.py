@@ -97,10 +97,8 @@ def _stream_response(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     async def stream_response(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         found = _ask_model(self, args, kwargs, is_streamed=True)
-        if found is None:
-            stream = forking.run(original, take_change(), self, args, kwargs)
-        else:
-            stream = _recorded_stream(*found)
+        real = forking.run(original, take_change(), self, args, kwargs) if found is None else None
+        stream = real if found is None else _recorded_stream(*found)
         async with aclosing(streaming.followed(stream)) as followed:
             async for event in followed:
                 yield event

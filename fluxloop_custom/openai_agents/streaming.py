@@ -6,7 +6,7 @@ Only while a client records with ``replayable=True``, the streams of models are 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from agents import tracing
@@ -42,7 +42,7 @@ class KeptEvents:
         observation.add_metadata(stream={"count": len(offsets), "offsets_ms": offsets, "first_item_ms": offsets[0]})
 
 
-async def followed(stream: Any) -> AsyncIterator[Any]:
+async def followed(stream: Any) -> AsyncGenerator[Any, None]:
     """Yield the events of *stream*, the running call of a model, and keep them if its answers are kept."""
     kept: KeptEvents | None = None
     is_first = True

@@ -330,7 +330,7 @@ for city in cities:
 @pytest.mark.parametrize("mode", ["once", "rewrite", "new_episodes"])
 def test_a_cassette_that_was_written_meanwhile_is_left_as_it_is(tmp_path, mode):
     """
-    Nothing of the other recording is lost; one that is the same is no conflict.
+    Nothing of the other recording is lost; a recording with the same content is not a conflict.
     """
     path = tmp_path / "weather.jsonl"
     if mode != "once":

@@ -449,7 +449,7 @@ def test_a_decorator_opens_a_block_per_call():
 )
 def test_a_thousand_calls_at_once_get_their_own_answers(is_same, match):
     """
-    Identical calls are told apart by the order of their start, distinct ones by their input.
+    Identical calls are distinguished by the order of their start, distinct ones by their input.
     """
     answers = iter(range(1_000))
 
