@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from fluxloop.bridge import Answer
@@ -44,7 +44,9 @@ def _stainless(request: Request, answer: Answer, args: tuple[Any, ...], kwargs: 
     stream_class = kwargs.get("stream_cls") or next(iter(args[3:]), None)
     if request.is_streamed:
         is_plain = answer.pace is None and error is None and not answer.is_partial
-        content: Any = b"".join(_events(request, answer)) if is_plain else _Played(request, answer)
+        events = list(_events(request, answer))
+        play = answer.aplay if hasattr(client._client, "aclose") else answer.play  # of an async HTTP client
+        content: Any = b"".join(events) if is_plain else play(events)
     else:
         content = json.dumps(_body(request, answer)).encode()
     kind = "text/event-stream" if request.is_streamed else "application/json"
@@ -103,20 +105,6 @@ def _events(request: Request, answer: Answer) -> Iterator[bytes]:
         yield f"{name}data: {json.dumps(item)}\n\n".encode()
     if is_chat and not answer.is_partial and answer.error() is None:
         yield b"data: [DONE]\n\n"
-
-
-class _Played:
-    """The body of a stream, sync or async, whose events come at the recorded times, and that ends as it did."""
-
-    def __init__(self, request: Request, answer: Answer) -> None:
-        self._events = list(_events(request, answer))
-        self._answer = answer
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._answer.play(self._events)
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._answer.aplay(self._events)
 
 
 def _google(method: str, request: Request, answer: Answer) -> Any:
