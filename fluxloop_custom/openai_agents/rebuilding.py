@@ -2,7 +2,7 @@
 Build the Agents SDK's objects from recorded answers: responses, their stream events, token counts.
 
 What ``replayable=True`` recorded is built as it was. Of an ordinary record, the messages and tool calls are used; their
-ids are made from their positions. Stream events that were not recorded are those that a provider sends for the response.
+ids are made from their positions. Stream events that were not recorded are those that a provider sends.
 """
 
 from __future__ import annotations

@@ -66,7 +66,9 @@ def retried() -> Any:
 
 
 def with_a_fallback() -> Any:
-    return Model(replies=["never"], failures=1).with_fallbacks([Model(replies=["second"])]).invoke("x", config()).content
+    return (
+        Model(replies=["never"], failures=1).with_fallbacks([Model(replies=["second"])]).invoke("x", config()).content
+    )
 
 
 def with_bound_tools() -> Any:
