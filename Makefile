@@ -23,6 +23,9 @@ CREATED   := $(VENV)/.created-by-$(notdir $(PYTHON))
 FOR_DEMO  := $(VENV)/.demo-$(notdir $(CONSTRAINTS))
 FOR_WORK  := $(VENV)/.work-$(notdir $(CONSTRAINTS))
 
+# Many tests start Python: without bytecode, each would compile the packages again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo demo-serve test check bench slow recorded-responses format lint types constraints clean
@@ -46,7 +49,7 @@ check: ## check format, lint, types, tests with coverage, and docs
 	$(MAKE) slow
 
 slow: $(FOR_WORK) ## run the slow tests
-	$(RUN) -m pytest -m slow $(ARGS)
+	$(RUN) -m pytest -m slow -n $(JOBS) --dist loadfile $(ARGS)
 
 recorded-responses: $(FOR_WORK) ## replay all responses that two packages have recorded (downloads them)
 	mkdir -p $(VENV)/recorded-responses

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..interruptions import was_raised_from_outside
+from . import compiled_cache
 
 
 class Hit(NamedTuple):
@@ -35,13 +36,16 @@ class Prefilter:
     def __init__(self, expressions: Sequence[tuple[int, str]]) -> None:
         import hyperscan
 
-        self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-        self._database.compile(
-            expressions=[expression.encode() for _, expression in expressions],
-            ids=[kind for kind, _ in expressions],
-            elements=len(expressions),
-            flags=0,
-        )
+        self._database = compiled_cache.load(expressions, hyperscan)
+        if self._database is None:
+            self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+            self._database.compile(
+                expressions=[expression.encode() for _, expression in expressions],
+                ids=[kind for kind, _ in expressions],
+                elements=len(expressions),
+                flags=0,
+            )
+            compiled_cache.save(expressions, self._database, hyperscan)
         self._scan = self._database.scan
         self._first = hyperscan.Scratch(self._database)
         self._idle = [self._first.clone()]
@@ -89,7 +93,7 @@ def open_prefilter(expressions: tuple[tuple[int, str], ...]) -> Prefilter:
     """
     Return the prefilter for *expressions*, pairs of a kind and a regular expression over UTF-8 bytes.
 
-    Compiling takes about 20 ms, so equal expressions share one prefilter.
+    Equal expressions share one prefilter, since compiling takes long; see `compiled_cache`.
 
     Raises:
         ImportError: If hyperscan cannot be loaded on this platform.

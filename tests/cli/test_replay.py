@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,18 +46,22 @@ if __name__ == "__main__":
 """
 
 
-@pytest.fixture
-def case(tmp_path: Path) -> Path:
-    """A cassette of one run of a program, beside the program."""
-    import subprocess
-    import sys
-
-    (tmp_path / "shop.py").write_text(APP)
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the program and the cassette of one run of it."""
+    folder = tmp_path_factory.mktemp("recorded")
+    (folder / "shop.py").write_text(APP)
     root = Path(__file__).parent.parent.parent
-    done = subprocess.run(
-        [sys.executable, "shop.py"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, timeout=60
-    )
-    assert done.returncode == 0
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    subprocess.run([sys.executable, "shop.py"], cwd=folder, env=environment, timeout=60, check=True)
+    return folder
+
+
+@pytest.fixture
+def case(recorded: Path, tmp_path: Path) -> Path:
+    """A cassette of one run of a program, beside the program."""
+    for name in ("shop.py", "case.jsonl"):
+        shutil.copy(recorded / name, tmp_path)
     return tmp_path / "case.jsonl"
 
 
@@ -181,8 +188,6 @@ def test_cassettes_are_listed_shown_checked_and_pruned(case):
 
 def forked(case: Path) -> Path:
     """Return the file of a fork of the run: its tool gets another answer."""
-    import subprocess
-    import sys
 
     program = """
 import fluxloop, shop
@@ -384,8 +389,6 @@ def test_git_bisect_finds_the_commit_that_changed_the_trajectory(case):
     ``fluxloop replay`` is the command of ``git bisect run``, on a real repository.
     """
     import shutil
-    import subprocess
-    import sys
 
     if shutil.which("git") is None:
         pytest.skip("needs git")

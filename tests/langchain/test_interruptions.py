@@ -153,7 +153,8 @@ def is_interruptible(frame: Any, folders: tuple[str, ...]) -> bool:
 
 
 @work
-def test_an_exception_injected_into_the_handler_reaches_the_program(memory, way):
+@pytest.mark.parametrize("times", [4, pytest.param(30, marks=pytest.mark.slow)])
+def test_an_exception_injected_into_the_handler_reaches_the_program(memory, way, times):
     """`PyThreadState_SetAsyncExc` ends what a thread does, although the thread is in a function of the adapters."""
     dropped = fluxloop.report().dropped
     config = {"callbacks": [FluxLoopCallbackHandler()]}
@@ -169,7 +170,7 @@ def test_an_exception_injected_into_the_handler_reaches_the_program(memory, way)
         except TimeLimitError:
             outcomes.append("interrupted")
 
-    for _ in range(15):
+    for _ in range(times):
         is_injected = threading.Event()
         thread = threading.Thread(target=run, args=(is_injected,))
         thread.start()
