@@ -1,5 +1,5 @@
 """
-Programs of LangChain and LangGraph with what makes calls hard to tell apart, replayed from one recording.
+Programs of LangChain and LangGraph with calls that are easily confused, replayed from one recording.
 
 Retries, fallbacks, bound tools, streams that are read half or in turn, identical calls in several places, tasks that
 run at the same time, graphs inside graphs with several interrupts, and masked arguments.
