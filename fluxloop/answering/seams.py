@@ -150,7 +150,7 @@ class ClassMethodsSeam:
         self.is_with_base = is_with_base
         self._replaced: list[tuple[type, str, Any, Any]] = []
         self._hook: Any = None
-        self._is_open = False
+        self.is_open = False
 
     def open(self) -> None:
         """See `Seam`."""
@@ -162,7 +162,7 @@ class ClassMethodsSeam:
             super(base, cls).__init_subclass__(**options) if self._hook is None else self._hook.__func__(cls, **options)
             replace(cls)
 
-        self._is_open = True
+        self.is_open = True
         type.__setattr__(base, "__init_subclass__", classmethod(hook))  # type: ignore[arg-type]
         if self.is_with_base:
             replace(base)
@@ -177,7 +177,7 @@ class ClassMethodsSeam:
 
     def close(self) -> None:
         """See `Seam`. A method that other code has replaced since is left to that code."""
-        if not self._is_open:
+        if not self.is_open:
             return
         if self._hook is not None:
             type.__setattr__(self.base, "__init_subclass__", self._hook)
@@ -188,7 +188,7 @@ class ClassMethodsSeam:
             if vars(cls).get(name) is replacement:
                 type.__setattr__(cls, name, original)
             self._replaced.pop()
-        self._is_open = False
+        self.is_open = False
 
     def _replace(self, cls: type) -> None:
         for name, wrap in self.wraps.items():
@@ -214,9 +214,8 @@ class SharedSeam:
     def open(self, user: str = "replays") -> None:
         """See `Seam`."""
         with _lock:
-            is_first = not self._users
             self._users.add(user)
-            if is_first:
+            if not self.seam.is_open:
                 self.seam.open()
 
     def close(self, user: str = "replays") -> None:
