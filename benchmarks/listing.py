@@ -4,6 +4,7 @@ Measure the command line over many traces: its start, building the index, and `f
 
 from __future__ import annotations
 
+import atexit
 import os
 import resource
 import subprocess
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -113,10 +115,18 @@ def listing(is_quick: bool) -> Row:
 def _seconds(*arguments: str) -> float:
     """Return the CPU time of a Python process."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
-    subprocess.run([sys.executable, *arguments], capture_output=True, check=False, env=environment)
+    subprocess.run([sys.executable, *arguments], capture_output=True, check=False, env=_environment())
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@cache
+def _environment() -> dict[str, str]:
+    """Return the environment of measured processes: modules are compiled once, as those of an installed package are."""
+    compiled = TemporaryDirectory()
+    atexit.register(compiled.cleanup)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**environment, "PYTHONPATH": str(_ROOT), "PYTHONPYCACHEPREFIX": compiled.name}
 
 
 _BUILD = """
@@ -139,9 +149,8 @@ print(seconds, peak_kb)
 def _build(folder: Path) -> tuple[float, float]:
     """Return the seconds of building the index, and the peak memory of the process in kB; 0 if that is unknown."""
     (folder / ".index.sqlite").unlink(missing_ok=True)
-    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
     command = [sys.executable, "-c", _BUILD, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=_environment())
     seconds, size = done.stdout.split()
     return float(seconds), float(size)
 

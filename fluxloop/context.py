@@ -75,7 +75,7 @@ class FluxLoopContext:
         Start *observation* and make it the parent of later observations, until it is popped.
 
         Sets its ``trace_id`` and ``parent_id``. All other fields are recorded as given, and can be changed until
-        `pop_observation`. An EVENT is written immediately.
+        `pop_observation`. An EVENT is written immediately. Anything else than an `ObservationData` warns.
         """
         manual.push(self._trace, observation)
 

@@ -262,7 +262,8 @@ class Instruments(Tracer):
         options = checked_options("instrument", metadata, True, True)
         given = {"trace_id": trace_id, "session_id": session_id, "user_id": user_id}
         trace = {key: value for key, value in given.items() if value} | {"metadata": options["metadata"]}
-        trace["tags"] = (tags,) if isinstance(tags, str) else tuple(tags)
+        check_option("instrument", "tags", tags, (Iterable, type(None)), "a list of texts")
+        trace["tags"] = (tags,) if isinstance(tags, str) else tuple(tags or ())
         return Scope(
             Spec(
                 self,
@@ -318,12 +319,22 @@ class Instruments(Tracer):
         """
         here = self.recording_here()
         if here is not None:
+            if metadata is not None and not isinstance(metadata, Mapping):
+                warn_user(f"metadata of event {name!r:.100} must be a dict, got {metadata!r:.100}")
+                metadata = {"rejected": {"metadata": metadata}}
             try:
                 level = ObservationLevel(level)
             except ValueError:
                 warn_user(f"level of event {name!r} must be one of {listed(ObservationLevel)}, got {level!r:.100}")
                 level = ObservationLevel.INFO
-            record_event(here, name, input=_given(input), output=_given(output), metadata=metadata, level=level)
+            record_event(
+                here,
+                name if type(name) is str else str(name),
+                input=_given(input),
+                output=_given(output),
+                metadata=metadata,
+                level=level,
+            )
 
     def _decorator(self, decorator: str, name: Any, spec: Spec) -> Any:
         """Return the decorator for *spec*; used without parentheses, *name* is the function, and is decorated."""

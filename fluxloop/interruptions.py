@@ -62,9 +62,22 @@ def was_raised_from_outside(exc: BaseException) -> bool:
     )
 
 
+def was_raised_in_a_signal_handler(exc: BaseException) -> bool:
+    """Return whether the traceback of *exc* contains a signal handler that is installed."""
+    codes, last = set(), _traceback_of(exc)
+    while last is not None:
+        codes.add(last.tb_frame.f_code)
+        last = last.tb_next
+    return not _handler_codes().isdisjoint(codes)
+
+
 def _is_library(filename: str) -> bool:
-    """Whether the file belongs to the standard library or to pydantic, whose code FluxLoop runs."""
-    if f"{os.sep}pydantic{os.sep}" in filename:
+    """
+    Whether the file belongs to the standard library or to pydantic, whose code FluxLoop runs.
+
+    ``<string>`` is generated code: of named tuples and dataclasses, and of FluxLoop's functions that bind arguments.
+    """
+    if filename == "<string>" or f"{os.sep}pydantic{os.sep}" in filename:
         return True
     return filename.startswith((_STANDARD_LIBRARY, "<frozen ")) and "-packages" not in filename
 

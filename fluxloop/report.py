@@ -155,10 +155,14 @@ MAX_CAUSES = 100
 """The limit of causes kept per client, so that messages that always differ do not fill the memory."""
 
 
+_NOT_THE_USERS = ("fluxloop", "pydantic")
+"""Packages whose frames are between the user's line and a warning: pydantic calls the validators of our models."""
+
+
 def warn_user(message: str) -> None:
     """Warn at the line of the user's code that called FluxLoop. Never raises: with ``-W error`` it logs instead."""
     depth, frame = 1, sys._getframe(0)
-    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "fluxloop":
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in _NOT_THE_USERS:
         depth, frame = depth + 1, frame.f_back
     try:
         warnings.warn(f"fluxloop: {message}", FluxLoopWarning, stacklevel=depth)

@@ -37,6 +37,8 @@ def pending_calls(given: Any) -> dict[str, Any]:
                 continue
             calls = messages if fields.get("type") == "tool_call" else fields.get("tool_calls") or ()
             break
+    if not calls:
+        return {}
     calls = [call for call in calls if isinstance(call, dict) and call.get("id")]
     return {call["id"]: call for call in calls if call["id"] not in answered}
 

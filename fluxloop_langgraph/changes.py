@@ -49,19 +49,19 @@ def changes(
         shows_before: Whether values from *before* may appear.
     """
     found: dict[str, Any] = {}
-    count, state, is_single = 0, before or {}, ROOT in keys
+    count, is_single = 0, ROOT in keys
     for key, value in output.items() if type(output) is dict and not is_single else _updates(output, is_single):
         if key not in keys if keys else key == ROOT:
             continue
-        reducer, old = reducers.get(key), state.get(key, _ABSENT)
-        if reducer is not None:  # the state may change even if the value equals the old one
-            change = {reducer: summary(value)}
-        # Only plain values are compared, as comparing others would run the user's code.
-        elif old is value or (type(old) is type(value) and type(old) in SCALARS and old == value):
-            continue
+        if key in reducers:  # the state may change even if the value equals the old one
+            change = {reducers[key]: summary(value)}
         else:
+            old = before.get(key, _ABSENT) if before else _ABSENT
+            # Only plain values are compared, as comparing others would run the user's code.
+            if old is value or (type(old) is type(value) and type(old) in SCALARS and old == value):
+                continue
             change = {} if old is _ABSENT or not shows_before else {"from": summary(old)}
-            change["to"] = value if type(value) in NUMBERS else summary(value)
+            change["to"] = summary(value)
         count += 1
         if count > MAX_CHANGES:
             found["…"] = f"{count - MAX_CHANGES} more"

@@ -105,6 +105,10 @@ class PostgresServer:
         self._process = subprocess.Popen([*map(str, command)], stderr=subprocess.DEVNULL, **options)
         wait_for(lambda: _accepts(self.port))
 
+    def accepts(self) -> bool:
+        """Whether a client can connect."""
+        return _accepts(self.port)
+
     def stop(self, signal_number: int = signal.SIGINT) -> None:
         """Stop the server; SIGINT closes connections and ends it in order, SIGQUIT is like a crash."""
         self._process.send_signal(signal_number)

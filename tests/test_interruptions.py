@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import os
 import random
@@ -249,3 +250,20 @@ def test_an_interrupted_end_is_still_written(memory, monkeypatch):
     assert [record["name"] for record in memory.observations()] == ["step", "run"]
     assert [record["status"] for record in memory.traces()] == [Status.CANCELLED.value]
     assert sys.exc_info() == (None, None, None)
+
+
+def test_an_exception_injected_into_generated_code_comes_from_outside():
+    """The functions that bind arguments, named tuples and dataclasses consist of generated code without a file."""
+    inject = functools.partial(
+        ctypes.pythonapi.PyThreadState_SetAsyncExc,
+        ctypes.c_ulong(threading.get_ident()),
+        ctypes.py_object(TimeLimitError),
+    )
+    namespace: dict[str, Any] = {"inject": inject}
+    exec("def bind():\n    inject()\n    return 1", namespace)
+
+    with pytest.raises(TimeLimitError) as caught:
+        namespace["bind"]()
+
+    assert caught.traceback[-1].frame.code.raw.co_filename == "<string>"
+    assert was_raised_from_outside(caught.value)

@@ -8,6 +8,7 @@ others.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -230,7 +231,16 @@ def line_of(*pieces: tuple[str, str]) -> Text:
             start, end = end, end + len(text)
             if style:
                 spans.append(Span(start, end, style))
-    return Text("".join(texts), spans=spans)
+    whole = "".join(texts)
+    if _CONTROL.search(whole):
+        return Text.assemble(*pieces)  # without them
+    # `Text` removes control characters by `str.translate`, which takes 20 us for a line with a guide line.
+    line = Text(spans=spans)
+    line._text, line._length = [whole], len(whole)
+    return line
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def width_of(pieces: Pieces) -> int:
@@ -248,6 +258,8 @@ def shortened(text: Text, width: int, signs: Signs) -> Text:
 
 def wrapped(line: str, width: int, indent: int = 0) -> list[str]:
     """Wrap *line* to *width*, at spaces where every character is one column wide; *indent* is that of later lines."""
+    if len(line) <= width and line.isascii():
+        return [line]
     if cell_len(line) <= width:
         return [line]
     if all(cell_len(character) == 1 for character in set(line)):
@@ -281,6 +293,22 @@ def console(*, color: bool = True, stderr: bool = False) -> Console:
 def note(text: str) -> None:
     """Print a line on stderr that is not part of the output."""
     console(stderr=True).print(f"fluxloop: {text}", markup=False, style="dim", soft_wrap=True)
+
+
+def holds_all(encoding: str) -> bool:
+    """Whether an output with this encoding can hold every character."""
+    return encoding in ("utf-8", "UTF-8") or encoding.lower().startswith("utf")
+
+
+def printable(text: str, encoding: str) -> str:
+    """
+    Return *text* as an output with this encoding can hold it.
+
+    Texts are made printable before they are measured, since an escape is wider than its character.
+    """
+    if text.isascii() or holds_all(encoding):
+        return text
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def signs(output: Console) -> Signs:

@@ -98,7 +98,7 @@ def _print(
         _print_csv(rows)
     else:
         output = console(color=not no_color)
-        for line in row_lines(rows, ids, output.width, signs=signs(output), utc=utc):
+        for line in row_lines(rows, ids, output.width, signs=signs(output), encoding=output.encoding, utc=utc):
             output.print(line, soft_wrap=True)
 
 

@@ -46,6 +46,8 @@ def parse_experiment(
     """
     with progress("parsed", shown=not as_json) as count:
         parsed = parse(experiment_at(folders), output=output, on_run=lambda run: count())
+    if parsed.missing:
+        note(parsed.missing)
     if as_json:
         fields = ("runs", "failed", "without_records")
         values = {name: getattr(parsed, name) for name in fields}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -24,7 +25,13 @@ TOKENS_FROM = 80
 
 
 def row_lines(
-    rows: Sequence[TraceRow], ids: Mapping[str, str], width: int, *, signs: formatting.Signs, utc: bool = False
+    rows: Sequence[TraceRow],
+    ids: Mapping[str, str],
+    width: int,
+    *,
+    signs: formatting.Signs,
+    encoding: str = "utf-8",
+    utc: bool = False,
 ) -> Iterator[Text]:
     """
     Yield one line per trace: id, status, time, name, duration, tokens, cost, and what went in, out or wrong.
@@ -34,16 +41,18 @@ def row_lines(
         ids: The short id of each trace id.
         width: Columns; no line is wider, unless *width* is under `NARROWEST`.
         signs: The characters that the output can show.
+        encoding: Of the output; characters that it cannot hold are escaped.
         utc: Whether times are UTC instead of local time.
     """
+    shown = partial(formatting.printable, encoding=encoding)
     width = max(width, NARROWEST)
     is_wide = width >= TOKENS_FROM
-    names = [escaped(row.name) or "(no name)" for row in rows]
-    id_width = max((cell_len(id) for id in map(escaped, ids.values())), default=0)
+    names = [shown(escaped(row.name)) or "(no name)" for row in rows]
+    id_width = max((cell_len(id) for id in map(shown, map(escaped, ids.values()))), default=0)
     name_width = min(max(map(cell_len, names), default=0), width // 5)
     has_cost = is_wide and any(row.cost is not None for row in rows)
     for row, name in zip(rows, names, strict=True):
-        line = Text().append(f"{escaped(ids[row.trace_id]):{id_width}}  ", style="bright_black")
+        line = Text().append(f"{shown(escaped(ids[row.trace_id])):{id_width}}  ", style="bright_black")
         status = Status(row.status) if row.status else None
         line.append(f"{formatting.status_word(status, signs):13}  ", style=formatting.STATUS_STYLES[status])
         line.append(f"{local_time(row.start, utc=utc, is_short=not is_wide)}  ", style="dim")
@@ -55,7 +64,7 @@ def row_lines(
         if has_cost:
             line.append(f"  {formatting.cost(row.cost):>8}", style="magenta")
         for text, style in _notes(row, signs):
-            line.append("  ").append(text, style=style)
+            line.append("  ").append(shown(text), style=style)
         line.rstrip()
         yield shortened(line, width, signs)
 

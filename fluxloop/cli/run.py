@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import ConfigError
+from ..errors import ConfigError, WriteError
 from ..experiments.engines.contract import Engine
 from ..experiments.folder import ExperimentFolder
 from ..experiments.junit import check_writable, write_junit
@@ -165,7 +165,12 @@ def _ran(
 ) -> tuple[Experiment, ExperimentFolder]:
     if junit is not None:
         check_writable(junit)
-    result = run_prepared(prepared, engine=engine, progress=progress, install=True)
+    try:
+        result = run_prepared(prepared, engine=engine, progress=progress, install=True)
+    except WriteError as exc:
+        for advice in getattr(exc, "__notes__", ()):
+            note(advice)
+        raise
     folder = ExperimentFolder.at(result.folder)
     if junit is not None:
         write_junit(junit, folder)

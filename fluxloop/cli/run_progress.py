@@ -28,6 +28,7 @@ REFRESHES_PER_SECOND = 8
 
 def progress_for(output: Console, *, plain: bool = False) -> Progress:
     """Return what shows progress on *output*."""
+    output.file = output.file  # otherwise what the target makes of sys.stdout meanwhile
     return LiveProgress(output) if output.is_terminal and not plain else PlainProgress(output)
 
 

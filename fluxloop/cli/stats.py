@@ -21,7 +21,7 @@ from ..reading.json_text import encode, escaped
 from ..reading.pricing import project_pricing
 from . import formatting
 from .filter_options import NoColor, PathArgument, Utc, folder_or, with_filters
-from .formatting import console, note, print_json, shortened, signs
+from .formatting import console, note, print_json, printable, shortened, signs
 from .usage_errors import note_no_traces
 
 MOST_GROUPS = 15
@@ -81,7 +81,11 @@ def print_statistics(found: Statistics, output: Console) -> None:
     """Print a line for all traces, and a table for each section, with the same columns."""
     tables = {"all traces": [("all", found.total)]}
     tables |= {section: _sorted(section, groups) for section, groups in found.sections.items() if groups}
-    names = [*tables, *(escaped(name) for groups in tables.values() for name, _ in groups)]
+    tables = {
+        title: [(printable(escaped(name), output.encoding), group) for name, group in groups]
+        for title, groups in tables.items()
+    }
+    names = [*tables, *(name for groups in tables.values() for name, _ in groups)]
     name_width = min(max(map(cell_len, names)), max(12, output.width // 4))
     for number, (title, groups) in enumerate(tables.items()):
         if number:
@@ -119,7 +123,7 @@ def _table(
     head.append("".join(f" {column:>{heads[column]}}" for column in columns), style="dim")
     yield head
     for name, group in groups:
-        line = shortened(Text(escaped(name)), name_width, characters)
+        line = shortened(Text(name), name_width, characters)
         line.pad_right(name_width - line.cell_len)
         cells = _cells(group)
         for column in columns:

@@ -130,6 +130,8 @@ def _main_module(file: str, loader: Any, spec: Any) -> ModuleType:
     package = spec.parent if spec is not None else None
     found = {"__file__": file, "__loader__": loader, "__spec__": spec, "__package__": package}
     vars(main).update(found, __builtins__=builtins, __cached__=getattr(spec, "cached", None))
+    if sys.version_info < (3, 14):  # the interpreter's own module has it even where nothing is annotated
+        vars(main)["__annotations__"] = {}
     return main
 
 

@@ -52,13 +52,11 @@ class Look:
 
     def printable(self, text: str) -> str:
         """Return *text* as the output can hold it."""
-        if text.isascii() or self.encoding.lower().startswith("utf"):
-            return text
-        return text.encode(self.encoding, "backslashreplace").decode(self.encoding)
+        return formatting.printable(text, self.encoding)
 
     def fitted(self, line: Text) -> Text:
         """Return *line* as the output can hold it, shortened where that makes it wider."""
-        if self.printable(line.plain) == line.plain:
+        if formatting.holds_all(self.encoding) or self.printable(line.plain) == line.plain:
             return line
         characters = line.divide(range(1, len(line)))
         parts = (Text(self.printable(one.plain), style=one.get_style_at_offset(PLAIN, 0)) for one in characters)

@@ -131,7 +131,9 @@ def _print_candidates(selection: Selection, part: str, output: Console, *, as_js
     """Print a line for each trace that an id matches; with JSON, nothing but the error."""
     if not as_json:
         ids = {row.trace_id: short_id for short_id, row in selection.candidates.items()}
-        for line in row_lines([*selection.candidates.values()], ids, output.width, signs=signs(output), utc=utc):
+        for line in row_lines(
+            [*selection.candidates.values()], ids, output.width, signs=signs(output), encoding=output.encoding, utc=utc
+        ):
             output.print(line, soft_wrap=True)
     more = f", the newest {len(selection.candidates)} of them above" if selection.count > MOST_LISTED else ""
     note(f"{counted(selection.count, 'trace')} match {part!r}{more}. Next step: fluxloop view with one of their ids")

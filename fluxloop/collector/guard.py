@@ -66,6 +66,7 @@ class Guard:
         scope["path"] = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
         state = scope.setdefault("state", {})
         state.update(key="-", route="-")
+        is_ambiguous = _has_two_lengths(Headers(scope=scope))
 
         async def send_checked(message: Message) -> None:
             nonlocal status
@@ -74,6 +75,8 @@ class Guard:
                 headers = MutableHeaders(raw=message.setdefault("headers", []))
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
+                if is_ambiguous:
+                    headers["Connection"] = "close"
             await send(message)
 
         try:
@@ -96,6 +99,8 @@ class Guard:
 
     def _check(self, scope: Scope, state: dict[str, Any]) -> None:
         headers = Headers(scope=scope)
+        if _has_two_lengths(headers):
+            raise Refused(400, "a request has either Content-Length or Transfer-Encoding")
         if scope["path"] not in OPEN_PATHS:  # probes address a container by its number
             self._check_host(headers)
         self._check_origin(headers)
@@ -138,6 +143,11 @@ class Guard:
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"})
+
+
+def _has_two_lengths(headers: Headers) -> bool:
+    """Whether a proxy may take another part of the connection for the body than this server (request smuggling)."""
+    return "content-length" in headers and "transfer-encoding" in headers
 
 
 def path_text(part: str) -> str:

@@ -116,6 +116,8 @@ class Queries:
         given = Parameters(request.query_params)
         limit, cursor, wanted = given.limit(_PAGE), given.text("cursor"), given.filter()
         given.finish()
+        if wanted.text is not None:
+            raise FilterError("sessions are not searched for a text; list traces with it (/api/v1/traces?text=...)")
         page = await self._threads.read(lambda: self._store.sessions(wanted, limit=limit, cursor=cursor))
         return as_json({"sessions": page.rows, "next": page.next})
 

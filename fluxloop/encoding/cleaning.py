@@ -28,7 +28,7 @@ from .introspection import (
     name_of,
 )
 from .long_text import byte_length, first_bytes, is_file_field, is_media, kept_bytes, valid_utf8
-from .plain_json import OPTIONS, dumps, is_large
+from .plain_json import OPTIONS, dumps, dumps_with_dates, is_large
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 """What `json.loads` can return, without NaN and the infinities."""
@@ -151,7 +151,10 @@ class Cleaning:
         except Exception as exc:  # not plain data
             if was_raised_from_outside(exc):
                 raise
-            return None
+            dated = dumps_with_dates(made)
+            if dated is None:
+                return None
+            encoded = dated
         if len(encoded) > limit:
             return b""
         self.left -= len(encoded) + 1

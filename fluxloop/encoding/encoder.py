@@ -19,7 +19,7 @@ from .cleaning import JSON, Cleaning, Limits, Redacting
 from .converters import register
 from .introspection import name_of
 from .long_text import valid_utf8
-from .plain_json import OPTIONS, Dumps, dumps, measured
+from .plain_json import OPTIONS, Dumps, dumps, dumps_with_dates, measured
 
 __all__ = ["JSON", "Encoder", "Limits", "Marks", "Reader", "Redacting", "register"]
 
@@ -67,7 +67,9 @@ class Encoder:
                     raise
                 if read is not None:
                     return self.encode(read(value), marks)
-                encoded = self._cleaned(value, marks)
+                dated = dumps_with_dates(value) if type(exc) is orjson.JSONEncodeError else None
+                fits = dated is not None and (len(dated) <= self._short or self._fits(dated))
+                encoded = dated if dated is not None and fits else self._cleaned(value, marks)
             else:
                 if len(encoded) > self._short and not self._fits(encoded):
                     encoded = self._cleaned(value, marks)

@@ -9,6 +9,8 @@ without holding references to them. What orjson refuses is left to `fluxloop.enc
 
 from __future__ import annotations
 
+import datetime
+import sys
 from collections.abc import Callable
 from itertools import islice
 from typing import Any, TypeAlias
@@ -17,8 +19,12 @@ import orjson
 
 Dumps: TypeAlias = Callable[[object, None, int], bytes]
 
-OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS
+WITH_DATES = orjson.OPT_PASSTHROUGH_DATACLASS
 """Dataclasses are refused, as some of them are contexts that reference half the program."""
+OPTIONS = WITH_DATES | orjson.OPT_PASSTHROUGH_DATETIME
+"""Dates are refused as well: orjson ends the process if the time zone of one raises. See `has_plain_dates`."""
+CHECKED_ITEMS = 20_000
+"""Items of a value whose dates are checked; with more of them, the value is cleaned."""
 ITEM_BYTES = 2
 """The least that an item of a container takes in JSON: a digit and a comma."""
 SAMPLED_ITEMS = 8
@@ -27,6 +33,52 @@ SAMPLED_FIELDS = 32
 """Values of a dict that are sampled."""
 SAMPLED_CONTAINERS = 100
 """Containers of one value that are sampled."""
+
+
+def dumps_with_dates(value: Any) -> bytes | None:
+    """Return *value* as JSON if it is plain data but for dates that orjson can be given, else None."""
+    try:
+        return dumps(value, None, WITH_DATES) if has_plain_dates(value) else None
+    except TypeError:
+        return None
+
+
+def has_plain_dates(value: Any) -> bool:
+    """
+    Return whether *value* is plain data but for dates, and these have time zones of the standard library or none.
+
+    Such a value can be encoded with `WITH_DATES`.
+    """
+    date, moment, time, zone = _DATES
+    containers: list[tuple[Any, ...] | list[Any]] = [(value,)]
+    seen, found = 0, False
+    for items in containers:  # grows meanwhile
+        seen += len(items)
+        if seen > CHECKED_ITEMS:
+            return False
+        for item in items:
+            kind = type(item)  # compared by identity, as a metaclass may have a hash of its own
+            if kind is str or kind is int or kind is float or item is None or kind is bool:
+                continue
+            if kind is dict:
+                containers.append(tuple(item.values()))
+            elif kind is list or kind is tuple:
+                containers.append(item)
+            elif kind is date or (kind is time and item.tzinfo is None) or (kind is moment and _is_safe(item, zone)):
+                found = True
+            else:
+                return False
+    return found
+
+
+_DATES = (datetime.date, datetime.datetime, datetime.time, datetime.timezone)
+"""In a tuple, as freezegun replaces these classes where they are attributes of modules."""
+
+
+def _is_safe(moment: datetime.datetime, offset: type) -> bool:
+    zone = type(moment.tzinfo)
+    # The class of named zones is not imported here, as that takes long.
+    return moment.tzinfo is None or zone is offset or zone is getattr(sys.modules.get("zoneinfo"), "ZoneInfo", None)
 
 
 def is_large(value: Any, limit_bytes: int) -> bool:

@@ -54,6 +54,10 @@ class Sent:
         return sent[-1] if self.returned is None and sent else self.returned
 
 
+ITEMS_AT_ONCE = 500
+"""Items of an async stream after which other runs have their turn."""
+
+
 async def collected(call: Callable[[], Any], *, is_async: bool, stream_path: str | None) -> Any:
     """
     Return the output of *call*: what it returns, awaits or streams.
@@ -72,8 +76,12 @@ async def collected(call: Callable[[], Any], *, is_async: bool, stream_path: str
         value = await value
     if hasattr(value, "__aiter__"):
         text = StreamText(stream_path)
+        count = 0
         async for item in value:
             text.add(item)
+            count += 1
+            if not count % ITEMS_AT_ONCE:  # a stream that never waits lets neither timeouts nor other runs go on
+                await asyncio.sleep(0)
         return text.output
     return _exhausted(value, stream_path) if is_async and _is_iterator(value) else value
 
@@ -114,8 +122,9 @@ def in_thread(call: Callable[[], Any]) -> Awaitable[Any]:
         error: BaseException | None = None
         try:
             result = context.run(call)
-        except (StopIteration, KeyboardInterrupt) as exc:  # the first cannot be raised into a future; Ctrl-C is
-            # raised in the main thread only, so the second is the target's own
+        except (StopIteration, KeyboardInterrupt, GeneratorExit) as exc:
+            # None can be raised into a future or its task. Ctrl-C is raised in the main thread only, so these are the
+            # target's own.
             error = RuntimeError(f"the target raised {type(exc).__name__}: {exc}")
         except BaseException as exc:
             error = exc

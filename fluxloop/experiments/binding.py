@@ -156,10 +156,10 @@ class Binding:
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
-    """Return the parameters of *function*; None if it has no signature, as some built-in functions."""
+    """Return the parameters of *function*; None if it has no signature, as some built-in functions and proxies."""
     try:
         return list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
+    except Exception:  # a proxy may raise anything for an attribute that it does not have
         return None
 
 

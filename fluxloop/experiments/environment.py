@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -35,8 +35,9 @@ def target_environment(loaded: Loaded) -> Iterator[None]:
             f"Paths start from {loaded.base.resolve()}"
         )
     paths = [*((loaded.base / each).resolve() for each in runner.python_path), working, loaded.base.resolve()]
+    _import_what_runs_need(loaded)
     before_path, before_environment, before_folder = sys.path[:], dict(os.environ), Path.cwd()
-    before_modules = set(sys.modules)
+    before_modules, before_streams = set(sys.modules), (sys.stdout, sys.stderr)
     roots = [str(path) for path in paths if path is not None]
     sys.path[:0] = [*dict.fromkeys(roots), *([] if str(before_folder) in roots else [str(before_folder)])]
     try:
@@ -51,10 +52,18 @@ def target_environment(loaded: Loaded) -> Iterator[None]:
         if working is not None:
             os.chdir(before_folder)
         sys.path[:] = before_path
+        sys.stdout, sys.stderr = before_streams
         for name in os.environ.keys() - before_environment.keys():
             del os.environ[name]
         os.environ.update(before_environment)
         _forget(set(sys.modules) - before_modules, roots)
+
+
+def _import_what_runs_need(loaded: Loaded) -> None:
+    """Import clients that are loaded late, before a file of the project, such as ``http.py``, can take their place."""
+    if loaded.config.runner.http is not None or loaded.config.multi_turn.enabled:
+        with suppress(ImportError):  # the runner has a message for it
+            import httpx  # noqa: F401
 
 
 ADAPTERS = {

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..encoding.record_text import quoted
 from ..enums import ObservationLevel, ObservationType
+from ..interruptions import was_raised_in_a_signal_handler
 from ..tracing.calls import begin
 from ..tracing.executions import Execution
 from ..tracing.observation import record_event
@@ -23,13 +24,14 @@ from .binding import Offer
 from .configuration.models import ExperimentConfig
 from .conversation import Conversation, Decision, Supervising
 from .deadlines import Deadlines, RunTimeoutError
+from .exits import HardExit
 from .inputs import PlannedRun
 from .records import ExperimentClient, RunFacts, actions_of
 from .rows import Row, RunCancelled, RunResult, error_of, row_of
 
 
 class TargetExitedError(RuntimeError):
-    """The target called ``sys.exit``, which ends its run and not the experiment."""
+    """The target called ``sys.exit`` or ``os._exit``, or raised a `BaseException`: its run ends, not the experiment."""
 
 
 class Executor:
@@ -180,7 +182,14 @@ class Executor:
             try:
                 await self._converse(agent, offer, result)
             except SystemExit as exc:
-                raise TargetExitedError(f"the target called sys.exit({exc.code!r})") from exc
+                function = "os._exit" if isinstance(exc, HardExit) else "sys.exit"
+                raise TargetExitedError(f"the target called {function}({exc.code!r})") from exc
+            except (Exception, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as exc:
+                if was_raised_in_a_signal_handler(exc):
+                    raise
+                raise TargetExitedError(f"the target raised {type(exc).__name__}: {message_of(exc)}") from exc
 
     async def _converse(self, agent: Agent, offer: Offer, result: RunResult) -> None:
         """Let the agent answer, once or until the supervisor ends the conversation."""

@@ -129,6 +129,17 @@ class ExperimentFolder:
         state = str(self.summary.get("state") or "finished")
         return "interrupted" if state == "running" and not is_alive(self.summary.get("process")) else state
 
+    def what_is_missing(self, finished: int) -> str | None:
+        """Return a notice if not all runs are finished but *finished* of them; None for a finished experiment."""
+        if self.state == "finished":
+            return None
+        plan = self.summary.get("plan")
+        planned = plan.get("runs") if isinstance(plan, Mapping) else None
+        of = f" of {planned:,}" if isinstance(planned, int) else ""
+        why = "it is still running" if self.state == "running" else "its process ended early"
+        advice = "" if self.state == "running" else f". Go on with: fluxloop run experiment --resume {self.path}"
+        return f"the experiment is not complete: {finished:,}{of} runs are finished; {why}{advice}"
+
     @property
     def artifacts(self) -> Path:
         """The folder of the records; in folders of the published packages the experiment itself."""

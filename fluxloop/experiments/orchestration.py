@@ -107,6 +107,10 @@ class _Orchestration:
             self._start()
             await engine.run(job, runs, self._finished)
             state = "finished"
+        except WriteError as exc:
+            if self._totals.finished:
+                exc.add_note(f"finished runs are kept. Go on with: fluxloop run experiment --resume {self.folder}")
+            raise
         finally:
             await self._end(state)
         return _experiment(self.folder, prepared.name, self._totals)

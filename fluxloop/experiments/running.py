@@ -9,11 +9,14 @@ import contextvars
 import inspect
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from os import PathLike
 from typing import Any
 
+from ..errors import ConfigError
 from .engines.contract import Engine
 from .environment import target_environment
+from .exits import exits_contained
 from .orchestration import EngineName, Progress, execute
 from .preparing import Options, Prepared, prepare
 from .results import Experiment
@@ -87,6 +90,12 @@ async def run_async(
         return await execute(prepared, engine=options.get("engine"), progress=options.get("progress"))
 
 
+GO_ON = (
+    "Finished runs are kept. In worker processes this ends its run only: "
+    "fluxloop run experiment --resume experiments/latest_* --engine processes"
+)
+
+
 def run_prepared(
     prepared: Prepared,
     *,
@@ -102,7 +111,8 @@ def run_prepared(
         prepared: The experiment.
         engine: As for `run`.
         progress: As for `run`.
-        install: Whether to switch on the adapters of the frameworks that the target imports, until the process ends.
+        install: Whether to switch on the adapters of the frameworks that the target imports, until the process ends,
+            and to contain its exits: for commands.
         timeout_s: The most time for the whole experiment.
 
     Raises:
@@ -114,8 +124,15 @@ def run_prepared(
             return await execute(prepared, engine=engine, progress=progress, install=install)
 
     def go() -> Experiment:
-        with target_environment(prepared.loaded):
-            return asyncio.run(within_time())
+        with target_environment(prepared.loaded), exits_contained() if install else nullcontext():
+            try:
+                return asyncio.run(within_time())
+            except asyncio.CancelledError:  # after Ctrl-C it is KeyboardInterrupt
+                raise ConfigError(f"the target cancelled the tasks of the experiment. {GO_ON}") from None
+            except RuntimeError as exc:
+                if not str(exc).startswith("Event loop stopped"):
+                    raise
+                raise ConfigError(f"the target stopped the event loop of the experiment. {GO_ON}") from None
 
     try:
         asyncio.get_running_loop()

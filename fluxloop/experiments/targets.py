@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.machinery
 import inspect
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ..errors import ConfigError
@@ -84,6 +87,8 @@ def split(name: str, place: str) -> tuple[str, str]:
     """Return the module and the path within it of *name*; ``module.function`` is understood too."""
     separator = ":" if ":" in name else "."
     module, _, path = name.partition(":") if separator == ":" else name.rpartition(".")
+    if "/" in module or module.startswith("."):
+        raise ConfigError(f"{place}: a target names a module, as in package.module:function, got {name!r}")
     if not module.strip() or not path.strip():
         raise ConfigError(f"{place}: a target has the form module:function, got {name!r}")
     return module.strip(), path.strip()
@@ -104,9 +109,31 @@ def import_module(name: str, place: str) -> Any:
             beside = sorted(path.stem for path in Path(folder).glob("*.py")) if Path(folder).is_dir() else []
             hint = did_you_mean(name, beside) or (f". It contains: {', '.join(beside[:MAX_LISTED])}" if beside else "")
             raise ConfigError(f"{place}: module {exc.name!r} not found in {folder}{hint}") from None
-        raise ConfigError(f"{place}: importing {name!r} failed{_line_of(exc)}: {exc}") from exc
+        raise ConfigError(f"{place}: importing {name!r} failed{_line_of(exc)}: {exc}{_names_taken(exc)}") from exc
     except (Exception, SystemExit) as exc:  # a script may call sys.exit when it is imported
-        raise ConfigError(f"{place}: importing {name!r} failed{_line_of(exc)}: {type(exc).__name__}: {exc}") from exc
+        message = f"{place}: importing {name!r} failed{_line_of(exc)}: {type(exc).__name__}: {exc}{_names_taken(exc)}"
+        raise ConfigError(message) from exc
+
+
+def _names_taken(exc: BaseException) -> str:
+    """Return a note of the files of the project that were imported in place of other modules, as ``queue.py`` is."""
+    folder = Path(sys.path[0]).resolve()
+    frames = {Path(frame.filename).resolve() for frame in traceback.extract_tb(exc.__traceback__)}
+    loaded = {Path(file).resolve() for each in [*sys.modules.values()] if (file := getattr(each, "__file__", None))}
+    own = [*folder.glob("*.py"), *folder.glob("*/__init__.py")]
+    names = {path: path.parent.name if path.name == "__init__.py" else path.stem for path in own}
+    taken = [path for path in sorted(names) if path in frames | loaded and _is_elsewhere(names[path])]
+    files = ", ".join(str(path) for path in taken[:MAX_LISTED])
+    if taken:
+        return f". Note: {files} is imported in place of the installed module of that name; rename it"
+    module = sys.modules.get(exc.name or "") if isinstance(exc, ImportError) else getattr(exc, "obj", None)
+    return _shadowed(module) if isinstance(module, ModuleType) else ""
+
+
+def _is_elsewhere(name: str) -> bool:
+    """Return whether there is a module *name* besides the one in the first folder of the search path."""
+    rest = [path for path in sys.path[1:] if path and Path(path).resolve() != Path(sys.path[0]).resolve()]
+    return name in sys.stdlib_module_names or importlib.machinery.PathFinder.find_spec(name, rest) is not None
 
 
 def _line_of(exc: BaseException) -> str:
@@ -137,7 +164,7 @@ def _symbol(module: Any, path: str, name: str, place: str) -> tuple[Any, Any]:
     return found, owner
 
 
-def _shadowed(module: Any) -> str:
+def _shadowed(module: ModuleType) -> str:
     """Return a note if *module* is not the project's file of that name, such as ``queue.py``."""
     own, loaded = Path(sys.path[0], f"{module.__name__}.py"), getattr(module, "__file__", None)
     if not own.is_file() or (loaded is not None and Path(loaded).resolve() == own.resolve()):
@@ -204,8 +231,10 @@ def _required(func: Callable[..., Any]) -> list[str]:
 def _callable(found: Any, name: str, place: str) -> Callable[..., Any]:
     """Return *found* if it is callable, or its method ``ainvoke`` or ``invoke``, which objects of LangChain have."""
     for method in ("ainvoke", "invoke"):
-        if not inspect.isroutine(found) and callable(getattr(found, method, None)):
-            run: Callable[..., Any] = getattr(found, method)
+        run: Callable[..., Any] | None = None
+        with suppress(Exception):  # an attribute may be computed
+            run = getattr(found, method, None)
+        if not inspect.isroutine(found) and callable(run):
             return run
     if not callable(found):
         raise ConfigError(f"{place}: {name} is not a function, but of type {type(found).__name__}")

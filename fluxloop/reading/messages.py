@@ -71,7 +71,9 @@ def role_of(item: Any) -> str | None:
         return _role_of_blocks(item, role) if type(item.get("content")) is list else role
     if not isinstance(kind, str) or isinstance(role, str):
         return None
-    if "content" in item and kind != "reasoning":
+    if kind in _OTHER_ITEMS:
+        return _OTHER_ITEMS[kind]
+    if "content" in item and kind != "reasoning" and not kind.endswith("_result"):
         return kind
     if kind == "reasoning" and ("summary" in item or "content" in item):
         return "assistant"
@@ -81,6 +83,18 @@ def role_of(item: Any) -> str | None:
         return "assistant"
     return None
 
+
+_OTHER_ITEMS = {
+    "item_reference": "…",
+    "mcp_approval_response": "user",
+    "mcp_list_tools": "assistant",
+    "compaction": "assistant",
+    "compaction_summary": "assistant",
+    "program": "assistant",
+    "program_output": "tool",
+    "additional_tools": "system",
+}
+"""Items of the Responses API that are neither messages nor calls, with the role of what sends them."""
 
 _MESSAGE_FIELDS = frozenset({"content", "parts", "tool_calls", "function_call", "refusal", "audio"})
 """A message has one of these besides its role."""
@@ -186,22 +200,46 @@ def _decoded(arguments: Any) -> Any:
 
 def _item_parts(item: dict[str, Any], kind: str) -> Iterator[Part]:
     """Read an item of the Responses API that is not a message."""
-    if kind == "reasoning":
+    if kind in _OTHER_ITEMS:
+        content = {key: value for key, value in item.items() if key not in ("type", "encrypted_content") and value}
+        yield Part("data", content, kind)
+    elif kind == "reasoning":
         blocks = [item.get("summary"), item.get("content")]
         texts = [block.get("text") for each in blocks if isinstance(each, list) for block in each if _is_dict(block)]
         yield Part("reasoning", "\n".join(text for text in texts if isinstance(text, str)))
     elif kind.endswith("_output"):
-        yield from content_parts(item.get("output"))
+        output = item.get("output")
+        yield from content_parts(
+            [output] if isinstance(output, dict) and output.get("type") == "computer_screenshot" else output
+        )
     elif kind == "image_generation_call":
         yield Part("note", file_note({"data": item.get("result"), "format": item.get("output_format")}), "image")
     elif kind in _CALL_ITEMS or "name" in item:
         yield _call_part(item)
         if item.get("output") is not None:  # of a server's tool, which the provider ran
             yield from content_parts(item["output"])
+        if item.get("error") is not None:
+            yield Part("note", _reason(item["error"]), "error")
     else:
         hidden = {"id", "call_id", "type", "status", "results", "outputs"}
         arguments = {key: value for key, value in item.items() if key not in hidden and value is not None}
         yield Part("call", arguments, kind.removesuffix("_call"))
+        for output in outputs if isinstance(outputs := item.get("outputs"), list) else ():
+            if _is_dict(output):  # of the code interpreter
+                yield from content_parts(logs) if (logs := output.get("logs")) else _block_parts(output)
+
+
+def no_content(*reasons: Any) -> Part:
+    """Return the note of an answer without content, with the first of *reasons* that is given."""
+    return Part("note", next((_reason(reason) for reason in reasons if reason), ""), "no content")
+
+
+def _reason(value: Any) -> str:
+    """Return why something failed or ended: a text, or the member of an object that says it."""
+    if not isinstance(value, dict):
+        return str(value)
+    members = (value.get(name) for name in ("message", "reason", "block_reason", "blockReason", "content", "code"))
+    return next((str(member) for member in members if member), json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _is_dict(value: Any) -> bool:
@@ -233,14 +271,22 @@ def _block_parts(block: dict[str, Any]) -> Iterator[Part]:
     elif kind in ("thinking", "reasoning", "redacted_thinking"):
         thoughts = block.get("thinking") or block.get("reasoning")
         yield Part("reasoning", thoughts if isinstance(thoughts, str) else "")
+    elif isinstance(kind, str) and kind.endswith("_tool_result"):  # of a tool that the provider ran
+        result = block.get("content")
+        is_text = isinstance(result, str) or (isinstance(result, list) and all(map(_is_text_block, result)))
+        yield from content_parts(result) if is_text else [Part("data", result, kind)]
     elif kind == "refusal":
         yield Part("note", str(block.get("refusal") or ""), "refusal")
     elif google := next((key for key in _GOOGLE if isinstance(block.get(key), dict)), None):
         yield _GOOGLE[google](block[google])
     elif not isinstance(text, str):
         kind = kind if isinstance(kind, str) else next(filter(block.__contains__, _FILES), "")
-        kind = kind.removeprefix("input_").removesuffix("_url")
+        kind = "image" if kind == "computer_screenshot" else kind.removeprefix("input_").removesuffix("_url")
         yield Part("note", file_note(block), kind) if kind in _FILES else Part("data", block, kind)
+
+
+def _is_text_block(block: Any) -> bool:
+    return _is_dict(block) and block.get("type") == "text"
 
 
 _FILES = ("image", "audio", "video", "document", "file", "media")

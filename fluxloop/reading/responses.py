@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .messages import Message, Part, are_messages, content_parts, grouped, role_of
+from .messages import Message, Part, are_messages, content_parts, grouped, no_content, role_of
 
 
 class Conversation(NamedTuple):
@@ -24,7 +24,7 @@ def conversation_of(value: Any) -> Conversation | None:
     """Return the messages in *value*; None if it is neither a message, nor a list of messages, nor a response."""
     if isinstance(value, dict):
         if _RESPONSES.keys().isdisjoint(value):
-            return None if role_of(value) is None else Conversation([*grouped([value])], [])
+            return None if role_of(value) is None else Conversation(_answered([*grouped([value])], value), [])
         for field, read in _RESPONSES.items():
             if field in value and (found := read(value)):
                 others = [key for key, item in value.items() if key != field and item not in (None, [], {})]
@@ -41,17 +41,29 @@ def messages_of(value: Any) -> list[Message] | None:
     return found.messages if found else None
 
 
+def _answered(messages: list[Message], response: dict[str, Any]) -> list[Message]:
+    """Return *messages*; one without content says why *response*, or its choice, ended."""
+    names = ("error", "incomplete_details", "stop_reason", "finish_reason", "status")
+    if any(name in response for name in names):
+        for message in messages:
+            if not message.parts:
+                message.parts.append(no_content(*map(response.get, names)))
+    return messages
+
+
 def _choices(response: dict[str, Any]) -> list[Message]:
     """The messages of a chat completion, or the texts of a completion."""
     found: list[Message] = []
     for choice in response["choices"] if isinstance(response["choices"], list) else ():
         message = choice.get("message") if isinstance(choice, dict) else None
         if role_of(message) is not None:
-            found += grouped([message])
+            found += _answered([*grouped([message])], choice)
         elif isinstance(choice, dict) and isinstance(choice.get("text"), str):
             found.append(Message("assistant", [Part("text", choice["text"])]))
         else:
             return []
+    if response["choices"] == [] and response.get("object") == "chat.completion":
+        return [Message("assistant", [no_content(response.get("error"))])]
     return found
 
 
@@ -61,9 +73,14 @@ def _output(response: dict[str, Any]) -> list[Message]:
     if isinstance(output, dict) and role_of(output.get("message")) is not None:
         return [*grouped([output["message"]])]
     is_response = response.get("object") == "response" or "response_id" in response
-    if not is_response or not isinstance(output, list) or any(role_of(item) is None for item in output):
+    if not is_response or not isinstance(output, list) or not all(isinstance(item, dict) for item in output):
         return []
-    return [*grouped(output)]
+    # An item of a kind that is not known here is shown as it is; it must not hide the others.
+    known = (
+        item if role_of(item) is not None else {"type": "message", "role": "assistant", "content": [item]}
+        for item in output
+    )
+    return _answered([*grouped(known)] or [Message("assistant", [])], {"status": None, **response})
 
 
 def _candidates(response: dict[str, Any]) -> list[Message]:
@@ -75,8 +92,10 @@ def _candidates(response: dict[str, Any]) -> list[Message]:
         content = candidate.get("content")
         parts = [*content_parts(content.get("parts"))] if isinstance(content, dict) else []
         reason = candidate.get("finish_reason") or candidate.get("finishReason")
-        found.append(Message("model", parts or [Part("note", str(reason or ""), "no content")]))
-    return found
+        found.append(Message("model", parts or [no_content(reason)]))
+    feedback = response.get("prompt_feedback") or response.get("promptFeedback")
+    is_google = feedback or "usage_metadata" in response or "usageMetadata" in response
+    return found or ([Message("model", [no_content(feedback)])] if is_google else [])
 
 
 def _generations(result: dict[str, Any]) -> list[Message]:

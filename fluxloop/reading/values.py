@@ -134,6 +134,14 @@ def _on_one_line(message: Message) -> str:
 def _part(part: Part) -> str:
     if part.kind == "call":
         return call_text(part)
+    if part.kind == "note" and part.name in _SHOWN_NOTES:
+        return f"<{part.name}: {part.value}>" if part.value else f"<{part.name}>"
     if part.kind == "note" or (part.kind == "data" and part.name):
         return f"<{part.name}>"
-    return f"<reasoning> {in_json(part.value)}" if part.kind == "reasoning" else in_json(part.value)
+    if part.kind == "reasoning":
+        return f"<reasoning> {in_json(part.value)}" if part.value else "<reasoning>"
+    return in_json(part.value)
+
+
+_SHOWN_NOTES = ("refusal", "no content", "error")
+"""Notes whose words are the answer."""

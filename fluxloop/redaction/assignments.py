@@ -23,6 +23,7 @@ from .heuristics import (
     is_argument,
     is_code,
     is_opaque,
+    is_placeholder,
     is_random,
     is_reference,
     is_short_random,
@@ -32,10 +33,12 @@ from .shapes import MASK, Shape, Span
 
 _QUOTE = r"""\\{0,7}["']"""
 """A quote, as it appears in JSON nested up to three times."""
+_PREFIX = r"""[bBrRuUfF@$]{0,2}\\{0,7}"""
+"""What may precede the opening quote of a string: its prefix in Python or C#, and escapes."""
 
 _ANCHOR = re.compile(
     rf"""(?<=[A-Za-z0-9_.\-])(?P<close>{_QUOTE})?+\]?+(?:[ ](?:provided|supplied|given|used|is|was)(?=[ ]?[:=]))?+
-    (?P<before>[ ]{{0,8}}+)(?P<sign>:?=(?!=)>?|:|,(?=[ ]?{_QUOTE}))(?P<after>[ ]{{0,8}}+)""",
+    (?P<before>[ ]{{0,8}}+)(?P<sign>:?=(?!=)>?|:|,(?=[ ]?b?{_QUOTE}))(?P<after>[ ]{{0,8}}+)""",
     re.VERBOSE,
 )
 _KEY_REVERSED = re.compile(r"[A-Za-z0-9_.\-]+(?: [A-Za-z0-9]{1,24})?")
@@ -43,8 +46,11 @@ _KEY_REVERSED = re.compile(r"[A-Za-z0-9_.\-]+(?: [A-Za-z0-9]{1,24})?")
 _LONGEST = 88
 """The limit of characters of a key; only its last words matter."""
 
-_OPENING = re.compile(r"""(?P<escape>\\{0,7})(?P<quote>["'])""")
-_QUOTE_OR_LINE_END = re.compile(r"""(?<!\\)(?P<escape>\\*+)(?P<quote>["'])|\n""")
+_OPENING = re.compile(
+    r"""[bBrRuUfF@$]{0,2}(?P<escape>\\{0,7})(?P<quote>"(?:\\{0,7}"\\{0,7}")?+|'(?:\\{0,7}'\\{0,7}')?+|`)"""
+)
+"""The beginning of a string, also with a prefix (``b'…'``), of three quotes, or of a template literal."""
+_QUOTE_OR_LINE_END = re.compile(r"""(?<!\\)(?P<escape>\\*+)(?P<quote>["'`])|\n""")
 _IN_VALUE = r"""[^\s"'`&<>,;\\\[]|(?!MASK)\[|,(?![\s"'\\]|[\w.\-]{1,64}[=:]|$)|\\(?![nrtbfu"'\\/])
     |;(?![\s"'\\]|[\w.\-][\w.\- ]{0,64}=|$)|<(?![/A-Za-z!?])""".replace("MASK", re.escape(MASK))
 _BARE = re.compile(rf"(?!=)(?:{_IN_VALUE}|&(?![\w.\-\[\]%]{{1,64}}=|[a-z]{{2,6}};|\#))++", re.ASCII | re.VERBOSE)
@@ -67,11 +73,22 @@ _SIGNED = re.compile(
 _COOKIES = re.compile(rf"""(?={OPAQUE}{{5}})[^\s"'\\=()<>@,;:/\[\]?{{}}]{{1,64}}=[^\r\n"'\\]++""")
 _LINE_START = re.compile(r"(?:\A|\n|\\n)[ \t]{0,20}(?:- )?\Z")
 _LINE_END = re.compile(r"[ \t]{0,8}(?:\\?\r)?(?:\n|\\n|\Z)")
-_PAIR_START = re.compile(rf"[(\[]{_QUOTE}\Z")
+_PAIR_START = re.compile(rf"[(\[]b?{_QUOTE}\Z")
 _PAIR_END = re.compile(rf"{_QUOTE}[ ]?[)\]]")
 _ARGUMENT_START = re.compile(r"[(,] ?\Z")
 _BESIDE_USER = re.compile(rf"(?i)(?<![a-z]){any_of(USERS)}(?:{_QUOTE})?[ ]?[:=]")
 _SHORT_VALUE = re.compile(rf"""(?:{_QUOTE})?([^\s"'\\,;&]{{3,128}})""")
+_TYPED = re.compile(
+    r"""(?<![A-Za-z0-9_.-])(?P<key>[A-Za-z0-9_.-]{1,40}+): ?&?(?:'static )?[A-Za-z][\w.\[\]|<>?]{0,40}+ ?= ?\Z""",
+    re.ASCII,
+)
+_FIRST_LINE = re.compile(
+    r"""(?:[|>][+-]?[0-9]?)?+[ ]{0,8}(?:\n|\\n)(?P<indent>[ ]{0,40}+(?:-[ ]{1,3})?+)["']?(?P<value>[^\s"'\\#&*!|>{}\[\]:]{6,4096}+)"""
+    r"""(?=["']?[ ]{0,8}(?:\n|\\n|\Z))"""
+)
+_NEXT_LINE = re.compile(
+    r"""["']?[ ]{0,8}(?:\n|\\n)(?P<indent>[ ]{0,40}+(?:-[ ]{1,3})?+)["']?[^\s"'\\:]{1,4096}+(?=["']?[ ]{0,8}(?:\n|\\n|\Z))"""
+)
 _QUERY_START = re.compile(r"(?:[?&;]|u0026)\Z")
 
 
@@ -83,7 +100,9 @@ def assignments(keys: Keys) -> Shape:
     expensive part of the prefilter, so they occur only once.
     """
     quote, name = r"\\*[\"']", rf"(?i){keys.phrase}{NUMBER}"
-    quoted = r"""\\*(?:"[^"]|'[^'])"""
+    prefix = r"[bBrRuUfF@$]{0,2}"
+    quoted = rf"""{prefix}\\*(?:"[^"]|'[^']|`[^`]|"\\*"\\*"|'\\*'\\*')"""
+    typed = r": ?&?(?:'static )?[A-Za-z][\w.\[\]|<>?]{0,40} ?= ?"
     copula = "(?: (?:provided|supplied|given|used|is|was))?"
     space, escape = r"(?:\s|\\+[nrt])", ESCAPE
     return Shape(
@@ -94,22 +113,26 @@ def assignments(keys: Keys) -> Shape:
             # "password": "…", "password": 1, "password": {…}; the same in JSON inside a string
             rf"{quote}\]? *:?[:=]>? *(?:{quoted}|-?[0-9]|[\[{{])"
             # ['password', '…'], also in JSON
-            r"""|\\*' *, ?\\*'|\\*" *, \\*"|\\+" *, ?\\+"|","(?:[^"\\]|\\.)*"[\])]"""
+            r"""|\\*' *, ?b?\\*'|\\*" *, \\*"|\\+" *, ?\\+"|","(?:[^"\\]|\\.)*"[\])]"""
             # password: "…", password: 0p4que, password=…
             rf"|\]?{copula} *(?:: *(?:{quoted}|(?:(?:bot|ssws|api|key) )?{OPAQUE}{{5}})|:?=>? *[^\s=])"
             # {"name": "password", …, "value": "…"}, {"value": "…", "name": "password"}
             r'|"(?:,(?:"(?:type|value)":|-?[0-9]|[\[{])|\})'
             # the API key is 0p4que, <password>…, <add key="password" value="…"/>, <key>password</key>, password%3D…
-            r"| +(?:is:? |was )?[A-Za-z_.+/=~-]*[0-9]"
+            r"""| +(?:is:? |was )?(?:\\*["'])?[A-Za-z_.+/=~-]*[0-9]"""
+            # password: str = "…"; a block of YAML
+            rf"|{typed}{_PREFIX}[\"']|: ?(?:[|>][+-]?)?(?:\n|\\+n) *[^ ]"
+            # b'password' in a list of pairs; {"columns":["password","user"],"data":; variable "password" {
+            r"""|>","<bytes |"(?:,"[^"\\]*")*\],"data":|\\*" *\{"""
             rf"|(?:{quote})?(?:>|{space}+[\w:.-]+=)|<\\*/|{escape})",
             (
                 rf"(?i){any_of(name.replace(' ', GAP) for name in IF_RANDOM)}{NUMBER}"
-                rf"(?:(?:{quote})?\]?{copula} *:?[:=]>? *(?:{quote})?{OPAQUE}{{8}}|>|<\\*/|{escape}"
+                rf"(?:(?:{quote})?\]?{copula} *(?:{typed}|:?[:=]>? *){prefix}(?:(?:{quote}){{1,3}}|`)?{OPAQUE}{{8}}|>|<\\*/|{escape}"
                 # ('token', '…'), also in JSON
                 rf"""|(?:\\*' *, ?\\*'|\\*" *, \\*"|\\+" *, ?\\+"){OPAQUE}{{8}}|","{OPAQUE}{{8}}{OPAQUE}*"[\])])"""
             ),
             rf"(?i)(?:[?&;]|u0026){any_of(IN_QUERIES)}=[^\s&]{{6}}",
-            rf"""(?i)(?:^|[^a-z]){any_of(PASSES)}(?:=|: ?|\\*["'] ?[:=] ?)[^ \[{{]""",
+            rf"""(?i)(?:^|[^a-z]|\\[nrt]){any_of(PASSES)}(?:\\*["'])? *[:=] *[^ \[{{]""",
             # --password …, and '--password', '…'
             r"(?i)(?:--|(?:^|[^\w-])-(?:pass|pwd|secret|token|api))[\w.-]*(?: +[^\s-]|\t|\\*[\"'],)",
         ),
@@ -122,14 +145,19 @@ def _value(keys: Keys, text: str, anchor: re.Match[str]) -> Span | None:
     key = key_before(text, anchor.start())
     sensitivity = keys.sensitivity(key)
     start, sign = anchor.end(), anchor["sign"]
+    if sensitivity is None and sign == "=" and _OPENING.match(text, start):
+        typed = _TYPED.search(text[max(0, anchor.start() - _LONGEST) : start])  # api_key: str = "…"
+        sensitivity, key = (keys.sensitivity(typed["key"]), typed["key"]) if typed else (None, key)
     if sensitivity is None:
         return _in_context(text, key.rpartition(" ")[2].lower(), anchor)
     if sign == "," and not (anchor["close"] and _comes_after(text, anchor.start() - len(key), _PAIR_START)):
         return None
     if opening := _OPENING.match(text, start):
         start = opening.end()
-        end = _closing(text, start, len(opening["escape"]), opening["quote"])
+        end = _closing(text, start, len(opening["escape"]), opening["quote"][0])
         value = text[start:end]
+        if opening["quote"] == "`" and "${" in value[:READ]:
+            return None
         if value[:1] in tuple(")]},") or (sign == "," and not (is_opaque(value) and _PAIR_END.match(text, end))):
             return None
         return (start, end) if keys.hides(key, value) else None
@@ -185,6 +213,8 @@ def _bare(keys: Keys, text: str, key: str, anchor: re.Match[str]) -> Span | None
         return cookies.span() if cookies else None
     if key.lower().endswith("authorization") and (signed := _SIGNED.match(text, start)):
         return signed.span()
+    if sign == ":" and (lines := _block(keys, text, key, start)):
+        return lines
     scheme = _SCHEME.match(text, start)
     start = scheme.end() if scheme else start
     if begins_code(text, start) or (sign == ":" and not _OPAQUE_START.match(text, start)):
@@ -197,6 +227,8 @@ def _bare(keys: Keys, text: str, key: str, anchor: re.Match[str]) -> Span | None
     if text.startswith(MASK, word.end()):  # the text before a mask was examined when the mask was inserted
         return word.end(), word.end()
     value = word[0].rstrip(")]}.:!?")
+    if is_placeholder(word[0]):  # such as "sk-..."
+        return None
     if not keys.hides(key, value) or is_reference(value, key):
         return None
     if sign == ":" and not _is_not_prose(text, key, value, anchor, start, scheme is not None):
@@ -206,12 +238,23 @@ def _bare(keys: Keys, text: str, key: str, anchor: re.Match[str]) -> Span | None
     return start, start + len(value)
 
 
+def _block(keys: Keys, text: str, key: str, start: int) -> Span | None:
+    """Return the span of the values in the lines after a key of YAML: of a block, or of a list."""
+    first = _FIRST_LINE.match(text, start)
+    if first is None or not (is_short_random(first["value"]) and keys.hides(key, first["value"])):
+        return None
+    end = first.end("value")
+    while (line := _NEXT_LINE.match(text, end)) and line["indent"] == first["indent"]:
+        end = line.end()
+    return first.start("value"), end
+
+
 def _is_not_prose(text: str, key: str, value: str, anchor: re.Match[str], start: int, after_scheme: bool) -> bool:
     """Return whether *value* after a bare colon is not prose: it is opaque, or the only value on its line."""
     if _AFTER_SCHEME.fullmatch(value) if after_scheme else is_opaque(value):
         return True
     return (
-        key[-4:].lower() not in ("tion", "tial", "ials")
+        key[-4:].lower() not in ("tion", "tial", "ials", "rets", "ords", "keys")
         and is_argument(value)
         and _LINE_END.match(text, start + len(value)) is not None
         and _comes_after(text, anchor.start() - len(key), _LINE_START)

@@ -41,6 +41,12 @@ _KEYED = (
         rf"(?i)\w+={_Q}(?P<key>[\w.:\- ]{{1,64}}+){_Q}{_SPACE}{{1,8}}(?:[\w:.-]{{1,64}}=[^<>]{{0,200}}?)??(?:value|content)={_Q}",
         r"""(?P<text>[^"'<>\\]++)""",
     ),
+    # variable "password" { default = "X" }
+    (
+        rf"(?<!\w)variable (?={_Q})",
+        rf"variable {_Q}(?P<key>[\w.-]{{1,64}}+){_Q}{_SPACE}{{0,8}}\{{[^{{}}]{{0,200}}?default{_SPACE}{{0,16}}={_SPACE}{{0,16}}(?={_Q})",
+        _ARGUMENT,
+    ),
     # <entry key="password">X</entry>
     (
         rf"(?i)(?<!\w)(?:name|key|id)=(?={_Q})",
@@ -65,8 +71,15 @@ _COMMANDS = (
     (r"(?:curl|wget)", r"(?:-u|-U|--user|--proxy-user|--auth|-a)[ =]?QUOTE[^\s:\"'|;&]{0,128}:"),
     (r"curl", r"(?:--oauth2-bearer|--pass|--key-pass)[ =]"),
     (r"curl", r"(?:-b|--cookie)[ =]?QUOTE[^\s=\"'|;&]{1,128}="),
-    (r"(?:sqlcmd|isql|unzip|osql)", r"-P ?"),
-    (r"(?:7z|7za|cqlsh)", r"-p ?"),
+    (r"(?:sqlcmd|isql|zip|unzip|osql)", r"-P ?"),
+    (r"(?:7z|7za)", r"-p"),
+    (r"cqlsh", r"-p ?"),
+    (r"(?:https?|xh)", r"(?:-a|--auth)[ =]?QUOTE[^\s:\"'|;&]{1,128}:"),
+    (r"lftp", r"-u ?QUOTE[^\s,]{1,64},"),
+    (r"snmp\w{2,10}", r"-[AX] "),
+    (r"(?:sqlplus|sqlldr|expdp|impdp)", r"QUOTE[^\s/@\"'-]{1,64}/(?=[^\s/])"),
+    (r"(?:keytool|jarsigner)", r"-(?:src|dest)?(?:store|key)pass "),
+    (r"net use", r"/user:\S{1,64} "),
     (r"(?:ldapsearch|ldapadd|ldapmodify|ldapdelete|ldapwhoami|ldappasswd)", r"-w ?"),
     (r"openssl", r"(?:pass:|-k )"),
     (r"smbclient", r"-U ?QUOTE[^\s%]{1,64}%"),
@@ -83,6 +96,14 @@ _PHRASES = (
         )
         for command, option in _COMMANDS
     ),
+    # echo X | docker login --password-stdin, echo 'ann:X' | chpasswd
+    (
+        r"(?<![\w-])echo(?= )",
+        (
+            r"echo (?:-n )?(?:(?=[^\n|]{0,100}\|[^\n|]{0,60}(?:--password-stdin|--with-token|--passphrase-fd|sudo -S))"
+            rf"|(?=[^\n|]{{0,100}}\|[^\n|]{{0,60}}chpasswd)(?:{_Q})?[^\s:'\"]{{1,64}}:)"
+        ),
+    ),
     # machine example.com login ann password X
     (
         r"(?<!\w)(?:machine|default)(?=\s|\\)",
@@ -96,6 +117,11 @@ _PHRASES = (
         r"(?<!\w)(?i:identified|password)(?= )",
         r"(?i)(?:identified (?:with \w{1,32} )?(?:by|as)|password)(?: =)? (?=\\{0,7}[\"'])",
     ),
+    # SET PASSWORD = PASSWORD('x1'), CREATE USER ann IDENTIFIED BY x1
+    (
+        r"(?<!\w)(?:(?i:password)(?=\()|(?i:identified)(?= ))",
+        r"(?i)(?:password\((?=\\{0,7}[\"'][^\s\"']{0,40}[0-9])|identified (?:by|as) (?=[^\s\"']{0,40}[0-9]))",
+    ),
     # auth=('ann', 'X')
     (
         r"(?<![A-Za-z])(?:auth|credentials)(?= ?= ?\()",
@@ -106,9 +132,9 @@ _PHRASES = (
 )
 
 _READINGS = (
-    any_of(command for command, _ in _COMMANDS) + " ",
+    any_of(("echo", *(command for command, _ in _COMMANDS))) + " ",
     r"(?:login|account)(?:\s|\\+[nrt])+[^\s]+(?:\s|\\+[nrt])+password(?:\s|\\)",
-    r"(?i)(?:identified (?:by|as|with)|password(?: =)? \\*['\"])",
+    r"(?i)(?:identified (?:by|as|with)|password(?:\(|(?: =)? )\\*['\"])",
     r"(?:auth|credentials) ?= ?\(",
     r"jdbc:oracle:\w",
 )
@@ -132,7 +158,9 @@ def named_contexts(keys: Keys) -> tuple[Shape, ...]:
 _MENTION = re.compile(r"(?<=[A-Za-z0-9])[ \t]{1,4}")
 """``the API key is 0p4que``, ``ENV SECRET_KEY 0p4que``."""
 _MENTIONED = re.compile(
-    r"(?:is:? |was )?(?=[A-Za-z_.+/=~-]{0,24}[0-9])(?P<secret>(?P<head>[\w.+/=~-]{10,64}+)[\w.+/=~-]*+)", re.ASCII
+    rf"(?:is:? |was )?(?:{_Q}(?=[^\s\"'\\]{{8,64}}{_Q})|(?=[\w.+/=~-]{{10}}))(?=[A-Za-z_.+/=~-]{{0,24}}[0-9])"
+    r"(?P<secret>(?P<head>[\w.+/=~-]{8,64}+)[\w.+/=~-]*+)",
+    re.ASCII,
 )
 
 

@@ -20,7 +20,7 @@ LEAST_RANDOM = 16
 """The shortest value that can look random, in characters."""
 
 _PLACEHOLDER = re.compile(
-    r"""<.*>|\$?\{.*\}|\$\(.*\)|%\(?\w*\)?s|\$[A-Z_][A-Z0-9_]*|%[A-Z_]{2,}%|\?|:\w+|\*+|•+|\.{2,}|…|[xX]{3,}|[-_]+
+    r"""<.*>|\$?\{.*\}|\$\(.*\)|%\(?\w*\)?s|\$[A-Z_][A-Z0-9_]*|%[A-Z_]{2,}%|\?|:\w+|\*+(?:[A-Za-z ]{1,20}\*+)?|[\w-]{1,12}(?:\.{3}|…)|•+|\.{2,}|…|[xX]{3,}|[-_]+
     |(?i:none|null|nil|true|false|undefined|todo|tbd|redacted|\[?(?:redacted|hidden|masked|filtered|withheld)\]?)
     |(?i:(?:your|my-own|insert|enter|replace|put|add)[ _-].{0,60}(?:key|token|secret|passw|pass|pwd|here|value|me|credential).{0,20})
     |(?i:change[ _-]?(?:me|it|this))
@@ -34,13 +34,15 @@ _VOCABULARY = frozenset(
     "integer invalid is it json known bool boolean bytes masked missing must needed no none not number object of omitted "
     "optional or password passwords plain present provided required secret set should str string strings text that the "
     "this to token unknown unset used valid value via was with wrong type cookie cookies authorization header headers key "
-    "keys credential credentials auth authentication bearer basic only accepted rejected denied forbidden allowed".split()
+    "keys credential credentials auth authentication bearer basic only accepted rejected denied forbidden allowed same "
+    "origin".split()
 )
 """Words that occur in descriptions, and rarely in passwords."""
 
 _STATES = frozenset(
     "required optional string str text bool boolean int integer number bytes object missing invalid expired unknown unset "
-    "empty incorrect denied forbidden hidden masked omitted secretstr enabled disabled bearer basic provided".split()
+    "empty incorrect denied forbidden hidden masked omitted secretstr enabled disabled bearer basic provided include omit inherit "
+    "creds cred".split()
 )
 """Single words that describe a value."""
 
@@ -89,7 +91,7 @@ def is_description(value: str) -> bool:
         return False
     words = re.findall(r"[a-z']+", value.lower())
     if len(words) == 1:
-        return value.lower() in _STATES
+        return value.strip().lower() in _STATES
     if words and not any(map(str.isdigit, value)) and all(word in _VOCABULARY for word in words):
         return True
     return len(words) > 2 and " " in value and _DESCRIPTION.search(value) is not None

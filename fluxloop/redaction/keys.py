@@ -24,6 +24,7 @@ WORDS = (
     "credential",
     "creds",
     "goog signature",
+    "honeycomb team",
     "jsessionid",
     "jwt",
     "mnemonic",
@@ -33,6 +34,7 @@ WORDS = (
     "password",
     "passwort",
     "phpsessid",
+    "psk",
     "pwd",
     "recovery phrase",
     "secret",
@@ -85,26 +87,50 @@ BEFORE_TOKEN = (
     "bearer",
     "bot",
     "csrf",
+    "deploy",
     "github",
     "gitlab",
     "id",
+    "identity",
     "oauth",
+    "private",
     "refresh",
     "secret",
     "security",
     "session",
     "slack",
+    "vault",
     "xsrf",
 )
 """Words that make a *token* secret, whatever its value looks like."""
 
-BEFORE_PASS = ("admin", "database", "db", "email", "ftp", "mail", "mysql", "postgres", "redis", "root", "smtp", "user")
+BEFORE_PASS = (
+    "admin",
+    "become",
+    "database",
+    "db",
+    "email",
+    "ftp",
+    "ldap",
+    "mail",
+    "mongo",
+    "mysql",
+    "postgres",
+    "proxy",
+    "redis",
+    "root",
+    "smtp",
+    "ssh",
+    "sudo",
+    "user",
+    "vpn",
+)
 """Words that make a *pass* secret; a bare ``pass`` is often the result of a test."""
 
 IF_RANDOM = ("token", "auth", "key data")
 """Words that make a value secret only if it looks random."""
 
-IN_QUERIES = ("key", "sig", "signature", "code", "auth", "hmac", "pass", "sas")
+IN_QUERIES = ("key", "appid", "sig", "signature", "code", "auth", "hmac", "pass", "sas")
 """URL parameters whose value is secret if it looks random; elsewhere these names have other meanings."""
 
 GAP = r"[_\-. ]?"
@@ -113,13 +139,23 @@ GAP = r"[_\-. ]?"
 NUMBER = rf"(?:{GAP}[0-9]{{1,2}})?"
 """An optional number after the last word, as in ``api_key_2``."""
 
-PASSES = ("pass",)
+PASSES = ("pass", "pw")
 """Words that name a secret only if a user name is next to them."""
 
 USERS = ("user", "username", "user_name", "login", "usr", "uid", "email", "account")
 """Keys of user names."""
 
-GLUED = ("password", "passwd", "passphrase", rf"api{GAP}key", "secretkey", "privatekey", "authtoken", "accesstoken")
+GLUED = (
+    "password",
+    "passwd",
+    "passphrase",
+    rf"api{GAP}key",
+    "secretkey",
+    "privatekey",
+    "authtoken",
+    "accesstoken",
+    "identitytoken",
+)
 """Phrases that also match at the end of a longer word, as in ``PGPASSWORD``; no ordinary words end with them."""
 
 POSITIONS = (
@@ -149,6 +185,9 @@ LONGEST_KEY = 200
 
 _WORD_START = r"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]))"
 _FOLDER = re.compile(r"[/~]|[A-Za-z]:\\")
+_STORED = re.compile(r"(?i)(?:account|app|application|functions|service|shared|storage)[_\-. ]?key\Z")
+_NAME = re.compile(r"[a-z][a-z_\-]{0,15}\Z")
+"""A plain word, which is the name of an entry and not its key, as in ``storage_key = "theme"``."""
 _COOKIE = re.compile(r"[A-Za-z' ]*\Z")
 
 
@@ -210,6 +249,8 @@ class Keys:
         if sensitivity is Sensitivity.IF_RANDOM:
             return is_random(text)
         if key[-7:].lower().endswith(("cookie", "cookies")) and _COOKIE.match(text):
+            return False
+        if _NAME.match(text) and _STORED.search(key[-LONGEST_KEY:]):
             return False
         return not (
             self.is_folder(key, text) or is_placeholder(text) or is_description(text) or is_reference(text, key)

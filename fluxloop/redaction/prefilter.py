@@ -33,10 +33,10 @@ class Prefilter:
     of idle scratch spaces supports threads, signal handlers that start a scan inside another one, and forks.
     """
 
-    def __init__(self, expressions: Sequence[tuple[int, str]]) -> None:
+    def __init__(self, expressions: Sequence[tuple[int, str]], *, is_kept: bool = True) -> None:
         import hyperscan
 
-        self._database = compiled_cache.load(expressions, hyperscan)
+        self._database = compiled_cache.load(expressions, hyperscan) if is_kept else None
         if self._database is None:
             self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
             self._database.compile(
@@ -45,7 +45,8 @@ class Prefilter:
                 elements=len(expressions),
                 flags=0,
             )
-            compiled_cache.save(expressions, self._database, hyperscan)
+            if is_kept:
+                compiled_cache.save(expressions, self._database, hyperscan)
         self._scan = self._database.scan
         self._first = hyperscan.Scratch(self._database)
         self._idle = [self._first.clone()]
@@ -89,18 +90,22 @@ def _stop_scan(*_: object) -> bool:
 
 
 @lru_cache(maxsize=16)
-def open_prefilter(expressions: tuple[tuple[int, str], ...]) -> Prefilter:
+def open_prefilter(expressions: tuple[tuple[int, str], ...], *, is_kept: bool = True) -> Prefilter:
     """
     Return the prefilter for *expressions*, pairs of a kind and a regular expression over UTF-8 bytes.
 
     Equal expressions share one prefilter, since compiling takes long; see `compiled_cache`.
+
+    Args:
+        expressions: Each with its kind.
+        is_kept: Whether other processes get it, too: for rules, not for what a person searches.
 
     Raises:
         ImportError: If hyperscan cannot be loaded on this platform.
         ValueError: If hyperscan does not support one of them.
     """
     try:
-        return Prefilter(expressions)
+        return Prefilter(expressions, is_kept=is_kept)
     except ImportError:
         raise
     except Exception as error:

@@ -6,6 +6,7 @@ Only containers with a masked value inside are copied; the input is never change
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import cast
 
@@ -19,6 +20,7 @@ from .shapes import MASK
 SEARCHED_LEVELS = 4
 """The levels of containers, below the outermost one, that are searched as a whole."""
 
+_BYTES = re.compile(r"<bytes [\d,]+: (.*)>", re.DOTALL)
 _TYPE_NAMES = frozenset(("array", "boolean", "integer", "null", "number", "object", "string"))
 
 # fmt: off
@@ -111,6 +113,7 @@ class Masking:
     def _object(self, given: dict[str, JSON], secret: bool) -> dict[str, JSON]:
         schema = secret and _is_schema(given)
         named = "value" in given and self._is_named_secret(given)
+        table = "columns" in given and "data" in given
         clean = given
         for key, value in given.items():
             hidden = (
@@ -119,11 +122,27 @@ class Masking:
                 or (key.lower() in PASSES and isinstance(value, str) and self._has_user(given) and is_argument(value))
                 or (self._keys.sensitivity(key) is not None and self._is_hidden(key, value))
             )
-            masked = self.value(value, hidden)
+            masked = self._rows(value, given["columns"]) if table and key == "data" else self.value(value, hidden)
             if masked is not value:
                 clean = dict(given) if clean is given else clean
                 clean[key] = masked
         return self._with_masked_keys(clean)
+
+    def _rows(self, rows: JSON, columns: JSON) -> JSON:
+        """Mask the rows of a table: the columns whose name is secret, and what is found in the others."""
+        if not isinstance(rows, list) or not isinstance(columns, list):
+            return self.value(rows)
+        secret = [index for index, name in enumerate(columns) if self._is_secret(name)]
+        if not secret:
+            return self.value(rows)
+        masked: list[JSON] = []
+        for row in rows:
+            if isinstance(row, list):
+                row = [self.value(item, index in secret) for index, item in enumerate(row)]
+                masked.append(row)
+            else:
+                masked.append(self.value(row))
+        return masked
 
     def _with_masked_keys(self, given: dict[str, JSON]) -> dict[str, JSON]:
         """Return *given* with the secrets in its keys masked; a number keeps equal masked keys apart."""
@@ -176,8 +195,19 @@ class Masking:
     def _pair(self, given: list[JSON]) -> list[JSON]:
         """Mask a ``[name, value]`` pair of a list, a usual form of headers."""
         name, value = given
-        clean = [self.value(name), self.value(value, self._is_secret(name))]
+        plain = self._without_bytes(name)
+        secret = self._is_secret(plain) or (
+            isinstance(value, str) and self._keys.hides(plain, self._without_bytes(value))
+        )
+        clean = [self.value(name), self.value(value, secret)]
         return given if clean[0] is name and clean[1] is value else clean
+
+    @staticmethod
+    def _without_bytes(text: JSON) -> str:
+        """Return the text in the text of bytes, as the headers of a web server are; empty if it is not a text."""
+        if not isinstance(text, str):
+            return ""
+        return found[1] if text[:7] == "<bytes " and (found := _BYTES.fullmatch(text)) else text
 
     def _is_hidden(self, key: str, value: JSON) -> bool:
         return self._keys.hides(key, value) if isinstance(value, str) else self._is_secret(key)

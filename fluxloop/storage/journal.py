@@ -101,6 +101,9 @@ class Journal:
             self._set_problem(exc)
             self.free(self._base + slot)
             return -1
+        except BaseException:  # of a signal handler: no caller will know the slot
+            self.free(self._base + slot)
+            raise
 
     @property
     def has_open(self) -> bool:

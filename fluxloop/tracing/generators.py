@@ -6,9 +6,16 @@ Run generators and coroutines for their consumers, and record them.
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine
+import types
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any, Protocol
+
+
+def is_awaitable(code: object) -> bool:
+    """Return whether the generators of *code* can be awaited: `types.coroutine` decorates its function."""
+    return isinstance(code, types.CodeType) and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
 
 
 class Followed(Protocol):
@@ -141,13 +148,30 @@ async def drive_async_generator(
         raise
 
 
-async def drive_coroutine(call: Followed, body: Coroutine[Any, Any, Any]) -> Any:
-    """Await a coroutine that a plain function returned, and end *call* with its result."""
+async def drive_coroutine(
+    call: Followed, body: Coroutine[Any, Any, Any], finish: Callable[[Followed, Any], Any]
+) -> Any:
+    """Await a coroutine that a plain function returned, and end *call* with its result, which *finish* does."""
     try:
         call.resume()
         value = await body
         call.pause()
-        return call.exhausted(value)
+        return finish(call, value)
+    except BaseException as exc:
+        call.raised(exc)
+        raise
+
+
+@types.coroutine
+def drive_generator_coroutine(
+    call: Followed, body: Generator[Any, Any, Any], finish: Callable[[Followed, Any], Any]
+) -> Generator[Any, Any, Any]:
+    """Do as `drive_coroutine`, for a generator that can be awaited: one of a function of `types.coroutine`."""
+    try:
+        call.resume()
+        value = yield from body
+        call.pause()
+        return finish(call, value)
     except BaseException as exc:
         call.raised(exc)
         raise

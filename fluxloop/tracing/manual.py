@@ -199,7 +199,10 @@ def push(trace: OpenTrace, data: ObservationData) -> ManualNode | None:
     except Exception as exc:
         if was_raised_from_outside(exc):
             raise
-        trace.recorder.record_failure("starting it", exc)
+        if hasattr(type(data), "model_fields"):
+            trace.recorder.record_failure("starting it", exc)
+        else:
+            warn_user(f"push_observation takes an ObservationData, got {data!r:.100}")
         return None
     trace.pushed[node.id] = node
     set_current(node)

@@ -63,6 +63,9 @@ def read_values(data: ObservationData) -> Values:
         values.level = level.name if level is not None else None
     values.start_ns = read("start_time", moment_ns, _TIME)
     values.end_ns = read("end_time", moment_ns, _TIME)
+    if values.end_ns is not None and values.start_ns is not None and values.end_ns < values.start_ns:
+        values.end_ns, rejected["end_time"] = None, data.end_time
+        values.warnings.append(f"end_time of observation {values.name!r} is before its start, {data.start_time}")
     values.error = read("error", str, "a text")
     if isinstance(data.error, BaseException):
         values.metadata = {"error_type": type(data.error).__name__, **values.metadata}
@@ -132,10 +135,19 @@ def _texts(value: object) -> list[str]:
 def _counts(value: Any) -> dict[str, int]:
     if isinstance(value, bool | int | float | str):
         raise ValueError(value)
+    if isinstance(value, Mapping):
+        value = {_SHORT_NAMES.get(name, name): _number(count) for name, count in value.items()}
     counts = read_usage(value)
     if counts is None and _has_counts(value):
         raise ValueError(value)
     return counts or {}
+
+
+_SHORT_NAMES = {"input": "input_tokens", "output": "output_tokens", "total": "total_tokens"}
+
+
+def _number(count: object) -> object:
+    return int(count) if isinstance(count, str) and count.isdecimal() else count
 
 
 def _has_counts(usage: Any) -> bool:

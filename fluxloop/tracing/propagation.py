@@ -25,6 +25,9 @@ R = TypeVar("R")
 
 _current: contextvars.ContextVar[Node | None] = contextvars.ContextVar("fluxloop", default=None)
 
+_carried: contextvars.ContextVar[Node | None] = contextvars.ContextVar("fluxloop_carried", default=None)
+"""The node that `copy_context` was asked to carry along: it is the parent also after its end, in any thread."""
+
 Locator = Callable[["Node | None"], "Node | None"]
 """Takes the node of the context variable, and returns the current node, which may be a step of a framework."""
 
@@ -114,7 +117,7 @@ def nearest_open(here: Node | None) -> Node | None:
     consumer does next. The owner of the node distinguishes the two cases.
     """
     while here is not None and here.closed:
-        if here.owner is None or here.owner != strand_id():
+        if here.owner is None or here.owner != strand_id() or _carried.get() is here:
             return here
         here = here.previous
     return here
@@ -145,12 +148,13 @@ def current_is(node: Node | None) -> Iterator[None]:
 
 def copy_context(func: Callable[P, R]) -> Callable[P, R]:
     """
-    Return *func* bound to a copy of the current context, to be called from another thread.
+    Return *func* bound to a copy of the current context, to be called later or from another thread.
 
-    Observations of its calls become children of the observation that is current now. *func* may also be a generator
-    function, or return a generator. The result can be called many times, also concurrently.
+    Observations of its calls become children of the observation that is current now, even after its end. *func* may
+    also be a generator function, or return a generator. The result can be called many times, also concurrently.
     """
     context = contextvars.copy_context()
+    context.run(_carried.set, _current.get())
 
     def in_context(*args: P.args, **kwargs: P.kwargs) -> R:
         # Only one thread at a time can enter a Context, hence a copy per call.

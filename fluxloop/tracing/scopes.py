@@ -74,6 +74,8 @@ class BlockScope:
         and task, which may be unrecorded. In a generator that another task closes, it is the last entry of all.
         """
         entries = self._entries
+        if not entries:  # it was not entered, or exited twice
+            return None
         enclosing = {id(node) for node in _enclosing(_current.get())}
         strand = strand_id()
         found = next((entry for entry in reversed(entries) if entry[1] is not None and id(entry[1]) in enclosing), None)

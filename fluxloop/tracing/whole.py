@@ -21,6 +21,7 @@ from ..enums import ObservationType
 from ..interruptions import was_raised_from_outside
 from .calls import interceptors
 from .executions import Execution
+from .generators import is_awaitable
 
 if TYPE_CHECKING:
     from ..settings.schema import Settings
@@ -111,7 +112,7 @@ def keep_whole(call: Execution, func: Callable[..., Any]) -> Callable[..., Any]:
     items = _Items(observation)
     if inspect.isasyncgenfunction(func):
         return lambda *args, **kwargs: items.astream(func(*args, **kwargs))
-    if inspect.isgeneratorfunction(func):
+    if inspect.isgeneratorfunction(func) and not is_awaitable(getattr(func, "__code__", None)):
         return lambda *args, **kwargs: items.stream(func(*args, **kwargs))
     if inspect.iscoroutinefunction(func):
 
@@ -123,7 +124,7 @@ def keep_whole(call: Execution, func: Callable[..., Any]) -> Callable[..., Any]:
     def called(*args: Any, **kwargs: Any) -> Any:
         value = func(*args, **kwargs)
         for kind, (shape, keep) in _STREAMS.items():
-            if isinstance(value, kind):
+            if issubclass(type(value), kind) and not is_awaitable(getattr(value, "gi_code", None)):
                 observation.add_metadata(replay={"shape": shape})
                 return keep(items, value)
         if _is_future(value):

@@ -17,7 +17,7 @@ from weakref import ref
 
 from . import threads
 from .calls import begin, end_interrupted, intercepted, interceptors
-from .generators import Followed, drive_async_generator, drive_generator
+from .generators import Followed, drive_async_generator, drive_generator, is_awaitable
 from .node import Node
 from .propagation import _current, current, needs_lookup, open_traces, reasons
 from .spec import Spec
@@ -39,7 +39,7 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
     if inspect.isasyncgenfunction(func):
         wrapper = _stream_wrapper(drive_async_generator, func, spec, inspect.CO_ASYNC_GENERATOR)
 
-    elif inspect.isgeneratorfunction(func):
+    elif inspect.isgeneratorfunction(func) and not is_awaitable(getattr(func, "__code__", None)):
         wrapper = _stream_wrapper(drive_generator, func, spec, inspect.CO_GENERATOR)
 
     elif inspect.iscoroutinefunction(func):
@@ -85,6 +85,9 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
                 end_interrupted(call, before, exc)
                 raise
 
+        if inspect.isgeneratorfunction(func):  # that can be awaited
+            wrapper = _flagged(wrapper, inspect.CO_GENERATOR | inspect.CO_ITERABLE_COROUTINE)
+
     wraps(func)(wrapper)
     if _own_spec(func) is not None or hasattr(func, "__wrapped__"):  # LangGraph looks through exactly one __wrapped__
         wrapper.__wrapped__ = inspect.unwrap(func)
@@ -108,6 +111,11 @@ def _stream_wrapper(drive: Callable[..., Any], func: Callable[..., Any], spec: S
         generator.__name__, generator.__qualname__ = func.__name__, func.__qualname__
         return generator
 
+    return _flagged(wrapper, flag)
+
+
+def _flagged(wrapper: Any, flag: int) -> Any:
+    """Return *wrapper* with the flags of a generator function."""
     code = wrapper.__code__.replace(co_flags=wrapper.__code__.co_flags | flag)
     return FunctionType(code, wrapper.__globals__, closure=wrapper.__closure__)
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from time import tzset
 
 import pytest
+from rich.text import Text
 
 from fluxloop.cli import formatting
 from fluxloop.enums import ObservationType, Status
@@ -120,3 +121,14 @@ def test_a_running_observation_lasts_until_now():
     assert formatting.elapsed(is_open, start - timedelta(seconds=2)) == 0
     assert formatting.elapsed(is_open, None) is None
     assert formatting.elapsed(ended, start + timedelta(seconds=2)) is None
+
+
+@pytest.mark.parametrize("text", ["plain", "│  guide, 漢字 and 👩‍👩‍👧", "bell \a, \x1b[31mred\r\n", ""])
+def test_a_line_is_the_same_as_one_that_rich_makes(text):
+    """
+    Lines are made without rich's slow search for control characters, and still have none.
+    """
+    made = formatting.line_of(("> ", "dim"), (text, "red"), ("", "bold"), ("!", ""))
+
+    assert made == Text.assemble(("> ", "dim"), (text, "red"), "!")
+    assert len(made) == len(made.plain)

@@ -443,3 +443,18 @@ def test_version_and_help_load_no_command(tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, env=offline.environment())
         assert done.stdout.endswith("[]\n"), done.stdout
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("columns", [60, 100])
+@pytest.mark.parametrize("command", ["list", "stats"])
+def test_a_line_fits_where_characters_are_escaped(tmp_path, command, columns):
+    """
+    Characters that the output cannot hold are escaped before lines are measured.
+    """
+    fields = {"name": "漢字のエージェント 👩‍👩‍👧", "input": "ü" * 100}
+    written(tmp_path, observation("o", trace="t", **fields), trace_line("t", **fields, session_id="é" * 30))
+
+    done = completed(command, tmp_path, PYTHONUTF8="0", PYTHONIOENCODING="ascii", COLUMNS=str(columns))
+
+    assert "\\u6f22" in done.out
+    assert max(map(len, done.out.splitlines())) <= columns

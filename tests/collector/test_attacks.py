@@ -12,7 +12,8 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import httpx
@@ -23,9 +24,10 @@ from serving_aids import ROOT, START, ServerProcess, body_of, free_port, lines_o
 
 import fluxloop
 from fluxloop.collector.keys import Keys
+from fluxloop.collector.records import RowMaker
 from fluxloop.collector.retention import Retention
 from fluxloop.collector.routes import PARAMETERS
-from fluxloop.collector.stores.contract import Deletion
+from fluxloop.collector.stores.contract import Deletion, StoreError, Totals
 from fluxloop.errors import ConfigError
 from fluxloop.reading.filters import CollectorFilter
 
@@ -245,6 +247,47 @@ def test_a_body_without_end_is_cut_off(limited):
     assert _answers(port)
 
 
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x",
+        b"Content-Length: +2\r\n\r\n{}",
+        b"Content-Length: -2\r\n\r\n{}",
+        b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n-1\r\nx\r\n0\r\n\r\n",
+        b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+def test_a_body_whose_length_is_ambiguous_ends_the_connection(client, framing):
+    """
+    What a proxy might take for the body and the collector for the next request is never answered as a request.
+    """
+    head = b"POST /api/v1/batches HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
+    hidden = b"DELETE /api/v1/traces?older_than=1d HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    received = b""
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=10) as connection:
+        connection.sendall(head + framing + hidden)
+        with suppress(ConnectionError):
+            while piece := connection.recv(65_536):
+                received += piece
+
+    assert received.startswith(b"HTTP/1.1 400")
+    assert received.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost.evil.com", "127.0.0.1.nip.io", "localhost@evil.com", "0.0.0.0", "127.1", ""]
+)
+def test_a_name_that_only_looks_like_this_machine_is_refused(client, host):
+    """
+    The names that DNS rebinding uses.
+    """
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=10) as connection:
+        connection.sendall(f"GET /api/v1/traces HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 421")
+
+
 @pytest.mark.slow
 def test_connections_beyond_the_limit_are_closed_and_leave_it_answering(limited):
     """
@@ -348,6 +391,60 @@ def test_retention_by_size_keeps_what_fits(store, write):
     assert len(left) >= 500
     assert left == [f"t{number:04}" for number in range(deleted, 1_500)]
     assert Retention(size_bytes=limit).apply(store) == 0
+
+
+@pytest.mark.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)
+def test_retention_while_four_senders_write_leaves_no_half_traces(store):
+    """
+    Old and young traces come in batches while the old ones are deleted again and again: the young are complete, and
+    lists and totals agree.
+    """
+    now = datetime.now(UTC)
+    old = now - timedelta(days=40)
+
+    def batches(sender):
+        for number in range(10):
+            for age, start in (("old", old), ("young", now)):
+                name = f"{age}{sender}-{number}"
+                *observations, trace = lines_of_trace(name, start=start + timedelta(seconds=number))
+                yield observations[:2]
+                yield [*observations[2:], trace]
+
+    def send(sender):
+        for lines in batches(sender):
+            wait_for(lambda lines=lines: _is_written(store, lines))
+
+    stop = threading.Event()
+
+    def delete():
+        deleted = 0
+        while not stop.is_set():
+            deleted += Retention(age=timedelta(days=30)).apply(store)
+        return deleted
+
+    with ThreadPoolExecutor(5) as threads:
+        deleting = threads.submit(delete)
+        try:
+            for sending in [threads.submit(send, sender) for sender in range(4)]:
+                sending.result(60)
+        finally:
+            stop.set()
+        deleting.result(60)
+    Retention(age=timedelta(days=30)).apply(store)
+    rows = store.traces(CollectorFilter(), limit=1_000).rows
+
+    assert sorted(row["trace_id"] for row in rows) == sorted(f"young{s}-{n}" for s in range(4) for n in range(10))
+    assert {row["observations"] for row in rows} == {3}
+    assert sum(step.count for step in store.totals(Totals())) == 120
+    assert store.counts()["observations"] == 120
+
+
+def _is_written(store, lines):
+    try:
+        store.write(RowMaker().batch(lines).rows)
+    except StoreError:
+        return False
+    return True
 
 
 def test_two_collectors_follow_one_folder_each_with_its_own_folders(tmp_path):

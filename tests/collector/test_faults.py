@@ -6,15 +6,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import tempfile
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
 import pytest
-from serving_aids import ServerProcess, body_of, lines_of_trace, wait_for
+from serving_aids import PostgresServer, ServerProcess, body_of, lines_of_trace, postgres_binaries, wait_for
 
 from fluxloop.storage import HTTPStorage, Record
 
@@ -23,16 +25,25 @@ pytestmark = pytest.mark.slow
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
+@contextmanager
+def disk_of(megabytes, folder):
+    """Mount a file system of its own at *folder*."""
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    if os.name == "nt" or shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A folder with a file system of its own, of 8 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
-    if os.name == "nt" or shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("no file system can be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with disk_of(8, folder):
+        yield folder
 
 
 def post(server, number, text="x" * 20_000):
@@ -96,6 +107,57 @@ def test_a_program_on_a_full_disk_sends_from_memory(small_disk, tmp_path):
         assert (storage.delivery.dropped, sorted(ids(server.url))) == (0, sorted(f"t{n}" for n in range(50)))
         totals = httpx.get(f"{server.url}/api/v1/totals").json()["totals"]
         assert sum(one["count"] for one in totals) == 150
+
+
+@pytest.fixture
+def database_on_a_small_disk():
+    """A PostgreSQL server whose files are on a file system with little space, and the folder of that."""
+    if (binaries := postgres_binaries()) is None:
+        pytest.skip("no PostgreSQL: install the package postgresql")
+    with tempfile.TemporaryDirectory(prefix="fluxloop-pg-") as folder, disk_of(120, folder):
+        database = PostgresServer(binaries, Path(folder))
+        yield database, Path(folder)
+        database.stop(signal.SIGQUIT)
+
+
+def test_postgresql_on_a_full_disk_loses_nothing_that_was_acknowledged(database_on_a_small_disk, tmp_path, monkeypatch):
+    """
+    The log of transactions cannot grow, so the database ends at once: batches are refused, and the program keeps them
+    in its spool. When there is space, everything arrives, once.
+    """
+    monkeypatch.setattr("fluxloop.storage.uploader.FIRST_RETRY_S", 0.05)
+    database, disk = database_on_a_small_disk
+    ballast = disk / "ballast"
+    with open(ballast, "wb") as file:
+        file.write(bytes(shutil.disk_usage(disk).free - 4_000_000))
+    with ServerProcess("--store", f"{database.url}/postgres", "--log-level", "error") as server:
+        storage = HTTPStorage(server.url, spool=tmp_path / "spool", flush_interval=0.01)
+        acknowledged, sent, is_full = [], 0, False
+        while not is_full:
+            assert sent < 1_000
+            is_full = (answer := post(server, f"direct{sent}", os.urandom(30_000).hex())).status_code != 200
+            if not is_full:
+                acknowledged.append(f"tdirect{sent}")
+            lines = lines_of_trace(f"spooled{sent}", text=os.urandom(1_000).hex())
+            storage.write([Record("observation", "20261128", line + b"\n") for line in lines])
+            sent += 1
+        assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+        assert not storage.flush(0.5)
+        ballast.unlink()
+        if not database.accepts():
+            database.stop(signal.SIGQUIT)
+            database.start()
+        assert storage.flush(60)
+        storage.close()
+
+        spooled = [f"spooled{number}" for number in range(sent)]
+        assert storage.delivery.dropped == 0
+        found = ids(server.url)
+        refused = f"tdirect{sent - 1}"  # it may be there: the answer says that it is not known to be durable
+        assert sorted({*found} - {refused}) == sorted([*acknowledged, *spooled])
+        assert len(found) == len({*found})
+        totals = httpx.get(f"{server.url}/api/v1/totals").json()["totals"]
+        assert sum(one["count"] for one in totals) == 3 * len(found)
 
 
 class Cutter:

@@ -194,6 +194,7 @@ def test_scores_totals_sessions_export_and_deletion(server):
     rest = get(server, f"/api/v1/traces/api1?limit=2&after={trace['next']}").json()
     assert (len(rest["observations"]), rest["next"]) == (1, None)
     assert get(server, "/api/v1/sessions?session=api").json()["sessions"][0]["traces"] == 3
+    assert "list traces" in get(server, "/api/v1/sessions?text=api").json()["error"]
     (total,) = get(server, "/api/v1/totals?by=name&name=api-tool&step=day").json()["totals"]
     assert (total["count"], total["time"], total["p50_ms"]) == (
         3,
@@ -487,7 +488,7 @@ for number in range(count):
     body = body_of(lines_of_trace(f"{{name}}-{{number}}", session_id="all"))
     while True:
         try:
-            answer = httpx.post(f"{{url}}/api/v1/batches", content=body, timeout=5,
+            answer = httpx.post(f"{{url}}/api/v1/batches", content=body, timeout=30,
                                 headers={{"Content-Type": "application/x-ndjson"}})
             if answer.status_code == 200:
                 break

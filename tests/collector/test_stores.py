@@ -15,7 +15,7 @@ import pytest
 from serving_aids import START, iso, lines_of_trace, wait_for
 
 from fluxloop.collector.records import RowMaker
-from fluxloop.collector.stores import sqlite_schema
+from fluxloop.collector.stores import postgres_words, sqlite_queries, sqlite_schema, sqlite_words
 from fluxloop.collector.stores.contract import Deletion, StoreError, Totals, Written
 from fluxloop.collector.stores.durations import percentile
 from fluxloop.collector.stores.opening import open_store
@@ -319,6 +319,9 @@ def test_sessions_sum_up_their_traces(store, write):
         "first_start_time": iso(START + timedelta(minutes=2)),
         "last_start_time": iso(START + timedelta(minutes=5)),
     }
+    for conditions in ({"type": "RETRIEVAL"}, {"observation": "none"}, {"metadata": "none"}, {"max_duration": "1ms"}):
+        assert store.sessions(CollectorFilter.of(**conditions), limit=5).rows == []
+    assert len(store.sessions(CollectorFilter.of(observation="search", has_error=True), limit=5).rows) == 3
 
 
 def test_totals_count_observations_by_time_and_group(store, write):
@@ -529,3 +532,74 @@ def test_texts_that_databases_refuse_are_kept(store, write):
 
     assert found(store) == ["a", "b", "c"]
     assert orjson.loads([*store.records("a")][-1])["name"] == "n\0ul"
+
+
+@pytest.mark.parametrize(
+    ("kind", "oldest_first", "is_indexed"),
+    [
+        *(("sqlite", oldest, indexed) for oldest in (True, False) for indexed in (True, False)),
+        ("postgresql", False, True),
+    ],
+)
+def test_a_search_in_parts_finds_what_comparing_all_records_finds(
+    tmp_path, request, monkeypatch, kind, oldest_first, is_indexed
+):
+    """
+    Rare and frequent texts, records in any order of their starts, pages that are read one after the other.
+    """
+    seed = Random().randrange(10**9)
+    print(f"seed {seed}")  # noqa: T201 - shown when the test fails
+    random = Random(seed)
+    for name, value in {"_RARE": 4, "_PART": 3, "_LARGEST_PART": 12, "_PROBED_AFTER": 9, "MAX_CANDIDATES": 8}.items():
+        monkeypatch.setattr(sqlite_queries, name, value)
+    for module in (sqlite_words, postgres_words):
+        monkeypatch.setattr(module, "MAX_CANDIDATES", 8)
+    words = ["Atlantis", "Lyon", "Atlas", "Mesa"]
+    texts = {f"t{n:02}": random.choice(words) if n % 3 else "Berlin" for n in range(60)}
+    lines = [
+        line
+        for trace_id, text in texts.items()
+        for line in lines_of_trace(trace_id, text=text, start=START + timedelta(minutes=random.randrange(40)))
+    ]
+    random.shuffle(lines)
+    url = f"sqlite:///{tmp_path / 's.sqlite'}" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    with closing(open_store(url)) as store:
+        if not is_indexed:
+            monkeypatch.setattr(store, "_index_words", lambda: False)
+        for at in range(0, len(lines), 20):
+            store.write(RowMaker().batch(lines[at : at + 20]).rows)
+        wait_for(lambda: store.counts()["unindexed"] == 0 or not is_indexed)
+        for wanted in [*words, "atl", "sa", "Ber", "nothing"]:
+            seen, cursor = [], None
+            while True:
+                page = store.traces(CollectorFilter.of(text=wanted), limit=5, cursor=cursor, oldest_first=oldest_first)
+                seen += page.rows
+                if (cursor := page.next) is None:
+                    break
+
+            expected = {id for id, text in texts.items() if wanted.lower() in text.lower()}
+            assert sorted(row["trace_id"] for row in seen) == sorted(expected)
+            starts = [row["start_time"] for row in seen]
+            assert starts == sorted(starts, reverse=not oldest_first)
+
+
+def test_a_rare_text_is_looked_up_in_the_index_of_postgresql(postgres_url):
+    """
+    The index names the trace that has it, one with much text, and those that are not indexed yet; no others.
+    """
+    with closing(open_store(postgres_url)) as store:
+        texts = {f"t{n}": f"Lyon {n} 'quoted' \\ Ümlaut" for n in range(20)} | {
+            "rare": "Atlantis",
+            "long": "z" * 20_000,
+        }
+        for trace_id, text in texts.items():
+            store.write(RowMaker().batch(lines_of_trace(trace_id, text=text)).rows)
+        assert wait_for(lambda: store.counts()["unindexed"] == 0)
+        with store._connection() as connection:
+            connection.execute("INSERT INTO new_words SELECT number FROM traces WHERE trace_id = 't3'")
+            numbers = postgres_words.rare_candidates(connection, "aTLANTIs")
+            named = connection.execute("SELECT trace_id FROM traces WHERE number = ANY(%s)", (numbers,)).fetchall()
+
+        assert sorted(id for (id,) in named) == ["long", "rare", "t3"]
+        assert found(store, text="aTLANTIs") == ["rare"]
+        assert found(store, text="'quoted' \\ üM") == sorted(id for id in texts if id.startswith("t"))

@@ -5,12 +5,15 @@ Plain data: values that orjson encodes, and values that it must not be given.
 from __future__ import annotations
 
 import collections
+import datetime
 import subprocess
 import sys
 import textwrap
+import zoneinfo
 
+import orjson
 import pytest
-from encoding_aids import record
+from encoding_aids import encode, record
 
 from fluxloop.encoding import cleaning, encoder, plain_json
 from fluxloop.encoding.plain_json import OPTIONS, is_large
@@ -167,3 +170,33 @@ def test_objects_are_not_plain_data():
         plain_json.dumps(encoder.Limits(), None, OPTIONS)
 
     assert plain_json.dumps([1], None, OPTIONS) == b"[1]"
+
+
+class UnfinishedZone(datetime.tzinfo):
+    """A time zone without ``utcoffset``; orjson would end the process."""
+
+
+@pytest.mark.parametrize("moment", [datetime.datetime(2026, 1, 2), datetime.time(3, 4)])
+def test_a_date_whose_time_zone_raises_costs_only_itself(moment):
+    value = {"at": moment.replace(tzinfo=UnfinishedZone()), "ok": [1, datetime.date(2026, 1, 2)]}
+
+    recorded = orjson.loads(encode(value))
+
+    assert recorded["ok"] == [1, "2026-01-02"]
+    assert "unreadable" in recorded["at"] or recorded["at"] == "03:04:00"
+
+
+ZONES = [
+    None,
+    datetime.UTC,
+    datetime.timezone(datetime.timedelta(hours=-3, minutes=30)),
+    zoneinfo.ZoneInfo("Asia/Tokyo"),
+]
+
+
+@pytest.mark.parametrize("zone", ZONES, ids=str)
+def test_dates_are_encoded_as_orjson_does(zone):
+    """Also inside other containers, and where there are too many to look at all of them first."""
+    row = {"at": datetime.datetime(2026, 1, 2, 3, 4, 5, 678, zone), "day": datetime.date(2026, 1, 2), "n": 1}
+    for value in (row, [row, (row,)], {"rows": [row] * 8_000}, row["at"], datetime.time(3, 4, 5, 6)):
+        assert encode(value) == orjson.dumps(value)

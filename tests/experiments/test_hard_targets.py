@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -74,6 +75,77 @@ def test_a_target_that_raises_keyboard_interrupt_fails_its_run_only(tmp_path):
 
     assert fluxloop_in(tmp_path, "run", "experiment").code == 0
     assert [row["status"] for row in rows(tmp_path)] == ["error", "success"]
+
+
+def test_a_target_that_raises_anything_or_never_waits_fails_its_run_only(tmp_path):
+    """
+    Exceptions that are no `Exception`, and an endless stream without a pause: rows, and the others go on.
+    """
+    agent = """
+    import sys
+    class Odd(BaseException): pass
+    def fails(input):
+        raise {"odd": Odd, "closing": GeneratorExit, "stop": StopIteration}[input]("no")
+    async def flood():
+        while True:
+            yield "x"
+    async def raises(): raise Odd("no")
+    def agent(input):
+        sys.stdout = sys.stderr = None
+        return {"good": str, "endless": flood, "async": raises}.get(input, lambda: fails(input))()
+    """
+    config = (
+        "runner: {target: app:agent, timeout_seconds: 0.5}\nbase_inputs: [odd, closing, stop, async, endless, good]"
+    )
+    project(tmp_path, agent, config)
+
+    done = fluxloop_in(tmp_path, "run", "experiment")
+
+    assert done.code == 0, done.err
+    assert "1 of 6 runs succeeded" in done.out
+    assert [row["status"] for row in rows(tmp_path)] == [*["error"] * 4, "timeout", "success"]
+    messages = [row["error"]["message"] for row in rows(tmp_path)[:4]]
+    assert messages == [f"the target raised {name}: no" for name in ("Odd", "GeneratorExit", "StopIteration", "Odd")]
+
+
+@pytest.mark.parametrize(
+    ("agent", "message"),
+    [
+        ("asyncio.get_running_loop().stop(); await asyncio.sleep(60)", "the target stopped the event loop"),
+        ("[task.cancel() for task in asyncio.all_tasks()]; await asyncio.sleep(60)", "the target cancelled the tasks"),
+    ],
+    ids=["stop", "cancel"],
+)
+def test_a_target_that_ends_the_event_loop_ends_the_experiment_with_one_line(tmp_path, agent, message):
+    """
+    The finished runs are kept, and the line says how to go on.
+    """
+    agent = f"import asyncio\nasync def agent(input):\n    if input == 'bad':\n        {agent}\n    return input"
+    project(tmp_path, agent, "base_inputs: [a, bad, c]\nparallel_runs: 1")
+
+    done = fluxloop_in(tmp_path, "run", "experiment")
+
+    assert done.code == 2, done.err
+    assert f"fluxloop: {message} of the experiment. Finished runs are kept." in done.err
+    assert "Traceback" not in done.err
+    assert [row["input"] for row in rows(tmp_path) if row["status"] == "success"] == ["a"]
+    assert summary(tmp_path)["state"] == "interrupted"
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_process_that_floods_its_output_times_out(tmp_path, stream):
+    """
+    Lines that never end hold up neither the timeout nor the end of the process.
+    """
+    script = f"import sys\nwhile True: sys.{stream}.write('log\\n' * 1000)"
+    (tmp_path / "flood.py").write_text(script)
+    config = f"runner: {{process: {{command: ['{sys.executable}', flood.py]}}, timeout_seconds: 0.5}}\nbase_inputs: [a]"
+    project(tmp_path, "", config)
+
+    done = fluxloop_in(tmp_path, "run", "experiment")
+
+    assert done.code == 1, done.err
+    assert [row["status"] for row in rows(tmp_path)] == ["timeout"]
 
 
 def test_a_target_that_cancels_its_own_task_ends_its_run_only(tmp_path):
@@ -222,6 +294,53 @@ def test_a_full_disk_while_results_are_written_leaves_the_earlier_ones(tmp_path,
     assert process.stderr.count("\n") == 1, process.stderr
     assert "cannot be written" in process.stderr
     assert {path: path.read_bytes() for path in newest(tmp_path).rglob("*") if path.is_file()} == before
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A folder with a file system of its own, of 600 KB, and a function that mounts it again with other options."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(*options):
+        return subprocess.run(["mount", *options, str(folder)], capture_output=True).returncode
+
+    if shutil.which("mount") is None or mount("-t", "tmpfs", "-o", "size=600k", "tmpfs"):
+        pytest.skip("no file system can be mounted here")
+    yield folder, lambda options: mount("-o", f"remount,{options}")
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_an_experiment_goes_on_after_a_full_disk_and_reads_from_one_that_cannot_be_written(disk):
+    """
+    Each command ends with one line and exit code 2; no finished run is lost, and none is executed twice.
+    """
+    folder, remount = disk
+    project(folder, "def agent(input): return input * 3_000", "base_inputs: [a, b, c]\niterations: 60\nname: full")
+
+    full = fluxloop_in(folder, "run", "experiment", "--yes", is_measured=False)
+
+    assert full.code == 2
+    assert "No space left on device" in full.err
+    assert "Traceback" not in full.err
+    assert f"finished runs are kept. Go on with: fluxloop run experiment --resume {newest(folder)}" in full.err
+    for command in ("parse", "evaluate"):
+        done = fluxloop_in(folder, command, "experiment", newest(folder), is_measured=False)
+        assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    remount("size=30m")
+    resumed = fluxloop_in(folder, "run", "experiment", "--resume", newest(folder), "--yes", is_measured=False)
+    assert resumed.code == 0, resumed.err
+    assert [row["run"] for row in rows(folder)] == list(range(180))
+
+    remount("ro")
+
+    path = newest(folder)
+    for line in (("run", "experiment", "--yes"), ("parse", "experiment", path), ("evaluate", "experiment", path)):
+        done = fluxloop_in(folder, *line, is_measured=False)
+        assert (done.code, done.err.count("\n")) == (2, 1), done.err
+        assert "Read-only file system" in done.err
+    assert fluxloop_in(folder, "compare", path, path, is_measured=False).code == 0
 
 
 def test_ctrl_c_while_results_are_written_leaves_the_earlier_ones(tmp_path):

@@ -5,15 +5,16 @@ Judges against a server on this machine: concurrency, retries, the cache, limits
 from __future__ import annotations
 
 import json
+import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from experiments.evaluation_aids import experiment, lines_of, run_of
 
 from fluxloop import experiments
-from fluxloop.experiments.evaluation import judges
+from fluxloop.experiments.evaluation import judge_requests
 from fluxloop.experiments.evaluation.judge_answers import PARSERS
 from fluxloop.experiments.evaluation.judges import Judge
 
@@ -63,7 +64,7 @@ def server(*responses):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Short delays between attempts, and no keys of the environment."""
-    monkeypatch.setattr(judges, "FIRST_DELAY_S", 0.001)
+    monkeypatch.setattr(judge_requests, "FIRST_DELAY_S", 0.001)
     for name in ("FLUXLOOP_LLM_API_KEY", "OPENAI_API_KEY", "FLUXLOOP_LLM_BASE_URL", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
 
@@ -134,7 +135,7 @@ def test_retry_after_is_a_number_or_a_date(text, seconds):
     """
     A date in the past means now; nonsense means the usual delay.
     """
-    assert judges._retry_after(text) == seconds
+    assert judge_requests.retry_after_of(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -169,6 +170,88 @@ def test_an_endpoint_that_is_not_there_is_an_error_of_the_judge(demo):
     found = experiments.evaluate(demo, config=config(url), api_key="k", rules=["success"])
 
     assert "ConnectError" in found.summary["evaluator_stats"]["quality"]["note"]
+
+
+@contextmanager
+def hanging_server(pieces):
+    """Accept connections, send *pieces* to each, one every 20 ms, and never end. Yields the URL and the connections."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    connections, ended = [], threading.Event()
+
+    def serve():
+        while not ended.is_set():
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            connections.append(connection)
+            threading.Thread(target=send, args=(connection,)).start()
+
+    def send(connection):
+        with connection, suppress(OSError):
+            for piece in pieces:
+                connection.sendall(piece)
+                if ended.wait(0.02):
+                    return
+            ended.wait()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1", connections
+    finally:
+        ended.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n"
+
+
+@pytest.mark.parametrize("pieces", [(), (HEAD, *[b" "] * 10_000)], ids=["no answer", "a byte at a time"])
+def test_a_judge_that_hangs_delays_a_few_runs_only(tmp_path, pieces):
+    """
+    The timeout is that of the whole answer. After some failures in a row the other runs are not sent.
+    """
+    runs = experiment(tmp_path / "demo", [f"city {number}" for number in range(100)])
+    with hanging_server(pieces) as (url, connections):
+        given = config(url, limits={"timeout_seconds": 0.1, "concurrency": 2})
+        found = experiments.evaluate(runs, config=given, api_key="k", rules=["success"])
+
+    assert len(connections) <= 2 * (judge_requests.MOST_FAILURES + 1)  # each request twice, and the other in flight
+    quality = found.summary["evaluator_stats"]["quality"]
+    assert quality["errors"] == 100
+    text = (found.output / "per_trace.jsonl").read_text()
+    assert text.count("failed: no answer within 0.1 s") == 100
+    assert text.count("not asked, as 5 requests in a row failed") >= 100 - len(connections)
+    assert found.average_score == 1.0
+
+
+def test_an_endless_answer_is_not_kept_in_memory(demo, monkeypatch):
+    """
+    An answer that is too long is a failure of the judge.
+    """
+    monkeypatch.setattr(judge_requests, "MAX_ANSWER_BYTES", 1_000)
+    with server("x" * 5_000) as (url, _):
+        found = experiments.evaluate(demo, config=config(url), api_key="k", rules=["success"])
+
+    assert "its answer is longer than 1,000 bytes" in found.summary["evaluator_stats"]["quality"]["note"]
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [("http://[::1", "k"), ("nowhere", "k"), ("http://127.0.0.1:9", "k\nX: secret"), ("http://127.0.0.1:9", "kљ")],
+)
+def test_an_address_or_key_that_cannot_be_sent_is_an_error_of_the_judge(demo, url, key):
+    """
+    The message does not show the key.
+    """
+    found = experiments.evaluate(demo, config=config(url), api_key=key, rules=["success"])
+
+    quality = found.summary["evaluator_stats"]["quality"]
+    assert quality["errors"] == 3
+    assert key == "k" or key[1:] not in quality["note"]
 
 
 def test_the_number_of_requests_is_limited(demo):

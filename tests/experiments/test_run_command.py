@@ -339,6 +339,17 @@ BAD = [
         "url must begin with http:// or https://, got 'file:///etc/passwd'",
     ),
     ("runner: {target: exits:agent}", "importing 'exits' failed at "),
+    (
+        "runner: {target: './app.py:agent'}",
+        "a target names a module, as in package.module:function, got './app.py:agent'",
+    ),
+    (
+        "runner: {target: app:agent, environment_vars: {'A=B': 1}}",
+        "line 1: runner.environment_vars must be names and values",
+    ),
+    ("runner: {process: {command: ''}}", "runner.process.command must be a command with a program"),
+    ("runner: {process: {command: 'a \"b'}}", "runner.process.command must be a command with a program"),
+    ("runner: {process: {command: a, ready_pattern: '('}}", "ready_pattern must be a regular expression (missing )"),
 ]
 
 

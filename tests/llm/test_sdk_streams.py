@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+import fluxloop
 from fluxloop.llm.sdk_streams import _KINDS, register_stream_class, stream_kind
 from fluxloop.llm.stream.assembly import StreamFacts
+from fluxloop.testing import capture
 
 from .test_stream_sdks import ASK, CHAT, serving, wire
 
@@ -190,3 +192,28 @@ def test_classes_can_be_registered_with_their_subclasses():
 
     assert stream_kind(MyAnswers) == "stream"
     assert stream_kind(type("Session", (), {"__module__": __name__})) == "manager"
+
+
+@pytest.mark.parametrize("way", ["coroutine", "task"])
+def test_a_plain_function_that_returns_a_request_of_an_async_client_is_recorded_with_its_stream(serving, way):
+    """The client's coroutine, or a task that runs it, gives the stream, which has the output and the usage."""
+    sdk = pytest.importorskip("openai")
+
+    async def main() -> int:
+        client = sdk.AsyncOpenAI(api_key="-", base_url=serving(CHAT))
+
+        @fluxloop.prompt
+        def ask() -> Any:
+            request = client.chat.completions.create(model="gpt-4o", messages=ASK, stream=True)
+            return request if way == "coroutine" else asyncio.create_task(request)
+
+        with fluxloop.instrument("run"):
+            stream = await ask()
+            assert isinstance(stream, sdk.AsyncStream)
+            return len([chunk async for chunk in stream])
+
+    with capture() as captured:
+        count = asyncio.run(main())
+
+    asked = captured.traces()[0].observations[1]
+    assert (str(asked.status), asked.metadata["stream"]["count"], asked.usage is not None) == ("success", count, True)

@@ -332,3 +332,93 @@ def test_no_shape_of_json_is_an_error(value):
     assert isinstance(brief(value), str)
     if isinstance(value, list) and (found := last_message(value)):
         assert messages[-1] == found[0]
+
+
+def of_responses(*items: dict[str, object], **fields: object) -> dict[str, object]:
+    return {"id": "resp_1", "object": "response", "status": "completed", "output": [*items], **fields}
+
+
+def of_anthropic(*blocks: dict[str, object], reason: str = "end_turn") -> dict[str, object]:
+    return {"id": "msg_1", "type": "message", "role": "assistant", "content": [*blocks], "stop_reason": reason}
+
+
+def of_chat(message: dict[str, object], **choice: object) -> dict[str, object]:
+    return {"object": "chat.completion", "choices": [{"message": {"role": "assistant", **message}, **choice}]}
+
+
+HELLO = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "hi"}]}
+ROLL = {"type": "mcp_call", "id": "m", "name": "roll", "arguments": '{"sides":6}'}
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (of_chat({"content": "", "refusal": None}, finish_reason="length"), "assistant: <no content: length>"),
+        (of_chat({"content": None, "refusal": "I cannot."}), "assistant: <refusal: I cannot.>"),
+        ({"object": "chat.completion", "choices": []}, "assistant: <no content>"),
+        (of_responses(), "assistant: <no content: completed>"),
+        (of_responses(error={"code": "server_error", "message": "bad day"}), "assistant: <no content: bad day>"),
+        (
+            of_responses(status="incomplete", incomplete_details={"reason": "max_output_tokens"}),
+            "assistant: <no content: max_output_tokens>",
+        ),
+        (
+            of_responses({"type": "compaction", "id": "c", "encrypted_content": "x"}, HELLO),
+            'assistant: <compaction> "hi"',
+        ),
+        (of_responses({"type": "of_tomorrow", "id": "c"}, HELLO), 'assistant: <of_tomorrow> "hi"'),
+        (of_responses({"type": "mcp_list_tools", "id": "l", "tools": []}, HELLO), 'assistant: <mcp_list_tools> "hi"'),
+        (of_responses({**ROLL, "output": "4"}), 'assistant: roll(sides=6) "4"'),
+        (of_responses({**ROLL, "error": {"message": "boom"}}), "assistant: roll(sides=6) <error: boom>"),
+        (
+            of_responses(
+                {
+                    "type": "code_interpreter_call",
+                    "id": "c",
+                    "code": "print(1)",
+                    "outputs": [{"type": "logs", "logs": "1"}, {"type": "image", "url": "https://x/y.png"}],
+                }
+            ),
+            'assistant: code_interpreter(code="print(1)") "1" <image>',
+        ),
+        (of_anthropic(), "assistant: <no content: end_turn>"),
+        (of_anthropic(reason="refusal"), "assistant: <no content: refusal>"),
+        (of_anthropic({"type": "redacted_thinking", "data": "x"}), "assistant: <reasoning>"),
+        (
+            of_anthropic({"type": "mcp_tool_result", "content": [{"type": "text", "text": "42"}]}),
+            'assistant: "42"',
+        ),
+        ({"candidates": None, "prompt_feedback": {"block_reason": "SAFETY"}}, "model: <no content: SAFETY>"),
+        ({"candidates": [], "usage_metadata": None}, "model: <no content>"),
+        (
+            [{"role": "user", "content": "hi"}, {"type": "item_reference", "id": "m1"}],
+            "…: <item_reference> (after 1 more)",
+        ),
+        (
+            [
+                {
+                    "type": "computer_call_output",
+                    "output": {"type": "computer_screenshot", "image_url": "data:;base64,AAA"},
+                }
+            ],
+            "tool: <image>",
+        ),
+    ],
+)
+def test_an_answer_without_a_text_says_what_it_is(answer, text):
+    """
+    Refused, empty and failed answers, and those with items that are not messages, are read as messages, too.
+    """
+    assert brief(answer) == text
+
+
+def test_what_a_tool_of_the_provider_printed_is_shown():
+    """
+    The result of a server's tool is data with all its members.
+    """
+    result = {"type": "bash_code_execution_result", "stdout": "1\n", "stderr": "", "return_code": 0, "content": []}
+
+    (message,) = messages_of(of_anthropic({"type": "bash_code_execution_tool_result", "content": result})) or []
+
+    assert message.parts == [Part("data", result, "bash_code_execution_tool_result")]
+    assert messages_of(result) is None

@@ -115,6 +115,8 @@ NAMED_TEXTS = (
     "{k} => '{s}'", 'os.environ["{k}"] = "{s}"', "environ({'{k}': '{s}'})", "Error: invalid {k} provided: {s}",
     '  File "app.py", line 3, in connect\n    connect("{w}", {k}="{s}")\nConnectionError: refused',
     "set {k}={s}", "$env:{k}='{s}'", "--from-literal={k}={s}", "-e {k}={s}", "-D{k}={s}", "Server=db;User Id={w};{k}={s};",
+    '{k}: str = "{s}"', "{k}: Final[str] = '{s}'", 'const {k}: &str = "{s}";', "let {k}: String = \"{s}\"", "{k} = b'{s}'",
+    "{k}=r'{s}'", 'var {k} = @"{s}";', '{k} = """{s}"""', "{k}: `{s}`", "[(b'{k}', b'{s}')]", 'variable "{k}" {\n  default = "{s}"\n}',
     'curl -X POST -d "{w}=1&{k}={s}" https://example.com', "curl -F {k}={s} https://example.com", '{k}="{s}',
 )  # fmt: skip
 """Texts with a secret beside its name."""
@@ -139,6 +141,11 @@ FIXED_TEXTS = (
     "https://example.com/cb?code={s}&state=x", "https://example.com/a?Signature={s}&Expires=1", "AccountKey={s};Endpoint=x",
     "SharedAccessKey={s};EntityPath=q", "Endpoint=sb://x/;SharedAccessKeyName=root;SharedAccessKey={s}",
     "401 Unauthorized: Incorrect API key provided: {s}. You can find your key online.", "PHPSESSID={s}",
+    "secret: |\n  {s}\nuser: ann", "private_token: >-\n  {s}\n", "passwords:\n  - {s}\n  - {s}\n", "[smtp]\nuser=ann\npass={s}\n",
+    "http -a ann:{s} https://example.com", "zip -P {s} x.zip a", "keytool -list -storepass {s} -v", "lftp -u ann,{s} example.com",
+    "snmpwalk -v3 -u ann -A {s} h", "sqlplus ann/{s}@//db:1521/X", "net use Z: //h/s /user:ann {s}", "echo 'root:{s}' | chpasswd",
+    "echo {s} | docker login --password-stdin -u ann", 'echo "{s}" | gh auth login --with-token', "x IDENTIFIED BY {s};",
+    "SET PASSWORD FOR ann = PASSWORD('{s}')", "storePassword '{s}'", "ansible_become_pass: {s}", "user=ann&pw={s}",
     "https://{s}@example.com/x.git", "git clone https://oauth2:{s}@example.com/x.git", "ENV SECRET_KEY {s}=",
 )[:-1]  # fmt: skip
 """Texts with a secret that their surroundings announce."""
@@ -172,6 +179,13 @@ def _values(dice: Random) -> Iterator[Case]:
     secret = opaque(dice)
     yield Case("list under a key", {"api_keys": ["x", secret]}, secret)
     yield Case("pairs", [["accept", "*/*"], ["authorization", secret]], secret)
+    yield Case(
+        "pairs of bytes",
+        [["<bytes 6: accept>", "x"], ["<bytes 9: x-api-key>", f"<bytes {len(secret)}: {secret}>"]],
+        secret,
+    )
+    yield Case("pairs of a name that is rarely secret", [["X-Figma-Token", secret], ["accept", "*/*"]], secret)
+    yield Case("table", {"columns": ["user", "password"], "data": [["ann", secret], ["bob", "x"]]}, secret)
     yield Case("lone pair", ("api_key", secret), secret)
     yield Case("lone pair in a text", f"headers = ('api_key', '{secret}')", secret)
     yield Case("lone pair in a text, of a name that is rarely secret", f'x["my_token", "{secret}"]', secret)
@@ -268,6 +282,25 @@ let apiKey = process.env.API_KEY;
 if (!token) return null;
 String password = null;
 public string Password { get; set; }
+headers["Authorization"] = "Bearer " + token
+const headers = { Authorization: `Bearer ${accessToken}` };
+const url = `https://example.com?api_key=${apiKey}`;
+fetch(url, {credentials: 'same-origin'})
+credentials=creds
+api_key = "sk-..."
+api_key=sk-...
+password=***REDACTED***
+storage_key = "theme"
+password: str = Depends(get_password)
+api_key: str = ""
+secrets: inherit
+7z a -p archive.7z
+zip -r out.zip dir
+echo $TOKEN | docker login --password-stdin
+http localhost:8000/items
+variable "db_password" { type = string }
+set_password('new password')
+passwords:\n  - at least 8 characters
 SELECT id, password FROM users WHERE name = ?
 ALTER TABLE users ADD COLUMN password VARCHAR(255)
 ALTER TABLE users DROP COLUMN api_key

@@ -28,6 +28,9 @@ UNITS = [
     "mysql -", "curl -u ", "curl -u a", "curl ", "docker login ", "openssl ", "machine ", "machine a login b ", "default login ",
     "<password>", "<password", "<password a=", "<password>x", "<", "</password>", "<a>", "<a b=", 'name="password">',
     'name="x">', 'name="token">', 'key="password" ', 'key="password" a=', 'name="', "<key>password</key>", "<key>",
+    "echo ", "echo a:", "echo a|", "password: |\n a1b2c3", "password:\n - a1b2c3\n", "password:\n", "- a1b2c3\n", "a: str = '",
+    "password: str = '", 'variable "password" {', 'variable "a" {default', "password=b'", 'password="""', "password=`", "`",
+    "http -a a:", "sqlplus a/", "net use ", "password('", "password 'a1",
     "password '", "identified by '", "auth=('a', ", "jdbc:oracle:a:", "jdbc:oracle:thin:a/",
     # formats
     "sk-", "-sk-a", "sk-a1", "-eyJ", "eyJ", "-eyJhbGciOiJI.", "eyJhbGciOiJIUzI1NiJ9.", "SG.", "ghp_", "_ghp_", "AKIA", "-AKIA",

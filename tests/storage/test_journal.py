@@ -828,3 +828,20 @@ def test_inflight_is_a_plain_tuple(tmp_path: Path) -> None:
     Readers unpack it as ``alive, path, records``.
     """
     assert Inflight(True, tmp_path, []) == (True, tmp_path, [])
+
+
+def test_an_interrupted_start_leaves_nothing_open(tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that arrives during the write is handled right after it; no caller is given the slot then."""
+    slots = Journal(tmp_path)
+    slots.free(slots.put(head("a")))
+    write = journal.pwrite
+
+    def interrupted(*args: object) -> int:
+        write(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(journal, "pwrite", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        slots.put(head("b"))
+
+    assert not slots.has_open

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
+import gc
 import inspect
 import multiprocessing
 import os
 import threading
+import types
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -156,6 +158,69 @@ def test_copy_context_of_a_generator_function_keeps_its_parent():
     assert "  GENERATION numbers -> [0, 1]" in captured.outline()
 
 
+def test_copy_context_keeps_its_parent_after_the_end_in_any_thread():
+    """Also where the same thread calls the function after the trace, and without effect on what follows."""
+    with capture() as captured:
+        with fluxloop.instrument("run"):
+            call, stream, async_stream = map(fluxloop.copy_context, (look_up, numbers, async_numbers))
+
+        async def read() -> list[int]:
+            return [item async for item in async_stream()]
+
+        assert (call(7), list(stream()), asyncio.run(read())) == (7, [0, 1], [0, 1])
+        look_up(8)
+
+    look_ups = ["    TOOL look_up -> 0", "    TOOL look_up -> 1"]
+    assert captured.outline().splitlines() == [
+        "SPAN run",
+        "  TOOL look_up -> 7",
+        "  GENERATION numbers -> [0, 1]",
+        *look_ups,
+        "  GENERATION async_numbers -> [0, 1]",
+        *look_ups,
+    ]
+
+
+@pytest.mark.parametrize("replayable", [False, True])
+@pytest.mark.parametrize("ending", ["success", "error", "cancelled"])
+def test_a_generator_that_can_be_awaited_stays_awaitable(ending, replayable):
+    """A function of `types.coroutine` is a generator function and its result is awaited, decorated or returned."""
+
+    @types.coroutine
+    def work() -> Any:
+        yield from asyncio.sleep(0).__await__()
+        if ending == "error":
+            raise ValueError("bad")
+        yield from asyncio.sleep(10 if ending == "cancelled" else 0).__await__()
+        return look_up(7)
+
+    decorated = fluxloop.tool("decorated")(work)
+    returned = fluxloop.tool("returned")(lambda: work())
+
+    async def main() -> None:
+        with fluxloop.instrument("run"):
+            for function in decorated, returned:
+                try:
+                    async with asyncio.timeout(0.01 if ending == "cancelled" else 10):
+                        assert await function() == 7
+                except ValueError:
+                    assert ending == "error"
+                except TimeoutError:
+                    assert ending == "cancelled"
+
+    with capture(replayable=replayable) as captured:
+        asyncio.run(main())
+
+    assert inspect.isgeneratorfunction(decorated)
+    lines = {
+        "success": ["  TOOL {} -> 7", "    TOOL look_up -> 7"],
+        "error": ["  TOOL {} [error: bad]"],
+        "cancelled": ["  TOOL {} [cancelled]"],
+    }[ending]
+    expected = [line.format(name) for name in ("decorated", "returned") for line in lines]
+    assert captured.outline().splitlines()[1:] == expected
+
+
 @pytest.mark.parametrize("ending", ["success", "error", "cancelled"])
 def test_a_task_that_a_function_returns_ends_its_observation(ending):
     """The task itself is returned, and its result, failure or cancellation is the observation's."""
@@ -245,3 +310,39 @@ def test_a_recorded_call_can_be_answered_instead_of_made():
 
     assert asked == [("look_up", "look_up"), ("numbers", "numbers"), ("look_up", "look_up")]
     assert "TOOL look_up -> 99" in captured.outline()
+
+
+async def _three() -> AsyncIterator[str]:
+    for text in "abc":
+        yield text
+
+
+@pytest.mark.parametrize("read", [False, True])
+@pytest.mark.parametrize("kind", ["coroutine", "awaitable generator"])
+def test_a_coroutine_whose_result_is_a_stream_ends_with_that_stream(kind, read):
+    """A plain function that returns ``client.create(stream=True)`` of an asynchronous client."""
+
+    async def create() -> AsyncIterator[str]:
+        await asyncio.sleep(0)
+        return _three()
+
+    @types.coroutine
+    def create_from_generator() -> Any:
+        return (yield from create().__await__())
+
+    @fluxloop.prompt
+    def ask() -> Any:
+        return create() if kind == "coroutine" else create_from_generator()
+
+    async def main() -> None:
+        with fluxloop.instrument("run"):
+            stream = await ask()
+            gc.collect()
+            if read:
+                assert [item async for item in stream] == ["a", "b", "c"]
+
+    with capture() as captured:
+        asyncio.run(main())
+        gc.collect()
+
+    assert captured.outline().splitlines()[1] == f"  GENERATION ask{' -> ' + repr('abc') if read else ' [abandoned]'}"

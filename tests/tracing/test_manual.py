@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -305,3 +306,82 @@ def test_usage_is_counted_once_whatever_reports_it():
 
     usage = captured.traces()[0].usage
     assert (usage.input_tokens, usage.output_tokens, usage.total_tokens) == (11, 5, 15)
+
+
+@pytest.mark.parametrize("name", [3, None, b"x", ["a"]])
+def test_an_event_with_any_name_is_recorded(name):
+    """The name is its text; metadata that is not a dict is set aside."""
+    with capture() as captured, fluxloop.instrument("run"), pytest.warns(fluxloop.errors.FluxLoopWarning) as warned:
+        fluxloop.event(name, metadata=[1])
+
+    event = captured.traces()[0].observations[1]
+    assert (event.name, event.metadata) == (str(name), {"rejected": {"metadata": [1]}})
+    assert [(Path(warning.filename).name, str(warning.message)[:9]) for warning in warned] == [
+        (Path(__file__).name, "fluxloop:")
+    ]
+
+
+def test_a_pushed_object_of_another_type_warns_and_costs_nothing_else():
+    with capture() as captured, fluxloop.instrument("run") as context:
+        with pytest.warns(
+            fluxloop.errors.FluxLoopWarning, match="takes an ObservationData, got {'name': 'x'}"
+        ) as warned:
+            context.push_observation({"name": "x"})
+        with fluxloop.observe("child"):
+            pass
+
+    assert Path(warned[0].filename).name == Path(__file__).name
+    assert captured.outline().splitlines() == ["SPAN run", "  SPAN child"]
+
+
+def test_a_name_that_is_no_text_warns_at_the_users_line():
+    with (
+        capture(),
+        fluxloop.instrument("run"),
+        pytest.warns(fluxloop.errors.FluxLoopWarning) as warned,
+        fluxloop.observe(None),
+    ):
+        pass
+
+    assert Path(warned[0].filename).name == Path(__file__).name
+
+
+def test_an_end_before_the_start_is_set_aside():
+    """No observation has a negative duration."""
+    with capture() as captured, fluxloop.instrument("run"):
+        with pytest.warns(fluxloop.errors.FluxLoopWarning, match="before"), fluxloop.observe("early") as observation:
+            observation.end_time = "2020-01-01T00:00:00+00:00"
+        with fluxloop.observe("moved") as observation:
+            observation.start_time, observation.end_time = "2020-01-01T00:00:00+00:00", "2020-01-01T00:00:02+00:00"
+
+    early, moved = captured.traces()[0].observations[1:]
+    assert early.duration_ms >= 0
+    assert early.metadata == {"rejected": {"end_time": "2020-01-01T00:00:00+00:00"}}
+    assert moved.duration_ms == 2000
+
+
+@pytest.mark.parametrize("usage", [{"input": 3, "output": "4"}, {"input_tokens": "3", "output_tokens": 4, "total": 7}])
+def test_counts_with_short_names_and_as_texts_are_read(usage):
+    with capture() as captured, fluxloop.instrument("run"), fluxloop.observe("ask", "generation") as observation:
+        observation.usage = usage
+
+    read = captured.traces()[0].observations[1].usage
+    assert (read.input_tokens, read.output_tokens, read.total_tokens) == (3, 4, 7)
+
+
+def test_a_scope_that_was_not_entered_can_be_exited():
+    scope = fluxloop.instrument("run")
+    with capture() as captured:
+        scope.__exit__(None, None, None)
+        with scope:
+            pass
+        scope.__exit__(None, None, None)
+
+    assert captured.outline() == "SPAN run"
+
+
+def test_tags_that_are_no_list_are_refused():
+    with pytest.raises(
+        fluxloop.errors.DecorationError, match=r"tags of fluxloop\.instrument must be a list of texts, got 3"
+    ):
+        fluxloop.instrument("run", tags=3)

@@ -100,7 +100,7 @@ class Store(Protocol):
         """Return up to *limit* lines of observations in start order, and the cursor of the next piece."""
 
     def sessions(self, wanted: CollectorFilter, *, limit: int, cursor: str | None = None) -> Page:
-        """Return sessions, the most recent first."""
+        """Return the sessions of the traces that *wanted* selects without its text, the most recent first."""
 
     def totals(self, wanted: Totals) -> list[Step]:
         """Return the totals that *wanted* describes."""

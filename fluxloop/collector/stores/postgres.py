@@ -7,8 +7,10 @@ when `write` returns.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,13 +19,23 @@ from .changes import OBSERVATION
 from .contract import Deletion, StoreError, Written
 from .postgres_reading import PostgresReading
 from .postgres_schema import OTHER_DAY, day_of, make_partition, migrate
+from .postgres_words import index_some
 from .postgres_writing import PostgresWriting, add_totals
 from .rows import HOUR_US, TotalsChange
 
 _RETRIES = 5
-"""Attempts at a transaction that the database aborts because of another one."""
+"""Attempts at a transaction that the database aborts because of another one, or that it does not answer."""
+
+_INSERT_RETRIES = 50
+"""Attempts at one that inserts a trace at the same time as another one; each of them finds more traces inserted."""
 
 _DELETE_AT_ONCE = 500
+
+_WORDS_AT_ONCE = 50
+"""Traces whose texts are indexed in one transaction."""
+
+_IDLE_S = 0.25
+"""How long nothing must have been received before texts are indexed."""
 
 
 class PostgresStore(PostgresReading):
@@ -40,37 +52,41 @@ class PostgresStore(PostgresReading):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self._days: set[Any] = set()
+        self._written_at = 0.0
+        self._has_words = threading.Event()
+        self._has_words.set()  # what was written before
         try:
             with self._connection() as connection:
                 migrate(connection)
         except BaseException:
-            self.close()
+            super().close()
             raise
+        self._thread = threading.Thread(target=self._index_words, name="fluxloop-words", daemon=True)
+        self._thread.start()
 
     def _transact(self, task: Callable[[Any], Any]) -> Any:
         """Call *task* in a transaction, again if the database aborts it because of another one, or has restarted."""
-        for attempt in range(_RETRIES):
+        failures, conflicts = 0, 0
+        while True:
             try:
                 with self._connection() as connection, connection.transaction():
                     return task(connection)
             except StoreError as error:
                 cause = error.__cause__
-                lost = isinstance(cause, self._psycopg.OperationalError)
-                if not lost or attempt == _RETRIES - 1:
+                if isinstance(cause, self._psycopg.errors.UniqueViolation) and conflicts < _INSERT_RETRIES:
+                    conflicts += 1
+                    continue
+                failures += 1
+                if not isinstance(cause, self._psycopg.OperationalError) or failures == _RETRIES:
                     raise
                 if not isinstance(cause, self._psycopg.errors.TransactionRollback):
                     self._forget_idle()
-                time.sleep(0.05 * 2**attempt)
-        raise AssertionError
+                time.sleep(0.05 * 2 ** (failures - 1))
 
     # Writing.
 
     def write(self, rows: Sequence[Row]) -> Written:
         """Keep *rows*; they are durable when this returns."""
-        for day in {day_of(row.start_us) for row in rows if type(row) is Observation} - self._days:
-            with self._connection() as connection:
-                make_partition(connection, day)
-            self._days.add(day)
 
         def task(connection: Any) -> Written:
             writing = PostgresWriting(connection)
@@ -78,12 +94,42 @@ class PostgresStore(PostgresReading):
             writing.finish()
             return written
 
+        self._written_at = time.monotonic()
         try:
-            return self._transact(task)  # type: ignore[no-any-return]  # what the task returns
-        except StoreError as error:
-            if isinstance(error.__cause__, self._psycopg.errors.CheckViolation):
-                self._days.clear()  # a partition was dropped by another collector
-            raise
+            for _ in range(_RETRIES):
+                self._make_partitions(rows)
+                try:
+                    return self._transact(task)  # type: ignore[no-any-return]  # what the task returns
+                except StoreError as error:
+                    if not isinstance(error.__cause__, self._psycopg.errors.CheckViolation):
+                        raise
+                    self._days.clear()  # a partition was dropped meanwhile
+            raise StoreError("the days of the batch are being deleted; send it again later")
+        finally:
+            self._has_words.set()
+
+    def _make_partitions(self, rows: Sequence[Row]) -> None:
+        for day in {day_of(row.start_us) for row in rows if type(row) is Observation} - self._days:
+            with self._connection() as connection:
+                make_partition(connection, day)
+            self._days.add(day)
+
+    def _index_words(self) -> None:
+        """Index the texts of traces while nothing is received; the thread that runs this ends with the store."""
+        while self._has_words.wait() and not self._is_closed:
+            if time.monotonic() - self._written_at < _IDLE_S:
+                time.sleep(_IDLE_S / 5)
+                continue
+            self._has_words.clear()
+            with suppress(StoreError):  # the next batch wakes this thread when the database answers again
+                if self._transact(lambda connection: index_some(connection, _WORDS_AT_ONCE)):
+                    self._has_words.set()
+
+    def close(self) -> None:
+        """Close all connections; those in use are closed when they are given back."""
+        super().close()
+        self._has_words.set()
+        self._thread.join(5)
 
     def delete(self, which: Deletion) -> int:
         """Delete traces with all their records, and return the number of traces."""
@@ -120,10 +166,10 @@ class PostgresStore(PostgresReading):
             start = time_us(f"{day}T00:00:00+00:00")
 
             def drop(connection: Any, name: str = name, start: int = start) -> None:
+                connection.execute(f"DROP TABLE {name}")  # waits for those who write to it, and to the totals
                 connection.execute(
                     "DELETE FROM totals WHERE hour_us >= %s AND hour_us < %s", (start, start + 24 * HOUR_US)
                 )
-                connection.execute(f"DROP TABLE {name}")
 
             self._transact(drop)
             self._days.discard(day)
@@ -156,6 +202,7 @@ def _delete_some(connection: Any, condition: str, value: Any) -> int:
         totals.add(Observation._make(("", *columns, b"")), -1)
     connection.execute("DELETE FROM scores WHERE trace_id = ANY(%s)", (ids,))
     connection.execute("DELETE FROM traces WHERE number = ANY(%s)", (numbers,))
+    connection.execute("DELETE FROM words WHERE trace = ANY(%s)", (numbers,))
     with connection.cursor() as cursor:
         add_totals(cursor, totals)
     connection.execute("DELETE FROM totals WHERE count <= 0")

@@ -60,11 +60,11 @@ class Connections:
                     autocommit=True,
                     connect_timeout=10,
                     application_name="fluxloop",
-                    options=f"-c statement_timeout={QUERY_S}s -c synchronous_commit=on -c timezone=UTC",
+                    options=f"-c statement_timeout={QUERY_S}s -c synchronous_commit=on -c timezone=UTC -c jit=off",
                 )
             yield connection
         except self._psycopg.Error as error:
-            if connection is not None:
+            if connection is not None and not isinstance(error, self._psycopg.IntegrityError):
                 connection.close()
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise StoreError(f"the PostgreSQL store does not answer now: {reason}") from error

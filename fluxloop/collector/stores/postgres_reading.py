@@ -12,11 +12,16 @@ from ...reading.filters import CollectorFilter
 from .contract import Page, Step, StoreError, Totals
 from .cursors import cursor_of, position_of
 from .postgres_connections import QUERY_S, Connections
-from .postgres_queries import condition_of, record_contains
+from .postgres_queries import condition_of
+from .postgres_search import with_text
+from .postgres_words import rare_candidates
 from .rows import SHOWN, object_of, session_of
 from .totals import steps_of
 
 _COLUMNS = ", ".join(f"t.{name}" for name in SHOWN)
+
+_PART, _LARGEST_PART = 100, 1_600
+"""Traces that are searched for a text together, at first and at last."""
 
 _SAMPLE = 2_000
 """Observations from which their size is computed."""
@@ -36,36 +41,63 @@ class PostgresReading(Connections):
         self, wanted: CollectorFilter, *, limit: int, cursor: str | None = None, oldest_first: bool = False
     ) -> Page:
         """Return traces in the order of their starts."""
-        condition, parameters = condition_of(wanted)
-        comparison, order = (">", "ASC") if oldest_first else ("<", "DESC")
         position = None if cursor is None else position_of(cursor)
-        size = limit + 1 if wanted.text is None else max(limit + 1, 100)
-        rows: list[tuple[Any, ...]] = []
-        end = time.monotonic() + QUERY_S
-        while True:
-            after = "" if position is None else f"AND (t.start_us, t.number) {comparison} (%s, %s)"
-            sql = f"""SELECT t.number, {_COLUMNS} FROM traces t WHERE {condition} {after}
-                      ORDER BY t.start_us {order}, t.number {order} LIMIT %s"""
-            part = self._all(sql, [*parameters, *(position or ()), size])
-            for row in part:
-                if wanted.text is None or self._has_text(row[0], wanted.text):
-                    rows.append(row)
-                if len(rows) > limit:
-                    break
-            if len(rows) > limit or len(part) < size:
-                break
-            if time.monotonic() > end:
-                raise StoreError("the search took too long; add a condition such as since")
-            position = (part[-1][1 + SHOWN.index("start_us")], part[-1][0])
+        if wanted.text is None:
+            rows = self._part(wanted, limit + 1, position, oldest_first, SHOWN)
+        else:
+            numbers = self._numbers_with_text(wanted, limit + 1, position, oldest_first)
+            sql = f"SELECT t.number, {_COLUMNS} FROM traces t WHERE t.number = ANY(%s)"
+            found = {row[0]: row for row in self._all(sql, (numbers,))}
+            rows = [found[number] for number in numbers if number in found]
         shown = rows[:limit]
         following = None
         if len(rows) > limit:
             following = cursor_of(shown[-1][1 + SHOWN.index("start_us")], shown[-1][0])
         return Page([object_of(row[1:]) for row in shown], following)
 
-    def _has_text(self, number: int, text: str) -> bool:
-        sql = "SELECT line FROM traces WHERE number = %s UNION ALL SELECT line FROM observations WHERE trace = %s"
-        return any(line and record_contains(line.encode(), text) for (line,) in self._all(sql, (number, number)))
+    def _part(
+        self,
+        wanted: CollectorFilter,
+        limit: int,
+        position: tuple[int, int] | None,
+        oldest_first: bool,
+        shown: tuple[str, ...],
+        among: list[int] | None = None,
+    ) -> list[tuple[Any, ...]]:
+        """Return up to *limit* rows of a filter without its text: the number and the columns *shown*."""
+        condition, parameters = condition_of(wanted)
+        comparison, order = (">", "ASC") if oldest_first else ("<", "DESC")
+        if among is not None:
+            condition, parameters = f"t.number = ANY(%s) AND {condition}", [among, *parameters]
+        if position is not None:
+            condition = f"{condition} AND (t.start_us, t.number) {comparison} (%s, %s)"
+            parameters = [*parameters, *position]
+        names = ", ".join(f"t.{name}" for name in shown)
+        sql = f"""SELECT t.number, {names} FROM traces t WHERE {condition}
+                  ORDER BY t.start_us {order}, t.number {order} LIMIT %s"""
+        return self._all(sql, [*parameters, limit])
+
+    def _numbers_with_text(
+        self, wanted: CollectorFilter, limit: int, position: tuple[int, int] | None, oldest_first: bool
+    ) -> list[int]:
+        """Return the numbers of up to *limit* traces that match the filter with its text."""
+        text = wanted.text or ""
+        with self._connection() as connection:
+            rare = rare_candidates(connection, text)
+        numbers: list[int] = []
+        size = _PART
+        end = time.monotonic() + QUERY_S
+        while True:
+            part = self._part(wanted, size, position, oldest_first, ("start_us",), rare)
+            with self._connection() as connection:
+                having = with_text(connection, [number for number, _ in part], text)
+            numbers += [number for number, _ in part if number in having]
+            if len(numbers) >= limit or len(part) < size:
+                return numbers[:limit]
+            if time.monotonic() > end:
+                raise StoreError("the search took too long; add a condition such as since")
+            position = (part[-1][1], part[-1][0])
+            size = min(2 * size, _LARGEST_PART)
 
     def trace(self, trace_id: str) -> dict[str, Any] | None:
         """Return the row of a trace; None if it is unknown."""
@@ -140,7 +172,7 @@ class PostgresReading(Connections):
 
     def counts(self) -> dict[str, int]:
         """
-        Return the numbers of traces and observations, and the size in bytes.
+        Return the numbers of traces and observations, the size in bytes, and the changes not indexed yet.
 
         The size is that of the records that are there, computed from some of them: files do not become smaller when
         rows are deleted, and a limit on their size would delete everything.
@@ -151,7 +183,13 @@ class PostgresReading(Connections):
         some = f"SELECT line FROM observations LIMIT {_SAMPLE}"
         ((line_bytes,),) = self._all(f"SELECT coalesce(avg(pg_column_size(line)), 0)::bigint FROM ({some}) AS sample")
         size = _EMPTY_BYTES + observations * (line_bytes + _OBSERVATION_BYTES) + traces * _TRACE_BYTES
-        return {"traces": traces, "observations": observations, "bytes": min(size, on_disk)}
+        ((waiting,),) = self._all("SELECT count(*) FROM new_words")
+        return {
+            "traces": traces,
+            "observations": observations,
+            "bytes": min(size, on_disk),
+            "unindexed": waiting,
+        }
 
 
 def _plain(trace_id: str) -> str:

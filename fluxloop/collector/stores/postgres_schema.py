@@ -44,6 +44,12 @@ MIGRATIONS = (
         bucket int, count bigint, errors bigint, input_tokens bigint, output_tokens bigint, tokens bigint,
         cost double precision, PRIMARY KEY (hour_us, type, name, model, bucket)) WITH (fillfactor = 70);
     """,
+    """
+    CREATE TABLE words (trace bigint PRIMARY KEY, sequences smallint[] NOT NULL);
+    CREATE INDEX words_by_sequence ON words USING gin (sequences);
+    CREATE TABLE new_words (trace bigint NOT NULL);
+    INSERT INTO new_words SELECT number FROM traces ORDER BY number DESC;
+    """,
 )
 """The statements that lead from each version of the tables to the next; a released entry is never changed."""
 

@@ -1,12 +1,14 @@
 """
 Write rows to the PostgreSQL store: the statements of one transaction.
 
-Traces are locked in the order of their ids, and totals in the order of their keys, so that several collectors can write
-to one database without a deadlock.
+Traces that the store has are locked in the order of their ids, new ones are inserted in that order, and totals are
+changed in the order of their keys, so that several collectors can write to one database without a deadlock. Two of them
+may insert the same trace at the same time; the transaction that comes second fails, and is run again.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,15 +20,16 @@ from .postgres_schema import day_of
 from .rows import COLUMNS, TotalsChange, TraceState
 
 _FACETS = COLUMNS.index("facets")
-_EMPTY = TraceState("")
-
-_UPDATE = f"UPDATE traces SET {', '.join(f'{name} = %s' for name in COLUMNS)} WHERE number = %s"
-ADD_TOTALS = """
-INSERT INTO totals AS t VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (hour_us, type, name, model, bucket) DO UPDATE SET count = t.count + excluded.count,
-    errors = t.errors + excluded.errors, input_tokens = t.input_tokens + excluded.input_tokens,
-    output_tokens = t.output_tokens + excluded.output_tokens, tokens = t.tokens + excluded.tokens,
-    cost = t.cost + excluded.cost
+_COPY_TRACES = f"COPY traces (number, {', '.join(COLUMNS)}, line) FROM STDIN"
+_UPDATE = (
+    f"UPDATE traces SET {', '.join(f'{name} = %s' for name in COLUMNS)}, line = coalesce(%s, line) WHERE number = %s"
+)
+_KEYS = ("hour_us", "type", "name", "model", "bucket")
+_SUMS = ("count", "errors", "input_tokens", "output_tokens", "tokens", "cost")
+_TOTALS_TYPES = ("bigint", "text", "text", "text", "int", *["bigint"] * 5, "double precision")
+ADD_TOTALS = f"""
+INSERT INTO totals AS t SELECT * FROM unnest({", ".join(f"%s::{name}[]" for name in _TOTALS_TYPES)})
+ON CONFLICT ({", ".join(_KEYS)}) DO UPDATE SET {", ".join(f"{name} = t.{name} + excluded.{name}" for name in _SUMS)}
 """
 _SCORE = """
 INSERT INTO scores VALUES (%s, %s, %s, %s, %s)
@@ -40,22 +43,21 @@ class PostgresWriting(Changes):
     def __init__(self, connection: Any) -> None:
         super().__init__()
         self._connection = connection
+        self._new: dict[str, TraceState] = {}
+        """The states that the store does not have, in the order of their ids."""
         self._stored: dict[tuple[int, str], Observation] = {}
 
     def load(self, trace_ids: list[str], rows: Sequence[Row]) -> None:
         """Load and lock the states of traces, and what the store has of the observations among *rows*."""
         run = self._connection.execute
-        first = dict(zip(COLUMNS, to_columns(_EMPTY), strict=True))
-        names = [name for name in COLUMNS if name != "trace_id"]
-        run(
-            f"INSERT INTO traces (trace_id, {', '.join(names)}) SELECT id, {', '.join(['%s'] * len(names))} "
-            'FROM unnest(%s::text[]) AS given (id) ORDER BY id COLLATE "C" ON CONFLICT (trace_id) DO NOTHING',
-            [*(first[name] for name in names), trace_ids],
-        )
         sql = f"SELECT number, {', '.join(COLUMNS)} FROM traces WHERE trace_id = ANY(%s) ORDER BY trace_id FOR UPDATE"
         for number, *columns in run(sql, (trace_ids,)):
             columns[_FACETS] = orjson.dumps(columns[_FACETS])
             self.states[columns[0]] = TraceState.of_columns(number, tuple(columns))
+        if new := [trace_id for trace_id in trace_ids if trace_id not in self.states]:
+            sql = "SELECT nextval('traces_number_seq') FROM generate_series(1, %s)"
+            for trace_id, (number,) in zip(new, run(sql, (len(new),)), strict=True):
+                self.states[trace_id] = self._new[trace_id] = TraceState(trace_id, number=number)
         self._load_observations(set(trace_ids), rows)
 
     def _load_observations(self, trace_ids: set[str], rows: Sequence[Row]) -> None:
@@ -94,18 +96,18 @@ class PostgresWriting(Changes):
     def finish(self) -> None:
         """Write what the batches have changed."""
         with self._connection.cursor() as cursor:
+            with cursor.copy(_COPY_TRACES) as copy:
+                copy.write("".join(map(_copied_trace, self._new.values())).encode("utf-8", "replace"))
             if self.replaced:
                 cursor.executemany("DELETE FROM observations WHERE trace = %s AND id = %s", self.replaced)
             with cursor.copy(f"COPY observations (day, trace, {OBSERVATION}) FROM STDIN") as copy:
-                for row in self.observation_rows():
-                    *values, line = row
-                    copy.write_row((day_of(row[7]), *values, line.decode()))
+                copy.write(b"".join(map(_copied, self.observation_rows())))
+            if known := [state for trace_id, state in self.states.items() if trace_id not in self._new]:
+                rows = [(*to_columns(state), _text(state.line), state.number) for state in known]
+                cursor.executemany(_UPDATE, rows)
             if self.states:
-                states = sorted(self.states.values(), key=lambda state: state.trace_id)
-                cursor.executemany(_UPDATE, [(*to_columns(state), state.number) for state in states])
-                lines = [(state.line.decode(), state.number) for state in states if state.line is not None]
-                if lines:
-                    cursor.executemany("UPDATE traces SET line = %s WHERE number = %s", lines)
+                with cursor.copy("COPY new_words FROM STDIN") as copy:
+                    copy.write("".join(f"{state.number}\n" for state in self.states.values()).encode())
             if scores := [(*values, line.decode()) for *values, line in self.score_rows()]:
                 cursor.executemany(_SCORE, sorted(scores))
             add_totals(cursor, self.totals)
@@ -114,7 +116,7 @@ class PostgresWriting(Changes):
 def add_totals(cursor: Any, totals: TotalsChange) -> None:
     """Add a change to the totals."""
     if rows := totals.rows():
-        cursor.executemany(ADD_TOTALS, rows)
+        cursor.execute(ADD_TOTALS, [*map(list, zip(*rows, strict=True))])
 
 
 def to_columns(state: TraceState) -> list[Any]:
@@ -122,3 +124,55 @@ def to_columns(state: TraceState) -> list[Any]:
     columns = [*state.columns()]
     columns[_FACETS] = orjson.loads(columns[_FACETS])
     return columns
+
+
+def _text(line: bytes | None) -> str | None:
+    return None if line is None else line.decode()
+
+
+def _copied(row: tuple[Any, ...]) -> bytes:
+    """Return the row of an observation in the text format of COPY, which takes half the time of `write_row`."""
+    trace, id, parent, kind, name, status, level, start_us, duration_ms, model, given, made, total, cost, line = row
+    if _SPECIAL.search(f"{id}{parent}{name}{model}"):
+        id, parent, name, model = (_escaped(text) for text in (id, parent, name, model))
+    head = (
+        f"{day_of(start_us)}\t{trace}\t{id}\t{_or_null(parent)}\t{kind}\t{name}\t{_or_null(status)}\t{level}\t"
+        f"{start_us}\t{_or_null(duration_ms)}\t{_or_null(model)}\t{given}\t{made}\t{total}\t{_or_null(cost)}\t"
+    )
+    line = line.replace(b"\\", b"\\\\")
+    if b"\t" in line or b"\r" in line:
+        line = line.replace(b"\t", b"\\t").replace(b"\r", b"\\r")
+    return b"%b%b\n" % (head.encode("utf-8", "replace"), line)
+
+
+_SPECIAL = re.compile(r"[\\\n\r\t]")
+"""Characters that are escaped in the text format of COPY."""
+
+
+def _escaped(text: str | None) -> str | None:
+    return text and _SPECIAL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def _or_null(value: Any) -> Any:
+    return r"\N" if value is None else value
+
+
+def _copied_trace(state: TraceState) -> str:
+    """Do as `_copied`, for a trace."""
+    columns = [*state.columns()]
+    columns[_FACETS] = _array_of(columns[_FACETS])
+    values = (state.number, *columns, _text(state.line))
+    texts = (_or_null(_escaped(value) if type(value) is str else value) for value in values)
+    return "\t".join(map(str, texts)) + "\n"
+
+
+def _array_of(facets: str) -> str:
+    """Return a JSON list of texts as an array of PostgreSQL, which escapes quotes and backslashes in the same way."""
+    if _OTHER_ESCAPE.search(facets) is None:
+        return f"{{{facets[1:-1]}}}"
+    quoted = (re.sub(r'(["\\])', r"\\\1", facet) for facet in orjson.loads(facets))
+    return "{" + ",".join(f'"{facet}"' for facet in quoted) + "}"
+
+
+_OTHER_ESCAPE = re.compile(r'\\[^"\\]')
+"""What JSON escapes otherwise, perhaps: control characters."""

@@ -130,7 +130,14 @@ class SqliteStore(SqliteReading):
         connection = self._writer
         with _transaction(connection):
             writing = Writing(connection)
-            results = [writing.add(task) if isinstance(task, Sequence) else task(connection) for task in tasks]
+            results: list[Any] = []
+            for task in tasks:
+                if isinstance(task, Sequence):
+                    results.append(writing.add(task))
+                else:  # it sees what was written before it, such as the observations of a trace that it deletes
+                    writing.finish()
+                    results.append(task(connection))
+                    writing = Writing(connection)
             writing.finish()
         return results
 

@@ -19,13 +19,22 @@ from ...reading.filters import CollectorFilter
 from .contract import StoreError
 from .lines import Resolve
 from .rows import FAILED, NUMBERS, SHOWN, folded
-from .sqlite_words import any_contains, candidates_in, rare_candidates
+from .sqlite_words import MAX_CANDIDATES, Candidates, Newest, any_contains, candidates_in, newest_candidates
 
 FEW = 2_000
 """Up to so many traces are sorted; where more match a number, the newest are looked through instead."""
 
 _PART = 200
-"""Traces that are searched for a text together."""
+"""Traces that are searched for a text together, at first."""
+
+_LARGEST_PART = 6_400
+"""The same at last; parts double while they have too few matches to fill the page."""
+
+_RARE = 800
+"""Records that may have a text, up to which all of them are looked up at once: about as many as a page needs."""
+
+_PROBED_AFTER = 1_400
+"""Traces after which it may be up to `MAX_CANDIDATES`: a page that is not full then needs long parts."""
 
 _FACETS = {
     "session": "session",
@@ -62,45 +71,82 @@ class Selection:
         self._connection = connection
         self._resolve = resolve
         self._wanted = wanted
-        self._condition = _condition_of(wanted)
-        self._rare = None if wanted.text is None else rare_candidates(connection, wanted.text)
-        """The records that may have the text, if they are few; otherwise those of each part are looked up."""
-        self._found = None if self._rare is None else sorted(self._rare)
+        self._condition = condition_of(wanted)
+        self._rare: Candidates | None = None
+        """The records that may have the text, if they are few; None while that is not known, or where they are many."""
+        self._found: list[int] | None = None
+        """The traces of `_rare`."""
+        self._known: Newest | None = None
+        self._probed = 0
 
     def rows(self, limit: int, after: tuple[int, int] | None, *, oldest_first: bool) -> list[tuple[Any, ...]]:
         """Return up to *limit* rows: number and `SHOWN` columns, behind the start and number *after*."""
-        text = self._wanted.text
-        if text is None:
-            return self._part(limit, after, oldest_first)
-        rows: list[tuple[Any, ...]] = []
-        size = max(limit, _PART) if self._rare is None else limit
+        if self._wanted.text is None:
+            return self._part(limit, after, oldest_first, SHOWN)
+        numbers = self._numbers_with_text(self._wanted.text, limit, after, oldest_first)
+        sql = f"SELECT number, {COLUMNS} FROM traces t WHERE number IN (SELECT value FROM json_each(?))"
+        found = {row[0]: row for row in self._connection.execute(sql, (str(numbers),))}
+        return [found[number] for number in numbers]
+
+    def _numbers_with_text(self, text: str, limit: int, after: tuple[int, int] | None, oldest_first: bool) -> list[int]:
+        """
+        Return the numbers of up to *limit* traces that have *text*.
+
+        The index is asked for all records that may have it. Where they are many, traces are searched in parts that
+        grow, and the index is asked for more of them if the first parts do not fill the page.
+        """
+        numbers: list[int] = []
+        size, searched = _PART, 0
+        self._probe(text, _RARE)
         while True:
-            part = self._part(size, after, oldest_first)
+            part = self._part(size, after, oldest_first, ("start_us",))
             candidates = self._rare
             if candidates is None:
-                candidates = candidates_in(self._connection, [row[0] for row in part], text)
-            for row in part:
+                candidates = candidates_in(
+                    self._connection, [number for number, _ in part], text, self._known, is_large=size > _PART
+                )
+            if candidates is None:  # the text is in many records of a large part
+                size = _PART
+                continue
+            for number in (number for number, _ in part if number in candidates):
                 if monotonic() > self._end:
                     raise StoreError("the search took too long; add a condition such as since")
-                if any_contains(self._connection, candidates.get(row[0], []), text, self._resolve):
-                    rows.append(row)
-                    if len(rows) == limit:
-                        return rows
+                if any_contains(self._connection, candidates[number], text, self._resolve):
+                    numbers.append(number)
+                    if len(numbers) == limit:
+                        return numbers
             if len(part) < size:
-                return rows
-            after = (part[-1][1 + SHOWN.index("start_us")], part[-1][0])
+                return numbers
+            after = (part[-1][1], part[-1][0])
+            searched += size
+            size = min(2 * size, _LARGEST_PART)
+            if searched >= _PROBED_AFTER:
+                self._probe(text, MAX_CANDIDATES)
 
-    def _part(self, limit: int, after: tuple[int, int] | None, oldest_first: bool) -> list[tuple[Any, ...]]:
+    def _probe(self, text: str, limit: int) -> None:
+        """Set `_rare` if up to *limit* records may have *text*, unless that is known."""
+        if self._rare is None and self._probed < limit:
+            self._probed = limit
+            self._known = newest_candidates(self._connection, text, limit)
+            if self._known is not None and self._known.is_all:
+                self._rare = self._known.by_trace
+                self._found = sorted(self._rare)
+
+    def _part(
+        self, limit: int, after: tuple[int, int] | None, oldest_first: bool, shown: tuple[str, ...]
+    ) -> list[tuple[Any, ...]]:
+        """Return up to *limit* rows of the filter without its text: the number and the columns *shown*."""
+        names = ", ".join(f"t.{name}" for name in shown)
         comparison, order = (">", "ASC") if oldest_first else ("<", "DESC")
         values = self._leading()
         if (self._found is not None and len(self._found) <= FEW) or not values:
-            sql, parameters = self._plain(after, comparison, limit)
+            sql, parameters = self._plain(after, comparison, limit, names)
         else:
-            sql, parameters = self._by_facets(values, after, comparison)
+            sql, parameters = self._by_facets(values, after, comparison, names)
         sql = f"{sql} ORDER BY start_us {order}, number {order} LIMIT ?"
         return self._connection.execute(sql, [*parameters, limit]).fetchall()
 
-    def _plain(self, after: tuple[int, int] | None, comparison: str, limit: int) -> tuple[str, list[Any]]:
+    def _plain(self, after: tuple[int, int] | None, comparison: str, limit: int, names: str) -> tuple[str, list[Any]]:
         conditions, parameters = [self._condition.condition], [*self._condition.parameters]
         if after is not None:
             conditions.append(f"(start_us, number) {comparison} (?, ?)")
@@ -114,7 +160,7 @@ class Selection:
             conditions.append(number.condition)
             parameters += number.parameters
             start = "+start_us"
-        names = COLUMNS.replace("t.start_us", f"{start} AS start_us")
+        names = names.replace("t.start_us", f"{start} AS start_us")
         return f"SELECT number, {names} FROM traces t WHERE {' AND '.join(conditions)}", parameters
 
     def _rare_number(self, after: tuple[int, int] | None, comparison_of_starts: str, limit: int) -> Query | None:
@@ -160,7 +206,9 @@ class Selection:
         sql = f"SELECT 1 FROM facets WHERE facet IN ({', '.join('?' * len(facets))}) LIMIT {FEW}"
         return len(self._connection.execute(sql, facets).fetchall())
 
-    def _by_facets(self, facets: list[str], after: tuple[int, int] | None, comparison: str) -> tuple[str, list[Any]]:
+    def _by_facets(
+        self, facets: list[str], after: tuple[int, int] | None, comparison: str, names: str
+    ) -> tuple[str, list[Any]]:
         conditions, shared = [self._condition.condition], [*self._condition.parameters]
         ranges: list[tuple[str, Any]] = [
             (f"f.at_us {operator} ?", _us(moment))
@@ -178,7 +226,7 @@ class Selection:
         if self._found is not None:
             conditions.append("t.number IN (SELECT value FROM json_each(?))")
         # The order of the facets is that of the result, so that SQLite reads no more than a page.
-        names = COLUMNS.replace("t.start_us", "f.at_us AS start_us")
+        names = names.replace("t.start_us", "f.at_us AS start_us")
         select = f"SELECT f.trace AS number, {names} FROM facets f CROSS JOIN traces t ON t.number = f.trace"
         parts, parameters = [], []
         for index, facet in enumerate(facets):
@@ -191,7 +239,7 @@ class Selection:
         return " UNION ALL ".join(parts), parameters
 
 
-def _condition_of(wanted: CollectorFilter) -> Query:
+def condition_of(wanted: CollectorFilter) -> Query:
     """Return the condition of the whole filter but its text."""
     parts = [query_of(wanted)]
     for name in ("type", "observation", "metadata"):

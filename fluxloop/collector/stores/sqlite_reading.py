@@ -13,13 +13,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from ...reading.catalog.query import query_of
 from ...reading.filters import CollectorFilter
 from .contract import Page, Step, StoreError, Totals
 from .cursors import cursor_of, position_of
 from .lines import Resolve
 from .rows import SHOWN, object_of, session_of
-from .sqlite_queries import COLUMNS, Selection
+from .sqlite_queries import COLUMNS, Selection, condition_of
 from .sqlite_schema import connected
 from .sqlite_words import pending_words
 from .totals import steps_of
@@ -110,7 +109,7 @@ class SqliteReading:
 
     def sessions(self, wanted: CollectorFilter, *, limit: int, cursor: str | None = None) -> Page:
         """Return sessions, the most recent first."""
-        condition, parameters = query_of(wanted)
+        condition, parameters = condition_of(wanted)
         having, after = "", [] if cursor is None else [*position_of(cursor)]
         if after:
             having = "HAVING (max(start_us), max(number)) < (?, ?)"

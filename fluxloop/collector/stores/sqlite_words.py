@@ -10,25 +10,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from ...reading.catalog.text import contains, searched_text
+from ...reading.catalog.text import contains
 from ...storage.decoding import decode
 from .lines import Resolve
-
-MAX_INDEXED = 16_384
-"""Characters of a record that are indexed; a record with more is always a candidate."""
+from .sequences import LONG, indexed_text, sequences_of
 
 MAX_CANDIDATES = 2_000
 """Where more records than this may contain a text, the newest traces are compared one after the other instead."""
 
 MAX_PENDING = 20_000
 """Where more observations are not indexed yet, the same."""
-
-_LONG = "\ue001\ue002\ue003"
-"""Is added to the indexed text of a record with more than `MAX_INDEXED` characters."""
-
-_MAX_SEQUENCES = 64
-"""Sequences of a text that are looked up; they make candidates, so more of them gain little."""
 
 
 def index_some(connection: sqlite3.Connection, limit: int, resolve: Resolve) -> int:
@@ -40,7 +33,7 @@ def index_some(connection: sqlite3.Connection, limit: int, resolve: Resolve) -> 
     sql = "SELECT n.number, line FROM new_words n JOIN traces ON traces.number = -n.number LIMIT ?"
     lines = connection.execute(sql, (limit,)).fetchall()
     connection.executemany("DELETE FROM new_words WHERE number = ?", [(number,) for number, _ in lines])
-    texts = [(number, _indexed_text(line, resolve)) for number, line in [*rows, *lines]]
+    texts = [(number, indexed_text(resolve(line))) for number, line in [*rows, *lines]]
     connection.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", texts)
     return len(texts)
 
@@ -50,7 +43,7 @@ def forget_words(connection: sqlite3.Connection, trace: int, resolve: Resolve) -
     lines = "SELECT number, line FROM observations WHERE trace = ? AND number <= ?"
     own = "SELECT -number, line FROM traces WHERE number = ? AND line IS NOT NULL AND -number NOT IN new_words"
     found = connection.execute(f"{lines} UNION ALL {own}", (trace, _indexed_to(connection), trace)).fetchall()
-    texts = [(number, _indexed_text(line, resolve)) for number, line in found]
+    texts = [(number, indexed_text(resolve(line))) for number, line in found]
     connection.executemany("INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", texts)
 
 
@@ -64,34 +57,48 @@ Candidates = dict[int, list[int]]
 """The records that may contain a text, by trace: the number of an observation, or minus that of a trace."""
 
 
-def rare_candidates(connection: sqlite3.Connection, text: str) -> Candidates | None:
-    """Return all records that may contain *text*; None where there are too many, or where the index does not help."""
+class Newest(NamedTuple):
+    """The newest records that may contain a text."""
+
+    by_trace: Candidates
+    lowest: int
+    """No other observation with this number or a higher one may contain the text."""
+    is_all: bool
+
+
+def newest_candidates(connection: sqlite3.Connection, text: str, limit: int) -> Newest | None:
+    """Return about *limit* records that may contain *text*, with traces' lines last; None without an index."""
     query = _query_of(text)
     if query is None or pending_words(connection) > MAX_PENDING:
         return None
     sql = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid DESC LIMIT ?"
-    numbers = [number for (number,) in connection.execute(sql, (query, MAX_CANDIDATES + 1))]
-    if len(numbers) > MAX_CANDIDATES:
-        return None
+    numbers = [number for (number,) in connection.execute(sql, (query, limit + 1))]
     sql = "SELECT trace, number FROM observations WHERE number IN (SELECT value FROM json_each(?)) OR number > ?"
     found: Candidates = {}
     for trace, number in connection.execute(sql, (str(numbers), _indexed_to(connection))):
         found.setdefault(trace, []).append(number)
     for number in [*(n for n in numbers if n < 0), *(n for (n,) in connection.execute("SELECT number FROM new_words"))]:
         found.setdefault(-number, []).append(number)
-    return found
+    is_all = len(numbers) <= limit
+    return Newest(found, 0 if is_all else max(0, numbers[-1]), is_all)
 
 
-def candidates_in(connection: sqlite3.Connection, traces: list[int], text: str) -> Candidates:
-    """Return the records of *traces* that may contain *text*."""
+def candidates_in(
+    connection: sqlite3.Connection, traces: list[int], text: str, known: Newest | None, *, is_large: bool
+) -> Candidates | None:
+    """
+    Return the records of *traces* that may contain *text*; the newest are *known*.
+
+    None if they are many and the traces, too (*is_large*), so that fewer traces should be searched at once.
+    """
     within = "trace IN (SELECT value FROM json_each(?))"
     query = _query_of(text)
     sql = f"SELECT min(number), max(number) FROM observations WHERE {within}"
     first, last = connection.execute(sql, (str(traces),)).fetchone()
     found = None
     if query is not None and first is not None:
-        found = _indexed_candidates(connection, query, first, last, traces)
-    if found is None:  # a short text, or records that are far apart in the index
+        found = _indexed_candidates(connection, query, (first, last), traces, known)
+    if found is None and not is_large:  # a short text, or records that are far apart in the index
         found = {trace: [-trace] for trace in traces}
         sql = f"SELECT trace, number FROM observations WHERE {within}"
         for trace, number in connection.execute(sql, (str(traces),)):
@@ -100,20 +107,29 @@ def candidates_in(connection: sqlite3.Connection, traces: list[int], text: str) 
 
 
 def _indexed_candidates(
-    connection: sqlite3.Connection, query: str, first: int, last: int, traces: list[int]
+    connection: sqlite3.Connection, query: str, bounds: tuple[int, int], traces: list[int], known: Newest | None
 ) -> Candidates | None:
-    """Return what the index finds from the record *first* to *last*, and what it does not have; None if it is much."""
-    sql = "SELECT rowid FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid DESC LIMIT ?"
-    numbers = [n for (n,) in connection.execute(sql, (query, first, last, MAX_CANDIDATES))]
-    own = [n for (n,) in connection.execute(sql, (query, -max(traces), -min(traces), MAX_CANDIDATES))]
+    """Return what the index finds within *bounds*, and what it does not have; None if it is much."""
+    first, last = bounds
+    is_known = known is not None and first >= known.lowest
+    # Traces have the lowest numbers of the index, so their range is reached from its beginning.
+    sql = "SELECT rowid FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid {} LIMIT ?"
+    newest_first, oldest_first = sql.format("DESC"), sql.format("ASC")
+    numbers = []
+    if not is_known:
+        numbers = [n for (n,) in connection.execute(newest_first, (query, first, last, MAX_CANDIDATES))]
+    own = [n for (n,) in connection.execute(oldest_first, (query, -max(traces), -min(traces), MAX_CANDIDATES))]
     if len(numbers) == MAX_CANDIDATES or len(own) == MAX_CANDIDATES:
         return None
     new = [n for (n,) in connection.execute("SELECT number FROM new_words")]
     wanted = set(traces)
     found: Candidates = {-number: [number] for number in {*own, *new} if -number in wanted}
+    if known is not None and is_known:
+        for trace in wanted & known.by_trace.keys():
+            found[trace] = [*found.get(trace, ()), *(n for n in known.by_trace[trace] if n > 0)]
     sql = "SELECT trace, number FROM observations WHERE number IN (SELECT value FROM json_each(?))"
-    later = "SELECT trace, number FROM observations WHERE number > ? AND number BETWEEN ? AND ?"
-    values = (str(numbers), _indexed_to(connection), first, last)
+    later = "SELECT trace, number FROM observations WHERE number BETWEEN ? AND ?"
+    values = (str(numbers), max(first, _indexed_to(connection) + 1), last)
     for trace, number in connection.execute(f"{sql} UNION ALL {later}", values):
         if trace in wanted:
             found.setdefault(trace, []).append(number)
@@ -122,9 +138,8 @@ def _indexed_candidates(
 
 def _query_of(text: str) -> str | None:
     """Return the query of the index for *text*; None for a text that is too short for it."""
-    wanted = text.casefold()
-    sequences = list(dict.fromkeys(wanted[at : at + 3] for at in range(len(wanted) - 2)))[:_MAX_SEQUENCES]
-    return f"({' AND '.join(map(_quoted, sequences))}) OR {_quoted(_LONG)}" if sequences else None
+    sequences = sequences_of(text)
+    return f"({' AND '.join(map(_quoted, sequences))}) OR {_quoted(LONG)}" if sequences else None
 
 
 def any_contains(connection: sqlite3.Connection, numbers: list[int], text: str, resolve: Resolve) -> bool:
@@ -153,15 +168,6 @@ def _indexed_to(connection: sqlite3.Connection) -> int:
     """Return the number of the last observation that is indexed."""
     found = connection.execute("SELECT state FROM files WHERE name = 'words'").fetchone()
     return int(found[0]) if found else 0
-
-
-def _indexed_text(line: bytes, resolve: Resolve) -> str:
-    try:
-        text = searched_text(decode(resolve(line)))
-    except ValueError:
-        return ""
-    text = text.replace("\0", " ")
-    return text if len(text) <= MAX_INDEXED else f"{text[:MAX_INDEXED]}\n{_LONG}"
 
 
 def _quoted(sequence: str) -> str:

@@ -7,10 +7,12 @@ are listed in `ACCEPTED_UNUSED` and have no effect. Every other unknown key is a
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 ACCEPTED_UNUSED = frozenset(
     {
@@ -48,6 +50,34 @@ def _listed(given: Any) -> Any:
 
 
 Texts = Annotated[list[str], BeforeValidator(_listed)]
+
+
+def _command(given: str | list[str]) -> str | list[str]:
+    """Check that a command has a program."""
+    try:
+        words = shlex.split(given) if isinstance(given, str) else given
+    except ValueError:  # a quotation that is not closed
+        words = []
+    if not words or not words[0] or any("\0" in word for word in words):
+        raise ValueError("a command with a program, such as 'python agent.py'")
+    return given
+
+
+def _pattern(given: str | None) -> str | None:
+    """Check a regular expression."""
+    try:
+        re.compile(given or "")
+    except re.error as exc:
+        raise ValueError(f"a regular expression ({exc})") from None
+    return given
+
+
+def _variables(given: dict[str, Any]) -> dict[str, Any]:
+    """Check that environment variables can be set."""
+    for name, value in given.items():
+        if not name or "=" in name or "\0" in f"{name}{value}":
+            raise ValueError(f"names and values of environment variables, which {name!r} cannot be")
+    return given
 
 
 class Persona(Section):
@@ -95,11 +125,11 @@ class HttpRunner(Section):
 class ProcessRunner(Section):
     """An agent in a process of its own, which reads and writes JSON lines."""
 
-    command: str | list[str]
+    command: Annotated[str | list[str], AfterValidator(_command)]
     cwd: str | None = None
-    env: dict[str, str] = {}
+    env: Annotated[dict[str, str], AfterValidator(_variables)] = {}
     protocol: Literal["jsonl"] = "jsonl"
-    ready_pattern: str | None = None
+    ready_pattern: Annotated[str | None, AfterValidator(_pattern)] = None
     timeout: float | None = Field(default=None, gt=0)
 
 
@@ -118,7 +148,7 @@ class Runner(Section):
     stream_output_path: str | None = None
     working_directory: str | None = None
     python_path: Texts = []
-    environment_vars: dict[str, Any] = {}
+    environment_vars: Annotated[dict[str, Any], AfterValidator(_variables)] = {}
     iterations: int | None = Field(default=None, ge=1)
     timeout_seconds: float | None = Field(default=300.0, gt=0)
     max_retries: int = Field(default=0, ge=0, le=100)

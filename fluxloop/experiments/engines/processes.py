@@ -7,15 +7,14 @@ Each worker imports the target itself, and writes its records to the folder of t
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import pickle
 import signal
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from ..records import ExperimentClient, RunStorage
 from ..rows import Row, RunCancelled
 from ..sources import source_of
 from .contract import Finished, Job
+from .interpreters import introduction, start
 from .worker_settings import settings_for_workers, use_settings
 from .workers import GRACE_S, WorkerLost, patience, run_on
 
@@ -71,7 +71,7 @@ class _Worker:
 
     def __init__(self, setup: bytes, patience: float | None) -> None:
         self._setup, self._patience = setup, patience
-        self._process: SpawnProcess | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
 
     async def start(self) -> None:
@@ -89,12 +89,12 @@ class _Worker:
         return row
 
     def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        self._process = context.Process(target=work, args=(theirs, self._setup), name="fluxloop-worker", daemon=True)
-        self._process.start()
-        theirs.close()
+        ours, theirs = Pipe()
+        with theirs:
+            self._process = start(work, theirs)
         self._connection = ours
+        with suppress(BrokenPipeError, ConnectionResetError):  # it has died, which the answer shows
+            ours.send((introduction(), self._setup))
 
     async def _answer(self, patience: float | None) -> Any:
         connection = self._connection
@@ -110,7 +110,8 @@ class _Worker:
             raise WorkerLost(f"the worker process did not answer within {patience:g} s") from None
         except (EOFError, OSError, pickle.UnpicklingError):
             if self._process is not None:
-                await in_thread(partial(self._process.join, GRACE_S))
+                with suppress(subprocess.TimeoutExpired):
+                    await in_thread(partial(self._process.wait, GRACE_S))
             raise WorkerLost(f"the worker process {_ending(self._process)}") from None
         finally:
             loop.remove_reader(connection.fileno())
@@ -122,21 +123,22 @@ class _Worker:
         """End the process."""
         if self._process is not None:
             self._process.terminate()
-            self._process.join(GRACE_S)
-            if self._process.is_alive():
+            try:
+                self._process.wait(GRACE_S)
+            except subprocess.TimeoutExpired:
                 self._process.kill()
-                self._process.join()
-            self._process.close()
+                self._process.wait()
         if self._connection is not None:
             self._connection.close()
         self._process = self._connection = None
 
 
-def _ending(process: SpawnProcess | None) -> str:
-    code = process.exitcode if process is not None else None
+def _ending(process: subprocess.Popen[bytes] | None) -> str:
+    code = process.returncode if process is not None else None
     if code is None:
         return "closed its connection"
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    hint = ", as the system does when memory runs out" if -code == signal.SIGKILL else ""
+    return f"was killed by {signal.Signals(-code).name}{hint}" if code < 0 else f"ended with exit code {code}"
 
 
 def work(connection: Connection, setup: bytes) -> None:
@@ -144,8 +146,12 @@ def work(connection: Connection, setup: bytes) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the experiment, which ends the workers
     given: _Setup = pickle.loads(setup)
     ended = (EOFError, BrokenPipeError, ConnectionResetError, asyncio.CancelledError)
-    with target_environment(given.loaded), suppress(*ended):
-        asyncio.run(_serve(connection, given))
+    try:
+        with target_environment(given.loaded), suppress(*ended):
+            asyncio.run(_serve(connection, given))
+    except RuntimeError as exc:
+        if not str(exc).startswith("Event loop stopped"):  # by the target; the experiment starts another worker
+            raise
 
 
 async def _serve(connection: Connection, given: _Setup) -> None:

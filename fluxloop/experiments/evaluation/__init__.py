@@ -105,7 +105,8 @@ def evaluate(
         rules: Rules, added to those of the configuration: ``["success", {"tool_called": {"tool": "search"}}]``.
         baseline: An earlier experiment to compare with; it is evaluated in the same way, and stays as it is.
         fail_under: The lowest mean score, from 0 to 1, with which the evaluation passes.
-        strict: Whether a success criterion that is not met, a regression, or a failed evaluator is a failed gate too.
+        strict: Whether a success criterion that is not met, a regression, a failed evaluator, or an experiment that is
+            not complete is a failed gate too.
         threshold: The score from which a run passes, instead of that of the configuration.
         output: The name of the folder for the results within the experiment.
         report: ``html``, ``md`` or ``both``, instead of that of the configuration.
@@ -219,7 +220,7 @@ class _Job:
             if self.on_run:
                 self.on_run(run, score)
         if not totals.everything.count:
-            raise ReadError(f"{self.folder.path} has no finished runs")
+            raise ReadError(self.folder.what_is_missing(0) or f"{self.folder.path} has no finished runs")
         return totals, scorer.llm_calls
 
 
@@ -245,6 +246,8 @@ def _failed_gates(
         gates.append(f"{found}, {fail_under:.3f} is required")
     if not strict:
         return gates
+    if summary["state"] != "finished":
+        gates.append(f"the experiment is {summary['state']}: {summary['total_traces']} of its runs were evaluated")
     for section, results in (summary.get("success_criteria_results") or {}).items():
         for name, result in results.items() if isinstance(results, Mapping) else ():
             if result["met"] is False:

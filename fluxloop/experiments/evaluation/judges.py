@@ -9,37 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from ...reading.values import in_json
 from ..recorded_runs import Run
 from .judge_answers import PARSERS, Answer
+from .judge_requests import Endpoints, JudgeFailed, Requests, shown
 from .scores import Score
-
-if TYPE_CHECKING:
-    import httpx
 
 KEY_VARIABLES = ("FLUXLOOP_LLM_API_KEY", "OPENAI_API_KEY")
 """The environment variables that a key is read from, in this order."""
 
 BASE_URL = "https://api.openai.com/v1"
-
-RETRIES = 4
-"""Further attempts after a 429, a 5xx or a failed connection."""
-
-FIRST_DELAY_S = 0.5
-MAX_DELAY_S = 30.0
-"""Delays double from the first to the longest, each with up to 50 % random extra time."""
-
-RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
-"""Statuses after which the same request may succeed."""
 
 DEFAULT_PROMPT = """You evaluate the answer of an AI agent.
 
@@ -147,10 +134,6 @@ class Cache:
                 file.write(orjson.dumps({"key": key, "model": model, "answer": answer}) + b"\n")
 
 
-class JudgeFailed(Exception):
-    """A judge gave no usable answer; the message says why."""
-
-
 class JudgeClient:
     """
     Sends the requests of judges.
@@ -161,6 +144,7 @@ class JudgeClient:
         concurrency: Requests at a time.
         timeout_s: Seconds that a request may take.
         max_calls: Requests in all; judges are skipped after that.
+        endpoints: Which addresses do not work, if other clients asked before.
     """
 
     def __init__(
@@ -171,22 +155,22 @@ class JudgeClient:
         concurrency: int = 8,
         timeout_s: float = 60.0,
         max_calls: int | None = None,
+        endpoints: Endpoints | None = None,
     ) -> None:
-        import httpx
-
         self.calls = 0
         """Requests that were sent, without repetitions."""
         self._cache = cache
         self._api_key = api_key
         self._left = max_calls
         self._running = asyncio.Semaphore(concurrency)
-        self._client: httpx.AsyncClient = httpx.AsyncClient(timeout=timeout_s)
+        self._endpoints = endpoints or Endpoints()
+        self._requests = Requests(timeout_s, self._endpoints)
 
     async def __aenter__(self) -> JudgeClient:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await self._client.aclose()
+        await self._requests.close()
 
     async def score(self, judge: Judge, run: Run) -> Score:
         """Return what *judge* finds in *run*. Failures of the judge become a score with an error."""
@@ -214,54 +198,16 @@ class JudgeClient:
 
     async def _answer(self, judge: Judge, body: Mapping[str, Any], key: str) -> str:
         async with self._running:
+            self._endpoints.check(judge.url())
             self.calls += 1
-            response = await self._sent(judge.url(), body, key)
+            answer = await self._requests.answer(judge.url(), body, key)
         try:
-            content = orjson.loads(response.content)["choices"][0]["message"]["content"]
+            content = orjson.loads(answer)["choices"][0]["message"]["content"]
         except (orjson.JSONDecodeError, KeyError, IndexError, TypeError):
-            raise JudgeFailed(f"the endpoint did not answer with a chat completion: {response.text[:200]!r}") from None
+            raise JudgeFailed(f"the endpoint did not answer with a chat completion: {shown(answer)!r}") from None
         if not isinstance(content, str) or not content.strip():
             raise JudgeFailed("the judge's answer is empty")
         return content
-
-    async def _sent(self, url: str, body: Mapping[str, Any], key: str) -> httpx.Response:
-        import httpx
-
-        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-        content = orjson.dumps(body, default=str)
-        for attempt in range(RETRIES + 1):
-            delay = min(FIRST_DELAY_S * 2**attempt, MAX_DELAY_S) * (1 + random.random() / 2)
-            try:
-                response = await self._client.post(url, content=content, headers=headers)
-            except httpx.HTTPError as error:
-                problem = f"{type(error).__name__}: {error}"
-            else:
-                if response.is_success:
-                    return response
-                problem = f"{response.status_code} {response.text[:200]}"
-                if response.status_code not in RETRIED:
-                    break
-                delay = _retry_after(response.headers.get("retry-after")) or delay
-            if attempt < RETRIES:
-                await asyncio.sleep(min(delay, MAX_DELAY_S))
-        raise JudgeFailed(f"{url} failed: {problem.strip()}")
-
-
-def _retry_after(text: str | None) -> float | None:
-    """Return the seconds that a ``Retry-After`` header asks for: a number of seconds, or a date."""
-    if not text:
-        return None
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    from datetime import UTC, datetime
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
 
 
 def _score(judge: Judge, answer: Answer) -> Score:

@@ -11,6 +11,7 @@ from itertools import islice
 
 from ..recorded_runs import Run
 from .configuration import EvaluationConfig, RuleEvaluator
+from .judge_requests import Endpoints
 from .judges import Cache, JudgeClient
 from .scores import RuleResult, RunScore, Score
 
@@ -34,6 +35,7 @@ class Scorer:
         self._config = config
         self._cache = cache or Cache(None)
         self._api_key = api_key
+        self._endpoints: Endpoints | None = None
         self._weights = {name: 1.0 if config.method == "average" else weight for name, weight in config.weights}
 
     def scored(self, runs: Iterable[Run]) -> Iterator[tuple[Run, RunScore]]:
@@ -52,7 +54,7 @@ class Scorer:
     async def _batch(self, runs: Sequence[Run]) -> list[tuple[Run, RunScore]]:
         if not self._config.judges:
             return [(run, self._combined(run, await self._all(run, None))) for run in runs]
-        limits = self._config.limits
+        limits, self._endpoints = self._config.limits, self._endpoints or Endpoints()
         left = None if limits.max_llm_calls is None else max(0, limits.max_llm_calls - self.llm_calls)
         async with JudgeClient(
             self._cache,
@@ -60,6 +62,7 @@ class Scorer:
             concurrency=limits.concurrency,
             timeout_s=limits.timeout_s,
             max_calls=left,
+            endpoints=self._endpoints,
         ) as client:
             scores = await asyncio.gather(*(self._all(run, client) for run in runs))
             self.llm_calls += client.calls

@@ -31,6 +31,7 @@ def summary_of(
 ) -> dict[str, Any]:
     """Return the summary. Keys of the published packages keep their meaning."""
     config, whole = totals.config, totals.everything
+    missing = folder.what_is_missing(whole.count)
     criteria = criteria_results(config, totals)
     summary: dict[str, Any] = {
         "summary_version": SUMMARY_VERSION,
@@ -61,7 +62,7 @@ def summary_of(
         "top_reasons": [list(one) for one in totals.reasons.most_common(MOST_REASONS)],
         "analysis": {"performance": {"outliers": totals.outliers()}},
         "llm_calls": llm_calls,
-        "notices": [*config.notices],
+        "notices": [*config.notices, *([missing] if missing else [])],
     }
     if config.goal:
         summary["evaluation_goal"] = config.goal

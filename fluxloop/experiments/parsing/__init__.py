@@ -37,6 +37,8 @@ class Parsed:
     """Runs that did not succeed."""
     without_records: int
     """Runs that have no records in the artifacts."""
+    missing: str | None = None
+    """A notice if the experiment is not complete."""
 
 
 def parse(
@@ -75,7 +77,7 @@ def parse(
                 if on_run:
                     on_run(run)
         if not runs:
-            raise ReadError(f"{folder.path} has no finished runs. {_STATES.get(folder.state, '')}".rstrip())
+            raise ReadError(folder.what_is_missing(0) or f"{folder.path} has no finished runs")
         _replace(part, target)
     except (ReadError, KeyboardInterrupt):
         raise
@@ -83,7 +85,7 @@ def parse(
         raise WriteError(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return Parsed(folder.path, target, runs, failed, without)
+    return Parsed(folder.path, target, runs, failed, without, folder.what_is_missing(runs))
 
 
 def _write(path: str, content: bytes) -> None:
@@ -95,12 +97,6 @@ def _write(path: str, content: bytes) -> None:
             rest = rest[os.write(fd, rest) :]
     finally:
         os.close(fd)
-
-
-_STATES = {
-    "running": "It is still running.",
-    "interrupted": "Its process ended early; finish it with: fluxloop run experiment --resume FOLDER",
-}
 
 
 def file_name(run: Run, number: int) -> str:

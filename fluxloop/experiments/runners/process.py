@@ -134,6 +134,7 @@ class _ProcessAgent:
         raise await self._ended(process)
 
     async def _line(self, output: asyncio.StreamReader) -> bytes:
+        await asyncio.sleep(0)  # reading what has arrived already does not let timeouts and other runs go on
         try:
             return await output.readline()
         except ValueError:
@@ -151,6 +152,7 @@ class _ProcessAgent:
     async def _read_errors(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None
         while True:
+            await asyncio.sleep(0)
             try:
                 line = await process.stderr.readline()
             except ValueError:  # longer than the limit: it is left out
@@ -166,6 +168,10 @@ class _ProcessAgent:
             return
         if process.stdin is not None:
             process.stdin.close()
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait([self._reader])
+        rest = [asyncio.create_task(_drained(each)) for each in (process.stdout, process.stderr) if each is not None]
         try:
             async with asyncio.timeout(GRACE_S):
                 await process.wait()
@@ -174,8 +180,14 @@ class _ProcessAgent:
         finally:
             _kill(process)
         await process.wait()
-        if self._reader is not None:
-            await self._reader
+        await asyncio.wait(rest)
+
+
+async def _drained(output: asyncio.StreamReader) -> None:
+    """Read *output* to its end: as long as something waits to be read, asyncio does not see that a process ended."""
+    with suppress(OSError):
+        while await output.read(1 << 16):
+            pass
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:

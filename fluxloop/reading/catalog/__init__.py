@@ -205,9 +205,12 @@ class Catalog:
             found = {*in_records(text, self._records)}
         connection.execute("DROP TABLE IF EXISTS temp.with_text")
         connection.execute("CREATE TEMP TABLE with_text (number INTEGER PRIMARY KEY)")
-        for day, trace_id in found:
-            numbers = "SELECT number FROM traces WHERE reversed_id = ? AND day = coalesce(?, day)"
-            connection.execute(f"INSERT OR IGNORE INTO with_text {numbers}", (trace_id[::-1], day))
+        numbers = "SELECT number FROM traces WHERE reversed_id = ? AND day = coalesce(?, day)"
+        connection.execute("BEGIN")  # one transaction for all of them; the index itself is not written
+        connection.executemany(
+            f"INSERT OR IGNORE INTO with_text {numbers}", [(trace_id[::-1], day) for day, trace_id in found]
+        )
+        connection.execute("COMMIT")
         self._text = text
 
     def close(self) -> None:

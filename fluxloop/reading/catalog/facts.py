@@ -28,9 +28,6 @@ _SUCCESS, ERROR, CRASHED, _ABANDONED = (
 )
 TYPES = frozenset(ObservationType.__members__)
 
-_OF_ROOT = ("name", "end_time", "status", "input", "output")
-"""Fields of the line that the root can supply."""
-
 PREFIX = 24
 """Characters that the ids made by one process begin with."""
 
@@ -51,6 +48,9 @@ class Label(NamedTuple):
         return cls(type, name or "", *rest)
 
 
+NOT_OURS = (AttributeError, KeyError, TypeError, ValueError)
+"""What a record of another writer makes Python raise where one of ours is expected."""
+
 _FIELDS = itemgetter("id", "parent_id", "type", "name", "start_time", "duration_ms", "status", "level")
 
 Fact = tuple[str | None, int, int, bool, float | None, Counts | None]
@@ -61,6 +61,36 @@ or `RUNNING`), whether its level is WARNING, or ERROR without the status ``error
 
 Number = Callable[[tuple[Any, ...]], int]
 """Returns the number of a label, which is the same for every trace of an index."""
+
+Coded = tuple[int, int, bool]
+"""The number of a `Label`, the status and whether the level is a warning, as in a `Fact`."""
+
+
+class Codes(dict[tuple[Any, ...], Coded]):
+    """
+    What is kept of the type, name, status and level of an observation, and of its model, provider and context if it
+    has these: computed once for each combination.
+
+    Args:
+        number: The numbers of labels.
+    """
+
+    def __init__(self, number: Number) -> None:
+        self.number = number
+
+    def __missing__(self, seen: tuple[Any, ...]) -> Coded:
+        kind, name, status, level, *of_model = seen
+        code = CODES[status]
+        is_warning = level != "INFO" and (level == "WARNING" or (level == "ERROR" and code != ERROR))
+        coded = self.number((kind, name, *of_model)), code, is_warning
+        if len(self) >= MOST_KNOWN:
+            self.clear()
+        self[seen] = coded
+        return coded
+
+
+MOST_KNOWN = 10_000
+"""Labels, or combinations of them, that are kept in memory: a program may give every observation another name."""
 
 
 class TraceFacts:
@@ -87,17 +117,16 @@ class TraceFacts:
         """Return the key of an id: shorter than the id where it begins as that of the trace, as with ids of ours."""
         return id[PREFIX:] if id.startswith(self._prefix) else f"={id}"
 
-    def add_observation(self, record: Json, number: Number) -> None:
+    def add_observation(self, record: Json, codes: Codes) -> None:
         """Add the record of an observation that has ended."""
         try:
-            self._add_ours(record, number)
-        except (AttributeError, KeyError, TypeError, ValueError):
-            self._add_ours(_rebuilt(record), number)
+            self.add_ours(record, codes)
+        except NOT_OURS:
+            self.add_ours(_rebuilt(record), codes)
 
-    def _add_ours(self, record: Json, number: Number) -> None:
-        """Add a record as our writer makes it; anything else raises an error of Python's."""
+    def add_ours(self, record: Json, codes: Codes) -> None:
+        """Add a record as our writer makes it; anything else raises one of `NOT_OURS`."""
         id, parent, kind, name, start, duration, status, level = _FIELDS(record)
-        code = CODES[status]
         if len(start) != 27 or (type(duration) is not float and duration is not None):
             raise ValueError
         prefix = self._prefix
@@ -106,14 +135,15 @@ class TraceFacts:
             parent = parent[PREFIX:] if parent.startswith(prefix) else f"={parent}"
         if start < self.start:
             self.start = start
-        counts: Counts | None = None
-        label: tuple[Any, ...] = (kind, name)
         if "model" in record or "usage" in record:
-            counts = counts_of(record["usage"]) if record.get("usage") else None
-            context = context_of(record.get("metadata"), record.get("model_parameters"), record.get("output"))
-            label = (kind, name, record.get("model"), record.get("provider"), context)
-        is_warning = level != "INFO" and (level == "WARNING" or (level == "ERROR" and code != ERROR))
-        self.facts[key] = (parent, number(label), code, is_warning, duration, counts)
+            get = record.get
+            counts = counts_of(usage) if (usage := get("usage")) else None
+            context = context_of(get("metadata"), get("model_parameters"), get("output"))
+            label, code, is_warning = codes[kind, name, status, level, get("model"), get("provider"), context]
+            self.facts[key] = (parent, label, code, is_warning, duration, counts)
+        else:
+            label, code, is_warning = codes[kind, name, status, level]
+            self.facts[key] = (parent, label, code, is_warning, duration, None)
         if parent is None:
             self._add_root(record, start)
 
@@ -138,8 +168,16 @@ class TraceFacts:
 
     @property
     def needs_root(self) -> bool:
-        """Whether the root can have values that the line lacks."""
-        return not self.has_line or any(self.head.get(name) is None for name in _OF_ROOT)
+        """Whether the root can have values that the line lacks: these it can supply."""
+        get = self.head.get
+        # One call per field, since this is asked for every trace.
+        return not self.has_line or None in (
+            get("name"),
+            get("end_time"),
+            get("status"),
+            get("input"),
+            get("output"),
+        )
 
     def settle(self) -> None:
         """Replace the records that are still held by the few fields that are kept."""

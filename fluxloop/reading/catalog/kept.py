@@ -21,18 +21,14 @@ def kept_of(record: Json) -> Json:
     if not record or _IN_WORDS in record:
         return record
     get = record.get
+    kept: Json = {}
+    for name in _TEXTS:
+        if (value := get(name)) is not None:
+            kept[name] = value if type(value) is str else str(value)
     duration, error, tags, usage = get("duration_ms"), get("error"), get("tags"), get("usage")
-    fields = {
-        "id": get("id"),
-        "name": get("name"),
-        "session_id": get("session_id"),
-        "user_id": get("user_id"),
-        "start_time": get("start_time"),
-        "end_time": get("end_time"),
-        "status": get("status"),
-        "error": error if type(error) is str and len(error) <= WORDS else error and first_words(error, WORDS),
-    }
-    kept: Json = {name: str(value) for name, value in fields.items() if value is not None}
+    if error is not None:
+        is_short = not error or (type(error) is str and len(error) <= WORDS)
+        kept["error"] = str(error) if is_short else first_words(error, WORDS)
     if type(duration) is float:
         kept["duration_ms"] = duration
     if type(tags) is list:
@@ -60,6 +56,8 @@ def words_of(kept: str | None) -> str | None:
     return first_words(orjson.loads(kept[1:]), WORDS) if kept and kept[0] == "=" else kept
 
 
+_TEXTS = ("id", "name", "session_id", "user_id", "start_time", "end_time", "status")
+
 _IN_WORDS = "in words"
 """Marks fields whose values are kept as their first words."""
 
@@ -75,13 +73,12 @@ def counts_of(usage: Json) -> Counts | None:
         get("cache_write_tokens"),
         get("reasoning_tokens"),
     )
-    for count in counts:
-        if type(count) is not int and count is not None:
-            counts = tuple(map(_count, counts))  # type: ignore[assignment]  # of six
-            break
+    if not _COUNTS.issuperset(map(type, counts)):
+        counts = tuple(map(_count, counts))  # type: ignore[assignment]  # of six
     return counts if counts != _NO_COUNTS else None
 
 
+_COUNTS = frozenset({int, type(None)})
 _NO_COUNTS = (None,) * 6
 
 

@@ -14,6 +14,9 @@ import orjson
 from ...storage.decoding import Json, kind_of, records_in
 from ..source import lines_of, open_records
 
+_CLOSED = b"}\n"
+"""The end of a line that is one JSON object."""
+
 _LANDMARK_BYTES = 128
 """Bytes at each end of what was read, by which a file is recognized."""
 
@@ -92,32 +95,32 @@ class NewRecords:
         """About how many bytes have not been read."""
         return 0 if self.is_at_end else max(1, self._status.st_size - self.offset)
 
-    def read(self, count: int, stop: float, add: Callable[[Json, str], None]) -> None:
+    def read(self, count: int, stop: float, add_ours: Callable[[Json], bool], add: Callable[[Json, str], None]) -> None:
         """
-        Call *add* with each record and its kind.
+        Call *add* with each record and its kind, in the order of the file.
 
         Args:
             count: Read so many lines at most.
             stop: Read the lines that begin before this offset.
-            add: Called with records in the order of the file.
+            add_ours: Called first with what has the fields of an observation; returns whether it has added it.
+            add: Called with every other record.
         """
         if self._file is None or self.is_at_end:
             return
-        loads, end = orjson.loads, self.offset
+        loads, ours, end = orjson.loads, _CLOSED, self.offset
         for offset, line in lines_of(self._file, self.offset):
             if count == 0 or offset >= stop:
                 self.offset = offset
                 return
             count -= 1
             end = offset + len(line)
-            if line.endswith(b"}\n"):
+            if line[-2:] == ours:
                 try:
                     record = loads(line)
                 except ValueError:
                     pass
                 else:
-                    if "parent_id" in record and "trace_id" in record and "id" in record:
-                        add(record, "observation")
+                    if "parent_id" in record and add_ours(record):
                         continue
                     if kind := kind_of(record):
                         add(record, kind)

@@ -14,11 +14,11 @@ import orjson
 from ...enums import Status
 from ...llm.prices import Cost
 from ...storage.decoding import Json
-from .facts import ERROR, RUNNING, STATUSES, Fact, Label, TraceFacts, counted_calls
+from .facts import ERROR, RUNNING, STATUSES, Fact, TraceFacts, counted_calls
 from .kept import MOST_TOKENS, words_of
+from .labels import Labels
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def from_columns(columns: tuple[Any, ...]) -> TraceRow:
 
 
 def to_columns(
-    day: str, trace_id: str, facts: TraceFacts, labels: Mapping[int, Label], open_facts: Mapping[str, Fact], begun: Json
+    day: str, trace_id: str, facts: TraceFacts, labels: Labels, open_facts: Mapping[str, Fact], begun: Json
 ) -> tuple[Any, ...]:
     """
     Return the columns of a trace.
@@ -97,24 +97,25 @@ def to_columns(
     """
     everything = {**open_facts, **facts.facts} if open_facts else facts.facts
     head = _completed({**begun, **facts.head}, facts.root) if facts.root or begun else facts.head
+    get = head.get
     errors = warnings = 0
     failed_tools: dict[str, None] = {}
-    numbers = {fact[1] for fact in everything.values()}
+    numbers: set[int] = set()
     for _, number, status, is_warning, _, _ in everything.values():
+        numbers.add(number)
         if is_warning:
             warnings += 1
         if status == ERROR:
             errors += 1
             if labels[number].type == "TOOL":
                 failed_tools[labels[number].name] = None
-    models = sorted({model for number in numbers if (model := labels[number].model)})
     start_us, duration_ms = _times(head, facts.start)
     return (
         day,
         trace_id,
-        head.get("name", ""),
-        head.get("session_id"),
-        head.get("user_id"),
+        get("name", ""),
+        get("session_id"),
+        get("user_id"),
         _status(facts, everything, head),
         start_us,
         duration_ms,
@@ -122,10 +123,12 @@ def to_columns(
         errors,
         warnings,
         *_tokens(facts, head, labels),
-        head.get("input"),
-        head.get("output"),
-        head.get("error"),
-        *(orjson.dumps(texts).decode() if texts else "[]" for texts in (head.get("tags"), models, [*failed_tools])),
+        get("input"),
+        get("output"),
+        get("error"),
+        orjson.dumps(tags).decode() if (tags := get("tags")) else "[]",
+        labels.models(frozenset(numbers)),
+        orjson.dumps([*failed_tools]).decode() if failed_tools else "[]",
     )
 
 
@@ -156,9 +159,10 @@ def _status(facts: TraceFacts, everything: Mapping[str, Fact], head: Json) -> st
 
 def _times(head: Json, earliest: str) -> tuple[int | None, float | None]:
     """Return the start in microseconds since 1970, and the duration in milliseconds."""
-    start, end = us_of(head.get("start_time") or earliest), us_of(head.get("end_time"))
+    start = us_of(head.get("start_time") or earliest)
     duration = head.get("duration_ms")
     if not isinstance(duration, int | float) or duration != duration:
+        end = us_of(head.get("end_time"))
         duration = (end - start) / 1000 if start is not None and end is not None else None
     return start, duration
 
@@ -166,20 +170,24 @@ def _times(head: Json, earliest: str) -> tuple[int | None, float | None]:
 def us_of(text: object) -> int | None:
     """Return a time in UTC, as text of our format, as microseconds since 1970."""
     try:
-        return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND  # type: ignore[arg-type]  # others raise
+        since = datetime.fromisoformat(text) - _EPOCH  # type: ignore[arg-type]  # others raise
     except (TypeError, ValueError):
         return None
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def _tokens(facts: TraceFacts, head: Json, labels: Mapping[int, Label]) -> tuple[int | None, int | None, int | None]:
+def _tokens(facts: TraceFacts, head: Json, labels: Labels) -> tuple[int | None, int | None, int | None]:
     """Return input, output and all tokens: those of the line, or else the sum over the model calls."""
     counts = head.get("usage")
     if counts is None:
         for _, of_call in counted_calls(facts.facts, labels.__getitem__):
             if of_call is not None:
                 counts = of_call if counts is None else _sum(counts, of_call)
-    if counts is None or any(count is not None and count > MOST_TOKENS for count in counts):
+    if counts is None:
         return None, None, None
+    for count in counts:
+        if count is not None and count > MOST_TOKENS:
+            return None, None, None
     given_input, given_output, total = counts[:3]
     if total is None and (given_input is not None or given_output is not None):
         total = (given_input or 0) + (given_output or 0)

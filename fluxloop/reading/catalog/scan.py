@@ -14,7 +14,7 @@ from typing import Any
 
 from ...storage.decoding import Json, kind_of, start_text, trace_id_of
 from ..source import OpenObservations, Source, start_of
-from .facts import TraceFacts, open_fact
+from .facts import NOT_OURS, Codes, TraceFacts, open_fact
 from .kept import kept_of
 from .new_records import NewRecords, status_of
 from .row import to_columns
@@ -64,6 +64,7 @@ class _DayScan:
     def __init__(self, store: Store, day: str, paths: Iterable[Path]) -> None:
         known = store.files()
         self._store = store
+        self._codes = Codes(store.number_of)
         self._day = day
         self._files = [NewRecords(path, day, known.get(path.name)) for path in paths]
         self._changed: dict[str, TraceFacts] = {}
@@ -91,10 +92,24 @@ class _DayScan:
         """Read the same share of each file, so that the line of a trace comes with its observations."""
         leading, *others = sorted(self._files, key=lambda file: file.bytes_left, reverse=True)
         start, left = leading.offset, leading.bytes_left
-        leading.read(BATCH, inf, self.add)
+        leading.read(BATCH, inf, self.add_ours, self.add)
         share = inf if leading.is_at_end else (leading.offset - start) / left
         for file in others:
-            file.read(BATCH, file.offset + share * file.bytes_left if share < inf else inf, self.add)
+            stop = file.offset + share * file.bytes_left if share < inf else inf
+            file.read(BATCH, stop, self.add_ours, self.add)
+
+    def add_ours(self, record: Json) -> bool:
+        """Add an observation as our writer makes it, or return False."""
+        try:
+            trace_id = record["trace_id"]
+            (self._changed.get(trace_id) or self._begun(trace_id)).add_ours(record, self._codes)
+        except NOT_OURS:
+            return False
+        return True
+
+    def _begun(self, trace_id: str) -> TraceFacts:
+        facts = self._changed[trace_id] = self._carried.get(trace_id) or TraceFacts(trace_id)
+        return facts
 
     def add(self, record: Json, kind: str) -> None:
         if kind == "score":
@@ -102,11 +117,9 @@ class _DayScan:
         trace_id = record.get("trace_id")
         if type(trace_id) is not str:
             trace_id = trace_id_of(record)
-        facts = self._changed.get(trace_id)
-        if facts is None:
-            facts = self._changed[trace_id] = self._carried.get(trace_id) or TraceFacts(trace_id)
+        facts = self._changed.get(trace_id) or self._begun(trace_id)
         if kind == "observation":
-            facts.add_observation(record, self._store.number_of)
+            facts.add_observation(record, self._codes)
         else:
             facts.add_line(record)
 
@@ -115,6 +128,8 @@ class _DayScan:
         added: list[tuple[tuple[Any, ...], bytes]] = []
         replaced: list[tuple[tuple[Any, ...], bytes]] = []
         for trace_id, facts in self._changed.items():
+            if not (facts.facts or facts.has_line):
+                continue  # begun by JSON that turned out not to be a record
             is_carried = trace_id in self._carried
             is_known = is_carried or self._written is None or hash(trace_id) in self._written
             if is_known and not is_carried and (earlier := self._store.facts(self._day, trace_id)):

@@ -16,7 +16,8 @@ from typing import Any
 
 import orjson
 
-from .facts import TYPES, Label, TraceFacts
+from .facts import MOST_KNOWN, TYPES, TraceFacts
+from .labels import Labels
 from .new_records import FileState
 from .row import COLUMNS
 
@@ -44,18 +45,6 @@ CREATE TABLE costs (number INTEGER PRIMARY KEY, dollars REAL, calls INTEGER, unk
 CREATE TABLE prices (version TEXT);
 PRAGMA user_version = {VERSION};
 """
-
-
-class Labels(dict[int, Label]):
-    """The labels by number, each read from the index when it is first needed."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __missing__(self, number: int) -> Label:
-        (text,) = self._connection.execute("SELECT label FROM labels WHERE number = ?", (number,)).fetchone()
-        label = self[number] = Label.of(*orjson.loads(text))
-        return label
 
 
 class Store:
@@ -151,6 +140,8 @@ class Store:
         text = orjson.dumps([value if value is None or type(value) is str else str(value) for value in label]).decode()
         self.connection.execute("INSERT OR IGNORE INTO labels (label) VALUES (?)", (text,))
         (number,) = self.connection.execute("SELECT number FROM labels WHERE label = ?", (text,)).fetchone()
+        if len(self._numbers) >= MOST_KNOWN:
+            self._numbers.clear()
         with suppress(TypeError):  # a value of another program that is not text
             self._numbers[label] = number
         return int(number)

@@ -9,17 +9,28 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import orjson
 
 from ...storage.decoding import Json, kind_of, records_in, trace_id_of
 from ..json_text import pieces
 from ..source import LONGEST_LINE_BYTES, OpenObservations, open_records
 
+if TYPE_CHECKING:
+    from ...redaction.prefilter import Prefilter
+
 _BLOCK_BYTES = 1 << 16
 """Bytes of a file that are searched at once."""
 
+
+_TRACE_ID = b'"trace_id":'
+_HEAD = re.compile(rb'\{(?:"id":"[ !#-\[\]-~]+",)?"trace_id":"([ !#-\[\]-~]+)"')
+"""The beginning of most lines of our own format, up to the id of the trace."""
 
 Place = tuple[str | None, str]
 """The day and the id of a trace; the day is None where it is not known."""
@@ -27,15 +38,21 @@ Place = tuple[str | None, str]
 
 def in_files(text: str, files: Iterable[tuple[str, Path]]) -> Iterator[Place]:
     """Yield each trace with *text* in one of its records in *files*, each with its day; some more than once."""
-    wanted, part = text.casefold(), plain_part(text)
+    wanted, part = text.casefold(), PlainPart(plain_part(text))
+    known: set[tuple[str, bytes]] = set()
     for day, path in files:
         for line in _lines_with(part, path):
+            head = _HEAD.match(line) if line.count(_TRACE_ID) == 1 else None
+            if head and (day, head[1]) in known:
+                continue
             for found in records_in(line):
                 if (
                     not isinstance(found.record, str)
                     and kind_of(found.record) != "score"
                     and contains(found.record, wanted)
                 ):
+                    if head:
+                        known.add((day, head[1]))
                     yield day, trace_id_of(found.record)
 
 
@@ -69,7 +86,13 @@ _SEARCHED = ("name", "input", "output", "error")
 
 
 def _text(value: Any) -> str:
-    return (value if isinstance(value, str) else "".join(pieces(value))).casefold()
+    if isinstance(value, str):
+        return value.casefold()
+    try:
+        text = orjson.dumps(value).decode()
+    except TypeError:  # a number beyond 64 bits, or deeper than orjson goes
+        text = "".join(pieces(value))
+    return text.casefold()
 
 
 def plain_part(text: str) -> bytes:
@@ -79,7 +102,41 @@ def plain_part(text: str) -> bytes:
     return max(parts, key=len, default="").lower().encode()
 
 
-def _lines_with(part: bytes, path: Path) -> Iterator[bytes]:
+class PlainPart:
+    """
+    A text in lower case that is searched in blocks of bytes, in any case.
+
+    Hyperscan searches four times as fast as `bytes` do, but reports every occurrence: a text that is frequent is
+    searched by `bytes`, as is every text where there is no Hyperscan.
+    """
+
+    def __init__(self, part: bytes) -> None:
+        self.part = part
+        self._prefilter: Prefilter | None = None
+        if part:
+            from ...redaction.prefilter import open_prefilter  # loaded only by a search
+
+            with suppress(ImportError, ValueError):
+                self._prefilter = open_prefilter(
+                    ((0, "(?i)" + "".join(f"\\x{byte:02x}" for byte in part)),), is_kept=False
+                )
+
+    def in_block(self, block: bytes) -> Callable[[int], int]:
+        """Return a function that returns the position of the first occurrence from a position on, or -1."""
+        if self._prefilter is not None:
+            starts = [hit.end - len(self.part) for hit in self._prefilter.hits(block)]
+            if len(starts) > MOST_OCCURRENCES:
+                self._prefilter = None
+            return lambda at: starts[index] if (index := bisect_left(starts, at)) < len(starts) else -1
+        lowered = block.lower()
+        return lambda at: lowered.find(self.part, at)
+
+
+MOST_OCCURRENCES = 200
+"""In a block; a text with more is searched by `bytes` from there on."""
+
+
+def _lines_with(part: PlainPart, path: Path) -> Iterator[bytes]:
     """Yield the lines that contain *part*, which is in lower case, in any case."""
     if (file := open_records(path)) is None:
         return
@@ -89,23 +146,23 @@ def _lines_with(part: bytes, path: Path) -> Iterator[bytes]:
             yield lines.readline(LONGEST_LINE_BYTES)
 
 
-def _offsets_of_lines(part: bytes, file: BinaryIO) -> Iterator[int]:
+def _offsets_of_lines(part: PlainPart, file: BinaryIO) -> Iterator[int]:
     """Yield the offset of each line with *part*."""
     offset = line_start = after = 0
-    seam = b""
+    seam, size = b"", len(part.part)
     fd = file.fileno()
     while block := os.pread(fd, _BLOCK_BYTES, offset):
-        lowered = block.lower()
-        if offset >= after and part in seam + lowered[: len(part)]:
+        next_from = part.in_block(block)
+        if offset >= after and part.part in (seam + block[:size]).lower():
             yield line_start
             after = offset + (block.find(b"\n") + 1 or len(block))
-        at = lowered.find(part, max(0, after - offset))
+        at = next_from(max(0, after - offset))
         while at >= 0:
             yield offset + start if (start := block.rfind(b"\n", 0, at) + 1) else line_start
             end = block.find(b"\n", at) + 1
             after = offset + (end or len(block))
-            at = lowered.find(part, end) if 0 < end < len(block) else -1
+            at = next_from(end) if 0 < end < len(block) else -1
         if newline := block.rfind(b"\n") + 1:
             line_start = offset + newline
         offset += len(block)
-        seam = (seam + lowered)[-len(part) :]
+        seam = (seam + block)[-size:] if size else b""

@@ -366,11 +366,22 @@ def test_a_text_is_found_wherever_it_is_recorded(tmp_path):
         assert catalog.count(TraceFilter.of(text="no königsberg", status="error")) == 0
 
 
+def without_hyperscan(*arguments: object, **options: object) -> None:
+    raise ImportError
+
+
+@pytest.mark.parametrize("search", ["hyperscan", "frequent", "bytes"])
 @pytest.mark.parametrize("block", [7, 64, 1 << 16])
-def test_a_text_is_found_across_blocks(tmp_path, monkeypatch, block):
+def test_a_text_is_found_across_blocks(tmp_path, monkeypatch, block, search):
     """
     A file is searched block by block; a text on the border of two is found, in its own line.
+
+    It makes no difference whether Hyperscan searches, or stops to as the text is frequent, or is missing.
     """
+    if search == "bytes":
+        monkeypatch.setattr("fluxloop.redaction.prefilter.open_prefilter", without_hyperscan)
+    if search == "frequent":
+        monkeypatch.setattr("fluxloop.reading.catalog.text.MOST_OCCURRENCES", 1)
     monkeypatch.setattr("fluxloop.reading.catalog.text._BLOCK_BYTES", block)
     for number in range(20):
         fields = {"input": f"{'x' * number} needle number{number}"}
@@ -381,3 +392,41 @@ def test_a_text_is_found_across_blocks(tmp_path, monkeypatch, block):
             wanted = TraceFilter.of(text=f"Needle Number{number}")
             assert f"t{number}" in {row.trace_id for row in catalog.rows(wanted)}
         assert catalog.count(TraceFilter.of(text="needle")) == 20
+
+
+def test_what_is_searched_is_not_kept(tmp_path, monkeypatch):
+    """
+    The prefilters of rules are kept between processes; the texts that a person looks for are not.
+    """
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    written(tmp_path, observation("o", trace="t", input="needle"), trace_line("t"))
+
+    with Catalog.of(tmp_path) as catalog:
+        assert catalog.count(TraceFilter.of(text="needle")) == 1
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_second_record_on_a_damaged_line_is_found(tmp_path):
+    """
+    Of a trace that was found, no further line is decoded; but of another one on the same line, it is.
+    """
+    first, second = (observation(f"o{number}", trace=f"t{number}", input="needle") for number in (1, 2))
+    written(tmp_path, first, first, second, trace_line("t1"), trace_line("t2"))
+    (path,) = tmp_path.glob("observations_*.jsonl")
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(lines[0] + b"\n" + lines[1] + lines[2] + b"\n")
+
+    with Catalog.of(tmp_path) as catalog:
+        assert catalog.count(TraceFilter.of(text="needle")) == 2
+
+
+def test_json_that_only_resembles_a_record_makes_no_trace(tmp_path):
+    """
+    A line with some fields of an observation is counted as skipped, and its trace is not in the index.
+    """
+    written(tmp_path, observation("o", trace="t"), trace_line("t"))
+    (path,) = tmp_path.glob("observations_*.jsonl")
+    with path.open("a") as file:
+        file.write('{"parent_id":null,"trace_id":"ghost"}\n{"parent_id":null,"trace_id":["x"],"id":"o"}\n')
+
+    assert "ghost" not in ids(tmp_path)
