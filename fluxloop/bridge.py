@@ -18,6 +18,7 @@ from .answering import (
     ClassMethodsSeam,
     Question,
     Seam,
+    SharedSeam,
     ask,
     ask_for,
     register_seam,
@@ -51,7 +52,7 @@ from .tracing.stream_items import StreamItems, StreamObserver
 from .tracing.streams import follow, is_followed
 from .tracing.tool_matching import ToolMatcher
 from .tracing.trace import name_session
-from .tracing.whole import add_whole
+from .tracing.whole import add_whole, on_keeping
 from .tracing.wrapping import spec_of
 
 __all__ = [
@@ -71,6 +72,7 @@ __all__ = [
     "Question",
     "Recording",
     "Seam",
+    "SharedSeam",
     "Spec",
     "StreamFacts",
     "StreamItems",
@@ -98,6 +100,7 @@ __all__ = [
     "model_call_locators",
     "name_session",
     "note_missing",
+    "on_keeping",
     "read_facts",
     "read_history",
     "read_message",

@@ -130,6 +130,39 @@ def chat_chunks(answer: Answer) -> list[ChatGenerationChunk]:
     return [*map(_chunk, texts), ChatGenerationChunk(message=last)]
 
 
+ADDED: Any = "added"
+"""The position of the empty chunk that LangChain adds after the last of a model, once the program has it."""
+
+
+def added_by_langchain(chunks: list[Any]) -> Any:
+    """
+    Return the last of *chunks* if LangChain added it to those of the model; else None.
+
+    It is not part of the sum of the chunks, which LangChain reports at the end. See `leave_out`.
+    """
+    if len(chunks) < 2 or not isinstance(chunks[-1], ChatGenerationChunk):
+        return None
+    before, last = (chunk.message for chunk in chunks[-2:])
+    own = {"id", "type", "chunk_position"}
+    is_blank = last.model_dump(exclude=own) == AIMessageChunk(content=last.content).model_dump(exclude=own)
+    positions = [getattr(each, "chunk_position", None) for each in (before, last)]
+    return chunks[-1] if positions == [None, "last"] and not last.content and is_blank else None
+
+
+def leave_out(chunk: Any) -> None:
+    """Let LangChain neither count the position of *chunk* in the sum of the chunks, nor add another last chunk."""
+    chunk.message = chunk.message.model_copy(update={"chunk_position": ADDED})
+
+
+def as_received(chunks: list[Any]) -> list[Any]:
+    """Return *chunks* as the program received them, before `leave_out`."""
+    last = chunks[-1]
+    if getattr(getattr(last, "message", None), "chunk_position", None) != ADDED:
+        return chunks
+    message = last.message.model_copy(update={"chunk_position": "last"})
+    return [*chunks[:-1], last.model_copy(update={"message": message})]
+
+
 def _single_chunk(answer: Answer) -> list[ChatGenerationChunk]:
     if answer.error() is not None:
         return []

@@ -163,9 +163,13 @@ def _stream_method(
         @wraps(original)
         async def replacement(self: Any, *args: Any, **kwargs: Any) -> Any:
             found = None if replaying.get() is None else asked(self, args, kwargs)
-            items = forking.run(original, changed, self, args, kwargs) if found is None else found.aplay(build(found))
+            chunks = [] if found is None else build(found)
+            items = forking.run(original, changed, self, args, kwargs) if found is None else found.aplay(chunks)
+            added = rebuilding.added_by_langchain(chunks)
             async for item in items:
                 yield item
+                if item is added and added is not None:
+                    rebuilding.leave_out(item)
 
     else:
 
@@ -174,8 +178,13 @@ def _stream_method(
             found = None if replaying.get() is None else asked(self, args, kwargs)
             if found is None:
                 yield from forking.run(original, changed, self, args, kwargs)
-            else:
-                yield from found.play(build(found))
+                return
+            chunks = build(found)
+            added = rebuilding.added_by_langchain(chunks)
+            for item in found.play(chunks):
+                yield item
+                if item is added:
+                    rebuilding.leave_out(item)
 
     return replacement  # type: ignore[no-any-return]
 

@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 from fluxloop import Status
 from fluxloop.bridge import Entry, OpenObservation, StreamItems, add_whole, delta_text, status_of
 
+from .rebuilding import as_received
+
 
 class TokenItems(StreamItems):
     """The items of a model's stream; `output` reads them."""
@@ -57,7 +59,7 @@ class TokenItems(StreamItems):
             for item in [*received, *self.last]:
                 self.facts.on_item(item)
         if self.is_whole and received and not any(type(item) is dict for item in received):
-            add_whole(self.observation, items=received)
+            add_whole(self.observation, items=as_received(received))
         if self.captures:
             started = self.observation.started
             pieces = _texts(received)

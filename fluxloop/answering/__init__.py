@@ -21,7 +21,7 @@ from ..tracing.trace import UncountedMarks
 from .answers import Answer, exception_of
 from .changes import UNCHANGED, Change, change_next, take_change
 from .open_replays import Answerer, Opened, Question, replaying
-from .seams import ClassMethodsSeam, Seam, close_seams, load_adapters, open_seams, register_seam, seams_open
+from .seams import ClassMethodsSeam, Seam, SharedSeam, close_seams, load_adapters, open_seams, register_seam, seams_open
 
 __all__ = [
     "UNCHANGED",
@@ -32,6 +32,7 @@ __all__ = [
     "Opened",
     "Question",
     "Seam",
+    "SharedSeam",
     "as_recorded",
     "ask",
     "ask_for",

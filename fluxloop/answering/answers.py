@@ -7,13 +7,15 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..encoding.typed import NotImportedError, UntypedError, class_named, untyped
+from ..encoding.typed import NotImportedError, UntypedError, class_named, is_cut, untyped
+from ..encoding.typed_errors import built_error
 from ..enums import Status
-from ..errors import ReplayedError, ReplayError
+from ..errors import ReplayedError, ReplayError, ReplayMismatch
 from ..tracing.recorder import NOTHING
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class Answer:
     """The share of the recorded time that the answer takes; None for no time."""
     events: tuple[ObservationData, ...] = ()
     """The points in time recorded in the call, such as interrupts."""
+    fail: Callable[[str], Exception] = ReplayMismatch
+    """Notes that the recording lacks what is asked for, and returns the error to raise."""
     given: Any = NOTHING
     """The outcome that a fork gives the call in place of the recorded one; an exception is raised."""
 
@@ -67,6 +71,9 @@ class Answer:
             recorded.error is None and recorded.status is not Status.CANCELLED
         ):
             return None
+        if "error" in self.whole and not is_cut(self.whole["error"]):
+            with suppress(UntypedError):
+                return built_error(self.whole["error"])
         name = recorded.metadata.get("error_type")
         if recorded.status is Status.CANCELLED and name in (None, "CancelledError"):
             from asyncio import CancelledError
@@ -127,6 +134,25 @@ class Answer:
         elif self.pace and self.recorded.duration_ms:
             await sleep(self.recorded.duration_ms / 1_000 * self.pace)
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether the recorded program closed the stream before its end."""
+        return self.recorded.status is Status.ABANDONED and not self.is_given
+
+    def _check_end(self, count: int) -> None:
+        """Raise what the recorded stream raised after *count* items, or if the recorded program read no more."""
+        if (error := self.error()) is not None:
+            raise error
+        if self.is_partial:
+            raise self._no_more(count, "was closed by the program")
+
+    def _no_more(self, count: int, end: str) -> Exception:
+        what = f"the stream of {self.recorded.type.name} {self.recorded.name!r}"
+        return self.fail(
+            f"{what} {end} after {count} items when it was recorded, so the items after them are not known. Record the "
+            "run again"
+        )
+
     def play(self, items: list[Any]) -> Iterator[Any]:
         """Yield *items* at their pace; then raise the recorded error, if there is one."""
         started = time.perf_counter()
@@ -134,8 +160,7 @@ class Answer:
             if (left := started + due - time.perf_counter()) > 0 and due:
                 time.sleep(left)
             yield item
-        if (error := self.error()) is not None:
-            raise error
+        self._check_end(len(items))
 
     async def aplay(self, items: list[Any]) -> AsyncIterator[Any]:
         """As `play`, for async streams."""
@@ -146,8 +171,10 @@ class Answer:
             if (left := started + due - time.perf_counter()) > 0 and due:
                 await sleep(left)
             yield item
-        if (error := self.error()) is not None:
-            raise error
+        if self.recorded.status is Status.CANCELLED and not self.is_given:
+            await self.await_()
+            raise self._no_more(len(items), "was cancelled")
+        self._check_end(len(items))
 
     def _built(self, encoded: Any) -> Any:
         try:

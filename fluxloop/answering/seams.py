@@ -150,7 +150,7 @@ class ClassMethodsSeam:
         self.is_with_base = is_with_base
         self._replaced: list[tuple[type, str, Any, Any]] = []
         self._hook: Any = None
-        self._is_open = False
+        self.is_open = False
 
     def open(self) -> None:
         """See `Seam`."""
@@ -162,7 +162,7 @@ class ClassMethodsSeam:
             super(base, cls).__init_subclass__(**options) if self._hook is None else self._hook.__func__(cls, **options)
             replace(cls)
 
-        self._is_open = True
+        self.is_open = True
         type.__setattr__(base, "__init_subclass__", classmethod(hook))  # type: ignore[arg-type]
         if self.is_with_base:
             replace(base)
@@ -177,7 +177,7 @@ class ClassMethodsSeam:
 
     def close(self) -> None:
         """See `Seam`. A method that other code has replaced since is left to that code."""
-        if not self._is_open:
+        if not self.is_open:
             return
         if self._hook is not None:
             type.__setattr__(self.base, "__init_subclass__", self._hook)
@@ -188,7 +188,7 @@ class ClassMethodsSeam:
             if vars(cls).get(name) is replacement:
                 type.__setattr__(cls, name, original)
             self._replaced.pop()
-        self._is_open = False
+        self.is_open = False
 
     def _replace(self, cls: type) -> None:
         for name, wrap in self.wraps.items():
@@ -197,3 +197,30 @@ class ClassMethodsSeam:
                 replacement = wrap(original)
                 self._replaced.append((cls, name, original, replacement))
                 type.__setattr__(cls, name, replacement)
+
+
+class SharedSeam:
+    """
+    A seam that is open while one of its users is: replays, and recordings that keep answers whole.
+
+    So each method is replaced once, and restored once, whichever of the users ends first.
+    """
+
+    def __init__(self, seam: ClassMethodsSeam) -> None:
+        self.seam = seam
+        self.base = seam.base
+        self._users: set[str] = set()
+
+    def open(self, user: str = "replays") -> None:
+        """See `Seam`."""
+        with _lock:
+            self._users.add(user)
+            if not self.seam.is_open:
+                self.seam.open()
+
+    def close(self, user: str = "replays") -> None:
+        """See `Seam`."""
+        with _lock:
+            self._users.discard(user)
+            if not self._users:
+                self.seam.close()

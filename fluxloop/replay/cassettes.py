@@ -78,6 +78,8 @@ class Cassette(Block):
         self._live = live
         self._secrets = check_secrets(secrets)
         self._stack = ExitStack()
+        self._before: object = None
+        """The version of the file when the block was opened."""
         self._storage: MemoryStorage | None = None
         self._replay: Replay | None = None
 
@@ -88,6 +90,7 @@ class Cassette(Block):
         return self
 
     def _open(self, stack: ExitStack) -> None:
+        self._before = _version(self.path)
         exists = self.path.exists()
         if self.mode == "none" and not exists:
             raise ReplayError(
@@ -129,7 +132,7 @@ class Cassette(Block):
                 f"no call was recorded into {self.path}: wrap the run in fluxloop.agent, or install the adapter of its "
                 "framework, see fluxloop.install"
             )
-        write(self.path, traces)
+        write(self.path, traces, self._before)
 
     def _record(self, stack: ExitStack) -> MemoryStorage:
         """Record into memory until *stack* is closed, and return the storage."""
@@ -188,15 +191,34 @@ def cassette(
     return Cassette(Path(path), mode, match, normalize, check_live(live), secrets)
 
 
-def write(path: Path, traces: list[Trace]) -> None:
+def _version(path: Path) -> object:
+    """Return what changes when the file *path* is written; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+_ANY = object()
+
+
+def write(path: Path, traces: list[Trace], expected: object = _ANY) -> None:
     """
     Write *traces* as a cassette, in one step: another program reads the old file or the new one.
 
     Raises:
-        WriteError: If the file cannot be written.
+        WriteError: If the file cannot be written, or is not the *expected* version, as another program has written it.
     """
     lines = [orjson.dumps(record).decode() for record in records(traces, path.stem)]
     text = _with_numbered_ids("\n".join(lines) + "\n")
+    if expected is not _ANY and _version(path) not in (expected, None):
+        if path.read_bytes() == text.encode():
+            return
+        raise WriteError(
+            f"the cassette {path} was written by another program while this one recorded, and is left as it is. "
+            "Run this program again"
+        )
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -60,7 +60,7 @@ def damages_in(path: Path, traces: list[Trace]) -> list[str]:
     for line in _lines(path):
         count, last = count + 1, line
     is_counted = count == len(traces) + sum(len(trace.observations) for trace in traces)
-    if is_counted and last.rstrip().endswith(b"}"):
+    if is_counted and _is_json(last):
         return []  # a last line that is torn belongs to the end of a trace, which is read without it
     found: list[str] = []
     known: set[str] = set()
@@ -73,6 +73,14 @@ def damages_in(path: Path, traces: list[Trace]) -> list[str]:
             found.append(f"line {number} is torn, or is not a record")
     found += [f"the end of trace {trace.trace_id} is missing" for trace in traces if trace.trace_id not in known]
     return found
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
+    except ValueError:
+        return False
+    return True
 
 
 def _lines(path: Path, *, with_blank: bool = False) -> Iterator[bytes]:

@@ -98,7 +98,7 @@ class Session:
         """Return the recorded answer of *place*, and count it."""
         inside = (child.observation for child in place.children)
         events = tuple(one for one in inside if one.type is ObservationType.EVENT)
-        answer = Answer(unmasked(place.observation, self.secrets), self.pace, events)
+        answer = Answer(unmasked(place.observation, self.secrets), self.pace, events, self.fail)
         self._check_whole(answer)
         if question.node is not None and place.observation.name != question.name:  # it was pushed by the tool
             question.node.take_over(label_text(place.observation.type, place.observation.name), place.observation.input)

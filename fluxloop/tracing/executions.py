@@ -163,8 +163,7 @@ class RecordedExecution(Execution):
     def failed_with(self, exc: BaseException, output: object) -> None:
         """End the call with the outcome of *exc* and the *output* that it streamed so far."""
         outcome = outcome_of(exc)
-        if outcome.details:
-            self.observation.add_metadata(**outcome.details)
+        self.observation.add_error(exc, outcome.details)
         self.end(outcome.status, output, outcome.error)
 
     def on_item(self, item: Any) -> Any:

@@ -18,7 +18,7 @@ from ..enums import ObservationLevel, ObservationType, Status
 from ..interruptions import was_raised_from_outside
 from ..report import log
 from .node import Node
-from .outcomes import ERROR_DETAILS, outcome_of
+from .outcomes import ERROR_DETAILS, error_state, outcome_of
 from .recorder import NOTHING, Recorder
 from .tool_matching import merged
 
@@ -193,6 +193,7 @@ class OpenObservation(Node):
             self.claimed_result = status, NOTHING, error and WITHHELD
         if self.metadata is not None:
             self.metadata.pop("traceback", None)
+            (self.metadata.get("replay") or {}).pop("error", None)
 
     def backdate(self, started: int) -> None:
         """Set the start to *started*, an earlier reading of `Recorder.tick`."""
@@ -210,9 +211,16 @@ class OpenObservation(Node):
             status: The status; by default decided by `outcomes.status_of`.
         """
         outcome = outcome_of(exc, status)
-        if outcome.details:
-            self.add_metadata(**outcome.details)
+        self.add_error(exc, outcome.details)
         self.end(outcome.status, output, outcome.error)
+
+    def add_error(self, exc: BaseException, details: dict[str, Any]) -> None:
+        """Add the *details* of *exc* to the metadata; with ``replayable=True``, also its arguments and attributes."""
+        if details:
+            recorder = self.trace.recorder
+            if recorder.settings.replayable and recorder.captures_output and (state := error_state(exc)) is not None:
+                details = {**details, "replay": {**((self.metadata or {}).get("replay") or {}), "error": state}}
+            self.add_metadata(**details)
 
     def discard(self) -> None:
         """Close the observation without a record, as if it had not started."""

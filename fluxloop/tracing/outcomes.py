@@ -102,6 +102,18 @@ def error_details(exc: BaseException) -> dict[str, Any]:
     return {"error_type": type(exc).__name__, "traceback": _traceback_text(exc)}
 
 
+def error_state(exc: BaseException) -> dict[str, Any] | None:
+    """Return the class, arguments and attributes of *exc*, for an exact replay; None if they are not data."""
+    from ..encoding.typed_errors import typed_error  # only with replayable=True, whose recorder has loaded it
+
+    try:
+        return typed_error(exc)
+    except Exception as problem:  # an argument that is not data, or code of its class
+        if was_raised_from_outside(problem):
+            raise
+        return None
+
+
 def _traceback_text(exc: BaseException) -> str:
     """Return the traceback of *exc*. If an inner observation formatted it before, add only the new frames."""
     global _formatted

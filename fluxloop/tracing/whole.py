@@ -15,6 +15,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from ..encoding import typed_errors  # noqa: F401 - for errors, which are recorded where no module may be imported
 from ..encoding.typed import UntypedError, is_plain, typed
 from ..enums import ObservationType
 from ..interruptions import was_raised_from_outside
@@ -54,8 +55,24 @@ def keep_answers_of(client: object, is_on: bool) -> None:
         interceptors.append(keep_whole)
     elif not _clients and keep_whole in interceptors:
         interceptors.remove(keep_whole)
+    for follow in list(_followers.values()):
+        follow(bool(_clients))
 
 
+def on_keeping(adapter: str, follow: Callable[[bool], None]) -> None:
+    """
+    Call *follow* with whether answers are kept: now, and each time that a client begins or stops to keep them.
+
+    So an adapter replaces methods of its framework only while answers are kept. A second call for the same *adapter*,
+    which was imported again, replaces the first.
+    """
+    if (earlier := _followers.get(adapter)) is not None:
+        earlier(False)
+    _followers[adapter] = follow
+    follow(bool(_clients))
+
+
+_followers: dict[str, Callable[[bool], None]] = {}
 _clients: WeakSet[Any] = WeakSet()
 """The clients whose answers are kept; without one, recorded calls have no interceptor."""
 

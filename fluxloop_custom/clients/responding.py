@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from fluxloop.bridge import Answer
@@ -43,7 +43,10 @@ def _stainless(request: Request, answer: Answer, args: tuple[Any, ...], kwargs: 
         raise error
     stream_class = kwargs.get("stream_cls") or next(iter(args[3:]), None)
     if request.is_streamed:
-        content: Any = b"".join(_events(request, answer)) if answer.pace is None else _Paced(request, answer)
+        is_plain = answer.pace is None and error is None and not answer.is_partial
+        events = list(_events(request, answer))
+        play = answer.aplay if hasattr(client._client, "aclose") else answer.play  # of an async HTTP client
+        content: Any = b"".join(events) if is_plain else play(events)
     else:
         content = json.dumps(_body(request, answer)).encode()
     kind = "text/event-stream" if request.is_streamed else "application/json"
@@ -100,22 +103,8 @@ def _events(request: Request, answer: Answer) -> Iterator[bytes]:
     for item in _items(request, answer):
         name = "" if is_chat or not item.get("type") else f"event: {item['type']}\n"
         yield f"{name}data: {json.dumps(item)}\n\n".encode()
-    if is_chat:
+    if is_chat and not answer.is_partial and answer.error() is None:
         yield b"data: [DONE]\n\n"
-
-
-class _Paced:
-    """The body of a stream, sync or async, whose events come at the recorded times."""
-
-    def __init__(self, request: Request, answer: Answer) -> None:
-        self._events = list(_events(request, answer))
-        self._answer = answer
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._answer.play(self._events)
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._answer.aplay(self._events)
 
 
 def _google(method: str, request: Request, answer: Answer) -> Any:

@@ -72,6 +72,8 @@ def _model_call(state: SpanState, span: Any) -> Ending:
     response = internals.response_here() if answer is NOTHING else None
     call = state.model_call
     is_open = call is not None and call.includes_data
+    if state.observation is not None and state.kept_events is not None and is_open:
+        state.kept_events.record(state.observation)
     if answer is NOTHING and call is not None and not is_open:
         state.redact()
     failure = state.failure_at_end(span.error)

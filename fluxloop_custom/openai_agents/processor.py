@@ -10,7 +10,7 @@ from __future__ import annotations
 from asyncio import CancelledError
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from agents import ModelBehaviorError, tracing
 
@@ -57,6 +57,7 @@ class FluxLoopTracingProcessor(tracing.TracingProcessor):
         self._cancelled: WeakKeyDictionary[tracing.Span[Any], OpenObservation | None] = WeakKeyDictionary()
         """Tools that were cancelled, by their spans: a function in a thread goes on, and its calls nest inside."""
         add_locator(self._locate)
+        _processors.add(self)
 
     def on_trace_start(self, trace: tracing.Trace) -> None:
         """Open a trace, or join the one that is open."""
@@ -283,6 +284,16 @@ def observation_of(trace_id: str | None) -> OpenObservation | None:
     processor = _recorded_by.get(trace_id) if trace_id is not None else None
     return processor._ledger.get(trace_id) if processor is not None else None
 
+
+def span_state_of(span: tracing.Span[Any] | None) -> SpanState | None:
+    """Return the state of the SDK's open *span*; None if it is not recorded."""
+    if span is None:
+        return None
+    states = (processor._spans.get(span.span_id) for processor in list(_processors))
+    return next((state for state in states if state is not None), None)
+
+
+_processors: WeakSet[FluxLoopTracingProcessor] = WeakSet()
 
 _FLUSH_S = 5.0
 """The time limit of the SDK's own flush, in seconds."""

@@ -2,13 +2,13 @@
 Build the Agents SDK's objects from recorded answers: responses, their stream events, token counts.
 
 What ``replayable=True`` recorded is built as it was. Of an ordinary record, the messages and tool calls are used; their
-ids are made from their positions. Stream events are those that a provider sends for the response.
+ids are made from their positions. Stream events that were not recorded are those that a provider sends.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any
@@ -46,12 +46,15 @@ class Call:
     instructions: Any
     input: Any
     tracing: Any
+    model_call: internals.ModelCall
+    """What is recorded of the call: frames that open its span have it in a variable of this name."""
 
     @classmethod
-    def of(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        """Return the arguments of a call, given by position or by name."""
-        given = {**dict(zip(PARAMETERS, args, strict=False)), **kwargs}
-        return cls(given.get("system_instructions"), given.get("input"), given["tracing"])
+    def of(cls, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_streamed: bool) -> Call:
+        """Return the arguments of a call of *model*, given by position or by name."""
+        given = {**dict(zip(PARAMETERS, args, strict=False)), **kwargs, "self": model}
+        model_call = internals.model_call_of(given, is_streamed=is_streamed)
+        return cls(given.get("system_instructions"), given.get("input"), given["tracing"], model_call)
 
 
 def response(kind: str, answer: Answer) -> Response:
@@ -178,8 +181,26 @@ def report(span: Any, kind: str, answer: Answer, answered: Response, call: Call)
     data.model = answer.recorded.model or data.model
 
 
-def events(answered: Response) -> Iterator[Any]:
+def has_events(answer: Answer) -> bool:
+    """Whether the events of the stream were recorded."""
+    return not answer.is_given and isinstance(answer.whole.get("items"), list)
+
+
+_LAST = frozenset({"response.completed", "response.incomplete", "response.failed"})
+
+
+def is_last(event: Any) -> bool:
+    """Whether *event* has the final response."""
+    return getattr(event, "type", None) in _LAST
+
+
+async def events(answered: Any) -> AsyncIterator[Any]:
     """Yield the events by which a provider streams the response *answered*."""
+    for event in _events(answered):
+        yield event
+
+
+def _events(answered: Response) -> Iterator[Any]:
     number = 0
 
     def numbered(kind: Any, **fields: Any) -> Any:

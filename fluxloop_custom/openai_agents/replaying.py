@@ -8,7 +8,9 @@ are the SDK's own, and so are tools that run an agent.
 
 from __future__ import annotations
 
+from asyncio import sleep
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from functools import wraps
 from typing import Any
 
@@ -19,26 +21,32 @@ from fluxloop import ObservationType
 from fluxloop.bridge import (
     Answer,
     ClassMethodsSeam,
+    SharedSeam,
     ask,
     ask_for,
     current,
     is_of_type,
     is_recorded_as,
+    on_keeping,
     register_seam,
     replaying,
     take_change,
 )
 
-from . import forking, function_tools, internals, payloads, rebuilding
+from . import forking, function_tools, internals, payloads, rebuilding, streaming
 
 GENERATION = ObservationType.GENERATION
 
 
-def _ask_model(model: Any, instructions: Any, given: Any) -> tuple[str, Answer] | None:
-    """Return the kind of span of a recorded model call, and its answer; None if the model is to run."""
+def _ask_model(
+    model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_streamed: bool
+) -> tuple[str, Answer, rebuilding.Call] | None:
+    """Return the kind of span of a recorded model call, its answer, and the call; None if the model is to run."""
     replay = replaying.get()
     if replay is None:
         return None
+    call = rebuilding.Call.of(model, args, kwargs, is_streamed=is_streamed)
+    instructions, given = call.instructions, call.input
     is_chat = "ChatCompletions" in type(model).__name__ or "Litellm" in type(model).__name__
     kinds = ("generation", "response") if is_chat else ("response", "generation")
     kind = next((each for each in kinds if replay.knows(GENERATION, each)), kinds[0])
@@ -50,13 +58,13 @@ def _ask_model(model: Any, instructions: Any, given: Any) -> tuple[str, Answer] 
         system = [{"content": instructions, "role": "system"}] if instructions else []
         forms.insert(0, [*system, *messages])
     found = ask_for(GENERATION, kind, forms, current())
-    return None if found is None else (kind, found)
+    return None if found is None else (kind, found, call)
 
 
-def _span(kind: str, model: Any, tracing: Any) -> Any:
+def _span(kind: str, model_call: internals.ModelCall, tracing: Any) -> Any:
     if kind == "response":
         return response_span(disabled=tracing.is_disabled())
-    return generation_span(model=str(getattr(model, "model", "")), disabled=tracing.is_disabled())
+    return generation_span(model=str(getattr(model_call.model, "model", "")), disabled=tracing.is_disabled())
 
 
 def _get_response(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,13 +72,13 @@ def _get_response(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(original)
     async def get_response(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = rebuilding.Call.of(args, kwargs)
-        found = _ask_model(self, call.instructions, call.input)
+        found = _ask_model(self, args, kwargs, is_streamed=False)
         if found is None:
             return await forking.run(original, take_change(), self, args, kwargs)
-        kind, answer = found
+        kind, answer, call = found
         await answer.await_()
-        with _span(kind, self, call.tracing) as span:
+        model_call = call.model_call
+        with _span(kind, model_call, call.tracing) as span:
             if (error := answer.error()) is not None:
                 _set_error(span, error, call)
                 raise error
@@ -88,24 +96,37 @@ def _stream_response(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(original)
     async def stream_response(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        call = rebuilding.Call.of(args, kwargs)
-        found = _ask_model(self, call.instructions, call.input)
-        if found is None:
-            async for event in forking.run(original, take_change(), self, args, kwargs):
-                yield event
-            return
-        kind, answer = found
-        await answer.await_()
-        with _span(kind, self, call.tracing) as span:
-            if (error := answer.error()) is not None:
-                _set_error(span, error, call)
-                raise error
-            response = rebuilding.response(kind, answer)
-            rebuilding.report(span, kind, answer, response, call)
-            for event in rebuilding.events(response):
+        found = _ask_model(self, args, kwargs, is_streamed=True)
+        real = forking.run(original, take_change(), self, args, kwargs) if found is None else None
+        stream = real if found is None else _recorded_stream(*found)
+        async with aclosing(streaming.followed(stream)) as followed:
+            async for event in followed:
                 yield event
 
     return stream_response
+
+
+async def _recorded_stream(kind: str, answer: Answer, call: rebuilding.Call) -> AsyncIterator[Any]:
+    """Yield the recorded events of a model call; of a recording without them, those of its response."""
+    has_events = rebuilding.has_events(answer)
+    if not has_events:
+        await answer.await_()
+    model_call = call.model_call
+    with _span(kind, model_call, call.tracing) as span:
+        error = answer.error()
+        if error is not None and not has_events:
+            _set_error(span, error, call)
+            raise error
+        response = None if error is not None else rebuilding.response(kind, answer)
+        try:
+            async for event in answer.aplay(answer.items()) if has_events else rebuilding.events(response):
+                if response is not None and rebuilding.is_last(event):
+                    rebuilding.report(span, kind, answer, response, call)
+                yield event
+                await sleep(0)  # the program reads each event before the next, as with events from a network
+        except Exception as raised:
+            _set_error(span, raised, call)
+            raise
 
 
 def _set_error(span: Any, error: BaseException, call: Any) -> None:
@@ -204,5 +225,13 @@ def _answering(tool: Any, real: Any) -> Any:
     return invoke
 
 
-register_seam(ClassMethodsSeam(Model, {"get_response": _get_response, "stream_response": _stream_response}))
+_MODELS = SharedSeam(ClassMethodsSeam(Model, {"get_response": _get_response, "stream_response": _stream_response}))
+
+
+def _on_keeping(is_on: bool) -> None:
+    (_MODELS.open if is_on else _MODELS.close)("recordings")
+
+
+on_keeping(__name__, _on_keeping)
+register_seam(_MODELS)
 register_seam(_ToolsSeam())

@@ -46,6 +46,7 @@ class SpanState:
         "has_model_call",
         "input",
         "is_redacted",
+        "kept_events",
         "kind",
         "ledger_key",
         "model_call",
@@ -74,6 +75,8 @@ class SpanState:
         self.tool: Any = None
         self.model_call: internals.ModelCall | None = None
         """The call of the model; on a run, the last one inside."""
+        self.kept_events: Any = None
+        """The events of the model's stream, a `streaming.KeptEvents`, if answers are kept whole."""
         self.pending_calls: dict[str, ToolCall] = {}
         """Tool calls in the last answer of a run's model that no tool has received yet, by call id."""
         self.received_calls: frozenset[str] = frozenset()

@@ -93,6 +93,28 @@ def test_changed_code_has_another_trajectory(case):
     assert completed("replay", case, "--match", "loose").code == 0
 
 
+def test_a_mismatch_that_the_program_swallows_fails_the_command(case):
+    """
+    The agent answers something else after any exception; the exit code is 1, also as JSON.
+    """
+    change(case, '    plan = ask([system, {"role": "user", "content": question}])', SWALLOWING)
+    done = completed("replay", case)
+    assert done.code == 1
+    assert "no recorded answer for GENERATION ask" in done.out
+
+    found = json.loads((done := completed("replay", case, "--json")).out)
+    assert (done.code, found["same"]) == (1, False)
+    assert len(found["misses"]) >= 1
+
+
+SWALLOWING = """
+    try:
+        plan = ask([system, {"role": "user", "content": question + "?"}])
+    except Exception:
+        plan = "answer 2"
+"""
+
+
 def test_json_is_for_other_programs(case):
     """
     One object with the report and both trees.

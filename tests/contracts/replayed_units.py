@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import operator
 import warnings
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
@@ -32,6 +32,8 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
 from scripted_models import ScriptedCompletion, ScriptedModel, calls
 
+from fluxloop_custom.testing import Says
+from fluxloop_custom.testing import ScriptedModel as Answers
 from fluxloop_langchain import FluxLoopCallbackHandler
 from fluxloop_langgraph import wrap_graph
 
@@ -354,8 +356,7 @@ def _agents_run(kind: Any, how: str) -> Callable[[Provider], Any]:
         result = Runner.run_streamed(agent_of(provider), "Capital?")
         events = [event async for event in result.stream_events()]
         raw = [event.data for event in events if event.type == "raw_response_event"]
-        text = "".join(event.delta for event in raw if event.type == "response.output_text.delta")
-        return [event.name for event in events if event.type == "run_item_stream_event"], text, _facts(result)
+        return [event.name for event in events if event.type == "run_item_stream_event"], raw, _facts(result)
 
     def sync(provider: Provider) -> Any:
         loop = asyncio.new_event_loop()
@@ -384,12 +385,59 @@ for _how in ("run", "run_streamed", "run_sync"):
 
 
 def _chatkit(provider: Provider) -> Any:
-    """The deltas of a text are put together: a replay of the SDK's models makes its own."""
-    events = asyncio.run(ask(TracedAirline(desk())))
-    texts = [each["update"] for each in events if each["type"] == "thread.item.updated"]
-    return [each["type"] for each in events if each["type"] != "thread.item.updated"], [
-        "".join(each.get("delta", "") for each in texts).strip()
-    ]
+    return asyncio.run(ask(TracedAirline(desk())))
 
 
 UNITS["ChatKit"] = Unit(_chatkit, is_quick=True)
+
+
+# What a fork can change in the first step
+
+
+async def _other_result(*args: Any, **kwargs: Any) -> str:
+    return "forked"
+
+
+def _other_items(*args: Any, **kwargs: Any) -> Iterator[str]:
+    yield "forked"
+
+
+async def _other_stream(*args: Any, **kwargs: Any) -> AsyncIterator[str]:
+    yield "forked"
+
+
+_OTHER_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "coroutine": _other_result,
+    "returned coroutine": _other_result,
+    "returned task": lambda *args, **kwargs: asyncio.ensure_future(_other_result()),
+    "generator": _other_items,
+    "returned generator": _other_items,
+    "async generator": _other_stream,
+}
+"""In place of a decorated function: one of the same shape; see `other_model`."""
+
+QUESTION = [{"role": "user", "content": "forked"}]
+
+
+def other_input(name: str, kind: str) -> Any:
+    """Return an input for a fork at the first step, a *kind* of observation, of the unit *name*."""
+    if name.startswith("decorated"):
+        return {"value": "forked"}
+    if "embeddings" in name:
+        return ["forked", "forked too"]
+    if name.startswith("Lang"):
+        return {"city": "forked"} if kind == "TOOL" else "forked"
+    return "forked" if name.startswith("Google") else QUESTION
+
+
+def other_model(name: str, kind: str) -> Any:
+    """Return a model for a fork at the first step; None if that has none to change."""
+    if name.startswith("decorated"):
+        return _OTHER_FUNCTIONS.get(name.removeprefix("decorated "), lambda *args, **kwargs: "forked")
+    if kind in ("TOOL", "RETRIEVAL"):
+        return None
+    if name == "ChatKit":
+        return Answers(Says("forked"))
+    if name.startswith("Lang") and "embeddings" not in name:
+        return Completion(reply="forked") if "completion" in name else Model(replies=["forked"])
+    return "forked"

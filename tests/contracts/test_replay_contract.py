@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from contracts.replayed_units import UNITS, Unit, ran
+from contracts.replayed_units import UNITS, Unit, other_input, other_model, ran
 from custom.clients.provider import Provider, Reply, running
 
 import fluxloop
@@ -21,7 +21,6 @@ from fluxloop_custom import openai_agents
 
 VOLATILE = {
     *("id", "run_id", "parent_ids", "created_at", "thread_id", "item_id", "call_id", "sdk_http_response"),
-    "chunk_position",  # of the sum of all chunks: LangChain leaves out the last one, which it has added itself
 }
 """Members that differ in each run."""
 
@@ -175,6 +174,30 @@ def test_a_fork_without_a_change_runs_the_first_step_again(name: str, provider: 
 
     assert replay.report().live >= 1
     assert "ChatKit" in name or len(ran) + len(provider.requests) - sent >= 1
+
+
+@pytest.mark.parametrize("changed", ["input", pytest.param("model", marks=pytest.mark.slow)])
+@ALL_UNITS
+def test_a_fork_runs_the_first_step_with_another_input_or_model(name: str, changed: str, provider: Provider) -> None:
+    unit = UNITS[name]
+    _, captured = recorded(unit, provider)
+    kinds = ("GENERATION", "TOOL", "RETRIEVAL", "EMBEDDING")
+    step = next(one for one in captured.trace.observations if one.type.name in kinds)
+    made = {"input": other_input, "model": other_model}[changed](name, step.type.name)
+    if made is None:
+        pytest.skip("a tool or a retriever has no model")
+    provider.answers(*unit.replies)
+    sent, asked = len(provider.requests), len(provider.paths)
+
+    options: dict[str, Any] = {"match": "loose", "fork_at": step.id, "rest": "recorded", changed: made}
+    with capture() as forked, fluxloop.replay(captured.traces(), **options) as replay, fluxloop.instrument("program"):
+        result = plain(unit.run(provider))
+
+    fork = forked.trace.metadata["forked_from"]
+    assert (fork["observation_id"], fork["changed"]) == (step.id, changed)
+    assert replay.report().live >= 1
+    ran_with = [*ran, provider.requests[sent:], provider.paths[asked:], result]
+    assert "forked" in str(ran_with) + str([one.input for one in forked.trace.observations])
 
 
 def test_the_units_cover_every_framework_and_shape() -> None:

@@ -233,6 +233,36 @@ async def test_it(fluxloop_traces):
 """
 
 
+@pytest.mark.slow  # workers of pytest-xdist
+def test_workers_of_xdist_replay_their_tests(session, pytester: pytest.Pytester, monkeypatch) -> None:
+    """Recorded and replayed with ``-n 2``: each test has its own answers, also of one cassette for several tests."""
+    tests = AGENTS + (
+        "RECORDS = bool(os.environ.get('RECORDS'))\n"
+        "@pytest.mark.fluxloop_cassette\n"
+        "@pytest.mark.parametrize('n', range(8))\n"
+        "def test_own(n):\n"
+        "    assert [found[0] for found in reader(*'ab', str(n))] == ['a', 'b', str(n)]\n"
+        "    assert bool(CALLS) is RECORDS\n"
+        "@pytest.mark.fluxloop_cassette('shared')\n"
+        "@pytest.mark.parametrize('n', range(8))\n"
+        "def test_shared(n):\n"
+        "    CALLS.clear()\n"
+        "    assert reader('x', 'x') == [['x', 1], ['x', 2]]\n"
+        "    assert RECORDS or not CALLS\n"
+        "@pytest.mark.fluxloop_cassette\n"
+        "def test_swallowed():\n"
+        "    careless('z' if RECORDS else 'another')\n"
+    )
+    monkeypatch.setenv("RECORDS", "1")
+    session(tests, "-n2", in_process=False).assert_outcomes(passed=17)
+    monkeypatch.delenv("RECORDS")
+
+    result = session(tests, "-n2", "--fluxloop-record=none", in_process=False)
+    result.assert_outcomes(passed=16, failed=1)
+    result.stdout.fnmatch_lines(["no recorded answer for TOOL look_up(*another*"])
+    assert len([*pytester.path.glob("cassettes/**/*.jsonl")]) == 10
+
+
 @pytest.mark.slow  # two processes that import LangGraph
 def test_an_agent_of_langgraph_needs_no_model_with_a_cassette(session, monkeypatch) -> None:
     """Its model and its tool are answered in a coroutine; another question fails the test."""

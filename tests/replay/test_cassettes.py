@@ -5,6 +5,8 @@ Cassettes: recorded once, replayed offline, and the same file for the same run.
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -298,6 +300,93 @@ def test_threads_may_write_one_cassette(tmp_path):
     assert failures == []
     assert problems_in(path) == []
     assert [file.name for file in tmp_path.iterdir()] == ["weather.jsonl"]
+
+
+RECORDER = """
+import sys, fluxloop
+
+@fluxloop.tool
+def look(city):
+    return city * 1000
+
+@fluxloop.agent
+def visit(*cities):
+    return [look(city) for city in cities]
+
+path, mode, *cities = sys.argv[1:]
+for city in cities:
+    try:
+        with fluxloop.cassette(path, mode):
+            print("opened", flush=True)
+            sys.stdin.readline()
+            visit(*city)
+    except Exception as problem:
+        print(type(problem).__name__, problem, flush=True)
+    else:
+        print("ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize("mode", ["once", "rewrite", "new_episodes"])
+def test_a_cassette_that_was_written_meanwhile_is_left_as_it_is(tmp_path, mode):
+    """
+    Nothing of the other recording is lost; a recording with the same content is not a conflict.
+    """
+    path = tmp_path / "weather.jsonl"
+    if mode != "once":
+        with fluxloop.cassette(path):
+            run("Rome")
+
+    with pytest.raises(WriteError, match="was written by another program"), fluxloop.cassette(path, mode):
+        run("Oslo")
+        with fluxloop.cassette(path, "rewrite"):
+            run("Bern")
+    written = path.read_bytes()
+    with fluxloop.cassette(path, "rewrite"):
+        run("Bern")
+        with fluxloop.cassette(path, "rewrite"):
+            run("Bern")
+
+    assert path.read_bytes() == written
+    assert b"Bern" in written
+    assert problems_in(path) == []
+
+
+@pytest.mark.slow  # ten processes
+@pytest.mark.parametrize("mode", ["once", "rewrite", "new_episodes"])
+def test_processes_that_record_one_cassette_at_once_keep_it_whole(tmp_path, mode):
+    """
+    The first one writes it; the other gets an error that names the file, unless it has recorded the same.
+    """
+    path = tmp_path / "visits.jsonl"
+    if mode != "once":
+        subprocess.run([sys.executable, "-c", RECORDER, path, "once", "c"], input="\n", text=True, check=True)
+
+    def start(*cities: str) -> Any:
+        command = [sys.executable, "-c", RECORDER, str(path), mode, *cities]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def goes_on(program: Any) -> str:
+        program.stdin.write("\n")
+        program.stdin.flush()
+        return str(program.stdout.readline())
+
+    with start("a") as first, start("b") as second, start("a") as third:
+        try:
+            for each in (first, second, third):
+                assert each.stdout.readline() == "opened\n"
+            assert goes_on(first) == "ended\n"
+            written = path.read_bytes()
+            refused = goes_on(second)
+            assert refused.startswith(f"WriteError the cassette {path} was written by another program")
+            assert goes_on(third) == "ended\n"
+        finally:
+            for each in (first, second, third):
+                each.stdin.close()
+
+    assert path.read_bytes() == written
+    assert problems_in(path) == []
+    assert [file.name for file in tmp_path.iterdir()] == ["visits.jsonl"]
 
 
 def test_a_cassette_that_cannot_be_written_is_an_error(tmp_path):

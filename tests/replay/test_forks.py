@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import fluxloop
+from fluxloop.answering import Change, change_next, take_change
 from fluxloop.errors import ReplayError
 from fluxloop.testing import Captured, capture
 
@@ -250,3 +251,17 @@ def test_a_fork_that_is_not_reached_fails_the_block(recorded):
         with capture(), fluxloop.replay(recorded.traces(), fork_at=step(recorded, 3), output="x", match="loose"):
             with fluxloop.instrument("run"):
                 weather("Rome")
+
+
+def test_a_change_has_no_effect_outside_of_its_replay():
+    """
+    A change that no adapter took, because the call failed before, is dropped when the block ends.
+    """
+    with capture() as captured, fluxloop.instrument("run"):
+        pass
+    with capture(), fluxloop.replay(captured.traces()), fluxloop.instrument("run"):
+        change_next(Change(model="other"))
+        assert take_change() == Change(model="other")
+        change_next(Change(model="other"))
+
+    assert take_change() is None

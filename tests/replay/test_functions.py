@@ -443,6 +443,35 @@ def test_a_decorator_opens_a_block_per_call():
     assert ran == []
 
 
+@pytest.mark.parametrize("is_same", [False, True], ids=["distinct", "identical"])
+@pytest.mark.parametrize(
+    "match", ["strict", *(pytest.param(each, marks=pytest.mark.slow) for each in ("fifo", "loose"))]
+)
+def test_a_thousand_calls_at_once_get_their_own_answers(is_same, match):
+    """
+    Identical calls are distinguished by the order of their start, distinct ones by their input.
+    """
+    answers = iter(range(1_000))
+
+    @fluxloop.tool
+    async def ask(number: int) -> dict[str, int]:
+        answer = next(answers)  # an error once the answers are used up: nothing runs in the replay
+        await asyncio.sleep(0.001 * (number % 3))
+        return {"number": number, "answer": answer}
+
+    @fluxloop.agent
+    async def program() -> list[dict[str, int]]:
+        return await asyncio.gather(*(ask(7 if is_same else number) for number in range(1_000)))
+
+    with capture() as captured:
+        expected = asyncio.run(program())
+    with capture() as again, fluxloop.replay(captured.traces(), match=match):
+        assert asyncio.run(program()) == expected
+
+    assert [each["answer"] for each in expected] == [*range(1_000)]
+    assert len(again.trace.observations) == 1_001
+
+
 def test_a_hundred_replays_at_once_have_their_own_answers():
     """
     Each block in one process answers its own calls, once.

@@ -17,6 +17,7 @@ import pytest
 import fluxloop
 from fluxloop.errors import FluxLoopError
 from fluxloop.replay.cassettes import problems_in
+from fluxloop.testing import capture
 
 ran: list[int] = []
 
@@ -165,4 +166,44 @@ def test_a_file_that_is_no_whole_cassette_is_an_error_in_little_time(cassette: P
     assert isinstance(found, FluxLoopError)
     assert "case.jsonl" in str(found)
     assert time.process_time() - started < 10
+    assert ran == []
+
+
+def test_a_cassette_that_is_torn_at_any_byte_is_an_error_or_whole(cassette: Path) -> None:
+    """
+    Only the end of the last line may be missing; no call is answered from a part, and nothing runs.
+    """
+    whole = cassette.read_bytes()
+    answered = []
+    for size in [*range(0, len(whole) - 70, 6), *range(len(whole) - 70, len(whole))]:
+        cassette.write_bytes(whole[:size])
+        found = attempt(cassette)
+        if not isinstance(found, FluxLoopError):
+            answered.append((size, found))
+
+        assert cassette.stat().st_size == size
+
+    assert answered == [(len(whole) - 1, [{"n": 2}, {"n": 3}])]
+    assert ran == []
+
+
+def test_records_that_are_torn_at_any_byte_are_an_error_or_a_miss(tmp_path: Path) -> None:
+    """
+    Of a run that crashed, the calls that ended are answered, and others are misses: no answer is of another call.
+    """
+    fluxloop.configure(base_path=tmp_path / "records")
+    run()
+    fluxloop.flush()
+    ran.clear()
+    (records,) = (tmp_path / "records").rglob("observations_*.jsonl")
+    whole = records.read_bytes()
+    for size in range(0, len(whole), 7):
+        records.write_bytes(whole[:size])
+        try:
+            with capture(), fluxloop.replay(tmp_path / "records"):
+                found = run()
+        except FluxLoopError:
+            continue
+
+        assert found == [{"n": 2}, {"n": 3}]
     assert ran == []

@@ -8,7 +8,7 @@ stack, so only the processor's own methods may call them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -101,21 +101,28 @@ def model_call_here() -> ModelCall | None:
     Without it, a call that failed has no input, schemas are unknown, and tool calls that no tool got are not recorded.
     """
     frame = _caller()
+    replayed = frame.f_locals.get("model_call") if frame is not None else None
+    if isinstance(replayed, ModelCall):
+        return replayed
     if frame is None or frame.f_code.co_name not in ("get_response", "stream_response"):
         return None
-    get = frame.f_locals.get
-    includes_data = getattr(get("tracing"), "include_data", None)
-    if includes_data is None:
+    if getattr(frame.f_locals.get("tracing"), "include_data", None) is None:
         return None
+    return model_call_of(frame.f_locals, is_streamed=frame.f_code.co_name == "stream_response")
+
+
+def model_call_of(given: Mapping[str, Any], *, is_streamed: bool) -> ModelCall:
+    """Return the call of a model with the arguments *given*, by the names of the parameters."""
+    get = given.get
     return ModelCall(
         get("self"),
         get("system_instructions"),
         get("input"),
-        bool(includes_data()),
+        bool(given["tracing"].include_data()),
         tuple(get("tools") or ()),
         tuple(get("handoffs") or ()),
         get("output_schema"),
-        is_streamed=frame.f_code.co_name == "stream_response",
+        is_streamed=is_streamed,
     )
 
 
