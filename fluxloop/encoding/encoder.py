@@ -69,13 +69,12 @@ class Encoder:
                     raise
                 if read is not None:
                     value = read(value)
-                encoded = self._with_histories(value)
-                if encoded is None and read is not None:
+                short = self._with_histories(value)
+                if short is None and read is not None:
                     return self.encode(value, marks)
-                if encoded is None and type(exc) is orjson.JSONEncodeError:
-                    encoded = self._with_dates(value)
-                if encoded is None:
-                    encoded = self._cleaned(value, marks)
+                if short is None and type(exc) is orjson.JSONEncodeError:
+                    short = self._with_dates(value)
+                encoded = self._cleaned(value, marks) if short is None else short
             else:
                 if len(encoded) > self._short and not self._fits(encoded):
                     encoded = self._cleaned(value, marks)
