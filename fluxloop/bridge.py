@@ -38,11 +38,12 @@ from .llm.stream.assembly import StreamFacts, delta_text
 from .report import log, missing, note_missing
 from .tracing.calls import begin
 from .tracing.decoration import decorate
+from .tracing.events import record_event
 from .tracing.executions import Execution
 from .tracing.instrumenters import Instrumenter, Recording, add_instrumenter
 from .tracing.ledger import Entry, Ledger
 from .tracing.node import Node
-from .tracing.observation import OpenObservation, record_event
+from .tracing.observation import OpenObservation
 from .tracing.outcomes import register_ending, status_of
 from .tracing.propagation import Locator, add_locator, current, current_is, innermost, remove_locator
 from .tracing.recorder import NOTHING

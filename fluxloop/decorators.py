@@ -18,7 +18,7 @@ from .errors import DecorationError
 from .llm.response_facts import read_facts
 from .report import warn_user
 from .tracing.decoration import decorate
-from .tracing.observation import record_event
+from .tracing.events import record_event
 from .tracing.recorder import NOTHING
 from .tracing.scopes import UNTRACED, BlockScope, ManualScope, is_outside
 from .tracing.spec import Spec, check_option, checked_options, listed, observation_type_of
@@ -327,14 +327,7 @@ class Instruments(Tracer):
             except ValueError:
                 warn_user(f"level of event {name!r} must be one of {listed(ObservationLevel)}, got {level!r:.100}")
                 level = ObservationLevel.INFO
-            record_event(
-                here,
-                name if type(name) is str else str(name),
-                input=_given(input),
-                output=_given(output),
-                metadata=metadata,
-                level=level,
-            )
+            record_event(here, name, input=_given(input), output=_given(output), metadata=metadata, level=level)
 
     def _decorator(self, decorator: str, name: Any, spec: Spec) -> Any:
         """Return the decorator for *spec*; used without parentheses, *name* is the function, and is decorated."""

@@ -26,7 +26,7 @@ from .introspection import (
     left_out,
     name_of,
 )
-from .limits import JSON, Limits, Redacting
+from .limits import FIELD_BYTES, INTEGER_BITS, JSON, KEY_BYTES, MARGIN_CHARS, MARKER_BYTES, Limits, Redacting
 from .long_text import byte_length, first_bytes, is_file_field, is_media, kept_bytes, valid_utf8
 from .plain_json import OPTIONS, dumps, dumps_with_dates, has_short_texts, is_large
 
@@ -339,16 +339,6 @@ SHORT = 256
 """Characters of ASCII text that is kept without a check whether it fits: the limit of a value is far above."""
 CHUNK = 1_024
 """Items of a list, or fields of a dict, that are encoded together."""
-FIELD_BYTES = 8
-"""Estimate of what a field takes at least in a dict of many, to bound how many are copied."""
-KEY_BYTES = 1_024
-"""A longer key of a dict is shortened like any string."""
-MARKER_BYTES = 64
-"""A string that is too long by less than its marker is kept whole."""
-MARGIN_CHARS = 16_384
-"""Searched for secrets beyond the cut; longer than any key or certificate."""
-INTEGER_BITS = 10_000
-"""Longer integers are not written out: Python itself stops at 4,300 digits, as they take long."""
 
 
 def _unused(name: str, taken: dict[str, Any]) -> str:

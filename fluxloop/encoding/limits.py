@@ -35,3 +35,15 @@ class Limits:
     """Objects of unknown classes that are opened, as a client may reference its whole connection pool."""
     object_depth: int = 4
     """Such objects nested in each other."""
+
+
+FIELD_BYTES = 8
+"""Estimate of what a field takes at least in a dict of many, to bound how many are copied."""
+KEY_BYTES = 1_024
+"""A longer key of a dict is shortened like any string."""
+MARKER_BYTES = 64
+"""A string that is too long by less than its marker is kept whole."""
+MARGIN_CHARS = 16_384
+"""Searched for secrets beyond the cut; longer than any key or certificate."""
+INTEGER_BITS = 10_000
+"""Longer integers are not written out: Python itself stops at 4,300 digits, as they take long."""

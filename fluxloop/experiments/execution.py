@@ -15,8 +15,8 @@ from ..encoding.record_text import quoted
 from ..enums import ObservationLevel, ObservationType
 from ..interruptions import was_raised_in_a_signal_handler
 from ..tracing.calls import begin
+from ..tracing.events import record_event
 from ..tracing.executions import Execution
-from ..tracing.observation import record_event
 from ..tracing.outcomes import message_of
 from ..tracing.spec import Spec
 from .agents import Agent, AgentSource

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..enums import ObservationType, Status
 from ..interruptions import was_raised_from_outside
+from .events import record_event
 from .executions import UnsampledCall
 from .node import Node
-from .observation import OpenObservation, label_known, record_event
+from .observation import OpenObservation, label_known
 from .outcomes import status_of
 from .propagation import Locator, _current, _locators, current, innermost
 from .recorder import NOTHING

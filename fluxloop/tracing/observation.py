@@ -7,14 +7,13 @@ journal. The second half is encoded when it ends. Nothing here raises into the p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .. import forks
 from ..encoding.record_text import UncheckedLabel, end_members, head_of, label_of, members
 from ..encoding.vectors import shortened
-from ..enums import ObservationLevel, ObservationType, Status
+from ..enums import ObservationType, Status
 from ..interruptions import was_raised_from_outside
 from ..report import log
 from .node import Node
@@ -331,30 +330,3 @@ _EMBEDDING = label_of(ObservationType.EMBEDDING, "").partition(",")[0]
 
 WRITTEN = -2
 """The slot of an observation whose record is written."""
-
-
-def record_event(
-    parent: Node,
-    name: str,
-    *,
-    input: object = NOTHING,
-    output: object = NOTHING,
-    metadata: Mapping[str, Any] | None = None,
-    level: ObservationLevel | str = ObservationLevel.INFO,
-) -> None:
-    """Record a point in time as EVENT, as a child of *parent*, if that is recorded. Never raises."""
-    recorder = parent.trace.recorder
-    if not parent.trace.is_recording:
-        return
-    try:
-        label = label_known(ObservationType.EVENT, name)
-        event = OpenObservation()
-        event.start(parent.trace, parent, label, input if recorder.captures_input else NOTHING)
-        event.level = ObservationLevel(level).name
-        if metadata:
-            event.metadata = dict(metadata)
-        event.end_at_start(output if recorder.captures_output else NOTHING)
-    except Exception as exc:
-        if was_raised_from_outside(exc):
-            raise
-        recorder.record_failure("recording an event", exc)

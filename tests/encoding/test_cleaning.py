@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from encoding_aids import Counts, Masker, encode, record
 
-from fluxloop.encoding import cleaning
+from fluxloop.encoding import limits
 
 SECRET = "sk-" + "a" * 20
 
@@ -332,7 +332,7 @@ def test_a_secret_at_the_end_of_the_searched_text_is_not_kept():
     """
     Masking shortens a text; characters that move up from the end of the searched part are not kept.
     """
-    edge = 100 + cleaning.MARGIN_CHARS
+    edge = 100 + limits.MARGIN_CHARS
     text = (SECRET + " ") * 500
     text += "z" * (edge - len(text) - 10) + SECRET + "y" * 1000
 

@@ -18,7 +18,7 @@ import orjson
 import pytest
 from encoding_aids import Counts, Masker, encode, record, strictly
 
-from fluxloop.encoding import cleaning, converters, encoder, plain_json
+from fluxloop.encoding import cleaning, converters, encoder, limits, plain_json
 from fluxloop.encoding.encoder import Encoder
 
 LIMIT = 100_000
@@ -221,7 +221,7 @@ def test_only_the_beginning_of_a_long_text_is_copied():
         "x" * 65_536 + "…[truncated: 65,536 of about 5,000,000 bytes kept]",
         "y" * 65_536 + "…[truncated: 65,536 of 5,000,000 bytes kept]",
     ]
-    assert max(seen) <= 65_536 + cleaning.MARGIN_CHARS
+    assert max(seen) <= 65_536 + limits.MARGIN_CHARS
 
 
 def test_the_size_of_a_very_long_text_is_extrapolated():
