@@ -53,7 +53,8 @@ class ScriptedModel(BaseChatModel):
         return {"model_name": self.model_name, "temperature": self.temperature, "api_key": self.api_key}
 
     def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
-        return self.bind(tools=[{"type": "function", "function": {"name": tool.name}} for tool in tools])
+        names = [getattr(tool, "name", None) or tool.__name__ for tool in tools]  # a tool, or a class for an output
+        return self.bind(tools=[{"type": "function", "function": {"name": name}} for name in names])
 
     def _turn(self) -> AIMessage:
         with self._lock:

@@ -18,9 +18,13 @@ from agents import (
     OpenAIChatCompletionsModel,
     OpenAIResponsesModel,
     Runner,
+    SQLiteSession,
     function_tool,
     input_guardrail,
 )
+from agents.mcp import MCPServer
+from mcp.types import CallToolResult, TextContent, Tool
+from pydantic import BaseModel
 
 import fluxloop
 
@@ -183,6 +187,90 @@ def test_a_tool_that_is_made_while_a_replay_is_open_is_answered_as_any_other(ord
     assert ran == []
     assert again.outline() == first.outline()
     assert "TOOL trips.cancel" in first.outline()
+    assert replay.report().is_same
+
+
+class Shop(MCPServer):
+    """A server of tools in this process; without the tools, if it is not *is_live*."""
+
+    def __init__(self, is_live: bool) -> None:
+        super().__init__()
+        self._is_live = is_live
+
+    @property
+    def name(self) -> str:
+        return "shop"
+
+    async def connect(self) -> None: ...
+
+    async def cleanup(self) -> None: ...
+
+    async def list_tools(self, run_context: Any = None, agent: Any = None) -> list[Tool]:
+        return [Tool(name="price", inputSchema={"type": "object", "properties": {"item": {"type": "string"}}})]
+
+    async def call_tool(self, tool_name: str, arguments: dict[str, Any] | None, *rest: Any) -> CallToolResult:
+        ran.append(tool_name)
+        if not self._is_live:
+            raise RuntimeError("the server was called")
+        return CallToolResult(content=[TextContent(type="text", text=f"{arguments} costs 3")])
+
+    async def list_prompts(self) -> Any: ...
+
+    async def get_prompt(self, name: str, arguments: Any = None) -> Any: ...
+
+
+class Answer(BaseModel):
+    """What the agent returns."""
+
+    price: int
+
+
+@pytest.mark.parametrize("replayable", [True, False])
+def test_tools_of_a_server_and_typed_answers_come_from_the_recording(replayable):
+    """
+    The server lists its tools, and none is called; the answer has its class again.
+    """
+
+    def ask(*, is_live: bool) -> Any:
+        turns = [Calls("price", {"item": "tea"}), Says('{"price": 3}')] if is_live else [RuntimeError("called")]
+        agent = Agent(name="Desk", model=ScriptedModel(*turns), mcp_servers=[Shop(is_live)], output_type=Answer)
+        return made(run, agent)
+
+    with recorded(replayable=replayable) as first:
+        expected = ask(is_live=True)
+    assert (expected[0], ran) == (Answer(price=3), ["price"])
+
+    with recorded() as again, fluxloop.replay(first.traces()) as replay:
+        assert ask(is_live=False) == expected
+
+    assert ran == ["price"]
+    assert again.outline() == first.outline()
+    assert replay.report().is_same
+
+
+def test_a_session_holds_the_conversation_of_a_replay_as_of_the_recorded_run():
+    """
+    The second run is given what the first one said, from the session of the program.
+    """
+
+    def converse(*turns: Any) -> Any:
+        agent, session = Agent(name="Desk", model=ScriptedModel(*turns)), SQLiteSession("a")
+
+        async def both() -> list[Any]:
+            given = [await Runner.run(agent, question, session=session) for question in ("Tea?", "And milk?")]
+            return [*(one.final_output for one in given), await session.get_items()]
+
+        found = asyncio.run(both())
+        session.close()
+        return found
+
+    with recorded(replayable=True) as first:
+        expected = converse(Says("Yes."), Says("No."))
+    with recorded() as again, fluxloop.replay(first.traces()) as replay:
+        assert converse(RuntimeError("the model was called")) == expected
+
+    assert len(expected[2]) == 4
+    assert again.outline() == first.outline()
     assert replay.report().is_same
 
 

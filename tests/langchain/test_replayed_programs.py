@@ -17,6 +17,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, Send, interrupt
+from pydantic import BaseModel
 from scripted_models import ScriptedModel, calls
 
 import fluxloop
@@ -124,6 +125,27 @@ def masked_arguments() -> Any:
     return len(look.invoke({"city": "sk-proj-" + "a1B2" * 12}, config())) > 0
 
 
+class Weather(BaseModel):
+    """The weather of a city."""
+
+    city: str
+    degrees: int
+
+
+def structured_output() -> Any:
+    """With the answer of the model beside the parsed one."""
+    model = Model(replies=[calls("Weather", {"city": "Paris", "degrees": 21})])
+    found = model.with_structured_output(Weather, include_raw=True).invoke("x", config())
+    return found["parsed"], found["raw"].tool_calls[0]["args"], found["parsing_error"]
+
+
+def structured_output_that_does_not_parse() -> Any:
+    model = Model(replies=[calls("Weather", {"city": "Paris", "degrees": "warm"})])
+    with pytest.raises(ValueError, match="degrees") as failed:
+        model.with_structured_output(Weather).invoke("x", config())
+    return type(failed.value).__name__
+
+
 PROGRAMS: list[Callable[[], Any]] = [
     retried,
     with_a_fallback,
@@ -133,6 +155,8 @@ PROGRAMS: list[Callable[[], Any]] = [
     identical_calls_at_once,
     graphs_in_graphs_with_interrupts,
     masked_arguments,
+    structured_output,
+    structured_output_that_does_not_parse,
 ]
 
 
