@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 from ..interruptions import was_raised_from_outside
@@ -34,7 +35,7 @@ def load(expressions: Sequence[tuple[int, str]], hyperscan: Any) -> Any:
     try:
         path = _path(expressions, hyperscan)
         data = _read(path) if path is not None else None
-        return data and hyperscan.loadb(data, mode=hyperscan.HS_MODE_BLOCK)
+        return hyperscan.loadb(data, mode=hyperscan.HS_MODE_BLOCK) if data else None
     except Exception as error:  # the file is gone, or of another platform; or a guard forbids to block the event loop
         if was_raised_from_outside(error):
             raise
@@ -74,9 +75,10 @@ def _read(path: Path) -> bytes | None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary = path.with_suffix(f".{os.getpid()}-{get_ident()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with open(descriptor, "wb") as file:
             file.write(data)
         os.replace(temporary, path)
     finally:

@@ -169,7 +169,7 @@ PROVIDERS = (
     Provider("Vercel", "vc[pkirag]_", _ALNUM, 24),
     Provider("Voyage", "pa-", _UNDER, 24),
     Provider("Weights & Biases", "wandb_v1_", _UNDER, 30),
-    Provider("X", "A{20,22}", "[A-Za-z0-9%]", 80, "A{20}[A-Za-z0-9%]{60}"),
+    Provider("X", "A{20}[A-Za-z0-9]{4,60}%[23]", "[A-Za-z0-9%]", 40),
     Provider("xAI", "xai-", _ALNUM, 20),
     Provider("Yandex", "AQVN", _WORD, 35),
     Provider("Zuplo", "zpka_", _UNDER, 40),

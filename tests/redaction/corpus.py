@@ -470,6 +470,7 @@ contraseña: mínimo 8 caracteres
 
 MAPPINGS: list[Any] = [
     {"cookie": "chocolate"}, {"authorization": "none required"}, {"password": ""}, {"password": None}, {"api_key": None},
+    {"type": "image", "base64": "A" * 2_400},
     {"password": True}, {"token": " the"}, {"token": "internationalization"}, {"max_tokens": 100}, {"tokens": [1, 2, 3]},
     {"password": "required"}, {"password": ["This field is required."]}, {"password": "must be at least 8 characters"},
     {"api_key": "${API_KEY}"}, {"api_key": "<your key>"}, {"password": "********"}, {"secret": "****"},

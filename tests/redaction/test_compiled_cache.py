@@ -5,6 +5,7 @@ Compiled prefilters that are kept between processes: they are used, and nothing 
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,10 @@ def torn(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
 def altered(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[200] ^= 1
@@ -102,7 +107,7 @@ def gone(path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX files")
 @pytest.mark.parametrize(
     "change",
-    [torn, altered, huge, foreign, writable_by_others, link, pipe, a_folder, gone],
+    [torn, empty, altered, huge, foreign, writable_by_others, link, pipe, a_folder, gone],
     ids=lambda one: one.__name__,
 )
 def test_a_file_that_is_no_kept_prefilter_is_replaced(folder, compilations, change):
@@ -117,7 +122,19 @@ def test_a_file_that_is_no_kept_prefilter_is_replaced(folder, compilations, chan
     assert_searches(Prefilter(EXPRESSIONS))
 
     assert compilations == ([2, 2] if change is not a_folder else [2, 2, 2])
-    assert not list(folder.glob(f"*.{os.getpid()}"))
+    assert not list(folder.glob(f"*.{os.getpid()}-*"))
+
+
+def test_threads_that_need_the_same_prefilter_do_not_disturb_each_other(folder):
+    """
+    Each has one that works, whether it compiled or loaded it, and one file is left.
+    """
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(20):
+            expressions = [*EXPRESSIONS, (9, f"b{number}")]
+            for prefilter in pool.map(Prefilter, [expressions] * 8):
+                assert_searches(prefilter)
+    assert {path.suffix for path in folder.iterdir()} == {".hyperscan"}
 
 
 def test_without_a_folder_every_prefilter_is_compiled(tmp_path, monkeypatch, compilations):
