@@ -61,9 +61,10 @@ def _path(expressions: Sequence[tuple[int, str]], hyperscan: Any) -> Path | None
     if os.name != "nt" and home.stat().st_uid != os.geteuid():
         return None
     default = {"darwin": home / "Library" / "Caches", "win32": home / "AppData" / "Local"}.get(sys.platform)
-    chosen = os.environ.get("XDG_CACHE_HOME") or default or home / ".cache"
+    chosen = os.environ.get("XDG_CACHE_HOME", "")
+    folder = Path(chosen) if os.path.isabs(chosen) else default or home / ".cache"
     name = sha256(repr((hyperscan.__version__, expressions)).encode()).hexdigest()[:32]
-    return Path(chosen) / "fluxloop" / f"redaction-{name}.hyperscan"
+    return folder / "fluxloop" / f"redaction-{name}.hyperscan"
 
 
 def _read(path: Path) -> bytes | None:

@@ -140,6 +140,18 @@ def test_threads_that_need_the_same_prefilter_do_not_disturb_each_other(folder):
     assert {path.suffix for path in folder.iterdir()} == {".hyperscan"}
 
 
+def test_a_relative_folder_is_not_used(tmp_path, monkeypatch):
+    """
+    By the standard of the variable, it has no meaning; the default is used.
+    """
+    monkeypatch.setenv("XDG_CACHE_HOME", "caches")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    (tmp_path / "home").mkdir()
+    Prefilter(EXPRESSIONS)
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert len(list((tmp_path / "home").rglob("redaction-*"))) == 1
+
+
 def test_without_a_folder_every_prefilter_is_compiled(tmp_path, monkeypatch, compilations):
     """
     The place is taken by a file, or the home of the user is unknown or of another user.
