@@ -166,7 +166,11 @@ def test_a_project_is_sent_to_a_cluster(tmp_path, cluster):
     """
     With `--ray-address`, the workers have a copy of the project, without the folders of experiments.
     """
-    agent = "import os, helper\ndef agent(input):\n    return [helper.X, sorted(os.listdir()), os.getcwd()]"
+    agent = """
+import os, helper
+def agent(input):
+    return [helper.X, sorted({*os.listdir()} - {"__pycache__"}), os.getcwd()]
+"""
     project(tmp_path, agent, "base_inputs: [a]", helper__py="X = 1")
     (tmp_path / "experiments").mkdir()
 

@@ -69,6 +69,7 @@ def quiet():
     gc.enable()
     sys.setswitchinterval(interval)
     sys.settrace(tracer)
+    FluxLoopCallbackHandler().ledger.entries.clear()  # what a failed test left open is no fault of later ones
 
 
 @pytest.fixture
@@ -153,7 +154,7 @@ def is_interruptible(frame: Any, folders: tuple[str, ...]) -> bool:
 
 
 @work
-@pytest.mark.parametrize("times", [4, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [4, pytest.param(15, marks=pytest.mark.slow)])
 def test_an_exception_injected_into_the_handler_reaches_the_program(memory, way, times):
     """`PyThreadState_SetAsyncExc` ends what a thread does, although the thread is in a function of the adapters."""
     dropped = fluxloop.report().dropped
