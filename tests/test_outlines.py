@@ -100,7 +100,7 @@ def test_syrupy_and_inline_snapshot_compare_outlines(tmp_path: Path) -> None:
 
     def run(text: str, *options: str) -> str:
         command = [sys.executable, "-m", "pytest", "-q", "-pno:langsmith_plugin", "-pno:xdist", *options]
-        # A worker of xdist says so to its subprocesses, and inline-snapshot changes no file there.
+        # With the variables of an xdist worker, inline-snapshot changes no file.
         environment = {name: value for name, value in offline.environment(TEXT=text).items() if "XDIST" not in name}
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         return done.stdout

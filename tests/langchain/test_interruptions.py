@@ -69,7 +69,7 @@ def quiet():
     gc.enable()
     sys.setswitchinterval(interval)
     sys.settrace(tracer)
-    FluxLoopCallbackHandler().ledger.entries.clear()  # what a failed test left open is no fault of later ones
+    FluxLoopCallbackHandler().ledger.entries.clear()  # a failed test may have left runs open
 
 
 @pytest.fixture
