@@ -28,9 +28,9 @@ both = [Calls("weather", {"city": "Rome"}), Calls("weather", {"city": "Oslo"})]
 desk = Agent(name="Desk", model=ScriptedModel(both, Calls("transfer_to_booking")), tools=[weather], handoffs=[booking])
 
 asyncio.run(Runner.run(desk, "Where is it warm?"))
-for trace in fluxloop.read_traces("./traces"):
-    print(outline(trace))
-    print(trace.usage.total_tokens, "tokens")
+*_, trace = fluxloop.read_traces("./traces", name="Agent workflow")
+print(outline(trace))
+print(trace.usage.total_tokens, "tokens")
 
 # prints:
 # CHAIN Agent workflow -> 'Sold out.'

@@ -35,7 +35,7 @@ class Airline(ChatKitServer):
 
 install()
 asyncio.run(message(Airline(MemoryStore()), "Cancel my trip!"))
-trace = next(fluxloop.read_traces("./traces"))
+*_, trace = fluxloop.read_traces("./traces", name="respond")
 print(outline(trace), f"session {trace.session_id}", sep="\n")
 
 # prints:

@@ -36,7 +36,7 @@ def distance(a, b):
 with fluxloop.instrument("Planner", observation_type="agent"):
     weather.run("Bologna")
     distance.run("Oslo", "Bologna")
-print(outline(next(fluxloop.read_traces("./traces")), inputs=True))
+print(outline(next(fluxloop.read_traces("./traces", name="Planner")), inputs=True))
 
 # prints:
 # AGENT Planner
