@@ -88,11 +88,16 @@ def recorded(func: Callable[P, R], spec: Spec) -> Callable[P, R]:
         if inspect.isgeneratorfunction(func):  # that can be awaited
             wrapper = _flagged(wrapper, inspect.CO_GENERATOR | inspect.CO_ITERABLE_COROUTINE)
 
+    return cast("Callable[P, R]", _named_as(func, wrapper, spec))
+
+
+def _named_as(func: Callable[..., Any], wrapper: Any, spec: Spec) -> Any:
+    """Return *wrapper* with the name and signature of *func*, and known as the wrapper of *spec*."""
     wraps(func)(wrapper)
     if _own_spec(func) is not None or hasattr(func, "__wrapped__"):  # LangGraph looks through exactly one __wrapped__
         wrapper.__wrapped__ = inspect.unwrap(func)
     _specs[ref(wrapper, _specs.pop)] = spec
-    return cast("Callable[P, R]", wrapper)
+    return wrapper
 
 
 def _stream_wrapper(drive: Callable[..., Any], func: Callable[..., Any], spec: Spec, flag: int) -> Any:

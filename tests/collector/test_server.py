@@ -688,7 +688,7 @@ def test_old_traces_are_deleted(tmp_path):
 
 def test_a_collector_is_followed_in_the_terminal(tmp_path):
     """
-    ``fluxloop view --follow URL``: a line for each observation as it arrives, and none for earlier ones.
+    ``fluxloop view --follow URL``: a line for each observation that arrives from now on.
     """
     with ServerProcess("--store", tmp_path / "s.sqlite") as server:
         post(server, body_of(lines_of_trace("before")))

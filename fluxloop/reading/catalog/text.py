@@ -107,7 +107,7 @@ class PlainPart:
     A text in lower case that is searched in blocks of bytes, in any case.
 
     Hyperscan searches four times as fast as `bytes` do, but reports every occurrence: a text that is frequent is
-    searched by `bytes`, as is every text where there is no Hyperscan.
+    searched by `bytes`, and so is every text if Hyperscan is not installed.
     """
 
     def __init__(self, part: bytes) -> None:
