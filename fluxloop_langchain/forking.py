@@ -25,7 +25,18 @@ def run(
     original: Callable[..., Any], changed: Changer, owner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """Call the method *original* of *owner*, with what a fork changes in this call."""
-    change = take_change()
+    return run_with(take_change(), original, changed, owner, args, kwargs)
+
+
+def run_with(
+    change: Change | None,
+    original: Callable[..., Any],
+    changed: Changer,
+    owner: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """As `run`, with a *change* that was taken already."""
     if change is None:
         return original(owner, *args, **kwargs)
     if change.has_input:
@@ -81,12 +92,19 @@ def chat(change: Change, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple
 
 
 def completion(change: Change, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments of a completion model with another prompt."""
+    """Return the arguments of a completion model, which are for one prompt, with another prompt."""
     is_list = isinstance(args[0] if args else kwargs.get("prompts"), list)
     given = change.input
     if is_list and not isinstance(given, list):
         given = [given]
     return _first("prompts" if "prompts" in kwargs else "prompt", given, args, kwargs)
+
+
+def with_prompts(
+    prompts: list[str], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of a completion model with *prompts* in place of its own."""
+    return _first("prompts", prompts, args, kwargs)
 
 
 def retrieval(change: Change, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel, BaseLLM
@@ -18,7 +18,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import BaseTool
 
 from fluxloop import ObservationType
-from fluxloop.bridge import Answer, ClassMethodsSeam, ask, current, register_seam, replaying
+from fluxloop.bridge import Answer, Change, ClassMethodsSeam, ask, current, register_seam, replaying, take_change
 
 from . import forking, internals, rebuilding
 from .orphan_runs import node_of_run, node_of_step
@@ -66,16 +66,73 @@ def _chat_stream(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _completion(original: Callable[..., Any]) -> Callable[..., Any]:
     """Return the replacement of ``_generate`` or ``_agenerate`` of a completion model, which may get many prompts."""
+    replacement: Any
+    if inspect.iscoroutinefunction(original):
 
-    def asked(self: Any, args: tuple[Any, ...], options: dict[str, Any]) -> list[Answer] | None:
-        prompts: list[str] = args[0] if args else options["prompts"]
+        @wraps(original)
+        async def replacement(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if replaying.get() is None:
+                return await original(self, *args, **kwargs)
+            batch = _Batch(self, args, kwargs)
+            for answer in batch.answers.values():
+                await answer.await_()
+            return batch.result([await call(original) for call in batch.calls()])
+
+    else:
+
+        @wraps(original)
+        def replacement(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if replaying.get() is None:
+                return original(self, *args, **kwargs)
+            batch = _Batch(self, args, kwargs)
+            for answer in batch.answers.values():
+                answer.wait()
+            return batch.result([call(original) for call in batch.calls()])
+
+    return replacement  # type: ignore[no-any-return]
+
+
+class _Batch:
+    """The prompts of one call of a completion model: some are answered from the recording, and some run."""
+
+    def __init__(self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._model, self._args, self._kwargs = model, args, kwargs
+        self._prompts: list[str] = args[0] if args else kwargs["prompts"]
+        self.answers: dict[int, Answer] = {}
+        """The recorded answers, by the position of the prompt."""
+        self._live: list[tuple[list[int], Change | None]] = []
+        """The positions of the prompts that run in one call, and what a fork changes in it."""
         managers = internals.running_managers()
-        if len(managers) != len(prompts):
-            managers = [_manager(args, options)] * len(prompts)
-        answers = [_ask_model(self, prompt, one) for prompt, one in zip(prompts, managers, strict=True)]
-        return None if None in answers else [one for one in answers if one is not None]
+        if len(managers) != len(self._prompts):
+            managers = [_manager(args, kwargs)] * len(self._prompts)
+        for at, (prompt, manager) in enumerate(zip(self._prompts, managers, strict=True)):
+            if (answer := _ask_model(model, prompt, manager)) is not None:
+                self.answers[at] = answer
+            elif (change := take_change()) is not None or not self._live or self._live[-1][1] is not None:
+                self._live.append(([at], change))
+            else:
+                self._live[-1][0].append(at)
 
-    return _method(original, asked, rebuilding.completion_result, forking.completion)
+    def calls(self) -> list[Callable[..., Any]]:
+        """Return the calls to make, each a function of the model's own method."""
+        return [partial(self._call, positions, change) for positions, change in self._live]
+
+    def _call(self, positions: list[int], change: Change | None, original: Callable[..., Any]) -> Any:
+        prompts = [self._prompts[at] for at in positions]
+        args, kwargs = forking.with_prompts(prompts, self._args, self._kwargs)
+        return forking.run_with(change, original, forking.completion, self._model, args, kwargs)
+
+    def result(self, live: list[Any]) -> Any:
+        """Return the result for all prompts, or raise the first recorded error; *live* are the results of `calls`."""
+        if len(live) == 1 and not self.answers:
+            return live[0]
+        recorded = rebuilding.completion_result(list(self.answers.values()))
+        by_position = dict(zip(self.answers, recorded.generations, strict=True))
+        for (positions, _), each in zip(self._live, live, strict=True):
+            by_position.update(zip(positions, each.generations, strict=False))
+            recorded.llm_output = recorded.llm_output or each.llm_output
+        recorded.generations = [by_position[at] for at in sorted(by_position)]
+        return recorded
 
 
 def _completion_stream(original: Callable[..., Any]) -> Callable[..., Any]:

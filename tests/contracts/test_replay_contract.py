@@ -18,6 +18,7 @@ import fluxloop
 import fluxloop_custom
 from fluxloop.testing import Captured, capture
 from fluxloop_custom import openai_agents
+from fluxloop_langchain import FluxLoopCallbackHandler
 
 VOLATILE = {
     *("id", "run_id", "parent_ids", "created_at", "thread_id", "item_id", "call_id", "sdk_http_response"),
@@ -198,6 +199,8 @@ def test_a_fork_runs_the_first_step_with_another_input_or_model(name: str, chang
     assert replay.report().live >= 1
     ran_with = [*ran, provider.requests[sent:], provider.paths[asked:], result]
     assert "forked" in str(ran_with) + str([one.input for one in forked.trace.observations])
+    assert "batch" not in name or len(result) == 2
+    assert len(FluxLoopCallbackHandler().ledger) == 0
 
 
 def test_the_units_cover_every_framework_and_shape() -> None:

@@ -60,6 +60,7 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def quiet():
     """Measure no coverage and collect no garbage: Python drops exceptions that are raised in their callbacks."""
+    FluxLoopCallbackHandler().ledger.entries.clear()  # another test may have left runs open, and so may a failed one
     tracer = sys.gettrace()
     sys.settrace(None)
     interval = sys.getswitchinterval()
@@ -69,7 +70,6 @@ def quiet():
     gc.enable()
     sys.setswitchinterval(interval)
     sys.settrace(tracer)
-    FluxLoopCallbackHandler().ledger.entries.clear()  # a failed test may have left runs open
 
 
 @pytest.fixture
