@@ -28,6 +28,9 @@ ECHO_BYTES = 48
 MAX_SLOTS = 65_536
 """The limit of observations in a journal. A larger file is not a journal, and is not read."""
 
+MAX_READS = 5
+"""The limit of reads of a slot that changes each time."""
+
 MAX_REMOVED = 100
 """The limit of journals that `remove_empty` inspects."""
 
@@ -71,9 +74,26 @@ def is_alive(path: Path, locked: bool | None) -> bool:
 def read_slots(fd: int, *, alive: bool) -> list[dict[str, Any]]:
     """Return the records in the slots of a journal, without partly written ones."""
     slots = content(fd)
-    used = (slots[start : start + SLOT_BYTES] for start in range(0, len(slots), SLOT_BYTES) if slots[start])
+    again = content(fd) if alive else slots
+    starts = (start for start in range(0, len(slots), SLOT_BYTES) if slots[start])
+    used = (_stable(fd, start, slots[start : start + SLOT_BYTES], again) for start in starts)
     heads = (slot.partition(b"\n")[0] for slot in used if b"\n" in slot and (not alive or is_whole(slot)))
     return [record for head in heads for record in decoded(head + b"}") if record.keys() >= {"id", "trace_id"}]
+
+
+def _stable(fd: int, start: int, slot: bytes, again: bytes) -> bytes:
+    """
+    Return the *slot* at *start* as two reads show it; *again* is the second read of the whole file.
+
+    A reader can be suspended in the middle of a read, and see the end of what was written meanwhile. Empty if the slot
+    keeps changing: each observation in it has ended.
+    """
+    second = again[start : start + SLOT_BYTES]
+    for _ in range(MAX_READS):
+        if slot == second:
+            return slot
+        slot, second = second, os.pread(fd, SLOT_BYTES, start)
+    return b""
 
 
 def is_whole(slot: bytes) -> bool:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxloop.storage import Journal, descriptors, journal
+from fluxloop.storage import Journal, descriptors, inflight, journal
 from fluxloop.storage.inflight import MAX_SLOTS, SLOT_BYTES, Inflight, crashed, read_journals
 
 Head = Callable[..., bytes]
@@ -613,6 +613,48 @@ def test_a_slot_that_is_being_written_is_left_out(tmp_path: Path, head: Head, cu
     assert opened(tmp_path) == []
     path.write_bytes(new)
     assert opened(tmp_path) == ["o2"]
+
+
+@pytest.mark.parametrize("cut", range(10, 200, 7))
+def test_a_slot_that_is_written_while_it_is_read_is_read_again(
+    tmp_path: Path, head: Head, cut: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A reader that is suspended in a read, while the writer finishes, sees new bytes around old ones.
+    """
+    ours = Journal(tmp_path)
+    ours.free(ours.put(head(1, again="o1", pad="x" * 60)), recorded=True)
+    (path,) = journals(tmp_path)
+    old = path.read_bytes()
+    ours.put(head(2, again="o2", pad="y" * 60))
+    new = path.read_bytes()
+    reads = [new[:cut] + old[cut : cut + 40] + new[cut + 40 :]]
+    monkeypatch.setattr(inflight, "content", lambda fd: reads.pop() if reads else new)
+
+    (journal,) = read_journals(tmp_path)
+
+    assert [(record["id"], record["again"], record["pad"]) for record in journal.records] == [("o2", "o2", "y" * 60)]
+
+
+def test_a_slot_that_changes_with_each_read_is_left_out(
+    tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Each observation that was in it has ended, and other slots are read.
+    """
+    ours = Journal(tmp_path)
+    slots = [ours.put(head(1)), ours.put(head(2))]
+    (path,) = journals(tmp_path)
+
+    def changed(fd: int, size: int = MAX_SLOTS * SLOT_BYTES, start: int = 0) -> bytes:
+        ours.free(slots.pop(), recorded=True)
+        slots.append(ours.put(head(os.urandom(4).hex())))
+        return path.read_bytes()[start : start + size]
+
+    monkeypatch.setattr(inflight, "content", changed)
+    monkeypatch.setattr(os, "pread", changed)
+
+    assert opened(tmp_path) == ["o1"]
 
 
 @pytest.mark.parametrize("size", [MAX_SLOTS * SLOT_BYTES + 1, 20_000_000_000])
