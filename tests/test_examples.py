@@ -114,7 +114,7 @@ import contextlib, os, runpy, sys
 from pathlib import Path
 import fluxloop
 from fluxloop import testing
-from fluxloop.replay.cassettes import write
+from fluxloop.replay.cassette_files import write
 
 example, mode = sys.argv[1:]
 sys.path.insert(0, os.path.dirname(example))

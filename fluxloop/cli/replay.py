@@ -117,7 +117,7 @@ def replay(
         options["secrets"] = secrets_of_environment(secret or [])
         again = rerun(trace_at(trace, path), target, match=match, live=live or (), **options)  # type: ignore[arg-type]
         if save is not None:
-            from ..replay.cassettes import write
+            from ..replay.cassette_files import write
 
             write(save, again.traces)
     except FluxLoopError as error:

@@ -8,23 +8,20 @@ changes nothing.
 from __future__ import annotations
 
 import os
-import re
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import orjson
-
 from ..client import default
-from ..errors import ReplayError, WriteError
-from ..models import ObservationData, Trace
-from ..reading import read_traces, traces_of
+from ..errors import ReplayError
+from ..models import Trace
+from ..reading import traces_of
 from ..settings.layers import Configuration
 from ..storage import MemoryStorage
 from .block import Block, Replay
 from .canonical import Normalize
+from .cassette_files import prune, version, write
 from .checks import damages_in, divergences_in, problems_in
 from .live import check_live
 from .matching import MODES, Match
@@ -41,8 +38,6 @@ __all__ = [
     "divergences_in",
     "problems_in",
     "prune",
-    "records",
-    "write",
 ]
 
 Mode = Literal["once", "none", "new_episodes", "rewrite"]
@@ -50,10 +45,6 @@ FOLDER = "cassettes"
 """The folder, beside a file of tests, with the cassettes of its tests in a folder named after the file."""
 
 CASSETTE_MODES: tuple[Mode, ...] = ("once", "none", "new_episodes", "rewrite")
-
-_ID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|\b[0-9a-f]{32}\b")
-_VOLATILE_METADATA = frozenset({"langgraph_checkpoint_ns", "checkpoint_ns", "checkpoint_id", "langgraph_path"})
-_TIMES = frozenset({"offsets_ms", "first_item_ms"})
 
 
 class Cassette(Block):
@@ -90,7 +81,7 @@ class Cassette(Block):
         return self
 
     def _open(self, stack: ExitStack) -> None:
-        self._before = _version(self.path)
+        self._before = version(self.path)
         exists = self.path.exists()
         if self.mode == "none" and not exists:
             raise ReplayError(
@@ -189,162 +180,3 @@ def cassette(
     if match not in MODES:
         raise ReplayError(f"match must be one of {', '.join(MODES)}, got {match!r:.100}")
     return Cassette(Path(path), mode, match, normalize, check_live(live), secrets)
-
-
-def _version(path: Path) -> object:
-    """Return what changes when the file *path* is written; None if there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-_ANY = object()
-
-
-def write(path: Path, traces: list[Trace], expected: object = _ANY) -> None:
-    """
-    Write *traces* as a cassette, in one step: another program reads the old file or the new one.
-
-    Raises:
-        WriteError: If the file cannot be written, or is not the *expected* version, as another program has written it.
-    """
-    lines = [orjson.dumps(record).decode() for record in records(traces, path.stem)]
-    text = _with_numbered_ids("\n".join(lines) + "\n")
-    if expected is not _ANY and _version(path) not in (expected, None):
-        if path.read_bytes() == text.encode():
-            return
-        raise WriteError(
-            f"the cassette {path} was written by another program while this one recorded, and is left as it is. "
-            "Run this program again"
-        )
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            unfinished.write_text(text, encoding="utf-8")
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    except OSError as problem:
-        raise WriteError(f"cannot write the cassette {path}: {problem.strerror or problem}") from problem
-
-
-def records(traces: list[Trace], name: str) -> Iterator[dict[str, Any]]:
-    """Yield the records of *traces* with ids and times that are the same for each recording of a run."""
-    clock = _Clock()
-    for number, trace in enumerate(sorted(traces, key=lambda each: str(each.start_time or "")), 1):
-        trace_id = f"{name}-{number}"
-        begin = clock.time()
-        made = [_Numbered(trace, trace_id, clock).record(root, None) for root in _ordered(trace.roots)]
-        for group in made:
-            yield from group
-        kept = trace.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"observations", "duration_ms"})
-        session = {"session_id": trace_id}
-        times = {"start_time": begin, "end_time": clock.time()}
-        yield {**kept, "trace_id": trace_id, **session, **times, "metadata": _metadata(trace.metadata)}
-
-
-class _Clock:
-    """Times in equal steps."""
-
-    def __init__(self) -> None:
-        self._step = 0
-
-    def time(self) -> str:
-        """Return the next time."""
-        self._step += 1
-        minutes, thousandths = divmod(self._step, 60_000)
-        return f"2000-01-01T{minutes // 60:02}:{minutes % 60:02}:{thousandths / 1000:09.6f}Z"
-
-
-class _Numbered:
-    """Gives the observations of one trace numbers as ids, and times in the order of their starts and ends."""
-
-    def __init__(self, trace: Trace, trace_id: str, clock: _Clock) -> None:
-        self._trace = trace
-        self._trace_id = trace_id
-        self._clock = clock
-        self._seq = 0
-
-    def record(self, observation: ObservationData, parent: str | None, number: str = "1") -> list[dict[str, Any]]:
-        """Return the records of *observation* and of all inside it; overlapping siblings overlap again."""
-        own_id = f"{self._trace_id}/{number}"
-        start, own_number = self._clock.time(), self._seq
-        self._seq += 1
-        inside: list[dict[str, Any]] = []
-        position = 0
-        for group in _overlapping(self._trace.children(observation)):
-            starts: list[dict[str, Any]] = []
-            for child in group:
-                position += 1
-                made = self.record(child, own_id, f"{number}.{position}")
-                starts.append(made[0])
-                inside += made
-            if len(starts) > 1:  # they ran at the same time: all begin before the first ends
-                for one in starts:
-                    one["start_time"] = starts[0]["start_time"]
-        kept = observation.model_dump(mode="json", exclude_none=True, exclude={"duration_ms", "time_to_first_token_ms"})
-        kept |= {"id": own_id, "trace_id": self._trace_id, "parent_id": parent, "type": observation.type.name}
-        kept["level"] = observation.level.name
-        kept |= {"start_time": start, "end_time": self._clock.time(), "metadata": _metadata(observation.metadata)}
-        kept["seq"] = own_number
-        return [kept, *inside]
-
-
-def _ordered(siblings: list[ObservationData]) -> list[ObservationData]:
-    return [one for group in _overlapping(siblings) for one in group]
-
-
-def _overlapping(siblings: list[ObservationData]) -> list[list[ObservationData]]:
-    """Return *siblings* in groups that ran at the same time; in a group, sorted by name and input."""
-    groups: list[list[ObservationData]] = []
-    end: Any = None
-    for one in siblings:
-        if end is None or one.start_time >= end:
-            groups.append([one])
-            end = one.end_time or one.start_time
-        else:
-            groups[-1].append(one)
-            end = max(end, one.end_time or one.start_time)
-    return [sorted(group, key=lambda one: (one.name, repr(one.input))) for group in groups]
-
-
-def _metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: item for name, item in metadata.items() if name not in _VOLATILE_METADATA}
-    if isinstance(stream := kept.get("stream"), dict):
-        kept["stream"] = {name: item for name, item in stream.items() if name not in _TIMES}
-    if isinstance(text := kept.get("traceback"), str):  # without the places in this machine's files
-        kept["traceback"] = text.strip().splitlines()[-1] if text.strip() else ""
-    return kept
-
-
-def _with_numbered_ids(text: str) -> str:
-    """Return *text* with each id of a run replaced by its number, the same one wherever it occurs."""
-    numbers: dict[str, int] = {}
-
-    def number(found: re.Match[str]) -> str:
-        index = numbers.setdefault(found[0], len(numbers) + 1)
-        return f"00000000-0000-8000-8000-{index:012d}" if "-" in found[0] else f"{index:032d}"
-
-    return _ID.sub(number, text)
-
-
-def prune(path: Path, used: set[str]) -> int:
-    """
-    Remove the traces whose ids are not in *used* from the cassette *path*; return how many were removed.
-
-    Raises:
-        ReplayError: If the cassette has no trace with one of these ids; the file is unchanged.
-    """
-    traces = list(read_traces(path))
-    if unknown := used - {trace.trace_id for trace in traces}:
-        raise ReplayError(
-            f"expected ids of its traces to keep, found {', '.join(sorted(unknown))!r}; nothing was removed. "
-            "List the ids with: fluxloop cassette show"
-        )
-    kept = [trace for trace in traces if trace.trace_id in used]
-    if len(kept) < len(traces):
-        write(path, kept)
-    return len(traces) - len(kept)

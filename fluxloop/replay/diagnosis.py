@@ -25,7 +25,7 @@ from typing import Any
 from ..errors import ReplayError
 from ..models import Trace
 from . import canonical
-from .cassettes import write
+from .cassette_files import write
 from .probes import Site
 
 TIMEOUT_S = 300

@@ -10,7 +10,7 @@ import pytest
 import fluxloop
 from fluxloop.reading import small_file
 from fluxloop.reading.reader import TraceReader
-from fluxloop.replay.cassettes import write
+from fluxloop.replay.cassette_files import write
 from fluxloop.testing import capture
 
 

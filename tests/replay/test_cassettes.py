@@ -5,6 +5,7 @@ Cassettes: recorded once, replayed offline, and the same file for the same run.
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ import pytest
 import fluxloop
 from fluxloop.enums import SCHEMA_VERSION
 from fluxloop.errors import ReplayError, WriteError
-from fluxloop.replay import cassettes
+from fluxloop.replay import cassette_files
 from fluxloop.replay.cassettes import problems_in
 from fluxloop.testing import capture
 
@@ -192,7 +193,7 @@ def test_problems_of_a_cassette_are_found(tmp_path):
 
     with fluxloop.testing.capture(max_leaf_bytes=500) as captured, fluxloop.instrument("run"):
         big(5_000)
-    from fluxloop.replay.cassettes import write
+    from fluxloop.replay.cassette_files import write
 
     path = Path(tmp_path / "cut.jsonl")
     write(path, captured.traces())
@@ -282,7 +283,7 @@ def test_threads_may_write_one_cassette(tmp_path):
     def write(city: str) -> None:
         try:
             for _ in range(20):
-                cassettes.write(path, traces[city])
+                cassette_files.write(path, traces[city])
         except BaseException as problem:
             failures.append(problem)
 
@@ -350,6 +351,43 @@ def test_a_cassette_that_was_written_meanwhile_is_left_as_it_is(tmp_path, mode):
     assert path.read_bytes() == written
     assert b"Bern" in written
     assert problems_in(path) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs locks of folders")
+def test_two_that_end_at_the_same_moment_do_not_both_write(tmp_path, monkeypatch):
+    """
+    The second one looks at the file when the first one has replaced it, and not in between.
+    """
+    path, replace = tmp_path / "weather.jsonl", os.replace
+    with fluxloop.cassette(path):
+        run("Rome")
+    rome, before = [*fluxloop.read_traces(path)] * 2, cassette_files.version(path)
+    with capture() as captured:
+        run("Oslo")
+    oslo, is_waiting, outcomes = captured.traces(), threading.Event(), []
+
+    def second() -> None:
+        is_waiting.set()
+        try:
+            cassette_files.write(path, rome, before)
+            outcomes.append("written")
+        except WriteError as error:
+            outcomes.append(str(error))
+
+    def replaced(*paths: Any) -> None:
+        monkeypatch.setattr(os, "replace", replace)
+        other.start()
+        assert is_waiting.wait(10)
+        other.join(0.2)
+        replace(*paths)
+
+    other = threading.Thread(target=second)
+    monkeypatch.setattr(os, "replace", replaced)
+    cassette_files.write(path, oslo, before)
+    other.join()
+
+    assert "written by another program" in outcomes[0]
+    assert b"Oslo" in path.read_bytes()
 
 
 @pytest.mark.slow  # ten processes
