@@ -199,6 +199,13 @@ class ClassMethodsSeam:
                 type.__setattr__(cls, name, replacement)
 
 
+class ReopenableSeam(Seam, Protocol):
+    """A seam that has state: what it replaces, and whether it is open."""
+
+    base: Any
+    is_open: bool
+
+
 class SharedSeam:
     """
     A seam that is open while one of its users is: replays, and recordings that keep answers whole.
@@ -206,7 +213,7 @@ class SharedSeam:
     So each method is replaced once, and restored once, whichever of the users ends first.
     """
 
-    def __init__(self, seam: ClassMethodsSeam) -> None:
+    def __init__(self, seam: ReopenableSeam) -> None:
         self.seam = seam
         self.base = seam.base
         self._users: set[str] = set()

@@ -33,7 +33,7 @@ from fluxloop.bridge import (
     take_change,
 )
 
-from . import forking, function_tools, internals, payloads, rebuilding, streaming
+from . import forking, function_tools, internals, local_tools, payloads, rebuilding, streaming
 
 GENERATION = ObservationType.GENERATION
 
@@ -235,3 +235,4 @@ def _on_keeping(is_on: bool) -> None:
 on_keeping(__name__, _on_keeping)
 register_seam(_MODELS)
 register_seam(_ToolsSeam())
+local_tools.register()

@@ -13,7 +13,7 @@ from functools import cache
 from agents import FunctionTool, OpenAIResponsesModel, function_tool
 
 from .exporting import is_off, processors
-from .parts import in_sdk, missing
+from .parts import in_sdk, is_called_by_sdk, missing
 from .running_spans import (
     ModelCall,
     awaits_approval,
@@ -38,6 +38,7 @@ __all__ = [
     "has_timed_out",
     "in_sdk",
     "invoker_of",
+    "is_called_by_sdk",
     "is_off",
     "is_redacted",
     "is_trace_of_run",

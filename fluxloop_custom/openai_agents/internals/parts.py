@@ -4,6 +4,7 @@ The parts of the Agents SDK: which are its own, and which the installed release 
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import Any
 
@@ -18,3 +19,13 @@ missing = partial(note_missing, "fluxloop_custom.openai_agents")
 def in_sdk(value: Any) -> bool:
     """Whether *value*, a class or a function, is the SDK's."""
     return str(getattr(value, "__module__", "")).partition(".")[0] == agents.__name__
+
+
+def is_called_by_sdk(depth: int) -> bool:
+    """
+    Whether the function *depth* frames above is called by code of the SDK.
+
+    Without it, the SDK's calls of a computer look like the program's own, and run in a replay.
+    """
+    caller = sys._getframe(depth + 1)
+    return str(caller.f_globals.get("__name__", "")).partition(".")[0] == agents.__name__
