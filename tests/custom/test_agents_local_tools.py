@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import agents
@@ -265,6 +266,21 @@ def test_live_tools_on_this_machine_run(name: str, ask: Any) -> None:
     assert ran == as_recorded
 
 
+def test_a_computer_is_not_used_in_a_replay(ask: Any) -> None:
+    """
+    Also with releases of the SDK that report no calls of it: these raise an error.
+    """
+    with recorded(replayable=True) as first:
+        ask(ComputerTool(computer=Screen()), CLICK)
+    assert "click" in ran
+    ran.clear()
+
+    with recorded(), suppress(ReplayMismatch), fluxloop.replay(first.traces()):
+        ask(ComputerTool(computer=Screen()), CLICK)
+
+    assert ran == []
+
+
 class Broken(Screen):
     def click(self, x: int, y: int, button: Any) -> None:
         raise ConnectionError("no screen")
@@ -322,6 +338,8 @@ def test_a_tool_whose_calls_are_not_reported_does_not_run_in_a_replay(ask: Any) 
     """
     with recorded(replayable=True) as first:
         expected = ask(LocalShellTool(executor=execute_locally), listing())
+    if not ran:
+        pytest.skip("this release of the SDK does not run local shells")
     ran.clear()
 
     with (
@@ -343,6 +361,8 @@ def test_a_decorated_executor_is_recorded_and_answered(ask: Any) -> None:
     made = fluxloop.tool(name="local_shell")(execute_locally)
     with recorded(replayable=True) as first:
         expected = ask(LocalShellTool(executor=made), listing())
+    if not ran:
+        pytest.skip("this release of the SDK does not run local shells")
     ran.clear()
 
     with recorded() as again, fluxloop.replay(first.traces()):
