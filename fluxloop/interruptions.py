@@ -62,6 +62,23 @@ def was_raised_from_outside(exc: BaseException) -> bool:
     )
 
 
+def was_raised_by_a_value(exc: BaseException) -> bool:
+    """
+    Return whether *exc*, caught while code of a value ran, was raised by that code, and not meant for the program.
+
+    Code of a value, such as ``__str__``, can also raise ``SystemExit`` or ``KeyboardInterrupt``. It does so with a
+    ``raise``, or with arguments, as ``sys.exit(1)`` does; an injected exception has neither.
+    """
+    if issubclass(type(exc), Exception):
+        return not was_raised_from_outside(exc)
+    if was_raised_in_a_signal_handler(exc):
+        return False
+    last = _traceback_of(exc)
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return bool(_args_of(exc)) or (last is not None and last.tb_frame.f_code.co_code[last.tb_lasti] in _RAISES)
+
+
 def was_raised_in_a_signal_handler(exc: BaseException) -> bool:
     """Return whether the traceback of *exc* contains a signal handler that is installed."""
     codes, last = set(), _traceback_of(exc)

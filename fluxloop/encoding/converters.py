@@ -254,7 +254,7 @@ _TABLE: dict[type | str, Converter] = {
     tuple: _tuple,
     "fluxloop.redaction.secret.Secret": lambda value: MASK,
     # the standard library
-    Enum: lambda value: value._value_,
+    Enum: lambda value: object.__getattribute__(value, "_value_"),
     bytes: _binary,
     bytearray: _binary,
     memoryview: _binary,

@@ -10,18 +10,21 @@ nearly every value is, costs one call of orjson and one scan for secrets.
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import EnumMeta
+from sys import getrefcount
 from typing import Any, Protocol, TypeAlias
 
 import orjson
 
 from ..interruptions import was_raised_from_outside
+from . import enum_classes
 from .cleaning import Cleaning
 from .converters import register
 from .histories import with_fragments
 from .introspection import name_of
 from .limits import JSON, Limits, Redacting
 from .long_text import valid_utf8
-from .plain_json import OPTIONS, Dumps, dumps, dumps_with_dates, has_short_texts, measured
+from .plain_json import OPTIONS, Dumps, dumps, dumps_safe, dumps_with_dates, has_short_texts, measured
 
 __all__ = ["JSON", "Encoder", "Limits", "Marks", "Reader", "Redacting", "register"]
 
@@ -60,7 +63,9 @@ class Encoder:
             marks: The record it is for.
             read: Is given a value that is not plain data, or too long, and returns what is to be recorded of it.
         """
-        dumps, suspects = self._dumps, self._suspects  # Python 3.11 reads them faster than it calls them on the object
+        # Python 3.11 reads them faster than it calls them on the object.
+        dumps = self._dumps if getrefcount(EnumMeta) == enum_classes.references else self._measured_dumps
+        suspects = self._suspects
         try:
             try:
                 encoded = dumps(value, None, OPTIONS)
@@ -93,7 +98,8 @@ class Encoder:
     def quick(self, value: object) -> bytes | None:
         """Return what `encode` would, if *value* is plain data, short, and holds no secret; else None."""
         try:
-            encoded = self._dumps(value, None, OPTIONS)
+            dumps = self._dumps if getrefcount(EnumMeta) == enum_classes.references else self._measured_dumps
+            encoded = dumps(value, None, OPTIONS)
             return None if len(encoded) > self._short or self._suspects(encoded) else encoded
         except Exception as exc:  # not plain data
             if was_raised_from_outside(exc):
@@ -108,12 +114,12 @@ class Encoder:
         """
         large, containers = measured(value, self.limits.value_bytes)
         if large:
-            self._measured_left = -1
+            self._measured_left, self._dumps = -1, self._measured_dumps
             raise ValueError("the value is too large to be encoded as a whole")
         if self._measured_left > 0:
             self._measured_left -= containers
             if self._measured_left <= 0:
-                self._dumps = dumps
+                self._dumps = dumps_safe
         return dumps(value, default, options)
 
     def _fits(self, encoded: bytes) -> bool:
@@ -129,7 +135,7 @@ class Encoder:
         if made is None:
             return None
         try:
-            encoded = self._dumps(made, None, OPTIONS)
+            encoded = self._measured_dumps(made, None, OPTIONS)
         except Exception as exc:  # not plain data, or too large
             if was_raised_from_outside(exc):
                 raise

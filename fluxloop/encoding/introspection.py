@@ -54,6 +54,7 @@ bases: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
 """A class and its ancestors, nearest first."""
 namespace: Callable[[type], dict[str, Any]] = type.__dict__["__dict__"].__get__
 """The attributes that a class itself defines (a read-only view)."""
+_name: Callable[[type], str] = type.__dict__["__name__"].__get__
 _qualname: Callable[[type], str] = type.__dict__["__qualname__"].__get__
 _module: Callable[[type], object] = type.__dict__["__module__"].__get__
 
@@ -71,6 +72,11 @@ MASK = "[redacted]"
 def qualname(cls: type) -> str:
     """Return the name of *cls*, without its module."""
     return str.__str__(_qualname(cls))
+
+
+def short_name(cls: type) -> str:
+    """Return the name of *cls*, without its module and the classes around it."""
+    return str.__str__(_name(cls))
 
 
 def full_name(cls: type) -> str:

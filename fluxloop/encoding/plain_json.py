@@ -13,9 +13,13 @@ import datetime
 import sys
 from collections.abc import Callable
 from itertools import islice
+from types import MethodDescriptorType
 from typing import Any, TypeAlias
 
 import orjson
+
+from . import enum_classes
+from .introspection import namespace
 
 Dumps: TypeAlias = Callable[[object, None, int], bytes]
 
@@ -77,8 +81,12 @@ _DATES = (datetime.date, datetime.datetime, datetime.time, datetime.timezone)
 
 def _is_safe(moment: datetime.datetime, offset: type) -> bool:
     zone = type(moment.tzinfo)
-    # The class of named zones is not imported here, as that takes long.
-    return moment.tzinfo is None or zone is offset or zone is getattr(sys.modules.get("zoneinfo"), "ZoneInfo", None)
+    if moment.tzinfo is None or zone is offset:
+        return True
+    # The class of named zones is not imported here, as that takes long. It may be another one that was put there, or
+    # the one that is written in Python.
+    named = zone is getattr(sys.modules.get("zoneinfo"), "ZoneInfo", None)
+    return named and type(namespace(zone).get("utcoffset")) is MethodDescriptorType
 
 
 def is_large(value: Any, limit_bytes: int) -> bool:
@@ -163,10 +171,17 @@ def dumps_without_containers(value: object, default: None, options: int) -> byte
     return orjson.dumps(value, default, options)
 
 
-dumps: Dumps = orjson.dumps if limits_depth(orjson.dumps) else dumps_without_containers
+dumps_safe: Dumps = orjson.dumps if limits_depth(orjson.dumps) else dumps_without_containers
 """
-``dumps(value, None, OPTIONS)`` returns *value* as JSON, or raises TypeError if it is anything but plain data.
+``dumps_safe(value, None, OPTIONS)`` returns *value* as JSON, or raises TypeError if it is anything but plain data.
 
 orjson 3.12 and 3.13 end the process on a deep or circular tuple, so FluxLoop requires an older release. If a newer
 one is installed anyway, containers are cleaned first, which takes longer.
 """
+
+
+def dumps(value: object, default: None, options: int) -> bytes:
+    """Do what `dumps_safe` does, but refuse members of enumerations that orjson must not be given."""
+    if enum_classes.may_hold_unsafe(value):
+        raise TypeError("orjson cannot be given the members of an enumeration")
+    return dumps_safe(value, default, options)

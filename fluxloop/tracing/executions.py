@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..encoding.introspection import short_name
 from ..enums import ObservationType, Status
 from ..interruptions import was_raised_from_outside
 from .node import Node
@@ -208,7 +209,7 @@ class RecordedExecution(Execution):
         if self.stream_items is not None:
             ended = "closed" if status is Status.ABANDONED else "exhausted"
             if exc is not None:
-                ended = "closed" if isinstance(exc, GeneratorExit) else type(exc).__name__
+                ended = "closed" if issubclass(type(exc), GeneratorExit) else short_name(type(exc))
             output = self.stream_items.output(ended, value)
             if self.spec.type is ObservationType.GENERATION and self.stream_items.offsets_ms:
                 self.observation.set_fields(time_to_first_token_ms=self.stream_items.offsets_ms[0])

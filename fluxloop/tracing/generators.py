@@ -92,7 +92,7 @@ def drive_generator(
                     raise
                 # A close is thrown in like any exception. If the body yields another item then, this generator yields
                 # it too, and the interpreter raises the same RuntimeError as for the body.
-                closed = isinstance(exc, GeneratorExit)
+                closed = issubclass(type(exc), GeneratorExit)
                 thrown = exc
             else:
                 closed = False
@@ -137,7 +137,7 @@ async def drive_async_generator(
             except BaseException as exc:
                 if is_exiting():
                     raise  # no event loop runs that could close the body
-                closed = isinstance(exc, GeneratorExit)
+                closed = issubclass(type(exc), GeneratorExit)
                 thrown = exc
             else:
                 closed = False

@@ -7,19 +7,21 @@ control flow with `register_ending`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from traceback import FrameSummary, TracebackException, extract_tb, format_list
+from types import TracebackType
 from typing import Any, NamedTuple
 
+from ..encoding.introspection import bases, full_name, has_plain_hash, short_name
 from ..enums import Status
-from ..interruptions import OUR_FOLDERS, was_raised_from_outside
+from ..interruptions import OUR_FOLDERS, was_raised_by_a_value
 
 MAX_FRAMES = 300
 """The limit of recorded frames of a traceback, outermost first. Re-raising an exception adds frames."""
 
 _registered: dict[type[BaseException], Status] = {KeyboardInterrupt: Status.CANCELLED, SystemExit: Status.CANCELLED}
 
-_CANCELLATIONS = {("asyncio.exceptions", "CancelledError"), ("trio", "Cancelled")}
+_CANCELLATIONS = {"asyncio.exceptions.CancelledError", "trio.Cancelled", "trio._core._exceptions.Cancelled"}
 """The cancellation exceptions of event loops. They are compared by name, to avoid importing the libraries."""
 
 ERROR_DETAILS = frozenset({"error_type", "traceback"})
@@ -47,18 +49,27 @@ def status_of(exc: BaseException) -> Status:
     ``KeyboardInterrupt``, ``SystemExit`` and the cancellations of asyncio and trio mean cancelled; ``GeneratorExit``
     means abandoned; adapters can register other statuses. All other exceptions mean error, including those that derive
     directly from ``BaseException`` (a Rust panic, ``pytest.fail``). A group is an error if one of its members is.
+
+    No code of the exception's class runs.
     """
-    if isinstance(exc, BaseExceptionGroup):
-        statuses = {status_of(member) for member in exc.exceptions}
+    if issubclass(type(exc), BaseExceptionGroup):
+        statuses = {status_of(member) for member in _members_of(exc)}
         return next(iter(statuses)) if len(statuses) == 1 else _most_severe(statuses)
-    for cls in type(exc).__mro__:
-        if cls in _registered:
+    for cls in bases(type(exc)):
+        if has_plain_hash(cls) and cls in _registered:
             return _registered[cls]
         if cls is GeneratorExit:
             return Status.ABANDONED
-        if (cls.__module__.removesuffix("._core._exceptions"), cls.__name__) in _CANCELLATIONS:
+        if full_name(cls) in _CANCELLATIONS:
             return Status.CANCELLED
     return Status.ERROR
+
+
+_members_of: Callable[[BaseException], tuple[BaseException, ...]] = BaseExceptionGroup.__dict__["exceptions"].__get__
+_traceback_of: Callable[[BaseException], TracebackType | None] = BaseException.__dict__["__traceback__"].__get__
+_cause_of: Callable[[BaseException], object] = BaseException.__dict__["__cause__"].__get__
+_context_of: Callable[[BaseException], object] = BaseException.__dict__["__context__"].__get__
+"""Read the attributes of an exception where it stores them: its class may have properties of these names."""
 
 
 def _most_severe(statuses: set[Status]) -> Status:
@@ -79,27 +90,27 @@ def outcome_of(exc: BaseException, status: Status | None = None) -> Outcome:
     if status is Status.ERROR:
         return Outcome(status, message_of(exc), error_details(exc))
     if status is Status.CANCELLED:
-        return Outcome(status, _text_of(exc) or None, {"error_type": type(exc).__name__})
+        return Outcome(status, _text_of(exc) or None, {"error_type": short_name(type(exc))})
     return Outcome(status, None, {})
 
 
 def message_of(exc: BaseException) -> str:
     """Return the text of *exc*; its class name if the text is empty or ``__str__`` fails."""
-    return _text_of(exc) or type(exc).__name__
+    return _text_of(exc) or short_name(type(exc))
 
 
 def _text_of(exc: BaseException) -> str:
     try:
         return str(exc)
-    except Exception as exc:  # the user's __str__ failed
-        if was_raised_from_outside(exc):
+    except BaseException as problem:  # the user's __str__ failed; it may also raise SystemExit
+        if not was_raised_by_a_value(problem):
             raise
         return ""
 
 
 def error_details(exc: BaseException) -> dict[str, Any]:
     """Return the metadata of an error: its class, and its traceback without FluxLoop's frames."""
-    return {"error_type": type(exc).__name__, "traceback": _traceback_text(exc)}
+    return {"error_type": short_name(type(exc)), "traceback": _traceback_text(exc)}
 
 
 def error_state(exc: BaseException) -> dict[str, Any] | None:
@@ -108,8 +119,8 @@ def error_state(exc: BaseException) -> dict[str, Any] | None:
 
     try:
         return typed_error(exc)
-    except Exception as problem:  # an argument that is not data, or code of its class
-        if was_raised_from_outside(problem):
+    except BaseException as problem:  # an argument that is not data, or code of its class
+        if not was_raised_by_a_value(problem):
             raise
         return None
 
@@ -129,13 +140,13 @@ def _traceback_text(exc: BaseException) -> str:
         else:
             text = _format(exc)
         header_at = text.rfind(_HEADER)
-        if header_at >= 0 and not isinstance(exc, BaseExceptionGroup):
+        if header_at >= 0 and not issubclass(type(exc), BaseExceptionGroup):
             _formatted = _Formatted(key, min(depth, MAX_FRAMES), header_at + len(_HEADER), text)
         return text
-    except Exception as exc:  # attributes of the user's exception can raise
-        if was_raised_from_outside(exc):
+    except BaseException as problem:  # attributes of the user's exception can raise
+        if not was_raised_by_a_value(problem):
             raise
-        return type(exc).__name__
+        return short_name(type(exc))
 
 
 class _Formatted(NamedTuple):
@@ -155,16 +166,16 @@ _HEADER = "Traceback (most recent call last):\n"
 def _position(exc: BaseException) -> tuple[int, tuple[object, ...]]:
     """Return the length of the traceback, and a key of the exception that does not reference it."""
     depth, last = 0, None
-    traceback = exc.__traceback__
+    traceback = _traceback_of(exc)
     while traceback is not None:
         depth, last, traceback = depth + 1, traceback, traceback.tb_next
     place = (id(last.tb_frame.f_code), last.tb_lasti) if last is not None else ()
-    return depth, (id(exc), type(exc), _text_of(exc), place, id(exc.__cause__), id(exc.__context__))
+    return depth, (id(exc), type(exc), _text_of(exc), place, id(_cause_of(exc)), id(_context_of(exc)))
 
 
 def _frames_text(exc: BaseException, count: int) -> str:
     """Return the outermost *count* frames of the traceback as text, without FluxLoop's frames."""
-    frames = extract_tb(exc.__traceback__, limit=count) if count else []
+    frames = extract_tb(_traceback_of(exc), limit=count) if count else []
     return "".join(format_list(_without_own_frames(frames)))
 
 

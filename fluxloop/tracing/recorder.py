@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from ..encoding import ids
+from ..encoding.introspection import short_name
 from ..errors import WriteError
 from ..forks import after_fork
 from ..interruptions import was_raised_from_outside
@@ -63,8 +64,8 @@ class Counts:
         """Count an observation that was lost while *doing* something, and log the first loss of each cause."""
         self.add("dropped")
         self.problems.log_once(
-            f"{doing} {type(exc).__name__}",
-            f"an observation was lost while {doing}: {type(exc).__name__}: {message_of(exc)}",
+            f"{doing} {short_name(type(exc))}",
+            f"an observation was lost while {doing}: {short_name(type(exc))}: {message_of(exc)}",
             exc_info=True,
         )
 
@@ -181,7 +182,7 @@ class Recorder:
         for _ in range(number - lost):
             self.count_written()
         self.counts.problems.log_once(
-            f"storage {type(exc).__name__}", f"a record could not be stored: {message_of(exc)}"
+            f"storage {short_name(type(exc))}", f"a record could not be stored: {message_of(exc)}"
         )
 
     def record_failure(self, doing: str, exc: BaseException) -> None:

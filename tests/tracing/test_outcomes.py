@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -258,3 +259,87 @@ def test_a_recorded_traceback_has_no_markers():
     text = captured.traces()[0].observations[0].metadata["traceback"]
     assert "(1 + 2) / (3 - 3)" in text
     assert "^" not in text
+
+
+def hostile_error(base: type, name: str, raised: BaseException) -> Any:
+    """Return a class of exceptions whose attribute or method *name*, or attribute of a metaclass, raises *raised*."""
+
+    def fail(*_: object) -> NoReturn:
+        raise raised
+
+    if name.startswith("metaclass "):
+        meta: Any = type("Meta", (type(base),), {name.removeprefix("metaclass "): property(fail)})
+        return meta("HostileError", (base,), {})
+    is_method = name in ("__str__", "__repr__", "__getattribute__", "__getattr__", "__bool__", "__eq__")
+    return type("HostileError", (base,), {name: fail if is_method else property(fail)})
+
+
+@pytest.mark.parametrize("raised", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), ZeroDivisionError()])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("__str__", "__repr__", "__getattribute__", "__getattr__", "__bool__", "__eq__", "__class__", "args"),
+        *("__notes__", "__cause__", "__context__", "__suppress_context__", "__traceback__", "__module__", "exceptions"),
+        *("metaclass __name__", "metaclass __module__", "metaclass __mro__"),
+    ],
+)
+def test_the_exception_of_the_program_reaches_the_program_whatever_its_class_does(name, raised):
+    """Code of an exception's class may raise anything: the caller gets the same exception, recorded as its own."""
+    errors = [
+        base.__new__(hostile_error(base, name, raised), *args)
+        for base, args in ((ValueError, ("a",)), (OSError, ("a",)), (ExceptionGroup, ("a", [ValueError("b")])))
+    ]
+
+    def call() -> None:
+        raise error
+
+    def stream() -> Any:
+        yield 1
+        raise error
+
+    async def wait() -> None:
+        raise error
+
+    def scope() -> None:
+        with fluxloop.observe("scope"):
+            raise error
+
+    runs: list[Any] = [
+        fluxloop.agent(call),
+        lambda: list(fluxloop.agent(stream)()),
+        lambda: fluxloop.agent(wait)().send(None),
+        fluxloop.agent(scope),
+    ]
+    with capture(replayable=True) as captured:
+        for error in errors:
+            for run in runs:
+                with pytest.raises(BaseException) as reached:  # noqa: PT011  # the same object, not only its class
+                    run()
+                assert reached.value is error
+
+    traces = captured.traces()
+    assert len(traces) == len(errors) * len(runs)
+    assert {trace.status for trace in traces} == {Status.ERROR}
+
+
+def test_an_exception_from_outside_reaches_the_program_while_a_text_is_read():
+    """An exception of a signal handler that interrupts ``__str__`` is meant for the program."""
+
+    class SlowError(Exception):
+        def __str__(self) -> str:
+            signal.raise_signal(signal.SIGUSR1)
+            return "slow"
+
+    def stop(*_: object) -> NoReturn:
+        raise KeyboardInterrupt("stop")
+
+    @fluxloop.agent
+    def fails() -> None:
+        raise SlowError
+
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        with capture(), pytest.raises(KeyboardInterrupt, match="stop"):
+            fails()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
