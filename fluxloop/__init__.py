@@ -12,6 +12,17 @@ need pydantic are loaded on first use.
 
 from __future__ import annotations
 
+import sys
+
+# `python -m fluxloop`: the working directory is first, and its `queue.py` would be imported in place of Python's.
+if (
+    sys.argv[:1] == ["-m"]
+    and sys.orig_argv[-len(sys.argv)].removeprefix("-m") == "fluxloop"
+    and not sys.flags.safe_path
+    and not __file__.startswith(f"{sys.path[0]}/")
+):
+    del sys.path[0]
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

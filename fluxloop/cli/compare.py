@@ -13,6 +13,7 @@ from rich.text import Text
 from ..errors import ConfigError
 from ..experiments.comparison import Difference
 from ..experiments.comparison import compare as compared
+from ..experiments.evaluation.time_limits import ending_the_process
 from ..reading.json_text import encode, escaped
 from .compare_traces import is_trace, print_traces, second_experiment
 from .evaluate import print_comparison
@@ -69,7 +70,8 @@ def compare(
         if strict and not is_same:
             raise typer.Exit(1)
         return
-    comparison = compared(before, after, config=config, html=html)
+    with ending_the_process():
+        comparison = compared(before, after, config=config, html=html)
     if as_json:
         print_json(encode(comparison.as_json()))
     else:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ..experiments.evaluation import OUTPUT, Evaluation, evaluate
 from ..experiments.evaluation.reports.markdown import headline, metric_rows
+from ..experiments.evaluation.time_limits import ending_the_process
 from ..experiments.shown import dollars, milliseconds, percent
 from ..reading.json_text import encode, escaped
 from .experiment_commands import Folders, Overwrite, experiment_at, failing_with_2, progress
@@ -32,7 +33,8 @@ EPILOG = """
 Without --config it reads configs/evaluation.yaml or evaluation.yaml; without either, a run passes if it succeeded
 with an output. Judges without an API key are skipped. The rules are in docs/evaluation.md.
 
-[bold]Exit codes[/]: 0 done, 1 a gate failed (--fail-under, --strict), 2 could not evaluate, wrong usage.
+[bold]Exit codes[/]: 0 done, 1 a gate failed (--fail-under, --strict), 2 could not evaluate, wrong usage,
+130 after Ctrl-C, 143 after SIGTERM.
 """
 
 app = command_group("Judge the runs of an experiment, and write the reports.", EPILOG)
@@ -65,6 +67,10 @@ SampleRateOption = Annotated[
 MaxLlmOption = Annotated[
     int | None, typer.Option(metavar="N", help="The most requests of judges.", show_default="no limit")
 ]
+EvaluatorTimeoutOption = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="The most time of an evaluator for one run.", show_default="300"),
+]
 LlmApiKeyOption = Annotated[
     str | None,
     typer.Option(envvar="FLUXLOOP_LLM_API_KEY", help="The key of the judges.", show_default=False),
@@ -86,6 +92,7 @@ def evaluate_experiment(
     output: OutputOption = OUTPUT,
     sample_rate: SampleRateOption = None,
     max_llm: MaxLlmOption = None,
+    evaluator_timeout: EvaluatorTimeoutOption = None,
     llm_api_key: LlmApiKeyOption = None,
     overwrite: Overwrite = False,
     as_json: AsJsonOption = False,
@@ -93,7 +100,7 @@ def evaluate_experiment(
     """
     Score every run, compare with a baseline, and write summary.json, per_trace.jsonl, report.md and report.html.
     """
-    with stdout_to_stderr(as_json), progress("evaluated", shown=not as_json) as count:
+    with stdout_to_stderr(as_json), progress("evaluated", shown=not as_json) as count, ending_the_process():
         evaluation = evaluate(
             experiment_at(folders),
             config=config,
@@ -107,6 +114,7 @@ def evaluate_experiment(
             api_key=llm_api_key,
             sample_rate=sample_rate,
             max_llm_calls=max_llm,
+            evaluator_timeout=evaluator_timeout,
             on_run=lambda run, score: count(),
         )
     if as_json:

@@ -14,6 +14,7 @@ import typer
 
 from ..experiments.folder import experiments_in, is_experiment, newest_of
 from .formatting import console, counted, note
+from .stopping import stoppable
 from .usage_errors import reported
 
 P = ParamSpec("P")
@@ -53,7 +54,7 @@ MOST_NAMED = 5
 
 def failing_with_2(command: Callable[P, None]) -> Callable[P, None]:
     """
-    Make what *command* cannot do a line on stderr and the exit code 2, and Ctrl-C a line and `INTERRUPTED`.
+    Make what *command* cannot do a line on stderr and the exit code 2, and make it `stoppable`.
 
     The exit code 1 means that a gate failed.
     """
@@ -61,7 +62,7 @@ def failing_with_2(command: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            with reported():
+            with stoppable(NOTHING_WRITTEN), reported():
                 command(*args, **kwargs)
         except ModuleNotFoundError as missing:
             if (missing.name or "").partition(".")[0] not in EXTRA:
@@ -69,16 +70,12 @@ def failing_with_2(command: Callable[P, None]) -> Callable[P, None]:
             text = f"fluxloop: this command needs {missing.name!r}, which is not installed.\n"
             console(stderr=True).print(f"{text}    pip install 'fluxloop[experiments]'", markup=False, style="red")
             raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            text = "fluxloop: interrupted; no results were written, and earlier ones are unchanged"
-            console(stderr=True).print(text, markup=False, soft_wrap=True)
-            raise typer.Exit(INTERRUPTED) from None
 
     return wrapper
 
 
-INTERRUPTED = 130
-"""The exit code after Ctrl-C."""
+NOTHING_WRITTEN = "no results were written, and earlier ones are unchanged"
+"""What the commands print after Ctrl-C."""
 
 
 EXTRA = frozenset({"httpx", "jinja2", "jsonschema", "markupsafe", "rapidfuzz", "ruamel"})

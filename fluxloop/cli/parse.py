@@ -24,7 +24,7 @@ EPILOG = """
 It writes per_trace_analysis/ in the experiment: a Markdown file per run, and per_trace.jsonl. Parsing again replaces
 them.
 
-[bold]Exit codes[/]: 0 written, 2 not readable or not writable, wrong usage, 130 interrupted.
+[bold]Exit codes[/]: 0 written, 2 not readable or not writable, wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 app = command_group("Write what each run of an experiment did, as Markdown and JSON lines.", EPILOG)

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +22,11 @@ from .groups import command_group
 from .json_stdout import stdout_to_stderr
 from .run_progress import SilentProgress, progress_for
 from .run_results import exit_code, plan_of, print_plan, print_result
+from .stopping import stoppable
 from .usage_errors import reported
+
+GO_ON = "finished runs are kept. Go on with: fluxloop run experiment --resume experiments/latest_*"
+"""What the command prints after Ctrl-C."""
 
 ASK_ABOVE = 100
 """Runs above which a person at a terminal is asked first. Pipes and CI are never asked."""
@@ -40,7 +42,8 @@ EPILOG = """
   fluxloop run experiment --resume experiments/latest_*/     go on after Ctrl-C or a crash
   fluxloop run experiment --dry-run                    check everything, and run nothing
 
-[bold]Exit codes[/]: 0 done, 1 no run succeeded or a gate was missed, 2 the experiment could not run, 130 interrupted.
+[bold]Exit codes[/]: 0 done, 1 no run succeeded or a gate was missed, 2 the experiment could not run, 130 after Ctrl-C,
+143 after SIGTERM.
 """
 
 app = command_group("Run an agent over inputs, and keep what it did in a folder.", EPILOG)
@@ -127,7 +130,7 @@ def experiment(
         tuple(each.strip() for each in (personas or "").split(",") if each.strip()),
         None if output is None else str(output),
     )
-    with stoppable(), reported(), stdout_to_stderr(as_json):
+    with stoppable(GO_ON), reported(), stdout_to_stderr(as_json):
         prepared = _prepared(config, chosen, resume)
         if dry_run:
             plan = plan_of(prepared)
@@ -141,16 +144,6 @@ def experiment(
     print_result(result, folder, as_json=as_json)
     if code := exit_code(result, fail_under=fail_under, strict=strict):
         raise typer.Exit(code)
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Exit with 130 after Ctrl-C, and say how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        note("interrupted; finished runs are kept. Go on with: fluxloop run experiment --resume experiments/latest_*")
-        raise typer.Exit(130) from None
 
 
 def _prepared(config: Path | None, chosen: Options, resume: Path | None) -> Prepared:

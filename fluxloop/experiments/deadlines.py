@@ -18,6 +18,12 @@ class RunTimeoutError(TimeoutError):
     """A run took longer than its ``timeout_seconds``."""
 
 
+def abandon(task: asyncio.Task[Any]) -> None:
+    """Remove *task*, which ignores its cancellation, from the tasks for whose end `asyncio.run` waits."""
+    asyncio._unregister_task(task)
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # it stays pending until the process ends
+
+
 class Deadlines:
     """
     Cancels the blocks of one event loop that take longer than a fixed time.

@@ -13,6 +13,7 @@ import pytest
 from experiments.evaluation_aids import run_of, tool_run
 
 from fluxloop.experiments.evaluation.conventions import evaluator_of
+from fluxloop.experiments.evaluation.time_limits import TimeLimit
 
 RUN = tool_run(
     ("search", {"query": "Rome"}),
@@ -26,7 +27,8 @@ RUN = tool_run(
 
 def scores(evaluator, run=RUN, **options):
     """Return what *evaluator* finds in *run*."""
-    return asyncio.run(evaluator_of(evaluator, **options).scores(run))
+    with TimeLimit(60) as limit:
+        return asyncio.run(evaluator_of(evaluator, **options).scores(run, limit))
 
 
 def only(evaluator, run=RUN, **options):

@@ -193,10 +193,10 @@ async def agent(input):
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_experiment_keeps_its_runs_and_goes_on(tmp_path, how):
     """
-    After Ctrl-C or `kill -9`, the finished runs are in the folder, and `--resume` runs only the others.
+    After Ctrl-C, SIGTERM or `kill -9`, the finished runs are in the folder, and `--resume` runs only the others.
     """
     project(tmp_path, COUNTING, "base_inputs: ['0', '1', '2', '3', '4', '5', '6', '7']\nparallel_runs: 2")
     process = started(tmp_path, "run", "experiment", SLOW="60")
@@ -205,10 +205,10 @@ def test_an_interrupted_experiment_keeps_its_runs_and_goes_on(tmp_path, how):
     os.kill(process.pid, how)
     _, err = process.communicate(timeout=20)
 
-    assert process.returncode == (130 if how == signal.SIGINT else -9), err
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[how], err
     kept = [row for row in rows(tmp_path) if row["status"] == "success"]
     assert [row["input"] for row in kept] == ["0", "1", "2", "3", "4"]
-    if how == signal.SIGINT:
+    if how != signal.SIGKILL:
         assert [row["status"] for row in rows(tmp_path)][5:] == ["cancelled", "cancelled"]
         assert summary(tmp_path)["state"] == "interrupted"
         assert "--resume" in err

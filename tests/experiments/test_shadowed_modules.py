@@ -37,9 +37,13 @@ NAMES = [
 ]
 
 
-def command(folder, *arguments):
+NEEDED_BY_PYTHON = {"operator", "types"}
+"""Names of `NAMES` that ``python -m`` imports itself, before any module of FluxLoop."""
+
+
+def command(folder, *arguments, option="-P"):
     """Run the command, as its script does: ``-P`` keeps the working directory out of the search path."""
-    line = [sys.executable, "-P", "-m", "fluxloop", *arguments]
+    line = [sys.executable, *([option] if option else []), "-m", "fluxloop", *arguments]
     return subprocess.run(line, cwd=folder, env=offline.environment(), capture_output=True, text=True, timeout=60)
 
 
@@ -58,6 +62,38 @@ def test_files_of_the_project_do_not_take_the_place_of_modules(tmp_path, engine)
         assert done.returncode == 0, done.stderr
 
     assert [row["output"] for row in rows(tmp_path)] == [42, 42]
+
+
+@pytest.mark.parametrize("option", ["", "-B"])
+def test_python_m_imports_no_files_of_the_working_directory(tmp_path, option):
+    """
+    ``python -m fluxloop`` starts with the working directory on the search path, and is the same command nevertheless.
+    """
+    project(tmp_path, "import cmd\ndef agent(input):\n    return cmd.answer", "base_inputs: [a]")
+    for name in {*NAMES, "uuid", "platform", "subprocess", "rich"} - NEEDED_BY_PYTHON:
+        (tmp_path / f"{name}.py").write_text(f"raise RuntimeError('{name} of the project')")
+    (tmp_path / "cmd.py").write_text("answer = 42")
+
+    for line in (("run", "experiment"), ("evaluate", "experiment", "experiments"), ("status",)):
+        done = command(tmp_path, *line, option=option)
+        assert done.returncode == 0, done.stderr
+
+    assert rows(tmp_path)[0]["output"] == 42
+
+
+def test_only_the_command_changes_the_search_path(tmp_path):
+    """
+    ``python -m`` with a module of the project that imports FluxLoop keeps the working directory.
+    """
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/__init__.py").write_text("import fluxloop, sys, os\nassert sys.path[0] == os.getcwd()")
+    (tmp_path / "own/__main__.py").write_text("import beside")
+    (tmp_path / "beside.py").write_text("print('imported')")
+    line = [sys.executable, "-m", "own", "-m", "fluxloop"]
+
+    done = subprocess.run(line, cwd=tmp_path, env=offline.environment(), capture_output=True, text=True, timeout=60)
+
+    assert done.stdout == "imported\n", done.stderr
 
 
 def test_an_endpoint_is_called_with_the_installed_client(tmp_path):

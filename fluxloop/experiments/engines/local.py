@@ -8,7 +8,7 @@ import asyncio
 import contextvars
 from collections.abc import Iterator
 
-from ..deadlines import IGNORED_S, RunTimeoutError
+from ..deadlines import IGNORED_S, RunTimeoutError, abandon
 from ..inputs import PlannedRun
 from ..rows import Row, RunCancelled, lost_row
 from .contract import Finished, Job
@@ -123,6 +123,5 @@ class _Runs:
 
     def _abandon(self, task: asyncio.Task[Row]) -> tuple[PlannedRun, str] | None:
         """Remove *task* from the tasks for whose end `asyncio.run` waits, and return its run."""
-        asyncio._unregister_task(task)
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # it stays pending until the process ends
+        abandon(task)
         return self._running.pop(task, None)

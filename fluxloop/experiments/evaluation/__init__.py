@@ -91,6 +91,7 @@ def evaluate(
     api_key: str | None = None,
     sample_rate: float | None = None,
     max_llm_calls: int | None = None,
+    evaluator_timeout: float | None = None,
     on_run: Callable[[Run, RunScore], None] | None = None,
 ) -> Evaluation:
     """
@@ -114,6 +115,8 @@ def evaluate(
         api_key: The key of the judges; None reads ``FLUXLOOP_LLM_API_KEY`` or ``OPENAI_API_KEY``.
         sample_rate: The share of the runs that judges see.
         max_llm_calls: The largest number of requests of judges.
+        evaluator_timeout: Seconds that an evaluator may take for one run. A call that takes longer is interrupted, and
+            is an error of the evaluator. After three in a row it is not called again.
         on_run: Called after each run, for a display of progress.
 
     Raises:
@@ -122,6 +125,10 @@ def evaluate(
         WriteError: If the results cannot be written.
     """
     chosen = configured(load_config(config), evaluators, rules, threshold, report, sample_rate, max_llm_calls)
+    if evaluator_timeout is not None:
+        if not evaluator_timeout > 0:
+            raise ConfigError(f"evaluator_timeout must be greater than 0, got {evaluator_timeout}")
+        chosen = replace(chosen, limits=replace(chosen.limits, evaluator_timeout_s=evaluator_timeout))
     if fail_under is not None and not 0 <= fail_under <= 1:
         raise ConfigError(f"fail_under must be a number from 0 to 1, got {fail_under}")
     job = _Job(ExperimentFolder.at(path), chosen, output or OUTPUT, api_key, on_run)

@@ -55,12 +55,13 @@ class Weighted:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of calls of judges."""
+    """The limits of calls of judges and evaluators."""
 
     sample_rate: float = 1.0
     """The share of the runs that judges see; always the same ones."""
     max_llm_calls: int | None = None
     timeout_s: float = 60.0
+    evaluator_timeout_s: float = 300.0
     concurrency: int = 8
     cache: bool = True
 
@@ -139,7 +140,7 @@ KEYS: Mapping[str, Iterable[str]] = {
         "report", "advanced", "threshold", "metrics", "efficiency", "output", "name", "description",
     ),
     "aggregate": ("method", "threshold", "by_persona"),
-    "limits": ("sample_rate", "max_llm_calls", "timeout_seconds", "cache", "concurrency"),
+    "limits": ("sample_rate", "max_llm_calls", "timeout_seconds", "evaluator_timeout_seconds", "cache", "concurrency"),
     "report": ("style", "sections", "visualizations", "tone", "output", "template_path"),
     "evaluator": ("name", "type", "enabled", "weight"),
     "rule_based": ("rules",),
@@ -270,6 +271,7 @@ class _Reader:
             sample_rate=self._number(limits, "sample_rate", 1.0, ("limits",), low=0.0, high=1.0),
             max_llm_calls=calls,
             timeout_s=self._number(limits, "timeout_seconds", 60.0, ("limits",), low=0.001),
+            evaluator_timeout_s=self._number(limits, "evaluator_timeout_seconds", 300.0, ("limits",), low=0.001),
             concurrency=int(self._number(limits, "concurrency", 8, ("limits",), low=1)),
             cache=limits.get("cache", True) is not False,
         )

@@ -21,6 +21,7 @@ from ...tracing.outcomes import message_of
 from ..recorded_runs import Run
 from .result_values import scores_of
 from .scores import Score
+from .time_limits import TimeLimit
 
 Call = Callable[[Run], Any]
 """Calls an evaluator for a run, and returns what it returns: a value, or something to await."""
@@ -37,12 +38,12 @@ class CodeEvaluator:
     labels: Mapping[str, float] = field(default_factory=dict)
     """The scores of labels."""
 
-    async def scores(self, run: Run) -> list[Score]:
+    async def scores(self, run: Run, limit: TimeLimit) -> list[Score]:
         """Return what the evaluator finds in *run*. Its exceptions become scores with an error."""
         try:
-            result = self.call(run)
+            result = limit.called(self.name, lambda: self.call(run))
             if isinstance(result, Awaitable):
-                result = await result
+                result = await limit.awaited(self.name, result)
             return scores_of(result, self.name, self.max_score, self.labels)
         except (Exception, SystemExit) as error:  # one failure of an evaluator must not end the evaluation
             return [Score(self.name, error=f"{type(error).__name__}: {message_of(error)}")]

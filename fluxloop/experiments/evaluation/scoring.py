@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 
@@ -14,6 +15,7 @@ from .configuration import EvaluationConfig, RuleEvaluator
 from .judge_requests import Endpoints
 from .judges import Cache, JudgeClient
 from .scores import RuleResult, RunScore, Score
+from .time_limits import EvaluatorTimeoutError, TimeLimit
 
 BATCH = 64
 """Runs whose judges run at the same time; the memory of an evaluation is that of a batch."""
@@ -40,11 +42,14 @@ class Scorer:
 
     def scored(self, runs: Iterable[Run]) -> Iterator[tuple[Run, RunScore]]:
         """Yield each run with its scores, in the order of *runs*. Must not be called inside a running event loop."""
+        with TimeLimit(self._config.limits.evaluator_timeout_s) as self._limit:
+            yield from self._all_scored(iter(runs))
+
+    def _all_scored(self, remaining: Iterator[Run]) -> Iterator[tuple[Run, RunScore]]:
         if not self._config.code_evaluators and not self._config.judges:
-            for run in runs:
+            for run in remaining:
                 yield run, self._combined(run, self._by_rules(run))
             return
-        remaining = iter(runs)
         with asyncio.Runner() as runner:
             # `Runner.run` cancels a task on Ctrl-C, which an evaluator that blocks would never notice.
             run_in_loop = runner.get_loop().run_until_complete
@@ -53,7 +58,9 @@ class Scorer:
 
     async def _batch(self, runs: Sequence[Run]) -> list[tuple[Run, RunScore]]:
         if not self._config.judges:
-            return [(run, self._combined(run, await self._all(run, None))) for run in runs]
+            return [(run, self._combined(run, await self._own(run))) for run in runs]
+        # Before the judges: an evaluator that blocks the loop would use up the time of their requests.
+        own = await asyncio.gather(*(self._own(run) for run in runs))
         limits, self._endpoints = self._config.limits, self._endpoints or Endpoints()
         left = None if limits.max_llm_calls is None else max(0, limits.max_llm_calls - self.llm_calls)
         async with JudgeClient(
@@ -64,20 +71,21 @@ class Scorer:
             max_calls=left,
             endpoints=self._endpoints,
         ) as client:
-            scores = await asyncio.gather(*(self._all(run, client) for run in runs))
+            judged = await asyncio.gather(*(self._judged(run, client) for run in runs))
             self.llm_calls += client.calls
-        return [(run, self._combined(run, found)) for run, found in zip(runs, scores, strict=True)]
+        return [(run, self._combined(run, [*one, *two])) for run, one, two in zip(runs, own, judged, strict=True)]
 
-    async def _all(self, run: Run, client: JudgeClient | None) -> list[Score]:
+    async def _own(self, run: Run) -> list[Score]:
         scores = self._by_rules(run)
         for one in self._config.code_evaluators:
-            scores += await one.evaluator.scores(run)
-        if client is not None and self._is_sampled(run):
-            scores += await asyncio.gather(*(client.score(judge, run) for judge in self._config.judges))
-        elif client is not None:
-            reason = "not in the sample of limits.sample_rate"
-            scores += [Score(judge.name, skipped=True, reason=reason) for judge in self._config.judges]
+            scores += await one.evaluator.scores(run, self._limit)
         return scores
+
+    async def _judged(self, run: Run, client: JudgeClient) -> list[Score]:
+        if self._is_sampled(run):
+            return await asyncio.gather(*(client.score(judge, run) for judge in self._config.judges))
+        reason = "not in the sample of limits.sample_rate"
+        return [Score(judge.name, skipped=True, reason=reason) for judge in self._config.judges]
 
     def _is_sampled(self, run: Run) -> bool:
         rate = self._config.limits.sample_rate
@@ -87,7 +95,13 @@ class Scorer:
         return int.from_bytes(digest[:8], "big") / 2**64 < rate
 
     def _by_rules(self, run: Run) -> list[Score]:
-        return [_rule_score(evaluator, run) for evaluator in self._config.rule_evaluators]
+        scores = []
+        for evaluator in self._config.rule_evaluators:
+            try:  # the time of a regular expression can grow exponentially with the text
+                scores.append(self._limit.called(evaluator.name, partial(_rule_score, evaluator, run)))
+            except EvaluatorTimeoutError as error:
+                scores.append(Score(evaluator.name, error=str(error)))
+        return scores
 
     def _combined(self, run: Run, scores: list[Score]) -> RunScore:
         weighted = [(self._weight(score), score.score) for score in scores if score.score is not None]
