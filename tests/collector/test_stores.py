@@ -583,6 +583,40 @@ def test_a_search_in_parts_finds_what_comparing_all_records_finds(
             assert starts == sorted(starts, reverse=not oldest_first)
 
 
+def test_a_page_of_a_frequent_text_is_among_the_newest_records(tmp_path, monkeypatch):
+    """
+    SQLite looks through no other traces, unless one that was inserted long ago began later than those of the page.
+    """
+    searched = []
+    candidates_in = sqlite_queries.candidates_in
+    monkeypatch.setattr(sqlite_queries, "_RARE", 20)
+    monkeypatch.setattr(
+        sqlite_queries, "candidates_in", lambda *args, **kw: searched.append(1) or candidates_in(*args, **kw)
+    )
+    with closing(open_store(f"sqlite:///{tmp_path / 's.sqlite'}")) as store:
+
+        def add(number, minute):
+            lines = lines_of_trace(f"t{number:02}", text="Lyon", start=START + timedelta(minutes=minute))
+            store.write(RowMaker().batch(lines).rows)
+
+        def page():
+            wait_for(lambda: store.counts()["unindexed"] == 0)
+            return [row["trace_id"] for row in store.traces(CollectorFilter.of(text="lyon"), limit=3).rows]
+
+        add(0, minute=-1)
+        for number in range(1, 30):
+            add(number, number)
+        assert (page(), searched) == (["t29", "t28", "t27"], [])
+
+        add(0, minute=28.5)  # an old trace gets a later start
+        assert (page(), searched != []) == (["t29", "t00", "t28"], True)
+
+        store.run(
+            lambda writer: writer.execute("UPDATE traces SET after_observation = NULL")
+        )  # as migrated traces have it
+        assert page() == ["t29", "t00", "t28"]
+
+
 def test_a_rare_text_is_looked_up_in_the_index_of_postgresql(postgres_url):
     """
     The index names the trace that has it, one with much text, and those that are not indexed yet; no others.
