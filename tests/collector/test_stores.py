@@ -8,6 +8,7 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from random import Random
 
 import orjson
@@ -385,6 +386,20 @@ def score_line(trace_id, value=1, id="x"):
     return orjson.dumps({**score, "time": iso(START)})
 
 
+def test_a_deletion_is_not_stopped_by_the_time_limit_of_an_earlier_query(tmp_path):
+    """
+    SQLite stops a query of a thread when its time is over; a deletion by the same thread has no limit.
+    """
+    with closing(open_store(f"sqlite:///{tmp_path / 's.sqlite'}")) as store:
+        for number in range(20):
+            store.write(RowMaker().batch(lines_of_trace(f"t{number}", user_id="u")).rows)
+        store.counts()
+        store._readers.end = 0.0
+        store._read().set_progress_handler(store._is_late, 1)
+
+        assert store.delete(Deletion(user_id="u")) == 20
+
+
 def test_scores_are_kept_beside_their_trace(store, write):
     """
     A score may come before its trace; sent twice it counts once; a newer one of the same id replaces it.
@@ -504,7 +519,8 @@ def test_a_closed_store_raises_its_own_error(store):
     """
     store.close()
 
-    for call in (lambda: store.write([]), store.check, lambda: store.trace("a"), store.counts):
+    delete = partial(store.delete, Deletion(user_id="u"))
+    for call in (lambda: store.write([]), store.check, lambda: store.trace("a"), store.counts, delete):
         with pytest.raises(StoreError, match="closed"):
             call()
 
