@@ -126,11 +126,14 @@ uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="warning", h
 def receiving(is_quick: bool) -> Row:
     """Send batches of 550 records from four threads, compared with a hand-written route and one `executemany`."""
     traces = 200 if is_quick else 10_000
-    bodies = [
-        b"\n".join(line for number in range(first, first + 50) for line in trace_lines(number))
-        for first in range(0, traces, 50)
-    ]
-    rounds = [(_seconds_to_send(bodies, is_ours=False), _seconds_to_send(bodies, is_ours=True)) for _ in range(3)]
+    bodies = bodies_of(traces)
+    rounds = []
+    for _ in range(3):
+        with TemporaryDirectory() as folder:
+            floor_store, our_store = (str(Path(folder) / name) for name in ("floor.sqlite", "store.sqlite"))
+            rounds.append(
+                (seconds_to_send(bodies, ["-c", FLOOR, floor_store]), seconds_to_send(bodies, serve(our_store)))
+            )
     lines = traces * (OBSERVATIONS + 1)
     floor, ours = (min(times) for times in zip(*rounds, strict=True))
     return Row(
@@ -143,31 +146,42 @@ def receiving(is_quick: bool) -> Row:
     )
 
 
-def _seconds_to_send(bodies: list[bytes], *, is_ours: bool) -> float:
+def bodies_of(traces: int) -> list[bytes]:
+    """Return batches with so many traces, 50 in each."""
+    return [
+        b"\n".join(line for number in range(first, first + 50) for line in trace_lines(number))
+        for first in range(0, traces, 50)
+    ]
+
+
+def serve(store: str) -> list[str]:
+    """Return the arguments of Python for a collector with *store*; its port comes behind them."""
+    return ["-m", "fluxloop", "serve", "--store", store, "--log-level", "warning", "--port"]
+
+
+def seconds_to_send(bodies: list[bytes], server: list[str]) -> float:
+    """Return how long four threads take to send *bodies* to the program *server*, which is started for it."""
     import httpx
 
-    with TemporaryDirectory() as folder:
-        port = free_port()
-        store = str(Path(folder) / "store.sqlite")
-        ours = ["-m", "fluxloop", "serve", "--store", store, "--port", str(port), "--log-level", "warning"]
-        command = [sys.executable, *(ours if is_ours else ["-c", FLOOR, store, str(port)])]
-        server = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.getcwd()}, stderr=subprocess.DEVNULL)
-        try:
-            wait_until_listening(port)
-            headers = {"Content-Type": "application/x-ndjson"}
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client:
+    port = free_port()
+    command = [sys.executable, *server, str(port)]
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.getcwd()}, stderr=subprocess.DEVNULL)
+    try:
+        wait_until_listening(port)
+        headers = {"Content-Type": "application/x-ndjson"}
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client:
 
-                def send(body: bytes) -> None:
-                    client.post("/api/v1/batches", content=body).raise_for_status()
+            def send(body: bytes) -> None:
+                client.post("/api/v1/batches", content=body).raise_for_status()
 
-                send(b"\n".join(trace_lines(10**9)))
-                start = time.perf_counter()
-                with ThreadPoolExecutor(4) as threads:
-                    list(threads.map(send, bodies))
-                return time.perf_counter() - start
-        finally:
-            server.terminate()
-            server.wait(30)
+            send(b"\n".join(trace_lines(10**9)))
+            start = time.perf_counter()
+            with ThreadPoolExecutor(4) as threads:
+                list(threads.map(send, bodies))
+            return time.perf_counter() - start
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def free_port() -> int:

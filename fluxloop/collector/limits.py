@@ -28,8 +28,6 @@ class Limits:
     connections: int = 512
     requests_per_s: float = 1_000.0
     """Of one key, or of one address where there are no keys; short bursts of twice as many are accepted."""
-    query_s: float = 30.0
-    """The time in which a query must be answered."""
 
 
 class Rates:

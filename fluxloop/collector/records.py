@@ -28,6 +28,9 @@ MAX_DEPTH = 250
 """Levels of nesting in a record; the recorder writes up to 200."""
 
 
+_SHALLOW_BYTES = 2 * MAX_DEPTH
+"""A line that is not longer has fewer levels: each has a bracket at its start, and one at its end."""
+
 _MINUTE_US = 60_000_000
 
 _MOST_TIERS = 4_096
@@ -78,7 +81,7 @@ class RowMaker:
             record = orjson.loads(line)
         except ValueError:
             record, line = _repaired(line)
-        if line.count(b"[") + line.count(b"{") > MAX_DEPTH and _depth_of(record) > MAX_DEPTH:
+        if len(line) > _SHALLOW_BYTES and line.count(b"[") + line.count(b"{") > MAX_DEPTH < _depth_of(record):
             raise Refusal(f"nested deeper than {MAX_DEPTH} levels")
         return self.row_of(record, line)
 
@@ -133,10 +136,10 @@ class RowMaker:
         start_us = time_us(get("start_time"))
         kind, name, model = record["type"], record["name"], get("model")
         cost = None
-        given, made, total = sums_of(counts)
+        given, made, total = _NO_TOKENS if counts is None else sums_of(counts)
         if counts is not None and kind in ("GENERATION", "EMBEDDING") and self._prices is not None and model:
             cost = self._cost(record, counts, start_us)
-        return Observation(
+        values = (
             record["trace_id"],
             record["id"],
             get("parent_id"),
@@ -153,6 +156,7 @@ class RowMaker:
             cost,
             line,
         )
+        return tuple.__new__(Observation, values)  # without the call that gives the fields names
 
     def _cost(self, record: Json, counts: Counts, start_us: int) -> float | None:
         context = context_of(record.get("metadata"), record.get("model_parameters"), record.get("output"))
@@ -199,6 +203,8 @@ def _depth_of(value: Any) -> int:
 
 _ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What reading a record can raise whose values have unexpected types."""
+
+_NO_TOKENS = (0, 0, 0)
 
 _LEVELS = ("INFO", "ERROR", "WARNING", "DEBUG")
 

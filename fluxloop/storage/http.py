@@ -239,7 +239,13 @@ class HTTPStorage:
         if not self._is_used:
             return
         if self._sends and self._sender.has_waiting():
-            self._sender.flush(max(0.0, end - seconds()), is_patient=False)
+            is_sent = self._sender.flush(max(0.0, end - seconds()), is_patient=False)
+            if not is_sent and not self._sender.has_logged_failure:
+                message = (
+                    f"the program ended before all records were sent to {self._link.url}: {self.delivery.spooled} "
+                    f"wait in {self.spool}. The next program with this spool sends them, or fluxloop upload"
+                )
+                self.delivery.problems.log_once("exit", message)
         self.close()
 
     def _forked(self) -> None:

@@ -56,6 +56,8 @@ class Sender:
         self.memory = LineBuffer()
         self.waiting = 0
         """The number of records since the last round began. A lost update delays a round by the flush interval."""
+        self.has_logged_failure = False
+        """Whether an attempt has failed, and the log says where the records wait."""
         self.owner: object = None
         """The storage, while records wait."""
         self.wake_at: float = 1 if auto_flush else inf
@@ -305,6 +307,7 @@ class Sender:
     def _report(self, failure: Answer) -> None:
         place = "in memory" if self.memory else f"in {self._spool.base_path}"
         self._log(failure.problem[:40], f"{failure.problem}. Records are kept {place} and sent later")
+        self.has_logged_failure = True
 
     def _log(self, cause: str, message: str, *, exc_info: bool = False) -> None:
         if not self._is_stopped:

@@ -8,6 +8,7 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from random import Random
 
 import orjson
@@ -385,6 +386,20 @@ def score_line(trace_id, value=1, id="x"):
     return orjson.dumps({**score, "time": iso(START)})
 
 
+def test_a_deletion_is_not_stopped_by_the_time_limit_of_an_earlier_query(tmp_path):
+    """
+    SQLite stops a query of a thread when its time is over; a deletion by the same thread has no limit.
+    """
+    with closing(open_store(f"sqlite:///{tmp_path / 's.sqlite'}")) as store:
+        for number in range(20):
+            store.write(RowMaker().batch(lines_of_trace(f"t{number}", user_id="u")).rows)
+        store.counts()
+        store._readers.end = 0.0
+        store._read().set_progress_handler(store._is_late, 1)
+
+        assert store.delete(Deletion(user_id="u")) == 20
+
+
 def test_scores_are_kept_beside_their_trace(store, write):
     """
     A score may come before its trace; sent twice it counts once; a newer one of the same id replaces it.
@@ -504,7 +519,8 @@ def test_a_closed_store_raises_its_own_error(store):
     """
     store.close()
 
-    for call in (lambda: store.write([]), store.check, lambda: store.trace("a"), store.counts):
+    delete = partial(store.delete, Deletion(user_id="u"))
+    for call in (lambda: store.write([]), store.check, lambda: store.trace("a"), store.counts, delete):
         with pytest.raises(StoreError, match="closed"):
             call()
 
@@ -581,6 +597,40 @@ def test_a_search_in_parts_finds_what_comparing_all_records_finds(
             assert sorted(row["trace_id"] for row in seen) == sorted(expected)
             starts = [row["start_time"] for row in seen]
             assert starts == sorted(starts, reverse=not oldest_first)
+
+
+def test_a_page_of_a_frequent_text_is_among_the_newest_records(tmp_path, monkeypatch):
+    """
+    SQLite looks through no other traces, unless one that was inserted long ago began later than those of the page.
+    """
+    searched = []
+    candidates_in = sqlite_queries.candidates_in
+    monkeypatch.setattr(sqlite_queries, "_RARE", 20)
+    monkeypatch.setattr(
+        sqlite_queries, "candidates_in", lambda *args, **kw: searched.append(1) or candidates_in(*args, **kw)
+    )
+    with closing(open_store(f"sqlite:///{tmp_path / 's.sqlite'}")) as store:
+
+        def add(number, minute):
+            lines = lines_of_trace(f"t{number:02}", text="Lyon", start=START + timedelta(minutes=minute))
+            store.write(RowMaker().batch(lines).rows)
+
+        def page():
+            wait_for(lambda: store.counts()["unindexed"] == 0)
+            return [row["trace_id"] for row in store.traces(CollectorFilter.of(text="lyon"), limit=3).rows]
+
+        add(0, minute=-1)
+        for number in range(1, 30):
+            add(number, number)
+        assert (page(), searched) == (["t29", "t28", "t27"], [])
+
+        add(0, minute=28.5)  # an old trace gets a later start
+        assert (page(), searched != []) == (["t29", "t00", "t28"], True)
+
+        store.run(
+            lambda writer: writer.execute("UPDATE traces SET after_observation = NULL")
+        )  # as migrated traces have it
+        assert page() == ["t29", "t00", "t28"]
 
 
 def test_a_rare_text_is_looked_up_in_the_index_of_postgresql(postgres_url):

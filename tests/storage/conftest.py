@@ -68,11 +68,12 @@ def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Start a Python process that runs a script: ``start(script, folder)``. What still runs is killed at the end."""
     running: list[subprocess.Popen[bytes]] = []
 
-    def run(script: str, *args: object) -> subprocess.Popen[bytes]:
+    def run(script: str, *args: object, stderr: int | None = None) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [sys.executable, "-c", IN_A_CHILD + textwrap.dedent(script), *map(str, args)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=stderr,
             bufsize=0,  # a line read from it takes nothing from what `communicate` returns later
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )

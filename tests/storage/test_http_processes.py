@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -133,10 +134,10 @@ atexit.register(lambda: began.append(perf_counter()))  # runs first
 
 @pytest.mark.parametrize(("shutdown_timeout", "longest"), [(0.5, 10), (0, 5)])
 def test_a_collector_that_hangs_delays_the_exit_by_the_timeout(
-    tmp_path: Path, start: Start, shutdown_timeout: float, longest: float
+    tmp_path: Path, server: Collector, start: Start, shutdown_timeout: float, longest: float
 ) -> None:
     """
-    And not longer; the records stay in the spool.
+    And not longer. The records stay in the spool, one line says so, and the next program sends them.
     """
 
     def hang(connection: object) -> None:
@@ -146,10 +147,17 @@ def test_a_collector_that_hangs_delays_the_exit_by_the_timeout(
 
     with raw_server(hang) as url:
         script = EXIT.format(OPENED=OPENED, write="storage.write([record(1)])")
-        [delay] = finish(start(script, tmp_path, url, shutdown_timeout))
+        ended = start(script, tmp_path, url, shutdown_timeout, stderr=subprocess.PIPE)
+        out, err = ended.communicate(timeout=55)
 
-    assert shutdown_timeout * 0.9 <= float(delay) < longest
+    assert shutdown_timeout * 0.9 <= float(out) < longest
+    assert ended.returncode == 0
+    assert re.findall(r"before all records were sent to \S+: 1 wait in .* or fluxloop upload", err.decode()) != []
+    assert err.count(b"\n") == 1
     assert len(spooled(tmp_path)) == 1
+    finish(start(OPENED + "opened(flush_interval=60).write([record(2)])", tmp_path, server.url))
+    server.wait(lambda: len(server.records) == 2)
+    assert (server.ids, spooled(tmp_path)) == (["o2", "o1"], [])
 
 
 def test_a_collector_that_is_away_delays_the_exit_by_one_attempt(tmp_path: Path, start: Start) -> None:

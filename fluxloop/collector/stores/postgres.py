@@ -18,7 +18,7 @@ from ..record_rows import Observation, Row, time_us
 from .changes import OBSERVATION
 from .contract import Deletion, StoreError, Written
 from .postgres_reading import PostgresReading
-from .postgres_schema import OTHER_DAY, day_of, make_partition, migrate
+from .postgres_schema import OTHER_DAY, days_of, make_partition, migrate
 from .postgres_words import index_some
 from .postgres_writing import PostgresWriting, add_totals
 from .rows import HOUR_US, TotalsChange
@@ -51,7 +51,7 @@ class PostgresStore(PostgresReading):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self._days: set[Any] = set()
+        self._days = set[str]()
         self._written_at = 0.0
         self._has_words = threading.Event()
         self._has_words.set()  # what was written before
@@ -88,8 +88,10 @@ class PostgresStore(PostgresReading):
     def write(self, rows: Sequence[Row]) -> Written:
         """Keep *rows*; they are durable when this returns."""
 
+        days = days_of({row.start_us for row in rows if type(row) is Observation})
+
         def task(connection: Any) -> Written:
-            writing = PostgresWriting(connection)
+            writing = PostgresWriting(connection, days)
             written = writing.add(rows)
             writing.finish()
             return written
@@ -97,7 +99,7 @@ class PostgresStore(PostgresReading):
         self._written_at = time.monotonic()
         try:
             for _ in range(_RETRIES):
-                self._make_partitions(rows)
+                self._make_partitions({*days.values()})
                 try:
                     return self._transact(task)  # type: ignore[no-any-return]  # what the task returns
                 except StoreError as error:
@@ -108,8 +110,8 @@ class PostgresStore(PostgresReading):
         finally:
             self._has_words.set()
 
-    def _make_partitions(self, rows: Sequence[Row]) -> None:
-        for day in {day_of(row.start_us) for row in rows if type(row) is Observation} - self._days:
+    def _make_partitions(self, days: set[str]) -> None:
+        for day in days - self._days:
             with self._connection() as connection:
                 make_partition(connection, day)
             self._days.add(day)
@@ -172,7 +174,7 @@ class PostgresStore(PostgresReading):
                 )
 
             self._transact(drop)
-            self._days.discard(day)
+            self._days.discard(f"{day}")
 
     def backup(self, path: str) -> None:
         """Refuse: PostgreSQL has tools of its own."""

@@ -4,6 +4,7 @@ The tables of the PostgreSQL store, its versions, and its partitions: one per da
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, timedelta
 from functools import lru_cache
 from time import time
@@ -92,16 +93,32 @@ def day_of(start_us: int) -> date:
     return _day(start_us // _DAY_US, int(time()) // 86_400)
 
 
+def days_of(starts: Iterable[int]) -> dict[int, str]:
+    """Return the day of the partition for each start, as text."""
+    today = int(time()) // 86_400
+    return {start_us: _day_text(start_us // _DAY_US, today) for start_us in starts}
+
+
 @lru_cache(maxsize=4_096)
 def _day(day: int, today: int) -> date:
     """Return a day, given as days since 1970; `OTHER_DAY` where it is far from *today*."""
     return OTHER_DAY + timedelta(days=day) if today - DAYS <= day <= today + 1 else OTHER_DAY
 
 
-def make_partition(connection: Any, day: Any) -> None:
+@lru_cache(maxsize=4_096)
+def _day_text(day: int, today: int) -> str:
+    return str(_day(day, today))
+
+
+def make_partition(connection: Any, day: str) -> None:
     """Make the partition of *day*, unless there is one."""
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         connection.execute(
-            f"CREATE TABLE IF NOT EXISTS observations_{day:%Y%m%d} PARTITION OF observations FOR VALUES IN ('{day}')"
+            f"CREATE TABLE IF NOT EXISTS {partition_of(day)} PARTITION OF observations FOR VALUES IN ('{day}')"
         )
+
+
+def partition_of(day: str) -> str:
+    """Return the name of the partition of a day."""
+    return f"observations_{day.replace('-', '')}"

@@ -8,15 +8,14 @@ may insert the same trace at the same time; the transaction that comes second fa
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from ..record_rows import Observation, Row, Score
 from .changes import OBSERVATION, Changes
-from .postgres_schema import day_of
+from .postgres_copying import array_of_numbers, copied_observations, copied_traces
 from .rows import COLUMNS, TotalsChange, TraceState
 
 _FACETS = COLUMNS.index("facets")
@@ -38,11 +37,18 @@ ON CONFLICT (trace_id, id) DO UPDATE SET name = excluded.name, time_us = exclude
 
 
 class PostgresWriting(Changes):
-    """The changes of one transaction, which the caller begins and commits."""
+    """
+    The changes of one transaction, which the caller begins and commits.
 
-    def __init__(self, connection: Any) -> None:
+    Args:
+        connection: To the database.
+        days: The day of the partition by the start of an observation.
+    """
+
+    def __init__(self, connection: Any, days: Mapping[int, str]) -> None:
         super().__init__()
         self._connection = connection
+        self._days = days
         self._new: dict[str, TraceState] = {}
         """The states that the store does not have, in the order of their ids."""
         self._stored: dict[tuple[int, str], Observation] = {}
@@ -61,11 +67,8 @@ class PostgresWriting(Changes):
         self._load_observations(set(trace_ids), rows)
 
     def _load_observations(self, trace_ids: set[str], rows: Sequence[Row]) -> None:
-        wanted = [
-            (self.states[row.trace_id].number, row.id)
-            for row in rows
-            if type(row) is Observation and row.trace_id in trace_ids and self.states[row.trace_id].observations
-        ]
+        known = {id: number for id in trace_ids if (state := self.states[id]).observations and (number := state.number)}
+        wanted = [(known[row.trace_id], row.id) for row in rows if type(row) is Observation and row.trace_id in known]
         if not wanted:
             return
         sql = f"""SELECT o.trace, {", ".join(f"o.{name}" for name in OBSERVATION.split(", "))}
@@ -97,11 +100,11 @@ class PostgresWriting(Changes):
         """Write what the batches have changed."""
         with self._connection.cursor() as cursor:
             with cursor.copy(_COPY_TRACES) as copy:
-                copy.write("".join(map(_copied_trace, self._new.values())).encode("utf-8", "replace"))
+                copy.write(copied_traces(self._new.values()))
             if self.replaced:
                 cursor.executemany("DELETE FROM observations WHERE trace = %s AND id = %s", self.replaced)
             with cursor.copy(f"COPY observations (day, trace, {OBSERVATION}) FROM STDIN") as copy:
-                copy.write(b"".join(map(_copied, self.observation_rows())))
+                copy.write(copied_observations([*self.observation_rows()], self._days))
             if known := [state for trace_id, state in self.states.items() if trace_id not in self._new]:
                 rows = [(*to_columns(state), _text(state.line), state.number) for state in known]
                 cursor.executemany(_UPDATE, rows)
@@ -116,7 +119,11 @@ class PostgresWriting(Changes):
 def add_totals(cursor: Any, totals: TotalsChange) -> None:
     """Add a change to the totals."""
     if rows := totals.rows():
-        cursor.execute(ADD_TOTALS, [*map(list, zip(*rows, strict=True))])
+        arrays = (
+            [*values] if name == "text" else array_of_numbers(values)
+            for name, values in zip(_TOTALS_TYPES, zip(*rows, strict=True), strict=True)
+        )
+        cursor.execute(ADD_TOTALS, [*arrays])
 
 
 def to_columns(state: TraceState) -> list[Any]:
@@ -128,51 +135,3 @@ def to_columns(state: TraceState) -> list[Any]:
 
 def _text(line: bytes | None) -> str | None:
     return None if line is None else line.decode()
-
-
-def _copied(row: tuple[Any, ...]) -> bytes:
-    """Return the row of an observation in the text format of COPY, which takes half the time of `write_row`."""
-    trace, id, parent, kind, name, status, level, start_us, duration_ms, model, given, made, total, cost, line = row
-    if _SPECIAL.search(f"{id}{parent}{name}{model}"):
-        id, parent, name, model = (_escaped(text) for text in (id, parent, name, model))
-    head = (
-        f"{day_of(start_us)}\t{trace}\t{id}\t{_or_null(parent)}\t{kind}\t{name}\t{_or_null(status)}\t{level}\t"
-        f"{start_us}\t{_or_null(duration_ms)}\t{_or_null(model)}\t{given}\t{made}\t{total}\t{_or_null(cost)}\t"
-    )
-    line = line.replace(b"\\", b"\\\\")
-    if b"\t" in line or b"\r" in line:
-        line = line.replace(b"\t", b"\\t").replace(b"\r", b"\\r")
-    return b"%b%b\n" % (head.encode("utf-8", "replace"), line)
-
-
-_SPECIAL = re.compile(r"[\\\n\r\t]")
-"""Characters that are escaped in the text format of COPY."""
-
-
-def _escaped(text: str | None) -> str | None:
-    return text and _SPECIAL.sub(lambda found: repr(found[0])[1:-1], text)
-
-
-def _or_null(value: Any) -> Any:
-    return r"\N" if value is None else value
-
-
-def _copied_trace(state: TraceState) -> str:
-    """Do as `_copied`, for a trace."""
-    columns = [*state.columns()]
-    columns[_FACETS] = _array_of(columns[_FACETS])
-    values = (state.number, *columns, _text(state.line))
-    texts = (_or_null(_escaped(value) if type(value) is str else value) for value in values)
-    return "\t".join(map(str, texts)) + "\n"
-
-
-def _array_of(facets: str) -> str:
-    """Return a JSON list of texts as an array of PostgreSQL, which escapes quotes and backslashes in the same way."""
-    if _OTHER_ESCAPE.search(facets) is None:
-        return f"{{{facets[1:-1]}}}"
-    quoted = (re.sub(r'(["\\])', r"\\\1", facet) for facet in orjson.loads(facets))
-    return "{" + ",".join(f'"{facet}"' for facet in quoted) + "}"
-
-
-_OTHER_ESCAPE = re.compile(r'\\[^"\\]')
-"""What JSON escapes otherwise, perhaps: control characters."""

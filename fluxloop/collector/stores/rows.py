@@ -133,33 +133,35 @@ class TraceState:
         if old is not None:
             self._count(old, -1)
         self._count(row, 1)
-        if row.start_us and not self.has_line:
-            self.start_us = min(self.start_us or row.start_us, row.start_us)
-        if row.model and row.model not in self.models:
-            self.models = sorted([*self.models, row.model])[:100]
-        if row.is_error and row.type == "TOOL" and row.name not in self.failed_tools:
-            self.failed_tools = [*self.failed_tools, row.name][:100]
-        facets = facets_of(row.type, row.name, row.model)
+        _, _, parent_id, kind, name, status, _, start_us, _, model, *_ = row
+        if start_us and not self.has_line:
+            self.start_us = min(self.start_us or start_us, start_us)
+        if model and model not in self.models:
+            self.models = sorted([*self.models, model])[:100]
+        if status == "error" and kind == "TOOL" and name not in self.failed_tools:
+            self.failed_tools = [*self.failed_tools, name][:100]
+        facets = facets_of(kind, name, model)
         if not facets <= self.found_by and len(self.found_by) < MAX_FACETS:
             self.found_by |= facets
-        if row.parent_id is None and not self.has_line:
+        if parent_id is None and not self.has_line:
             self._add_root(row)
 
     def _count(self, row: Observation, sign: int) -> None:
+        _, _, _, kind, _, status, level, _, _, _, given, made, tokens, cost, _ = row  # faster than 15 attributes
         self.observations += sign
-        if row.status == "error":
+        if status == "error":
             self.errors += sign
-        elif row.level == "ERROR":
+        elif level == "ERROR":
             self.warnings += sign
-        if row.level == "WARNING":
+        if level == "WARNING":
             self.warnings += sign
-        if row.cost is not None:
-            self.cost = max(0.0, (self.cost or 0.0) + sign * row.cost)
-        if row.type in _COUNTED:
+        if cost is not None:
+            self.cost = max(0.0, (self.cost or 0.0) + sign * cost)
+        if kind in _COUNTED:
             sums = self.sums
-            sums[0] += sign * row.input_tokens
-            sums[1] += sign * row.output_tokens
-            sums[2] += sign * row.tokens
+            sums[0] += sign * given
+            sums[1] += sign * made
+            sums[2] += sign * tokens
 
     def _add_root(self, row: Observation) -> None:
         """Set what the root says, as long as the trace's own line has not come."""
@@ -306,22 +308,22 @@ class TotalsChange:
 
     def add(self, row: Observation, sign: int = 1) -> None:
         """Count an observation that has ended, or stop counting it where *sign* is -1."""
-        if row.status is None:
+        _, _, _, kind, name, status, _, start_us, duration_ms, model, given, made, tokens, cost, _ = row
+        if status is None:
             return
-        hour = row.start_us - row.start_us % HOUR_US
-        key = (hour, row.type, row.name, row.model or "", bucket_of(row.duration_ms))
+        key = (start_us - start_us % HOUR_US, kind, name, model or "", bucket_of(duration_ms))
         sums = self.by_key.get(key)
         if sums is None:
             sums = self.by_key[key] = [0, 0, 0, 0, 0, 0.0]
         sums[0] += sign
-        if row.status == "error":
+        if status == "error":
             sums[1] += sign
-        if row.tokens or row.input_tokens or row.output_tokens:
-            sums[2] += sign * row.input_tokens
-            sums[3] += sign * row.output_tokens
-            sums[4] += sign * row.tokens
-        if row.cost:
-            sums[5] += sign * row.cost
+        if tokens or given or made:
+            sums[2] += sign * given
+            sums[3] += sign * made
+            sums[4] += sign * tokens
+        if cost:
+            sums[5] += sign * cost
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Return the changes as rows, in an order that is the same in every process."""

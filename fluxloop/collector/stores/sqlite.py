@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -157,7 +158,8 @@ class SqliteStore(SqliteReading):
         if len(conditions) != 1:
             raise ValueError("a deletion names a trace, a session, a user or a time")
         condition, value = conditions[0]
-        numbers = [n for (n,) in self._read().execute(f"SELECT number FROM traces WHERE {condition}", (value,))]
+        with self._reading(inf) as connection:  # a deletion may look at all traces
+            numbers = [n for (n,) in connection.execute(f"SELECT number FROM traces WHERE {condition}", (value,))]
         return sum(
             self.run(lambda connection, some=some: delete_traces(connection, some, self._resolve))  # type: ignore[misc]
             for some in chunks(numbers, _DELETE_AT_ONCE)

@@ -19,7 +19,15 @@ from ...reading.filters import CollectorFilter
 from .contract import StoreError
 from .lines import Resolve
 from .rows import FAILED, NUMBERS, SHOWN, folded
-from .sqlite_words import MAX_CANDIDATES, Candidates, Newest, any_contains, candidates_in, newest_candidates
+from .sqlite_words import (
+    MAX_CANDIDATES,
+    Candidates,
+    Newest,
+    any_contains,
+    candidates_in,
+    newest_candidates,
+    newest_traces,
+)
 
 FEW = 2_000
 """Up to so many traces are sorted; where more match a number, the newest are looked through instead."""
@@ -95,9 +103,11 @@ class Selection:
         The index is asked for all records that may have it. Where they are many, traces are searched in parts that
         grow, and the index is asked for more of them if the first parts do not fill the page.
         """
+        self._probe(text, _RARE)
+        if not oldest_first and (newest := self._newest_with_text(text, limit, after)) is not None:
+            return newest
         numbers: list[int] = []
         size, searched = _PART, 0
-        self._probe(text, _RARE)
         while True:
             part = self._part(size, after, oldest_first, ("start_us",))
             candidates = self._rare
@@ -122,6 +132,32 @@ class Selection:
             size = min(2 * size, _LARGEST_PART)
             if searched >= _PROBED_AFTER:
                 self._probe(text, MAX_CANDIDATES)
+
+    def _newest_with_text(self, text: str, limit: int, after: tuple[int, int] | None) -> list[int] | None:
+        """Return the page if all its traces are among those with the newest records, else None."""
+        if (
+            self._known is None
+            or self._known.is_all
+            or (newest := newest_traces(self._connection, text, self._known)) is None
+        ):
+            return None
+        first, candidates = newest
+        self._found = sorted(candidates)
+        part = self._part(len(candidates), after, False, ("start_us",))
+        self._found = None
+        found = list[tuple[Any, ...]]()
+        for row in part:
+            if any_contains(self._connection, candidates[row[0]], text, self._resolve):
+                found.append(row)
+            if len(found) == limit:
+                break
+        if len(found) < limit:
+            return None
+        # A trace that was inserted earlier, but began later than these, may have the text, too.
+        sql = "SELECT 1 FROM traces WHERE start_us BETWEEN ? AND ? AND +number < ? LIMIT 1"
+        latest = 2**63 - 1 if after is None else after[0]
+        others = self._connection.execute(sql, (found[-1][1], latest, first)).fetchone()
+        return [number for number, _ in found] if others is None else None
 
     def _probe(self, text: str, limit: int) -> None:
         """Set `_rare` if up to *limit* records may have *text*, unless that is known."""

@@ -176,13 +176,13 @@ class SqliteReading:
         return monotonic() > getattr(self._readers, "end", inf)
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection that sees the store as it is now, whatever is written meanwhile."""
+    def _reading(self, seconds: float = QUERY_S) -> Iterator[sqlite3.Connection]:
+        """Yield a connection, for so long, that sees the store as it is now, whatever is written meanwhile."""
         if self._is_closed:
             raise StoreError("the store is closed")
         try:
             connection = self._read()
-            self._readers.end = monotonic() + QUERY_S
+            self._readers.end = monotonic() + seconds
             connection.execute("BEGIN")
             try:
                 yield connection

@@ -55,6 +55,7 @@ MIGRATIONS = (
     CREATE INDEX traces_by_tokens ON traces (tokens, start_us) WHERE tokens IS NOT NULL;
     CREATE INDEX traces_by_cost ON traces (cost, start_us) WHERE cost IS NOT NULL;
     """,
+    "ALTER TABLE traces ADD COLUMN after_observation INTEGER",
 )
 """The statements that lead from each version of the tables to the next; a released entry is never changed."""
 

@@ -91,49 +91,106 @@ def candidates_in(
 
     None if they are many and the traces, too (*is_large*), so that fewer traces should be searched at once.
     """
-    within = "trace IN (SELECT value FROM json_each(?))"
     query = _query_of(text)
-    sql = f"SELECT min(number), max(number) FROM observations WHERE {within}"
-    first, last = connection.execute(sql, (str(traces),)).fetchone()
     found = None
-    if query is not None and first is not None:
-        found = _indexed_candidates(connection, query, (first, last), traces, known)
+    if query is not None and traces:
+        found = _indexed_candidates(connection, query, traces, known)
     if found is None and not is_large:  # a short text, or records that are far apart in the index
         found = {trace: [-trace] for trace in traces}
-        sql = f"SELECT trace, number FROM observations WHERE {within}"
+        sql = "SELECT trace, number FROM observations WHERE trace IN (SELECT value FROM json_each(?))"
         for trace, number in connection.execute(sql, (str(traces),)):
             found[trace].append(number)
     return found
 
 
 def _indexed_candidates(
-    connection: sqlite3.Connection, query: str, bounds: tuple[int, int], traces: list[int], known: Newest | None
+    connection: sqlite3.Connection, query: str, traces: list[int], known: Newest | None
 ) -> Candidates | None:
-    """Return what the index finds within *bounds*, and what it does not have; None if it is much."""
-    first, last = bounds
-    is_known = known is not None and first >= known.lowest
-    # Traces have the lowest numbers of the index, so their range is reached from its beginning.
-    sql = "SELECT rowid FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid {} LIMIT ?"
-    newest_first, oldest_first = sql.format("DESC"), sql.format("ASC")
-    numbers = []
-    if not is_known:
-        numbers = [n for (n,) in connection.execute(newest_first, (query, first, last, MAX_CANDIDATES))]
-    own = [n for (n,) in connection.execute(oldest_first, (query, -max(traces), -min(traces), MAX_CANDIDATES))]
-    if len(numbers) == MAX_CANDIDATES or len(own) == MAX_CANDIDATES:
+    """Return what the index finds of *traces*, and what it does not have; None if it is much."""
+    own = _own_lines(connection, query, min(traces), max(traces))
+    if own is None:
         return None
     new = [n for (n,) in connection.execute("SELECT number FROM new_words")]
     wanted = set(traces)
     found: Candidates = {-number: [number] for number in {*own, *new} if -number in wanted}
-    if known is not None and is_known:
+    if known is not None and _first_observation(connection, traces) >= known.lowest:
         for trace in wanted & known.by_trace.keys():
             found[trace] = [*found.get(trace, ()), *(n for n in known.by_trace[trace] if n > 0)]
-    sql = "SELECT trace, number FROM observations WHERE number IN (SELECT value FROM json_each(?))"
-    later = "SELECT trace, number FROM observations WHERE number BETWEEN ? AND ?"
-    values = (str(numbers), max(first, _indexed_to(connection) + 1), last)
-    for trace, number in connection.execute(f"{sql} UNION ALL {later}", values):
+        return found
+    numbers = _indexed_observations(connection, query, traces)
+    if numbers is None:
+        return None
+    for trace, number in numbers:
         if trace in wanted:
             found.setdefault(trace, []).append(number)
     return found
+
+
+def _own_lines(connection: sqlite3.Connection, query: str, first: int, last: int) -> list[int] | None:
+    """Return the indexed lines of the traces from *first* to *last* that may match; None if they are many."""
+    # Traces have the lowest numbers of the index, so their range is reached from its beginning.
+    sql = "SELECT rowid FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid ASC LIMIT ?"
+    own = [n for (n,) in connection.execute(sql, (query, -last, -first, MAX_CANDIDATES))]
+    return own if len(own) < MAX_CANDIDATES else None
+
+
+def newest_traces(connection: sqlite3.Connection, text: str, known: Newest) -> tuple[int, Candidates] | None:
+    """
+    Return the traces of which all records that may contain *text* are known, and these records.
+
+    The first value is the number from which on all traces are such; None if there are many records.
+    """
+    sql = "SELECT number, after_observation FROM traces WHERE number >= ? ORDER BY number LIMIT 1"
+    (last,) = connection.execute("SELECT max(number) FROM traces").fetchone()
+    low, first = 0, (last or 0) + 1
+    while low < first:  # both numbers grow together
+        middle = (low + first) // 2
+        number, after = connection.execute(sql, (middle,)).fetchone()
+        if after is not None and after + 1 >= known.lowest:
+            first = middle
+        else:
+            low = number + 1
+    query = _query_of(text)
+    own = None if query is None else _own_lines(connection, query, first, last or 0)
+    if own is None:
+        return None
+    found = {trace: numbers for trace, numbers in known.by_trace.items() if trace >= first}
+    for number in own:
+        if number not in found.get(-number, ()):
+            found[-number] = [*found.get(-number, ()), number]
+    return first, found
+
+
+def _first_observation(connection: sqlite3.Connection, traces: list[int]) -> int:
+    """
+    Return a number that no observation of *traces* is below.
+
+    A trace that was inserted earlier has a lower number, and follows an observation with a lower number, too.
+    """
+    sql = "SELECT after_observation FROM traces WHERE number = ?"
+    (after,) = connection.execute(sql, (min(traces),)).fetchone()
+    if after is None:  # inserted by a version that did not keep it
+        sql = "SELECT min(number) - 1 FROM observations WHERE trace IN (SELECT value FROM json_each(?))"
+        (after,) = connection.execute(sql, (str(traces),)).fetchone()
+    return 0 if after is None else int(after) + 1
+
+
+def _indexed_observations(
+    connection: sqlite3.Connection, query: str, traces: list[int]
+) -> list[tuple[int, int]] | None:
+    """Return the trace and number of observations that may match, of *traces* and of others; None if they are many."""
+    sql = "SELECT min(number), max(number) FROM observations WHERE trace IN (SELECT value FROM json_each(?))"
+    first, last = connection.execute(sql, (str(traces),)).fetchone()
+    if first is None:
+        return []
+    sql = "SELECT rowid FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid DESC LIMIT ?"
+    numbers = [n for (n,) in connection.execute(sql, (query, first, last, MAX_CANDIDATES))]
+    if len(numbers) == MAX_CANDIDATES:
+        return None
+    sql = "SELECT trace, number FROM observations WHERE number IN (SELECT value FROM json_each(?))"
+    later = "SELECT trace, number FROM observations WHERE number BETWEEN ? AND ?"
+    values = (str(numbers), max(first, _indexed_to(connection) + 1), last)
+    return connection.execute(f"{sql} UNION ALL {later}", values).fetchall()
 
 
 def _query_of(text: str) -> str | None:

@@ -22,7 +22,8 @@ _CHUNK = 500
 
 _INSERT_OBSERVATION = f"INSERT INTO observations (trace, {OBSERVATION}) VALUES ({', '.join('?' * 15)})"
 _INSERT_TRACE = (
-    f"INSERT INTO traces ({', '.join(COLUMNS)}, number, line) VALUES ({', '.join('?' * (len(COLUMNS) + 2))})"
+    f"INSERT INTO traces ({', '.join(COLUMNS)}, number, line, after_observation) "
+    f"VALUES ({', '.join('?' * (len(COLUMNS) + 3))})"
 )
 _UPDATE_TRACE = f"UPDATE traces SET {', '.join(f'{name} = ?' for name in COLUMNS)} WHERE number = ?"
 _ADD_TOTALS = """
@@ -42,6 +43,8 @@ class Writing(Changes):
         self._first: int | None = None
         """The last number of a trace before this transaction; None while it is not known."""
         self._last: int | None = None
+        self._last_observation = 0
+        """The last number of an observation before this transaction; those of a new trace are higher."""
 
     def load(self, trace_ids: list[str], rows: Sequence[Row]) -> None:
         """Load the states of traces; a trace that is unknown gets its number now."""
@@ -56,9 +59,9 @@ class Writing(Changes):
     def _new_number(self) -> int:
         """Return the next number of a trace; no other writer is in its transaction."""
         if self._last is None:
-            sql = "SELECT seq FROM sqlite_sequence WHERE name = 'traces'"
-            found = self._connection.execute(sql).fetchone()
-            self._first = self._last = found[0] if found else 0
+            last = dict(self._connection.execute("SELECT name, seq FROM sqlite_sequence"))
+            self._first = self._last = last.get("traces", 0)
+            self._last_observation = last.get("observations", 0)
         self._last += 1
         return self._last
 
@@ -88,7 +91,8 @@ class Writing(Changes):
         for state in self.states.values():
             is_new = self._first is not None and (state.number or 0) > self._first
             (new if is_new else known).append(state)
-        run(_INSERT_TRACE, ((*state.columns(), state.number, state.line) for state in new))
+        before = self._last_observation
+        run(_INSERT_TRACE, ((*state.columns(), state.number, state.line, before) for state in new))
         run(_UPDATE_TRACE, ((*state.columns(), state.number) for state in known))
         removed, added = changed_facets(self.states.values())
         run("DELETE FROM facets WHERE facet = ? AND at_us = ? AND trace = ?", removed)
