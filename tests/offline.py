@@ -1,20 +1,24 @@
 """
 Block the network in a process: connections to other machines, by address or by name, raise an error.
 
-`apply` works in the running process. `environment` is for a subprocess, whose interpreter calls `apply`
-before the program starts (``tests/startup/sitecustomize.py``).
+`apply` works in the running process. `environment` is for a subprocess, whose interpreter calls `apply` and
+`hide_modules` before the program starts (``tests/startup/sitecustomize.py``).
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+
+HIDDEN = "TESTS_HIDDEN_MODULES"
+"""Names of modules, with spaces between them, that a subprocess does not find."""
 
 _coverage: dict[str, str] = {}
 """The variable by which coverage.py measures subprocesses."""
@@ -35,6 +39,11 @@ def apply(set_attribute: Callable[[Any, str, Any], None] = setattr) -> None:
     for method in ("connect", "connect_ex"):
         set_attribute(socket.socket, method, _checked(getattr(socket.socket, method), _peer))
     set_attribute(socket, "getaddrinfo", _checked(socket.getaddrinfo, lambda host=None, *rest, **more: host))
+
+
+def hide_modules() -> None:
+    """Make the modules in the variable `HIDDEN` as if they were not installed."""
+    sys.modules.update(dict.fromkeys(os.environ.pop(HIDDEN, "").split()))  # type: ignore[arg-type]
 
 
 def environment(*, is_measured: bool = False, **variables: str) -> dict[str, str]:

@@ -9,30 +9,40 @@ import platform
 import subprocess
 import sys
 from functools import cache
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 GIT_TIMEOUT_S = 5
 """Seconds for a git command: a large repository on a slow disk does not delay the experiment."""
 
-FRAMEWORKS = (
-    *("langchain_core", "langchain", "langgraph", "agents", "chatkit", "openai", "anthropic", "pydantic_ai"),
-    *("llama_index", "crewai", "autogen", "dspy", "google.genai"),
-)
-"""Modules whose version is noted if the target imported them."""
+FRAMEWORKS = {
+    "langchain_core": "langchain-core",
+    "langchain": "langchain",
+    "langgraph": "langgraph",
+    "agents": "openai-agents",
+    "chatkit": "openai-chatkit",
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "google.genai": "google-genai",
+    "pydantic_ai": "pydantic-ai-slim",
+    "llama_index.core": "llama-index-core",
+    "crewai": "crewai",
+    "autogen_agentchat": "autogen-agentchat",
+    "dspy": "dspy",
+}
+"""
+Modules whose version is noted if the target imported them, and the distribution of each.
+
+`packages_distributions` would read the file lists of all that is installed, and names several for one package.
+"""
 
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, FluxLoop and the frameworks that are imported."""
     found = {"python": platform.python_version(), "fluxloop": _version("fluxloop") or "0+unknown"}
-    loaded = [name for name in FRAMEWORKS if name in sys.modules]
-    if loaded:
-        distributions = packages_distributions()
-        for name in loaded:
-            for distribution in distributions.get(name.partition(".")[0], [])[:1]:
-                found[distribution] = _version(distribution) or "unknown"
-    return found
+    loaded = [distribution for module, distribution in FRAMEWORKS.items() if module in sys.modules]
+    return found | {distribution: known for distribution in loaded if (known := _version(distribution))}
 
 
 @cache

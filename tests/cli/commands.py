@@ -11,21 +11,23 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import offline
 import pytest
+from prepared_python import Done, PreparedPython
 
 from fluxloop.cli import main
 
-
-class Done(NamedTuple):
-    """The exit code and the output of a run of the command."""
-
-    code: int
-    out: str
-    err: str
+PREPARED = PreparedPython(
+    *(
+        f"fluxloop.cli.{name}"
+        for name in ("app", "view", "list_traces", "stats", "replay", "compare", "cassette", "run")
+    ),
+    *("fluxloop.llm.prices", "fluxloop.reading.lazy", "fluxloop.reading.catalog.query", "fluxloop.storage.file"),
+)
+"""Has loaded what most commands load, which takes them a third of a second."""
 
 
 def runner(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
@@ -56,29 +58,44 @@ def process(*arguments: object, **environment: str) -> subprocess.Popen[str]:
 
 
 def completed(*arguments: object, **environment: str) -> Done:
-    """Run ``python -m fluxloop`` with *arguments* to its end."""
-    with process(*arguments, **environment) as started:
-        try:
-            out, err = started.communicate(timeout=120)
-        finally:
-            started.kill()  # it has ended, unless the time was over
-    return Done(started.returncode, out, err)
+    """Run ``fluxloop`` with *arguments* to its end, in a process of its own."""
+    if not is_prepared(environment):
+        with process(*arguments, **environment) as started:
+            try:
+                out, err = started.communicate(timeout=120)
+            finally:
+                started.kill()  # it has ended, unless the time was over
+        return Done(started.returncode, out, err)
+    return PREPARED.run("fluxloop", *arguments, environment=offline.environment(is_measured=True, **environment))
+
+
+def is_prepared(environment: Mapping[str, str]) -> bool:
+    """Whether a copy of a prepared process has all that Python reads in *environment* when it starts."""
+    return not any(name.startswith("PYTHON") and name != "PYTHONIOENCODING" for name in environment)
 
 
 def in_terminal(*arguments: object, columns: int = 120, rows: int = 200, **environment: str) -> str:
     """Run the command in a terminal of its own, of so many *columns* and *rows*; return everything it printed."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    command = [sys.executable, "-m", "fluxloop", *map(str, arguments)]
     variables = offline.environment(is_measured=True, TERM="xterm-256color", **environment)
     for name in ("COLUMNS", "LINES"):  # the size is that of the terminal
         variables.pop(name, None)
     if "NO_COLOR" not in environment:
         del variables["NO_COLOR"]
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=variables) as running:
+    if is_prepared(environment):
+        files = [os.ttyname(theirs)] * 3
+        run = PREPARED.start("fluxloop", *arguments, environment=variables, files=files, folder=Path.cwd())
         os.close(theirs)
         shown = everything(ours)
-    assert running.returncode == 0, shown
+        code = run.wait(timeout=120)
+    else:
+        command = [sys.executable, "-m", "fluxloop", *map(str, arguments)]
+        with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=variables) as running:
+            os.close(theirs)
+            shown = everything(ours)
+        code = running.returncode
+    assert code == 0, shown
     return shown
 
 

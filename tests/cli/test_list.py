@@ -454,7 +454,7 @@ def test_a_line_fits_where_characters_are_escaped(tmp_path, command, columns):
     fields = {"name": "漢字のエージェント 👩‍👩‍👧", "input": "ü" * 100}
     written(tmp_path, observation("o", trace="t", **fields), trace_line("t", **fields, session_id="é" * 30))
 
-    done = completed(command, tmp_path, PYTHONUTF8="0", PYTHONIOENCODING="ascii", COLUMNS=str(columns))
+    done = completed(command, tmp_path, PYTHONIOENCODING="ascii", COLUMNS=str(columns))
 
     assert "\\u6f22" in done.out
     assert max(map(len, done.out.splitlines())) <= columns

@@ -272,17 +272,13 @@ def test_a_tree_fits_every_terminal(width, options, encoding):
     """
     In a terminal of any width, no line is wider, and an ASCII locale gets ASCII.
     """
-    shown = in_terminal("view", SCHEMA_1, "--last", 9, *options, columns=width, **in_encoding(encoding))
+    shown = in_terminal("view", SCHEMA_1, "--last", 9, *options, columns=width, PYTHONIOENCODING=encoding)
     lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in shown.splitlines()]
 
     assert max(map(cell_len, lines)) <= width
     assert shown.isascii() or encoding == "utf-8"
     assert ("━" in shown) == (width == 200 and encoding == "utf-8")
     assert "TravelAgent" in shown
-
-
-def in_encoding(encoding: str) -> dict[str, str]:
-    return {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
 
 
 def test_what_is_taller_than_the_terminal_is_paged():

@@ -5,11 +5,15 @@ Agents of frameworks as targets: they are recorded without a line of FluxLoop in
 from __future__ import annotations
 
 import importlib.util
+import sys
+from importlib.metadata import packages_distributions, version
+from types import ModuleType
 
 import pytest
 from experiments.projects import fluxloop_in, newest, project, rows
 
 import fluxloop
+from fluxloop.experiments import provenance
 
 GRAPH = """
 from langchain.agents import create_agent
@@ -77,3 +81,24 @@ def test_a_stream_of_events_gives_its_text_once_and_its_tools(tmp_path):
     (row,) = rows(tmp_path)
     assert row["output"] == "Your trip is cancelled."
     assert row["conversation"][1]["metadata"]["actions"] == ["agent:agent", "tool:cancel_trip"]
+
+
+def test_the_version_of_each_imported_framework_is_noted(monkeypatch):
+    """
+    It is that of the framework, also where several distributions have modules in its package.
+    """
+    owners = packages_distributions()
+    installed = {
+        module: name
+        for module, name in provenance.FRAMEWORKS.items()
+        if name in owners.get(module.partition(".")[0], ())
+    }
+    for module in provenance.FRAMEWORKS:
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    assert set(provenance.versions()) == {"python", "fluxloop"}
+
+    for module in installed:
+        monkeypatch.setitem(sys.modules, module, ModuleType(module))
+
+    assert {"langgraph", "google-genai", "openai-agents"} <= set(installed.values())
+    assert provenance.versions().items() >= {name: version(name) for name in installed.values()}.items()

@@ -3,3 +3,4 @@
 import offline
 
 offline.apply()
+offline.hide_modules()
