@@ -3,16 +3,18 @@ Find the enumerations whose members orjson must not be given.
 
 orjson reads the attribute ``value`` of a member itself, and ends the process if that raises, or leads back to the
 member. Looking for members in every value would take as long as encoding it, so the classes are examined instead, once
-each. A class has a reference to its metaclass, so the reference count of `EnumMeta` shows that there is a new one.
+each. A class has a reference to its metaclass: while no examined class is collected, the reference count of `EnumMeta`
+shows that there is a new one.
 """
 
 from __future__ import annotations
 
 from enum import Enum, EnumMeta
+from functools import partial
 from sys import getrefcount
 from types import WrapperDescriptorType
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from .introspection import attribute, bases, namespace, own
 
@@ -22,7 +24,8 @@ references = -1
 CHECKED_ITEMS = 20_000
 """Items of a value that are searched for members, if there is a class of which orjson must not get any."""
 
-_examined: WeakSet[type] = WeakSet()
+_examined: dict[int, ref[type]] = {}
+"""The examined classes, by their ids."""
 _unsafe: WeakSet[type] = WeakSet()
 _count = -1
 """The reference count at the last look."""
@@ -44,11 +47,20 @@ def _examine() -> None:
     while pending:
         cls = pending.pop()
         pending += type.__subclasses__(cls)
-        if type(cls) is EnumMeta and cls not in _examined and not issubclass(cls, _PLAIN):
-            _examined.add(cls)
+        if type(cls) is EnumMeta and id(cls) not in _examined:
+            _examined[id(cls)] = ref(cls, partial(_forget, id(cls)))
+            if issubclass(cls, _PLAIN):
+                continue
             if not _is_safe(cls):
                 _unsafe.add(cls)
-    references = -1 if _unsafe else count
+    references = count if not _unsafe and _count == count else -1  # a class may have been collected meanwhile
+
+
+def _forget(key: int, dead: object) -> None:
+    """Look again: with a class less, the reference count may be that of before although there is a new class."""
+    global references, _count
+    references = _count = -1
+    _examined.pop(key, None)
 
 
 def _is_safe(cls: type) -> bool:

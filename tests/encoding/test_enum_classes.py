@@ -17,7 +17,7 @@ from encoding_aids import encode, record
 from fluxloop.encoding import enum_classes
 
 PROGRAM = """
-    import datetime, enum, sys, types
+    import datetime, enum, gc, sys, types
     from fluxloop.encoding.encoder import Encoder
 
     class Counts:
@@ -112,6 +112,17 @@ HOSTILE = {
             around.clear()
             return 1
     value = around = [Own.A] + [str(number) * 50 for number in range(100)]
+    """,
+    "a class that comes when another one goes": """
+    class Other(enum.Enum):
+        A = 1
+    encoder.encode([Other.A], Counts())
+    del Other
+    gc.collect()
+    class Own(enum.Enum):
+        A = 1
+        value = property(fail)
+    value = Own.A
     """,
     "a zone in place of the library's": """
     class ZoneInfo(datetime.tzinfo):
