@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import keyword
 import re
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,6 +29,9 @@ EPILOG = """
 
 [bold]Exit codes[/]: 0 done, 2 a file could not be written.
 """
+
+RESERVED = sys.stdlib_module_names | {"fluxloop", "langchain", "langgraph", "openai", "agents"}
+"""Names of modules that a file of the project would take the place of."""
 
 app = command_group("Create the files of a project, of an agent, or of tests.", EPILOG)
 
@@ -73,6 +78,10 @@ def agent(
     with reported():
         if not module or module[0].isdecimal():
             raise ConfigError(f"a module cannot be named {name!r}. Use letters, digits and _")
+        if module in RESERVED or keyword.iskeyword(module):
+            raise ConfigError(
+                f"the name {module!r} is taken by Python or FluxLoop. Use another one, such as my_{module}"
+            )
         target = path / f"{module}.py"
         if target.exists() and not force:
             raise ConfigError(f"{target} exists. Use --force to replace it")

@@ -48,6 +48,18 @@ def test_existing_files_are_kept_unless_forced(project, fluxloop_):
     assert "rome" in Path("configs/input.yaml").read_text()
 
 
+@pytest.mark.parametrize("name", ["class", "json", "Types", "fluxloop"])
+def test_an_agent_cannot_have_the_name_of_a_module_or_keyword(fluxloop_, name):
+    """
+    ``class.py`` could not be imported, and ``json.py`` would take the place of Python's module.
+    """
+    done = fluxloop_("init", "agent", name)
+
+    assert done.code == 2
+    assert f"the name {name.lower()!r} is taken by Python or FluxLoop. Use another one, such as" in done.err
+    assert not [*Path().glob("*.py")]
+
+
 @pytest.mark.parametrize("template", AGENTS)
 def test_every_template_of_an_agent_runs(fluxloop_, template):
     """
