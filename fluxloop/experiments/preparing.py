@@ -4,13 +4,14 @@ Prepare experiments: read the configuration, plan the runs, find what is to be r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from .configuration.loading import Loaded, load, merged, validated
+from .configuration.masking import masked_config
 from .folder import ExperimentFolder
 from .inputs import Plan, plan
 from .targets import Target, of_callable
@@ -87,7 +88,30 @@ def prepare(
     prepared = Prepared(name, loaded, planned, target, target_name, options, resumed)
     if resumed is not None:
         prepared.finished_runs = frozenset(finished_in(resumed, planned.fingerprint))
+        prepared.loaded = replace(loaded, warnings=(*loaded.warnings, *_changes(prepared, resumed)))
     return prepared
+
+
+def _changes(prepared: Prepared, resumed: ExperimentFolder) -> Iterator[str]:
+    """Yield a warning if the finished runs of *resumed* had another target or configuration than the others will."""
+    name, before, target = resumed.path.name, resumed.summary.get("config"), resumed.summary.get("target")
+    if target not in (None, prepared.target_name):
+        yield f"the target changed since {name} was started, from {target} to {prepared.target_name}; {KEPT}"
+    elif before is not None:
+        old, new = _flat(before), _flat(masked_config(prepared.loaded.config))
+        changed = {key for key in (*old, *new) if old.get(key) != new.get(key)} - {"parallel_runs", "name"}
+        if changed:
+            yield f"{', '.join(sorted(changed))} changed since {name} was started; {KEPT}"
+
+
+KEPT = "finished runs are kept as they are"
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *config* with the members of its sections by dotted key."""
+    sections = {key: value for key, value in config.items() if isinstance(value, Mapping)}
+    inner = {f"{key}.{name}": value for key, section in sections.items() for name, value in section.items()}
+    return {key: value for key, value in config.items() if key not in sections} | inner
 
 
 def _remote_name(loaded: Loaded) -> str:
