@@ -15,6 +15,11 @@ MODE = 0o600
 """Only the owner can read what an experiment writes, as it contains the inputs of users."""
 
 
+def private(path: str, flags: int) -> int:
+    """Open a file that only the owner can read if it is new; for ``open(..., opener=private)``."""
+    return os.open(path, flags, MODE)
+
+
 class Lines(Protocol):
     """Takes whole lines."""
 

@@ -17,7 +17,7 @@ import orjson
 from ..errors import ConfigError, ReadError, WriteError
 from ..storage.record_file import write_error
 from .folder import ARTIFACTS, ERRORS, FULL_ROWS, LINK_PREFIX, ROWS, SUMMARY, ExperimentFolder, decoded
-from .line_file import MODE, LineFile
+from .line_file import LineFile, private
 from .records import ExperimentClient
 from .rows import Row
 
@@ -85,7 +85,7 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, MODE)) as file:
+        with open(temporary, "wb", opener=private) as file:
             file.write(content)
         os.replace(temporary, path)
     except OSError as exc:

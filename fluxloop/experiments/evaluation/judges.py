@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from ...reading.values import in_json
+from ..line_file import private
 from ..recorded_runs import Run
 from .judge_answers import PARSERS, Answer
 from .judge_requests import Endpoints, JudgeFailed, Requests, shown
@@ -130,7 +131,7 @@ class Cache:
         """Keep an answer."""
         self._answers[key] = answer
         if self._path:
-            with open(self._path, "ab") as file:
+            with open(self._path, "ab", opener=private) as file:
                 file.write(orjson.dumps({"key": key, "model": model, "answer": answer}) + b"\n")
 
 

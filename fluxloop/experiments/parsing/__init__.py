@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ...errors import ReadError, WriteError
 from ..folder import ExperimentFolder
+from ..line_file import private
 from ..recorded_runs import Run, recorded_runs
 from .lines import line_of
 from .markdown import document
@@ -67,7 +68,7 @@ def parse(
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        with open(part / LINES, "wb") as lines:
+        with open(part / LINES, "wb", opener=private) as lines:
             for number, run in enumerate(recorded_runs(folder)):
                 runs += 1
                 failed += not run.row.succeeded
@@ -90,7 +91,7 @@ def parse(
 
 def _write(path: str, content: bytes) -> None:
     """Write a new file with three system calls; a file object takes longer than its document."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+    fd = private(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0))
     try:
         rest = memoryview(content)
         while rest:

@@ -14,6 +14,7 @@ import orjson
 from ....reading.json_text import encode
 from ...folder import ExperimentFolder
 from ...junit import JunitFile
+from ...line_file import private
 from ...recorded_runs import Run
 from ..configuration import EvaluationConfig
 from ..scores import RunScore
@@ -41,7 +42,7 @@ class Reports:
         self._config = config
         self._name = folder.name
         self._parts: list[tuple[Path, Path]] = []
-        self._lines = open(self._part(target / "per_trace.jsonl"), "wb")  # noqa: SIM115
+        self._lines = open(self._part(target / "per_trace.jsonl"), "wb", opener=private)  # noqa: SIM115
         self._html = HtmlReport(config) if config.report in ("both", "html") else None
         self._junit = JunitFile(self._part(junit)) if junit else None
 
@@ -68,14 +69,13 @@ class Reports:
     def finish(self, summary: dict[str, Any]) -> None:
         """Write what needs the whole *summary*, and give every file its name."""
         self._lines.close()
-        self._part(self._target / "summary.json").write_bytes(
-            orjson.dumps(summary, option=orjson.OPT_INDENT_2, default=str)
-        )
+        with open(self._part(self._target / "summary.json"), "wb", opener=private) as file:
+            file.write(orjson.dumps(summary, option=orjson.OPT_INDENT_2, default=str))
         if self._config.report in ("both", "md"):
-            text = markdown(summary)
-            self._part(self._target / "report.md").write_text(text, encoding="utf-8", errors="replace")
+            with open(self._part(self._target / "report.md"), "wb", opener=private) as file:
+                file.write(markdown(summary).encode("utf-8", "replace"))
         if self._html:
-            with open(self._part(self._target / "report.html"), "wb") as file:
+            with open(self._part(self._target / "report.html"), "wb", opener=private) as file:
                 self._html.write(summary, file)
         if self._junit:
             self._junit.finish(self._name)
