@@ -161,9 +161,29 @@ class ExperimentFolder:
                 data = decoded(line)
                 if data is None:
                     continue
-                row = Row(data)
+                row = Row(_usable(data))
                 if row.run < 0 or seen.add(row.run):
                     yield row
+
+
+LARGEST = 1 << 63
+"""Numbers in rows are smaller, as every sum of them then is a number that JSON can have."""
+
+
+def _usable(data: dict[str, Any]) -> dict[str, Any]:
+    """Return *data* without what is not a number where one must be: a row may have been changed by hand."""
+    for name in ("duration_ms", "cost", "attempts"):
+        if name in data and not _is_number(data[name]):
+            data[name] = None
+    usage = data.get("token_usage")
+    if usage is not None and not (isinstance(usage, dict) and all(map(_is_number, usage.values()))):
+        data["token_usage"] = None
+    return data
+
+
+def _is_number(value: Any) -> bool:
+    kind = type(value)
+    return value is None or ((kind is float or kind is int) and -LARGEST < value < LARGEST)
 
 
 class Numbers:
@@ -278,7 +298,11 @@ def read_summary(folder: Path) -> dict[str, Any]:
     summary = decoded(content)
     if summary is None:
         raise ReadError(f"{path} is not a JSON object: the file is damaged")
-    return summary
+    return {name: value for name, value in summary.items() if name not in _OBJECTS or isinstance(value, dict)}
+
+
+_OBJECTS = frozenset({"plan", "source", "results", "config", "process"})
+"""Members of a summary that are objects; another value in their place is ignored."""
 
 
 def is_alive(process: object) -> bool:

@@ -77,7 +77,11 @@ class Plan:
         digest = sha256(str(self.iterations).encode())
         for entry in self.entries:
             persona = entry.persona.name if entry.persona else None
-            digest.update(orjson.dumps([entry.id, entry.value, persona], default=repr, option=orjson.OPT_NON_STR_KEYS))
+            identity = [entry.id, entry.value, persona]
+            try:
+                digest.update(orjson.dumps(identity, default=repr, option=orjson.OPT_NON_STR_KEYS))
+            except TypeError:  # a number beyond 64 bits, a lone surrogate, or deeper than orjson goes
+                digest.update(repr(identity).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:16]
 
 

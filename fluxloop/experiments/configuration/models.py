@@ -29,6 +29,10 @@ RUNNER_UNUSED = frozenset({"requirements_file", "setup_commands", "use_docker", 
 """Keys of ``runner`` that have no effect."""
 
 
+MOST = 1_000_000_000
+"""The largest count of a configuration: the product of several still is a size that Python has."""
+
+
 class Section(BaseModel):
     """A mapping in the file. Unknown keys are errors, except those in ``unused``."""
 
@@ -149,7 +153,7 @@ class Runner(Section):
     working_directory: str | None = None
     python_path: Texts = []
     environment_vars: Annotated[dict[str, Any], AfterValidator(_variables)] = {}
-    iterations: int | None = Field(default=None, ge=1)
+    iterations: int | None = Field(default=None, ge=1, le=MOST)
     timeout_seconds: float | None = Field(default=300.0, gt=0)
     max_retries: int = Field(default=0, ge=0, le=100)
     retry_delay: float = Field(default=1.0, ge=0)
@@ -217,11 +221,11 @@ class ExperimentConfig(Section):
     inputs_file: str | None = None
     input_template: str | None = None
 
-    iterations: int | None = Field(default=None, ge=1)
+    iterations: int | None = Field(default=None, ge=1, le=MOST)
     parallel_runs: int = Field(default=1, ge=1, le=10_000, validation_alias=AliasChoices("parallel_runs", "parallel"))
     run_delay_seconds: float = Field(default=0, ge=0)
     seed: int | None = None
-    limit: int | None = Field(default=None, ge=1)
+    limit: int | None = Field(default=None, ge=1, le=MOST)
 
     runner: Runner = Runner()
     replay_args: ReplayArgs = ReplayArgs()

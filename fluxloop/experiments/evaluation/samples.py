@@ -51,7 +51,7 @@ class Sample:
             return
         if self.count:
             distance = other.total / other.count - self.total / self.count
-            self.squares += distance**2 * self.count * other.count / (self.count + other.count)
+            self.squares += distance * distance * self.count * other.count / (self.count + other.count)
         self.squares += other.squares
         self.count += other.count
         self.total += other.total
@@ -121,7 +121,7 @@ class Differences(Bootstrapped):
         super().add(value)
         if value:
             self._number_changed += 1
-            self._sum_of_squares += value**2
+            self._sum_of_squares += value * value
             if self._number_changed <= LARGEST_BOOTSTRAP:
                 self._changed.append(value)
 
