@@ -12,6 +12,7 @@ from experiments.evaluation_aids import experiment, lines_of, write_lines
 from experiments.projects import fluxloop_in, newest, project, rows
 
 from fluxloop import experiments
+from fluxloop.errors import ConfigError, ReadError
 
 BAD_ROWS = [
     {
@@ -145,3 +146,73 @@ def test_results_can_be_read_by_their_owner_only(tmp_path):
     written = [path for name in ("per_trace_analysis", "evaluation") for path in (folder / name).iterdir()]
     assert len(written) == 3 + 4
     assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o600}
+
+
+def test_texts_of_evaluators_that_are_not_unicode_are_written(tmp_path):
+    """
+    A lone surrogate in a name, a label, a comment or an error reaches every file of the results.
+    """
+
+    def commented(output):
+        return {"score": 0.1, "comment": "\ud800<", "name": "\udc00name"}
+
+    def labelled(output):
+        return "\ud800label"
+
+    def failing(output):
+        raise ValueError("\ud800")
+
+    folder = experiment(tmp_path / "demo")
+    evaluators = [commented, labelled, failing]
+
+    evaluation = experiments.evaluate(folder, evaluators=evaluators, junit=tmp_path / "junit.xml")
+
+    assert json.loads((evaluation.output / "summary.json").read_text())["evaluator_stats"]["\udc00name"]["count"] == 2
+    assert {path.name for path in evaluation.output.iterdir()} >= {"per_trace.jsonl", "report.html", "report.md"}
+
+
+@pytest.mark.parametrize("output", ["not JSON", '{"a": 1}'])
+def test_a_schema_that_refers_to_another_one_fails_its_rule(tmp_path, output):
+    """
+    Nothing is downloaded, and the evaluation ends with a reason.
+    """
+    folder = experiment(tmp_path / "demo", [{"input": "Rome", "output": output}])
+    rules = [{"json_schema": {"schema": {"$ref": "http://127.0.0.1:9/x"}}}]
+
+    evaluation = experiments.evaluate(folder, rules=rules)
+
+    assert "the schema refers to http://127.0.0.1:9/x, which is not in it" in str(evaluation.summary["top_reasons"])
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"limits": {"concurrency": float("inf")}},
+        {"limits": {"evaluator_timeout_seconds": float("inf")}},
+        {"rules": [{"check": "success", "weight": float("nan")}]},
+        {"evaluators": [{"name": "a", "rules": ["success"], "weight": float("inf")}]},
+    ],
+)
+def test_numbers_of_a_configuration_must_be_finite(tmp_path, config):
+    """
+    The message names the key.
+    """
+    folder = experiment(tmp_path / "demo")
+
+    with pytest.raises(ConfigError, match=r"(concurrency|evaluator_timeout_seconds|weight) must be a .*number"):
+        experiments.evaluate(folder, config=config)
+
+
+@pytest.mark.parametrize("name", ["artifacts", "per_trace_analysis", "summary.json"])
+def test_results_replace_no_other_files(tmp_path, name):
+    """
+    ``--output`` with the name of a folder that `evaluate` has not written is an error.
+    """
+    folder = experiment(tmp_path / "demo")
+    experiments.parse(folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    with pytest.raises(ReadError, match="does not hold results of this command"):
+        experiments.evaluate(folder, output=name)
+
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

@@ -183,5 +183,5 @@ def test_a_limit_must_be_positive(tmp_path):
     """
     folder = experiment(tmp_path / "demo", ["Rome"])
 
-    with pytest.raises(ConfigError, match="evaluator_timeout must be greater than 0, got 0"):
+    with pytest.raises(ConfigError, match="evaluator_timeout must be greater than 0 and at most 1,000,000,000, got 0"):
         experiments.evaluate(folder, evaluator_timeout=0)

@@ -17,6 +17,7 @@ from tempfile import gettempdir
 from typing import Any, TypeVar
 
 from ...errors import ConfigError, ReadError, WriteError
+from ..configuration.models import MOST
 from ..folder import ExperimentFolder
 from ..parsing import is_parsed, parse
 from ..recorded_runs import Run, recorded_runs
@@ -126,8 +127,8 @@ def evaluate(
     """
     chosen = configured(load_config(config), evaluators, rules, threshold, report, sample_rate, max_llm_calls)
     if evaluator_timeout is not None:
-        if not evaluator_timeout > 0:
-            raise ConfigError(f"evaluator_timeout must be greater than 0, got {evaluator_timeout}")
+        if not 0 < evaluator_timeout <= MOST:
+            raise ConfigError(f"evaluator_timeout must be greater than 0 and at most {MOST:,}, got {evaluator_timeout}")
         chosen = replace(chosen, limits=replace(chosen.limits, evaluator_timeout_s=evaluator_timeout))
     if fail_under is not None and not 0 <= fail_under <= 1:
         raise ConfigError(f"fail_under must be a number from 0 to 1, got {fail_under}")
@@ -188,6 +189,8 @@ class _Job:
         target = self.folder.path / self.output
         if target.resolve().parent != self.folder.path.resolve():
             raise ReadError(f"output must be the name of a folder within the experiment, got {self.output!r}")
+        if target.exists() and not _is_of_evaluations(target):
+            raise ReadError(f"{target} does not hold results of this command. Next step: choose another --output")
         if not is_parsed(self.folder):
             parse(self.folder.path)
         before = cells_of(baseline, self.config, self.api_key) if baseline else None
@@ -229,6 +232,15 @@ class _Job:
         if not totals.everything.count:
             raise ReadError(self.folder.what_is_missing(0) or f"{self.folder.path} has no finished runs")
         return totals, scorer.llm_calls
+
+
+def _is_of_evaluations(target: Path) -> bool:
+    """Whether *target* is an empty folder, or one with results: other files in it would be replaced."""
+    return target.is_dir() and (not any(target.iterdir()) or any((target / name).is_file() for name in RESULTS))
+
+
+RESULTS = ("summary.json", CACHE)
+"""Files that only `evaluate` writes in a folder within an experiment."""
 
 
 def cells_of(folder: ExperimentFolder, config: EvaluationConfig, api_key: str | None = None) -> Cells:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ...errors import ConfigError
 from ...settings.value_types import did_you_mean, shown
+from ..configuration.models import MOST
 from ..configuration.yaml_files import YamlFile, read_yaml
 from .conventions import CodeEvaluator, evaluator_of
 from .imports import imported
@@ -319,7 +320,7 @@ class _Reader:
     ) -> float:
         value = data.get(key, default)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not low <= value or (high is not None and value > high):
+        if not is_number or not low <= value <= (MOST if high is None else high):
             span = f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
             raise self._error((*location, key), f"{key} must be a number {span}, got {shown(value)}")
         return float(value)

@@ -6,6 +6,7 @@ Each file gets its name when all are complete; an evaluation that fails leaves t
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class Reports:
         """Write what needs the whole *summary*, and give every file its name."""
         self._lines.close()
         with open(self._part(self._target / "summary.json"), "wb", opener=private) as file:
-            file.write(orjson.dumps(summary, option=orjson.OPT_INDENT_2, default=str))
+            file.write(_indented(summary))
         if self._config.report in ("both", "md"):
             with open(self._part(self._target / "report.md"), "wb", opener=private) as file:
                 file.write(markdown(summary).encode("utf-8", "replace"))
@@ -87,6 +88,13 @@ class Reports:
         part = path.with_name(f".{path.name}.part")
         self._parts.append((part, path))
         return part
+
+
+def _indented(summary: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(summary, option=orjson.OPT_INDENT_2, default=str)
+    except TypeError:  # a text of an evaluator with a lone surrogate
+        return json.dumps(summary, indent=2, default=str).encode()
 
 
 def line_of(run: Run, score: RunScore) -> bytes:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ class Rule:
             verdict = self.check(run, **self._options(run))
         except NotApplicable as reason:
             return RuleResult(self.name, None, None, f"not applicable: {reason}")
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except Exception as error:  # of a library, for an option or a value that it does not take
             return RuleResult(self.name, 0.0, False, f"{type(error).__name__}: {error}")
         return RuleResult(self.name, verdict.score, verdict.passed, verdict.reason)
 
@@ -115,6 +116,8 @@ def rule_of(given: Any, base: Path, place: str) -> Rule:
         if prepare := PREPARATIONS.get(name):
             prepare(options, base)
         weight = float(fields.get("weight", 1.0))
+        if not isfinite(weight):
+            raise ValueError(f"weight must be a finite number, got {weight}")
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{place}: {name}: {error}") from None
     if weight < 0:

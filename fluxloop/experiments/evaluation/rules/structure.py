@@ -20,14 +20,14 @@ def json_schema(run: Run, *, schema: Any, target: str = "output") -> Verdict:
     from referencing.exceptions import Unresolvable
 
     value = value_at(run, target)
-    if isinstance(value, str):
-        try:
-            value = decode(value.encode())
-        except ValueError:
-            if schema.is_valid(value):  # the schema asks for a text
-                return Verdict(1.0, True, "valid")
-            return Verdict(0.0, False, f"{target} is not JSON")
     try:
+        if isinstance(value, str):
+            try:
+                value = decode(value.encode())
+            except ValueError:
+                if schema.is_valid(value):  # the schema asks for a text
+                    return Verdict(1.0, True, "valid")
+                return Verdict(0.0, False, f"{target} is not JSON")
         errors = sorted(schema.iter_errors(value), key=lambda error: [str(part) for part in error.path])
     except Unresolvable as error:
         raise ValueError(f"the schema refers to {error.ref}, which is not in it") from None
