@@ -88,10 +88,10 @@ class Run:
     @cached_property
     def tools(self) -> list[ToolCall]:
         """The calls of tools, in start order."""
+        found = [record for record in self.records if record["type"] == "TOOL"]
         return [
             ToolCall(str(record.get("name", "")), _arguments(record.get("input")), record.get("output"), _error(record))
-            for record in self.records
-            if record["type"] == "TOOL"
+            for record in found
         ]
 
     @cached_property

@@ -36,13 +36,16 @@ class Sample:
 
     def add(self, value: float) -> None:
         """Add one number."""
-        distance = value - self.total / self.count if self.count else 0.0
+        if not self.count:
+            self.count, self.total, self.low, self.high = 1, float(value), value, value
+            return
+        distance = value - self.total / self.count
         self.count += 1
         self.total += value
         self.squares += distance * (value - self.total / self.count)  # Welford's method
-        if self.low is None or value < self.low:
+        if value < self.low:  # type: ignore[operator]  # a sample with numbers has both
             self.low = value
-        if self.high is None or value > self.high:
+        if value > self.high:  # type: ignore[operator]
             self.high = value
 
     def merge(self, other: Sample) -> None:

@@ -23,8 +23,7 @@ class NotApplicable(Exception):  # not a failure: the rule is left out of the sc
     """Raised by a rule that has nothing to judge in a run, such as an input without an expected answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class RuleResult:
+class RuleResult(NamedTuple):
     """The verdict of one rule of an evaluator; ``score`` is None where the rule does not apply."""
 
     rule: str
@@ -61,15 +60,23 @@ class Score:
 
     def as_json(self) -> dict[str, Any]:
         """Return the members that have a value."""
-        fields: dict[str, Any] = {
-            name: value
-            for name in ("score", "passed", "label", "value", "reason", "skipped", "error")
-            if (value := getattr(self, name)) not in (None, "", False) or (name in ("score", "passed") and value == 0)
-        }
+        fields: dict[str, Any] = {}
+        if self.score is not None:
+            fields["score"] = self.score
+        if self.passed is not None:
+            fields["passed"] = self.passed
+        if self.label:
+            fields["label"] = self.label
+        if self.value:
+            fields["value"] = self.value
+        if self.reason:
+            fields["reason"] = self.reason
+        if self.skipped:
+            fields["skipped"] = True
+        if self.error:
+            fields["error"] = self.error
         if self.rules:
-            fields["rules"] = [
-                {"rule": one.rule, "score": one.score, "passed": one.passed, "reason": one.reason} for one in self.rules
-            ]
+            fields["rules"] = [one._asdict() for one in self.rules]
         return fields
 
 

@@ -98,7 +98,8 @@ class EvaluatorTotals:
         self.out_of_range += is_out_of_range
         self.note = score.error or (score.reason if score.skipped or is_out_of_range else "") or self.note
         for one in score.rules:
-            counts = self.rules.setdefault(one.rule, [0, 0, 0])
+            if (counts := self.rules.get(one.rule)) is None:
+                counts = self.rules[one.rule] = [0, 0, 0]
             counts[2 if one.passed is None else 0 if one.passed else 1] += 1
 
     def as_json(self) -> dict[str, Any]:
@@ -149,7 +150,10 @@ class Totals:
         """Add one run."""
         self.cells.add(run, score)
         self.everything.add(score)
-        self.personas.setdefault(run.persona, Group()).add(score)
+        persona = run.persona
+        if (group := self.personas.get(persona)) is None:
+            group = self.personas[persona] = Group()
+        group.add(score)
         self.succeeded += run.row.succeeded
         if (duration := run.duration_ms) is not None:
             self.durations.add(duration)
@@ -169,7 +173,9 @@ class Totals:
             counts[0] += 1
             counts[1] += call.error is not None
         for one in score.scores:
-            self.evaluators.setdefault(one.name, EvaluatorTotals()).add(one)
+            if (totals := self.evaluators.get(one.name)) is None:
+                totals = self.evaluators[one.name] = EvaluatorTotals()
+            totals.add(one)
         for name, reason in score.reasons.items():
             self.reasons.add(f"{name}: {reason:.200}")
 

@@ -134,15 +134,15 @@ def _detail(run: Run, score: RunScore) -> dict[str, Any]:
 
 
 def _step(depth: int, record: dict[str, Any]) -> list[Any]:
-    duration = record.get("duration_ms")
+    get = record.get
     return [
         depth,
-        record.get("type"),
-        str(record.get("name", ""))[:LONGEST_CELL],
-        record.get("status") or "running",
-        duration,
-        _brief(record.get("input")),
-        _brief(record.get("error") or record.get("output")),
+        get("type"),
+        str(get("name", ""))[:LONGEST_CELL],
+        get("status") or "running",
+        get("duration_ms"),
+        _brief(get("input")),
+        _brief(get("error") or get("output")),
     ]
 
 
@@ -150,9 +150,12 @@ def _brief(value: Any) -> str:
     """Return the beginning of *value*: a text as it is, everything else as JSON, which is quick to make."""
     if value is None:
         return ""
-    if not isinstance(value, str):
+    if type(value) is not str:
         try:
-            value = orjson.dumps(value, default=str)[: 4 * LONGEST_CELL].decode("utf-8", "ignore")
+            encoded = orjson.dumps(value, default=str)
+            if len(encoded) <= LONGEST_CELL:
+                return encoded.decode()
+            value = encoded[: 4 * LONGEST_CELL].decode("utf-8", "ignore")
         except TypeError:  # a number beyond 64 bits, or deeper than orjson goes
             value = first_words(value, LONGEST_CELL)
     return value if len(value) <= LONGEST_CELL else f"{value[:LONGEST_CELL]}…"

@@ -71,6 +71,8 @@ class Rule:
     """Whether a run fails if this rule does, whatever its other scores."""
     only: Mapping[str, Any] | None = None
     """The runs it applies to: values that members of the row must have, by path."""
+    has_references: bool = False
+    """Whether an option may refer to a value of the run."""
 
     def applied(self, run: Run) -> RuleResult | None:
         """Return what the rule finds in *run*; None if it is not for this run."""
@@ -86,7 +88,7 @@ class Rule:
 
     def _options(self, run: Run) -> Mapping[str, Any]:
         """Return the options, with the values of the run that they refer to."""
-        if not any(type(option) is dict for option in self.options.values()):
+        if not self.has_references:
             return self.options
         return {name: _resolved(run, option) for name, option in self.options.items()}
 
@@ -125,7 +127,9 @@ def rule_of(given: Any, base: Path, place: str) -> Rule:
     only = fields.get("only")
     if only is not None and not isinstance(only, Mapping):
         raise ConfigError(f"{place}: {name}: only must be a mapping such as {{persona: expert}}, got {only!r}")
-    return Rule(_title(name, check, fields), check, options, weight, bool(fields.get("required", False)), only)
+    is_required = bool(fields.get("required", False))
+    has_references = any(type(option) is dict for option in options.values())
+    return Rule(_title(name, check, fields), check, options, weight, is_required, only, has_references)
 
 
 def _fields(given: Any, place: str) -> dict[str, Any]:
