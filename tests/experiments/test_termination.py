@@ -7,7 +7,9 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import threading
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from experiments.projects import fluxloop_in, newest, project, rows, started, summary, wait_until
@@ -68,6 +70,45 @@ def test_a_terminated_experiment_leaves_no_process(tmp_path, kind):
     assert not [pid for pid in pids(tmp_path) if pid != process.pid and is_running(pid)]
     assert [row["input"] for row in rows(tmp_path) if row["status"] == "success"] == ["a", "b", "c", "d"]
     assert summary(tmp_path)["state"] == "interrupted"
+
+
+@pytest.fixture
+def endpoint():
+    """An endpoint that does not answer ``slow``: its address, and whether it was asked."""
+    asked, ended = threading.Event(), threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            if b"slow" in self.rfile.read(int(self.headers["content-length"])):
+                asked.set()
+                ended.wait(60)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"output": "done"}')
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", asked
+        ended.set()
+        server.shutdown()
+
+
+def test_a_terminated_experiment_closes_its_requests(tmp_path, endpoint):
+    """
+    A request that waits for its answer is cancelled, and the run is a row with that status.
+    """
+    address, asked = endpoint
+    project(tmp_path, "", f"runner: {{http: {{url: '{address}'}}}}\nbase_inputs: [a, slow]")
+    process = started(tmp_path, "run", "experiment")
+    assert asked.wait(30)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+
+    assert process.returncode == 143, err
+    assert [row["status"] for row in rows(tmp_path)] == ["success", "cancelled"]
 
 
 EVALUATOR = """

@@ -97,7 +97,8 @@ class TimeLimit:
             self._before = signal.signal(SIGNAL, self._on_signal)
             signal.setitimer(signal.ITIMER_VIRTUAL, self._pause, self._pause)
         self._postpone_end()
-        threading.Thread(target=self._watch, name="fluxloop-time-limit", daemon=True).start()
+        self._watcher = threading.Thread(target=self._watch, name="fluxloop-time-limit", daemon=True)
+        self._watcher.start()
         return self
 
     def __exit__(
@@ -108,6 +109,7 @@ class TimeLimit:
         if self._is_main:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             signal.signal(SIGNAL, self._before or signal.SIG_DFL)
+        self._watcher.join(IGNORED_S)
 
     def called(self, name: str, call: Callable[[], Result]) -> Result:
         """
