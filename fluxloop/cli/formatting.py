@@ -11,8 +11,9 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
@@ -232,9 +233,28 @@ def line_of(*pieces: tuple[str, str]) -> Text:
             if style:
                 spans.append(Span(start, end, style))
     whole = "".join(texts)
-    if _CONTROL.search(whole):
+    if not whole.isprintable() and _CONTROL.search(whole):
         return Text.assemble(*pieces)  # without them
-    # `Text` removes control characters by `str.translate`, which takes 20 us for a line with a guide line.
+    return _text(whole, spans)
+
+
+@lru_cache(maxsize=256)  # the same beginnings return for each observation
+def lines_behind(*pieces: tuple[str, str]) -> Callable[[str, str], Text]:
+    """Return a function that returns a line of these parts and one more, given its text and style."""
+    start, spans = "".join(text for text, _ in pieces), line_of(*pieces).spans
+    end = len(start)
+
+    def line(text: str, style: str) -> Text:
+        if not text.isprintable() and _CONTROL.search(text):
+            return line_of(*pieces, (text, style))
+        return _text(start + text, [*spans, Span(end, end + len(text), style)] if style and text else [*spans])
+
+    return line
+
+
+def _text(whole: str, spans: list[Span]) -> Text:
+    """Return a text without control characters."""
+    # `Text` removes these by `str.translate`, which takes 20 us for a line with a guide line.
     line = Text(spans=spans)
     line._text, line._length = [whole], len(whole)
     return line
@@ -245,7 +265,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 def width_of(pieces: Pieces) -> int:
     """Return the columns of a line of these parts."""
-    return sum(cell_len(text) for text, _ in pieces)
+    return sum([len(text) if text.isascii() else cell_len(text) for text, _ in pieces])
 
 
 def shortened(text: Text, width: int, signs: Signs) -> Text:

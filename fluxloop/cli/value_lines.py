@@ -15,7 +15,7 @@ from rich.text import Text
 from ..reading.json_text import escaped
 from ..reading.values import brief
 from . import formatting
-from .formatting import Pieces, line_of, shortened, width_of, wrapped
+from .formatting import Pieces, line_of, lines_behind, shortened, width_of, wrapped
 from .messages import full_lines
 from .waterfall import bar_width
 
@@ -73,14 +73,16 @@ class Look:
             yield shortened(line_of(*start, (label, "dim"), (text, style)), self.width, self.signs)
             return
         room = max(4, self.width - width_of(start) - len(label))
+        made, made_later = lines_behind(*start, (label, "dim")), lines_behind(*start, (" " * len(label), "dim"))
         for line in full_lines(value, room):
             for piece in wrapped(self.printable(line.text), room, line.indent):
-                yield line_of(*start, (label, "dim"), (piece, line.style or style))
-                label = " " * len(label)
+                yield made(piece, line.style or style)
+                made = made_later
 
     def wrapped(self, start: Pieces, text: str, style: str) -> Iterator[Text]:
         """Yield a text wrapped to the width; only the full view has all lines of an enormous one."""
         room = max(4, self.width - width_of(start))
+        made = lines_behind(*start)
         pieces = (
             piece for line in text.expandtabs(4).splitlines() for piece in wrapped(self.printable(escaped(line)), room)
         )
@@ -89,4 +91,4 @@ class Look:
                 more = (f"({len(text):,} characters, --full shows all)", "dim")
                 yield shortened(line_of(*start, more), self.width, self.signs)
                 return
-            yield line_of(*start, (piece, style))
+            yield made(piece, style)

@@ -71,6 +71,8 @@ def _scalar(value: Any) -> str:
 
 def escaped(text: str) -> str:
     """Return *text* with every character that acts on a terminal or reorders text written as ``\\uXXXX``."""
+    if text.isprintable():  # quicker; none of these characters is printable
+        return text
     return _ACTIVE.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
 
 

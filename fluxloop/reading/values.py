@@ -92,12 +92,39 @@ MAX_INDENTED_DEPTH = 40
 
 def in_json(value: Any) -> str:
     """Return *value* as JSON on one line, of any depth."""
-    if type(value) is str:
-        return encode_basestring(value)
+    if (text := _scalar(value)) is not None or (type(value) is dict and (text := _flat(value)) is not None):
+        return text
     try:
         return _ENCODER.encode(value)
     except RecursionError:
         return "".join(pieces(value, comma=", ", colon=": "))
+
+
+def _flat(value: dict[str, Any]) -> str | None:
+    """Return a small dict of texts and numbers as the encoder does, which takes 10 us to start; None for others."""
+    if len(value) > MAX_FLAT:
+        return None
+    members = []
+    for key, item in value.items():
+        text = _scalar(item)
+        if text is None or type(key) is not str:
+            return None
+        members.append(f"{encode_basestring(key)}: {text}")
+    return f"{{{', '.join(members)}}}"
+
+
+MAX_FLAT = 20
+"""Members of a dict that are encoded here."""
+
+
+def _scalar(value: Any) -> str | None:
+    """Return the JSON of a text, a number or None; None for other values."""
+    kind = type(value)
+    if kind is str:
+        return encode_basestring(value)
+    if kind is int or (kind is float and value - value == 0):  # false for NaN and the infinities
+        return repr(value)
+    return "null" if value is None else None
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)

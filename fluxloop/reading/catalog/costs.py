@@ -13,7 +13,7 @@ import orjson
 
 from ...llm.price_library import Call
 from ...llm.prices import Cost, Counts, Prices, Pricing
-from .facts import Fact, Label, TraceFacts, counted_calls
+from .facts import Fact, Label, TraceFacts, counted_calls, facts_of
 from .query import Query
 from .store import Store
 
@@ -48,7 +48,8 @@ def add_costs(store: Store, pricing: Pricing, chosen: Query) -> None:
     rows = []
     for number, trace_id, start_us, data in store.connection.execute(sql, chosen.parameters):
         time = _EPOCH + timedelta(microseconds=start_us or 0)
-        cost = cost_of_facts(TraceFacts.decoded(trace_id, data).facts, store.labels.__getitem__, pricing.prices, time)
+        facts = facts_of(TraceFacts.decoded(trace_id, data).rows)
+        cost = cost_of_facts(facts, store.labels.__getitem__, pricing.prices, time)
         rows.append((number, cost.dollars, cost.calls, orjson.dumps(cost.unknown).decode()))
     if not rows and known == (pricing.version,):
         return

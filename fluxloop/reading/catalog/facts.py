@@ -7,7 +7,7 @@ that foreign spellings and unknown values mean the same here as in `fluxloop.rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -51,25 +51,46 @@ class Label(NamedTuple):
 NOT_OURS = (AttributeError, KeyError, TypeError, ValueError)
 """What a record of another writer makes Python raise where one of ours is expected."""
 
-_FIELDS = itemgetter("id", "parent_id", "type", "name", "start_time", "duration_ms", "status", "level")
+_FIELDS = itemgetter("id", "parent_id", "start_time", "duration_ms")
+_OF_ID, _OF_NUMBER = (str, type(None)), (float, type(None))
+_CODED = itemgetter("type", "name", "status", "level")
+
+Row = tuple[str, str | None, int, float | None, Counts | None]
+"""An observation in the index: its id, its parent's, its code (see `code_of`), its duration in ms, and its usage."""
 
 Fact = tuple[str | None, int, int, bool, float | None, Counts | None]
 """
-What is kept of one observation: the key of its parent, the number of its `Label`, its status (a position in `STATUSES`,
-or `RUNNING`), whether its level is WARNING, or ERROR without the status ``error``, its duration, and its usage.
+The same, as the computations take it: the id of the parent, the number of the `Label`, the status (a position in
+`STATUSES`, or `RUNNING`), whether the level is WARNING, or ERROR without the status ``error``, the duration, the usage.
 """
+
+
+def code_of(label: int, status: int, *, is_warning: bool) -> int:
+    """Return the number of a label, a status and whether the level is a warning as one number."""
+    return label << 4 | status << 1 | is_warning
+
+
+def status_of_code(code: int) -> int:
+    """Return the status in a code."""
+    return code >> 1 & 7
+
+
+def facts_of(rows: Iterable[Row]) -> dict[str, Fact]:
+    """Return the fact about each observation, by its id; the last record of an id wins."""
+    return {
+        id: (parent, code >> 4, code >> 1 & 7, bool(code & 1), duration, counts)
+        for id, parent, code, duration, counts in rows
+    }
+
 
 Number = Callable[[tuple[Any, ...]], int]
 """Returns the number of a label, which is the same for every trace of an index."""
 
-Coded = tuple[int, int, bool]
-"""The number of a `Label`, the status and whether the level is a warning, as in a `Fact`."""
 
-
-class Codes(dict[tuple[Any, ...], Coded]):
+class Codes(dict[tuple[Any, ...], int]):
     """
-    What is kept of the type, name, status and level of an observation, and of its model, provider and context if it
-    has these: computed once for each combination.
+    The code (see `code_of`) of the type, name, status and level of an observation, and of its model, provider and
+    context if it has these: computed once for each combination.
 
     Args:
         number: The numbers of labels.
@@ -78,15 +99,15 @@ class Codes(dict[tuple[Any, ...], Coded]):
     def __init__(self, number: Number) -> None:
         self.number = number
 
-    def __missing__(self, seen: tuple[Any, ...]) -> Coded:
+    def __missing__(self, seen: tuple[Any, ...]) -> int:
         kind, name, status, level, *of_model = seen
-        code = CODES[status]
-        is_warning = level != "INFO" and (level == "WARNING" or (level == "ERROR" and code != ERROR))
-        coded = self.number((kind, name, *of_model)), code, is_warning
+        number = CODES[status]
+        is_warning = level != "INFO" and (level == "WARNING" or (level == "ERROR" and number != ERROR))
+        code = code_of(self.number((kind, name, *of_model)), number, is_warning=is_warning)
         if len(self) >= MOST_KNOWN:
             self.clear()
-        self[seen] = coded
-        return coded
+        self[seen] = code
+        return code
 
 
 MOST_KNOWN = 10_000
@@ -96,12 +117,14 @@ MOST_KNOWN = 10_000
 class TraceFacts:
     """The facts about one trace, as far as its records have been read."""
 
-    __slots__ = ("_prefix", "facts", "has_line", "has_root", "head", "root", "start")
+    __slots__ = ("_prefix", "has_line", "has_root", "head", "number", "root", "rows", "start")
 
     def __init__(self, trace_id: str) -> None:
         self._prefix = trace_id[:PREFIX]
-        self.facts: dict[str, Fact] = {}
-        """By the key of the observation's id; the last record of an id wins."""
+        self.rows: list[Row] = []
+        """The observations; after `settle`, only the last record of an id."""
+        self.number: int | None = None
+        """Of the trace in the index; None if it is not known."""
         self.has_line = False
         """Whether the trace's own line was read."""
         self.has_root = False
@@ -113,9 +136,10 @@ class TraceFacts:
         self.start = "~"
         """The earliest start of an observation, as text in UTC; ``"~"`` if there is none."""
 
-    def key(self, id: str) -> str:
-        """Return the key of an id: shorter than the id where it begins as that of the trace, as with ids of ours."""
-        return id[PREFIX:] if id.startswith(self._prefix) else f"={id}"
+    @property
+    def is_empty(self) -> bool:
+        """Whether no record of the trace was read."""
+        return not (self.rows or self.has_line)
 
     def add_observation(self, record: Json, codes: Codes) -> None:
         """Add the record of an observation that has ended."""
@@ -126,26 +150,21 @@ class TraceFacts:
 
     def add_ours(self, record: Json, codes: Codes) -> None:
         """Add a record as our writer makes it; anything else raises one of `NOT_OURS`."""
-        id, parent, kind, name, start, duration, status, level = _FIELDS(record)
-        if len(start) != 27 or (type(duration) is not float and duration is not None):
+        id, parent, start, duration = _FIELDS(record)
+        if len(start) != 27 or type(id) is not str or type(parent) not in _OF_ID or type(duration) not in _OF_NUMBER:
             raise ValueError
-        prefix = self._prefix
-        key = id[PREFIX:] if id.startswith(prefix) else f"={id}"
-        if parent is not None:
-            parent = parent[PREFIX:] if parent.startswith(prefix) else f"={parent}"
-        if start < self.start:
-            self.start = start
         if "model" in record or "usage" in record:
             get = record.get
             counts = counts_of(usage) if (usage := get("usage")) else None
             context = context_of(get("metadata"), get("model_parameters"), get("output"))
-            label, code, is_warning = codes[kind, name, status, level, get("model"), get("provider"), context]
-            self.facts[key] = (parent, label, code, is_warning, duration, counts)
+            code = codes[(*_CODED(record), get("model"), get("provider"), context)]
         else:
-            label, code, is_warning = codes[kind, name, status, level]
-            self.facts[key] = (parent, label, code, is_warning, duration, None)
+            counts, code = None, codes[_CODED(record)]
         if parent is None:
             self._add_root(record, start)
+        if start < self.start:
+            self.start = start
+        self.rows.append((id, parent, code, duration, counts))
 
     def _add_root(self, record: Json, start: str) -> None:
         if "parent_observation_id" in record:
@@ -169,23 +188,20 @@ class TraceFacts:
     @property
     def needs_root(self) -> bool:
         """Whether the root can have values that the line lacks: these it can supply."""
-        get = self.head.get
-        # One call per field, since this is asked for every trace.
-        return not self.has_line or None in (
-            get("name"),
-            get("end_time"),
-            get("status"),
-            get("input"),
-            get("output"),
-        )
+        # One call of a C function, since this is asked for every trace.
+        return not self.has_line or None in map(self.head.get, _SUPPLIED)
 
     def settle(self) -> None:
         """Replace the records that are still held by the few fields that are kept."""
         self.head, self.root = kept_of(self.head), kept_of(self.root) if self.needs_root else {}
+        last = {row[0]: row for row in self.rows}
+        if len(last) < len(self.rows):
+            self.rows = [*last.values()]
 
     def add_earlier(self, earlier: TraceFacts) -> None:
         """Add what was known before; what is known now wins."""
-        self.facts = {**earlier.facts, **self.facts}
+        self.rows = [*earlier.rows, *self.rows]
+        self.number = earlier.number
         self.head = self.head or earlier.head
         self.root = self.root or earlier.root
         self.has_line |= earlier.has_line
@@ -194,14 +210,28 @@ class TraceFacts:
 
     def encoded(self) -> bytes:
         """Return the facts as bytes, see `decoded`."""
-        return orjson.dumps((self.has_line, self.has_root, self.start, self.head, self.root, self.facts))
+        rows = orjson.dumps(self.rows).replace(self._quoted_prefix(), _SHORT)
+        fields = orjson.dumps((self.has_line, self.has_root, self.start, self.head, self.root))
+        return b"%b\n%b" % (fields, rows)
 
     @classmethod
     def decoded(cls, trace_id: str, data: bytes) -> TraceFacts:
         """Return what `encoded` made bytes of."""
         facts = cls(trace_id)
-        facts.has_line, facts.has_root, facts.start, facts.head, facts.root, facts.facts = orjson.loads(data)
+        fields, rows = data.split(b"\n")
+        facts.has_line, facts.has_root, facts.start, facts.head, facts.root = orjson.loads(fields)
+        facts.rows = orjson.loads(rows.replace(_SHORT, facts._quoted_prefix()))
         return facts
+
+    def _quoted_prefix(self) -> bytes:
+        """Return what the trace's id and most ids of its observations begin with, as JSON without the last quote."""
+        return orjson.dumps(self._prefix)[:-1]
+
+
+_SHORT = b'"\\n'
+"""Takes the place of the quoted prefix; in JSON of ids it occurs nowhere else."""
+
+_SUPPLIED = ("name", "end_time", "status", "input", "output")
 
 
 def counted_calls(facts: Mapping[str, Fact], label_of: Callable[[int], Label]) -> Iterator[tuple[str, Counts | None]]:
@@ -241,11 +271,11 @@ def _has_counts_above(parent: str | None, facts: Mapping[str, Fact]) -> bool:
     return False
 
 
-def open_fact(facts: TraceFacts, record: Json, number: Number, *, is_alive: bool) -> Fact:
-    """Return the fact about an observation that a journal lists as open in the trace of *facts*."""
+def open_fact(record: Json, number: Number, *, is_alive: bool) -> Fact:
+    """Return the fact about an observation that a journal lists as open."""
     kind, parent = record.get("type"), record.get("parent_id")
     label = (kind if kind in TYPES else "SPAN", record.get("name"))
-    return (facts.key(parent) if parent else None, number(label), RUNNING if is_alive else CRASHED, False, None, None)
+    return (parent or None, number(label), RUNNING if is_alive else CRASHED, False, None, None)
 
 
 def _is_our_time(text: object) -> bool:

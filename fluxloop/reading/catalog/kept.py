@@ -21,10 +21,9 @@ def kept_of(record: Json) -> Json:
     if not record or _IN_WORDS in record:
         return record
     get = record.get
-    kept: Json = {}
-    for name in _TEXTS:
-        if (value := get(name)) is not None:
-            kept[name] = value if type(value) is str else str(value)
+    kept: Json = {name: value for name in _TEXTS if (value := get(name)) is not None}
+    if not _IS_TEXT.issuperset(map(type, kept.values())):
+        kept = {name: str(value) for name, value in kept.items()}
     duration, error, tags, usage = get("duration_ms"), get("error"), get("tags"), get("usage")
     if error is not None:
         is_short = not error or (type(error) is str and len(error) <= WORDS)
@@ -58,6 +57,8 @@ def words_of(kept: str | None) -> str | None:
 
 _TEXTS = ("id", "name", "session_id", "user_id", "start_time", "end_time", "status")
 
+_IS_TEXT = frozenset({str})
+
 _IN_WORDS = "in words"
 """Marks fields whose values are kept as their first words."""
 
@@ -65,7 +66,7 @@ _IN_WORDS = "in words"
 def counts_of(usage: Json) -> Counts | None:
     """Return the token counts of a record; None if it has none."""
     get = usage.get
-    counts = (
+    counts: Any = (
         get("input_tokens"),
         get("output_tokens"),
         get("total_tokens"),
@@ -74,7 +75,7 @@ def counts_of(usage: Json) -> Counts | None:
         get("reasoning_tokens"),
     )
     if not _COUNTS.issuperset(map(type, counts)):
-        counts = tuple(map(_count, counts))  # type: ignore[assignment]  # of six
+        counts = tuple(map(_count, counts))
     return counts if counts != _NO_COUNTS else None
 
 

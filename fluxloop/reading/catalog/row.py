@@ -14,7 +14,7 @@ import orjson
 from ...enums import Status
 from ...llm.prices import Cost
 from ...storage.decoding import Json
-from .facts import ERROR, RUNNING, STATUSES, Fact, TraceFacts, counted_calls
+from .facts import ERROR, RUNNING, STATUSES, Fact, TraceFacts, code_of, counted_calls, facts_of
 from .kept import MOST_TOKENS, words_of
 from .labels import Labels
 
@@ -95,20 +95,12 @@ def to_columns(
         open_facts: The observations that journals list as open and that have not ended, by id.
         begun: The beginning of the trace's line, from a journal.
     """
-    everything = {**open_facts, **facts.facts} if open_facts else facts.facts
+    codes = [row[2] for row in facts.rows]
+    if open_facts:
+        codes += [code_of(label, status, is_warning=False) for _, label, status, *_ in open_facts.values()]
     head = _completed({**begun, **facts.head}, facts.root) if facts.root or begun else facts.head
     get = head.get
-    errors = warnings = 0
-    failed_tools: dict[str, None] = {}
-    numbers: set[int] = set()
-    for _, number, status, is_warning, _, _ in everything.values():
-        numbers.add(number)
-        if is_warning:
-            warnings += 1
-        if status == ERROR:
-            errors += 1
-            if labels[number].type == "TOOL":
-                failed_tools[labels[number].name] = None
+    totals = labels.totals(codes)
     start_us, duration_ms = _times(head, facts.start)
     return (
         day,
@@ -116,19 +108,19 @@ def to_columns(
         get("name", ""),
         get("session_id"),
         get("user_id"),
-        _status(facts, everything, head),
+        facts.head.get("status") or _status(facts, open_facts, head),
         start_us,
         duration_ms,
-        len(everything),
-        errors,
-        warnings,
+        len(codes),
+        totals.errors,
+        totals.warnings,
         *_tokens(facts, head, labels),
         get("input"),
         get("output"),
         get("error"),
         orjson.dumps(tags).decode() if (tags := get("tags")) else "[]",
-        labels.models(frozenset(numbers)),
-        orjson.dumps([*failed_tools]).decode() if failed_tools else "[]",
+        totals.models,
+        totals.failed_tools,
     )
 
 
@@ -140,10 +132,9 @@ def _completed(head: Json, root: Json) -> Json:
     return {**fields, **head}
 
 
-def _status(facts: TraceFacts, everything: Mapping[str, Fact], head: Json) -> str | None:
-    """Return the status by the same rules as `fluxloop.reading.assembly.Assembly`."""
-    if facts.has_line and facts.head.get("status"):
-        return facts.head["status"]  # type: ignore[no-any-return]  # text
+def _status(facts: TraceFacts, open_facts: Mapping[str, Fact], head: Json) -> str | None:
+    """Return the status of a trace whose line has none, by the rules of `fluxloop.reading.assembly.Assembly`."""
+    everything = {**open_facts, **facts_of(facts.rows)}
     statuses = [(parent, status) for parent, _, status, *_ in everything.values()]
     root = next((status for parent, status in statuses if parent is None), None)
     if facts.has_line:
@@ -179,8 +170,8 @@ def us_of(text: object) -> int | None:
 def _tokens(facts: TraceFacts, head: Json, labels: Labels) -> tuple[int | None, int | None, int | None]:
     """Return input, output and all tokens: those of the line, or else the sum over the model calls."""
     counts = head.get("usage")
-    if counts is None:
-        for _, of_call in counted_calls(facts.facts, labels.__getitem__):
+    if counts is None and any(row[4] for row in facts.rows):
+        for _, of_call in counted_calls(facts_of(facts.rows), labels.__getitem__):
             if of_call is not None:
                 counts = of_call if counts is None else _sum(counts, of_call)
     if counts is None:

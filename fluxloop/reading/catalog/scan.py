@@ -14,14 +14,17 @@ from typing import Any
 
 from ...storage.decoding import Json, kind_of, start_text, trace_id_of
 from ..source import OpenObservations, Source, start_of
-from .facts import NOT_OURS, Codes, TraceFacts, open_fact
+from .facts import Codes, TraceFacts, open_fact
 from .kept import kept_of
 from .new_records import NewRecords, status_of
 from .row import to_columns
 from .store import Store
 
-BATCH = 20_000
-"""Lines between two commits; what is kept of them is in memory."""
+BATCH = 2_000
+"""Lines that are read before their traces are written; more would not fit in the caches of a processor."""
+
+BATCHES = 20
+"""Batches between two commits."""
 
 MOST_CARRIED = 10_000
 """Incomplete traces that stay in memory between two batches, as more of their records will follow."""
@@ -39,6 +42,7 @@ def refresh(store: Store, source: Source) -> None:
     journals = source.whole().open_observations()
     days = source.whole().days()
     if not journals and not store.open_traces() and not _has_news(store, days):
+        store.add_indexes()
         return
     paths = {path.name: path for of_day in days.values() for path in of_day}
     with store.transaction():
@@ -46,7 +50,9 @@ def refresh(store: Store, source: Source) -> None:
         for day in {state.day for state in states if not state.is_continued_by(paths.get(state.name))}:
             store.forget_day(day)
     for day, of_day in days.items():
-        _DayScan(store, day, of_day).run()
+        while not _DayScan(store, day, of_day).run():
+            pass  # another process has read some of it
+    store.add_indexes()
     with store.transaction():
         _set_open(store, journals, is_undated=[*days] == [""])
 
@@ -62,28 +68,32 @@ class _DayScan:
     """Reads what is new in the files of one day, in batches."""
 
     def __init__(self, store: Store, day: str, paths: Iterable[Path]) -> None:
+        self._version = store.data_version()
         known = store.files()
         self._store = store
         self._codes = Codes(store.number_of)
         self._day = day
         self._files = [NewRecords(path, day, known.get(path.name)) for path in paths]
-        self._changed: dict[str, TraceFacts] = {}
-        """The traces with records in the batch."""
         self._carried: dict[str, TraceFacts] = {}
         """Traces that are in the index and not complete."""
+        self._changed = _Changed(self._carried)
         self._written: set[int] | None = None if store.has_day(day) else set()
         """The hashes of the ids that are in the index; None if they have to be looked up."""
 
-    def run(self) -> None:
-        """Read everything."""
+    def run(self) -> bool:
+        """Read everything; return False if another process changes the index meanwhile."""
         try:
             while not all(file.is_at_end for file in self._files):
                 with self._store.transaction():
-                    self._read_batch()
-                    self.write_batch()
+                    if self._store.data_version() != self._version:
+                        return False
+                    for _ in range(BATCHES):
+                        self._read_batch()
+                        self.write_batch()
                     for file in self._files:
                         if (state := file.state()) is not None:
                             self._store.set_file(state)
+            return True
         finally:
             for file in self._files:
                 file.close()
@@ -92,24 +102,11 @@ class _DayScan:
         """Read the same share of each file, so that the line of a trace comes with its observations."""
         leading, *others = sorted(self._files, key=lambda file: file.bytes_left, reverse=True)
         start, left = leading.offset, leading.bytes_left
-        leading.read(BATCH, inf, self.add_ours, self.add)
+        leading.read(BATCH, inf, self._changed, self._codes, self.add)
         share = inf if leading.is_at_end else (leading.offset - start) / left
         for file in others:
             stop = file.offset + share * file.bytes_left if share < inf else inf
-            file.read(BATCH, stop, self.add_ours, self.add)
-
-    def add_ours(self, record: Json) -> bool:
-        """Add an observation as our writer makes it, or return False."""
-        try:
-            trace_id = record["trace_id"]
-            (self._changed.get(trace_id) or self._begun(trace_id)).add_ours(record, self._codes)
-        except NOT_OURS:
-            return False
-        return True
-
-    def _begun(self, trace_id: str) -> TraceFacts:
-        facts = self._changed[trace_id] = self._carried.get(trace_id) or TraceFacts(trace_id)
-        return facts
+            file.read(BATCH, stop, self._changed, self._codes, self.add)
 
     def add(self, record: Json, kind: str) -> None:
         if kind == "score":
@@ -117,7 +114,7 @@ class _DayScan:
         trace_id = record.get("trace_id")
         if type(trace_id) is not str:
             trace_id = trace_id_of(record)
-        facts = self._changed.get(trace_id) or self._begun(trace_id)
+        facts = self._changed[trace_id]
         if kind == "observation":
             facts.add_observation(record, self._codes)
         else:
@@ -125,27 +122,35 @@ class _DayScan:
 
     def write_batch(self) -> None:
         """Write the traces that have changed, and keep those that are not complete."""
-        added: list[tuple[tuple[Any, ...], bytes]] = []
-        replaced: list[tuple[tuple[Any, ...], bytes]] = []
+        rows: list[tuple[TraceFacts, tuple[Any, ...]]] = []
+        labels, written, carried = self._store.labels, self._written, self._carried
         for trace_id, facts in self._changed.items():
-            if not (facts.facts or facts.has_line):
+            if facts.is_empty:
                 continue  # begun by JSON that turned out not to be a record
-            is_carried = trace_id in self._carried
-            is_known = is_carried or self._written is None or hash(trace_id) in self._written
-            if is_known and not is_carried and (earlier := self._store.facts(self._day, trace_id)):
+            is_known = facts.number is not None or (written is not None and hash(trace_id) not in written)
+            if not is_known and (earlier := self._store.facts(self._day, trace_id)):
                 facts.add_earlier(earlier)
             facts.settle()
-            columns = to_columns(self._day, trace_id, facts, self._store.labels, {}, {})
-            (replaced if is_known else added).append((columns, facts.encoded()))
-            if self._written is not None:
-                self._written.add(hash(trace_id))
-            if facts.is_complete or len(self._carried) >= MOST_CARRIED:
-                self._carried.pop(trace_id, None)
+            rows.append((facts, to_columns(self._day, trace_id, facts, labels, {}, {})))
+            if written is not None:
+                written.add(hash(trace_id))
+            if facts.is_complete or len(carried) >= MOST_CARRIED:
+                carried.pop(trace_id, None)
             else:
-                self._carried[trace_id] = facts
-        self._store.write(added, is_new=True)
-        self._store.write(replaced)
-        self._changed = {}
+                carried[trace_id] = facts
+        self._store.write(rows)
+        self._changed.clear()
+
+
+class _Changed(dict[str, TraceFacts]):
+    """The traces with records in a batch, by id; one that is missing is carried, or begins."""
+
+    def __init__(self, carried: dict[str, TraceFacts]) -> None:
+        self._carried = carried
+
+    def __missing__(self, trace_id: str) -> TraceFacts:
+        facts = self[trace_id] = self._carried.get(trace_id) or TraceFacts(trace_id)
+        return facts
 
 
 def add_records(store: Store, records: Iterable[Json]) -> None:
@@ -165,15 +170,16 @@ def _set_open(store: Store, journals: dict[str, OpenObservations], *, is_undated
     }
     for day, trace_id in {*store.open_traces(), *now_open}:
         facts = store.facts(day, trace_id) or TraceFacts(trace_id)
+        known = {row[0] for row in facts.rows}
         open_facts, begun = {}, Json()
         for is_alive, record in now_open.get((day, trace_id), ()):
-            if (key := facts.key(str(record["id"]))) not in facts.facts:
-                open_facts[key] = open_fact(facts, record, store.number_of, is_alive=is_alive)
+            if (id := str(record["id"])) not in known:
+                open_facts[id] = open_fact(record, store.number_of, is_alive=is_alive)
             if isinstance(of_trace := record.get("trace"), dict):
                 begun = kept_of({**record, **of_trace})
             facts.start = min(facts.start, start_text(record))
-        if open_facts or facts.facts or facts.has_line:
+        if open_facts or not facts.is_empty:
             columns = to_columns(day, trace_id, facts, store.labels, open_facts, begun)
-            store.write([(columns, facts.encoded())], is_open=bool(open_facts))
+            store.write([(facts, columns)], is_open=bool(open_facts))
         else:
             store.remove(day, trace_id)

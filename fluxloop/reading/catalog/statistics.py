@@ -16,7 +16,7 @@ from ...llm.prices import Cost, Counts, Pricing
 from ..filters import TraceFilter
 from . import Catalog
 from .costs import cost_of_call
-from .facts import ERROR, Fact, Label, TraceFacts, counted_calls
+from .facts import ERROR, Fact, Label, TraceFacts, counted_calls, facts_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -156,7 +156,7 @@ def _traces(catalog: Catalog, wanted: TraceFilter, zone: tzinfo | None) -> Itera
     for trace_id, name, user, session, start_us, status, duration, data in catalog.select(columns, wanted):
         start = _EPOCH + timedelta(microseconds=start_us or 0)
         day = f"{start.astimezone(zone):%Y-%m-%d}" if start_us is not None else "(no time)"
-        facts = TraceFacts.decoded(trace_id, data).facts
+        facts = facts_of(TraceFacts.decoded(trace_id, data).rows)
         is_error = status == Status.ERROR
         yield _Trace(name, user or "(no user)", session or "(no session)", day, is_error, duration, start, facts)
 

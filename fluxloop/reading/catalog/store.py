@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from .row import COLUMNS
 
 NAME = ".index.sqlite"
 
-VERSION = 1
+VERSION = 2
 """Of the tables and of what is in them; a file of any other version is made again."""
 
 WAIT_S = 3.0
@@ -37,14 +38,20 @@ CREATE TABLE files (name TEXT PRIMARY KEY, day TEXT, inode INTEGER, size INTEGER
                     offset INTEGER, landmarks BLOB, skipped INTEGER);
 CREATE TABLE labels (number INTEGER PRIMARY KEY, label TEXT UNIQUE);
 CREATE TABLE traces (number INTEGER PRIMARY KEY, reversed_id TEXT, is_open INTEGER,
-    {", ".join(f"{name} {_COLUMN_TYPES.get(name, 'INTEGER' if name in _INTEGERS else 'TEXT')}" for name in COLUMNS)},
-    UNIQUE (reversed_id, day));
-CREATE INDEX by_start ON traces (start_us);
+    {", ".join(f"{name} {_COLUMN_TYPES.get(name, 'INTEGER' if name in _INTEGERS else 'TEXT')}" for name in COLUMNS)});
+CREATE INDEX by_open ON traces (day) WHERE is_open;
 CREATE TABLE facts (number INTEGER PRIMARY KEY, facts BLOB);
 CREATE TABLE costs (number INTEGER PRIMARY KEY, dollars REAL, calls INTEGER, unknown TEXT);
 CREATE TABLE prices (version TEXT);
 PRAGMA user_version = {VERSION};
 """
+
+
+_INDEXES = {
+    "by_id": "CREATE UNIQUE INDEX by_id ON traces (reversed_id, day)",
+    "by_start": "CREATE INDEX by_start ON traces (start_us)",
+}
+"""Made when the first records are in, or looked up: to sort many entries at once is faster than to insert each."""
 
 
 class Store:
@@ -54,6 +61,7 @@ class Store:
         self.connection = connection
         self.labels = Labels(connection)
         self._numbers: dict[tuple[Any, ...], int] = {}
+        self._has_indexes = False
 
     @classmethod
     def on_disk(cls, folder: Path) -> Store:
@@ -110,6 +118,10 @@ class Store:
             raise
         self.connection.execute("COMMIT")
 
+    def data_version(self) -> int:
+        """Return a number that changes when another connection changes the file."""
+        return int(self.connection.execute("PRAGMA data_version").fetchone()[0])
+
     def files(self) -> dict[str, FileState]:
         """Return the state of each file that has been read, by name."""
         return {row[0]: FileState(*row) for row in self.connection.execute("SELECT * FROM files")}
@@ -146,37 +158,56 @@ class Store:
             self._numbers[label] = number
         return int(number)
 
+    def add_indexes(self) -> None:
+        """Make it quick to find a trace by its id or start, if it is not yet."""
+        if self._has_indexes:
+            return
+        found = {name for (name,) in self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+        for name, statement in _INDEXES.items():
+            if name not in found:
+                self.connection.execute(statement)
+        self._has_indexes = True
+
     def facts(self, day: str, trace_id: str) -> TraceFacts | None:
         """Return the facts of a trace; None if it is not in the index."""
-        found = self.connection.execute(
-            "SELECT facts FROM traces JOIN facts USING (number) WHERE reversed_id = ? AND day = ?",
+        self.add_indexes()
+        row = self.connection.execute(
+            "SELECT number, facts FROM traces JOIN facts USING (number) WHERE reversed_id = ? AND day = ?",
             (trace_id[::-1], day),
         ).fetchone()
-        return None if found is None else TraceFacts.decoded(trace_id, found[0])
+        if row is None:
+            return None
+        found = TraceFacts.decoded(trace_id, row[1])
+        found.number = row[0]
+        return found
 
     def has_day(self, day: str) -> bool:
         """Whether the index has traces of *day*."""
-        return self.connection.execute("SELECT 1 FROM traces WHERE day = ? LIMIT 1", (day,)).fetchone() is not None
+        sql = "SELECT 1 FROM files WHERE day = ? UNION ALL SELECT 1 FROM traces WHERE is_open AND day = ? LIMIT 1"
+        return self.connection.execute(sql, (day, day)).fetchone() is not None
 
-    def write(self, rows: list[tuple[tuple[Any, ...], bytes]], *, is_open: bool = False, is_new: bool = False) -> None:
+    def write(self, rows: list[tuple[TraceFacts, tuple[Any, ...]]], *, is_open: bool = False) -> None:
         """
-        Add traces, or replace them.
+        Add traces, or replace those that have a number.
 
         Args:
-            rows: The columns and the facts of each.
+            rows: The facts and the columns of each.
             is_open: Whether the rows depend on a journal.
-            is_new: Whether none of them is in the index.
         """
-        if not is_new:
-            for columns, _ in rows:
-                self.remove(columns[0], columns[1])
-        (last,) = self.connection.execute("SELECT max(number) FROM traces").fetchone()
-        first = (last or 0) + 1
-        self.connection.executemany(
-            _INSERT, [(number, row[0][1][::-1], is_open, *row[0]) for number, row in enumerate(rows, first)]
+        connection = self.connection
+        (last,) = connection.execute("SELECT max(number) FROM traces").fetchone()
+        numbers = count((last or 0) + 1)
+        replaced = [(facts.number,) for facts, _ in rows if facts.number is not None]
+        for table in ("traces", "facts", "costs") if replaced else ():
+            connection.executemany(f"DELETE FROM {table} WHERE number = ?", replaced)
+        for facts, _ in rows:
+            if facts.number is None:
+                facts.number = next(numbers)
+        connection.executemany(
+            _INSERT, [(facts.number, columns[1][::-1], is_open, *columns) for facts, columns in rows]
         )
-        self.connection.executemany(
-            "INSERT INTO facts VALUES (?, ?)", [(n, row[1]) for n, row in enumerate(rows, first)]
+        connection.executemany(
+            "INSERT INTO facts VALUES (?, ?)", [(facts.number, facts.encoded()) for facts, _ in rows]
         )
 
     def open_traces(self) -> list[tuple[str, str]]:
@@ -185,6 +216,7 @@ class Store:
 
     def remove(self, day: str, trace_id: str) -> None:
         """Remove a trace."""
+        self.add_indexes()
         for (number,) in self.connection.execute(_FIND, (trace_id[::-1], day)).fetchall():
             for table in ("facts", "costs", "traces"):
                 self.connection.execute(f"DELETE FROM {table} WHERE number = ?", (number,))

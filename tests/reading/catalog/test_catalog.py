@@ -73,6 +73,7 @@ def test_a_scan_that_was_stopped_goes_on_where_it_was(tmp_path, lines_read, monk
     """
     add(tmp_path, *"abcdefgh")
     monkeypatch.setattr(scan, "BATCH", 2)
+    monkeypatch.setattr(scan, "BATCHES", 1)
     write = store.Store.set_file
     calls = iter(range(100))
     monkeypatch.setattr(store.Store, "set_file", lambda self, state: write(self, state) if next(calls) < 5 else 1 / 0)
@@ -84,6 +85,36 @@ def test_a_scan_that_was_stopped_goes_on_where_it_was(tmp_path, lines_read, monk
     assert ids(tmp_path) == [*"abcdefgh"]
     assert before < 16
     assert len(lines_read) - before < 16
+
+
+def test_another_process_reads_the_same_files_meanwhile(tmp_path, monkeypatch):
+    """
+    What another process has added between two batches is not added again.
+    """
+    add(tmp_path, *"abcdefgh")
+    monkeypatch.setattr(scan, "BATCH", 2)
+    monkeypatch.setattr(scan, "BATCHES", 1)
+    set_file, transaction = store.Store.set_file, store.Store.transaction
+    written_files: list[str] = []
+    others: list[list[str]] = []
+
+    def noted(self, state):
+        written_files.append(state.name)
+        set_file(self, state)
+
+    def after_another(self):
+        if written_files and not others:
+            others.append([])
+            others[0] = ids(tmp_path)
+        return transaction(self)
+
+    monkeypatch.setattr(store.Store, "set_file", noted)
+    monkeypatch.setattr(store.Store, "transaction", after_another)
+    with Catalog.of(tmp_path) as catalog:
+        assert catalog.notice is None
+        assert catalog.count() == 8
+
+    assert others == [[*"abcdefgh"]]
 
 
 @pytest.mark.parametrize("change", ["truncate", "rewrite", "replace", "remove", "rename"])
@@ -418,6 +449,35 @@ def test_a_second_record_on_a_damaged_line_is_found(tmp_path):
 
     with Catalog.of(tmp_path) as catalog:
         assert catalog.count(TraceFilter.of(text="needle")) == 2
+
+
+def test_ids_that_begin_with_a_short_trace_id_are_different(tmp_path):
+    """
+    The observations of a trace whose id is short, and begins their ids, are all counted.
+    """
+    written(tmp_path, *(observation(f"t-{number}", trace="t") for number in range(3)), trace_line("t"))
+
+    with Catalog.of(tmp_path) as catalog:
+        assert [row.observations for row in catalog.rows()] == [3]
+
+
+def test_an_index_whose_making_was_stopped_is_completed(tmp_path):
+    """
+    Where everything was read, but the indexes of the tables were not made, these are made the next time.
+    """
+    add(tmp_path, *"abc")
+    ids(tmp_path)
+    with sqlite3.connect(tmp_path / INDEX) as connection:
+        connection.execute("DROP INDEX by_id")
+        connection.execute("DROP INDEX by_start")
+    connection.close()
+
+    assert ids(tmp_path) == [*"abc"]
+
+    connection = sqlite3.connect(tmp_path / INDEX)
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+    connection.close()
+    assert {"by_id", "by_start"} <= names
 
 
 def test_json_that_only_resembles_a_record_makes_no_trace(tmp_path):
