@@ -28,7 +28,7 @@ from fluxloop.collector.records import RowMaker
 from fluxloop.collector.retention import Retention
 from fluxloop.collector.routes import PARAMETERS
 from fluxloop.collector.stores.contract import Deletion, StoreError, Totals
-from fluxloop.errors import ConfigError
+from fluxloop.errors import ConfigError, FilterError
 from fluxloop.reading.filters import CollectorFilter
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -252,10 +252,17 @@ def test_a_body_without_end_is_cut_off(limited):
     [
         b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x",
+        b"Content-Length: 2, 3\r\n\r\n{}x",
+        b"Content-Length: 0x2\r\n\r\n{}",
         b"Content-Length: +2\r\n\r\n{}",
         b"Content-Length: -2\r\n\r\n{}",
         b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         b"Transfer-Encoding: chunked\r\n\r\n-1\r\nx\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}..0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+        b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+        b"X: a\rTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n",
         b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
     ],
 )
@@ -369,6 +376,19 @@ def test_what_is_deleted_while_it_is_read_ends_the_reading_in_order(store, write
         assert all(reader.result() >= 0 for reader in readers)
     assert deleted == 120
     assert store.counts()["traces"] == 0
+
+
+@pytest.mark.parametrize("age", ["30", "1.5", " 30 ", "-1d", "nan", "999999d", "1e9d", "30 days", ""])
+def test_an_age_at_which_records_are_deleted_has_a_unit(client, age):
+    """
+    30 would count seconds, and delete almost everything; what goes back beyond the calendar is refused, too.
+    """
+    with pytest.raises(FilterError, match="retention must be a duration with its unit, such as 12h"):
+        Retention.of(age)
+    send(client, lines_of_trace(f"kept {age}"))
+    answer = client.delete("/api/v1/traces", params={"older_than": age})
+    assert answer.status_code == 400
+    assert client.get(f"/api/v1/traces/{quote(f'kept {age}')}").status_code == 200
 
 
 def test_retention_by_size_keeps_what_fits(store, write):
