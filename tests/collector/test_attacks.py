@@ -24,6 +24,7 @@ from serving_aids import ROOT, START, ServerProcess, body_of, free_port, lines_o
 
 import fluxloop
 from fluxloop.collector.keys import Keys
+from fluxloop.collector.metrics import Metrics
 from fluxloop.collector.records import RowMaker
 from fluxloop.collector.retention import Retention
 from fluxloop.collector.routes import PARAMETERS
@@ -245,6 +246,19 @@ def test_a_body_without_end_is_cut_off(limited):
             pass
         assert sent < 50_000_000
     assert _answers(port)
+
+
+def test_metrics_count_each_record_of_billions():
+    """
+    A counter that is rounded stands still, and then jumps.
+    """
+    metrics = Metrics()
+    metrics.add("fluxloop_received_bytes_total", 12_345_678_901)
+    metrics.add("fluxloop_records_total", 1_234_567, result="accepted")
+
+    text = metrics.text({})
+    assert "fluxloop_received_bytes_total 12345678901\n" in text
+    assert 'fluxloop_records_total{result="accepted"} 1234567\n' in text
 
 
 @pytest.mark.parametrize(
