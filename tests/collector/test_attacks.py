@@ -504,3 +504,42 @@ def test_two_collectors_follow_one_folder_each_with_its_own_folders(tmp_path):
         wait_for(lambda: names(one) == ["a", "later"])
         wait_for(lambda: names(both) == ["a", "b", "later"])
         assert (one.stop(), both.stop()) == (0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_two_collectors_share_a_store_while_traces_are_deleted_and_searched(tmp_path, request, kind):
+    """
+    Each trace comes in two parts, over both collectors and then again over one of them; what is left is exact.
+    """
+    url = str(tmp_path / "s.sqlite") if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    with (
+        ServerProcess("--store", url, "--log-level", "error") as first,
+        ServerProcess("--store", url, "--log-level", "error") as second,
+        httpx.Client(base_url=first.url, timeout=60) as one,
+        httpx.Client(base_url=second.url, timeout=60) as other,
+        ThreadPoolExecutor(8) as threads,
+    ):
+
+        def write(number):
+            lines = [line for n in range(5) for line in lines_of_trace(f"t{number}-{n}", session_id=f"s{number % 4}")]
+            send(one, lines[::2])
+            send(other, lines[1::2])
+            send((one, other)[number % 2], lines)
+
+        tasks = [threads.submit(write, number) for number in range(40)]
+        for number in range(10):
+            client = (one, other)[number % 2]
+            tasks.append(threads.submit(client.delete, "/api/v1/traces", params={"session": "s3"}))
+            tasks.append(threads.submit(client.get, "/api/v1/traces", params={"text": "hello"}))
+        for task in tasks:
+            assert (answer := task.result()) is None or answer.status_code == 200
+        one.delete("/api/v1/traces", params={"session": "s3"})
+
+        for client in (one, other):
+            sessions = client.get("/api/v1/sessions").json()["sessions"]
+            assert sorted((s["session_id"], s["traces"], s["observations"]) for s in sessions) == [
+                (f"s{number}", 50, 150) for number in range(3)
+            ]
+            assert sum(total["count"] for total in client.get("/api/v1/totals").json()["totals"]) == 450
+            assert len(client.get("/api/v1/export").content.splitlines()) == 600
