@@ -44,7 +44,7 @@ FILTERS: dict[str, dict[str, Any]] = {
     "type": {"type": "TOOL"},
     "observation": {"observation": "tool3"},
     "metadata": {"metadata": "plan=pro"},
-    "since": {"since": _START + timedelta(minutes=5)},
+    "since": {"since": _START + timedelta(seconds=5)},
     "min_duration": {"min_duration": "900ms"},
     "min_tokens": {"min_tokens": 900},
     "has_error": {"has_error": True},

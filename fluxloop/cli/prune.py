@@ -15,7 +15,7 @@ import typer
 from ..errors import FilterError, ReadError
 from ..reading.catalog import Catalog
 from ..reading.json_text import encode
-from ..reading.moments import duration_of
+from ..reading.moments import AGES, age_of
 from ..reading.source import Source
 from ..storage.retention import Day, Retention, plan
 from .filter_options import PathArgument, folder_or
@@ -69,13 +69,10 @@ def prune(
 
 
 def _span_of(text: str) -> timedelta:
-    """Return a duration. A number needs its unit: who types 30 means days, and it would count seconds."""
     try:
-        if not text.strip().replace(".", "", 1).isdecimal():
-            return duration_of(text)
+        return age_of(text)
     except ValueError:
-        pass
-    raise FilterError(f"older_than must be a duration with its unit, such as 12h, 30d or 2w, got {text!r}")
+        raise FilterError(f"older_than must be {AGES}, got {text!r}") from None
 
 
 def size_of(text: str) -> int:

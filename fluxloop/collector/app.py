@@ -69,6 +69,8 @@ class Collector:
             "ingest": Ingest(store, rows, receiving=self.receiving, threads=self.threads, metrics=self.metrics),
             "queries": Queries(store, threads=self.threads, can_delete=options.follow is None),
         }
+        own = (self._openapi, self._health, self._ready, self._prometheus)
+        self._own = dict(zip(("openapi", "health", "ready", "metrics"), own, strict=True))
         self._counts: tuple[float, dict[str, int]] = (-_COUNTS_S, {})
 
     def app(self) -> ASGIApp:
@@ -77,8 +79,6 @@ class Collector:
             StarletteRoute(route.path, self._endpoint(route), methods=[route.method], name=route.endpoint)
             for route in ROUTES
         ]
-        for path, endpoint in (("/healthz", self._health), ("/readyz", self._ready), ("/metrics", self._metrics)):
-            routes.append(StarletteRoute(path, _named(path, endpoint), methods=["GET"]))
         app = Starlette(routes=routes, lifespan=self._lifespan)
         app.router.redirect_slashes = False
         app.add_exception_handler(HTTPException, _http_error)
@@ -92,7 +92,7 @@ class Collector:
 
     def _endpoint(self, route: Route) -> Callable[[Request], Awaitable[Response]]:
         part, _, name = route.endpoint.partition(".")
-        answer = getattr(self._parts[part], name) if name else self._openapi
+        answer = getattr(self._parts[part], name) if name else self._own[part]
 
         async def endpoint(request: Request) -> Response:
             rights = request.state.rights
@@ -114,7 +114,7 @@ class Collector:
         await self.threads.write(self.store.check)
         return PlainTextResponse("ok")
 
-    async def _metrics(self, request: Request) -> Response:
+    async def _prometheus(self, request: Request) -> Response:
         taken, counts = self._counts
         is_up = True
         if monotonic() - taken >= _COUNTS_S:

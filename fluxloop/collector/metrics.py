@@ -38,7 +38,7 @@ class Metrics:
         samples: dict[str, list[str]] = {}
         for (name, labels), value in sorted(self._counters.items()):
             shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels)
-            samples.setdefault(name, []).append(f"{name}{{{shown}}} {value:g}" if shown else f"{name} {value:g}")
+            samples.setdefault(name, []).append(f"{name}{{{shown}}} {value:.17g}" if shown else f"{name} {value:.17g}")
         for name, value in gauges.items():
             samples.setdefault(name, []).append(f"{name} {value:.17g}")
         lines = []

@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from ..errors import FilterError
 from ..reading.filters import CollectorFilter
-from ..reading.moments import DURATIONS, duration_of
+from ..reading.moments import AGES, age_of
 from .parameters import MAX_PAGE, Parameters
 from .problems import Refused, as_json
 from .stores.contract import Deletion, Store
@@ -148,9 +148,9 @@ class Queries:
         if sum(value is not None for value in (session, user, span)) != 1:
             raise FilterError("say what to delete: exactly one of session, user and older_than")
         try:
-            before = None if span is None else datetime.now(UTC) - duration_of(span)
-        except (ValueError, OverflowError):
-            raise FilterError(f"older_than must be {DURATIONS}, got {(span or '')[:60]!r}") from None
+            before = None if span is None else datetime.now(UTC) - age_of(span)
+        except ValueError:
+            raise FilterError(f"older_than must be {AGES}, got {(span or '')[:60]!r}") from None
         return await self._deleted(Deletion(session_id=session, user_id=user, before=before))
 
     async def _deleted(self, which: Deletion) -> Response:

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from ..errors import FilterError
 from ..reading.filters import CollectorFilter
-from ..reading.moments import duration_of
+from ..reading.moments import AGES, age_of
 from .stores.contract import Deletion, Store
 
 _AT_ONCE = 500
@@ -40,9 +40,9 @@ class Retention:
             base = 1024 if "i" in found[2] else 1000
             return cls(size_bytes=int(float(found[1]) * base ** " kmgt".index(found[2][0])))
         try:
-            return cls(age=duration_of(text))
+            return cls(age=age_of(text))
         except ValueError:
-            raise FilterError(f"retention must be an age such as 30d, or a size such as 50GB, got {text!r}") from None
+            raise FilterError(f"retention must be {AGES}, or a size such as 50GB, got {text!r}") from None
 
     def apply(self, store: Store) -> int:
         """Delete what is too old or too much, and return the number of traces."""

@@ -20,7 +20,7 @@ class Route:
     method: str
     path: str
     endpoint: str
-    """The method of `Ingest` or `Queries` that answers, as ``ingest.batch``."""
+    """The method of `Ingest` or `Queries` that answers, as ``ingest.batch``; one word for those of the collector."""
     right: str | None
     """What a key must be allowed to do; None for a route that needs no key."""
     summary: str
@@ -93,6 +93,9 @@ ROUTES = (
         receives="application/json",
     ),
     Route("GET", "/api/v1/openapi.json", "openapi", None, "This document"),
+    Route("GET", "/healthz", "health", None, "Whether the process lives", returns="text/plain"),
+    Route("GET", "/readyz", "ready", None, "Whether the store can be written", returns="text/plain"),
+    Route("GET", "/metrics", "metrics", READ, "Counters for Prometheus", returns="text/plain"),
 )
 
 PARAMETERS = {

@@ -12,6 +12,8 @@ TIMES = "a span before now (30m, 2h, 7d), today, yesterday, a date (2026-11-28),
 
 DURATIONS = "a duration such as 500ms, 2s, 1m30s or 1h, or a number of seconds"
 
+AGES = "a duration with its unit, such as 12h, 30d or 2w"
+
 _UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 _SPAN = re.compile(rf"(?:{_PART.pattern})+")
@@ -33,6 +35,23 @@ def duration_of(text: str) -> timedelta:
     except OverflowError:
         pass
     raise ValueError(DURATIONS)
+
+
+def age_of(text: str) -> timedelta:
+    """
+    Return the age that *text* states, at which records are deleted.
+
+    Raises:
+        ValueError: If it is not a duration, has no unit (30 could mean days, and would count seconds), or goes back
+            beyond the calendar.
+    """
+    try:
+        age = duration_of(text)
+        if not text.strip().replace(".", "", 1).isdecimal() and datetime.now(UTC) - age:
+            return age
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError(AGES)
 
 
 def moment_of(text: str, *, zone: tzinfo | None = None, is_end: bool = False, now: datetime | None = None) -> datetime:

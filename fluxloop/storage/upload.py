@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ReadError
@@ -46,6 +46,8 @@ class Upload:
     """The folder for the positions in *files*; None sends everything."""
     refused: Path = Path(REFUSED)
     """The file for records that the collector rejects."""
+    reached: dict[Path, int] = field(default_factory=dict)
+    """The positions that this upload has reached, which are in no file if everything is sent."""
 
     def size(self) -> int:
         """Return the number of bytes that are left to send."""
@@ -54,7 +56,7 @@ class Upload:
         for path in [*self.files, *segments]:
             with suppress(OSError):
                 segment = self._opened(path)
-                left += segment.size - segment.offset
+                left += segment.size - max(segment.offset, self.reached.get(path, 0))
                 segment.close()
         return left
 
@@ -67,6 +69,7 @@ class Upload:
         """
         for segment in self._segments():
             failure = _drain(segment, uploader)
+            self.reached[segment.path] = segment.offset
             if failure is None and segment.path not in self.files and not segment.has_more:
                 segment.remove()
             segment.close()

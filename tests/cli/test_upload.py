@@ -68,6 +68,7 @@ def test_again_sends_everything_and_the_collector_keeps_it_once(server: Collecto
 
     assert upload(folder, "--again").out == f"sent 6 records to {server.url} (6 were there already)\n"
     assert len(server.records) == 6
+    assert json.loads(upload(folder, "--again", "--json").out)["bytes_left"] == 0
 
 
 def test_another_collector_gets_everything(server: Collector, folder: Path, upload: Any) -> None:

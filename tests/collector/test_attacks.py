@@ -24,11 +24,12 @@ from serving_aids import ROOT, START, ServerProcess, body_of, free_port, lines_o
 
 import fluxloop
 from fluxloop.collector.keys import Keys
+from fluxloop.collector.metrics import Metrics
 from fluxloop.collector.records import RowMaker
 from fluxloop.collector.retention import Retention
 from fluxloop.collector.routes import PARAMETERS
 from fluxloop.collector.stores.contract import Deletion, StoreError, Totals
-from fluxloop.errors import ConfigError
+from fluxloop.errors import ConfigError, FilterError
 from fluxloop.reading.filters import CollectorFilter
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -247,15 +248,35 @@ def test_a_body_without_end_is_cut_off(limited):
     assert _answers(port)
 
 
+def test_metrics_count_each_record_of_billions():
+    """
+    A counter that is rounded stands still, and then jumps.
+    """
+    metrics = Metrics()
+    metrics.add("fluxloop_received_bytes_total", 12_345_678_901)
+    metrics.add("fluxloop_records_total", 1_234_567, result="accepted")
+
+    text = metrics.text({})
+    assert "fluxloop_received_bytes_total 12345678901\n" in text
+    assert 'fluxloop_records_total{result="accepted"} 1234567\n' in text
+
+
 @pytest.mark.parametrize(
     "framing",
     [
         b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x",
+        b"Content-Length: 2, 3\r\n\r\n{}x",
+        b"Content-Length: 0x2\r\n\r\n{}",
         b"Content-Length: +2\r\n\r\n{}",
         b"Content-Length: -2\r\n\r\n{}",
         b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         b"Transfer-Encoding: chunked\r\n\r\n-1\r\nx\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}..0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+        b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+        b"X: a\rTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n",
         b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
     ],
 )
@@ -371,6 +392,19 @@ def test_what_is_deleted_while_it_is_read_ends_the_reading_in_order(store, write
     assert store.counts()["traces"] == 0
 
 
+@pytest.mark.parametrize("age", ["30", "1.5", " 30 ", "-1d", "nan", "999999d", "1e9d", "30 days", ""])
+def test_an_age_at_which_records_are_deleted_has_a_unit(client, age):
+    """
+    30 would count seconds, and delete almost everything; what goes back beyond the calendar is refused, too.
+    """
+    with pytest.raises(FilterError, match="retention must be a duration with its unit, such as 12h"):
+        Retention.of(age)
+    send(client, lines_of_trace(f"kept {age}"))
+    answer = client.delete("/api/v1/traces", params={"older_than": age})
+    assert answer.status_code == 400
+    assert client.get(f"/api/v1/traces/{quote(f'kept {age}')}").status_code == 200
+
+
 def test_retention_by_size_keeps_what_fits(store, write):
     """
     Also where the files of a database do not become smaller: the newest traces are left.
@@ -470,3 +504,42 @@ def test_two_collectors_follow_one_folder_each_with_its_own_folders(tmp_path):
         wait_for(lambda: names(one) == ["a", "later"])
         wait_for(lambda: names(both) == ["a", "b", "later"])
         assert (one.stop(), both.stop()) == (0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_two_collectors_share_a_store_while_traces_are_deleted_and_searched(tmp_path, request, kind):
+    """
+    Each trace comes in two parts, over both collectors and then again over one of them; what is left is exact.
+    """
+    url = str(tmp_path / "s.sqlite") if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    with (
+        ServerProcess("--store", url, "--log-level", "error") as first,
+        ServerProcess("--store", url, "--log-level", "error") as second,
+        httpx.Client(base_url=first.url, timeout=60) as one,
+        httpx.Client(base_url=second.url, timeout=60) as other,
+        ThreadPoolExecutor(8) as threads,
+    ):
+
+        def write(number):
+            lines = [line for n in range(5) for line in lines_of_trace(f"t{number}-{n}", session_id=f"s{number % 4}")]
+            send(one, lines[::2])
+            send(other, lines[1::2])
+            send((one, other)[number % 2], lines)
+
+        tasks = [threads.submit(write, number) for number in range(40)]
+        for number in range(10):
+            client = (one, other)[number % 2]
+            tasks.append(threads.submit(client.delete, "/api/v1/traces", params={"session": "s3"}))
+            tasks.append(threads.submit(client.get, "/api/v1/traces", params={"text": "hello"}))
+        for task in tasks:
+            assert (answer := task.result()) is None or answer.status_code == 200
+        one.delete("/api/v1/traces", params={"session": "s3"})
+
+        for client in (one, other):
+            sessions = client.get("/api/v1/sessions").json()["sessions"]
+            assert sorted((s["session_id"], s["traces"], s["observations"]) for s in sessions) == [
+                (f"s{number}", 50, 150) for number in range(3)
+            ]
+            assert sum(total["count"] for total in client.get("/api/v1/totals").json()["totals"]) == 450
+            assert len(client.get("/api/v1/export").content.splitlines()) == 600

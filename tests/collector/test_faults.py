@@ -18,6 +18,8 @@ import httpx
 import pytest
 from serving_aids import PostgresServer, ServerProcess, body_of, lines_of_trace, postgres_binaries, wait_for
 
+from fluxloop.collector.stores.contract import StoreError
+from fluxloop.collector.stores.opening import open_store
 from fluxloop.storage import HTTPStorage, Record
 
 pytestmark = pytest.mark.slow
@@ -83,6 +85,21 @@ def test_a_collector_on_a_full_disk_refuses_and_goes_on_when_there_is_space(smal
         assert server.stop() == 0
     with ServerProcess("--store", small_disk / "s.sqlite") as server:
         assert sorted(ids(server.url)) == sorted([*kept, "tlate"])
+
+
+def test_a_store_on_a_disk_that_is_read_only_is_refused_with_the_reason(small_disk):
+    """
+    SQLite says only that it is unable to open the file; the file is not changed.
+    """
+    path = small_disk / "s.sqlite"
+    open_store(f"sqlite:///{path}").close()
+    before = path.read_bytes()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+
+    for name in ("s.sqlite", "new.sqlite"):
+        with pytest.raises(StoreError, match=f"{name} cannot be opened: the folder {small_disk} cannot be written"):
+            open_store(f"sqlite:///{small_disk / name}")
+    assert path.read_bytes() == before
 
 
 def test_a_program_on_a_full_disk_sends_from_memory(small_disk, tmp_path):

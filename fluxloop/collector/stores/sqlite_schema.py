@@ -84,7 +84,9 @@ def open_file(path: Path) -> sqlite3.Connection:
     except (OSError, sqlite3.Error) as error:
         if isinstance(error, StoreError):
             raise
-        raise StoreError(f"the store {path} cannot be opened: {error}. Choose another file with --store") from error
+        is_read_only = path.parent.is_dir() and not os.access(path.parent, os.W_OK)
+        reason = f"the folder {path.parent} cannot be written" if is_read_only else error
+        raise StoreError(f"the store {path} cannot be opened: {reason}. Choose another file with --store") from error
     return connection
 
 
