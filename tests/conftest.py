@@ -4,6 +4,7 @@ Fixtures for all tests: an empty folder, default settings, no network.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -15,6 +16,7 @@ import offline
 import pytest
 from hypothesis.database import DirectoryBasedExampleDatabase
 from isolation import isolated_settings
+from prepared_python import PreparedPython
 
 import fluxloop
 
@@ -30,6 +32,17 @@ hypothesis.settings.register_profile(
     database=None if IN_CI else DirectoryBasedExampleDatabase(Path(__file__).parent.parent / ".hypothesis"),
 )
 hypothesis.settings.load_profile("fluxloop")
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that is loaded until now out of later collections of garbage, which would walk it each time."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """End the processes that tests share."""
+    PreparedPython.end_all()
 
 
 @pytest.fixture(autouse=True)
