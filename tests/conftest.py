@@ -4,7 +4,9 @@ Fixtures for all tests: an empty folder, default settings, no network.
 
 from __future__ import annotations
 
+import gc
 import os
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ import offline
 import pytest
 from hypothesis.database import DirectoryBasedExampleDatabase
 from isolation import isolated_settings
+from prepared_python import PreparedPython
 
 import fluxloop
 
@@ -30,6 +33,25 @@ hypothesis.settings.register_profile(
     database=None if IN_CI else DirectoryBasedExampleDatabase(Path(__file__).parent.parent / ".hypothesis"),
 )
 hypothesis.settings.load_profile("fluxloop")
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that is loaded until now out of later collections of garbage, which would walk it each time."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """End the processes that tests share."""
+    PreparedPython.end_all()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _without_certificates() -> Iterator[None]:
+    """Load no certificates of authorities, which takes 30 ms for each client of HTTP: no test connects with TLS."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl.SSLContext, "load_verify_locations", lambda *args, **kwargs: None)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ these, and of what is loaded when, start Python themselves.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -21,7 +22,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import offline
 
@@ -60,9 +61,18 @@ class Started:
 class PreparedPython:
     """A process that has imported *modules*, and runs others on request, one at a time."""
 
+    started: ClassVar[list[subprocess.Popen[bytes]]] = []
+
     def __init__(self, *modules: str) -> None:
         self._modules = modules
         self._server: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def end_all(cls) -> None:
+        """End the processes, so that each has written its coverage."""
+        for server in cls.started:
+            server.communicate()
+        cls.started.clear()
 
     def start(
         self, module: str, *arguments: object, environment: Mapping[str, str], files: Sequence[str], folder: Path
@@ -77,6 +87,7 @@ class PreparedPython:
                 env=offline.environment(is_measured=True),
                 cwd=Path(__file__).parent,
             )
+            self.started.append(self._server)
         request = {
             "module": module,
             "arguments": [*map(str, arguments)],
@@ -104,11 +115,19 @@ class PreparedPython:
             return Done(code, *(Path(file).read_text("utf-8", "surrogateescape") for file in files[1:]))
 
 
+WITH_FRAMEWORKS = PreparedPython(
+    *("agents", "chatkit.server", "langchain.agents", "langgraph.graph", "openai", "anthropic", "google.genai.types"),
+    *("fluxloop.client", "fluxloop.reading.lazy", "fluxloop.replay.cassette_files", "fluxloop.testing"),
+)
+"""Has loaded the frameworks, for programs that each use some."""
+
+
 def serve(modules: Sequence[str]) -> dict[str, Any]:
     """Import *modules* and answer requests until there are no more; return a request in the copy that is to run it."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
     for module in modules:
-        importlib.import_module(module)
+        with contextlib.suppress(ModuleNotFoundError):  # a framework that is not installed
+            importlib.import_module(module)
     gc.freeze()  # a copy shares this memory as long as its collections do not write to it
     for line in requests:
         request: dict[str, Any] = json.loads(line)

@@ -101,6 +101,7 @@ class PostgresServer:
     def start(self) -> None:
         command = [self._binaries / "postgres", "-D", self._folder / "data", "-p", self.port]
         command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self._folder}"]
+        command += ["-c", "fsync=off", "-c", "full_page_writes=off"]  # only a crash of the machine could lose records
         options = {"env": self._environment, "cwd": self._folder, **self._as_user}
         self._process = subprocess.Popen([*map(str, command)], stderr=subprocess.DEVNULL, **options)
         wait_for(lambda: _accepts(self.port))
@@ -167,12 +168,13 @@ def wait_for(condition: Any, seconds: float = 30) -> Any:
 
 
 class ServerProcess:
-    """``fluxloop serve`` with *arguments*, on a free port of this machine."""
+    """``fluxloop serve`` with *arguments*, on a free port of this machine; *setup* is code that runs before."""
 
-    def __init__(self, *arguments: str | Path, port: int = 0, **environment: str) -> None:
-        command = [sys.executable, "-m", "fluxloop", "serve", "--port", str(port), *map(str, arguments)]
+    def __init__(self, *arguments: str | Path, port: int = 0, setup: str = "", **environment: str) -> None:
+        program = ["-c", f"{setup}\nimport sys, fluxloop.cli\nsys.exit(fluxloop.cli.main())"] if setup else None
+        options = ["serve", "--port", str(port), *map(str, arguments)]
         self.process = subprocess.Popen(
-            command,
+            [sys.executable, *(program or ["-m", "fluxloop"]), *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

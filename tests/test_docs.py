@@ -7,13 +7,12 @@ The code blocks of the documentation run and print the output that the page show
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import offline
 import pytest
 from docs_blocks import blocks, prose
+from prepared_python import WITH_FRAMEWORKS
 
 from fluxloop.enums import ObservationType, Status
 
@@ -34,11 +33,9 @@ def test_the_code_of_a_page_runs_and_prints_the_output_shown(page):
     """
     A reader who runs the code blocks of a page in order gets the output that the page shows.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "docs_blocks", page], capture_output=True, text=True, env=offline.environment()
-    )
+    done = WITH_FRAMEWORKS.run("docs_blocks", page, environment=offline.environment())
 
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
 
 
 @each_page

@@ -16,6 +16,7 @@ from pathlib import Path
 import offline
 import pytest
 from docs_blocks import unlike
+from prepared_python import WITH_FRAMEWORKS
 
 import fluxloop
 
@@ -109,35 +110,6 @@ def expected_output(example: Path) -> str:
     return "\n".join(line.removeprefix("#").removeprefix(" ") for line in stated.splitlines())
 
 
-DRIVER = """
-import contextlib, os, runpy, sys
-from pathlib import Path
-import fluxloop
-from fluxloop import testing
-from fluxloop.replay.cassette_files import write
-
-example, mode = sys.argv[1:]
-sys.path.insert(0, os.path.dirname(example))
-seen, original = [], testing.capture
-
-@contextlib.contextmanager
-def capture(*args, **options):
-    with original(*args, **options) as captured:
-        yield captured
-    seen.extend(captured.traces())
-
-if mode == "record":
-    testing.capture = capture
-    runpy.run_path(example, run_name="__main__")
-    folders = {file.parent for file in Path().rglob("observations_*.jsonl")}
-    write(Path("../all.jsonl"), [*seen, *(trace for folder in folders for trace in fluxloop.read_traces(folder))])
-else:
-    with fluxloop.replay("../all.jsonl") as replay:
-        runpy.run_path(example, run_name="__main__")
-    report = replay.report()
-    assert not report.misses and not report.unused and not report.live, report
-"""
-
 NOT_REPLAYED = {
     "replay_a_failure.py": "it has a replay of its own, of a run that fails",
     "services_one_collector.py": "its calls run in other processes, which a replay does not reach",
@@ -154,11 +126,10 @@ def test_a_replay_of_an_example_has_the_outline_of_its_recording(example, tmp_pa
     for framework in sorted(frameworks(example)):
         if importlib.util.find_spec(framework) is None:
             pytest.skip(f"needs {framework}")
-    environment = offline.environment(PYTHONPATH=str(FOLDER.parent))
     for mode in ("record", "replay"):
-        command = [sys.executable, "-c", DRIVER, str(example), mode]
-        (tmp_path / mode).mkdir()
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path / mode, env=environment)
+        folder = tmp_path / mode
+        folder.mkdir()
+        done = WITH_FRAMEWORKS.run("example_replay", example, mode, environment=offline.environment(), folder=folder)
 
-        assert done.returncode == 0, done.stderr
-        assert unlike(expected_output(example), done.stdout) == ""
+        assert done.code == 0, done.err
+        assert unlike(expected_output(example), done.out) == ""

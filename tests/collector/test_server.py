@@ -619,7 +619,8 @@ def test_a_full_disk_is_answered_with_503_and_loses_nothing(tmp_path):
     import sqlite3
 
     store = tmp_path / "s.sqlite"
-    with ServerProcess("--store", store) as server:
+    setup = "from fluxloop.collector.stores import sqlite_schema\nsqlite_schema.BUSY_S = 0.5"
+    with ServerProcess("--store", store, setup=setup) as server:
         assert post(server, body_of(lines_of_trace("first"))).status_code == 200
         lock = sqlite3.connect(store, isolation_level=None)
         lock.execute("BEGIN IMMEDIATE")  # the store cannot be written, as with a full disk

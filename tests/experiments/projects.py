@@ -11,17 +11,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
-from typing import Any, NamedTuple
+from typing import Any
 
 import offline
-
-
-class Done(NamedTuple):
-    """The exit code and the output of a command."""
-
-    code: int
-    out: str
-    err: str
+from cli.commands import PREPARED
+from prepared_python import Done
 
 
 def project(folder: Path, agent: str, config: str = "", **files: str) -> Path:
@@ -51,7 +45,10 @@ def started(folder: Path, *arguments: object, is_measured: bool = True, **enviro
 
 def fluxloop_in(folder: Path, *arguments: object, is_measured: bool = True, **environment: str) -> Done:
     """Run ``fluxloop`` with *arguments* in *folder* to its end."""
-    process = started(folder, *arguments, is_measured=is_measured, **environment)
+    if is_measured:
+        variables = offline.environment(is_measured=True, **environment)
+        return PREPARED.run("fluxloop", *arguments, environment=variables, folder=folder, timeout=60)
+    process = started(folder, *arguments, is_measured=False, **environment)
     out, err = process.communicate(timeout=60)
     return Done(process.returncode, out, err)
 

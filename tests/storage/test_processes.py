@@ -234,8 +234,9 @@ def test_a_child_records_though_other_threads_held_every_lock_at_the_fork(tmp_pa
     process = start(
         """
         import gc, threading
-        import fluxloop
+        import fluxloop, fluxloop.forks
         fluxloop.configure(base_path=folder)
+        fluxloop.forks._MAX_WAIT_S = 0.1  # of the fork, for one of the locks
 
         @fluxloop.tool
         def tool(n):

@@ -91,7 +91,8 @@ class Store:
         store = cls(_connected(":memory:"))
         path = folder / NAME if folder is not None else None
         if path is not None and path.is_file():
-            with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{_quoted(path)}?mode=ro", uri=True)) as disk:
+            source = f"file:{_quoted(path)}?mode=ro"
+            with suppress(sqlite3.Error), closing(sqlite3.connect(source, timeout=WAIT_S, uri=True)) as disk:
                 if disk.execute("PRAGMA user_version").fetchone() == (VERSION,):
                     disk.backup(store.connection)
         if store.connection.execute("PRAGMA user_version").fetchone() != (VERSION,):
