@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+import orjson
+
 from fluxloop.encoding.encoder import JSON, Encoder, Limits
 
 SECRET = re.compile(r"sk-[a-z0-9]{20}")
@@ -38,6 +40,10 @@ class Masker:
             masked = {key: ("[redacted]", 1) if key == "api_key" else self.redact(item) for key, item in value.items()}
             return {key: item for key, (item, _) in masked.items()}, sum(count for _, count in masked.values())
         return value, 0
+
+    def redact_json(self, encoded: bytes) -> tuple[bytes, int]:
+        value, count = self.redact(orjson.loads(encoded))
+        return orjson.dumps(value), count
 
 
 def encode(value: object, marks: Counts | None = None, *, redactor: Masker | None = None, **limits: int) -> bytes:

@@ -102,24 +102,11 @@ def replay(
     """
     try:
         if doctor is not None:
-            diagnosis = diagnosed(
-                doctor, trace_at(trace, path) if trace else None, runs, as_json=as_json, color=not no_color
-            )
+            known = trace_at(trace, path) if trace else None
+            diagnosis = diagnosed(doctor, known, runs, as_json=as_json, color=not no_color)
             raise typer.Exit(0 if diagnosis.is_reproducible else 1)
-        if trace is None:
-            raise ReplayError(
-                "expected a trace to replay: its id as fluxloop list prints it, its beginning, or a .jsonl file"
-            )
-        from ..replay.rerun import rerun
-        from ..replay.unmasking import secrets_of_environment
-
         options = fork_options(fork_at, output, given, model, rest)
-        options["secrets"] = secrets_of_environment(secret or [])
-        again = rerun(trace_at(trace, path), target, match=match, live=live or (), **options)  # type: ignore[arg-type]
-        if save is not None:
-            from ..replay.cassette_files import write
-
-            write(save, again.traces)
+        again = _run_again(trace, path, target, secret or [], save, match=match, live=live or (), **options)
     except FluxLoopError as error:
         sys.stderr.write(f"fluxloop replay: {error}\n")
         raise typer.Exit(2) from None
@@ -128,6 +115,25 @@ def replay(
     else:
         _print(again, diff=diff, color=not no_color)
     raise typer.Exit(0 if again.is_same else 1)
+
+
+def _run_again(
+    trace: str | None, path: Path | None, target: str | None, secrets: list[str], save: Path | None, **options: Any
+) -> Rerun:
+    """Replay the trace that is named *trace*, and write the new one to the file *save*."""
+    if trace is None:
+        raise ReplayError(
+            "expected a trace to replay: its id as fluxloop list prints it, its beginning, or a .jsonl file"
+        )
+    from ..replay.rerun import rerun
+    from ..replay.unmasking import secrets_of_environment
+
+    again = rerun(trace_at(trace, path), target, secrets=secrets_of_environment(secrets), **options)
+    if save is not None:
+        from ..replay.cassette_files import write
+
+        write(save, again.traces)
+    return again
 
 
 def fork_options(

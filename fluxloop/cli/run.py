@@ -190,7 +190,8 @@ def _confirm(prepared: Prepared, *, is_confirmed: bool) -> None:
 
 
 def _is_person() -> bool:
-    import os
     import sys
 
-    return sys.stdin is not None and sys.stdin.isatty() and "CI" not in os.environ
+    from ..settings.dotenv import in_ci
+
+    return sys.stdin is not None and sys.stdin.isatty() and not in_ci()

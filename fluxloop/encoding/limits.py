@@ -20,6 +20,9 @@ class Redacting(Protocol):
     def redact(self, value: JSON) -> tuple[JSON, int]:
         """Return a masked copy of *value*, of the same shape, and how many places were masked."""
 
+    def redact_json(self, encoded: bytes) -> tuple[bytes, int]:
+        """Do as `redact` for a value that is encoded as JSON."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

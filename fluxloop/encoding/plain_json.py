@@ -68,7 +68,12 @@ def has_plain_dates(value: Any) -> bool:
                 containers.append(tuple(item.values()))
             elif kind is list or kind is tuple:
                 containers.append(item)
-            elif kind is date or (kind is time and item.tzinfo is None) or (kind is moment and _is_safe(item, zone)):
+            elif kind is moment:
+                its_zone = item.tzinfo
+                if its_zone is not None and type(its_zone) is not zone and not _is_named_zone(type(its_zone)):
+                    return False
+                found = True
+            elif kind is date or (kind is time and item.tzinfo is None):
                 found = True
             else:
                 return False
@@ -79,14 +84,11 @@ _DATES = (datetime.date, datetime.datetime, datetime.time, datetime.timezone)
 """In a tuple, as freezegun replaces these classes where they are attributes of modules."""
 
 
-def _is_safe(moment: datetime.datetime, offset: type) -> bool:
-    zone = type(moment.tzinfo)
-    if moment.tzinfo is None or zone is offset:
-        return True
-    # The class of named zones is not imported here, as that takes long. It may be another one that was put there, or
-    # the one that is written in Python.
-    named = zone is getattr(sys.modules.get("zoneinfo"), "ZoneInfo", None)
-    return named and type(namespace(zone).get("utcoffset")) is MethodDescriptorType
+def _is_named_zone(zone: type) -> bool:
+    """Return whether *zone* is the class of named zones as it is written in C, whose methods do not raise."""
+    # It is not imported here, as that takes long. It may be another class that was put there, or be written in Python.
+    is_named = zone is getattr(sys.modules.get("zoneinfo"), "ZoneInfo", None)
+    return is_named and type(namespace(zone).get("utcoffset")) is MethodDescriptorType
 
 
 def is_large(value: Any, limit_bytes: int) -> bool:

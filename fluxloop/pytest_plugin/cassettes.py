@@ -6,7 +6,6 @@ The files are in ``cassettes`` beside the test. ``--fluxloop-record`` selects th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from ..models import ObservationData, Trace
 from ..replay.cassettes import FOLDER, Cassette, Mode
 from ..replay.matching import MODES, Match
 from ..replay.session import described
+from ..settings.dotenv import in_ci
 from ..storage import MemoryStorage
 from ..testing import Captured
 from . import recording
@@ -82,11 +82,6 @@ def _path(item: pytest.Item, name: object) -> Path:
 
 def _wrong(item: pytest.Item, problem: str) -> pytest.UsageError:
     return pytest.UsageError(f"{item.nodeid}: @pytest.mark.fluxloop_cassette {problem}")
-
-
-def in_ci() -> bool:
-    """Return whether the variable ``CI`` is set, as on the machines of CI services."""
-    return os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
 def mode_of(config: pytest.Config) -> Mode:

@@ -23,10 +23,13 @@ from .pattern_conversion import to_json_pattern
 from .prefilter import Hit, Prefilter, open_prefilter
 from .rules import JSON, Rules
 from .shapes import MASK, Shape, Span, standalone
+from .strings import mask_strings
 from .values import Masking
 
 _OWN, _ENCODED = 998, 999
 """The prefilter ids of the user's patterns and of encoded assignments."""
+_FIRST_STANDALONE = 2
+"""The prefilter id of the first shape of secrets that need no name before them."""
 
 
 class Redactor:
@@ -99,6 +102,21 @@ class Redactor:
                 raise
             self._warn(f"a value could not be examined for secrets ({type(error).__name__}) and was masked as a whole")
             return MASK, 1
+
+    def redact_json(self, encoded: bytes) -> tuple[bytes, int]:
+        """Do as `redact` for a value that is encoded as compact JSON in UTF-8."""
+        try:
+            if self._prefilter is not None and self._finds_any is not None and self._rules.hook is None:
+                hits = self._prefilter.hits(encoded)
+                if all(_FIRST_STANDALONE <= hit.kind < len(self._shapes) for hit in hits):
+                    masked = mask_strings(encoded, hits, self._masked)
+                    if masked is not None:
+                        return masked
+        except Exception as error:
+            if was_raised_from_outside(error):
+                raise
+        value, places = self.redact(orjson.loads(encoded))
+        return orjson.dumps(value), places
 
     def text(self, text: str) -> tuple[str, int]:
         """Do as `redact` for a text, such as an error or a traceback; the result is always a text."""

@@ -125,6 +125,11 @@ def env_file(name: str) -> RawValue | None:
     return RawValue(loaded.text.strip(), f"{name} in {loaded.path}")
 
 
+def in_ci() -> bool:
+    """Return whether the variable ``CI`` is set, as CI services do; empty, ``0`` and ``false`` do not count."""
+    return os.environ.get("CI", "").strip().lower() not in ("", "0", "false")
+
+
 def file_problems() -> list[str]:
     """Return a message for each invalid line of the loaded files."""
     with settings_lock:

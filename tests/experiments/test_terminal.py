@@ -54,14 +54,16 @@ def on_terminal(folder, *arguments, answer="", **environment):
     return process.wait(30), shown.decode("utf-8", "replace")
 
 
-@pytest.mark.parametrize(("answer", "code", "count"), [("\n", 0, 101), ("n\n", 2, 0)])
-def test_a_person_is_asked_before_more_than_100_runs(tmp_path, answer, code, count):
+@pytest.mark.parametrize(
+    ("answer", "code", "count", "environment"), [("\n", 0, 101, {}), ("n\n", 2, 0, {"CI": "false"})]
+)
+def test_a_person_is_asked_before_more_than_100_runs(tmp_path, answer, code, count, environment):
     """
-    The question names the number and the target; no means that nothing is written.
+    The question names the number and the target; no means that nothing is written. ``CI=false`` is not CI.
     """
     project(tmp_path, AGENT, MANY)
 
-    done, shown = on_terminal(tmp_path, "run", "experiment", answer=answer)
+    done, shown = on_terminal(tmp_path, "run", "experiment", answer=answer, **environment)
 
     assert done == code, shown
     assert "101 runs of app:agent. Continue? [Y/n]" in shown

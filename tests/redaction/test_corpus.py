@@ -170,6 +170,46 @@ def test_parts_of_a_value_that_are_searched_as_a_whole_hide_no_secret() -> None:
         assert REDACTOR.redact(value) == (examined, plain.places)
 
 
+def test_encoded_json_is_masked_as_the_value_is() -> None:
+    """Where only the strings with secrets are decoded, the result is the JSON of the masked value, byte for byte."""
+    dice = Random(SEED)
+    secret, innocent = [case.value for case in secrets(SEED)], innocents(SEED)
+    texts = [value for value in secret if isinstance(value, str)]
+    cutters = ['"', "\\", '\\"', "é", "\n", '":"', '","', "\\\\"]
+
+    def some(depth: int) -> Any:
+        if depth and dice.random() < 0.6:
+            values = [some(depth - 1) for _ in range(dice.randint(1, 4))]
+            names = [*dice.sample(["text", "name", "value", 'a "key"', "back\\"], 4), dice.choice(texts)]
+            return values if dice.random() < 0.5 else dict(zip(names, values, strict=False))
+        if dice.random() < 0.5:
+            return dice.choice(innocent if dice.random() < 0.8 else secret)
+        return dice.choice(cutters).join((dice.choice(texts), dice.choice(texts)[: dice.randint(0, 40)], "end"))
+
+    for redactor in (REDACTOR, Redactor(Rules(patterns=[r"cust-\d+"])), Redactor(Rules(hook=lambda value: value))):
+        for _ in range(300):
+            encoded = orjson.dumps(some(4))
+            masked, places = redactor.redact(orjson.loads(encoded))
+
+            assert redactor.redact_json(encoded) == (orjson.dumps(masked), places), encoded
+
+
+def test_of_encoded_json_only_the_strings_with_secrets_are_decoded() -> None:
+    """The work for one secret does not grow with the value around it, except for the search itself."""
+    secret = "sk-proj-" + "a1B2c3D4" * 6
+    items = [{"id": f"doc-{number}", "text": 'a "text" about trains ' * 10} for number in range(1_000)]
+    items[500]["text"] = f'it is "{secret}"'
+    decoded: list[bytes] = []
+    decode = orjson.loads
+
+    with patch("orjson.loads", lambda given: decoded.append(given) or decode(given)):
+        masked, places = REDACTOR.redact_json(orjson.dumps(items))
+
+    items[500]["text"] = f'it is "{MASK}"'
+    assert (decode(masked), places) == (items, 1)
+    assert decoded == [orjson.dumps(f'it is "{secret}"')]
+
+
 def test_a_secret_in_a_large_value_costs_the_examination_of_its_own_part() -> None:
     """Texts are counted that are examined one by one: those beside the secret, and not those of the other items."""
     examined: list[str] = []

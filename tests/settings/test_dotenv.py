@@ -17,7 +17,7 @@ from isolation import isolated_settings
 
 from fluxloop.errors import ConfigError
 from fluxloop.settings import dotenv
-from fluxloop.settings.dotenv import load_env
+from fluxloop.settings.dotenv import in_ci, load_env
 from fluxloop.settings.layers import Configuration
 
 
@@ -249,3 +249,16 @@ def test_no_content_of_the_file_stops_a_program(text: str, override: bool) -> No
         assert load_env(override=override) is True
         assert override or before.items() <= os.environ.items()
         assert Configuration().settings() is not None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("true", True), ("1", True), ("woodpecker", True), ("", False), ("0", False), ("False", False)],
+)
+def test_the_variable_ci_counts_unless_it_is_empty_or_false(monkeypatch, value, expected):
+    """One rule for the commands and the plugin; services set it to ``true``, ``1`` or their name."""
+    monkeypatch.setenv("CI", value)
+    assert in_ci() is expected
+
+    monkeypatch.delenv("CI")
+    assert not in_ci()
