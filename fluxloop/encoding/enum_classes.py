@@ -22,7 +22,7 @@ references = -1
 """The reference count of `EnumMeta` if the members of all classes can be given to orjson; -1 if not, or not known."""
 
 CHECKED_ITEMS = 20_000
-"""Items of a value that are searched for members, if there is a class of which orjson must not get any."""
+"""Items of a value that are searched for members, if orjson must not get those of some class."""
 
 _examined: dict[int, ref[type]] = {}
 """The examined classes, by their ids."""

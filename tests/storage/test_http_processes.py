@@ -137,7 +137,7 @@ def test_a_collector_that_hangs_delays_the_exit_by_the_timeout(
     tmp_path: Path, server: Collector, start: Start, shutdown_timeout: float, longest: float
 ) -> None:
     """
-    And not longer. The records stay in the spool, one line says so, and the next program sends them.
+    And not longer. The records stay in the spool, one line names them, and the next program sends them.
     """
 
     def hang(connection: object) -> None:

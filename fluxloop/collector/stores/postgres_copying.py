@@ -70,7 +70,7 @@ _SPECIAL = re.compile(r"[\\\n\r\t]")
 
 
 def _escaped_lines(lines: Sequence[bytes]) -> list[bytes]:
-    """Return *lines*, none of which has a line end."""
+    """Return *lines*, which have no line ends, for COPY."""
     text = b"\n".join(lines)
     if b"\\" in text:
         text = text.replace(b"\\", b"\\\\")

@@ -136,7 +136,7 @@ def _own_lines(connection: sqlite3.Connection, query: str, first: int, last: int
 
 def newest_traces(connection: sqlite3.Connection, text: str, known: Newest) -> tuple[int, Candidates] | None:
     """
-    Return the traces of which all records that may contain *text* are known, and these records.
+    Return the newest traces whose records that may contain *text* are all known, and these records.
 
     The first value is the number from which on all traces are such; None if there are many records.
     """
