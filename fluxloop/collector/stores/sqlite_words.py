@@ -136,9 +136,9 @@ def _own_lines(connection: sqlite3.Connection, query: str, first: int, last: int
 
 def newest_traces(connection: sqlite3.Connection, text: str, known: Newest) -> tuple[int, Candidates] | None:
     """
-    Return the newest traces whose records that may contain *text* are all known, and these records.
+    Return the lowest number of a trace whose records are all among the newest, and what may contain *text* from there.
 
-    The first value is the number from which on all traces are such; None if there are many records.
+    Every trace with this number or a higher one has no older records. None if too many lines of traces match.
     """
     sql = "SELECT number, after_observation FROM traces WHERE number >= ? ORDER BY number LIMIT 1"
     (last,) = connection.execute("SELECT max(number) FROM traces").fetchone()
