@@ -24,6 +24,7 @@ from typing import Any
 from uuid import UUID
 
 from . import foreign
+from .http_responses import HTTP_TYPES
 from .introspection import (
     MASK,
     MAX_ITEMS,
@@ -294,6 +295,7 @@ _TABLE: dict[type | str, Converter] = {
     "_io._IOBase": _file,
     "tempfile._TemporaryFileWrapper": tag,
     **foreign.LIBRARY_TYPES,
+    **HTTP_TYPES,
 }
 """Type, or ``module.Class``, to converter; a subclass is converted like the nearest of its bases."""
 

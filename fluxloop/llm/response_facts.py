@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from ..encoding.http_responses import received
 from ..interruptions import was_raised_from_outside
 from .fields import ATOMS, Fields, fields, get, listed, name_of
 from .token_counts import USAGE_NAMES, add_usage, read_usage
@@ -69,6 +70,9 @@ def read_facts(value: object) -> ModelFacts | None:
 _INNER = ("generations", "message", "raw", "_raw_response", "response")
 """Fields with the provider's result: of LangChain (results, generations, include_raw), LlamaIndex, Instructor."""
 
+_UNPARSED = "http_response"
+"""The field of the responses that the SDKs of OpenAI and Anthropic return unparsed, with the HTTP response."""
+
 _MODELS = ("model", "model_name", "model_version", "modelVersion", "model_id")
 
 _REASONS = ("finish_reason", "finishReason", "stop_reason", "stopReason", "done_reason")
@@ -98,7 +102,7 @@ def _facts(value: object, depth: int) -> ModelFacts | None:
     held = fields(value)
     names = dict.keys(held)
     if names.isdisjoint(_RESULT_NAMES):
-        return None
+        return _facts(received(held[_UNPARSED]), depth - 1) if _UNPARSED in held and depth else None
     inner: ModelFacts | None = None
     for name in _INNER if depth else ():
         if (wrapped := get(held, name)) is not None and (found := _inner_facts(wrapped, depth - 1)):
