@@ -30,7 +30,8 @@ def install_threads() -> None:
     Run new threads, and the jobs of thread pools, inside the trace in which they are started or submitted.
 
     Replaces `threading.Thread.start` and `concurrent.futures.ThreadPoolExecutor.submit`, and nothing else, until
-    `uninstall_threads`. Threads and jobs that are started outside a trace run as before.
+    `uninstall_threads`. Threads and jobs that are started outside a trace run as before. The others get a copy of the
+    whole context, as from `asyncio.to_thread`, with the context variables of the program and of other libraries.
     """
     with _install_lock:
         if not _originals:
