@@ -8,6 +8,7 @@ import builtins
 import importlib.util
 import io
 import os
+import pkgutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ EPILOG = """
 
 
 def trace(
-    target: Annotated[str, typer.Argument(metavar="SCRIPT", help="The Python file to run; with -m the module.")],
+    target: Annotated[str, typer.Argument(metavar="SCRIPT", help="The Python file or folder to run; with -m the module.")],
     arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="The program's arguments.")] = None,
     module: Annotated[bool, typer.Option("--module", "-m", help="Run a module, as python -m does.")] = False,
     path: Annotated[
@@ -89,15 +90,31 @@ def find_script(path: str) -> Program:
     """
     Return the program in the file *path*, and put its folder at the start of ``sys.path``.
 
+    A folder, or a ZIP archive, with ``__main__.py`` is a program, too.
+
     Raises:
         OSError: If it cannot be read.
+        ImportError: If the folder has no ``__main__.py``.
     """
     whole = os.path.abspath(path)
+    finder = pkgutil.get_importer(whole)
+    if finder is not None:
+        return _find_main(path, whole, finder)
     with io.open_code(whole) as file:
         source = file.read()
     _import_from(os.path.dirname(os.path.realpath(path)))
     main = _main_module(whole, SourceFileLoader("__main__", whole), None)
     return Program(Path(path).stem, path, main, lambda: compile(source, whole, "exec", dont_inherit=True))
+
+
+def _find_main(path: str, whole: str, finder: Any) -> Program:
+    """Return the program in a folder or an archive, and put that at the start of ``sys.path``."""
+    spec = finder.find_spec("__main__")
+    if spec is None:
+        raise ImportError(f"can't find '__main__' module in {path!r}")
+    _import_from(whole)
+    main = _main_module(spec.origin, spec.loader, spec)
+    return Program(Path(path).stem, path, main, lambda: spec.loader.get_code("__main__"))
 
 
 def find_module(name: str) -> Program:

@@ -7,6 +7,7 @@ Each test runs the same program with both, and compares.
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,6 +127,32 @@ def test_a_module_sees_what_it_sees_under_python(target):
 
     assert json.loads(traced("-m", target, "a", "-m").out) == json.loads(ran("-m", target, "a", "-m").out)
     assert recorded().name == target
+
+
+@pytest.mark.parametrize("target", ["app", "app.zip"])
+def test_a_folder_and_an_archive_see_what_they_see_under_python(target):
+    """
+    A folder or a ZIP archive with ``__main__.py`` runs; imports find the modules beside it.
+    """
+    script(f"import beside{SHOW}", "app/__main__.py")
+    script("", "app/beside.py")
+    shutil.make_archive("app", "zip", "app")
+
+    under_python, under_trace = ran(target, "a"), traced(target, "a")
+
+    assert (under_trace.code, under_trace.out) == (0, under_python.out)
+    assert recorded().name == "app"
+
+
+def test_a_folder_without_a_program_is_one_line():
+    """
+    It ends as under ``python``.
+    """
+    Path("empty").mkdir()
+
+    done = traced("empty")
+
+    assert (done.code, done.err) == (1, "fluxloop trace: can't find '__main__' module in 'empty'\n")
 
 
 @pytest.mark.parametrize(
