@@ -41,7 +41,7 @@ EPILOG = """
 
 
 def trace(
-    target: Annotated[str, typer.Argument(metavar="SCRIPT", help="The Python file or folder to run; with -m the module.")],
+    target: Annotated[str, typer.Argument(metavar="SCRIPT", help="The Python file or folder; with -m the module.")],
     arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="The program's arguments.")] = None,
     module: Annotated[bool, typer.Option("--module", "-m", help="Run a module, as python -m does.")] = False,
     path: Annotated[
