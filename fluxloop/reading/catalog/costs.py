@@ -13,7 +13,7 @@ import orjson
 
 from ...llm.price_library import Call
 from ...llm.prices import Cost, Counts, Prices, Pricing
-from .facts import Fact, Label, TraceFacts, counted_calls, facts_of
+from .facts import Fact, Label, counted_calls, facts_in
 from .query import Query
 from .store import Store
 
@@ -43,13 +43,12 @@ def add_costs(store: Store, pricing: Pricing, chosen: Query) -> None:
     """
     known = store.connection.execute("SELECT version FROM prices").fetchone()
     missing = "" if known != (pricing.version,) else "AND number NOT IN (SELECT number FROM costs)"
-    columns = "SELECT number, trace_id, start_us, facts FROM traces JOIN facts USING (number)"
+    columns = "SELECT number, start_us, facts FROM traces JOIN facts USING (number)"
     sql = f"{columns} WHERE number IN ({chosen.condition}) {missing}"
     rows = []
-    for number, trace_id, start_us, data in store.connection.execute(sql, chosen.parameters):
+    for number, start_us, data in store.connection.execute(sql, chosen.parameters):
         time = _EPOCH + timedelta(microseconds=start_us or 0)
-        facts = facts_of(TraceFacts.decoded(trace_id, data).rows)
-        cost = cost_of_facts(facts, store.labels.__getitem__, pricing.prices, time)
+        cost = cost_of_facts(facts_in(data), store.labels.__getitem__, pricing.prices, time)
         rows.append((number, cost.dollars, cost.calls, orjson.dumps(cost.unknown).decode()))
     if not rows and known == (pricing.version,):
         return

@@ -234,6 +234,11 @@ _SHORT = b'"\\n'
 _SUPPLIED = ("name", "end_time", "status", "input", "output")
 
 
+def facts_in(data: bytes) -> dict[str, Fact]:
+    """Return the facts in what `TraceFacts.encoded` returned, by ids that may be shortened, all in the same way."""
+    return facts_of(orjson.loads(data[data.index(b"\n") :]))
+
+
 def counted_calls(facts: Mapping[str, Fact], label_of: Callable[[int], Label]) -> Iterator[tuple[str, Counts | None]]:
     """
     Yield the key and the counts of each model call, each call once.

@@ -16,7 +16,7 @@ from ...llm.prices import Cost, Counts, Pricing
 from ..filters import TraceFilter
 from . import Catalog
 from .costs import cost_of_call
-from .facts import ERROR, Fact, Label, TraceFacts, counted_calls, facts_of
+from .facts import ERROR, Fact, Label, counted_calls, facts_in
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -152,13 +152,14 @@ def _agent_of(fact: Fact, trace: _Trace, label_of: Callable[[int], Label]) -> st
 
 
 def _traces(catalog: Catalog, wanted: TraceFilter, zone: tzinfo | None) -> Iterator[_Trace]:
-    columns = "trace_id, name, user_id, session_id, start_us, status, duration_ms, facts"
-    for trace_id, name, user, session, start_us, status, duration, data in catalog.select(columns, wanted):
+    columns = "name, user_id, session_id, start_us, status, duration_ms, facts"
+    for name, user, session, start_us, status, duration, data in catalog.select(columns, wanted):
         start = _EPOCH + timedelta(microseconds=start_us or 0)
         day = f"{start.astimezone(zone):%Y-%m-%d}" if start_us is not None else "(no time)"
-        facts = facts_of(TraceFacts.decoded(trace_id, data).rows)
         is_error = status == Status.ERROR
-        yield _Trace(name, user or "(no user)", session or "(no session)", day, is_error, duration, start, facts)
+        yield _Trace(
+            name, user or "(no user)", session or "(no session)", day, is_error, duration, start, facts_in(data)
+        )
 
 
 def as_json(found: Statistics) -> dict[str, Any]:
