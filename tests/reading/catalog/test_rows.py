@@ -14,7 +14,7 @@ from reading_aids import GOLDEN, died, head, line, observation, running, trace_l
 from fluxloop.enums import Status
 from fluxloop.models import Trace
 from fluxloop.reading import TraceReader
-from fluxloop.reading.catalog import Catalog, TraceRow
+from fluxloop.reading.catalog import Catalog, TraceRow, new_records, scan
 
 
 def rows(folder: Path) -> list[TraceRow]:
@@ -62,24 +62,28 @@ def test_the_index_agrees_with_the_reader_about_golden_files(tmp_path, path):
     same(tmp_path / "records")
 
 
+@pytest.mark.parametrize(("batch", "block"), [(scan.BATCH, new_records._BLOCK_BYTES), (3, 100), (1, 1)])
 @pytest.mark.parametrize("seed", range(12))
-def test_the_index_agrees_with_the_reader_about_random_records(tmp_path, seed):
+def test_the_index_agrees_with_the_reader_about_random_records(tmp_path, monkeypatch, seed, batch, block):
     """
     Missing lines, unknown statuses, repeated ids, several roots, glued and torn lines: the index and the reader agree
-    after each of several additions to the files.
+    after each of several additions to the files, wherever a batch of lines ends.
     """
+    monkeypatch.setattr(scan, "BATCH", batch)
+    monkeypatch.setattr(new_records, "_BLOCK_BYTES", block)
     rng = random.Random(seed)
     for _ in range(4):
         for _ in range(rng.randint(1, 25)):
-            append_randomly(tmp_path, rng)
+            append_randomly(tmp_path, rng, rng.choice(["", "0b8f1c2d-3e4f-8a5b-9c6d-"]))
         same(tmp_path)
 
 
-def append_randomly(folder: Path, rng: random.Random) -> None:
-    """Add a record, or something else, to a file of *folder*."""
-    trace, number = f"t{rng.randint(1, 4)}", rng.randint(0, 30)
+def append_randomly(folder: Path, rng: random.Random, prefix: str) -> None:
+    """Add a record, or something else, to a file of *folder*; its trace's id, and some others, begin with *prefix*."""
+    trace, number = f"{prefix}t{rng.randint(1, 4)}", rng.randint(0, 30)
     kind = rng.choice(["observation"] * 6 + ["line"] * 2 + ["torn", "glued", "foreign"])
-    id, parent = f"o{number}", f"o{rng.randint(0, number - 1)}" if number else None
+    ids = [f"{prefix if each % 3 else ''}o{each}" for each in range(number + 1)]
+    id, parent = ids[number], rng.choice(ids[:-1]) if number else None
     fields = {
         "seq": number,
         "status": rng.choice(["success", "success", "error", "cancelled", "novel", None]),
