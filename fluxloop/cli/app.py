@@ -6,7 +6,10 @@ A command's module is imported when the command runs, so that ``--help`` and ``-
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -93,8 +96,34 @@ def run() -> int:
     """
     Run the command line, and return the exit code.
 
-    A `FluxLoopError` becomes one line on stderr and the exit code 2, or 1 if nothing was found.
+    A `FluxLoopError` becomes one line on stderr and the exit code 2, or 1 if nothing was found. An output that cannot be
+    written (a full disk, a closed terminal) becomes one line and 2; a pipe that its reader has closed becomes 1.
     """
+    try:
+        try:
+            return _run()
+        finally:
+            if _TRACE not in sys.modules and sys.stdout is not None:  # a program's own output is Python's to flush
+                sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in _OUTPUT_ERRORS or error.filename is not None or _TRACE in sys.modules:
+            raise
+        with suppress(OSError, ValueError):  # so that Python, when it exits, does not write what is left
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:
+            return 1
+        with suppress(OSError):
+            sys.stderr.write(f"fluxloop: the output cannot be written: {error.strerror}\n")
+        return 2
+
+
+_TRACE = f"{__package__}.trace"
+"""The module of the command that runs a program."""
+
+_OUTPUT_ERRORS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+
+def _run() -> int:
     try:
         app(prog_name="fluxloop")
     except FluxLoopError as error:
@@ -109,7 +138,7 @@ def run() -> int:
         sys.stderr.write("    pip install 'fluxloop[experiments]'\n")
         return 2
     except SystemExit as end:
-        trace = sys.modules.get(f"{__package__}.trace")
+        trace = sys.modules.get(_TRACE)
         if trace is None or not isinstance(end, trace.ProgramInterrupt):
             raise
         sys.excepthook = lambda *_: None  # the traceback is printed already
