@@ -209,7 +209,7 @@ def test_an_evaluator_that_calls_exit_passes_no_gate(tmp_path, name):
 
 def test_an_evaluation_that_was_killed_can_be_repeated(tmp_path):
     """
-    Its unfinished files are no results of something else.
+    Its unfinished files are replaced.
     """
     folder = experiment(tmp_path / "demo", ["Rome"])
     (folder / "evaluation").mkdir()
