@@ -23,6 +23,9 @@ from ..reading.reader import read_traces
 ARGUMENT_NAMES = ("input", "input_text", "message", "query", "text", "content", "user_message", "prompt", "question")
 """The arguments of an agent that its input is in, in this order."""
 
+OTHER_FORMS = (".json", ".csv", ".yaml", ".yml")
+"""Endings with which an experiment would read a file of inputs in another form."""
+
 SEED = 20260117
 """The seed of samples: the same traces give the same sample."""
 
@@ -47,6 +50,8 @@ class Dataset:
             WriteError: If the file cannot be written.
         """
         target = Path(path)
+        if target.suffix.lower() in OTHER_FORMS:
+            raise WriteError(f"{target}: inputs are written as JSON lines. Next step: give it a name with .jsonl")
         part = target.with_name(f".{target.name}.part")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

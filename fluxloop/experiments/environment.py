@@ -49,8 +49,8 @@ def target_environment(loaded: Loaded) -> Iterator[None]:
             os.chdir(working)
         yield
     finally:
-        if working is not None:
-            os.chdir(before_folder)
+        with suppress(OSError):  # the folder was deleted
+            os.chdir(before_folder)  # a target may have changed it as well
         sys.path[:] = before_path
         sys.stdout, sys.stderr = before_streams
         for name in os.environ.keys() - before_environment.keys():

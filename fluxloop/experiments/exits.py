@@ -7,7 +7,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
@@ -18,8 +18,20 @@ class HardExit(SystemExit):
     """The target called ``os._exit``; like ``sys.exit``, it ends the run and not the experiment."""
 
 
+def _is_in_run() -> bool:
+    return current() is not None
+
+
+GO_ON = (
+    "Finished runs are kept. Next step: add --engine processes to the command, or go on with: "
+    "fluxloop run experiment --resume experiments/latest_* --engine processes"
+)
+
+
 @contextmanager
-def exits_contained() -> Iterator[None]:
+def exits_contained(
+    is_contained: Callable[[], bool] = _is_in_run, caller: str = "the target", advice: str = GO_ON
+) -> Iterator[None]:
     """
     Let ``os._exit`` in a run end that run only, and elsewhere end the process with a message and exit code 2.
 
@@ -27,19 +39,22 @@ def exits_contained() -> Iterator[None]:
     were forked meanwhile exit as they asked. Crashes in C code print the Python stack of their thread.
 
     For commands only, which own their process.
+
+    Args:
+        is_contained: Returns whether the current call is one that may end, by default a run.
+        caller: The code that may exit, for the message.
+        advice: The end of the message.
     """
     before, own = os._exit, os.getpid()
 
     def contained(status: int) -> NoReturn:
         if os.getpid() != own:
             before(status)
-        if current() is not None:
+        if is_contained():
             raise HardExit(status)
         with suppress(Exception):
             sys.stderr.write(
-                f"fluxloop: a thread of the target called os._exit({status}), which ends this process. Finished runs "
-                "are kept. Next step: add --engine processes to the command, or go on with: "
-                "fluxloop run experiment --resume experiments/latest_* --engine processes\n"
+                f"fluxloop: a thread of {caller} called os._exit({status}), which ends this process. {advice}\n"
             )
             sys.stderr.flush()
         before(2)

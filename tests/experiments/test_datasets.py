@@ -13,7 +13,7 @@ from experiments.evaluation_aids import experiment, lines_of, travel_agent
 
 import fluxloop
 from fluxloop import experiments
-from fluxloop.errors import FilterError
+from fluxloop.errors import FilterError, WriteError
 from fluxloop.experiments.datasets import input_of
 from fluxloop.models import Trace
 
@@ -146,3 +146,15 @@ def test_what_gives_no_inputs_is_one_line(recorded, tmp_path, fluxloop_, argumen
     assert message in done.err
     assert done.err.count("\n") == 1
     assert existing.read_text() == "mine"
+
+
+def test_a_name_with_which_the_file_would_be_read_in_another_form_is_refused(tmp_path):
+    """
+    Inputs in a ``.csv`` file are read as CSV, so JSON lines are not written to one.
+    """
+    dataset = experiments.from_traces(experiment(tmp_path / "demo"))
+
+    with pytest.raises(WriteError, match=r"give it a name with \.jsonl"):
+        dataset.write(tmp_path / "inputs.csv")
+
+    assert not (tmp_path / "inputs.csv").exists()

@@ -393,3 +393,16 @@ def test_a_thread_that_outlives_its_experiment_writes_to_no_other_file(tmp_path)
 
     os.close(other)
     assert Path(tmp_path / "other").read_bytes() == b""
+
+
+def test_a_target_that_changes_the_working_directory_moves_no_results(tmp_path):
+    """
+    Paths of the command line start from where it was called, and so do those that it prints.
+    """
+    project(tmp_path, "import os\ndef agent(input):\n    os.chdir('/')\n    return 1", "base_inputs: [a]")
+
+    done = fluxloop_in(tmp_path, "run", "experiment", "--junit", "runs.xml")
+
+    assert done.code == 0, done.err
+    assert "results: experiments/" in done.out
+    assert (tmp_path / "runs.xml").is_file()

@@ -20,7 +20,7 @@ from fluxloop.errors import ConfigError
 from fluxloop.experiments.evaluation.time_limits import SIGNAL, EvaluatorTimeoutError, TimeLimit
 
 EVALUATORS = """
-    import asyncio, ctypes, itertools, re, signal, time
+    import asyncio, ctypes, itertools, os, re, signal, threading, time
 
     def good(output): return True
 
@@ -54,6 +54,12 @@ EVALUATORS = """
                 pass
 
     def computes(output): return sum(itertools.count())
+
+    def exits(output): os._exit(0)
+
+    def exits_in_a_thread(output):
+        threading.Thread(target=os._exit, args=(0,)).start()
+        time.sleep(600)
 """
 
 
@@ -111,7 +117,7 @@ def test_an_evaluator_that_cannot_be_interrupted_ends_the_command(tmp_path, name
     assert not (tmp_path / "demo/evaluation/summary.json").exists()
     if name == "catches":
         assert "evaluator 'catches' takes longer than 0.2 s" in done.err
-        assert "no results were written, and earlier ones are unchanged" in done.err
+        assert "No results were written, and earlier ones are unchanged" in done.err
     else:
         assert "in computes" in done.err
 
@@ -185,3 +191,29 @@ def test_a_limit_must_be_positive(tmp_path):
 
     with pytest.raises(ConfigError, match="evaluator_timeout must be greater than 0 and at most 1,000,000,000, got 0"):
         experiments.evaluate(folder, evaluator_timeout=0)
+
+
+@pytest.mark.parametrize("name", ["exits", "exits_in_a_thread"])
+def test_an_evaluator_that_calls_exit_passes_no_gate(tmp_path, name):
+    """
+    ``os._exit(0)`` is an error of the evaluator; in a thread of its own it ends the command, with exit code 2.
+    """
+    done = evaluated(tmp_path, name, "--strict")
+
+    if name == "exits":
+        assert (done.code, "FAILED: evaluator exits failed in 6 runs" in done.out) == (1, True), done.err
+    else:
+        assert done.code == 2
+        assert "a thread of an evaluator called os._exit(0), which ends this process. No results were" in done.err
+
+
+def test_an_evaluation_that_was_killed_can_be_repeated(tmp_path):
+    """
+    Its unfinished files are replaced.
+    """
+    folder = experiment(tmp_path / "demo", ["Rome"])
+    (folder / "evaluation").mkdir()
+    (folder / "evaluation/.per_trace.jsonl.part").touch()
+
+    assert experiments.evaluate(folder).passed
+    assert not (folder / "evaluation/.per_trace.jsonl.part").exists()

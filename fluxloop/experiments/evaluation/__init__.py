@@ -235,8 +235,11 @@ class _Job:
 
 
 def _is_of_evaluations(target: Path) -> bool:
-    """Whether *target* is an empty folder, or one with results: other files in it would be replaced."""
-    return target.is_dir() and (not any(target.iterdir()) or any((target / name).is_file() for name in RESULTS))
+    """Whether *target* is a folder with results, or without files except those of an evaluation that was killed."""
+    if not target.is_dir():
+        return False
+    names = {path.name for path in target.iterdir() if not path.name.endswith(".part")}
+    return not names or not names.isdisjoint(RESULTS)
 
 
 RESULTS = ("summary.json", CACHE)

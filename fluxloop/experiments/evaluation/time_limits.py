@@ -25,6 +25,7 @@ from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 from ..deadlines import IGNORED_S, abandon
+from ..exits import exits_contained
 
 log = logging.getLogger("fluxloop")
 
@@ -43,6 +44,9 @@ regular expression, keeps the watching thread from running.
 
 _owns_process = False
 
+_exit = os._exit
+"""The function itself, which `ending_the_process` replaces."""
+
 
 class CallTimedOut(BaseException):  # not an Exception, which evaluators catch to repeat a request
     """A call of an evaluator took too long."""
@@ -55,7 +59,7 @@ class EvaluatorTimeoutError(TimeoutError):
 @contextmanager
 def ending_the_process() -> Iterator[None]:
     """
-    Let an evaluator that cannot be interrupted end the process, with a message and exit code 2.
+    Let an evaluator that cannot be interrupted end the process, with a message and exit code 2; ``os._exit`` does not.
 
     If it keeps every other thread from running, the process ends with the Python stack and exit code 1.
     For commands only, which own their process.
@@ -63,10 +67,18 @@ def ending_the_process() -> Iterator[None]:
     global _owns_process
     _owns_process = True
     try:
-        yield
+        with exits_contained(_is_main_thread, "an evaluator", NOTHING_WRITTEN):
+            yield
     finally:
         _owns_process = False
         faulthandler.cancel_dump_traceback_later()
+
+
+NOTHING_WRITTEN = "No results were written, and earlier ones are unchanged"
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 class TimeLimit:
@@ -92,7 +104,7 @@ class TimeLimit:
 
     def __enter__(self) -> TimeLimit:
         self._thread = threading.get_ident()
-        self._is_main = threading.current_thread() is threading.main_thread()
+        self._is_main = _is_main_thread()
         if self._is_main:
             self._before = signal.signal(SIGNAL, self._on_signal)
             signal.setitimer(signal.ITIMER_VIRTUAL, self._pause, self._pause)
@@ -225,9 +237,9 @@ class TimeLimit:
         text = f"evaluator {name!r} takes longer than {self._limit()}, and cannot be interrupted"
         if _owns_process:
             with suppress(Exception):
-                sys.stderr.write(f"fluxloop: {text}; no results were written, and earlier ones are unchanged\n")
+                sys.stderr.write(f"fluxloop: {text}. {NOTHING_WRITTEN}\n")
                 sys.stderr.flush()
-            os._exit(2)
+            _exit(2)
         if not self._is_stuck:
             self._is_stuck = True
             log.warning("%s", text)

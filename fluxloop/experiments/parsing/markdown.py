@@ -58,7 +58,7 @@ def _lines(run: Run) -> Iterator[str]:
     yield f"## Tree\n\n```text\n{tree}\n```\n"
     yield "## Timeline\n"
     for number, (depth, record) in enumerate(steps[:MOST_STEPS], start=1):
-        yield from _step(number, depth, record)
+        yield _step(number, depth, record)
     if len(steps) > MOST_STEPS:
         yield f"({len(steps) - MOST_STEPS:,} more steps; per_trace.jsonl has them)"
 
@@ -120,34 +120,47 @@ def _conversation(run: Run) -> Iterator[str]:
     yield ""
 
 
-def _step(number: int, depth: int, record: dict[str, Any]) -> Iterator[str]:
-    kind = record.get("type", "").lower()
-    facts = [f"### Step {number}: [{kind}] {_name(record)}\n"]
-    facts += [f"- {title}: {_inline(record[field])}" for title, field in _FACTS if record.get(field) is not None]
-    if record.get("duration_ms") is not None:
-        facts.append(f"- Duration: {milliseconds(record['duration_ms'])}")
+def _step(number: int, depth: int, record: dict[str, Any]) -> str:
+    get = record.get
+    text = f"### Step {number}: [{get('type', '').lower()}] {_name(record)}\n"
+    for title, field in _FACTS:
+        value = get(field)
+        if value is not None:
+            text += f"\n- {title}: {_inline(value)}"
+    if (duration := get("duration_ms")) is not None:
+        text += f"\n- Duration: {milliseconds(duration)}"
     if depth:
-        facts.append(f"- Depth: {depth}")
-    if usage := record.get("usage"):
-        facts.append(f"- Tokens: {', '.join(f'{count} {name}' for name, count in usage.items() if count is not None)}")
-    yield "\n".join(facts)
-    yield f"\nInput\n\n{_fenced(record.get('input'))}\n\nOutput\n\n{_fenced(record.get('output'))}\n"
-    if record.get("error"):
-        yield f"Error\n\n{_fenced(record['error'])}\n"
-    if record.get("metadata"):
-        yield f"Metadata\n\n{_fenced(record['metadata'])}\n"
+        text += f"\n- Depth: {depth}"
+    if usage := get("usage"):
+        counts = [f"{count} {name}" for name, count in usage.items() if count is not None]
+        text += f"\n- Tokens: {', '.join(counts)}"
+    text += f"\n\nInput\n\n{_fenced(get('input'))}\n\nOutput\n\n{_fenced(get('output'))}\n"
+    for title, field in (("Error", "error"), ("Metadata", "metadata")):
+        if value := get(field):
+            text += f"\n{title}\n\n{_fenced(value)}\n"
+    return text
 
 
 _FACTS = (("Start", "start_time"), ("End", "end_time"), ("Status", "status"), ("Level", "level"), ("Model", "model"))
 
 
 def _on_one_line(record: dict[str, Any]) -> str:
-    line = f"{record.get('type')} {escaped(str(record.get('name', '')))}"
-    if record.get("duration_ms") is not None:
-        line += f" {milliseconds(record['duration_ms'])}"
-    if record.get("status") != "success":
-        line += f" [{record.get('status') or 'running'}]"
-    return f"{line} {first_words(record['error'], LONGEST_LINE)}" if record.get("error") else line
+    get = record.get
+    line = f"{get('type')} {_escaped_name(str(get('name', '')))}"
+    if (duration := get("duration_ms")) is not None:
+        line += f" {milliseconds(duration)}"
+    status = get("status")
+    if status != "success":
+        line += f" [{status or 'running'}]"
+    error = get("error")
+    return f"{line} {first_words(error, LONGEST_LINE)}" if error else line
+
+
+def _escaped_name(name: str) -> str:
+    return _escaped(name) if len(name) < LONGEST_CACHED else escaped(name)
+
+
+_escaped = lru_cache(maxsize=1_000)(escaped)
 
 
 def _fenced(value: Any) -> str:
@@ -182,10 +195,10 @@ def _name(record: dict[str, Any]) -> str:
 
 def _inline(value: Any) -> str:
     """Return *value* on one line, with characters that Markdown or HTML would interpret escaped."""
-    text = value if isinstance(value, str) else "" if value is None else in_json(value)
-    if _PLAIN.fullmatch(text):
-        return text
-    return _on_line(text) if len(text) < LONGEST_CACHED else _on_line.__wrapped__(text)
+    text = value if type(value) is str else "" if value is None else in_json(value)
+    if len(text) >= LONGEST_CACHED:
+        return _on_line.__wrapped__(text)
+    return text if _PLAIN.fullmatch(text) else _on_line(text)
 
 
 @lru_cache(maxsize=1_000)
