@@ -9,7 +9,7 @@ import os
 import ssl
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -35,10 +35,15 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("fluxloop")
 
 
-def pytest_collection_finish() -> None:
-    """Leave all that is loaded until now out of later collections of garbage, which would walk it each time."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Leave all that is loaded with the tests out of collections of garbage, which would walk it each time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_sessionfinish() -> None:

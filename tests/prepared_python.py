@@ -55,7 +55,9 @@ class Started:
 
     def _answer(self) -> int:
         assert self._server.stdout
-        return int(self._server.stdout.readline())
+        line = self._server.stdout.readline()
+        assert line, "the prepared process has ended"
+        return int(line)
 
 
 class PreparedPython:

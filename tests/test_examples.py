@@ -24,10 +24,30 @@ FOLDER = Path(__file__).parent.parent / "examples"
 EXAMPLES = sorted(path for path in FOLDER.glob("*.py") if path.name != "demo.py")
 FRAMEWORKS = {"agents", "chatkit", "langchain", "langchain_core", "langgraph"}
 
+
+def frameworks(example: Path) -> set[str]:
+    """Return the agent frameworks that *example* imports."""
+    nodes = list(ast.walk(ast.parse(example.read_text())))
+    modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    modules += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {module.partition(".")[0] for module in modules} & FRAMEWORKS
+
+
+NOT_REPLAYED = {
+    "replay_a_failure.py": "it has a replay of its own, of a run that fails",
+    "services_one_collector.py": "its calls run in other processes, which a replay does not reach",
+}
+
 each_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 
+# A Python that loads a framework takes seconds; the recording for a replay prints the same, in a copy of one that has.
+STARTED = [
+    pytest.param(path, marks=pytest.mark.slow if frameworks(path) and path.name not in NOT_REPLAYED else [])
+    for path in EXAMPLES
+]
 
-@each_example
+
+@pytest.mark.parametrize("example", STARTED, ids=lambda example: example.name)
 def test_an_example_prints_its_expected_output(example):
     """
     Without a network, the example prints the output listed at its end, and no trace of the program that ran before it.
@@ -96,24 +116,10 @@ def test_the_first_example_prints_its_own_trace_in_a_folder_that_has_others(tmp_
     assert unlike(expected_output(example), done.stdout) == ""
 
 
-def frameworks(example: Path) -> set[str]:
-    """Return the agent frameworks that *example* imports."""
-    nodes = list(ast.walk(ast.parse(example.read_text())))
-    modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    modules += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
-    return {module.partition(".")[0] for module in modules} & FRAMEWORKS
-
-
 def expected_output(example: Path) -> str:
     """Return the expected output of *example*."""
     stated = example.read_text().rpartition("\n# prints:\n")[2]
     return "\n".join(line.removeprefix("#").removeprefix(" ") for line in stated.splitlines())
-
-
-NOT_REPLAYED = {
-    "replay_a_failure.py": "it has a replay of its own, of a run that fails",
-    "services_one_collector.py": "its calls run in other processes, which a replay does not reach",
-}
 
 
 @each_example
@@ -132,4 +138,5 @@ def test_a_replay_of_an_example_has_the_outline_of_its_recording(example, tmp_pa
         done = WITH_FRAMEWORKS.run("example_replay", example, mode, environment=offline.environment(), folder=folder)
 
         assert done.code == 0, done.err
+        assert done.err == ""
         assert unlike(expected_output(example), done.out) == ""

@@ -27,6 +27,7 @@ from mcp.types import CallToolResult, TextContent, Tool
 from pydantic import BaseModel
 
 import fluxloop
+from fluxloop_custom.openai_agents import internals
 
 from .agents_aid import Calls, Says, ScriptedModel, recorded
 from .clients import provider as api
@@ -344,3 +345,25 @@ def test_a_run_beside_the_replay_is_not_answered():
         one, other = asyncio.run(both())
     assert one == other
     assert sorted(ran) == ["add", "add", "add", "shout"]
+
+
+def test_methods_that_a_replay_replaces_are_not_reported_as_missing(monkeypatch):
+    """
+    The installed release is examined for the first time while a run is replayed.
+    """
+    agent = Agent(name="A", model=ScriptedModel(Says("hi")))
+    with recorded() as captured:
+        Runner.run_sync(agent, "hello")
+    lacking: list[str] = []
+    monkeypatch.setattr(internals, "missing", lambda part, cost: lacking.append(part))
+    internals.probe.cache_clear()
+    internals.probe()
+    before = [*lacking]
+
+    with fluxloop.replay(captured.traces()):
+        assert hasattr(OpenAIResponsesModel.get_response, "__wrapped__")
+        internals.probe.cache_clear()
+        internals.probe()
+        Runner.run_sync(agent, "hello")
+
+    assert lacking == before * 2

@@ -9,6 +9,7 @@ status, or a trace that is sent over the network.
 from __future__ import annotations
 
 from functools import cache
+from inspect import unwrap
 
 from agents import FunctionTool, OpenAIResponsesModel, function_tool
 
@@ -60,7 +61,7 @@ def probe() -> None:
     """Report what the installed release lacks. `processors` and `tool_call_here` report their parts themselves."""
     if function_in(function_tool(lambda: None, name_override="probe")) is None:
         missing("the function in a FunctionTool", "the text that the SDK makes of a tool's error looks like a result")
-    code = OpenAIResponsesModel.get_response.__code__
+    code = unwrap(OpenAIResponsesModel.get_response).__code__  # a replay may have replaced the method
     if REDACTED not in code.co_consts and "__name__" not in code.co_names:
         missing("the text of a redacted error", "errors other than a model's are recorded as the SDK words them")
     if hasattr(FunctionTool, "timeout_seconds") and timeout_notice() is None:
