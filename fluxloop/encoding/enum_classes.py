@@ -3,18 +3,16 @@ Find the enumerations whose members orjson must not be given.
 
 orjson reads the attribute ``value`` of a member itself, and ends the process if that raises, or leads back to the
 member. Looking for members in every value would take as long as encoding it, so the classes are examined instead, once
-each. A class has a reference to its metaclass: while no examined class is collected, the reference count of `EnumMeta`
-shows that there is a new one.
+each. A class has a reference to its metaclass, so the reference count of `EnumMeta` shows that there is a new one.
 """
 
 from __future__ import annotations
 
 from enum import Enum, EnumMeta
-from functools import partial
 from sys import getrefcount
 from types import WrapperDescriptorType
 from typing import Any
-from weakref import WeakSet, ref
+from weakref import WeakSet
 
 from .introspection import attribute, bases, namespace, own
 
@@ -22,10 +20,9 @@ references = -1
 """The reference count of `EnumMeta` if the members of all classes can be given to orjson; -1 if not, or not known."""
 
 CHECKED_ITEMS = 20_000
-"""Items of a value that are searched for members, if orjson must not get those of some class."""
+"""Items of a value that are searched for members, once there is an unsafe class."""
 
-_examined: dict[int, ref[type]] = {}
-"""The examined classes, by their ids."""
+_examined: WeakSet[type] = WeakSet()
 _unsafe: WeakSet[type] = WeakSet()
 _count = -1
 """The reference count at the last look."""
@@ -47,20 +44,11 @@ def _examine() -> None:
     while pending:
         cls = pending.pop()
         pending += type.__subclasses__(cls)
-        if type(cls) is EnumMeta and id(cls) not in _examined:
-            _examined[id(cls)] = ref(cls, partial(_forget, id(cls)))
-            if issubclass(cls, _PLAIN):
-                continue
+        if type(cls) is EnumMeta and cls not in _examined and not issubclass(cls, _PLAIN):
+            _examined.add(cls)
             if not _is_safe(cls):
                 _unsafe.add(cls)
-    references = count if not _unsafe and _count == count else -1  # a class may have been collected meanwhile
-
-
-def _forget(key: int, dead: object) -> None:
-    """Look again: with a class less, the reference count may be that of before although there is a new class."""
-    global references, _count
-    references = _count = -1
-    _examined.pop(key, None)
+    references = -1 if _unsafe else count
 
 
 def _is_safe(cls: type) -> bool:
