@@ -39,15 +39,16 @@ def may_hold_unsafe(value: Any) -> bool:
 
 def _examine() -> None:
     global references, _count
-    _count = count = getrefcount(EnumMeta)  # first, as other threads may make classes meanwhile
+    count = getrefcount(EnumMeta)  # first, as other threads may make classes meanwhile
     pending = type.__subclasses__(Enum)
     while pending:
         cls = pending.pop()
         pending += type.__subclasses__(cls)
         if type(cls) is EnumMeta and cls not in _examined and not issubclass(cls, _PLAIN):
-            _examined.add(cls)
             if not _is_safe(cls):
                 _unsafe.add(cls)
+            _examined.add(cls)
+    _count = count  # last, as a signal handler may raise meanwhile
     references = -1 if _unsafe else count
 
 
@@ -56,8 +57,10 @@ def _is_safe(cls: type) -> bool:
         return False
     if any(type(base) is not EnumMeta and "_value_" in namespace(base) for base in bases(cls)):
         return False
-    members = [*(namespace(cls).get("_value2member_map_") or {}).values(), *dict.values(namespace(cls)["_member_map_"])]
-    return all(_has_plain_value(own(member, "__dict__")) for member in members)
+    members = namespace(cls).get("_member_map_")
+    return type(members) is dict and all(
+        _has_plain_value(own(member, "__dict__")) for member in members.copy().values()
+    )
 
 
 def _has_plain_value(held: Any) -> bool:
