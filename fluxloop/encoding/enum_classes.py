@@ -3,16 +3,18 @@ Find the enumerations whose members orjson must not be given.
 
 orjson reads the attribute ``value`` of a member itself, and ends the process if that raises, or leads back to the
 member. Looking for members in every value would take as long as encoding it, so the classes are examined instead, once
-each. A class has a reference to its metaclass, so the reference count of `EnumMeta` shows that there is a new one.
+each. A class has a reference to its metaclass: while no examined class is collected, the reference count of `EnumMeta`
+shows that there is a new one.
 """
 
 from __future__ import annotations
 
 from enum import Enum, EnumMeta
+from functools import partial
 from sys import getrefcount
 from types import WrapperDescriptorType
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from .introspection import attribute, bases, namespace, own
 
@@ -20,9 +22,10 @@ references = -1
 """The reference count of `EnumMeta` if the members of all classes can be given to orjson; -1 if not, or not known."""
 
 CHECKED_ITEMS = 20_000
-"""Items of a value that are searched for members, once there is an unsafe class."""
+"""Items of a value that are searched for members, if orjson must not get those of some class."""
 
-_examined: WeakSet[type] = WeakSet()
+_examined: dict[int, ref[type]] = {}
+"""The examined classes, by their ids."""
 _unsafe: WeakSet[type] = WeakSet()
 _count = -1
 """The reference count at the last look."""
@@ -39,17 +42,31 @@ def may_hold_unsafe(value: Any) -> bool:
 
 def _examine() -> None:
     global references, _count
-    count = getrefcount(EnumMeta)  # first, as other threads may make classes meanwhile
+    _count = count = getrefcount(EnumMeta)  # first, as other threads may make classes meanwhile
+    try:
+        _examine_new()
+    except BaseException:  # of a signal handler
+        references = _count = -1
+        raise
+    references = count if not _unsafe and _count == count else -1  # a class may have been collected meanwhile
+
+
+def _examine_new() -> None:
     pending = type.__subclasses__(Enum)
     while pending:
         cls = pending.pop()
         pending += type.__subclasses__(cls)
-        if type(cls) is EnumMeta and cls not in _examined and not issubclass(cls, _PLAIN):
-            if not _is_safe(cls):
+        if type(cls) is EnumMeta and id(cls) not in _examined:
+            if not issubclass(cls, _PLAIN) and not _is_safe(cls):
                 _unsafe.add(cls)
-            _examined.add(cls)
-    _count = count  # last, as a signal handler may raise meanwhile
-    references = -1 if _unsafe else count
+            _examined[id(cls)] = ref(cls, partial(_forget, id(cls)))
+
+
+def _forget(key: int, dead: object) -> None:
+    """Look again: with a class less, the reference count may be that of before although there is a new class."""
+    global references, _count
+    references = _count = -1
+    _examined.pop(key, None)
 
 
 def _is_safe(cls: type) -> bool:
@@ -58,9 +75,9 @@ def _is_safe(cls: type) -> bool:
     if any(type(base) is not EnumMeta and "_value_" in namespace(base) for base in bases(cls)):
         return False
     members = namespace(cls).get("_member_map_")
-    return type(members) is dict and all(
-        _has_plain_value(own(member, "__dict__")) for member in members.copy().values()
-    )
+    if type(members) is not dict:  # the class was not made in the usual way
+        return False
+    return all(_has_plain_value(own(member, "__dict__")) for member in members.copy().values())
 
 
 def _has_plain_value(held: Any) -> bool:

@@ -193,3 +193,24 @@ def test_a_value_with_too_many_items_to_search_is_searched_by_the_cleaning():
     items = [*range(enum_classes.CHECKED_ITEMS + 1), Own.A]
 
     assert record(items) == [*items[:-1], "own"]
+
+
+def test_an_interruption_of_the_look_does_not_hide_classes(monkeypatch):
+    """The exception of a signal handler reaches the program, and the next value is encoded as if it had not come."""
+    encode([1])
+
+    class Own(enum.Enum):
+        A = "own"
+
+        @property
+        def value(self) -> str:
+            raise KeyError
+
+    def interrupt(cls: type) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(enum_classes, "_is_safe", interrupt)
+        encode([1])
+
+    assert record([Own.A]) == ["own"]
