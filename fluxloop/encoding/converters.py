@@ -24,6 +24,7 @@ from typing import Any
 from uuid import UUID
 
 from . import foreign
+from .enum_classes import note_member
 from .http_responses import HTTP_TYPES
 from .introspection import (
     MASK,
@@ -134,6 +135,11 @@ def _hints(cls: type) -> dict[str, Any]:
         return typing.get_type_hints(cls, include_extras=True)
     except Exception:  # of a name that only type checkers see, or of code in an annotation
         return dict(namespace(cls).get("__annotations__", {}))
+
+
+def _member(value: object) -> object:
+    note_member()
+    return object.__getattribute__(value, "_value_")
 
 
 def _items(value: Any, base: Any = None) -> object:
@@ -255,7 +261,7 @@ _TABLE: dict[type | str, Converter] = {
     tuple: _tuple,
     "fluxloop.redaction.secret.Secret": lambda value: MASK,
     # the standard library
-    Enum: lambda value: object.__getattribute__(value, "_value_"),
+    Enum: _member,
     bytes: _binary,
     bytearray: _binary,
     memoryview: _binary,

@@ -64,7 +64,7 @@ class Encoder:
             read: Is given a value that is not plain data, or too long, and returns what is to be recorded of it.
         """
         # Python 3.11 reads them faster than it calls them on the object.
-        dumps = self._dumps if getrefcount(EnumMeta) == enum_classes.references else self._measured_dumps
+        dumps = self._dumps if getrefcount(EnumMeta) == enum_classes.references else self._careful_dumps
         suspects = self._suspects
         try:
             try:
@@ -98,7 +98,7 @@ class Encoder:
     def quick(self, value: object) -> bytes | None:
         """Return what `encode` would, if *value* is plain data, short, and holds no secret; else None."""
         try:
-            dumps = self._dumps if getrefcount(EnumMeta) == enum_classes.references else self._measured_dumps
+            dumps = self._dumps if getrefcount(EnumMeta) == enum_classes.references else self._careful_dumps
             encoded = dumps(value, None, OPTIONS)
             return None if len(encoded) > self._short or self._suspects(encoded) else encoded
         except Exception as exc:  # not plain data
@@ -117,10 +117,15 @@ class Encoder:
             self._measured_left, self._dumps = -1, self._measured_dumps
             raise ValueError("the value is too large to be encoded as a whole")
         if self._measured_left > 0:
+            enum_classes.look_for_members(value)
             self._measured_left -= containers
             if self._measured_left <= 0:
                 self._dumps = dumps_safe
         return dumps(value, default, options)
+
+    def _careful_dumps(self, value: object, default: None, options: int) -> bytes:
+        """Do what `_dumps` does, for values that may have members of enumerations; see `enum_classes`."""
+        return (dumps if self._dumps is dumps_safe else self._dumps)(value, default, options)
 
     def _fits(self, encoded: bytes) -> bool:
         """Return whether *encoded* is within the limits; where that takes long to find out, the answer is False."""

@@ -183,7 +183,7 @@ one is installed anyway, containers are cleaned first, which takes longer.
 
 
 def dumps(value: object, default: None, options: int) -> bytes:
-    """Do what `dumps_safe` does, but refuse members of enumerations that orjson must not be given."""
+    """Do what `dumps_safe` does, but read the members of enumerations that orjson must not be given."""
     if enum_classes.may_hold_unsafe(value):
-        raise TypeError("orjson cannot be given the members of an enumeration")
+        value = enum_classes.without_members(value)
     return dumps_safe(value, default, options)

@@ -4,11 +4,14 @@ Enumerations whose members would end the process inside orjson are recorded, and
 
 from __future__ import annotations
 
+import collections
 import enum
 import gc
+import signal
 import subprocess
 import sys
 import textwrap
+from typing import Any
 
 import orjson
 import pytest
@@ -193,3 +196,80 @@ def test_a_value_with_too_many_items_to_search_is_searched_by_the_cleaning():
     items = [*range(enum_classes.CHECKED_ITEMS + 1), Own.A]
 
     assert record(items) == [*items[:-1], "own"]
+
+
+def test_an_interruption_of_the_look_does_not_hide_classes(monkeypatch):
+    """The exception of a signal handler reaches the program, and the next value is encoded as if it had not come."""
+    encode([1])
+
+    class Own(enum.Enum):
+        A = "own"
+
+        @property
+        def value(self) -> str:
+            raise KeyError
+
+    def interrupt(cls: type) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(enum_classes, "_is_safe", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            encode([1])
+
+    assert record([Own.A]) == ["own"]
+
+
+SIGNALS = """
+    import enum, random, signal
+    from fluxloop.encoding.encoder import MEASURED_CONTAINERS, Encoder
+
+    class Counts:
+        redacted = truncated = 0
+
+    class Colour(enum.Enum):
+        RED = 1
+
+    def stop(*_):
+        raise TimeoutError("time limit")
+
+    encoder = Encoder()
+    value = [{"colour": Colour.RED, "text": "x" * 20} for _ in range(20)]
+    encoder.encode(value, Counts())
+    for _ in range(MEASURED_CONTAINERS):
+        encoder.encode({"a": 1}, Counts())
+    signal.signal(signal.SIGALRM, stop)
+    for _ in range(300):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.002))
+            while True:
+                encoder.encode(value, Counts())
+        except TimeoutError:
+            pass
+    print(encoder.encode(value[:1], Counts()).decode())
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that send signals")
+def test_a_signal_handler_that_raises_while_members_are_recorded_does_not_end_the_process():
+    """``value`` of every enumeration is Python code, which runs signal handlers: orjson must not run it."""
+    made = subprocess.run([sys.executable, "-c", textwrap.dedent(SIGNALS)], capture_output=True, text=True, check=False)
+
+    assert made.returncode == 0, made.stderr
+    assert orjson.loads(made.stdout) == [{"colour": 1, "text": "x" * 20}]
+
+
+def test_members_are_replaced_wherever_orjson_would_read_them():
+    """In containers of any class, deep inside, and in values with more items than are searched."""
+    colour = enum.Enum("colour", {"RED": "red", "MIXED": (1, [2.5, None])})
+    shade = enum.Enum("shade", {"DARK": colour.RED})
+    deep: Any = colour.RED
+    for _ in range(90):
+        deep = [deep]
+
+    assert record([colour.RED]) == ["red"]
+    assert record((colour.MIXED, {"a": [shade.DARK]})) == [[1, [2.5, None]], {"a": ["red"]}]
+    assert record(collections.OrderedDict(a=colour.RED)) == {"a": "red"}
+    assert record({"b": collections.UserList([colour.RED]).data, "c": 1.5}) == {"b": ["red"], "c": 1.5}
+    assert str(record(deep)).count("[") == 90
+    assert record([*range(30_000), colour.RED])[-1] == "red"
