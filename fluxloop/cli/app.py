@@ -96,8 +96,8 @@ def run() -> int:
     """
     Run the command line, and return the exit code.
 
-    A `FluxLoopError` becomes one line on stderr and the exit code 2, or 1 if nothing was found. An output that cannot be
-    written (a full disk, a closed terminal) becomes one line and 2; a pipe that its reader has closed becomes 1.
+    A `FluxLoopError` becomes one line on stderr and the exit code 2, or 1 if nothing was found. An output that cannot
+    be written (a full disk, a closed terminal) becomes one line and 2; a pipe that its reader has closed becomes 1.
     """
     try:
         try:
