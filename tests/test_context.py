@@ -123,7 +123,7 @@ def test_a_function_bound_by_copy_context_can_run_in_several_threads_at_once():
 
     @fluxloop.tool
     def together() -> None:
-        barrier.wait(5)
+        barrier.wait(60)
 
     @fluxloop.agent
     def agent() -> None:

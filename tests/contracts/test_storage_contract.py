@@ -95,7 +95,7 @@ def test_its_capabilities_are_those_it_declares(storage: Readable) -> None:
     storage.write([observation(1)])
 
     assert (journal_of(storage) is not None) <= isinstance(storage, SupportsJournal)
-    assert not isinstance(storage, SupportsFlush) or storage.flush(timeout=1) is True
+    assert not isinstance(storage, SupportsFlush) or storage.flush(timeout=20) is True
     assert ids(storage) == ["o1"]
 
 

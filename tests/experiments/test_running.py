@@ -276,7 +276,7 @@ def test_the_timeout_counts_for_threads_too():
         return release.wait(60) if input == "slow" else input
 
     try:
-        experiment = experiments.run(agent, ["slow", "fast"], parallel=1, timeout=0.2)
+        experiment = experiments.run(agent, ["slow", "fast"], parallel=1, timeout=1)
     finally:
         release.set()
 
