@@ -20,6 +20,7 @@ from ....settings.value_types import did_you_mean
 from ...recorded_runs import Run
 from ..scores import NotApplicable, RuleResult, Verdict
 from . import budgets, structure, texts, tools, trajectories
+from .option_types import check_option
 from .values import value_at
 
 Check = Callable[..., Verdict]
@@ -115,6 +116,9 @@ def rule_of(given: Any, base: Path, place: str) -> Rule:
     options.pop("rule", None)
     _check_options(name, check, options, place)
     try:
+        for option, value in options.items():
+            if not _is_reference(value):
+                check_option(check, option, value)
         if prepare := PREPARATIONS.get(name):
             prepare(options, base)
         weight = float(fields.get("weight", 1.0))
@@ -171,9 +175,13 @@ def _title(name: str, check: Check, fields: Mapping[str, Any]) -> str:
     return f"{name} {first}" if isinstance(first, str) and first != "output" and len(first) < 40 else name
 
 
+def _is_reference(option: Any) -> bool:
+    return isinstance(option, Mapping) and option.keys() == {"from"}
+
+
 def _resolved(run: Run, option: Any) -> Any:
     """Return *option*, or the value of the run that it refers to."""
-    if not isinstance(option, Mapping) or option.keys() != {"from"}:
+    if not _is_reference(option):
         return option
     value = value_at(run, str(option["from"]))
     if value is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from ...recorded_runs import Run, ToolCall
 from ..scores import NotApplicable, Verdict
@@ -22,10 +22,10 @@ Step = tuple[str, Any]
 def trajectory(
     run: Run,
     *,
-    expected: Sequence[Any] | None = None,
+    expected: Sequence[Any] | str | None = None,
     expected_path: str = "metadata.trajectory",
-    mode: str = "strict",
-    arguments: str = "ignore",
+    mode: Literal["strict", "unordered", "subset", "superset"] = "strict",
+    arguments: Literal["ignore", "match"] = "ignore",
 ) -> Verdict:
     """
     The calls of tools match a reference.
@@ -38,10 +38,6 @@ def trajectory(
             reference lacks; ``superset``: every call of the reference, and possibly more.
         arguments: ``ignore``, or ``match``: the arguments in the reference must be among those of the call.
     """
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
-    if arguments not in ("ignore", "match"):
-        raise ValueError(f"arguments must be ignore or match, got {arguments!r}")
     reference = value_at(run, expected_path) if expected is None else expected
     if reference is None:
         raise NotApplicable(f"the input has no value at {expected_path}")
