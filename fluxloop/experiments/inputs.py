@@ -106,6 +106,10 @@ def plan(
     """
     config = loaded.config
     known = {persona.name: persona for persona in config.personas}
+    if len(known) < len(config.personas):
+        names = [persona.name for persona in config.personas]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"{loaded.path or 'personas'}: the persona {twice!r} occurs twice")
     chosen = [_named(name, known) for name in personas]
     if inputs is not None:
         entries = _entries(inputs, "inputs", known)

@@ -72,6 +72,14 @@ def test_a_mistake_in_a_file_is_named_with_its_place(name, content, message):
 PERSONAS = [{"name": "Ann"}, {"name": "Bob"}]
 
 
+def test_two_personas_of_one_name_are_a_mistake():
+    """
+    Their runs would have the same key.
+    """
+    with pytest.raises(ConfigError, match="the persona 'Ann' occurs twice"):
+        planned({"personas": [*PERSONAS, {"name": "Ann", "language": "de"}]})
+
+
 @pytest.mark.parametrize("sign", [";", "\t", "|"])
 def test_spreadsheets_may_use_other_delimiters(sign):
     """
