@@ -157,6 +157,28 @@ def test_an_evaluator_is_interrupted_inside_a_running_loop_too(tmp_path):
     assert ended.is_set()
 
 
+def test_in_a_thread_with_a_debugger_calls_go_on_after_the_limit(tmp_path):
+    """
+    Python 3.11 looks for an exception of another thread for ever if one was withdrawn and a debugger is attached.
+    """
+    folder = experiment(tmp_path / "demo", ["Rome", "Oslo", "Bern"])
+
+    def follow(*event):
+        return follow
+
+    async def notebook():
+        return experiments.evaluate(folder, evaluators=[lambda output: "o" in output])
+
+    traced = threading.gettrace()
+    threading.settrace(follow)
+    try:
+        evaluation = asyncio.run(notebook())
+    finally:
+        threading.settrace(traced)
+
+    assert evaluation.summary["total_traces"] == 3
+
+
 def test_evaluators_run_in_the_main_thread_and_leave_its_handlers(tmp_path):
     """
     An evaluator finds what its module created there, such as a connection to SQLite; no handler or timer stays.

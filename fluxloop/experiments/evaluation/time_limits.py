@@ -183,12 +183,23 @@ class TimeLimit:
         return f"{self.seconds:g} s (limits.evaluator_timeout_seconds)"
 
     def _close(self) -> None:
+        """End the time of a call. What the watching thread has raised arrives here at the latest."""
         if self._is_main:
             self._due = 0.0
             return
-        with self._lock:  # the watching thread raises nothing from here on, and what it has raised is withdrawn
-            self._due = 0.0
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), None)
+        is_late = False
+        while True:
+            try:
+                with self._lock:  # the watching thread raises nothing from here on
+                    self._due = 0.0
+                for _ in range(2):
+                    pass  # an exception of another thread arrives between two steps of a loop
+                break
+            except CallTimedOut:
+                # To withdraw it instead would leave Python 3.11 looking for it, for ever if a debugger is attached.
+                is_late = True
+        if is_late:
+            raise CallTimedOut
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if 0 < self._due <= monotonic():
