@@ -7,6 +7,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import ref
 
 if TYPE_CHECKING:
     from ..enums import ObservationType
@@ -55,14 +56,31 @@ class Answerer(Protocol):
 
 
 class Opened:
-    """A replay that was opened, until it is closed."""
+    """
+    A replay that was opened, until it is closed, or its block is collected.
 
-    __slots__ = ("is_for_process", "is_open", "replay")
+    Args:
+        replay: Answers the calls.
+        block: The block that is open.
+        is_for_process: Whether it answers the calls of the whole process, and not only those of a context.
+    """
 
-    def __init__(self, replay: Answerer, is_for_process: bool) -> None:
+    __slots__ = ("_block", "_is_closed", "is_for_process", "replay")
+
+    def __init__(self, replay: Answerer, block: object, *, is_for_process: bool = False) -> None:
         self.replay = replay
         self.is_for_process = is_for_process
-        self.is_open = True
+        self._block = ref(block)
+        self._is_closed = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it answers calls."""
+        return not self._is_closed and self._block() is not None
+
+    def close(self) -> None:
+        """Answer no more calls."""
+        self._is_closed = True
 
 
 Chain = tuple[Opened, "Chain | None"]
@@ -90,19 +108,13 @@ class OpenReplay:
         found = _still_open(here) or _still_open(self._everywhere)
         return found[0].replay if found is not None else None
 
-    def open(self, replay: Answerer, *, is_for_process: bool = False) -> Opened:
-        """Let *replay* answer the calls of this context, or of the whole process, until it is closed."""
-        opened = Opened(replay, is_for_process)
-        self.resume(opened)
-        return opened
-
     def close(self, opened: Opened) -> None:
         """Let *opened* answer no more calls."""
-        opened.is_open = False
+        opened.close()
         self.pause(opened)
 
     def resume(self, opened: Opened) -> None:
-        """Let *opened* answer the calls of this context, which may be another one than before."""
+        """Let *opened* answer the calls of this context, which may be another one than before, or of the process."""
         if opened.is_for_process:
             self._everywhere = opened, _still_open(self._everywhere)
         else:

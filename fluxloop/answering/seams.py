@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol
+from weakref import ref
 
 from ..forks import after_fork
 from ..interruptions import was_raised_from_outside
@@ -28,7 +29,8 @@ class Seam(Protocol):
 
 
 _seams: list[Seam] = []
-_open_replays: set[object] = set()
+_open_replays: dict[int, ref[object]] = {}
+"""By id. A signal handler that raises just before ``__exit__`` begins prevents that: a block is open while it lives."""
 _opened: list[Any] = []
 """The seams that are open, and what watches imports; each is closed once, whatever interrupts that."""
 _lock = threading.RLock()
@@ -55,7 +57,7 @@ def register_seam(seam: Seam) -> None:
                 earlier.close()
                 _opened.remove(earlier)
         _seams.append(seam)
-        if _open_replays:
+        if seams_open():
             _opened.append(seam)
             seam.open()
 
@@ -68,7 +70,8 @@ def _subject(seam: Seam) -> tuple[str, str, object]:
 def open_seams(replay: object) -> None:
     """Note that *replay* is open, and open the seams for the first one; if that fails, nothing stays open."""
     with _lock:
-        if not _open_replays:
+        if not seams_open():
+            _close_all()  # of replays that were not left
             from .late_imports import LateImports  # loaded here for programs without replays
 
             try:
@@ -78,14 +81,14 @@ def open_seams(replay: object) -> None:
             except BaseException:  # a signal handler raised
                 _close_all()
                 raise
-        _open_replays.add(replay)
+        _open_replays[id(replay)] = ref(replay)
 
 
 def close_seams(replay: object) -> None:
     """Note that *replay* is closed, and close the seams after the last one; again, if that was interrupted."""
     with _lock:
-        _open_replays.discard(replay)
-        if not _open_replays:
+        _open_replays.pop(id(replay), None)
+        if not seams_open():
             _close_all()
 
 
@@ -117,6 +120,8 @@ def load_adapters() -> None:
             try:
                 import_module(adapter)
             except Exception as problem:  # a version that is not supported, or another package of this name
+                if was_raised_from_outside(problem):
+                    raise
                 log.debug("the adapter of %s is not loaded: %s", framework, problem)
 
 
@@ -124,14 +129,14 @@ def _on_loaded(framework: str) -> None:
     """Let open replays see the calls of *framework*, which was imported just now."""
     load_adapters()
     with _lock:
-        for seam in list(_seams) if _open_replays else ():
+        for seam in list(_seams) if seams_open() else ():
             if (on_loaded := getattr(seam, "on_loaded", None)) is not None:
                 on_loaded(framework)
 
 
 def seams_open() -> bool:
     """Whether a replay is open in any context of the process."""
-    return bool(_open_replays)
+    return any(replay() is not None for replay in list(_open_replays.values()))
 
 
 class ClassMethodsSeam:

@@ -135,6 +135,8 @@ class Replay(Block):
     It can be entered once with ``with`` or ``async with``. As a decorator, it opens a new block for each call.
     """
 
+    _is_entered = False
+
     def __init__(self, traces: Sequence[Trace], options: dict[str, Any], match: Match) -> None:
         self._traces = traces
         self._options = options
@@ -160,11 +162,14 @@ class Replay(Block):
         )
         load_adapters()
         try:
+            self._is_entered = True
             open_seams(self)
             if functions.answer not in interceptors:
                 interceptors.append(functions.answer)
                 on_manual_end.append(functions.note_manual)
-            self._opened = replaying.open(self._session, is_for_process=self._options.get("everywhere", False))
+            is_for_process = self._options.get("everywhere", False)
+            self._opened = Opened(self._session, self, is_for_process=is_for_process)
+            replaying.resume(self._opened)
         except BaseException:  # a signal handler raised
             self._close()
             raise
@@ -191,6 +196,10 @@ class Replay(Block):
         if exc is None and self._match == "strict" and not self._session.is_open_ended and (left := self.unused):
             raise ReplayMismatch(_unused_message(left))
 
+    def __del__(self) -> None:
+        if self._is_entered:  # a signal handler has raised just before `__exit__` began
+            self._close()
+
     def _close(self) -> None:
         try:
             if self._opened is not None:
@@ -198,6 +207,7 @@ class Replay(Block):
         finally:
             close_seams(self)
             _forget_interceptor()
+            self._is_entered = False
 
     def _pause(self) -> None:
         if self._opened is not None:

@@ -69,6 +69,8 @@ def test_a_handler_that_raises_at_any_moment_leaves_nothing_open(without_coverag
         raise Stop
 
     captured = recorded(run, 1)
+    with fluxloop.replay(captured.traces()):  # imports what it needs
+        run(1)
     seed = random.randrange(10**6)
     moments = random.Random(seed)
     previous = signal.signal(signal.SIGALRM, stop)
@@ -92,6 +94,34 @@ def test_a_handler_that_raises_at_any_moment_leaves_nothing_open(without_coverag
     assert not seams_open(), seed
     assert interceptors == [], seed
     assert not [one for one in sys.meta_path if isinstance(one, LateImports)], seed
+
+
+class Left(Exception):
+    """Raised where a block is left."""
+
+
+def test_a_block_that_is_not_left_is_open_only_while_it_lives() -> None:
+    """
+    As after a signal handler that raises just before ``__exit__`` begins, which no Python code can prevent.
+    """
+    captured = recorded(run, 1)
+
+    def enter() -> None:
+        block = fluxloop.replay(captured.traces())
+        block.__enter__()
+        assert run(1) == 2
+        raise Left
+
+    with pytest.raises(Left):
+        enter()
+    assert not seams_open()
+    assert interceptors == []
+    run(1)
+    assert ran.pop() == 1
+    with fluxloop.replay(captured.traces()):
+        assert run(1) == 2
+    assert ran == []
+    assert not [one for one in sys.meta_path if isinstance(one, LateImports)]
 
 
 @needs_signals
