@@ -65,6 +65,8 @@ def write(path: Path, traces: list[Trace], expected: object = _ANY) -> None:
                 os.replace(unfinished, path)
             finally:
                 unfinished.unlink(missing_ok=True)
+    except WriteError:
+        raise
     except OSError as problem:
         raise WriteError(f"cannot write the cassette {path}: {problem.strerror or problem}") from problem
 

@@ -338,7 +338,10 @@ def test_a_cassette_that_was_written_meanwhile_is_left_as_it_is(tmp_path, mode):
         with fluxloop.cassette(path):
             run("Rome")
 
-    with pytest.raises(WriteError, match="was written by another program"), fluxloop.cassette(path, mode):
+    with (
+        pytest.raises(WriteError, match=f"^the cassette {path} was written by another program"),
+        fluxloop.cassette(path, mode),
+    ):
         run("Oslo")
         with fluxloop.cassette(path, "rewrite"):
             run("Bern")
@@ -386,7 +389,7 @@ def test_two_that_end_at_the_same_moment_do_not_both_write(tmp_path, monkeypatch
     cassette_files.write(path, oslo, before)
     other.join()
 
-    assert "written by another program" in outcomes[0]
+    assert outcomes[0].startswith(f"the cassette {path} was written by another program")
     assert b"Oslo" in path.read_bytes()
 
 
