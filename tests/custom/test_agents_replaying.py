@@ -353,7 +353,7 @@ def test_methods_that_a_replay_replaces_are_not_reported_as_missing(monkeypatch)
     """
     agent = Agent(name="A", model=ScriptedModel(Says("hi")))
     with recorded() as captured:
-        Runner.run_sync(agent, "hello")
+        run_sync(agent, "hello")
     lacking: list[str] = []
     monkeypatch.setattr(internals, "missing", lambda part, cost: lacking.append(part))
     internals.probe.cache_clear()
@@ -364,6 +364,6 @@ def test_methods_that_a_replay_replaces_are_not_reported_as_missing(monkeypatch)
         assert hasattr(OpenAIResponsesModel.get_response, "__wrapped__")
         internals.probe.cache_clear()
         internals.probe()
-        Runner.run_sync(agent, "hello")
+        run_sync(agent, "hello")
 
     assert lacking == before * 2
