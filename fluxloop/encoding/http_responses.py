@@ -44,7 +44,7 @@ def received(value: object) -> Any:
         try:
             return orjson.loads(content)
         except ValueError:
-            pass
+            pass  # recorded as text
     try:
         return content.decode()
     except UnicodeDecodeError:

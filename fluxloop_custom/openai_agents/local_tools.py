@@ -1,8 +1,9 @@
 """
 Answer the tools that the Agents SDK runs on this machine from a recording: shells, patches, computers, custom tools.
 
-They keep the user's code in an attribute: a function, an editor, or a computer. While a replay is open anywhere, it is
-read through stand-ins. A tool that the SDK reports no call of, so that nothing was recorded, does not run in a replay.
+They keep the user's code in an attribute: a function, an editor, or a computer. While a replay is open anywhere, the
+SDK reads stand-ins in its place, and the program its own code. A tool that the SDK reports no call of, so that nothing
+was recorded, does not run in a replay.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ _operations: WeakKeyDictionary[Node, list[Any]] = WeakKeyDictionary()
 
 
 class _Attribute:
-    """The attribute with the user's code of a class of tools, while the seam is open."""
+    """The attribute with the user's code of a class of tools, while the seam is open: the SDK reads stand-ins."""
 
     def __init__(self, name: str, stand_in: Callable[[Any, Any], Any], default: Any) -> None:
         self._name, self._stand_in, self.default = name, stand_in, default
@@ -155,14 +156,10 @@ class _Attribute:
             code = tool.__dict__[self._name]
         except KeyError:
             raise AttributeError(self._name) from None
-        if code is None:
-            return None
-        made = self._stand_in(tool, code)
-        made._fluxloop_stands_for = code
-        return made
+        return self._stand_in(tool, code) if code is not None and internals.is_called_by_sdk(1) else code
 
     def __set__(self, tool: Any, value: Any) -> None:
-        tool.__dict__[self._name] = getattr(value, "_fluxloop_stands_for", value)
+        tool.__dict__[self._name] = value
 
 
 _MISSING: Any = object()

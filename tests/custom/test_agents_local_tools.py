@@ -5,6 +5,7 @@ Replays of the tools that the provider hosts, and of those that the Agents SDK r
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -298,6 +299,26 @@ def test_the_error_of_a_computer_ends_the_run_again(ask: Any) -> None:
         ask(ComputerTool(computer=Screen()), CLICK)
 
     assert ran == []
+
+
+@needs_shell
+@pytest.mark.parametrize("replayable", [True, False])
+def test_the_program_reads_and_calls_its_own_code(replayable: bool, ask: Any) -> None:
+    """
+    Also while a replay is open, or answers are kept whole: objects, results, copies and comparisons are as without.
+    """
+    editor = Editor()
+    tool = agents.ApplyPatchTool(editor=editor)
+    with recorded(replayable=replayable) as captured:
+        ask(WebSearchTool())
+        assert tool.editor is editor
+        assert tool.editor.create_file(agents.ApplyPatchOperation(type="create_file", path="b")).output == "made"
+    with fluxloop.replay(captured.traces(), match="loose"):
+        assert tool.editor is editor
+        assert tool == agents.ApplyPatchTool(editor=editor) == dataclasses.replace(tool)
+        assert repr(editor) in repr(tool)
+
+    assert ran == ["create b"]
 
 
 @needs_shell

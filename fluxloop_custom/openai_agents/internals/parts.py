@@ -23,9 +23,10 @@ def in_sdk(value: Any) -> bool:
 
 def is_called_by_sdk(depth: int) -> bool:
     """
-    Whether the function *depth* frames above is called by code of the SDK.
+    Whether the function *depth* frames above is called by code of the SDK, other than special methods of its classes.
 
-    Without it, the SDK's calls of a computer look like the program's own, and run in a replay.
+    Without it, the SDK's calls of a tool look like the program's own, and run in a replay.
     """
     caller = sys._getframe(depth + 1)
-    return str(caller.f_globals.get("__name__", "")).partition(".")[0] == agents.__name__
+    package = str(caller.f_globals.get("__name__", "")).partition(".")[0]
+    return package == agents.__name__ and not caller.f_code.co_name.startswith("__")
