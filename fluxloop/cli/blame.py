@@ -16,6 +16,7 @@ import typer
 from ..reading.json_text import encode
 from .filter_options import NoColor
 from .formatting import console, counted, print_json
+from .own_streams import around_users_code
 from .replay import trace_at
 from .usage_errors import reported
 
@@ -68,7 +69,7 @@ def blame(
     """
     Sample each model call of a trace again, and rank the calls by how often the outcome of the run flips.
     """
-    with reported():
+    with reported(), around_users_code(as_json=as_json):
         from ..replay.blaming import blame as blamed
         from ..replay.entry import function_at
 

@@ -20,7 +20,7 @@ from ..reading.json_text import encode, escaped
 from .experiment_commands import Folders, Overwrite, experiment_at, failing_with_2, progress
 from .formatting import console, counted, note, print_json
 from .groups import command_group
-from .json_stdout import stdout_to_stderr
+from .own_streams import around_users_code
 
 EPILOG = """
 [bold]Examples[/]
@@ -100,7 +100,7 @@ def evaluate_experiment(
     """
     Score every run, compare with a baseline, and write summary.json, per_trace.jsonl, report.md and report.html.
     """
-    with stdout_to_stderr(as_json), progress("evaluated", shown=not as_json) as count, ending_the_process():
+    with around_users_code(as_json=as_json), progress("evaluated", shown=not as_json) as count, ending_the_process():
         evaluation = evaluate(
             experiment_at(folders),
             config=config,

@@ -17,6 +17,7 @@ from ..models import Trace
 from ..reading.json_text import encode
 from .filter_options import NoColor, folder_or
 from .formatting import console, counted, print_json
+from .own_streams import around_users_code
 from .replay_doctor import diagnosed
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def replay(
             diagnosis = diagnosed(doctor, known, runs, as_json=as_json, color=not no_color)
             raise typer.Exit(0 if diagnosis.is_reproducible else 1)
         options = fork_options(fork_at, output, given, model, rest)
-        again = _run_again(trace, path, target, secret or [], save, match=match, live=live or (), **options)
+        with around_users_code(as_json=as_json):
+            again = _run_again(trace, path, target, secret or [], save, match=match, live=live or (), **options)
     except FluxLoopError as error:
         sys.stderr.write(f"fluxloop replay: {error}\n")
         raise typer.Exit(2) from None

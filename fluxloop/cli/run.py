@@ -19,7 +19,7 @@ from ..experiments.results import Experiment
 from ..experiments.running import run_prepared
 from .formatting import console, note
 from .groups import command_group
-from .json_stdout import stdout_to_stderr
+from .own_streams import around_users_code
 from .run_progress import SilentProgress, progress_for
 from .run_results import exit_code, plan_of, print_plan, print_result
 from .stopping import stoppable
@@ -130,7 +130,7 @@ def experiment(
         tuple(each.strip() for each in (personas or "").split(",") if each.strip()),
         None if output is None else str(output),
     )
-    with stoppable(GO_ON), reported(), stdout_to_stderr(as_json):
+    with stoppable(GO_ON), reported(), around_users_code(as_json=as_json):
         prepared = _prepared(config, chosen, resume)
         if dry_run:
             plan = plan_of(prepared)

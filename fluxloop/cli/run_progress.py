@@ -19,6 +19,7 @@ from ..experiments.preparing import Prepared
 from ..experiments.results import Totals
 from ..reading.json_text import escaped
 from . import formatting
+from .own_streams import skipped_if_closed
 
 LINES_AT_MOST = 20
 """Plain lines of an experiment, besides those of failed runs."""
@@ -63,7 +64,8 @@ class PlainProgress:
         self._next = self._step = 1
 
     def _print(self, line: str) -> None:
-        self._output.print(line, markup=False, soft_wrap=True)
+        with skipped_if_closed():
+            self._output.print(line, markup=False, soft_wrap=True)
 
     def started(self, prepared: Prepared, totals: Totals) -> None:
         """Print what is run."""
@@ -105,12 +107,14 @@ class LiveProgress:
         """Print a failed run above the bar; the bar is drawn at the next refresh."""
         self._totals = totals
         if row.get("status") != "success":
-            self._live.console.print(Text(failure_line(row, self._output.width), style="red"), soft_wrap=True)
+            with skipped_if_closed():
+                self._live.console.print(Text(failure_line(row, self._output.width), style="red"), soft_wrap=True)
 
     def ended(self, totals: Totals) -> None:
         """Remove the bar."""
         self._totals = totals
-        self._live.stop()
+        with skipped_if_closed():
+            self._live.stop()
 
     def drawing(self) -> Group:
         """Return the bar and the line of counts."""

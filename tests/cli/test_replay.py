@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import offline
 import pytest
 from cli.commands import completed
 
@@ -43,6 +44,17 @@ if __name__ == "__main__":
 
     with fluxloop.cassette("case.jsonl", "rewrite"):
         shop.support("Where is my parcel?")
+"""
+
+
+LOUD = """
+print("shop was imported")
+
+
+def is_kind(trace):
+    print("checked")
+    return True
+
 """
 
 
@@ -126,6 +138,24 @@ def test_json_is_for_other_programs(case):
     assert (found["same"], found["hits"], found["target"]) == (False, 2, "shop:support")
     assert found["unused"] == ['TOOL search({"query": "Where is my parcel?"})']
     assert "-   TOOL search -> ['Where is my parcel?', 'a page']" in found["diff"]
+
+
+@pytest.mark.parametrize("command", [["replay"], ["blame", "--check", "shop:is_kind", "--rest", "offline"]], ids=str)
+def test_what_the_program_prints_stays_out_of_the_json(case, command):
+    """
+    It goes to standard error.
+    """
+    (case.parent / "shop.py").write_text(LOUD + APP)
+    done = subprocess.run(
+        [sys.executable, "-m", "fluxloop", command[0], case, *command[1:], "--json"],
+        cwd=case.parent,
+        env=offline.environment(is_measured=True),
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert "trace_id" in json.loads(done.stdout) or "same" in json.loads(done.stdout)
+    assert "shop was imported" in done.stderr
 
 
 @pytest.mark.parametrize(
