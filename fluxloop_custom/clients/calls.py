@@ -34,6 +34,11 @@ class ClientCall(ABC):
         self.node = node
         """The call whose observation it is recorded on."""
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether a stream was asked for."""
+        return self.request.is_streamed
+
     @abstractmethod
     def enter(self) -> None:
         """Make it current."""
@@ -55,7 +60,7 @@ class ClientCall(ABC):
 
     def parsed(self, value: Any) -> Any:
         """As `returned`, for a value that is not an HTTP response."""
-        if not self.request.is_streamed:
+        if not self.is_streamed:
             self.answered(value)
             return value
         if not is_followed(value):

@@ -302,14 +302,15 @@ def test_a_raw_response_stays_raw_and_its_answer_is_recorded(provider, clients, 
     [
         (lambda raw: raw.parse(), ("success", "Paris")),
         (lambda raw: raw.json(), ("success", "Paris")),
-        (lambda raw: list(raw.iter_lines()), ("success", None)),
+        (lambda raw: list(raw.iter_lines()), ("success", "Paris")),
+        (lambda raw: next(raw.iter_bytes(4)), ("abandoned", None)),
         (lambda raw: None, ("abandoned", None)),
     ],
-    ids=["parse", "json", "lines", "nothing"],
+    ids=["parse", "json", "lines", "beginning", "nothing"],
 )
 def test_a_streaming_response_ends_when_it_is_parsed_or_closed(provider, clients, captured, read, outcome):
     """
-    ``with_streaming_response``: the answer is known if the program reads the body as a whole.
+    ``with_streaming_response``: the answer is known if the program reads the body to its end.
     """
     provider.answers(Reply(completion()))
 
