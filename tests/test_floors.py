@@ -57,6 +57,7 @@ LIBRARIES = {
     "jinja2": "experiments",
     "jsonschema": "experiments",
     "markupsafe": "experiments",
+    "msgspec": "reading",
     "orjson": "*",
     "packaging": "cli",
     "pydantic": "cli experiments models reading replay",

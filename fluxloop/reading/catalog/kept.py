@@ -30,6 +30,8 @@ def kept_of(record: Json) -> Json:
         kept["error"] = str(error) if is_short else first_words(error, WORDS)
     if type(duration) is float:
         kept["duration_ms"] = duration
+    elif type(duration) is int and abs(duration) <= MOST_TOKENS:
+        kept["duration_ms"] = float(duration)  # another writer
     if type(tags) is list:
         kept["tags"] = [tag for tag in tags if type(tag) is str]
     if usage and type(usage) is dict:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -71,6 +72,10 @@ def landmarks_of(file: BinaryIO, offset: int) -> bytes:
     return first + file.read(offset - start)
 
 
+AddTyped = Callable[[dict[str, TraceFacts], Codes, Callable[[bytes], None], list[bytes]], None]
+"""Adds observations to traces, and calls a function with each line that it cannot read."""
+
+
 class NewRecords:
     """
     The records of a file behind those that have been read.
@@ -79,10 +84,12 @@ class NewRecords:
         path: The file.
         day: Of the file.
         known: How far it has been read; None if it has not.
+        add_typed: Adds the lines of observations that are as our writer makes them.
     """
 
-    def __init__(self, path: Path, day: str, known: FileState | None) -> None:
+    def __init__(self, path: Path, day: str, known: FileState | None, add_typed: AddTyped | None = None) -> None:
         self._path, self._day = path, day
+        self._add_typed = None if path.name.startswith("traces") else add_typed
         self._file = open_records(path)
         self.offset = known.offset if known else 0
         self._skipped = known.skipped if known else 0
@@ -112,26 +119,35 @@ class NewRecords:
         """
         if self._file is None or self.is_at_end:
             return
-        loads = orjson.loads
+        add_each = partial(self._add_each, traces, codes, add)
+        add_all = (
+            partial(self._add_typed, traces, codes, lambda line: add_each([line])) if self._add_typed else add_each
+        )
         while count > 0 and self.offset < stop:
             lines = self._next_lines(int(min(_BLOCK_BYTES, stop - self.offset)))[:count]
             if not lines and not self._read_odd_line(add):
                 return
-            for line in lines:
-                record: Any = None
-                try:
-                    record = loads(line)
-                    if "parent_id" in record:
-                        traces[record["trace_id"]].add_ours(record, codes)
-                        continue
-                except NOT_OURS:  # the line is damaged, or by another writer
-                    pass
-                if kind := kind_of(record):
-                    add(record, kind)
-                else:
-                    self._add_damaged(records_in(line), add)
+            add_all(lines)
             count -= len(lines)
             self.offset += sum(map(len, lines))
+
+    def _add_each(
+        self, traces: dict[str, TraceFacts], codes: Codes, add: Callable[[Json, str], None], lines: Iterable[bytes]
+    ) -> None:
+        loads = orjson.loads
+        for line in lines:
+            record: Any = None
+            try:
+                record = loads(line)
+                if "parent_id" in record:
+                    traces[record["trace_id"]].add_ours(record, codes)
+                    continue
+            except NOT_OURS:  # the line is damaged, or by another writer
+                pass
+            if kind := kind_of(record):
+                add(record, kind)
+            else:
+                self._add_damaged(records_in(line), add)
 
     def _next_lines(self, size: int) -> list[bytes]:
         """Return the lines of the next *size* bytes; none if the next line has no end."""
@@ -188,3 +204,12 @@ class NewRecords:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+
+
+def typed_lines() -> AddTyped | None:
+    """Return the function that adds typed lines; None if msgspec is not installed."""
+    try:
+        from .typed_lines import add_observations
+    except ImportError:
+        return None
+    return add_observations

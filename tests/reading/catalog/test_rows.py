@@ -110,6 +110,17 @@ def append_randomly(folder: Path, rng: random.Random, prefix: str) -> None:
         written(folder, observation(id, parent, trace=trace, **fields))
 
 
+@pytest.mark.parametrize("duration", [0, 400, 2.5, True, None, "7", 10**30])
+def test_a_duration_of_another_writer(tmp_path, duration):
+    """
+    Writers in other languages make no difference between integers and floats.
+    """
+    written(tmp_path, {**trace_line("t"), "duration_ms": duration}, observation("o", trace="t", duration_ms=duration))
+    written(tmp_path, observation("o2", trace="without line", duration_ms=duration))
+
+    same(tmp_path)
+
+
 def test_a_running_trace_has_no_status_and_a_dead_one_is_crashed(tmp_path):
     """
     What the journals list as open is part of its trace's row; when the process has died, the trace is crashed.
