@@ -53,7 +53,7 @@ LIBRARIES = {
     "deepeval": "experiments",
     "dotenv": "cli settings",
     "httpx": "experiments reading storage",
-    "hyperscan": "redaction",
+    "hyperscan": "reading redaction",
     "jinja2": "experiments",
     "jsonschema": "experiments",
     "markupsafe": "experiments",
