@@ -82,7 +82,9 @@ def _columns(
             least=_STATUS_WIDTH if is_wide else 0,
         ),
         column([local_time(row.start, utc=utc, is_short=not is_wide) for row in rows], ["dim"]),
-        column([shown(escaped(row.name)) or "(no name)" for row in rows], ["bold"], most=width // (5 if is_wide else 6)),
+        column(
+            [shown(escaped(row.name)) or "(no name)" for row in rows], ["bold"], most=width // (5 if is_wide else 6)
+        ),
         column([formatting.duration(row.duration_ms).rjust(8 if is_wide else 7) for row in rows]),
     ]
     if is_wide and any(tokens := [_tokens(row, signs) for row in rows]):

@@ -178,10 +178,20 @@ class TraceFacts:
     def add_line(self, record: Json) -> None:
         """Add the trace's own line."""
         get = record.get
-        is_ours = get("status") in CODES and type(get("duration_ms")) in _OF_NUMBER and _is_our_time(get("start_time"))
+        status = get("status")
+        is_ours = (
+            type(status) is str
+            and status in CODES
+            and type(get("duration_ms")) in _OF_NUMBER
+            and _is_our_time(get("start_time"))
+        )
         if not is_ours:
             record = _rebuilt_line(record)
         self.head, self.has_line = record, True
+
+    def add_kept_line(self, kept: Json) -> None:
+        """Add what `kept_of` returns of the trace's own line."""
+        self.head, self.has_line = kept, True
 
     @property
     def is_complete(self) -> bool:

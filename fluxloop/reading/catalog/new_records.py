@@ -73,7 +73,15 @@ def landmarks_of(file: BinaryIO, offset: int) -> bytes:
 
 
 AddTyped = Callable[[dict[str, TraceFacts], Codes, Callable[[bytes], None], list[bytes]], None]
-"""Adds observations to traces, and calls a function with each line that it cannot read."""
+"""Adds lines to traces, and calls a function with each line that it cannot read."""
+
+
+class Typed(NamedTuple):
+    """The functions that add typed lines."""
+
+    observations: AddTyped
+    lines: AddTyped
+    """The lines of traces."""
 
 
 class NewRecords:
@@ -84,12 +92,12 @@ class NewRecords:
         path: The file.
         day: Of the file.
         known: How far it has been read; None if it has not.
-        add_typed: Adds the lines of observations that are as our writer makes them.
+        typed: Adds the lines that are as our writer makes them.
     """
 
-    def __init__(self, path: Path, day: str, known: FileState | None, add_typed: AddTyped | None = None) -> None:
+    def __init__(self, path: Path, day: str, known: FileState | None, typed: Typed | None = None) -> None:
         self._path, self._day = path, day
-        self._add_typed = None if path.name.startswith("traces") else add_typed
+        self._add_typed = typed and (typed.lines if path.name.startswith("traces") else typed.observations)
         self._file = open_records(path)
         self.offset = known.offset if known else 0
         self._skipped = known.skipped if known else 0
@@ -206,10 +214,10 @@ class NewRecords:
             self._file.close()
 
 
-def typed_lines() -> AddTyped | None:
-    """Return the function that adds typed lines; None if msgspec is not installed."""
+def typed_lines() -> Typed | None:
+    """Return the functions that add typed lines; None if msgspec is not installed."""
     try:
-        from .typed_lines import add_observations
+        from .typed_lines import add_observations, add_trace_lines
     except ImportError:
         return None
-    return add_observations
+    return Typed(add_observations, add_trace_lines)

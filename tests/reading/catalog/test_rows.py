@@ -181,3 +181,13 @@ def test_the_first_words_of_a_large_value_are_kept(tmp_path):
     assert row.input.startswith('question="why why')
     assert len(row.input) <= 200
     assert (tmp_path / ".index.sqlite").stat().st_size < 200_000
+
+
+@pytest.mark.parametrize("status", [{"a": 1}, ["success"], 7, True, "Success"])
+def test_a_status_of_another_writer(tmp_path, status):
+    """
+    A value of any type where the line of a trace has its status.
+    """
+    written(tmp_path, {**trace_line("t"), "status": status}, observation("o", trace="t"))
+
+    same(tmp_path)

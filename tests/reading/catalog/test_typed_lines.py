@@ -30,6 +30,9 @@ CALL = observation(
     usage={"input_tokens": 7, "output_tokens": 3, "total_tokens": 10},
     model_parameters={"temperature": 0.5},
 )
+TRACE = trace_line(
+    "t", user_id="anna", input={"q": "x" * 500}, output="yes", error="no", usage={"input_tokens": 7}, tags=["a"]
+)
 
 VALUES = [
     *("01", "1.", ".5", "-", "1e5", "+1", "NaN", "-Infinity", "tru", "null", "1 2", "1" * 30, "1" * 400, "-0", "1.0"),
@@ -44,7 +47,7 @@ VALUES = [
 ]
 """JSON of many kinds, and what only resembles it."""
 
-NAMES = [*CALL, "error", "parent_observation_id", "record", "service_tier"]
+NAMES = [*dict.fromkeys([*CALL, *TRACE, "error", "parent_observation_id", "record", "service_tier"])]
 
 
 def indexed(folder: Path, monkeypatch: pytest.MonkeyPatch, *, is_typed: bool) -> list[str]:
@@ -69,7 +72,9 @@ _MADE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 def same(folder: Path, lines: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """Assert that both ways to read *lines* agree."""
     folder.mkdir(exist_ok=True)
-    (folder / "observations_20260117.jsonl").write_bytes(b"".join(lines))
+    for kind in ("observations", "traces"):
+        of_kind = [each for each in lines if (b'"parent_id"' in each) == (kind == "observations")]
+        (folder / f"{kind}_20260117.jsonl").write_bytes(b"".join(of_kind))
 
     assert indexed(folder, monkeypatch, is_typed=True) == indexed(folder, monkeypatch, is_typed=False)
 
@@ -91,9 +96,10 @@ def test_most_lines_are_read_without_decoding_them_as_a_whole(tmp_path, monkeypa
         new_records.NewRecords, "_add_each", lambda *values: (decoded.extend(values[-1]), read(*values))[1]
     )
     tier = line({**CALL, "output": {"service_tier": "flex"}})
-    same(tmp_path, [line(CALL), line(ROOT), tier, b"{}\n"], monkeypatch)
+    foreign = b'{"parent_id":1}\n'
+    same(tmp_path, [line(CALL), line(ROOT), tier, foreign, line(TRACE)], monkeypatch)
 
-    assert decoded == [tier, b"{}\n", line(CALL), line(ROOT), tier, b"{}\n"]
+    assert decoded == [tier, foreign, line(CALL), line(ROOT), tier, foreign, line(TRACE)]
 
 
 def test_without_msgspec_lines_are_decoded(tmp_path, monkeypatch):
@@ -107,7 +113,7 @@ def test_without_msgspec_lines_are_decoded(tmp_path, monkeypatch):
     same(tmp_path, [line(CALL), line(ROOT)], monkeypatch)
 
 
-@pytest.mark.parametrize("record", [ROOT, CALL], ids=["root", "call"])
+@pytest.mark.parametrize("record", [ROOT, CALL, TRACE], ids=["root", "call", "trace"])
 @pytest.mark.parametrize("name", NAMES)
 def test_any_value_of_any_field_means_the_same(tmp_path, monkeypatch, record, name):
     """
@@ -131,7 +137,7 @@ def test_damaged_lines_mean_the_same(tmp_path, monkeypatch, seed):
     rng = random.Random(seed)
     lines = []
     for number in range(400):
-        record = rng.choice([ROOT, CALL, CALL, trace_line("t")])
+        record = rng.choice([ROOT, CALL, CALL, TRACE])
         damaged = bytearray(line({**record, "trace_id": f"t{number:03d}"}))
         for _ in range(rng.choice([0, 1, 1, 1, 2, 3])):
             at, size = rng.randrange(len(damaged)), rng.choice([1, 1, 1, 2, 5, 40])
