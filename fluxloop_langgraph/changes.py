@@ -57,12 +57,11 @@ def changes(
         else:
             old = before.get(key, _ABSENT) if before else _ABSENT
             # Only plain values are compared, as comparing others would run the user's code.
-            if old is value or (type(old) is (kind := type(value)) and kind in SCALARS and old == value):
+            kind = type(value)
+            if old is value or (type(old) is kind and kind in SCALARS and old == value):
                 continue
-            if old is _ABSENT or not shows_before:
-                change = {"to": summary(value)}
-            else:
-                change = {"from": summary(old), "to": summary(value)}
+            new = value if kind in NUMBERS else summary(value)
+            change = {"to": new} if old is _ABSENT or not shows_before else {"from": summary(old), "to": new}
         count += 1
         if count > MAX_CHANGES:
             found["…"] = f"{count - MAX_CHANGES} more"

@@ -111,9 +111,11 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         if run.event != "chain":
             return super().metadata_of(run)
         metadata, parent = run.start_metadata(), run.parent
-        if parent is not None and run.tags.is_node:
+        if parent is None:
+            return metadata
+        if run.tags.is_node:
             self._add_node_metadata(run, parent, metadata)
-        elif parent is not None and internals.is_task(run.metadata, parent.run.metadata):
+        elif internals.is_task(run.metadata, parent.run.metadata):
             policy = internals.retry_policy_in(self.call.loop, run.metadata.get(NAMESPACE, ""))
             self.call.count_attempt(run, parent, attempts_in(policy), metadata)
         return metadata
