@@ -57,7 +57,7 @@ LIBRARIES = {
     "jinja2": "experiments",
     "jsonschema": "experiments",
     "markupsafe": "experiments",
-    "msgspec": "reading",
+    "msgspec": "collector reading",
     "orjson": "*",
     "packaging": "cli",
     "pydantic": "cli experiments models reading replay",

@@ -23,6 +23,7 @@ from ..reading.catalog.kept import counts_of
 from ..storage.decoding import Json, decode, kind_of, trace_id_of
 from .record_rows import EPOCH, MAX_ID, Observation, Refusal, Row, id_of, plain, sums_of, time_us
 from .trace_rows import own_trace_line, score_of, trace_line
+from .typed_records import LEVELS, LONGEST_MS, PRICED, typed_reader
 
 MAX_DEPTH = 250
 """Levels of nesting in a record; the recorder writes up to 200."""
@@ -58,6 +59,7 @@ class RowMaker:
         self._prices = prices
         self._tiers: dict[tuple[str, object, str, int], Tiers | None] = {}
         """The prices of calls in a minute, by what they depend on."""
+        self._typed = typed_reader(None if prices is None else self._cost)
 
     def batch(self, lines: Iterable[bytes]) -> Batch:
         """Return the rows of *lines*; blank lines are skipped."""
@@ -77,11 +79,15 @@ class RowMaker:
         Raises:
             Refusal: If it is not a record.
         """
+        is_deep = len(line) > _SHALLOW_BYTES and _brackets(line) > MAX_DEPTH
+        if self._typed is not None and not is_deep and (row := self._typed(line)) is not None:
+            return row
         try:
             record = orjson.loads(line)
         except ValueError:
             record, line = _repaired(line)
-        if len(line) > _SHALLOW_BYTES and line.count(b"[") + line.count(b"{") > MAX_DEPTH < _depth_of(record):
+            is_deep = True
+        if is_deep and _depth_of(record) > MAX_DEPTH:
             raise Refusal(f"nested deeper than {MAX_DEPTH} levels")
         return self.row_of(record, line)
 
@@ -137,8 +143,9 @@ class RowMaker:
         kind, name, model = record["type"], record["name"], get("model")
         cost = None
         given, made, total = _NO_TOKENS if counts is None else sums_of(counts)
-        if counts is not None and kind in ("GENERATION", "EMBEDDING") and self._prices is not None and model:
-            cost = self._cost(record, counts, start_us)
+        if counts is not None and kind in PRICED and self._prices is not None and model:
+            context = context_of(get("metadata"), get("model_parameters"), get("output"))
+            cost = self._cost(model, get("provider"), context, start_us, counts)
         values = (
             record["trace_id"],
             record["id"],
@@ -146,7 +153,7 @@ class RowMaker:
             kind,
             plain(name),
             get("status"),
-            level if (level := get("level")) in _LEVELS else "INFO",
+            level if (level := get("level")) in LEVELS else "INFO",
             start_us,
             get("duration_ms"),
             plain(model) if model else None,
@@ -158,9 +165,7 @@ class RowMaker:
         )
         return tuple.__new__(Observation, values)  # without the call that gives the fields names
 
-    def _cost(self, record: Json, counts: Counts, start_us: int) -> float | None:
-        context = context_of(record.get("metadata"), record.get("model_parameters"), record.get("output"))
-        model, provider = record["model"], record.get("provider")
+    def _cost(self, model: str, provider: Any, context: str, start_us: int, counts: Counts) -> float | None:
         key = model, provider, context, start_us // _MINUTE_US
         try:
             tiers = self._tiers[key]
@@ -191,6 +196,11 @@ def _repaired(line: bytes) -> tuple[Any, bytes]:
         return value, line.decode("utf-8", "replace").encode()
 
 
+def _brackets(line: bytes) -> int:
+    """Return how many objects and lists a line has at most."""
+    return line.count(b"{") + (line.count(b"[") if line.find(b"[") >= 0 else 0)  # to find none is faster
+
+
 def _depth_of(value: Any) -> int:
     """Return the levels of nesting of a decoded value, up to one more than `MAX_DEPTH`."""
     depth, level = 0, [value]
@@ -205,8 +215,6 @@ _ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What reading a record can raise whose values have unexpected types."""
 
 _NO_TOKENS = (0, 0, 0)
-
-_LEVELS = ("INFO", "ERROR", "WARNING", "DEBUG")
 
 _OURS = itemgetter("id", "trace_id", "parent_id", "type", "name", "start_time")
 
@@ -224,7 +232,7 @@ def _is_ours(record: Json) -> bool:
         and type(id) is type(trace_id) is type(name) is type(start) is str
         and (parent is None or type(parent) is str)
         and (status in CODES if status is not None else not _has_ended(record))
-        and (duration is None or (type(duration) is float and abs(duration) < 1e15))
+        and (duration is None or (type(duration) is float and abs(duration) < LONGEST_MS))
         and (model is None or type(model) is str)
         and 0 < len(id) <= MAX_ID
         and 0 < len(trace_id) <= MAX_ID
@@ -254,6 +262,6 @@ def _as_ours(record: Json) -> Json:
         "level": built.level.name,
         "status": None if built.status is None else str(built.status),
         "start_time": in_utc(built.start_time).isoformat() if built.start_time else "",
-        "duration_ms": float(duration) if duration is not None and abs(duration) < 1e15 else None,
+        "duration_ms": float(duration) if duration is not None and abs(duration) < LONGEST_MS else None,
         "usage": dict(built.usage) if built.usage and built.usage.reported else None,
     }

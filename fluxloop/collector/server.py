@@ -5,6 +5,7 @@ Run a collector: its address, its log, its end.
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import signal
 import socket
@@ -56,7 +57,7 @@ def run(store: Store, options: Options, *, host: str, port: int, log_level: str 
     try:
         _check_address(host, port)
         _log_to_stderr(log_level)
-        with _signals_end_quietly():
+        with _signals_end_quietly(), _rare_collections():
             uvicorn.Server(config).run()
     except SystemExit:
         raise ConfigError(
@@ -91,6 +92,23 @@ def _signals_end_quietly() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """
+    Let the garbage collector run less often, and pass over what is in memory now.
+
+    A batch has thousands of objects and no cycles; to look at all of them again and again takes 5 % of the time.
+    """
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def is_local(host: str) -> bool:

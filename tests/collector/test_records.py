@@ -15,6 +15,8 @@ from fluxloop.collector.record_rows import Refusal, iso_of, time_us
 from fluxloop.collector.records import MAX_DEPTH, RowMaker, lines_of
 from fluxloop.collector.stores.contract import Deletion, Totals
 from fluxloop.collector.stores.totals import as_object
+from fluxloop.collector.typed_records import typed_reader
+from fluxloop.llm.prices import Prices
 from fluxloop.reading.filters import CollectorFilter
 
 VALUES = [None, True, 0, -1, 2**63, 2**70, 1e308, "", "\0", "a" * 2000, [], {}, [[]], {"a": {"b": 1}}, "2026-01-01"]
@@ -90,6 +92,90 @@ def test_lines_of_the_recorder_and_of_others_mean_the_same():
         others.append(RowMaker().row(orjson.dumps(record)))
 
     assert [row._replace(line=b"") for row in ours] == [row._replace(line=b"") for row in others]
+
+
+UNUSUAL = {
+    "a text with escapes": b'"name":"a\\u0041\\n\\t\\"b"',
+    "a NUL": b'"name":"a\\u0000b"',
+    "a lone surrogate in a value": b'"input":{"q":"\\ud800"}',
+    "invalid UTF-8 in a value": b'"input":"\xff"',
+    "invalid UTF-8 in the name": b'"name":"\xff"',
+    "UTF-8": '"name":"Zoë 🎈","input":"日本"'.encode(),
+    "NaN": b'"input":NaN',
+    "a long integer": b'"input":123456789012345678901234567890',
+    "a key twice": b'"name":"a","name":"b","id":"second"',
+    "an empty id": b'"id":""',
+    "a long id": b'"id":"%b"' % (b"x" * 600),
+    "a long name": b'"name":"%b"' % (b"x" * 2_000),
+    "a long model": b'"model":"%b"' % (b"x" * 2_000),
+    "an empty model": b'"model":""',
+    "an integer as duration": b'"duration_ms":5',
+    "a large duration": b'"duration_ms":1e300',
+    "another level": b'"level":"LOUD"',
+    "no level": b'"level":null',
+    "no status": b'"status":null,"end_time":null,"duration_ms":null',
+    "another status": b'"status":"fine"',
+    "a lower-case type": b'"type":"tool"',
+    "a time with an offset": b'"start_time":"2026-11-28T13:00:00+01:00"',
+    "a time without a zone": b'"start_time":"2026-11-28T13:00:00"',
+    "not a time": b'"start_time":"soon"',
+    "tokens as floats": b'"type":"GENERATION","usage":{"input_tokens":3.0,"output_tokens":1.5}',
+    "negative tokens": b'"type":"GENERATION","usage":{"input_tokens":-3,"output_tokens":1}',
+    "many tokens": b'"type":"GENERATION","usage":{"input_tokens":1000000000,"output_tokens":1000000000}',
+    "too many tokens": b'"type":"GENERATION","usage":{"input_tokens":1000000001,"output_tokens":9007199254740993}',
+    "no tokens": b'"type":"GENERATION","usage":{}',
+    "tokens without a sum": b'"type":"GENERATION","usage":{"input_tokens":1000,"output_tokens":50}',
+    "cached tokens": b'"type":"GENERATION","usage":{"input_tokens":1000,"output_tokens":50,"cache_read_tokens":900}',
+    "a service tier": b'"type":"GENERATION","metadata":{"service_tier":"flex"},"usage":{"input_tokens":1000}',
+    "a tier in the output": b'"type":"GENERATION","output":{"service_tier":"flex"},"usage":{"input_tokens":1000}',
+    "metadata of another type": b'"type":"GENERATION","metadata":[1],"usage":{"input_tokens":1000}',
+    "an output of text": b'"type":"GENERATION","output":"service_tier","usage":{"input_tokens":1000}',
+    "another record": b'"record":"score","name":"n","value":1',
+    "the parent of FluxLoop 0.1": b'"parent_observation_id":"other"',
+    "no end": b'"input":{',
+    "more behind it": b'"input":1}{',
+    "a control character": b'"input":"\x01"',
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_msgspec_leads_to_the_same_rows(name):
+    """
+    The quick way for the recorder's observations, which skips values, and the way for all records: rows and reasons.
+    """
+    pytest.importorskip("msgspec")
+    line = b'{"id":"o","trace_id":"t","parent_id":null,"type":"TOOL","name":"n","start_time":"2026-11-28T12:00:00Z",'
+    line += b'"end_time":"2026-11-28T12:00:01Z","duration_ms":1.5,"status":"success","level":"INFO","model":"gpt-4o",'
+    line += UNUSUAL[name] + b"}"
+
+    assert_read_alike([line])
+
+
+def test_msgspec_leads_to_the_same_rows_of_random_records():
+    """
+    Values of any type in every field: a row, if there is one, is as without msgspec; what the recorder writes has one.
+    """
+    pytest.importorskip("msgspec")
+    seed = Random().randrange(10**9)
+    print(f"seed {seed}")  # noqa: T201 - shown when the test fails
+    random = Random(seed)
+    read = typed_reader(None)
+
+    assert_read_alike([mutated(random, number).replace(b'": ', b'":') for number in range(3_000)])
+    assert [read(line) is not None for line in lines_of_trace("a", session_id="s")] == [True, True, True, False]
+
+
+PRICES = {"gpt-4o": {"input": 2.5, "output": 10, "cache_read": 1.25}}
+
+
+def assert_read_alike(lines):
+    """What is read of each of *lines* with msgspec is what `RowMaker` reads without it."""
+    typed, untyped = RowMaker(Prices(PRICES)), RowMaker(Prices(PRICES))
+    untyped._typed = None
+    for line in lines:
+        if (row := typed._typed(line)) is not None:
+            assert typed.row(line) == row
+            assert repr(untyped.row(line)) == repr(row)
 
 
 def test_times_are_microseconds_and_back():

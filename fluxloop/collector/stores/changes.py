@@ -7,7 +7,8 @@ A store loads what it has, calls `Changes.add`, and writes the result; the decis
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 from ..record_rows import CRASHED, Observation, Row, Score, TraceLine, is_open, is_provisional
@@ -35,8 +36,8 @@ class Changes(ABC):
         self._scores: dict[tuple[str, str], Score] = {}
 
     @abstractmethod
-    def load(self, trace_ids: list[str], rows: Sequence[Row]) -> None:
-        """Put the states of these traces in `states`, each with its number; *rows* are about to be added."""
+    def load(self, trace_ids: list[str], observations: Mapping[str, list[Observation]]) -> None:
+        """Put the states of these traces in `states`, each with its number; *observations* are about to be added."""
 
     @abstractmethod
     def stored(self, state: TraceState, id: str) -> Observation | None:
@@ -52,33 +53,58 @@ class Changes(ABC):
 
     def add(self, rows: Sequence[Row]) -> Written:
         """Add a batch."""
-        missing = {row.trace_id for row in rows if not isinstance(row, Score)} - self.states.keys()
-        self.load(sorted(missing), rows)
-        accepted = 0
+        observations: dict[str, list[Observation]] = {}
+        lines, scores = list[TraceLine](), list[Score]()
         for row in rows:
             if type(row) is Observation:
-                accepted += self._add_observation(row)
+                of_trace = observations.get(row[0])
+                if of_trace is None:
+                    observations[row[0]] = [row]
+                else:
+                    of_trace.append(row)
             elif type(row) is TraceLine:
-                accepted += self._add_line(row)
+                lines.append(row)
             elif type(row) is Score:
-                accepted += self._add_score(row)
+                scores.append(row)
+        traces = observations.keys() | {line.trace_id for line in lines}
+        self.load(sorted(traces - self.states.keys()), observations)
+        accepted = sum([self._add_observations(trace_id, some) for trace_id, some in observations.items()])
+        accepted += sum(map(self._add_line, lines)) + sum(map(self._add_score, scores))
+        for trace_id in traces:
+            self.states[trace_id].settle()
         return Written(accepted, len(rows) - accepted)
 
-    def _add_observation(self, row: Observation) -> bool:
-        state = self.states[row.trace_id]
-        added = self._added.setdefault(row.trace_id, {})
+    def _add_observations(self, trace_id: str, rows: list[Observation]) -> int:
+        """Add observations of one trace; return how many are new or replace an older version."""
+        state = self.states[trace_id]
+        added = self._added.setdefault(trace_id, {})
+        replaced = list[Observation]()
+        by_id = {row[1]: row for row in rows}
+        has_stored = state.observations > len(added)
+        if has_stored or added or len(by_id) < len(rows):
+            rows = [row for row in rows if self._is_new(row, state if has_stored else None, replaced)]
+        else:
+            added.update(by_id)
+        state.add(rows)
+        self.totals.add(rows)
+        for old in replaced:
+            state.remove(old)
+        self.totals.add(replaced, -1)
+        return len(rows)
+
+    def _is_new(self, row: Observation, stored: TraceState | None, replaced: list[Observation]) -> bool:
+        """Whether *row* is to be added; what it replaces, here or in the store's trace, is appended to *replaced*."""
+        added = self._added[row.trace_id]
         old = added.get(row.id)
-        if old is None and state.observations > len(added):
-            old = self.stored(state, row.id)
+        if old is None and stored is not None:
+            old = self.stored(stored, row.id)
         if old is not None:
             if old.line == row.line or (is_provisional(row) and not is_open(old)):
                 return False
-            self.totals.add(old, -1)
-            if row.id not in added:
-                self.replaced.append((state.number or 0, row.id))
+            replaced.append(old)
+            if stored is not None and row.id not in added:
+                self.replaced.append((stored.number or 0, row.id))
         added[row.id] = row
-        state.add(row, old)
-        self.totals.add(row)
         return True
 
     def _add_line(self, row: TraceLine) -> bool:
@@ -96,12 +122,11 @@ class Changes(ABC):
         self._scores[key] = row
         return True
 
-    def observation_rows(self) -> Iterator[tuple[Any, ...]]:
-        """Yield the observations to insert: the number of the trace, then the columns `OBSERVATION`."""
+    def observations(self) -> Iterator[tuple[int, Observation]]:
+        """Yield the observations to insert, each with the number of its trace."""
         for trace_id, rows in self._added.items():
-            number = self.states[trace_id].number
-            for row in rows.values():
-                yield (number, *row[1:])
+            number = self.states[trace_id].number or 0
+            yield from zip(repeat(number), rows.values(), strict=False)
 
     def score_rows(self) -> list[tuple[Any, ...]]:
         """Return the scores to insert or replace: trace, id, name, time, line."""

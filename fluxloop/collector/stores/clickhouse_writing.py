@@ -222,8 +222,7 @@ def _state_of(trace_id: str, sums: list[Any]) -> TraceState:
     count, errors, warnings, given, made, tokens, cost, start_us, models, failed, found_by, roots, root = sums
     state = TraceState(trace_id, observations=count, errors=errors, warnings=warnings, sums=[given, made, tokens])
     state.cost, state.start_us, state.models, state.failed_tools = cost, start_us, models, failed
-    for type, name, model in found_by:
-        state.found_by |= facets_of(type, name, model or None)
+    state.found_by |= facets_of(tuple((type, name, model or None) for type, name, model in found_by))[0]
     if roots:
         for field, value in zip(_ROOT, root, strict=True):
             setattr(state, field, value)
@@ -238,7 +237,8 @@ def _trace_values(state: TraceState) -> list[Any]:
 def _observation_values(row: Observation) -> tuple[Any, ...]:
     root = TraceState(row.trace_id)
     if row.parent_id is None:
-        root.add(row, None)
+        root.add([row])
+        root.settle()
     *columns, line = row
     at_root = (root.session_id, root.user_id, root.input, root.output, root.error)
     return (*columns, line.decode(), bucket_of(row.duration_ms), *at_root)

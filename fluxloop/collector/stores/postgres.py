@@ -18,9 +18,9 @@ from ..record_rows import Observation, Row, time_us
 from .changes import OBSERVATION
 from .contract import Deletion, StoreError, Written
 from .postgres_reading import PostgresReading
-from .postgres_schema import OTHER_DAY, days_of, make_partition, migrate
+from .postgres_schema import DAY_US, OTHER_DAY, days_of, make_partition, migrate
 from .postgres_words import index_some
-from .postgres_writing import PostgresWriting, add_totals
+from .postgres_writing import TOTALS_LOCK, PostgresWriting, add_totals, fold_totals
 from .rows import HOUR_US, TotalsChange
 
 _RETRIES = 5
@@ -35,7 +35,10 @@ _WORDS_AT_ONCE = 50
 """Traces whose texts are indexed in one transaction."""
 
 _IDLE_S = 0.25
-"""How long nothing must have been received before texts are indexed."""
+"""How long nothing must have been received before the totals are changed and texts are indexed."""
+
+_MOST_NEW_TOTALS = 50_000
+"""Changes after which the totals are changed although records are being received: every query reads the changes."""
 
 
 class PostgresStore(PostgresReading):
@@ -53,15 +56,17 @@ class PostgresStore(PostgresReading):
         super().__init__(url)
         self._days = set[str]()
         self._written_at = 0.0
-        self._has_words = threading.Event()
-        self._has_words.set()  # what was written before
+        self._new_totals = 0
+        """Changes of the totals since they were added to them, about."""
+        self._has_work = threading.Event()
+        self._has_work.set()  # what was written before
         try:
             with self._connection() as connection:
                 migrate(connection)
         except BaseException:
             super().close()
             raise
-        self._thread = threading.Thread(target=self._index_words, name="fluxloop-words", daemon=True)
+        self._thread = threading.Thread(target=self._work_later, name="fluxloop-words", daemon=True)
         self._thread.start()
 
     def _transact(self, task: Callable[[Any], Any]) -> Any:
@@ -88,12 +93,13 @@ class PostgresStore(PostgresReading):
     def write(self, rows: Sequence[Row]) -> Written:
         """Keep *rows*; they are durable when this returns."""
 
-        days = days_of({row.start_us for row in rows if type(row) is Observation})
+        days = days_of({row[7] // DAY_US for row in rows if type(row) is Observation})
 
         def task(connection: Any) -> Written:
             writing = PostgresWriting(connection, days)
             written = writing.add(rows)
             writing.finish()
+            self._new_totals += len(writing.totals.by_key)
             return written
 
         self._written_at = time.monotonic()
@@ -108,7 +114,7 @@ class PostgresStore(PostgresReading):
                     self._days.clear()  # a partition was dropped meanwhile
             raise StoreError("the days of the batch are being deleted; send it again later")
         finally:
-            self._has_words.set()
+            self._has_work.set()
 
     def _make_partitions(self, days: set[str]) -> None:
         for day in days - self._days:
@@ -116,21 +122,26 @@ class PostgresStore(PostgresReading):
                 make_partition(connection, day)
             self._days.add(day)
 
-    def _index_words(self) -> None:
-        """Index the texts of traces while nothing is received; the thread that runs this ends with the store."""
-        while self._has_words.wait() and not self._is_closed:
-            if time.monotonic() - self._written_at < _IDLE_S:
+    def _work_later(self) -> None:
+        """Add to the totals and index texts while nothing is received; this thread ends with the store."""
+        while self._has_work.wait() and not self._is_closed:
+            is_idle = time.monotonic() - self._written_at >= _IDLE_S
+            if not is_idle and self._new_totals < _MOST_NEW_TOTALS:
                 time.sleep(_IDLE_S / 5)
                 continue
-            self._has_words.clear()
+            self._has_work.clear()
             with suppress(StoreError):  # the next batch wakes this thread when the database answers again
-                if self._transact(lambda connection: index_some(connection, _WORDS_AT_ONCE)):
-                    self._has_words.set()
+                self._new_totals = 0
+                is_done = self._transact(fold_totals)
+                if is_idle:
+                    is_done &= not self._transact(lambda connection: index_some(connection, _WORDS_AT_ONCE))
+                if not is_done or not is_idle:
+                    self._has_work.set()
 
     def close(self) -> None:
         """Close all connections; those in use are closed when they are given back."""
         super().close()
-        self._has_words.set()
+        self._has_work.set()
         self._thread.join(5)
 
     def delete(self, which: Deletion) -> int:
@@ -168,10 +179,11 @@ class PostgresStore(PostgresReading):
             start = time_us(f"{day}T00:00:00+00:00")
 
             def drop(connection: Any, name: str = name, start: int = start) -> None:
-                connection.execute(f"DROP TABLE {name}")  # waits for those who write to it, and to the totals
-                connection.execute(
-                    "DELETE FROM totals WHERE hour_us >= %s AND hour_us < %s", (start, start + 24 * HOUR_US)
-                )
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (TOTALS_LOCK,))
+                connection.execute(f"DROP TABLE {name}")  # waits for those who write to it
+                for totals in ("totals", "new_totals"):
+                    sql = f"DELETE FROM {totals} WHERE hour_us >= %s AND hour_us < %s"
+                    connection.execute(sql, (start, start + 24 * HOUR_US))
 
             self._transact(drop)
             self._days.discard(f"{day}")
@@ -200,12 +212,11 @@ def _delete_some(connection: Any, condition: str, value: Any) -> int:
     numbers, ids = [number for number, _ in found], [trace_id for _, trace_id in found]
     totals = TotalsChange()
     names = OBSERVATION.rpartition(", ")[0]
-    for columns in connection.execute(f"DELETE FROM observations WHERE trace = ANY(%s) RETURNING {names}", (numbers,)):
-        totals.add(Observation._make(("", *columns, b"")), -1)
+    rows = connection.execute(f"DELETE FROM observations WHERE trace = ANY(%s) RETURNING {names}", (numbers,))
+    totals.add((Observation._make(("", *columns, b"")) for columns in rows), -1)
     connection.execute("DELETE FROM scores WHERE trace_id = ANY(%s)", (ids,))
     connection.execute("DELETE FROM traces WHERE number = ANY(%s)", (numbers,))
     connection.execute("DELETE FROM words WHERE trace = ANY(%s)", (numbers,))
     with connection.cursor() as cursor:
         add_totals(cursor, totals)
-    connection.execute("DELETE FROM totals WHERE count <= 0")
     return len(found)

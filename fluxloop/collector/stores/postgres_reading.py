@@ -167,7 +167,8 @@ class PostgresReading(Connections):
         step = "NULL::bigint" if wanted.step_us is None else f"hour_us - (hour_us %% {int(wanted.step_us)})"
         sql = f"""SELECT {step}, {group}, bucket, sum(count), sum(errors), sum(input_tokens), sum(output_tokens),
                          sum(tokens), sum(cost)
-                  FROM totals WHERE {" AND ".join(conditions)} GROUP BY 1, 2, 3"""
+                  FROM (SELECT * FROM totals UNION ALL SELECT * FROM new_totals) AS both_totals
+                  WHERE {" AND ".join(conditions)} GROUP BY 1, 2, 3"""
         return steps_of(self._all(sql, values))
 
     def counts(self) -> dict[str, int]:

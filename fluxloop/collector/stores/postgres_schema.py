@@ -51,12 +51,13 @@ MIGRATIONS = (
     CREATE TABLE new_words (trace bigint NOT NULL);
     INSERT INTO new_words SELECT number FROM traces ORDER BY number DESC;
     """,
+    "CREATE TABLE new_totals (LIKE totals)",
 )
 """The statements that lead from each version of the tables to the next; a released entry is never changed."""
 
 VERSION = len(MIGRATIONS)
 
-_DAY_US = 86_400_000_000
+DAY_US = 86_400_000_000
 
 OTHER_DAY = date(1970, 1, 1)
 """The partition of observations that began long ago, in the future, or at an unknown time."""
@@ -90,24 +91,19 @@ def migrate(connection: Any) -> None:
 
 def day_of(start_us: int) -> date:
     """Return the day of the partition for an observation."""
-    return _day(start_us // _DAY_US, int(time()) // 86_400)
+    return _day(start_us // DAY_US, int(time()) // 86_400)
 
 
-def days_of(starts: Iterable[int]) -> dict[int, str]:
-    """Return the day of the partition for each start, as text."""
+def days_of(days: Iterable[int]) -> dict[int, str]:
+    """Return the day of the partition, as text, for each day since 1970 on which observations began."""
     today = int(time()) // 86_400
-    return {start_us: _day_text(start_us // _DAY_US, today) for start_us in starts}
+    return {day: str(_day(day, today)) for day in days}
 
 
 @lru_cache(maxsize=4_096)
 def _day(day: int, today: int) -> date:
     """Return a day, given as days since 1970; `OTHER_DAY` where it is far from *today*."""
     return OTHER_DAY + timedelta(days=day) if today - DAYS <= day <= today + 1 else OTHER_DAY
-
-
-@lru_cache(maxsize=4_096)
-def _day_text(day: int, today: int) -> str:
-    return str(_day(day, today))
 
 
 def make_partition(connection: Any, day: str) -> None:

@@ -1,21 +1,21 @@
 """
 Write rows to the PostgreSQL store: the statements of one transaction.
 
-Traces that the store has are locked in the order of their ids, new ones are inserted in that order, and totals are
-changed in the order of their keys, so that several collectors can write to one database without a deadlock. Two of them
-may insert the same trace at the same time; the transaction that comes second fails, and is run again.
+Traces that the store has are locked in the order of their ids, and new ones are inserted in that order, so that several
+collectors can write to one database without a deadlock. Two of them may insert the same trace at the same time; the
+transaction that comes second fails, and is run again. Changes of the totals are appended, and added to them later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from ..record_rows import Observation, Row, Score
+from ..record_rows import Observation, Score
 from .changes import OBSERVATION, Changes
-from .postgres_copying import array_of_numbers, copied_observations, copied_traces
+from .postgres_copying import copied, copied_observations, copied_traces
 from .rows import COLUMNS, TotalsChange, TraceState
 
 _FACETS = COLUMNS.index("facets")
@@ -23,12 +23,12 @@ _COPY_TRACES = f"COPY traces (number, {', '.join(COLUMNS)}, line) FROM STDIN"
 _UPDATE = (
     f"UPDATE traces SET {', '.join(f'{name} = %s' for name in COLUMNS)}, line = coalesce(%s, line) WHERE number = %s"
 )
-_KEYS = ("hour_us", "type", "name", "model", "bucket")
+_KEYS = "hour_us, type, name, model, bucket"
 _SUMS = ("count", "errors", "input_tokens", "output_tokens", "tokens", "cost")
-_TOTALS_TYPES = ("bigint", "text", "text", "text", "int", *["bigint"] * 5, "double precision")
-ADD_TOTALS = f"""
-INSERT INTO totals AS t SELECT * FROM unnest({", ".join(f"%s::{name}[]" for name in _TOTALS_TYPES)})
-ON CONFLICT ({", ".join(_KEYS)}) DO UPDATE SET {", ".join(f"{name} = t.{name} + excluded.{name}" for name in _SUMS)}
+_FOLD_TOTALS = f"""
+WITH moved AS (DELETE FROM new_totals RETURNING *)
+INSERT INTO totals AS t SELECT {_KEYS}, {", ".join(f"sum({name})" for name in _SUMS)} FROM moved GROUP BY {_KEYS}
+ON CONFLICT ({_KEYS}) DO UPDATE SET {", ".join(f"{name} = t.{name} + excluded.{name}" for name in _SUMS)}
 """
 _SCORE = """
 INSERT INTO scores VALUES (%s, %s, %s, %s, %s)
@@ -53,7 +53,7 @@ class PostgresWriting(Changes):
         """The states that the store does not have, in the order of their ids."""
         self._stored: dict[tuple[int, str], Observation] = {}
 
-    def load(self, trace_ids: list[str], rows: Sequence[Row]) -> None:
+    def load(self, trace_ids: list[str], observations: Mapping[str, list[Observation]]) -> None:
         """Load and lock the states of traces, and what the store has of the observations among *rows*."""
         run = self._connection.execute
         sql = f"SELECT number, {', '.join(COLUMNS)} FROM traces WHERE trace_id = ANY(%s) ORDER BY trace_id FOR UPDATE"
@@ -64,11 +64,15 @@ class PostgresWriting(Changes):
             sql = "SELECT nextval('traces_number_seq') FROM generate_series(1, %s)"
             for trace_id, (number,) in zip(new, run(sql, (len(new),)), strict=True):
                 self.states[trace_id] = self._new[trace_id] = TraceState(trace_id, number=number)
-        self._load_observations(set(trace_ids), rows)
+        self._load_observations(observations)
 
-    def _load_observations(self, trace_ids: set[str], rows: Sequence[Row]) -> None:
-        known = {id: number for id in trace_ids if (state := self.states[id]).observations and (number := state.number)}
-        wanted = [(known[row.trace_id], row.id) for row in rows if type(row) is Observation and row.trace_id in known]
+    def _load_observations(self, observations: Mapping[str, list[Observation]]) -> None:
+        wanted = [
+            (state.number, row.id)
+            for trace_id, rows in observations.items()
+            if (state := self.states[trace_id]).observations
+            for row in rows
+        ]
         if not wanted:
             return
         sql = f"""SELECT o.trace, {", ".join(f"o.{name}" for name in OBSERVATION.split(", "))}
@@ -104,7 +108,7 @@ class PostgresWriting(Changes):
             if self.replaced:
                 cursor.executemany("DELETE FROM observations WHERE trace = %s AND id = %s", self.replaced)
             with cursor.copy(f"COPY observations (day, trace, {OBSERVATION}) FROM STDIN") as copy:
-                copy.write(copied_observations([*self.observation_rows()], self._days))
+                copy.write(copied_observations([*self.observations()], self._days))
             if known := [state for trace_id, state in self.states.items() if trace_id not in self._new]:
                 rows = [(*to_columns(state), _text(state.line), state.number) for state in known]
                 cursor.executemany(_UPDATE, rows)
@@ -117,13 +121,23 @@ class PostgresWriting(Changes):
 
 
 def add_totals(cursor: Any, totals: TotalsChange) -> None:
-    """Add a change to the totals."""
+    """Append a change of the totals, which `fold_totals` adds to them later: to do so takes much longer."""
     if rows := totals.rows():
-        arrays = (
-            [*values] if name == "text" else array_of_numbers(values)
-            for name, values in zip(_TOTALS_TYPES, zip(*rows, strict=True), strict=True)
-        )
-        cursor.execute(ADD_TOTALS, [*arrays])
+        with cursor.copy("COPY new_totals FROM STDIN") as copy:
+            copy.write(copied(rows))
+
+
+def fold_totals(connection: Any) -> bool:
+    """Add the changes of the totals to them, in the caller's transaction; False if another collector does."""
+    if not connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (TOTALS_LOCK,)).fetchone()[0]:
+        return False
+    connection.execute(_FOLD_TOTALS)
+    connection.execute("DELETE FROM totals WHERE count <= 0")
+    return True
+
+
+TOTALS_LOCK = 0x464C5845
+"""The advisory lock of the collector that changes the totals."""
 
 
 def to_columns(state: TraceState) -> list[Any]:

@@ -6,9 +6,10 @@ Every store that updates rows uses this module, so that all of them give the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -100,6 +101,8 @@ class TraceState:
     failed_tools: list[str] = field(default_factory=list)
     found_by: set[str] = field(default_factory=set)
     """The facets of its observations."""
+    roots: list[Observation] = field(default_factory=list)
+    """New ones, which say what the trace's own line says, too."""
     line: bytes | None = None
     """The new line of the trace; None if it did not change."""
     before: tuple[int, frozenset[str]] = (0, frozenset())
@@ -121,6 +124,7 @@ class TraceState:
     def add_line(self, row: TraceLine) -> None:
         """Set what the trace's own line says."""
         self.has_line, self.line = True, row.line
+        self.roots.clear()
         self.name, self.session_id, self.user_id = row.name, row.session_id, row.user_id
         self.status, self.duration_ms, self.error = row.status, row.duration_ms, row.error
         self.start_us = row.start_us or self.start_us
@@ -128,43 +132,65 @@ class TraceState:
         self.tags, self.metadata = row.tags, row.metadata
         self.counts = None if row.counts is None else [*row.counts]
 
-    def add(self, row: Observation, old: Observation | None) -> None:
-        """Add an observation that is new, or that replaces *old*."""
-        if old is not None:
-            self._count(old, -1)
-        self._count(row, 1)
-        _, _, parent_id, kind, name, status, _, start_us, _, model, *_ = row
-        if start_us and not self.has_line:
-            self.start_us = min(self.start_us or start_us, start_us)
-        if model and model not in self.models:
-            self.models = sorted([*self.models, model])[:100]
-        if status == "error" and kind == "TOOL" and name not in self.failed_tools:
-            self.failed_tools = [*self.failed_tools, name][:100]
-        facets = facets_of(kind, name, model)
-        if not facets <= self.found_by and len(self.found_by) < MAX_FACETS:
+    def add(self, rows: Sequence[Observation]) -> None:
+        """Add observations: column by column, which takes half the time of one after the other."""
+        if not rows:
+            return
+        columns = tuple(zip(*rows, strict=True))
+        self._count(columns, 1)
+        parents, kinds, names, statuses, starts, models = itemgetter(2, 3, 4, 5, 7, 9)(columns)
+        if not self.has_line:
+            if (first := min(starts)) <= 0:
+                first = min(filter(None, starts), default=0)
+            if first:
+                self.start_us = min(self.start_us or first, first)
+            if None in parents:
+                self.roots += [row for row in rows if row.parent_id is None]
+        if "error" in statuses:
+            failed = [row.name for row in rows if row.status == "error" and row.type == "TOOL"]
+            self.failed_tools = [*dict.fromkeys([*self.failed_tools, *failed])][:100]
+        seen = tuple(dict.fromkeys(zip(kinds, names, models, strict=True)))
+        facets, used = facets_of(seen)
+        if not used.issubset(self.models):
+            self.models = sorted(used.union(self.models))[:100]
+        if len(self.found_by) + len(facets) <= MAX_FACETS:
             self.found_by |= facets
-        if parent_id is None and not self.has_line:
-            self._add_root(row)
+        else:
+            for one in seen:
+                if len(self.found_by) < MAX_FACETS:
+                    self.found_by |= facets_of((one,))[0]
 
-    def _count(self, row: Observation, sign: int) -> None:
-        _, _, _, kind, _, status, level, _, _, _, given, made, tokens, cost, _ = row  # faster than 15 attributes
-        self.observations += sign
-        if status == "error":
-            self.errors += sign
-        elif level == "ERROR":
-            self.warnings += sign
-        if level == "WARNING":
-            self.warnings += sign
-        if cost is not None:
-            self.cost = max(0.0, (self.cost or 0.0) + sign * cost)
-        if kind in _COUNTED:
+    def remove(self, row: Observation) -> None:
+        """Stop counting an observation that was replaced."""
+        self._count(tuple(zip(row, strict=True)), -1)
+
+    def _count(self, columns: Sequence[tuple[Any, ...]], sign: int) -> None:
+        """Count the observations with these *columns*, or stop counting them where *sign* is -1."""
+        _, _, _, kinds, _, statuses, levels, _, _, _, given, made, tokens, costs, _ = columns
+        self.observations += sign * len(kinds)
+        if "error" in statuses:
+            self.errors += sign * statuses.count("error")
+        if "WARNING" in levels or "ERROR" in levels:
+            for status, level in zip(statuses, levels, strict=True):
+                if level == "WARNING" or (level == "ERROR" and status != "error"):
+                    self.warnings += sign
+        if known := [cost for cost in costs if cost is not None]:
+            self.cost = max(0.0, (self.cost or 0.0) + sign * sum(known))
+        if any(tokens) or any(given) or any(made):
             sums = self.sums
-            sums[0] += sign * given
-            sums[1] += sign * made
-            sums[2] += sign * tokens
+            for kind, of_input, of_output, of_all in zip(kinds, given, made, tokens, strict=True):
+                if kind in _COUNTED:
+                    sums[0] += sign * of_input
+                    sums[1] += sign * of_output
+                    sums[2] += sign * of_all
+
+    def settle(self) -> None:
+        """Set what the roots say, unless the trace's own line, which is written after them, says it."""
+        for root in self.roots:
+            self._add_root(root)
+        self.roots.clear()
 
     def _add_root(self, row: Observation) -> None:
-        """Set what the root says, as long as the trace's own line has not come."""
         self.name, self.status, self.duration_ms = row.name, row.status, row.duration_ms
         try:
             record = orjson.loads(row.line)
@@ -225,10 +251,12 @@ _OF_OBSERVATIONS = ("type:", "observation:", "model:")
 
 
 @lru_cache(maxsize=4096)
-def facets_of(type: str, name: str, model: str | None) -> frozenset[str]:
-    """Return the texts by which a trace with such an observation is found."""
-    found = {_facet("type", type), _facet("observation", name)}
-    return frozenset(found | {_facet("model", model)} if model else found)
+def facets_of(seen: tuple[tuple[str, str, str | None], ...]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the texts by which a trace is found with observations of these types, names and models; and the models."""
+    found, models = set[str](), {model for _, _, model in seen if model}
+    for type, name, _ in seen:
+        found |= {_facet("type", type), _facet("observation", name)}
+    return frozenset(found.union(_facet("model", model) for model in models)), frozenset(models)
 
 
 @lru_cache(maxsize=8192)
@@ -306,24 +334,25 @@ class TotalsChange:
     def __init__(self) -> None:
         self.by_key: dict[Key, list[Any]] = {}
 
-    def add(self, row: Observation, sign: int = 1) -> None:
-        """Count an observation that has ended, or stop counting it where *sign* is -1."""
-        _, _, _, kind, name, status, _, start_us, duration_ms, model, given, made, tokens, cost, _ = row
-        if status is None:
-            return
-        key = (start_us - start_us % HOUR_US, kind, name, model or "", bucket_of(duration_ms))
-        sums = self.by_key.get(key)
-        if sums is None:
-            sums = self.by_key[key] = [0, 0, 0, 0, 0, 0.0]
-        sums[0] += sign
-        if status == "error":
-            sums[1] += sign
-        if tokens or given or made:
-            sums[2] += sign * given
-            sums[3] += sign * made
-            sums[4] += sign * tokens
-        if cost:
-            sums[5] += sign * cost
+    def add(self, rows: Iterable[Observation], sign: int = 1) -> None:
+        """Count the observations that have ended, or stop counting them where *sign* is -1."""
+        by_key = self.by_key
+        for _, _, _, kind, name, status, _, start_us, duration_ms, model, given, made, tokens, cost, _ in rows:
+            if status is None:
+                continue
+            key = (start_us - start_us % HOUR_US, kind, name, model or "", bucket_of(duration_ms))
+            sums = by_key.get(key)
+            if sums is None:
+                sums = by_key[key] = [0, 0, 0, 0, 0, 0.0]
+            sums[0] += sign
+            if status == "error":
+                sums[1] += sign
+            if tokens or given or made:
+                sums[2] += sign * given
+                sums[3] += sign * made
+                sums[4] += sign * tokens
+            if cost:
+                sums[5] += sign * cost
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Return the changes as rows, in an order that is the same in every process."""

@@ -5,11 +5,11 @@ Write rows to the SQLite store: the statements of one transaction.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
-from ..record_rows import Observation, Row, Score
+from ..record_rows import Observation, Score
 from .changes import OBSERVATION, Changes
 from .lines import Resolve
 from .rows import COLUMNS, TotalsChange, TraceState, changed_facets
@@ -46,7 +46,7 @@ class Writing(Changes):
         self._last_observation = 0
         """The last number of an observation before this transaction; those of a new trace are higher."""
 
-    def load(self, trace_ids: list[str], rows: Sequence[Row]) -> None:
+    def load(self, trace_ids: list[str], observations: Mapping[str, list[Observation]]) -> None:
         """Load the states of traces; a trace that is unknown gets its number now."""
         for some in chunks(trace_ids):
             sql = f"SELECT number, {', '.join(COLUMNS)} FROM traces WHERE trace_id IN ({', '.join('?' * len(some))})"
@@ -86,7 +86,7 @@ class Writing(Changes):
         """Write what the batches have changed."""
         run = self._connection.executemany
         run("DELETE FROM observations WHERE trace = ? AND id = ?", self.replaced)
-        run(_INSERT_OBSERVATION, self.observation_rows())
+        run(_INSERT_OBSERVATION, ((number, *row[1:]) for number, row in self.observations()))
         known, new = list[TraceState](), list[TraceState]()
         for state in self.states.values():
             is_new = self._first is not None and (state.number or 0) > self._first
@@ -117,8 +117,8 @@ def delete_traces(connection: sqlite3.Connection, numbers: Iterable[int], resolv
             continue
         state_id, start_us, facets = found
         forget_words(connection, number, resolve)
-        for columns in connection.execute(f"SELECT {OBSERVATION} FROM observations WHERE trace = ?", (number,)):
-            totals.add(Observation(state_id, *columns), -1)
+        rows = connection.execute(f"SELECT {OBSERVATION} FROM observations WHERE trace = ?", (number,))
+        totals.add((Observation(state_id, *columns) for columns in rows), -1)
         connection.execute("DELETE FROM observations WHERE trace = ?", (number,))
         connection.execute("DELETE FROM scores WHERE trace_id = ?", (state_id,))
         connection.execute(
