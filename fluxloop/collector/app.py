@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from time import monotonic
 from typing import Any
@@ -31,7 +32,7 @@ from .metrics import CONTENT_TYPE, Metrics
 from .problems import Refused, as_json
 from .queries import Queries
 from .records import RowMaker
-from .retention import Retention
+from .retention import Clock, Retention
 from .routes import ROUTES, Route, openapi
 from .stores.contract import Store, StoreError
 from .threads import Threads
@@ -133,7 +134,8 @@ class Collector:
         if self.options.follow is not None:
             tasks.append(asyncio.create_task(self._repeat(self.options.follow, self.options.follow_s)))
         if (retention := self.options.retention) is not None:
-            tasks.append(asyncio.create_task(self._repeat(lambda: retention.apply(self.store), retention.EVERY_S)))
+            apply = partial(retention.apply, self.store, Clock())
+            tasks.append(asyncio.create_task(self._repeat(apply, retention.EVERY_S)))
         yield
         for task in tasks:
             task.cancel()

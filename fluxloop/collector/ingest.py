@@ -5,6 +5,7 @@ Receive records: batches, the paths of the published FluxLoop packages, and scor
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -24,8 +25,11 @@ from .threads import Threads
 _IN_LOOP_BYTES = 65_536
 """A body up to this size is parsed at once; a larger one in a thread, so that other requests are answered meanwhile."""
 
-MAX_LINES = 500_000
-"""Of a batch; a body of nothing but line ends would take seconds."""
+MAX_LINES = 100_000
+"""Of a batch; a body of nothing but short lines would take seconds."""
+
+MAX_REJECTED = 1_000
+"""Rejected lines of a batch: what has more is hardly a batch of records, and each takes longer than a record."""
 
 MAX_REASONS = 100
 """Rejected lines that an answer lists."""
@@ -45,10 +49,14 @@ class Ingest:
         async with self._receiving.body(request) as body:
             if body.count(b"\n") > MAX_LINES:
                 raise Refused(413, f"a batch has up to {MAX_LINES} lines; send it in parts", limit=len(body) // 2)
+            rows_of = partial(self._rows.batch, most_rejected=MAX_REJECTED)
             if len(body) <= _IN_LOOP_BYTES:
-                batch = self._rows.batch(lines_of(body))
+                batch = rows_of(lines_of(body))
             else:
-                batch = await self._threads.parse(self._rows.batch, lines_of(body))
+                batch = await self._threads.parse(rows_of, lines_of(body))
+            if len(batch.rejected) > MAX_REJECTED:
+                self._metrics.add("fluxloop_records_total", len(batch.rejected), result="rejected")
+                raise Refused(413, _too_many(batch))
             written = await self._written(batch, len(body))
         answer: dict[str, Any] = {
             "accepted": written.accepted,
@@ -124,3 +132,12 @@ class Ingest:
         add("fluxloop_records_total", written.duplicates, result="duplicate")
         add("fluxloop_records_total", len(batch.rejected), result="rejected")
         return written
+
+
+def _too_many(batch: Batch) -> str:
+    """Return why a batch is refused that has too many rejected lines."""
+    line, reason = batch.rejected[0].values()
+    return (
+        f"nothing was kept: more than {MAX_REJECTED} lines of the batch are not records, the first is line {line} "
+        f"({reason}). Send records, or smaller batches"
+    )

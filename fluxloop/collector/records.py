@@ -61,8 +61,8 @@ class RowMaker:
         """The prices of calls in a minute, by what they depend on."""
         self._typed = typed_reader(None if prices is None else self._cost)
 
-    def batch(self, lines: Iterable[bytes]) -> Batch:
-        """Return the rows of *lines*; blank lines are skipped."""
+    def batch(self, lines: Iterable[bytes], *, most_rejected: int | None = None) -> Batch:
+        """Return the rows of *lines*; blank lines are skipped. The lines after more rejected ones are not read."""
         batch = Batch()
         for number, line in enumerate(lines, start=1):
             if line and not line.isspace():
@@ -70,6 +70,8 @@ class RowMaker:
                     batch.rows.append(self.row(line))
                 except Refusal as refusal:
                     batch.rejected.append({"line": number, "reason": str(refusal)})
+                    if most_rejected is not None and len(batch.rejected) > most_rejected:
+                        break
         return batch
 
     def row(self, line: bytes) -> Row:

@@ -1,12 +1,18 @@
 """
 Delete old traces: those that began before a time, and the oldest while the store is too large.
+
+A clock that jumps into the future makes every trace old. So the age of traces is measured by `Clock`, which follows the
+clock of the machine only as far as the records and the running time of the collector support it.
 """
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import ClassVar
 
 from ..errors import FilterError
@@ -14,8 +20,47 @@ from ..reading.filters import CollectorFilter
 from ..reading.moments import AGES, age_of
 from .stores.contract import Deletion, Store
 
+log = logging.getLogger("fluxloop.collector")
+
 _AT_ONCE = 500
 """Traces that are deleted between two looks at the size of the store."""
+
+
+MOST_AHEAD = timedelta(days=1)
+"""How far the clock may be ahead of the newest trace when a collector starts."""
+
+
+class Clock:
+    """
+    The time by which traces are old.
+
+    It is that of the machine, but at most `MOST_AHEAD` after the start of the newest trace, plus the time that has
+    passed since this collector saw that trace first.
+
+    Args:
+        machine: Returns the time of the machine.
+        running_s: Returns seconds that no change of the clock affects.
+    """
+
+    def __init__(
+        self, machine: Callable[[], datetime] = lambda: datetime.now(UTC), running_s: Callable[[], float] = monotonic
+    ) -> None:
+        self._machine, self._running_s = machine, running_s
+        self._newest: datetime | None = None
+        self._seen_s = 0.0
+
+    def now(self, store: Store) -> datetime:
+        """Return the time, given the traces of *store*."""
+        now = self._machine()
+        page = store.traces(CollectorFilter(until=now), limit=1)
+        if not page.rows or (start := page.rows[0]["start_time"]) is None:
+            return now
+        newest = datetime.fromisoformat(start)
+        if newest != self._newest:
+            self._newest, self._seen_s = newest, self._running_s()
+            if now - newest > MOST_AHEAD:
+                log.warning("retention counts from the newest trace, of %s: the clock says %s", newest, now)
+        return min(now, newest + MOST_AHEAD + timedelta(seconds=self._running_s() - self._seen_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +89,10 @@ class Retention:
         except ValueError:
             raise FilterError(f"retention must be {AGES}, or a size such as 50GB, got {text!r}") from None
 
-    def apply(self, store: Store) -> int:
+    def apply(self, store: Store, clock: Clock) -> int:
         """Delete what is too old or too much, and return the number of traces."""
         if self.age is not None:
-            return store.delete(Deletion(before=datetime.now(UTC) - self.age))
+            return store.delete(Deletion(before=clock.now(store) - self.age))
         deleted = 0
         while store.counts()["bytes"] > (self.size_bytes or 0):
             page = store.traces(CollectorFilter(), limit=_AT_ONCE, oldest_first=True)

@@ -26,7 +26,7 @@ import fluxloop
 from fluxloop.collector.keys import Keys
 from fluxloop.collector.metrics import Metrics
 from fluxloop.collector.records import RowMaker
-from fluxloop.collector.retention import Retention
+from fluxloop.collector.retention import Clock, Retention
 from fluxloop.collector.routes import PARAMETERS
 from fluxloop.collector.stores.contract import Deletion, StoreError, Totals
 from fluxloop.errors import ConfigError, FilterError
@@ -417,14 +417,38 @@ def test_retention_by_size_keeps_what_fits(store, write):
         write([line for lines in traces for line in lines])
     full = store.counts()["bytes"]
     limit = full * 7 // 10  # a store that compresses takes little for all of them
-    deleted = Retention(size_bytes=limit).apply(store)
+    deleted = Retention(size_bytes=limit).apply(store, Clock())
     left = [row["trace_id"] for row in store.traces(CollectorFilter(), limit=1_000, oldest_first=True).rows]
 
     assert store.counts()["bytes"] <= limit
     assert deleted + len(left) == 1_500
     assert len(left) >= 500
     assert left == [f"t{number:04}" for number in range(deleted, 1_500)]
-    assert Retention(size_bytes=limit).apply(store) == 0
+    assert Retention(size_bytes=limit).apply(store, Clock()) == 0
+
+
+def test_a_clock_that_jumps_ahead_deletes_nothing_that_is_young(store, write):
+    """
+    Retention follows the clock to a day after the newest trace, and from there the time that the collector runs.
+    """
+    for days in (40, 29, 20, 0):
+        write(lines_of_trace(f"{days} days", start=START - timedelta(days=days)))
+    machine, running_s = START + timedelta(days=3_650), 0.0
+    clock, month = Clock(lambda: machine, lambda: running_s), Retention(age=timedelta(days=30))
+
+    def left():
+        return [row["trace_id"] for row in store.traces(CollectorFilter(), limit=10).rows]
+
+    assert (month.apply(store, clock), left()) == (1, ["0 days", "20 days", "29 days"])
+    running_s = timedelta(days=10).total_seconds()
+    assert (month.apply(store, clock), left()) == (2, ["0 days"])
+    running_s = timedelta(days=29).total_seconds() - 1
+    assert month.apply(store, clock) == 0
+    write(lines_of_trace("newer", start=START + timedelta(hours=1)))
+    running_s = timedelta(days=57).total_seconds()
+    assert month.apply(store, clock) == 0
+    machine, running_s = START + timedelta(days=30, seconds=1), timedelta(days=87).total_seconds()
+    assert (month.apply(store, clock), left()) == (1, ["newer"])
 
 
 @pytest.mark.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)
@@ -453,7 +477,7 @@ def test_retention_while_four_senders_write_leaves_no_half_traces(store):
     def delete():
         deleted = 0
         while not stop.is_set():
-            deleted += Retention(age=timedelta(days=30)).apply(store)
+            deleted += Retention(age=timedelta(days=30)).apply(store, Clock())
         return deleted
 
     with ThreadPoolExecutor(5) as threads:
@@ -464,7 +488,7 @@ def test_retention_while_four_senders_write_leaves_no_half_traces(store):
         finally:
             stop.set()
         deleting.result(60)
-    Retention(age=timedelta(days=30)).apply(store)
+    Retention(age=timedelta(days=30)).apply(store, Clock())
     rows = store.traces(CollectorFilter(), limit=1_000).rows
 
     assert sorted(row["trace_id"] for row in rows) == sorted(f"young{s}-{n}" for s in range(4) for n in range(10))

@@ -34,6 +34,7 @@ from serving_aids import (
 )
 
 import fluxloop
+from fluxloop.collector.records import RowMaker
 from fluxloop.errors import FilterError, ReadError
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -77,6 +78,31 @@ def test_good_lines_are_kept_beside_bad_ones(server):
     assert answer["accepted"] == 4
     assert [rejected["line"] for rejected in answer["rejected"]] == [2, 3, 4, 5, 6, 7, 8]
     assert all(rejected["reason"] for rejected in answer["rejected"])
+
+
+@pytest.mark.parametrize("line", [b"x", b"{}", b"[1]", b'{"id":"a"}'])
+def test_a_body_of_lines_that_are_not_records_is_refused_early(server, line):
+    """
+    Nothing after 1,000 rejected lines is read: the answer has the first reason, and nothing was kept.
+    """
+    answer = post(server, b"\n".join([*lines_of_trace("among-others"), *[line] * 15_000]))
+
+    assert answer.status_code == 413
+    assert "the first is line 5" in answer.json()["error"]
+    assert get(server, "/api/v1/traces/among-others").status_code == 404
+    few = post(server, b"\n".join([*lines_of_trace(f"few-{len(line)}"), *[line] * 1_000])).json()
+    assert (few["accepted"], few["rejected_count"], len(few["rejected"])) == (4, 1_000, 100)
+
+
+def test_reading_ends_with_too_many_rejected_lines():
+    """
+    The work does not grow with the lines that follow.
+    """
+    lines = iter([b"x"] * 50_000)
+    batch = RowMaker().batch(lines, most_rejected=1_000)
+
+    assert len(batch.rejected) == 1_001
+    assert len([*lines]) == 48_999
 
 
 DEEP = b'{"id":"d","trace_id":"deep","type":"SPAN","name":"n","input":' + b"[" * 5000 + b"]" * 5000 + b"}"
