@@ -13,10 +13,11 @@ from random import Random
 
 import orjson
 import pytest
+from collector.conftest import write_batches
 from serving_aids import START, iso, lines_of_trace, wait_for
 
 from fluxloop.collector.records import RowMaker
-from fluxloop.collector.stores import postgres_words, sqlite_queries, sqlite_schema, sqlite_words
+from fluxloop.collector.stores import postgres, postgres_words, sqlite_queries, sqlite_schema, sqlite_words
 from fluxloop.collector.stores.contract import Deletion, StoreError, Totals, Written
 from fluxloop.collector.stores.durations import percentile
 from fluxloop.collector.stores.opening import open_store
@@ -442,6 +443,64 @@ def test_an_sqlite_store_of_a_newer_version_is_refused_and_not_changed(tmp_path)
         open_store(f"sqlite:///{path}")
     assert path.read_bytes() == before
     assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("is_idle", [True, False])
+def test_totals_of_postgresql_are_the_same_before_and_after_changes_are_added(postgres_url, monkeypatch, is_idle):
+    """
+    A batch appends its changes, which are added to the totals while nothing is received, or when they are many.
+    """
+    import psycopg
+
+    monkeypatch.setattr(postgres, "_IDLE_S", 1e9)
+    store = open_store(postgres_url)
+    try:
+        write_batches(store, lines_of_trace("a", tokens=30), lines_of_trace("a", tokens=50), lines_of_trace("b"))
+        before = store.totals(Totals(by="name"))
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            assert connection.execute("SELECT count(*) FROM totals").fetchone() == (0,)
+            if is_idle:
+                monkeypatch.setattr(postgres, "_IDLE_S", 0.0)
+            else:
+                monkeypatch.setattr(postgres, "_MOST_NEW_TOTALS", 1)
+            store.write([])
+            wait_for(lambda: connection.execute("SELECT count(*) FROM new_totals").fetchone() == (0,))
+
+            assert connection.execute("SELECT count(*) FROM totals").fetchone() == (3,)
+        assert store.totals(Totals(by="name")) == before
+        assert [(step.count, step.tokens) for step in store.totals(Totals())] == [(6, 80)]
+        store.delete(Deletion(trace_id="a"))
+        assert [(step.count, step.tokens) for step in store.totals(Totals())] == [(3, 30)]
+    finally:
+        store.close()
+
+
+def test_the_line_of_a_trace_after_its_root_in_one_batch_is_what_counts(store, write):
+    """
+    A trace that began and ended within a batch is as one whose line came later, although its root is not read.
+    """
+    lines = lines_of_trace("whole", session_id="s", user_id="anna", error="broken")
+    write(lines)
+    for line in lines_of_trace("apart", session_id="s", user_id="anna", error="broken"):
+        write([line])
+
+    whole, apart = store.trace("whole"), store.trace("apart")
+    assert whole | {"trace_id": ""} == apart | {"trace_id": ""}
+    assert whole["session_id"] == "s"
+
+
+def test_a_start_and_its_end_in_one_batch_count_once(store, write):
+    """
+    With the same id, in a batch of other observations; the end counts, in whatever order they come.
+    """
+    *observations, _ = lines_of_trace("t", tokens=30)
+    record = orjson.loads(observations[0])
+    start = orjson.dumps({name: record[name] for name in ("id", "trace_id", "parent_id", "type", "name", "start_time")})
+
+    assert write([start, *observations, start, observations[0]]) == Written(4, 2)
+    (row,) = store.traces(CollectorFilter(), limit=5).rows
+    assert row["observations"] == 3
+    assert [(step.count, step.tokens) for step in store.totals(Totals())] == [(3, 30)]
 
 
 def test_a_postgresql_store_of_a_newer_version_is_refused(postgres_url):

@@ -37,6 +37,9 @@ _WORDS_AT_ONCE = 50
 _IDLE_S = 0.25
 """How long nothing must have been received before the totals are changed and texts are indexed."""
 
+_LOOK_S = 0.05
+"""How often that is looked at."""
+
 _MOST_NEW_TOTALS = 50_000
 """Changes after which the totals are changed although records are being received: every query reads the changes."""
 
@@ -127,7 +130,7 @@ class PostgresStore(PostgresReading):
         while self._has_work.wait() and not self._is_closed:
             is_idle = time.monotonic() - self._written_at >= _IDLE_S
             if not is_idle and self._new_totals < _MOST_NEW_TOTALS:
-                time.sleep(_IDLE_S / 5)
+                time.sleep(_LOOK_S)
                 continue
             self._has_work.clear()
             with suppress(StoreError):  # the next batch wakes this thread when the database answers again

@@ -131,8 +131,8 @@ def fold_totals(connection: Any) -> bool:
     """Add the changes of the totals to them, in the caller's transaction; False if another collector does."""
     if not connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (TOTALS_LOCK,)).fetchone()[0]:
         return False
-    connection.execute(_FOLD_TOTALS)
-    connection.execute("DELETE FROM totals WHERE count <= 0")
+    if connection.execute(_FOLD_TOTALS).rowcount:
+        connection.execute("DELETE FROM totals WHERE count <= 0")
     return True
 
 
