@@ -13,7 +13,8 @@ from typing import Any
 
 from ..record_rows import CRASHED, Observation, Row, Score, TraceLine, is_open, is_provisional
 from .contract import Written
-from .rows import TotalsChange, TraceState
+from .rows import TraceState
+from .totals import TotalsChange
 
 OBSERVATION = (
     "id, parent_id, type, name, status, level, start_us, duration_ms, model, input_tokens, output_tokens, tokens, "

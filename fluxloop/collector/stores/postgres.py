@@ -21,7 +21,8 @@ from .postgres_reading import PostgresReading
 from .postgres_schema import DAY_US, OTHER_DAY, days_of, make_partition, migrate
 from .postgres_words import index_some
 from .postgres_writing import TOTALS_LOCK, PostgresWriting, add_totals, fold_totals
-from .rows import HOUR_US, TotalsChange
+from .rows import HOUR_US
+from .totals import TotalsChange
 
 _RETRIES = 5
 """Attempts at a transaction that the database aborts because of another one, or that it does not answer."""

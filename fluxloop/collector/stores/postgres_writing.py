@@ -16,7 +16,8 @@ import orjson
 from ..record_rows import Observation, Score
 from .changes import OBSERVATION, Changes
 from .postgres_copying import copied, copied_observations, copied_traces
-from .rows import COLUMNS, TotalsChange, TraceState
+from .rows import COLUMNS, TraceState
+from .totals import TotalsChange
 
 _FACETS = COLUMNS.index("facets")
 _COPY_TRACES = f"COPY traces (number, {', '.join(COLUMNS)}, line) FROM STDIN"

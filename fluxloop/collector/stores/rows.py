@@ -1,5 +1,5 @@
 """
-The row of a trace, kept up to date as its records arrive in any order, and the totals that they change.
+The row of a trace, kept up to date as its records arrive in any order.
 
 Every store that updates rows uses this module, so that all of them give the same answers.
 """
@@ -17,7 +17,6 @@ import orjson
 from ...reading.catalog.kept import WORDS, kept_value, words_of
 from ...reading.values import first_words
 from ..record_rows import Observation, TraceLine, iso_of, plain
-from .durations import bucket_of
 
 HOUR_US = 3_600_000_000
 
@@ -322,41 +321,6 @@ def session_of(row: tuple[Any, ...]) -> dict[str, Any]:
         "total_tokens": tokens,
         "cost": None if cost is None else round(cost, 10),
     }
-
-
-Key = tuple[int, str, str, str, int]
-"""The hour in microseconds, type, name, model (or ``""``), and the bucket of the duration."""
-
-
-class TotalsChange:
-    """What a batch adds to the totals, and takes from them."""
-
-    def __init__(self) -> None:
-        self.by_key: dict[Key, list[Any]] = {}
-
-    def add(self, rows: Iterable[Observation], sign: int = 1) -> None:
-        """Count the observations that have ended, or stop counting them where *sign* is -1."""
-        by_key = self.by_key
-        for _, _, _, kind, name, status, _, start_us, duration_ms, model, given, made, tokens, cost, _ in rows:
-            if status is None:
-                continue
-            key = (start_us - start_us % HOUR_US, kind, name, model or "", bucket_of(duration_ms))
-            sums = by_key.get(key)
-            if sums is None:
-                sums = by_key[key] = [0, 0, 0, 0, 0, 0.0]
-            sums[0] += sign
-            if status == "error":
-                sums[1] += sign
-            if tokens or given or made:
-                sums[2] += sign * given
-                sums[3] += sign * made
-                sums[4] += sign * tokens
-            if cost:
-                sums[5] += sign * cost
-
-    def rows(self) -> list[tuple[Any, ...]]:
-        """Return the changes as rows, in an order that is the same in every process."""
-        return [(*key, *sums) for key, sums in sorted(self.by_key.items()) if any(sums)]
 
 
 def changed_facets(states: Iterable[TraceState]) -> tuple[list[tuple[str, int, int]], list[tuple[str, int, int]]]:

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 from ..record_rows import Observation, Score
 from .changes import OBSERVATION, Changes
 from .lines import Resolve
-from .rows import COLUMNS, TotalsChange, TraceState, changed_facets
+from .rows import COLUMNS, TraceState, changed_facets
 from .sqlite_words import forget_words
+from .totals import TotalsChange
 
 T = TypeVar("T")
 

@@ -1,5 +1,5 @@
 """
-Totals of observations by time and group, from the rows of a store's table of totals.
+Totals of observations by time and group: what batches change, and the rows of a store's table of totals.
 """
 
 from __future__ import annotations
@@ -7,9 +7,44 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..record_rows import iso_of
+from ..record_rows import Observation, iso_of
 from .contract import Step
-from .durations import percentile
+from .durations import bucket_of, percentile
+from .rows import HOUR_US
+
+Key = tuple[int, str, str, str, int]
+"""The hour in microseconds, type, name, model (or ``""``), and the bucket of the duration."""
+
+
+class TotalsChange:
+    """What a batch adds to the totals, and takes from them."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[Key, list[Any]] = {}
+
+    def add(self, rows: Iterable[Observation], sign: int = 1) -> None:
+        """Count the observations that have ended, or stop counting them where *sign* is -1."""
+        by_key = self.by_key
+        for _, _, _, kind, name, status, _, start_us, duration_ms, model, given, made, tokens, cost, _ in rows:
+            if status is None:
+                continue
+            key = (start_us - start_us % HOUR_US, kind, name, model or "", bucket_of(duration_ms))
+            sums = by_key.get(key)
+            if sums is None:
+                sums = by_key[key] = [0, 0, 0, 0, 0, 0.0]
+            sums[0] += sign
+            if status == "error":
+                sums[1] += sign
+            if tokens or given or made:
+                sums[2] += sign * given
+                sums[3] += sign * made
+                sums[4] += sign * tokens
+            if cost:
+                sums[5] += sign * cost
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Return the changes as rows, in an order that is the same in every process."""
+        return [(*key, *sums) for key, sums in sorted(self.by_key.items()) if any(sums)]
 
 
 def steps_of(rows: Iterable[tuple[Any, ...]]) -> list[Step]:
