@@ -105,7 +105,7 @@ def _decoder() -> Callable[[bytes], Any]:
     duration = Annotated[float, Meta(gt=-LONGEST_MS, lt=LONGEST_MS)] | int | None
     usage = defstruct("Usage", [(name, count, None) for name in _COUNTS], gc=False)
     context = defstruct("Context", [(name, Raw | None, None) for name in _CONTEXT], gc=False)
-    fields = [
+    fields: list[Any] = [
         ("trace_id", id),
         ("id", id),
         ("parent_id", Annotated[str, Meta(min_length=1)] | None),
@@ -124,7 +124,8 @@ def _decoder() -> Callable[[bytes], Any]:
         ("record", Raw, None),  # this one and the next are of other records
         ("parent_observation_id", Raw, None),
     ]
-    return Decoder(defstruct("Own", fields, gc=False, kw_only=True)).decode  # type: ignore[no-any-return]
+    decode: Callable[[bytes], Any] = Decoder(defstruct("Own", fields, gc=False, kw_only=True)).decode
+    return decode
 
 
 def _has_context(values: Any) -> bool:
