@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
-from ...storage.decoding import Found, Json, kind_of, records_in
+from ...storage.decoding import Found, Json, kind_of
 from ..source import LONGEST_LINE_BYTES, lines_of, open_records
 from .facts import NOT_OURS, Codes, TraceFacts
 
@@ -121,6 +121,8 @@ class NewRecords:
                 record: Any = None
                 try:
                     record = loads(line)
+                    if "refs" in record:
+                        record = loads(self._file.complete(line))
                     if "parent_id" in record:
                         traces[record["trace_id"]].add_ours(record, codes)
                         continue
@@ -129,7 +131,7 @@ class NewRecords:
                 if kind := kind_of(record):
                     add(record, kind)
                 else:
-                    self._add_damaged(records_in(line), add)
+                    self._add_damaged(self._file.records(line), add)
             count -= len(lines)
             self.offset += sum(map(len, lines))
 
@@ -149,8 +151,8 @@ class NewRecords:
         lines = lines_of(self._file, self.offset)  # type: ignore[arg-type]  # it is open
         _, line = next(lines, (0, b""))
         following = next(lines, None)
-        found = [*records_in(line)]
-        is_torn = any(isinstance(part.record, str) for part in found)
+        found = [*self._file.records(line)]  # type: ignore[union-attr]  # it is open
+        is_torn = any(isinstance(part.record, str) for part, _ in found)
         if following is None and is_torn and self.offset + len(line) >= self._status.st_size:
             self.is_at_end = True  # the line is still being written
             return False
@@ -159,9 +161,9 @@ class NewRecords:
         self.is_at_end = following is None
         return not self.is_at_end
 
-    def _add_damaged(self, found: Iterable[Found], add: Callable[[Json, str], None]) -> None:
+    def _add_damaged(self, found: Iterable[tuple[Found, bytes]], add: Callable[[Json, str], None]) -> None:
         """Add the records of a line that is not one record of an object."""
-        for part in found:
+        for part, _ in found:
             if isinstance(part.record, str):
                 self._skipped += 1
             else:

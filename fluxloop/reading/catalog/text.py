@@ -2,7 +2,7 @@
 Find the traces whose names, inputs, outputs or errors contain a text.
 
 The lines of the files are searched as they are for a part of the text that every encoding of it contains; only lines
-that have it are decoded. So a search takes about as long as reading the files.
+that have it, or refer to a line that has it, are decoded. So a search takes about as long as reading the files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import orjson
 
-from ...storage.decoding import Json, kind_of, records_in, trace_id_of
+from ...storage.decoding import Json, kind_of, trace_id_of
+from ...storage.histories import MIN_RUN_BYTES
+from ...storage.record_input import RecordInput
+from ...storage.references import REFERS, references_in
 from ..json_text import pieces
 from ..source import LONGEST_LINE_BYTES, OpenObservations, open_records
 
@@ -32,6 +35,9 @@ _TRACE_ID = b'"trace_id":'
 _HEAD = re.compile(rb'\{(?:"id":"[ !#-\[\]-~]+",)?"trace_id":"([ !#-\[\]-~]+)"')
 """The beginning of most lines of our own format, up to the id of the trace."""
 
+_ID = re.compile(rb'\{"(?:id|trace_id)":"([^"\\]+)"')
+"""The beginning of a line, up to the id of its record."""
+
 Place = tuple[str | None, str]
 """The day and the id of a trace; the day is None where it is not known."""
 
@@ -41,19 +47,18 @@ def in_files(text: str, files: Iterable[tuple[str, Path]]) -> Iterator[Place]:
     wanted, part = text.casefold(), PlainPart(plain_part(text))
     known: set[tuple[str, bytes]] = set()
     for day, path in files:
-        for line in _lines_with(part, path):
-            head = _HEAD.match(line) if line.count(_TRACE_ID) == 1 else None
-            if head and (day, head[1]) in known:
-                continue
-            for found in records_in(line):
-                if (
-                    not isinstance(found.record, str)
-                    and kind_of(found.record) != "score"
-                    and contains(found.record, wanted)
-                ):
-                    if head:
-                        known.add((day, head[1]))
-                    yield day, trace_id_of(found.record)
+        if (file := open_records(path)) is None:
+            continue
+        with file:
+            for line in _lines_with(part, file):
+                head = _HEAD.match(line) if line.count(_TRACE_ID) == 1 else None
+                if head and (day, head[1]) in known:
+                    continue
+                for (_, _, record), _ in file.records(line):
+                    if not isinstance(record, str) and kind_of(record) != "score" and contains(record, wanted):
+                        if head:
+                            known.add((day, head[1]))
+                        yield day, trace_id_of(record)
 
 
 def in_journals(text: str, journals: dict[str, OpenObservations]) -> Iterator[Place]:
@@ -136,19 +141,33 @@ MOST_OCCURRENCES = 200
 """In a block; a text with more is searched by `bytes` from there on."""
 
 
-def _lines_with(part: PlainPart, path: Path) -> Iterator[bytes]:
-    """Yield the lines that contain *part*, which is in lower case, in any case."""
-    if (file := open_records(path)) is None:
+def _lines_with(part: PlainPart, file: RecordInput) -> Iterator[bytes]:
+    """
+    Yield the lines of *file*, as they are written, that contain *part*, and those that refer to one of them.
+
+    The part is in lower case; it is found in any case.
+    """
+    found: set[bytes] = set()
+    first = -1
+    for offset in _offsets_of_lines(part, file):
+        file.seek(offset)
+        line = file.readline(LONGEST_LINE_BYTES)
+        if len(line) > MIN_RUN_BYTES and (head := _ID.match(line)):  # others refer to large lines only
+            found.add(head[1])
+            first = offset if first < 0 else first
+        yield line
+    if not found:
         return
-    with file, open(file.fileno(), "rb", closefd=False) as lines:
-        for offset in _offsets_of_lines(part, file):
-            lines.seek(offset)
-            yield lines.readline(LONGEST_LINE_BYTES)
+    for offset in _offsets_of_lines(PlainPart(REFERS), file, first):
+        file.seek(offset)
+        line = file.readline(LONGEST_LINE_BYTES)
+        if any(reference.record in found for reference in references_in(line)):
+            yield line  # some for the second time
 
 
-def _offsets_of_lines(part: PlainPart, file: BinaryIO) -> Iterator[int]:
-    """Yield the offset of each line with *part*."""
-    offset = line_start = after = 0
+def _offsets_of_lines(part: PlainPart, file: BinaryIO, first: int = 0) -> Iterator[int]:
+    """Yield the offset of each line with *part*, from the line at *first* on."""
+    offset = line_start = after = first
     seam, size = b"", len(part.part)
     fd = file.fileno()
     while block := os.pread(fd, _BLOCK_BYTES, offset):
