@@ -69,7 +69,8 @@ def text_of(record: bytes, items: int, offset: int | None, at: int, size: int, c
 
 
 _REFERENCE = re.compile(
-    rb'\{"\$ref":"([^"\\]*)","items":\d+,(?:"offset":(\d+),)?"at":(-?\d+),"bytes":(\d+),"crc32":(\d+),'
+    rb'\{"\$ref":"([^"\\]*)","items":\d{1,15},(?:"offset":(\d{1,15}),)?"at":(-?\d{1,15}),'
+    rb'"bytes":([1-9]\d{0,14}),"crc32":(\d{1,15}),'
     rb'"mark":"(~[0-9a-f]{8}~)"\}'
 )
 
@@ -153,6 +154,8 @@ class Completer:
         return None
 
     def _items_at(self, reference: Reference, offset: int) -> bytes | None:
+        if reference.at < 0:
+            return None
         head = self._read(offset, len(reference.record) + _HEAD_BYTES)
         if not head.startswith((b'{"id":"%b"' % reference.record, b'{"trace_id":"%b"' % reference.record)):
             return None
