@@ -58,7 +58,7 @@ class RecordInput(BufferedReader):
         """Read at an offset, and leave the position as it is."""
         if hasattr(os, "pread"):
             return os.pread(self.fileno(), size, offset)
-        before = self.tell()
+        before = self.seek(0, os.SEEK_CUR)
         self.seek(offset)
         try:
             return self.read(size)

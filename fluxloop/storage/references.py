@@ -6,13 +6,13 @@ references to lines of the same file that have the same items. A reference is an
 
     {"$ref":"<id of the record>","items":1000,"offset":0,"at":310,"bytes":163891,"crc32":2774532,"mark":"~5b0c77d1~"}
 
-It stands for the ``items`` items whose JSON is the ``bytes`` bytes at ``offset + at`` of the file: ``offset`` is the
+It replaces the ``items`` items whose JSON is the ``bytes`` bytes at ``offset + at`` of the file: ``offset`` is the
 start of the line of that record. Without ``offset``, ``at`` is negative and counts from the start of the reference
 itself. These bytes never contain a reference. The last field of the record, ``"refs":"~5b0c77d1~"``, is the mark of its
 references; nothing else in the line contains it, so other objects with ``$ref`` are not references.
 
-A `Completer` returns the line as it was before. A reference that cannot be resolved stays in the record, and says how
-many items of which record are missing.
+A `Completer` returns the line as it was before. A reference that cannot be resolved stays in the record, with
+the number of missing items and the id of their record.
 """
 
 from __future__ import annotations

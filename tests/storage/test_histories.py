@@ -241,7 +241,7 @@ def _records(path: Path) -> list[Any]:
 @pytest.mark.usefixtures("small")
 def test_a_record_behind_a_torn_one_is_complete_and_can_be_referred_to(tmp_path):
     """
-    A process that does not know of the torn line appends to it; later lines find its record there.
+    A process appends to the torn line of another one; later lines find its record there.
     """
     storage = FileStorage(tmp_path, journal=False)
     first, *others = conversation(4, 6)
