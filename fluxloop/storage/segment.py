@@ -46,6 +46,8 @@ class Segment:
         self.path = Path(file.path)
         self.is_complete = is_complete
         self.own = own
+        self.has_references = False
+        """Whether lines may refer to other lines of the file; those of a spool never do."""
         self._completer = Completer(self._read)
         self.attempt: tuple[int, str] | None = None
         """The length and the id of a batch whose result is unknown."""
@@ -109,13 +111,13 @@ class Segment:
 
     def complete(self, lines: bytes) -> bytes:
         """Return the lines of a batch with their references to other lines resolved."""
-        if REFERS not in lines:
+        if not self.has_references or REFERS not in lines:
             return lines
         return b"".join(map(self._completer.complete, BytesIO(lines).readlines()))
 
     def _within(self, lines: bytes, limit_bytes: int) -> bytes:
         """Return the first of *lines*, at least one, that are complete within the limit."""
-        if REFERS not in lines:
+        if not self.has_references or REFERS not in lines:
             return lines
         end = size = 0
         for line in BytesIO(lines).readlines():

@@ -121,8 +121,12 @@ def test_traces_have_the_same_values(folders: list[Path]) -> None:
     Read as a folder, by the index of a filter, and one file alone.
     """
     complete, compact = (
-        [*read_traces(folder), *read_traces(folder, name="trace-2"), *read_traces(folder, trace_id="trace-3")]
-        + [*read_traces(folder / f"observations_{DAY}.jsonl")]
+        [
+            *read_traces(folder),
+            *read_traces(folder, name="trace-2"),
+            *read_traces(folder, trace_id="trace-3"),
+            *read_traces(folder / f"observations_{DAY}.jsonl"),
+        ]
         for folder in folders
     )
 
@@ -166,18 +170,26 @@ def test_a_collector_follows_and_imports_complete_lines(
 
 
 def test_an_upload_sends_complete_lines(
-    folders: list[Path], fluxloop_: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fluxloop_: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    In batches whose complete lines fit; an upload that continues later refers to what was sent before.
+    In batches whose complete lines fit. A later upload sends what was added, which refers to what was sent before.
     """
+    added = [
+        Record(kind, day, line.replace(b'"trace-', b'"added-').replace(b'"call-', b'"new-call-'))
+        for kind, day, line in records()
+    ]
     monkeypatch.setattr("fluxloop.storage.uploader.MAX_BATCH_BYTES", 100_000)
     with collector() as server:
         monkeypatch.setenv("FLUXLOOP_COLLECTOR_URL", server.url)
-        assert fluxloop_("upload", folders[1]).code == 0
+        storage = FileStorage(tmp_path / "uploaded", journal=False)
+        for some in (records(), added):
+            storage.write([*some])
+            assert fluxloop_("upload", storage.base_path).code == 0
         bodies = [request.body for request in server.requests]
 
-    assert sorted(b"".join(bodies).splitlines()) == sorted(record.line.rstrip(b"\n") for record in records())
+    expected = [record.line for record in (*records(), *added)]
+    assert sorted(b"".join(bodies).splitlines(keepends=True)) == sorted(expected)
     assert all(len(body) <= 100_000 or body.count(b"\n") == 1 for body in bodies)
 
 
