@@ -11,8 +11,8 @@ start of the line of that record. Without ``offset``, ``at`` is negative and cou
 itself. These bytes never contain a reference. The last field of the record, ``"refs":"~5b0c77d1~"``, is the mark of its
 references; nothing else in the line contains it, so other objects with ``$ref`` are not references.
 
-A `Completer` returns the line as it was before. A reference that cannot be resolved stays in the record, with
-the number of missing items and the id of their record.
+A `Completer` returns the line as it was before. A text takes the place of a reference that cannot be resolved, with the
+number of missing items and the id of their record.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from io import BytesIO
 from typing import NamedTuple
 from zlib import crc32
 
+from ..encoding.introspection import CUT
+
 TAILS = (b'~"}\n', b'~"}')
 """The ends of a line with references; `bytes.endswith` with these is all that other lines cost a reader."""
 
@@ -30,7 +32,7 @@ REFERS = b',"refs":"~'
 """A part of each line with references."""
 
 MAX_COMPLETE_BYTES = 64 << 20
-"""The limit of a complete line; in a longer one the references stay."""
+"""The limit of a complete line; what would make it longer is left out."""
 
 _BLOCK_BYTES = 1 << 18
 """Bytes that are read at once when a file is searched for records."""
@@ -47,6 +49,7 @@ class Reference(NamedTuple):
     end: int
     record: bytes
     """The id of the record that has the items, as in its JSON."""
+    items: int
     offset: int | None
     """Where the line of that record begins in the file; None for the same line."""
     at: int
@@ -69,7 +72,7 @@ def text_of(record: bytes, items: int, offset: int | None, at: int, size: int, c
 
 
 _REFERENCE = re.compile(
-    rb'\{"\$ref":"([^"\\]*)","items":\d{1,15},(?:"offset":(\d{1,15}),)?"at":(-?\d{1,15}),'
+    rb'\{"\$ref":"([^"\\]*)","items":(\d{1,15}),(?:"offset":(\d{1,15}),)?"at":(-?\d{1,15}),'
     rb'"bytes":([1-9]\d{0,14}),"crc32":(\d{1,15}),'
     rb'"mark":"(~[0-9a-f]{8}~)"\}'
 )
@@ -91,13 +94,14 @@ def references_in(line: bytes) -> list[Reference]:
             found.start(),
             found.end(),
             found[1],
-            None if found[2] is None else int(found[2]),
-            int(found[3]),
+            int(found[2]),
+            None if found[3] is None else int(found[3]),
             int(found[4]),
             int(found[5]),
+            int(found[6]),
         )
         for found in _REFERENCE.finditer(line)
-        if found[6] == tail[1]
+        if found[7] == tail[1]
     ]
 
 
@@ -120,20 +124,18 @@ class Completer:
         """Where the lines of records that are referred to begin; read when a reference has another offset."""
 
     def complete(self, line: bytes) -> bytes:
-        """Return *line* with its items instead of references; a reference that cannot be resolved stays."""
+        """Return *line* with its items instead of references."""
         references = references_in(line)
         if not references:
             return line
         parts: list[bytes] = []
-        done, size, is_whole = 0, len(line), True
+        done, size = 0, len(line)
         for reference in references:
             size += reference.size
             items = self._items(reference, line) if size <= MAX_COMPLETE_BYTES else None
-            is_whole = is_whole and items is not None
-            parts += line[done : reference.start], line[reference.start : reference.end] if items is None else items
+            parts += line[done : reference.start], _missing(reference) if items is None else items
             done = reference.end
-        end = line.rindex(REFERS) if is_whole else len(line)
-        parts += line[done:end], (b"}\n" if line.endswith(b"\n") else b"}") if is_whole else b""
+        parts += line[done : line.rindex(REFERS)], b"}\n" if line.endswith(b"\n") else b"}"
         return b"".join(parts)
 
     def _items(self, reference: Reference, line: bytes) -> bytes | None:
@@ -193,6 +195,12 @@ _HEAD = re.compile(rb'\{"(?:id|trace_id)":"([^"\\]+)"')
 
 _HEAD_BYTES = 16
 """At least the bytes of that beginning, besides the id."""
+
+
+def _missing(reference: Reference) -> bytes:
+    """Return the JSON of a text that takes the place of items that are not there."""
+    record = reference.record.decode(errors="replace")
+    return f'"{CUT} {reference.items:,} items left out, as record {record} is missing or damaged]"'.encode()
 
 
 def _is_of(reference: Reference, found: bytes) -> bool:
