@@ -263,6 +263,9 @@ class FileStorage:
             for file in self._files.values():
                 file.check_at = file.check_path_at = 0.0
         file = self._files[key] = self._opened(key)
+        for (kind, _), other in list(self._files.items()):
+            if kind == key[0] and other is not file and other.histories is not None:
+                other.histories.forget()  # of another day: few records follow, which need not be in memory for ever
         now = monotonic()
         file.check_at, file.check_path_at = now + CHECK_REMOVED_S, now + CHECK_RENAMED_S
         while len(self._files) > MAX_OPEN:

@@ -43,7 +43,7 @@ MIN_SAVED_BYTES = 4096
 MIN_RUN_BYTES = 512
 """A smaller run of items is written again: a reference to it takes almost as much."""
 
-MAX_KEPT_BYTES = 32 << 20
+MAX_KEPT_BYTES = 16 << 20
 """The limit of the arrays that are kept per file."""
 
 MOST_BRANCHES = 4
@@ -83,6 +83,18 @@ class Array(NamedTuple):
     runs: tuple[Run, ...]
     is_open: bool = False
     """Whether it has one run, whose content goes on behind the end of the array: nothing was compared with it yet."""
+
+
+class Comparison(NamedTuple):
+    """What an array has in common with one that is being written."""
+
+    array: Array
+    runs: list[Run]
+    """Its first runs, which are equal."""
+    size: int
+    """Their bytes, with the commas between them."""
+    common: int
+    """The bytes that are equal, which may end within an item."""
 
 
 class Match(NamedTuple):
@@ -250,11 +262,8 @@ class CompactLine:
         """Return the longest beginning of the array at *at* that is in the file, or earlier in this line."""
         arrays = [array for own, array, _ in self._found if own == key] + self._known.get(key, [])
         compared: dict[tuple[int, int], bool] = {}
-        matches = [
-            _open_match(array, self._line, at) if array.is_open else _match(array, self._line, at, compared)
-            for array in arrays
-        ]
-        return max(filter(None, matches), key=attrgetter("size"), default=None)
+        found = [_compared(array, self._line, at, compared) for array in arrays]
+        return _match_of(max(found, key=attrgetter("common")), self._line, at) if found else None
 
     def arrays(self, offset: int) -> Iterator[tuple[bytes, Array, Array | None]]:
         """Yield the key of each array, the array as it is in the line written at *offset*, and the one it replaces."""
@@ -276,46 +285,43 @@ class CompactLine:
             yield key, Array(placed, array.is_open), base
 
 
-def _match(array: Array, line: bytes, at: int, compared: dict[tuple[int, int], bool]) -> Match | None:
-    """Return the items of *array* that are also the first of the array at *at*."""
+def _compared(array: Array, line: bytes, at: int, compared: dict[tuple[int, int], bool]) -> Comparison:
+    """Compare *array* with the one at *at*. Parallel steps share their first runs: *compared* has earlier results."""
     runs: list[Run] = []
     end = at
     for run in array.runs:
         start = end + 1 if runs else at
         if runs and line[end] != COMMA:
             break
-        is_equal = compared.get(key := (id(run.content), start))  # parallel steps share the first runs
-        if is_equal is None:
-            is_equal = compared[key] = line.startswith(run.content, start)
+        is_equal = False
+        if not array.is_open:
+            is_equal = compared.get(key := (id(run.content), start), False) or line.startswith(run.content, start)
+            compared[key] = is_equal
         if not is_equal:
-            if run.size >= MIN_SAVED_BYTES:
-                common = common_bytes(run.content, line, start)
-                if ends := [one for one in item_ends(run.content, 0) if one <= common]:
-                    runs.append(run._replace(content=run.content[: ends[-1]], items=len(ends), crc=None))
-                    end = start + ends[-1]
-            break
+            common = common_bytes(run.content, line, start) if run.size >= MIN_SAVED_BYTES else 0
+            return Comparison(array, runs, end - at, start - at + common if common >= MIN_SAVED_BYTES else end - at)
         runs.append(run)
         end = start + run.size
-    else:
-        return Match(runs, end - at, array, is_extended=True)
-    return Match(runs, end - at, array) if runs else None
+    return Comparison(array, runs, end - at, end - at)
 
 
-def _open_match(array: Array, line: bytes, at: int) -> Match | None:
-    """Do as `_match` for an array whose end is unknown."""
-    [run] = array.runs
-    content = run.content
-    size = common_bytes(content, line, at)
-    if size < MIN_SAVED_BYTES:
-        return None
-    for end in likely_ends(content, size):
-        if line[at + end] in AFTER_ITEM and (items := count_items(content[:end])):
-            items_run = run._replace(content=content[:end], items=items)
-            return Match([items_run], end, array, is_extended=content[end : end + 1] == b"]")
-    ends = [one for one in item_ends(content, 0) if one <= size]
-    if not ends:
-        return None
-    return Match([run._replace(content=content[: ends[-1]], items=len(ends))], ends[-1], array)
+def _match_of(found: Comparison, line: bytes, at: int) -> Match | None:
+    """Return the whole items of what is equal."""
+    array, runs, size, common = found
+    if common == size:
+        return Match(runs, size, array, is_extended=len(runs) == len(array.runs)) if runs else None
+    run = array.runs[len(runs)]
+    start = size + 1 if runs else 0
+    if array.is_open:
+        for end in likely_ends(run.content, common):
+            if line[at + end] in AFTER_ITEM and (items := count_items(run.content[:end])):
+                is_whole = run.content[end : end + 1] == b"]"
+                return Match([run._replace(content=run.content[:end], items=items)], end, array, is_whole)
+    ends = [end for end in item_ends(run.content, 0, common - start) if end <= common - start]
+    if ends:
+        runs.append(run._replace(content=run.content[: ends[-1]], items=len(ends), crc=None))
+        size = start + ends[-1]
+    return Match(runs, size, array) if runs else None
 
 
 def _length(runs: list[Run]) -> int:

@@ -47,10 +47,10 @@ def keys_of(line: bytes, at: int) -> list[bytes]:
     return [blake2b(line[at:end], digest_size=16).digest() for end in ends]
 
 
-def item_ends(line: bytes, at: int) -> list[int]:
-    """Return the end of each item of an array, from the one that begins at *at* to the last."""
+def item_ends(line: bytes, at: int, stop: int | None = None) -> list[int]:
+    """Return the end of each item of an array, from the one that begins at *at* to the last, or to *stop*."""
     ends = []
-    while (item := _ITEM.match(line, at)) is not None:
+    while (stop is None or at < stop) and (item := _ITEM.match(line, at)) is not None:
         ends.append(item.end())
         if line[item.end()] != COMMA:
             break
