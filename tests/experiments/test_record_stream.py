@@ -16,6 +16,7 @@ import fluxloop
 from fluxloop import experiments
 from fluxloop.experiments import recorded_runs as reading
 from fluxloop.experiments.folder import ExperimentFolder
+from fluxloop.experiments.records import RunStorage
 from fluxloop.storage import FileStorage
 from fluxloop.storage.contract import Record
 
@@ -140,3 +141,23 @@ def test_records_with_references_are_complete(tmp_path):
     assert b'"refs"' in (compact.artifacts / "observations.jsonl").read_bytes()
     assert found(compact) == found(complete)
     assert all("refs" not in record for run in found(compact) for record in run)
+
+
+@pytest.mark.parametrize("is_compact", [True, False])
+def test_an_experiment_has_a_history_once(tmp_path, is_compact):
+    """
+    Runs that begin with the same messages refer to those of the first one, unless that is turned off.
+    """
+    messages = [{"role": "user", "content": f"message {index} " * 10} for index in range(100)]
+    lines = [
+        orjson.dumps({"id": f"id-{number}", "trace_id": "t1", "parent_id": None, "input": messages}) + b"\n"
+        for number in range(3)
+    ]
+    fluxloop.configure(compact_histories=is_compact)
+    storage = RunStorage.in_folder(tmp_path / "artifacts")
+    storage.write([Record("observation", "", line) for line in lines])
+    storage.close()
+
+    size = (tmp_path / "artifacts/observations.jsonl").stat().st_size
+    assert (size < 1.5 * len(lines[0])) is is_compact
+    assert [*FileStorage(tmp_path / "artifacts", dated=False).read()] == [orjson.loads(line) for line in lines]
