@@ -87,8 +87,20 @@ COMMA, END = AFTER_ITEM = b",]"
 """What follows an item: another one, or the end of the array."""
 
 _ITEM = re.compile(_NESTED + rb"(?=[,\]])")
-_OTHERS = _STRING + rb":(?!\[\{)(?:" + _STRING + rb"|" + _NESTED + rb'|[^"\[\]{},]++)'
-FIRST = re.compile(rb"(?:\{(?:" + _OTHERS + rb",){0,8}+" + _STRING + rb":)?\[(?=\{)")
-"""The beginning of a value that is an array of objects, or has one among its first members."""
-NEXT = re.compile(rb"\](?:," + _OTHERS + rb"){0,8}+," + _STRING + rb":\[(?=\{)")
+_SHORT = rb'"(?:[^"\\]|\\.){0,200}+"'
+_SMALL = rb"[\[{](?:" + _SHORT + rb'|[^"\[\]{}]{1,200}+){0,50}+[\]}]'
+_SMALL = rb"[\[{](?:" + _SHORT + rb'|[^"\[\]{}]{1,200}+|' + _SMALL + rb"){0,50}+[\]}]"
+_VALUE = rb"(?:" + _SHORT + rb"|" + _SMALL + rb'|[^"\[\]{},]{1,200}+)'
+"""A value that is skipped to find an array behind it: small, so that a large one that has no array costs nothing."""
+_OTHERS = _SHORT + rb":(?!\[\{)" + _VALUE
+"""A member that is no array of objects."""
+_PLAIN = _SHORT + rb':(?!\[\{|\{")' + _VALUE
+"""A member that is no array of objects, and no object."""
+FIRST = re.compile(
+    rb"(?:\{(?:" + _PLAIN + rb",){0,8}+" + _SHORT + rb":){0,3}\[(?=\{)|"
+    rb"\{(?:" + _OTHERS + rb",){0,8}+" + _SHORT + rb":\[(?=\{)"
+)
+"""The beginning of a value that is an array of objects, or has one in its first member that is an object or such an
+array, and so on, or among its first members."""
+NEXT = re.compile(rb"\](?:," + _OTHERS + rb"){0,8}+," + _SHORT + rb":\[(?=\{)")
 """What is between such an array and the next in the same object."""

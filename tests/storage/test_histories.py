@@ -120,6 +120,29 @@ def test_references_do_not_form_chains(tmp_path):
     assert complete(tmp_path / NAME) == lines
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        lambda state: state,
+        lambda state: {"messages": state},
+        lambda state: {"user": "u", "tags": ["a"], "none": {}, "messages": state, "n": 1},
+        lambda state: {"state": {"user": "u", "messages": state}, "config": {"a": {"b": 1}}},
+        lambda state: {"config": {"a": {"b": 1}}, "messages": state},
+        lambda state: {"docs": [{"page": 1}], "messages": state},
+        lambda state: {"a": {"b": {"messages": state}}},
+    ],
+)
+def test_histories_are_found_in_arguments_and_states(tmp_path, value):
+    """
+    An argument, a channel of a state that is an argument, or the value itself; also beside other arrays.
+    """
+    lines = [line(f"id-{number}", value(messages(150 + number)), value(messages(151 + number))) for number in range(4)]
+    stored(FileStorage(tmp_path, journal=False), *lines)
+
+    assert complete(tmp_path / NAME) == lines
+    assert (tmp_path / NAME).stat().st_size < 1.5 * len(lines[0])
+
+
 def test_small_lines_and_other_values_are_written_as_they_are(tmp_path):
     """
     Nothing is replaced in short records, in texts, and in arrays that no earlier record has.
