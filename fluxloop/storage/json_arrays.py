@@ -93,9 +93,9 @@ _SMALL = rb"[\[{](?:" + _SHORT + rb'|[^"\[\]{}]{1,200}+|' + _SMALL + rb"){0,50}+
 _VALUE = rb"(?:" + _SHORT + rb"|" + _SMALL + rb'|[^"\[\]{},]{1,200}+)'
 """A value that is skipped to find an array behind it: small, so that a large one that has no array costs nothing."""
 _OTHERS = _SHORT + rb":(?!\[\{)" + _VALUE
-"""A member that is no array of objects."""
+"""A member with any value except an array of objects."""
 _PLAIN = _SHORT + rb':(?!\[\{|\{")' + _VALUE
-"""A member that is no array of objects, and no object."""
+"""A member with any value except an object or an array of objects."""
 FIRST = re.compile(
     rb"(?:\{(?:" + _PLAIN + rb",){0,8}+" + _SHORT + rb":){0,3}\[(?=\{)|"
     rb"\{(?:" + _OTHERS + rb",){0,8}+" + _SHORT + rb":\[(?=\{)"

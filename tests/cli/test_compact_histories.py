@@ -140,7 +140,7 @@ def test_a_watch_reports_complete_observations(tmp_path: Path) -> None:
     """
     What is appended between two polls refers to what was there before.
     """
-    storage = FileStorage(tmp_path, journal=False)
+    storage = FileStorage(tmp_path, journal=False, compact_histories=True)
     written = [*records()]
     storage.write(written[:4])
     watch = Watch(tmp_path)
@@ -182,7 +182,7 @@ def test_an_upload_sends_complete_lines(
     monkeypatch.setattr("fluxloop.storage.uploader.MAX_BATCH_BYTES", 100_000)
     with collector() as server:
         monkeypatch.setenv("FLUXLOOP_COLLECTOR_URL", server.url)
-        storage = FileStorage(tmp_path / "uploaded", journal=False)
+        storage = FileStorage(tmp_path / "uploaded", journal=False, compact_histories=True)
         for some in (records(), added):
             storage.write([*some])
             assert fluxloop_("upload", storage.base_path).code == 0

@@ -120,7 +120,7 @@ def test_records_with_references_are_complete(tmp_path):
     """
     messages = [{"role": "user", "content": f"message {index} " * 10} for index in range(100)]
     keys = [f"run-{number}" for number in range(3)]
-    storage = FileStorage(tmp_path / "compact/artifacts", dated=False, journal=False)
+    storage = FileStorage(tmp_path / "compact/artifacts", dated=False, journal=False, compact_histories=True)
     observations, traces = [], []
     for key in keys:
         lines, trace = trace_lines(key, steps=2)

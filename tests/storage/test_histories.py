@@ -36,6 +36,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(histories, "_REFERENCE_BYTES", 0)
 
 
+def compacting(folder: Path) -> FileStorage:
+    return FileStorage(folder, journal=False, compact_histories=True)
+
+
 def message(text: str, role: str = "user", **fields: Any) -> dict[str, Any]:
     return {"role": role, "content": text, **fields}
 
@@ -80,7 +84,7 @@ def test_a_history_is_in_the_file_once_and_in_every_record(tmp_path):
     Twenty turns over a long history take little more than the history.
     """
     lines = conversation(20, 1000)
-    stored(FileStorage(tmp_path, journal=False), *lines)
+    stored(compacting(tmp_path), *lines)
 
     assert complete(tmp_path / NAME) == lines
     assert (tmp_path / NAME).stat().st_size < 1.3 * len(lines[-1]) / 2
@@ -90,7 +94,7 @@ def test_a_line_with_references_is_json_that_says_what_it_refers_to(tmp_path):
     """
     A person with a text editor sees the id of the earlier record, the number of its messages, and the new ones.
     """
-    stored(FileStorage(tmp_path, journal=False), *conversation(3))
+    stored(compacting(tmp_path), *conversation(3))
 
     record = orjson.loads(raw(tmp_path / NAME)[2])
     [reference, *new] = record["input"]["messages"]
@@ -107,7 +111,7 @@ def test_references_do_not_form_chains(tmp_path):
     The bytes that a reference names are items as they are, and a record has few references.
     """
     lines = conversation(300)
-    stored(FileStorage(tmp_path, journal=False), *lines)
+    stored(compacting(tmp_path), *lines)
 
     data = (tmp_path / NAME).read_bytes()
     for one in raw(tmp_path / NAME):
@@ -137,7 +141,7 @@ def test_histories_are_found_in_arguments_and_states(tmp_path, value):
     An argument, a channel of a state that is an argument, or the value itself; also beside other arrays.
     """
     lines = [line(f"id-{number}", value(messages(150 + number)), value(messages(151 + number))) for number in range(4)]
-    stored(FileStorage(tmp_path, journal=False), *lines)
+    stored(compacting(tmp_path), *lines)
 
     assert complete(tmp_path / NAME) == lines
     assert (tmp_path / NAME).stat().st_size < 1.5 * len(lines[0])
@@ -149,7 +153,7 @@ def test_small_lines_and_other_values_are_written_as_they_are(tmp_path):
     """
     lines = [line("a", messages(3)), line("b", messages(3)), line("c", "x" * 20_000), line("d", "x" * 20_000)]
     lines += [line("e", messages(200, "other")), line("f", list(range(9_000))), line("g", list(range(9_000)))]
-    stored(FileStorage(tmp_path, journal=False), *lines)
+    stored(compacting(tmp_path), *lines)
 
     assert raw(tmp_path / NAME) == lines
 
@@ -201,7 +205,7 @@ def test_whatever_is_written_is_read_as_if_lines_were_complete(tmp_path_factory,
     Two writers continue conversations in every way; readers get each line byte for byte.
     """
     folder = tmp_path_factory.mktemp("records")
-    writers = [FileStorage(folder, journal=False) for _ in range(2)]
+    writers = [compacting(folder) for _ in range(2)]
     lines = []
     state: list[Any] = messages(4)
     for number, (step, items, writer) in enumerate(steps):
@@ -241,7 +245,7 @@ def test_a_file_that_was_cut_at_any_byte_loses_no_more_than_the_cut_record(tmp_p
     The records before the cut are complete, and so is one that another process appends behind the torn one.
     """
     lines = conversation(4, 6)
-    stored(FileStorage(tmp_path, journal=False), *lines)
+    stored(compacting(tmp_path), *lines)
     data = (tmp_path / NAME).read_bytes()
     ends = [len(b"".join(raw(tmp_path / NAME)[: number + 1])) for number in range(len(lines))]
     records = [orjson.loads(one) for one in lines]
@@ -266,7 +270,7 @@ def test_a_record_behind_a_torn_one_is_complete_and_can_be_referred_to(tmp_path)
     """
     A process appends to the torn line of another one; later lines find its record there.
     """
-    storage = FileStorage(tmp_path, journal=False)
+    storage = compacting(tmp_path)
     first, *others = conversation(4, 6)
     stored(storage, line("small", "x"))
     with (tmp_path / NAME).open("ab") as torn:
@@ -283,7 +287,7 @@ def test_a_history_whose_record_is_missing_shows_how_many_messages_are_missing(t
     """
     The new messages are there, with a marker before them; no other record's messages take their place.
     """
-    stored(FileStorage(tmp_path, journal=False), *conversation(3))
+    stored(compacting(tmp_path), *conversation(3))
     first, *others = raw(tmp_path / NAME)
     left = b"" if damage == "removed" else first.replace(b"Which", b"Whose")
     (tmp_path / NAME).write_bytes(left + b"".join(others))
@@ -301,7 +305,7 @@ def test_files_may_be_put_together_and_lines_removed(tmp_path):
     for name in ("one", "two"):
         lines = [line("small", name), *conversation(4)]
         lines = [one.replace(b'"id-', b'"%b-' % name.encode()).replace(b"Which", name.encode()) for one in lines]
-        stored(FileStorage(tmp_path / name, journal=False), *lines)
+        stored(compacting(tmp_path / name), *lines)
         expected += lines[1:]
     together = tmp_path / "together.jsonl"
     together.write_bytes(b"".join(b"".join(raw(tmp_path / name / NAME)[1:]) for name in ("one", "two")))
@@ -314,7 +318,7 @@ def test_nothing_refers_to_what_is_not_in_the_file(tmp_path, change):
     """
     Whatever happens to the file under its writer, each file can be read by itself.
     """
-    storage = FileStorage(tmp_path, journal=False)
+    storage = compacting(tmp_path)
     lines = conversation(8)
     path, other = tmp_path / NAME, tmp_path / "other.jsonl"
     stored(storage, *lines[:3])
@@ -344,7 +348,7 @@ def test_a_line_that_was_not_written_whole_is_not_referred_to(tmp_path, monkeypa
     """
     The disk is full in the middle of a line: the record is refused, and later ones do not need it.
     """
-    storage = FileStorage(tmp_path, journal=False)
+    storage = compacting(tmp_path)
     first, second, third = conversation(3, 6)
     real = os.write
     calls: list[int] = []
@@ -371,7 +375,7 @@ def test_a_forked_process_refers_to_its_own_lines_only(tmp_path):
     """
     Both processes continue the conversation, and every line is complete.
     """
-    storage = FileStorage(tmp_path, journal=False)
+    storage = compacting(tmp_path)
     before, here, there = conversation(3), conversation(6)[3:], conversation(9)[6:]
     stored(storage, *before)
     child = os.fork()
@@ -388,7 +392,7 @@ def test_threads_write_conversations_and_small_records_at_once(tmp_path):
     """
     Each thread continues its own conversation while others append between its lines.
     """
-    storage = FileStorage(tmp_path, journal=False)
+    storage = compacting(tmp_path)
 
     def lines_of(name: str) -> Iterator[bytes]:
         for number, one in enumerate(conversation(15)):
@@ -416,7 +420,7 @@ def test_a_killed_process_leaves_complete_records(tmp_path, start):
         import sys, orjson
         from fluxloop.storage import FileStorage
 
-        storage = FileStorage(sys.argv[1], journal=False)
+        storage = FileStorage(sys.argv[1], journal=False, compact_histories=True)
         state = [{"role": "user", "content": f"message {index}"} for index in range(500)]
         for number in range(100_000):
             state.append({"role": "assistant", "content": str(number)})
@@ -444,7 +448,7 @@ def test_user_data_that_looks_like_a_reference_comes_back_unchanged(tmp_path):
     """
     A program records what it has read from record files, JSON schemas, and whole lines with references.
     """
-    storage = FileStorage(tmp_path, journal=False)
+    storage = compacting(tmp_path)
     stored(storage, *conversation(2, 6))
     seen = orjson.loads(raw(tmp_path / NAME)[1])
     schema = {"$ref": "#/definitions/a", "items": 3}
@@ -468,7 +472,7 @@ def test_memory_is_bounded(tmp_path, monkeypatch):
     The oldest conversations are dropped, and what is dropped is written again.
     """
     monkeypatch.setattr(histories, "MAX_KEPT_BYTES", 100_000)
-    storage = FileStorage(tmp_path, journal=False)
+    storage = compacting(tmp_path)
     lines = []
     for number in [*range(30), 0]:
         lines.append(line(f"id-{len(lines)}", messages(300, f"conversation {number}")))
