@@ -134,7 +134,9 @@ class Histories:
 
     def add(self, written: CompactLine, offset: int) -> None:
         """Keep the arrays of a line that was written completely at *offset*."""
-        with self._lock:
+        if not self._lock.acquire(blocking=False):
+            return  # another thread adds an array, or did so when this process was forked
+        try:
             for key, array, base in written.arrays(offset):
                 before = self._arrays.pop(key, [])
                 after = [array, *(one for one in before if one is not base)][:MOST_BRANCHES]
@@ -142,11 +144,14 @@ class Histories:
                 self._size += _content_bytes(after) - _content_bytes(before)
             while self._size > MAX_KEPT_BYTES and self._arrays:
                 self._size -= _content_bytes(self._arrays.pop(next(iter(self._arrays))))
+        finally:
+            self._lock.release()
 
     def forget(self) -> None:
-        """Keep nothing."""
-        with self._lock:
+        """Keep nothing, unless another thread adds an array right now."""
+        if self._lock.acquire(blocking=False):
             self._arrays, self._size = {}, 0
+            self._lock.release()
 
 
 def _content_bytes(arrays: list[Array]) -> int:

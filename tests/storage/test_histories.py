@@ -388,6 +388,24 @@ def test_a_forked_process_refers_to_its_own_lines_only(tmp_path):
     assert sorted(complete(tmp_path / NAME)) == sorted([*before, *here, *there])
 
 
+def test_a_lock_that_a_fork_left_locked_blocks_nothing(tmp_path):
+    """
+    A thread of the parent that does not exist in a forked child may have had the lock; records are written without it.
+    """
+    storage = compacting(tmp_path)
+    lines = conversation(4)
+    stored(storage, lines[0])
+    kept = storage._files["observation", DAY].histories
+    assert kept is not None
+    thread = threading.Thread(target=kept._lock.acquire)
+    thread.start()
+    thread.join()
+    stored(storage, *lines[1:])
+    kept.forget()
+
+    assert complete(tmp_path / NAME) == lines
+
+
 def test_threads_write_conversations_and_small_records_at_once(tmp_path):
     """
     Each thread continues its own conversation while others append between its lines.
