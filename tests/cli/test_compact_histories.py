@@ -111,9 +111,10 @@ def test_every_turn_is_found_by_a_text_of_its_history(folders: list[Path], fluxl
     """
     A text of the first turn is in the history of each later one, where the files have it by reference.
     """
-    done = fluxloop_("list", folders[1], "--text", "Lyon-1", "--json")
+    of_first = fluxloop_("list", folders[1], "--text", "trains? 57", "--json")
+    of_second = fluxloop_("list", folders[1], "--text", "Lyon-1", "--json")
 
-    assert done.out.count('"trace_id"') == TURNS - 1
+    assert (of_first.out.count('"trace_id"'), of_second.out.count('"trace_id"')) == (TURNS, TURNS - 1)
 
 
 def test_traces_have_the_same_values(folders: list[Path]) -> None:
