@@ -87,11 +87,15 @@ def chain_outcome(entry: Entry, outputs: Any, extra: dict[str, Any]) -> Outcome:
 
     The end event is the same if the consumer stops reading a stream; but then a run that the stream reads is open.
     """
-    outcome: Outcome = {"output": outputs, **_streamed_input(entry, extra)}
-    if "inputs" in extra and entry.children:
-        outcome["status"] = Status.ABANDONED
-        if outputs is None:  # it was stopped at the first item, which LangChain does not report
-            del outcome["output"]
+    outcome: Outcome = {"output": outputs}
+    if "inputs" in extra:
+        outcome["input"] = extra["inputs"]
+        if entry.children:
+            outcome["status"] = Status.ABANDONED
+            if outputs is None:  # it was stopped at the first item, which LangChain does not report
+                del outcome["output"]
+    elif internals.is_streamed_input(given := entry.run.input):  # of the user's, although it looks like a stream's
+        outcome["input"] = given
     return outcome
 
 

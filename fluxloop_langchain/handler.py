@@ -19,7 +19,7 @@ from fluxloop.bridge import NOTHING, Entry, add_locator, default, status_of, was
 from . import events, internals, interrupts, payloads, unrun_calls
 from .internals import DONE, RaiseError, RunInline, inline_callback, is_resume
 from .orphan_runs import key_of, ledger_of, locate, refer
-from .runs import CHAIN, NO_TAGS, TYPES, Run, name_of, read_tags
+from .runs import AGENT_EDGES, CHAIN, NO_TAGS, TYPES, Run, name_of, read_tags
 from .tokens import TokenSink, sink_of
 
 UNCOPIED = frozenset({"ledger", "_recorded_elsewhere", "_last_sink"})
@@ -50,11 +50,12 @@ def _starts(event: str, read: events.StartReader) -> Any:
         try:
             name = extra.get("name") or name_of(serialized, event)
             facts = read_tags(tuple(tags)) if tags else NO_TAGS
-            run = Run(self, event, key, name, given, facts, metadata or {}, extra, parent, id_ref, tool=tool)
+            run = Run().described(self, event, key, name, given, facts, metadata or {}, extra, parent, id_ref)
+            run.tool = tool
             self.begin(run, read)
         except BaseException as exc:  # the run keeps its place in the tree even if it cannot be read
             self.note_failure("beginning it", exc, key)
-            unread = Run(self, event, key, event, None, NO_TAGS, {}, {}, parent, id_ref)
+            unread = Run().described(self, event, key, event, None, NO_TAGS, {}, {}, parent, id_ref)
             ledger.start(key, TYPES.get(event, CHAIN), event, parent=parent, run=unread)
         if parent is None:
             add_locator(locate)
@@ -71,7 +72,7 @@ def _ends(read: events.EndReader, *, event: str = "") -> Any:
             entry = self.ledger.entries.get(key_of(run_id))
             if entry is None and event == "model":
                 entry = self.begin_unannounced(run_id, extra.get("parent_run_id"), extra.get("tags"))
-            elif entry is not None and isinstance(result, Exception):
+            elif entry is not None and type(result) is not dict and isinstance(result, Exception):
                 entry = self.unfold_failed(entry, result)
             if entry is not None and entry.run.handler is self:
                 outcome = read(entry, result, extra) if entry.is_recorded else events.unrecorded(result)
@@ -80,7 +81,7 @@ def _ends(read: events.EndReader, *, event: str = "") -> Any:
                     entry.stream_items.settle(outcome)
                 if entry.run.pending_calls:
                     unrun_calls.record(self.ledger, entry, result)
-                self.end(entry.run, result, outcome)
+                self.end(entry, result, outcome)
         except BaseException as exc:
             self.ledger.finish(key_of(run_id), **events.unrecorded(result))
             self.note_failure("ending it", exc)
@@ -208,8 +209,9 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             if not self.ledger.entries:
                 self._recorded_elsewhere.clear()
         else:
-            interrupts.record_noted_resume(self.ledger, parent.run)
-            if run.is_agent_edge():
+            if parent.run.is_resume:
+                interrupts.record_noted_resume(self.ledger, parent.run)
+            if run.name in AGENT_EDGES and run.is_agent_edge():
                 self.make_agent(parent.parent)
             if run.event == "tool":
                 unrun_calls.consume(run)
@@ -236,15 +238,10 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             self.note_failure("reading its input", exc)
             given = NOTHING
         metadata = self.metadata_of(run)  # may record an event, which comes before the run
+        kind = self.observation_type(run)
+        options = run.trace_options() if run.parent is None else None
         observation = self.ledger.start(
-            run.key,
-            self.observation_type(run),
-            run.name,
-            parent=run.parent,
-            input=given,
-            read=payloads.readable,
-            trace=run.trace_options() if run.parent is None else None,
-            run=run,
+            run.key, kind, run.name, parent=run.parent, input=given, read=payloads.readable, trace=options, run=run
         )
         if observation is not None:
             if run.started is not None:
@@ -255,16 +252,18 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
             elif run.event == "tool":
                 observation.tool_matcher = events.tool_matcher(run)
 
-    def end(self, run: Run, result: Any, outcome: events.Outcome) -> None:
-        """End the observation of *run* with *outcome*, which was read from *result*, and those inside it."""
-        interrupts.record_noted_resume(self.ledger, run)
-        if isinstance(result, BaseException):
+    def end(self, entry: Entry, result: Any, outcome: events.Outcome) -> None:
+        """End the observation of *entry* with *outcome*, which was read from *result*, and those inside it."""
+        run: Run = entry.run
+        if run.is_resume:
+            interrupts.record_noted_resume(self.ledger, run)
+        if type(result) is not dict and isinstance(result, BaseException):
             if status_of(result) is Status.INTERRUPTED:
                 self.record_interrupts(run, result)
         elif run.interrupt_ids is not None and (observation := self.ledger.get(run.key)) is not None:
             interrupts.mark_waiting(observation, run)
             outcome["status"] = Status.INTERRUPTED
-        self.ledger.finish(run.key, **outcome)
+        self.ledger.finish(entry, **outcome)
 
     def record_interrupts(self, run: Run, error: BaseException) -> None:
         """Record the interrupts in *error*, by which LangGraph left *run*, unless the handler around it does."""
@@ -334,7 +333,7 @@ class FluxLoopCallbackHandler(BaseCallbackHandler):
         elif (parent_id is None or parent is not None) and key not in self.ledger.unannounced:
             self.ledger.unannounced.append(key)
             facts = read_tags(tuple(tags)) if tags else NO_TAGS
-            run = Run(self, "model", key, "model", NOTHING, facts, {}, {}, parent, refer(run_id))
+            run = Run().described(self, "model", key, "model", NOTHING, facts, {}, {}, parent, refer(run_id))
             self.begin(run, events.same_input)
             add_locator(locate)
         return self.ledger.entries.get(key)

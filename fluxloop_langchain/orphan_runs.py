@@ -134,11 +134,11 @@ def id_of(key: Hashable) -> object:
     if type(key) is not int:
         return key
     run_id = _new(UUID)
-    _set(run_id, "int", key)  # UUID(int=key) takes twice as long, as it validates the number
+    _set_number(run_id, key)  # UUID(int=key) takes three times as long, as it validates the number
     return run_id
 
 
-_new, _set = object.__new__, object.__setattr__
+_new, _set_number = object.__new__, UUID.__dict__["int"].__set__
 
 
 def running_key(config: Any) -> Hashable | None:
@@ -207,6 +207,8 @@ def node_of_step(name: str) -> Any:
 
 
 def _has_runs() -> bool:
+    if _default_ledger.entries:
+        return True
     return any(ledger.entries or ledger.ended_early for ledger in (_default_ledger, *_others.values()))
 
 

@@ -24,7 +24,12 @@ MAX_DEPTH = 4
 
 def pending_calls(given: Any) -> dict[str, Any]:
     """Return the tool calls that a node with the input *given* may answer, by id: those of the last message."""
-    held = given if type(given) is dict else getattr(given, "__dict__", None) or {"messages": given}
+    if type(given) is dict:
+        if "messages" not in given and "tool_call" not in given:
+            return _NONE
+        held = given
+    else:
+        held = getattr(given, "__dict__", None) or {"messages": given}
     calls: Any = ()
     answered = set()
     if type(call := held.get("tool_call")) is dict:
@@ -38,9 +43,13 @@ def pending_calls(given: Any) -> dict[str, Any]:
             calls = messages if fields.get("type") == "tool_call" else fields.get("tool_calls") or ()
             break
     if not calls:
-        return {}
+        return _NONE
     calls = [call for call in calls if isinstance(call, dict) and call.get("id")]
     return {call["id"]: call for call in calls if call["id"] not in answered}
+
+
+_NONE: dict[str, Any] = {}
+"""No calls."""
 
 
 def consume(run: Run) -> None:

@@ -44,8 +44,14 @@ def with_observed_cache(resolved: Any, on_hits: Callable[[Mapping[Any, Any]], No
     """Return *resolved*, the options LangGraph resolved for one call, with the cache among them observed."""
     if type(resolved) is not tuple:
         return resolved
-    return tuple(ObservedCache(item, on_hits) if _is_unobserved(item) else item for item in resolved)
+    return tuple([ObservedCache(item, on_hits) if _is_unobserved(item) else item for item in resolved])
 
 
 def _is_unobserved(item: object) -> bool:
+    if type(item) in _PLAIN:  # asking an abstract class takes long
+        return False
     return isinstance(item, BaseCache) and not isinstance(item, ObservedCache)
+
+
+_PLAIN = frozenset({type(None), bool, str, tuple, list, set})
+"""The classes of most options."""

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import ReferenceType, ref
 
-from langgraph.config import get_config
-
 from fluxloop.bridge import Entry, OpenObservation
+from fluxloop_langchain.internals import running_config
 from fluxloop_langchain.runs import Run
 
 from .internals import NAMESPACE, loop_in
@@ -61,11 +60,16 @@ class CallState:
         namespace = run.metadata.get(NAMESPACE, "")
         return self.topology.around(namespace) if "|" in namespace else self.topology
 
-    def count_attempt(self, run: Run, parent: Entry, limit: int) -> dict[str, Any]:
-        """Count *run* as an attempt of its node or task; return its number and the limit, if several are possible."""
+    def count_attempt(self, run: Run, parent: Entry, limit: int, metadata: dict[str, Any]) -> None:
+        """Count *run* as an attempt of its node or task; add its number and the limit if several are possible."""
         place = (parent.key, run.metadata.get(NAMESPACE))
-        self.attempts[place] = count = self.attempts.get(place, 0) + 1
-        return {"attempt": count, "max_attempts": max(limit, count)} if count > 1 or limit > 1 else {}
+        attempts = self.attempts
+        if place not in attempts:
+            attempts[place] = count = 1
+        else:
+            attempts[place] = count = attempts[place] + 1
+        if count > 1 or limit > 1:
+            metadata["attempt"], metadata["max_attempts"] = count, max(limit, count)
 
     def add_interrupts(self, run: Run, observation: OpenObservation | None, error: BaseException) -> None:
         """Add the interrupts that ended *run*; the innermost run that an interrupt ends is where it was raised."""
@@ -89,10 +93,7 @@ class CallState:
 
 def current_config() -> Mapping[str, Any]:
     """Return the configuration of the node or other runnable that runs here; empty outside of one."""
-    try:
-        return get_config()
-    except RuntimeError:
-        return {}
+    return running_config() or {}
 
 
 def thread_id_in(config: Any) -> Any:

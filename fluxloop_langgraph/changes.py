@@ -35,7 +35,6 @@ def changes(
     output: object,
     reducers: Mapping[str, str],
     keys: Collection[str] = (),
-    *,
     shows_before: bool = True,
 ) -> dict[str, Any]:
     """
@@ -58,14 +57,18 @@ def changes(
         else:
             old = before.get(key, _ABSENT) if before else _ABSENT
             # Only plain values are compared, as comparing others would run the user's code.
-            if old is value or (type(old) is type(value) and type(old) in SCALARS and old == value):
+            kind = type(value)
+            if old is value or (type(old) is kind and kind in SCALARS and old == value):
                 continue
-            change = {} if old is _ABSENT or not shows_before else {"from": summary(old)}
-            change["to"] = summary(value)
+            new = value if kind in NUMBERS else summary(value)
+            change = {"to": new} if old is _ABSENT or not shows_before else {"from": summary(old), "to": new}
         count += 1
         if count > MAX_CHANGES:
             found["…"] = f"{count - MAX_CHANGES} more"
-        elif (earlier := found.setdefault(key, change)) is not change:
+        elif key not in found:
+            found[key] = change
+        else:
+            earlier = found[key]
             found[key] = [*(earlier if type(earlier) is list else [earlier]), change]
     return found
 
@@ -115,9 +118,9 @@ def summary(value: Any) -> Any:
         return value if len(value) <= MAX_CHARS else f"str of {len(value):,} characters"
     if kind not in COLLECTIONS:
         return kind.__name__
-    is_shown = len(value) <= MAX_ITEMS and all(map(_is_small, value.values() if kind is dict else value))
+    is_shown = len(value) <= MAX_ITEMS
+    if is_shown:
+        for item in value.values() if kind is dict else value:
+            if type(item) not in NUMBERS and (type(item) is not str or len(item) > MAX_CHARS):
+                is_shown = False
     return value if is_shown else f"{kind.__name__} of {len(value):,}"
-
-
-def _is_small(value: object) -> bool:
-    return type(value) in NUMBERS or (type(value) is str and len(value) <= MAX_CHARS)

@@ -8,6 +8,7 @@ interrupts and answers. The state of the call is in one object, see `CallState`.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from langgraph.errors import GraphInterrupt, ParentCommand
@@ -19,7 +20,7 @@ from fluxloop_langchain.events import Outcome, StartReader
 from fluxloop_langchain.internals import DONE, inline_callback, is_resume
 from fluxloop_langchain.interrupts import record_resume
 from fluxloop_langchain.orphan_runs import key_of, running_key
-from fluxloop_langchain.runs import AGENT_LOOP, CHAIN, Run
+from fluxloop_langchain.runs import AGENT_LOOP, CHAIN, Run, may_be_plumbing
 
 from . import internals
 from .call_state import CallState, current_config
@@ -30,6 +31,12 @@ from .topology import attempts_in, topology_of
 
 CHECKED_NAMES = frozenset({UNNAMED}) | internals.UNNAMED_EDGES | AGENT_LOOP
 """The names of runs that may be folded: nodes of agents, and graphs and edges without a name of their own."""
+
+
+@lru_cache(maxsize=1_000)
+def may_be_folded(name: str, run_type: str | None) -> bool:
+    """Return whether a run may be folded for its name or type, rather than for a tag or its parent."""
+    return name in CHECKED_NAMES or may_be_plumbing(name, run_type)
 
 
 class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
@@ -43,7 +50,7 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         """As `FluxLoopCallbackHandler.begin`; a run that another handler has begun is adopted."""
         entry = self.ledger.entries.get(run.key)
         if entry is None or run.event == "model":  # LangChain's handler counts models that begin unannounced
-            super().begin(run, read)
+            FluxLoopCallbackHandler.begin(self, run, read)
         elif run.event == "chain":
             self._adopt(entry, run)
         if self.call.root is None and run.event == "chain":
@@ -76,75 +83,86 @@ class GraphHandler(FluxLoopCallbackHandler, GraphCallbackHandler):
         """As `FluxLoopCallbackHandler.is_folded`; graphs and edges without a name of their own are folded as well."""
         if self.show_all:
             return False
+        name, around = run.name, run.parent
+        is_usual = around is not None and name != around.run.name and not run.tags.is_hidden
+        if is_usual and not may_be_folded(name, run.extra.get("run_type")):
+            return False
         if run.is_plumbing():
             return True
-        if run.event != "chain" or run.parent is None:
+        if run.event != "chain" or around is None:
             return False
-        name, parent = run.name, run.parent.run
+        parent: Run = around.run
         if name == UNNAMED or name == parent.name:
             return parent.tags.is_node and parent.node() in self.call.topology_around(parent).graph_nodes
-        if name not in CHECKED_NAMES:
-            return False
         if name in AGENT_LOOP:
             return run.node() == name and self.call.topology_around(run).is_agent
-        return name != "chain" or not run.extra.get("name")
+        return name in CHECKED_NAMES and (name != "chain" or not run.extra.get("name"))
 
     def observation_type(self, run: Run) -> ObservationType:
         """As `FluxLoopCallbackHandler.observation_type`; AGENT for a node that is an agent."""
-        graph = self.call.topology_around(run).graph_nodes.get(run.name) if run.tags.is_node else None
-        return ObservationType.AGENT if graph is not None and graph.is_agent else super().observation_type(run)
+        if run.tags.is_node:
+            topology = run.node_state[1] if run.node_state is not None else self.call.topology_around(run)
+            if (graphs := topology.graph_nodes) and (graph := graphs.get(run.name)) is not None and graph.is_agent:
+                return ObservationType.AGENT
+        return run.observation_type()
 
     def metadata_of(self, run: Run) -> dict[str, Any]:
         """As `FluxLoopCallbackHandler.metadata_of`; with the attempt and the checkpoint of a node."""
         if run.event != "chain":
             return super().metadata_of(run)
         metadata, parent = run.start_metadata(), run.parent
-        if parent is not None and run.tags.is_node:
-            metadata |= self._node_metadata(run, parent)
-        elif parent is not None and internals.is_task(run.metadata, parent.run.metadata):
+        if parent is None:
+            return metadata
+        if run.tags.is_node:
+            self._add_node_metadata(run, parent, metadata)
+        elif internals.is_task(run.metadata, parent.run.metadata):
             policy = internals.retry_policy_in(self.call.loop, run.metadata.get(NAMESPACE, ""))
-            metadata |= self.call.count_attempt(run, parent, attempts_in(policy))
+            self.call.count_attempt(run, parent, attempts_in(policy), metadata)
         return metadata
 
-    def _node_metadata(self, run: Run, parent: Entry) -> dict[str, Any]:
-        topology, given = self.call.topology_around(run), run.input
-        before = {ROOT: given} if ROOT in topology.keys else given.copy() if type(given) is dict else values_of(given)
+    def _add_node_metadata(self, run: Run, parent: Entry, metadata: dict[str, Any]) -> None:
+        call, given = self.call, run.input
+        topology = call.topology_around(run)
+        before = {ROOT: given} if topology.is_single else given.copy() if type(given) is dict else values_of(given)
         run.node_state = before, topology  # read when the node ends, see `_add_changes`
-        if self.call.continuing is not None:
+        if call.continuing is not None:
             self._record_continuing()
-        limit = topology.max_attempts.get(run.metadata.get("langgraph_node", ""), 1)
-        metadata = self.call.count_attempt(run, parent, limit)
-        if parent.key == self.call.root and (checkpoint_id := internals.checkpoint_in(self.call.loop)):
+        limits = topology.max_attempts
+        limit = limits.get(run.metadata.get("langgraph_node", ""), 1) if limits else 1
+        call.count_attempt(run, parent, limit, metadata)
+        if parent.key == call.root and (checkpoint_id := internals.checkpoint_in(call.loop)):
             metadata["checkpoint_id"] = checkpoint_id
-        return metadata
 
-    def end(self, run: Run, result: Any, outcome: Outcome) -> None:
+    def end(self, entry: Entry, result: Any, outcome: Outcome) -> None:
         """As `FluxLoopCallbackHandler.end`; with changes, interrupts and timeouts."""
-        has_failed = isinstance(result, BaseException)
-        if not has_failed and run.node_state is not None:
-            self._add_changes(run, result, outcome)
-        elif has_failed and isinstance(result, GraphInterrupt):
+        run, call = entry.run, self.call
+        has_failed = type(result) is not dict and isinstance(result, BaseException)
+        if not has_failed:
+            if run.node_state is not None and entry.is_recorded and entry.observation is not None:
+                self._add_changes(entry, result)
+        elif isinstance(result, GraphInterrupt):
             self.record_interrupts(run, result)
-        elif has_failed and isinstance(result, ParentCommand):
+        elif isinstance(result, ParentCommand):
             outcome["output"] = result.args[0]
-        if self.call.timeouts:
+        if call.timeouts:
             self._add_timeout(run, outcome)
-        if run.event == "chain" and (run.key == self.call.root or run.key in self.call.pauses):
+        if run.event == "chain" and (run.key == call.root or (call.pauses and run.key in call.pauses)):
             self._add_pause(run, outcome, has_failed=has_failed)
-        self.ledger.finish(run.key, **outcome)
+        self.ledger.finish(entry, **outcome)
 
-    def _add_changes(self, run: Run, result: Any, outcome: Outcome) -> None:
-        if (observation := self._observation(run.key)) is None or not observation.trace.recorder.captures_output:
+    def _add_changes(self, entry: Entry, result: Any) -> None:
+        recorder = entry.observation.trace.recorder
+        if not recorder.captures_output:
             return
-        before, topology = run.node_state
-        shows_before = observation.trace.recorder.captures_input
+        before, topology = entry.run.node_state
         try:
-            found = changes(before, result, topology.reducers, topology.keys, shows_before=shows_before)
+            found = changes(before, result, topology.reducers, topology.keys, recorder.captures_input)
         except Exception as exc:  # the output is recorded even if it cannot be compared
             self.note_failure("comparing the state", exc)
             return
-        if found:
-            outcome["metadata"] = {**outcome.get("metadata", {}), "changes": found}
+        # The metadata is the dict that `metadata_of` has made; there is none if another thread has ended the run.
+        if found and (metadata := entry.observation.metadata) is not None:
+            metadata["changes"] = found
 
     def _add_timeout(self, run: Run, outcome: Outcome) -> None:
         """End *run*, and open runs inside it, as failures if their timeout is exceeded: LangGraph cancels them."""

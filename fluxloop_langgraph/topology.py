@@ -13,7 +13,7 @@ from langgraph.pregel import Pregel
 
 from fluxloop.bridge import log, was_raised_from_outside
 
-from .internals import UNNAMED, nested_nodes
+from .internals import ROOT, UNNAMED, nested_nodes
 
 AGENT_STATE = frozenset({"messages", "jump_to", "structured_response"})
 """The keys that the state of every agent made by ``create_agent`` has."""
@@ -46,6 +46,11 @@ class Topology:
     def keys(self) -> frozenset[str]:
         """The channels of the graph, the keys of its state among them."""
         return frozenset(key for key, _ in self._items("channels"))
+
+    @cached_property
+    def is_single(self) -> bool:
+        """Whether the state is a single value, such as a list."""
+        return ROOT in self.keys
 
     @cached_property
     def reducers(self) -> dict[str, str]:

@@ -16,11 +16,9 @@ from ..reading.catalog import ORDERS, Catalog, TraceRow
 from ..reading.filters import TraceFilter
 from ..reading.json_text import encode
 from ..reading.pricing import project_pricing
-from ..reading.remote import Server
 from ..reading.source import url_of
 from .filter_options import NoColor, PathArgument, Utc, folder_or, with_filters
 from .formatting import console, counted, note, print_json, signs
-from .remote import rows_of
 from .row_lines import row_lines
 from .usage_errors import note_no_traces
 
@@ -70,6 +68,9 @@ def list_traces(
         limit = 0 if as_json or as_csv else DEFAULT_LIMIT
     folder = folder_or(path)
     if (url := url_of(folder)) is not None:
+        from ..reading.remote import Server
+        from .remote import rows_of
+
         server = Server(url)
         _print(rows_of(server, where, sort=sort, reverse=reverse, limit=limit), as_json, as_csv, utc, no_color)
         return

@@ -4,7 +4,7 @@ One line for each trace of a list, as wide as the terminal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -24,6 +24,12 @@ TOKENS_FROM = 80
 """Columns from which tokens and cost are shown, and the time with its year and seconds."""
 
 
+LEAST_NOTES = 24
+"""Columns that the name of the user leaves for what failed, went in, or came out."""
+
+_STATUS_WIDTH = 13
+
+
 def row_lines(
     rows: Sequence[TraceRow],
     ids: Mapping[str, str],
@@ -34,7 +40,7 @@ def row_lines(
     utc: bool = False,
 ) -> Iterator[Text]:
     """
-    Yield one line per trace: id, status, time, name, duration, tokens, cost, and what went in, out or wrong.
+    Yield one line per trace: id, status, time, name, duration, tokens, cost, user, and what went in, out or wrong.
 
     Args:
         rows: The traces.
@@ -46,27 +52,69 @@ def row_lines(
     """
     shown = partial(formatting.printable, encoding=encoding)
     width = max(width, NARROWEST)
-    is_wide = width >= TOKENS_FROM
-    names = [shown(escaped(row.name)) or "(no name)" for row in rows]
-    id_width = max((cell_len(id) for id in map(shown, map(escaped, ids.values()))), default=0)
-    name_width = min(max(map(cell_len, names), default=0), width // 5)
-    has_cost = is_wide and any(row.cost is not None for row in rows)
-    for row, name in zip(rows, names, strict=True):
-        line = Text().append(f"{shown(escaped(ids[row.trace_id])):{id_width}}  ", style="bright_black")
-        status = Status(row.status) if row.status else None
-        line.append(f"{formatting.status_word(status, signs):13}  ", style=formatting.STATUS_STYLES[status])
-        line.append(f"{local_time(row.start, utc=utc, is_short=not is_wide)}  ", style="dim")
-        cell = shortened(Text(name, style="bold"), name_width, signs)
-        cell.pad_right(name_width - cell.cell_len)
-        line.append_text(cell).append(f"  {formatting.duration(row.duration_ms):>8}")
-        if is_wide:
-            line.append(f"  {_tokens(row, signs):>11}", style="cyan")
-        if has_cost:
-            line.append(f"  {formatting.cost(row.cost):>8}", style="magenta")
+    cells = _columns(rows, ids, width, signs=signs, shown=shown, utc=utc)
+    for row, *columns in zip(rows, *cells, strict=True):
+        line = Text("  ").join(columns)
         for text, style in _notes(row, signs):
             line.append("  ").append(shown(text), style=style)
         line.rstrip()
         yield shortened(line, width, signs)
+
+
+def _columns(
+    rows: Sequence[TraceRow],
+    ids: Mapping[str, str],
+    width: int,
+    *,
+    signs: formatting.Signs,
+    shown: Callable[[str], str],
+    utc: bool,
+) -> list[list[Text]]:
+    """Return the columns that *width* has space for, each with a cell per row; columns without values are left out."""
+    is_wide = width >= TOKENS_FROM
+    column = partial(_column, signs=signs)
+    statuses = [Status(row.status) if row.status else None for row in rows]
+    columns = [
+        column([shown(escaped(ids[row.trace_id])) for row in rows], ["bright_black"]),
+        column(
+            [formatting.status_word(status, signs) for status in statuses],
+            [formatting.STATUS_STYLES[status] for status in statuses],
+            least=_STATUS_WIDTH if is_wide else 0,
+        ),
+        column([local_time(row.start, utc=utc, is_short=not is_wide) for row in rows], ["dim"]),
+        column(
+            [shown(escaped(row.name)) or "(no name)" for row in rows], ["bold"], most=width // (5 if is_wide else 6)
+        ),
+        column([formatting.duration(row.duration_ms).rjust(8 if is_wide else 7) for row in rows]),
+    ]
+    if is_wide and any(tokens := [_tokens(row, signs) for row in rows]):
+        columns.append(column([f"{each:>11}" for each in tokens], ["cyan"]))
+    if is_wide and any(costs := [formatting.cost(row.cost) for row in rows]):
+        columns.append(column([f"{each:>8}" for each in costs], ["magenta"]))
+    users = column([shown(escaped(row.user_id or "")) for row in rows], ["blue"], most=width // 8)
+    used = sum(cells[0].cell_len + 2 for cells in [*columns, users] if cells)
+    if any(row.user_id for row in rows) and width - used >= LEAST_NOTES:
+        columns.append(users)
+    return columns
+
+
+def _column(
+    texts: Sequence[str],
+    styles: Sequence[str] = ("",),
+    *,
+    signs: formatting.Signs,
+    least: int = 0,
+    most: int | None = None,
+) -> list[Text]:
+    """Return cells of one width: that of the longest text, within *least* and *most*; one style is for all."""
+    width = max(max(map(cell_len, texts), default=0), least)
+    width = width if most is None else min(width, most)
+    cells = []
+    for text, style in zip(texts, styles if len(styles) > 1 else [*styles] * len(texts), strict=True):
+        cell = shortened(Text(text, style=style), width, signs)
+        cell.pad_right(width - cell.cell_len)
+        cells.append(cell)
+    return cells
 
 
 def local_time(time: datetime | None, *, utc: bool, is_short: bool = False) -> str:

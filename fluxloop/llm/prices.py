@@ -20,7 +20,7 @@ from .price_library import Call, Rates, Tiers, library_tiers
 Counts = tuple[int | None, int | None, int | None, int | None, int | None, int | None]
 """Input, output, total, cache read, cache write and reasoning tokens, as in `fluxloop.models.Usage`."""
 
-_CONTEXT_NAMES = frozenset({"service_tier", "processing", "speed"})
+CONTEXT_NAMES = frozenset({"service_tier", "processing", "speed"})
 """What a request can say about its price: OpenAI's and Google's tier, ``processing="batch"``, Anthropic's speed."""
 
 
@@ -76,8 +76,8 @@ def context_of(*holders: object) -> str:
     """Return what *holders* (metadata, parameters, an output) say of the price: ``"service_tier=flex"``, or ``""``."""
     found: dict[str, str] = {}
     for holder in holders:
-        if isinstance(holder, dict) and not _CONTEXT_NAMES.isdisjoint(holder):
-            for name in _CONTEXT_NAMES:
+        if isinstance(holder, dict) and not CONTEXT_NAMES.isdisjoint(holder):
+            for name in CONTEXT_NAMES:
                 if isinstance(value := holder.get(name), str) and value:
                     found.setdefault(name, value)
     return "" if not found else "&".join(f"{name}={value}" for name, value in sorted(found.items()))

@@ -216,7 +216,17 @@ _SERVERS = frozenset(
 
 def default_session(trace_id: str) -> str:
     """Return the session of a trace without one: that of the process, or in a server a session of its own."""
-    return ids.session_id() if sys.modules.keys().isdisjoint(_SERVERS) else trace_id
+    global _checked
+    modules = sys.modules
+    if _checked != len(modules):  # a look-up of each name takes longer than the rest of opening a trace
+        if not modules.keys().isdisjoint(_SERVERS):
+            return trace_id
+        _checked = len(modules)
+    return ids.session_id()
+
+
+_checked = 0
+"""The number of modules that were loaded when none of them was found to be of a server."""
 
 
 _usage_lock = threading.RLock()

@@ -73,6 +73,25 @@ def test_a_line_per_trace_the_newest_first(fluxloop_, folder):
 
 
 @pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (60, "000002  ✗ error  01-17 11:00  Forecaster   333 ms  weather:…"),
+        (80, "000002  ✗ error        2026-01-17 11:00:00  Forecaster    333 ms  weather: no s…"),
+        (100, "000002  ✗ error        2026-01-17 11:00:00  Forecaster    333 ms  bert  weather: no such city: Atla…"),
+    ],
+)
+def test_what_failed_in_which_tool_and_for_whom(fluxloop_, folder, monkeypatch, columns, expected):
+    """
+    Columns without a value leave their space to the tool and the reason; the user follows where there is enough.
+    """
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+    done = fluxloop_("list", folder, "--utc", "--status", "error")
+
+    assert done.out.splitlines() == [expected]
+
+
+@pytest.mark.parametrize(
     ("options", "expected"),
     [
         (["--status", "error"], "2"),

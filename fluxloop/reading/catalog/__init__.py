@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,15 @@ from .query import ORDERS, Query, query_of
 from .row import COLUMNS, COST_COLUMNS, TraceRow, from_columns
 from .scan import add_records, refresh
 from .store import NAME, Store
-from .text import in_files, in_journals, in_records
+from .text import Searched, in_files, in_journals, in_records
 
 __all__ = ["ORDERS", "Catalog", "TraceRow"]
 
 SHORT_ID = 6
 """Characters of a short id, where these are enough to identify the trace."""
+
+FEW = 500
+"""Rows that are selected once: their numbers become a part of the following queries."""
 
 _EVERYTHING = TraceFilter()
 
@@ -123,6 +127,9 @@ class Catalog:
             f"SELECT number FROM traces LEFT JOIN costs USING (number) WHERE {condition} ORDER BY {by} LIMIT ?",
             [*parameters, -1 if limit is None else limit],
         )
+        if limit is not None and limit <= FEW:
+            numbers = self.store.connection.execute(chosen.condition, chosen.parameters)
+            chosen = Query(", ".join(str(number) for (number,) in numbers), [])
         if pricing is not None:
             add_costs(self.store, pricing, chosen)
         columns = ", ".join(COLUMNS if pricing is None else COLUMNS + COST_COLUMNS)
@@ -199,17 +206,26 @@ class Catalog:
         connection, whole = self.store.connection, self.source.whole()
         days = {day for (day,) in connection.execute(f"SELECT DISTINCT day FROM traces WHERE {condition}", parameters)}
         if self._records is None:
-            files = [(day, path) for day, paths in whole.days().items() if day in days for path in paths]
-            found = {*in_files(text, files), *in_journals(text, whole.open_observations())}
+            ends = {name: state.offset for name, state in self.store.files().items()}
+            files = {
+                day: [Searched(path, ends.get(path.name, 0)) for path in paths]
+                for day, paths in whole.days().items()
+                if day in days
+            }
+            counts = cache(lambda: dict(connection.execute("SELECT day, count(*) FROM traces GROUP BY day")))
+            found = {*in_files(text, files, lambda day: counts()[day]), *in_journals(text, whole.open_observations())}
         else:
             found = {*in_records(text, self._records)}
         connection.execute("DROP TABLE IF EXISTS temp.with_text")
         connection.execute("CREATE TEMP TABLE with_text (number INTEGER PRIMARY KEY)")
-        numbers = "SELECT number FROM traces WHERE reversed_id = ? AND day = coalesce(?, day)"
+        add = "INSERT OR IGNORE INTO with_text SELECT number FROM traces WHERE"
         connection.execute("BEGIN")  # one transaction for all of them; the index itself is not written
         connection.executemany(
-            f"INSERT OR IGNORE INTO with_text {numbers}", [(trace_id[::-1], day) for day, trace_id in found]
+            f"{add} reversed_id = ? AND day = coalesce(?, day)",
+            [(trace_id[::-1], day) for day, trace_id in found if trace_id is not None],
         )
+        if whole_days := [day for day, trace_id in found if trace_id is None]:
+            connection.execute(f"{add} day IN ({', '.join('?' * len(whole_days))})", whole_days)
         connection.execute("COMMIT")
         self._text = text
 

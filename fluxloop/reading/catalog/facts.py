@@ -15,7 +15,7 @@ import orjson
 
 from ...enums import ObservationType, Status
 from ...llm.prices import Counts, context_of
-from ...storage.decoding import Json
+from ...storage.decoding import Json, decode
 from .kept import counts_of, kept_of
 
 STATUSES = tuple(str(status) for status in Status)
@@ -161,24 +161,37 @@ class TraceFacts:
         else:
             counts, code = None, codes[_CODED(record)]
         if parent is None:
-            self._add_root(record, start)
+            if "parent_observation_id" in record:
+                raise ValueError
+            self.add_root(id, start, record)
         if start < self.start:
             self.start = start
         self.rows.append((id, parent, code, duration, counts))
 
-    def _add_root(self, record: Json, start: str) -> None:
-        if "parent_observation_id" in record:
-            raise ValueError
+    def add_root(self, id: str, start: str, record: Json | bytes) -> None:
+        """Add an observation without a parent: its record, or the line with it, which is decoded if it is needed."""
         self.has_root = True
-        is_first = not self.root or start < self.root["start_time"] or record["id"] == self.root["id"]
+        is_first = not self.root or start < self.root["start_time"] or id == self.root["id"]
         if is_first and self.needs_root:
-            self.root = record
+            self.root = record if isinstance(record, dict) else {"id": id, "start_time": start, _LINE: record}
 
     def add_line(self, record: Json) -> None:
         """Add the trace's own line."""
-        if record.get("status") not in CODES or not _is_our_time(record.get("start_time")):
+        get = record.get
+        status = get("status")
+        is_ours = (
+            type(status) is str
+            and status in CODES
+            and type(get("duration_ms")) in _OF_NUMBER
+            and _is_our_time(get("start_time"))
+        )
+        if not is_ours:
             record = _rebuilt_line(record)
         self.head, self.has_line = record, True
+
+    def add_kept_line(self, kept: Json) -> None:
+        """Add what `kept_of` returns of the trace's own line."""
+        self.head, self.has_line = kept, True
 
     @property
     def is_complete(self) -> bool:
@@ -193,10 +206,9 @@ class TraceFacts:
 
     def settle(self) -> None:
         """Replace the records that are still held by the few fields that are kept."""
-        self.head, self.root = kept_of(self.head), kept_of(self.root) if self.needs_root else {}
-        last = {row[0]: row for row in self.rows}
-        if len(last) < len(self.rows):
-            self.rows = [*last.values()]
+        self.head, self.root = kept_of(self.head), kept_of(_whole(self.root)) if self.needs_root else {}
+        if len({row[0] for row in self.rows}) < len(self.rows):
+            self.rows = [*{row[0]: row for row in self.rows}.values()]
 
     def add_earlier(self, earlier: TraceFacts) -> None:
         """Add what was known before; what is known now wins."""
@@ -226,6 +238,15 @@ class TraceFacts:
     def _quoted_prefix(self) -> bytes:
         """Return what the trace's id and most ids of its observations begin with, as JSON without the last quote."""
         return orjson.dumps(self._prefix)[:-1]
+
+
+_LINE = "line"
+"""The only field of a root beside its id and start whose line has not been decoded."""
+
+
+def _whole(root: Json) -> Json:
+    """Return the record of a root."""
+    return decode(root[_LINE]) if type(root.get(_LINE)) is bytes else root
 
 
 _SHORT = b'"\\n'

@@ -18,7 +18,7 @@ WORDS = 200
 
 def kept_of(record: Json) -> Json:
     """Return the fields of *record* that are kept, with the first words of its values."""
-    if not record or _IN_WORDS in record:
+    if not record or IN_WORDS in record:
         return record
     get = record.get
     kept: Json = {name: value for name in _TEXTS if (value := get(name)) is not None}
@@ -30,14 +30,16 @@ def kept_of(record: Json) -> Json:
         kept["error"] = str(error) if is_short else first_words(error, WORDS)
     if type(duration) is float:
         kept["duration_ms"] = duration
+    elif type(duration) is int and abs(duration) <= MOST_TOKENS:
+        kept["duration_ms"] = float(duration)  # another writer
     if type(tags) is list:
         kept["tags"] = [tag for tag in tags if type(tag) is str]
-    if usage and type(usage) is dict:
-        kept["usage"] = counts_of(usage)
+    if usage and type(usage) is dict and (counts := counts_of(usage)) is not None:
+        kept["usage"] = counts
     for name in ("input", "output"):
         if (value := get(name)) is not None:
             kept[name] = kept_value(value)
-    kept[_IN_WORDS] = True
+    kept[IN_WORDS] = True
     return kept
 
 
@@ -59,7 +61,7 @@ _TEXTS = ("id", "name", "session_id", "user_id", "start_time", "end_time", "stat
 
 _IS_TEXT = frozenset({str})
 
-_IN_WORDS = "in words"
+IN_WORDS = "in words"
 """Marks fields whose values are kept as their first words."""
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -13,6 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 
 from ...storage.decoding import Found, Json, kind_of
+from ...storage.references import TAILS
 from ..source import LONGEST_LINE_BYTES, lines_of, open_records
 from .facts import NOT_OURS, Codes, TraceFacts
 
@@ -71,6 +73,18 @@ def landmarks_of(file: BinaryIO, offset: int) -> bytes:
     return first + file.read(offset - start)
 
 
+AddTyped = Callable[[dict[str, TraceFacts], Codes, Callable[[bytes], None], list[bytes]], None]
+"""Adds lines to traces, and calls a function with each line that it cannot read."""
+
+
+class Typed(NamedTuple):
+    """The functions that add typed lines."""
+
+    observations: AddTyped
+    lines: AddTyped
+    """The lines of traces."""
+
+
 class NewRecords:
     """
     The records of a file behind those that have been read.
@@ -79,10 +93,12 @@ class NewRecords:
         path: The file.
         day: Of the file.
         known: How far it has been read; None if it has not.
+        typed: Adds the lines that are as our writer makes them.
     """
 
-    def __init__(self, path: Path, day: str, known: FileState | None) -> None:
+    def __init__(self, path: Path, day: str, known: FileState | None, typed: Typed | None = None) -> None:
         self._path, self._day = path, day
+        self._add_typed = typed and (typed.lines if path.name.startswith("traces") else typed.observations)
         self._file = open_records(path)
         self.offset = known.offset if known else 0
         self._skipped = known.skipped if known else 0
@@ -112,28 +128,36 @@ class NewRecords:
         """
         if self._file is None or self.is_at_end:
             return
-        loads = orjson.loads
+        add_each = partial(self._add_each, traces, codes, add)
+        add_all = (
+            partial(self._add_typed, traces, codes, lambda line: add_each([line])) if self._add_typed else add_each
+        )
+        complete = self._file.complete
         while count > 0 and self.offset < stop:
             lines = self._next_lines(int(min(_BLOCK_BYTES, stop - self.offset)))[:count]
             if not lines and not self._read_odd_line(add):
                 return
-            for line in lines:
-                record: Any = None
-                try:
-                    record = loads(line)
-                    if "refs" in record:
-                        record = loads(self._file.complete(line))
-                    if "parent_id" in record:
-                        traces[record["trace_id"]].add_ours(record, codes)
-                        continue
-                except NOT_OURS:  # the line is damaged, or by another writer
-                    pass
-                if kind := kind_of(record):
-                    add(record, kind)
-                else:
-                    self._add_damaged(self._file.records(line), add)
+            add_all([complete(line) if line.endswith(TAILS) else line for line in lines])
             count -= len(lines)
             self.offset += sum(map(len, lines))
+
+    def _add_each(
+        self, traces: dict[str, TraceFacts], codes: Codes, add: Callable[[Json, str], None], lines: Iterable[bytes]
+    ) -> None:
+        loads = orjson.loads
+        for line in lines:
+            record: Any = None
+            try:
+                record = loads(line)
+                if "parent_id" in record:
+                    traces[record["trace_id"]].add_ours(record, codes)
+                    continue
+            except NOT_OURS:  # the line is damaged, or by another writer
+                pass
+            if kind := kind_of(record):
+                add(record, kind)
+            else:
+                self._add_damaged(self._file.records(line), add)  # type: ignore[union-attr]  # it is open
 
     def _next_lines(self, size: int) -> list[bytes]:
         """Return the lines of the next *size* bytes; none if the next line has no end."""
@@ -190,3 +214,12 @@ class NewRecords:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+
+
+def typed_lines() -> Typed | None:
+    """Return the functions that add typed lines; None if msgspec is not installed."""
+    try:
+        from .typed_lines import add_observations, add_trace_lines
+    except ImportError:
+        return None
+    return Typed(add_observations, add_trace_lines)

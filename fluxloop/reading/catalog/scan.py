@@ -16,7 +16,7 @@ from ...storage.decoding import Json, kind_of, start_text, trace_id_of
 from ..source import OpenObservations, Source, start_of
 from .facts import Codes, TraceFacts, open_fact
 from .kept import kept_of
-from .new_records import NewRecords, status_of
+from .new_records import FileState, NewRecords, Typed, status_of, typed_lines
 from .row import to_columns
 from .store import Store
 
@@ -25,6 +25,9 @@ BATCH = 2_000
 
 BATCHES = 20
 """Batches between two commits."""
+
+LONG_BYTES = 4 << 20
+"""New bytes from which it pays to import msgspec."""
 
 MOST_CARRIED = 10_000
 """Incomplete traces that stay in memory between two batches, as more of their records will follow."""
@@ -49,8 +52,9 @@ def refresh(store: Store, source: Source) -> None:
         states = store.files().values()
         for day in {state.day for state in states if not state.is_continued_by(paths.get(state.name))}:
             store.forget_day(day)
+    typed = typed_lines() if _new_bytes(store.files(), paths.values()) >= LONG_BYTES else None
     for day, of_day in days.items():
-        while not _DayScan(store, day, of_day).run():
+        while not _DayScan(store, day, of_day, typed).run():
             pass  # another process has read some of it
     store.add_indexes()
     with store.transaction():
@@ -64,16 +68,22 @@ def _has_news(store: Store, days: dict[str, list[Path]]) -> bool:
     return known.keys() != found.keys() or not all(known[name].is_of(status) for name, status in found.items())
 
 
+def _new_bytes(known: dict[str, FileState], paths: Iterable[Path]) -> int:
+    """Return about how many bytes have not been read."""
+    offsets = {name: state.offset for name, state in known.items()}
+    return sum(status.st_size - offsets.get(path.name, 0) for path in paths if (status := status_of(path)))
+
+
 class _DayScan:
     """Reads what is new in the files of one day, in batches."""
 
-    def __init__(self, store: Store, day: str, paths: Iterable[Path]) -> None:
+    def __init__(self, store: Store, day: str, paths: Iterable[Path], typed: Typed | None = None) -> None:
         self._version = store.data_version()
         known = store.files()
         self._store = store
         self._codes = Codes(store.number_of)
         self._day = day
-        self._files = [NewRecords(path, day, known.get(path.name)) for path in paths]
+        self._files = [NewRecords(path, day, known.get(path.name), typed) for path in paths]
         self._carried: dict[str, TraceFacts] = {}
         """Traces that are in the index and not complete."""
         self._changed = _Changed(self._carried)

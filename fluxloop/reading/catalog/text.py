@@ -2,18 +2,17 @@
 Find the traces whose names, inputs, outputs or errors contain a text.
 
 The lines of the files are searched as they are for a part of the text that every encoding of it contains; only lines
-that have it, or refer to a line that has it, are decoded. So a search takes about as long as reading the files.
+that have it are decoded. So a search takes about as long as reading the files.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -22,12 +21,9 @@ from ...storage.histories import MIN_RUN_BYTES
 from ...storage.record_input import RecordInput
 from ...storage.references import REFERS, references_in
 from ..json_text import pieces
-from ..source import LONGEST_LINE_BYTES, OpenObservations, open_records
+from ..source import LONGEST_LINE_BYTES, OpenObservations, lines_of, open_records
 
-if TYPE_CHECKING:
-    from ...redaction.prefilter import Prefilter
-
-_BLOCK_BYTES = 1 << 16
+_BLOCK_BYTES = 1 << 18
 """Bytes of a file that are searched at once."""
 
 
@@ -38,27 +34,80 @@ _HEAD = re.compile(rb'\{(?:"id":"[ !#-\[\]-~]+",)?"trace_id":"([ !#-\[\]-~]+)"')
 _ID = re.compile(rb'\{"(?:id|trace_id)":"([^"\\]+)"')
 """The beginning of a line, up to the id of its record."""
 
-Place = tuple[str | None, str]
-"""The day and the id of a trace; the day is None where it is not known."""
+_OWN_ID = b'{"id":"'
+
+Place = tuple[str | None, str | None]
+"""The day and the id of a trace; the day is None where it is not known, the id for all traces of the day."""
 
 
-def in_files(text: str, files: Iterable[tuple[str, Path]]) -> Iterator[Place]:
-    """Yield each trace with *text* in one of its records in *files*, each with its day; some more than once."""
+class Searched(NamedTuple):
+    """A file to search."""
+
+    path: Path
+    end: int
+    """Where the search stops: the index has the traces of all records before it."""
+
+
+def in_files(text: str, days: Mapping[str, Iterable[Searched]], count: Callable[[str], int]) -> Iterator[Place]:
+    """
+    Yield each trace with *text* in one of its records.
+
+    Args:
+        text: Any text.
+        days: The files to search, by day.
+        count: Returns the number of traces of a day. If so many are found, the other files of the day are not searched.
+    """
     wanted, part = text.casefold(), PlainPart(plain_part(text))
-    known: set[tuple[str, bytes]] = set()
-    for day, path in files:
-        if (file := open_records(path)) is None:
-            continue
-        with file:
-            for line in _lines_with(part, file):
-                head = _HEAD.match(line) if line.count(_TRACE_ID) == 1 else None
-                if head and (day, head[1]) in known:
-                    continue
-                for (_, _, record), _ in file.records(line):
-                    if not isinstance(record, str) and kind_of(record) != "score" and contains(record, wanted):
-                        if head:
-                            known.add((day, head[1]))
-                        yield day, trace_id_of(record)
+    for day, files in days.items():
+        found: set[str] = set()
+        # The lines of traces first: they are few, and have the inputs and outputs of the roots.
+        for file in sorted(files, key=lambda file: not file.path.name.startswith("traces")):
+            if found and len(found) >= count(day):
+                yield day, None
+                break
+            _search(file, part, wanted, found)
+        else:
+            for trace_id in found:
+                yield day, trace_id
+
+
+def _search(searched: Searched, part: PlainPart, wanted: str, found: set[str]) -> None:
+    """Add to *found* the ids of the traces with *wanted* in a record of a file."""
+    if (file := open_records(searched.path)) is None:
+        return
+    with file:
+        referred: set[bytes] = set()
+        known, begin, end = b"", 0, 0  # the trace of the last line, and where its id is in that line
+        for line in _lines_with(part, file, searched.end):
+            if len(line) > MIN_RUN_BYTES and (id := _ID.match(line)):  # others refer to large lines only
+                referred.add(id[1])
+            if known and line[begin:end] == known and line.find(b'"', 7) == begin and line.find(_TRACE_ID, end) < 0:
+                continue
+            head = _search_line(file, line, wanted, found)
+            if head is not None and line.startswith(_OWN_ID) and head[1].decode() in found:
+                begin, end = line.find(b'"', 7), head.end()
+                known = line[begin:end]
+        if referred:
+            for line in _lines_with(PlainPart(REFERS), file, searched.end):
+                if any(reference.record in referred for reference in references_in(line)):
+                    _search_line(file, line, wanted, found)
+
+
+def _search_line(file: RecordInput, line: bytes, wanted: str, found: set[str]) -> re.Match[bytes] | None:
+    """Search one line; return its beginning if it is a usual one."""
+    head = _HEAD.match(line)
+    if head is not None and line.find(_TRACE_ID, head.end()) >= 0:
+        head = None
+    if head is None or head[1].decode() not in found:
+        for each, _ in file.records(line, _is_searched):
+            record = each.record
+            if not isinstance(record, str) and contains(record, wanted):
+                found.add(trace_id_of(record))
+    return head
+
+
+def _is_searched(record: object) -> bool:
+    return kind_of(record) in ("observation", "trace")
 
 
 def in_journals(text: str, journals: dict[str, OpenObservations]) -> Iterator[Place]:
@@ -73,13 +122,17 @@ def in_records(text: str, records: Iterable[Json]) -> Iterator[Place]:
     """Yield each trace with *text* in one of *records*; some more than once."""
     wanted = text.casefold()
     for record in records:
-        if kind_of(record) in ("observation", "trace") and contains(record, wanted):
+        if _is_searched(record) and contains(record, wanted):
             yield None, trace_id_of(record)
 
 
 def contains(record: Json, wanted: str) -> bool:
     """Whether the name, input, output or error of a record contains *wanted*, which is case-folded."""
-    return any(wanted in _text(value) for name in _SEARCHED if (value := record.get(name)))
+    for name in _SEARCHED:  # `any` with a generator takes twice as long
+        value = record.get(name)
+        if value and wanted in _text(value):
+            return True
+    return False
 
 
 def searched_text(record: Json) -> str:
@@ -117,71 +170,81 @@ class PlainPart:
 
     def __init__(self, part: bytes) -> None:
         self.part = part
-        self._prefilter: Prefilter | None = None
-        if part:
-            from ...redaction.prefilter import open_prefilter  # loaded only by a search
+        self._ends_in = _hyperscan_search(part) if part else None
 
-            with suppress(ImportError, ValueError):
-                self._prefilter = open_prefilter(
-                    ((0, "(?i)" + "".join(f"\\x{byte:02x}" for byte in part)),), is_kept=False
-                )
-
-    def in_block(self, block: bytes) -> Callable[[int], int]:
-        """Return a function that returns the position of the first occurrence from a position on, or -1."""
-        if self._prefilter is not None:
-            starts = [hit.end - len(self.part) for hit in self._prefilter.hits(block)]
-            if len(starts) > MOST_OCCURRENCES:
-                self._prefilter = None
-            return lambda at: starts[index] if (index := bisect_left(starts, at)) < len(starts) else -1
+    def lines_in(self, block: bytes, end: int) -> list[bytes]:
+        """Return the lines before *end* that contain the part."""
+        if self._ends_in is not None:
+            ends = self._ends_in(block)
+            if len(ends) > MOST_OCCURRENCES:
+                self._ends_in = None
+            return _lines_at([each - len(self.part) for each in ends], block, end)
         lowered = block.lower()
-        return lambda at: lowered.find(self.part, at)
+        if lowered.count(self.part) > MOST_OCCURRENCES:
+            return [line for line in BytesIO(block[:end]) if self.part in line.lower()]
+        return _lines_at(_starts(self.part, lowered), block, end)
+
+
+def _hyperscan_search(part: bytes) -> Callable[[bytes], list[int]] | None:
+    """Return a function that returns where *part* ends in a block, in any case; None without Hyperscan."""
+    # Not `redaction.prefilter`: to import the rules of redaction takes a tenth of the time of `fluxloop list`.
+    try:
+        import hyperscan
+    except ImportError:
+        return None
+    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+    try:
+        expression = "".join(f"\\x{byte:02x}" for byte in part).encode()
+        database.compile(expressions=[expression], ids=[0], elements=1, flags=hyperscan.HS_FLAG_CASELESS)
+        scratch = hyperscan.Scratch(database)
+    except hyperscan.error:  # a text longer than it supports
+        return None
+
+    def ends_in(block: bytes) -> list[int]:
+        ends: list[int] = []
+        database.scan(block, lambda _id, _start, end, _flags, _context: ends.append(end), 0, None, scratch)
+        return ends
+
+    return ends_in
+
+
+def _starts(part: bytes, block: bytes) -> Iterator[int]:
+    """Yield the positions of *part* in *block*."""
+    at = block.find(part)
+    while at >= 0:
+        yield at
+        at = block.find(part, at + 1)
+
+
+def _lines_at(positions: Iterable[int], block: bytes, end: int) -> list[bytes]:
+    """Return the lines before *end* with one of *positions*, which are in order."""
+    lines, after = [], 0
+    for at in positions:
+        if after <= at < end:
+            start = block.rfind(b"\n", after, at) + 1 or after
+            after = block.find(b"\n", at, end) + 1 or end
+            lines.append(block[start:after])
+    return lines
 
 
 MOST_OCCURRENCES = 200
-"""In a block; a text with more is searched by `bytes` from there on."""
+"""In a block; a text with more is searched by `bytes` from there on, line by line."""
 
 
-def _lines_with(part: PlainPart, file: RecordInput) -> Iterator[bytes]:
-    """
-    Yield the lines of *file*, as they are written, that contain *part*, and those that refer to one of them.
-
-    The part is in lower case; it is found in any case.
-    """
-    found: set[bytes] = set()
-    first = -1
-    for offset in _offsets_of_lines(part, file):
-        file.seek(offset)
-        line = file.readline(LONGEST_LINE_BYTES)
-        if len(line) > MIN_RUN_BYTES and (head := _ID.match(line)):  # others refer to large lines only
-            found.add(head[1])
-            first = offset if first < 0 else first
-        yield line
-    if not found:
-        return
-    for offset in _offsets_of_lines(PlainPart(REFERS), file, first):
-        file.seek(offset)
-        line = file.readline(LONGEST_LINE_BYTES)
-        if any(reference.record in found for reference in references_in(line)):
-            yield line  # some for the second time
-
-
-def _offsets_of_lines(part: PlainPart, file: BinaryIO, first: int = 0) -> Iterator[int]:
-    """Yield the offset of each line with *part*, from the line at *first* on."""
-    offset = line_start = after = first
-    seam, size = b"", len(part.part)
-    fd = file.fileno()
-    while block := os.pread(fd, _BLOCK_BYTES, offset):
-        next_from = part.in_block(block)
-        if offset >= after and part.part in (seam + block[:size]).lower():
-            yield line_start
-            after = offset + (block.find(b"\n") + 1 or len(block))
-        at = next_from(max(0, after - offset))
-        while at >= 0:
-            yield offset + start if (start := block.rfind(b"\n", 0, at) + 1) else line_start
-            end = block.find(b"\n", at) + 1
-            after = offset + (end or len(block))
-            at = next_from(end) if 0 < end < len(block) else -1
-        if newline := block.rfind(b"\n") + 1:
-            line_start = offset + newline
-        offset += len(block)
-        seam = (seam + block)[-size:] if size else b""
+def _lines_with(part: PlainPart, file: RecordInput, stop: int) -> Iterator[bytes]:
+    """Yield the lines before *stop* that contain *part*, which is in lower case, in any case."""
+    fd, offset, size = file.fileno(), 0, _BLOCK_BYTES
+    while block := os.pread(fd, min(size, stop - offset), offset):
+        whole = len(block) if offset + len(block) >= stop else block.rfind(b"\n") + 1
+        if whole:
+            yield from part.lines_in(block, whole)
+            offset += whole
+            size = max(_BLOCK_BYTES, min(size, 4 * whole))
+        elif len(block) < size:  # the file has been truncated
+            return
+        elif size < LONGEST_LINE_BYTES:
+            size *= 2
+        else:
+            lines = lines_of(file, offset)
+            next(lines)  # not decoded, since it is too long
+            offset, _ = next(lines, (stop, b""))

@@ -71,6 +71,8 @@ def test_the_index_agrees_with_the_reader_about_random_records(tmp_path, monkeyp
     """
     monkeypatch.setattr(scan, "BATCH", batch)
     monkeypatch.setattr(new_records, "_BLOCK_BYTES", block)
+    if seed % 2:
+        monkeypatch.setattr(scan, "LONG_BYTES", 0)  # as for long files
     rng = random.Random(seed)
     for _ in range(4):
         for _ in range(rng.randint(1, 25)):
@@ -108,6 +110,17 @@ def append_randomly(folder: Path, rng: random.Random, prefix: str) -> None:
         written(folder, {"parent_id": None, "not": "a record"})
     else:
         written(folder, observation(id, parent, trace=trace, **fields))
+
+
+@pytest.mark.parametrize("duration", [0, 400, 2.5, True, None, "7", 10**30])
+def test_a_duration_of_another_writer(tmp_path, duration):
+    """
+    Writers in other languages make no difference between integers and floats.
+    """
+    written(tmp_path, {**trace_line("t"), "duration_ms": duration}, observation("o", trace="t", duration_ms=duration))
+    written(tmp_path, observation("o2", trace="without line", duration_ms=duration))
+
+    same(tmp_path)
 
 
 def test_a_running_trace_has_no_status_and_a_dead_one_is_crashed(tmp_path):
@@ -170,3 +183,13 @@ def test_the_first_words_of_a_large_value_are_kept(tmp_path):
     assert row.input.startswith('question="why why')
     assert len(row.input) <= 200
     assert (tmp_path / ".index.sqlite").stat().st_size < 200_000
+
+
+@pytest.mark.parametrize("status", [{"a": 1}, ["success"], 7, True, "Success"])
+def test_a_status_of_another_writer(tmp_path, status):
+    """
+    A value of any type where the line of a trace has its status.
+    """
+    written(tmp_path, {**trace_line("t"), "status": status}, observation("o", trace="t"))
+
+    same(tmp_path)
