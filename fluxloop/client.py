@@ -274,7 +274,7 @@ class FluxLoopClient(Instruments):
         self.close()
 
 
-_STORAGE_SETTINGS = ("storage", "base_path", "journal")
+_STORAGE_SETTINGS = ("storage", "base_path", "journal", "compact_histories")
 """The settings that a storage opened by name is made from; without a change of these, it stays the same object."""
 
 _HTTP_SETTINGS = (

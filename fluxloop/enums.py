@@ -12,7 +12,7 @@ from typing import Literal, Self, TypeVar
 
 E = TypeVar("E", bound=StrEnum)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The version of the record format, written as ``schema`` in every trace; increased by incompatible changes."""
 
 _SYNONYMS = {

@@ -20,7 +20,7 @@ import orjson
 from ..reading.catalog.new_records import FileState, landmarks_of, status_of
 from ..reading.pricing import project_pricing
 from ..reading.source import OpenObservations, Source, lines_of, open_records
-from ..storage.decoding import records_in
+from ..storage.record_input import RecordInput
 from .record_rows import Observation, Refusal, Row
 from .records import RowMaker
 from .stores.contract import StoreError
@@ -109,19 +109,19 @@ class Following:
             offset = known.offset if known is not None else 0
             lines = lines_of(file, offset)
             while some := [(at, line) for at, line in islice(lines, LINES_AT_ONCE) if line.endswith(b"\n")]:
-                self.store.write([row for at, line in some for row in self._placed(path, at, line)])
+                self.store.write([row for at, line in some for row in self._placed(file, path, at, line)])
                 offset = some[-1][0] + len(some[-1][1])
             landmarks = landmarks_of(file, offset)
         size = status.st_size if offset == status.st_size else -1
         state = [path.name, day, status.st_ino, size, status.st_mtime_ns, offset, landmarks.hex(), 0]
         self.store.run(lambda connection: _set_state(connection, f"{_FILE}{path}", orjson.dumps(state).decode()))
 
-    def _placed(self, path: Path, at: int, line: bytes) -> Iterator[Row]:
+    def _placed(self, file: RecordInput, path: Path, at: int, line: bytes) -> Iterator[Row]:
         """Yield the rows of the records on a line, each with the place of its record."""
-        for start, end, record in records_in(line):
+        for (start, end, record), text in file.records(line):
             if not isinstance(record, str):
                 with suppress(Refusal, TypeError):
-                    row = self._rows.row_of(record, line)
+                    row = self._rows.row_of(record, text)
                     yield row._replace(line=place(at + start, end - start, path))
 
     def _add_open(self, journals: dict[str, OpenObservations]) -> None:

@@ -14,7 +14,7 @@ from ..errors import ReadError
 from ..reading.filters import CollectorFilter
 from ..reading.pricing import project_pricing
 from ..reading.source import Source, lines_of, open_records
-from ..storage.decoding import NOT_A_RECORD, TORN, decode, records_in
+from ..storage.decoding import NOT_A_RECORD, TORN, Found, decode
 from .record_rows import Refusal, Row
 from .records import RowMaker
 from .stores.contract import Store, StoreError
@@ -46,9 +46,9 @@ def import_records(path: Path, store: Store) -> Imported:
     maker = RowMaker(pricing.prices if pricing else None)
     imported = Imported()
     for file in _files(path):
-        lines = _lines(file)
+        lines = _records(file)
         while some := list(islice(lines, AT_ONCE)):
-            rows = [row for line in some for row in _rows(line, maker, imported)]
+            rows = [row for found, text in some for row in _rows(found, text, maker, imported)]
             written = store.write(rows)
             imported.accepted += written.accepted
             imported.duplicates += written.duplicates
@@ -59,23 +59,22 @@ def _files(path: Path) -> list[Path]:
     return [file for _, files in sorted(Source.at(path).days().items()) for file in files]
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _records(path: Path) -> Iterator[tuple[Found, bytes]]:
     if (file := open_records(path)) is not None:
         with file:
             for _, line in lines_of(file):
-                yield line
+                yield from file.records(line)
 
 
-def _rows(line: bytes, maker: RowMaker, imported: Imported) -> Iterator[Row]:
-    for start, end, record in records_in(line):
-        if record == TORN:
-            imported.rejected += 1
-            continue
-        try:
-            value = decode(line[start:end]) if record == NOT_A_RECORD else record
-            yield maker.row_of(value, line[start:end].rstrip(b"\r\n"))
-        except (Refusal, ValueError):
-            imported.rejected += 1
+def _rows(found: Found, text: bytes, maker: RowMaker, imported: Imported) -> Iterator[Row]:
+    if found.record == TORN:
+        imported.rejected += 1
+        return
+    try:
+        value = decode(text) if found.record == NOT_A_RECORD else found.record
+        yield maker.row_of(value, text.rstrip(b"\r\n"))
+    except (Refusal, ValueError):
+        imported.rejected += 1
 
 
 def export_records(store: Store, path: Path) -> int:

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from ..storage.record_file import write_error
+from ..storage.record_file import RecordFile, write_error
 
 MODE = 0o600
 """Only the owner can read what an experiment writes, as it contains the inputs of users."""
@@ -84,3 +84,31 @@ class LineFile:
         """Close the file. A target that outlives its run cannot write to whatever has its descriptor next."""
         fd, self._fd = self._fd, -1
         os.close(fd)
+
+
+class RecordLines:
+    """
+    A file of records, to which lines are appended as `FileStorage` does.
+
+    Args:
+        path: The file, created if it is missing.
+        is_compact: Whether large lines refer to earlier ones.
+    """
+
+    def __init__(self, path: Path, *, is_compact: bool) -> None:
+        self.path = path
+        try:
+            self._file = RecordFile.at(path, MODE, compact=is_compact)
+        except OSError as exc:
+            raise write_error(exc, f"open {path}", choice="--output") from exc
+
+    def write(self, line: bytes) -> None:
+        """Append *line*; raises as `LineFile.write`."""
+        try:
+            self._file.append(line)
+        except OSError as exc:
+            raise write_error(exc, f"write to {self.path}", choice="--output") from exc
+
+    def close(self) -> None:
+        """Close the file; see `LineFile.close`."""
+        self._file.close()

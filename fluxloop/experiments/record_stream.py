@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from ..storage.record_input import RecordInput
+
 CHUNK_BYTES = 1 << 18
 """Bytes that are read at a time."""
 
@@ -45,8 +47,9 @@ class RecordStream:
         late: Traces with records after their root, which `take` does not return.
     """
 
-    def __init__(self, observations: BinaryIO, traces: BinaryIO, late: frozenset[bytes]) -> None:
+    def __init__(self, observations: RecordInput, traces: RecordInput, late: frozenset[bytes]) -> None:
         self.late = late
+        self._files = observations, traces
         self._observations, self._traces = _chunks(observations), _chunks(traces)
         self._waiting: dict[bytes, list[bytes]] = {}
         self._complete: dict[bytes, list[bytes]] = {}
@@ -66,7 +69,8 @@ class RecordStream:
             pass
         lines, trace = self._complete.pop(trace_id, []), self._trace_lines.pop(trace_id, None)
         self._bytes -= sum(map(len, lines)) + len(lines) + (len(trace) + 1 if trace else 0)
-        return Lines(lines, trace)
+        of_observations, of_traces = self._files
+        return Lines(list(map(of_observations.complete, lines)), trace and of_traces.complete(trace))
 
     def _read_observations(self) -> bool:
         waiting, late = self._waiting, self.late
@@ -100,7 +104,7 @@ class RecordStream:
         return next(chunks, b"")
 
 
-def stream_of(paths: list[Path], files: list[BinaryIO]) -> RecordStream | None:
+def stream_of(paths: list[Path], files: list[RecordInput]) -> RecordStream | None:
     """
     Return the stream of *files*, which are those at *paths*; None if the runner did not write every line of them.
     """

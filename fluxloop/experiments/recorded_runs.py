@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -25,6 +25,7 @@ from ..reading.lazy import can_wait
 from ..reading.source import OpenObservations, Source, open_records
 from ..reading.to_json import observation_line
 from ..storage.decoding import Json, decode, kind_of
+from ..storage.record_input import RecordInput
 from .folder import ExperimentFolder, Row
 from .record_stream import Lines, OutOfOrder, RecordStream, stream_of
 
@@ -206,7 +207,7 @@ class _Records:
         paths = days.get("", [])
         return stream_of(paths, self._files(paths)) if [*days] == [""] else None
 
-    def _files(self, paths: list[Path]) -> list[BinaryIO]:
+    def _files(self, paths: list[Path]) -> list[RecordInput]:
         return [self._stack.enter_context(file) for path in paths if (file := open_records(path))]
 
     @cached_property

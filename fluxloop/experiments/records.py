@@ -18,7 +18,7 @@ from ..llm.prices import Cost, context_of
 from ..storage import FileStorage
 from ..storage.contract import Record
 from ..storage.journal import Journal
-from .line_file import LineFile, Lines
+from .line_file import Lines, RecordLines
 
 FINAL_RESPONSE = "agent_final_response"
 """The name of an observation whose output is the output of the run."""
@@ -72,7 +72,8 @@ class RunStorage:
     def in_folder(cls, folder: Path, *, has_journal: bool = False) -> RunStorage:
         """Return a storage of files in *folder*, which is ``artifacts`` of the experiment."""
         files = FileStorage(folder, dated=False)  # the names of the files, and the journal
-        lines = {kind: LineFile(files.path(kind, "")) for kind in KINDS}
+        is_compact = default.configuration.settings().compact_histories
+        lines = {kind: RecordLines(files.path(kind, ""), is_compact=is_compact) for kind in KINDS}
         return cls(lines, files.journal if has_journal else None)
 
     def append(self, lines: Mapping[str, Sequence[bytes]]) -> None:

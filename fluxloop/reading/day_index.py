@@ -26,6 +26,7 @@ from ..storage.decoding import (
     start_text,
     trace_id_of,
 )
+from ..storage.record_input import RecordInput
 from .source import LONGEST_LINE_BYTES, lines_of
 
 MAX_SKIPPED = 1000
@@ -59,7 +60,7 @@ class DayIndex:
     ``skipped_count`` counts the places that are not records, found in the first pass or by `records`.
     """
 
-    def __init__(self, files: Sequence[BinaryIO]) -> None:
+    def __init__(self, files: Sequence[RecordInput]) -> None:
         self.skipped_count = 0
         self._files = files
         self._traces: dict[bytes, Entry] = {}
@@ -109,7 +110,7 @@ class DayIndex:
                 file.seek(offset)
             line = file.read(lengths[place]) if place in lengths else file.readline(LONGEST_LINE_BYTES)
             positions[number] = offset + len(line)
-            yield place, line
+            yield place, file.complete(line)
 
     def skipped(self) -> list[Skipped]:
         """Return the first `MAX_SKIPPED` places that are not records, by file and line."""

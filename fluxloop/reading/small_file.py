@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..storage.decoding import Json, decode, kind_of, start_text, trace_id_of
+from ..storage.record_input import RecordInput
+from ..storage.references import TAILS
 from .assembly import Assembly
 from .source import open_records
 
@@ -37,7 +39,9 @@ def assemblies_in(
     with file:
         if os.fstat(file.fileno()).st_size > LARGEST_BYTES:
             return None
-        lines = file.readlines()
+        lines = _complete_lines(file)
+    if lines is None:
+        return None
     found: dict[str, Assembly] = {}
     starts: dict[str, str] = {}
     for line in lines:
@@ -61,3 +65,16 @@ def assemblies_in(
         found[trace_id].add_line(line, record)
     in_order = sorted(found, key=starts.__getitem__, reverse=newest_first)
     return [found[trace_id] for trace_id in reversed(in_order)]
+
+
+def _complete_lines(file: RecordInput) -> list[bytes] | None:
+    """Return all lines; None if they take more than a small file without references."""
+    lines = file.readlines()
+    size = 0
+    for index, line in enumerate(lines):
+        if line.endswith(TAILS):
+            lines[index] = complete = file.complete(line)
+            size += len(complete)
+            if size > LARGEST_BYTES:
+                return None
+    return lines

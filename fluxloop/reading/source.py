@@ -19,8 +19,8 @@ from typing import BinaryIO
 
 from ..errors import ReadError
 from ..storage.decoding import Json, start_text, trace_id_of
-from ..storage.descriptors import open_regular
 from ..storage.inflight import read_journals
+from ..storage.record_input import RecordInput
 
 LONGEST_LINE_BYTES = 64 << 20
 """A longer line is not decoded. It bounds the memory that one line can take."""
@@ -117,7 +117,7 @@ def start_of(observations: OpenObservations) -> str:
     return min(start_text(record) for _, record in observations)
 
 
-def open_records(path: Path) -> BinaryIO | None:
+def open_records(path: Path) -> RecordInput | None:
     """
     Open a record file; None if it has been removed or replaced since the folder was listed.
 
@@ -134,7 +134,7 @@ def open_records(path: Path) -> BinaryIO | None:
 
 def lines_of(file: BinaryIO, offset: int = 0) -> Iterator[tuple[int, bytes]]:
     """
-    Yield each line from *offset* on, with its own offset.
+    Yield each line from *offset* on as it is written, with its own offset.
 
     Of a line longer than `LONGEST_LINE_BYTES` only the first bytes are yielded, without a line end.
     """
@@ -174,9 +174,9 @@ def _next_data(fd: int, offset: int) -> int:
         os.lseek(fd, before, os.SEEK_SET)  # the file object expects the descriptor where it left it
 
 
-def _opened(path: Path) -> BinaryIO | None:
+def _opened(path: Path) -> RecordInput | None:
     """Open a regular file; None for anything else, which is not opened, since opening a device may have effects."""
-    return None if _irregularity(path) else open(path, "rb", opener=open_regular)
+    return None if _irregularity(path) else RecordInput(path)
 
 
 def _irregularity(path: Path) -> str | None:

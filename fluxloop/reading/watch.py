@@ -16,7 +16,7 @@ from typing import ClassVar
 from ..enums import Status
 from ..errors import ReadError
 from ..models import ObservationData, Trace
-from ..storage.decoding import Json, records_in, trace_id_of
+from ..storage.decoding import Json, trace_id_of
 from .assembly import Assembly
 from .reader import TraceReader
 from .source import OpenObservations, Source, lines_of, open_records
@@ -122,9 +122,9 @@ class Watch:
                     if not line.endswith(b"\n"):
                         continue
                     self._offsets[path] = offset + len(line)
-                    for _, _, record in records_in(line):
-                        if not isinstance(record, str) and self._matches_id(trace_id_of(record)):
-                            yield record
+                    for found, _ in file.records(line):
+                        if not isinstance(found.record, str) and self._matches_id(trace_id_of(found.record)):
+                            yield found.record
 
     def _add(self, record: Json) -> ObservationData | None:
         trace_id = trace_id_of(record)

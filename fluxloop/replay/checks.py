@@ -88,7 +88,7 @@ def _lines(path: Path, *, with_blank: bool = False) -> Iterator[bytes]:
     file = open_records(path) if path.is_file() else None
     if file is not None:
         with file:
-            yield from (line for _, line in lines_of(file) if with_blank or line.strip())
+            yield from (file.complete(line) for _, line in lines_of(file) if with_blank or line.strip())
 
 
 def _unbuilt(whole: dict[str, Any]) -> str | None:

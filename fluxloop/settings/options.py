@@ -22,6 +22,7 @@ class SettingOptions(TypedDict, total=False):
     storage: StorageName | Storage | Sequence[StorageName | Storage]
     base_path: str | PathLike[str]
     journal: bool
+    compact_histories: bool
     collector_url: str
     api_key: str | None
     collector_protocol: CollectorProtocol

@@ -87,6 +87,9 @@ class Settings:
     journal: bool = _row(
         True, FLAG, "list open observations in a hidden file, so that those of a killed process can be read"
     )
+    compact_histories: bool = _row(
+        True, FLAG, "record messages that a file has already as a reference to the earlier record in that file"
+    )
     collector_url: str = _row("http://localhost:8000", URL, "the collector that the storage `http` sends records to")
     api_key: str | None = _row(None, KEY, "the key for the collector; never shown")
     collector_protocol: CollectorProtocol = _row(

@@ -103,6 +103,10 @@ class StorageSettings(Protocol):
         """Whether file storage keeps a journal of open observations."""
 
     @property
+    def compact_histories(self) -> bool:
+        """Whether file storage records messages that a file has already as references."""
+
+    @property
     def collector_url(self) -> str:
         """The collector that HTTP storage sends to."""
 

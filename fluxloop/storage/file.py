@@ -12,7 +12,6 @@ import errno
 import os
 import re
 import threading
-from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -20,11 +19,12 @@ from weakref import WeakSet
 
 from ..errors import WriteError
 from ..forks import after_fork
-from .decoding import decoded
-from .descriptors import open_regular
+from .decoding import has_trace_id
 from .event_loops import unguarded
+from .histories import LARGE_BYTES
 from .journal import Journal
 from .record_file import NO_PERMISSION, NOT_A_FILE, RecordFile, exposure, write_error
+from .record_input import RecordInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,6 +63,8 @@ class FileStorage:
             traces contain the inputs of users and the results of tools.
         journal: Whether to keep a journal of open observations. Without it, each observation needs one system call
             less, but observations that are open when a process dies are lost.
+        compact_histories: Whether a large record refers to an earlier record of its file for messages that are in it
+            already. False writes every record as it is.
     """
 
     def __init__(
@@ -72,11 +74,13 @@ class FileStorage:
         dated: bool = True,
         mode: int = 0o600,
         journal: bool = True,
+        compact_histories: bool = True,
     ) -> None:
         self.base_path = Path(base_path).expanduser().absolute()
         self.journal = Journal(self.base_path) if journal else None
         self._dated = dated
         self._mode = mode
+        self._compact_histories = compact_histories
         self._files: dict[tuple[str, str], RecordFile] = {}
         _storages.add(self)
 
@@ -108,7 +112,9 @@ class FileStorage:
             if file is None or file.check_at <= monotonic():
                 unguarded(self._check, key, line)
                 return
-            if (written := os.write(file.fd, line)) != len(line):
+            if len(line) >= LARGE_BYTES:
+                file.append(line)
+            elif (written := os.write(file.fd, line)) != len(line):
                 file.finish(line, written)
             unchecked = file.unchecked
             unchecked.append(line)
@@ -141,8 +147,11 @@ class FileStorage:
         """Yield all records in the folder, by day, observations first. Incomplete records are skipped."""
         for path in self.paths():
             if path.is_file():
-                with open(path, "rb", opener=open_regular) as file:
-                    yield from chain.from_iterable(map(decoded, file))
+                with RecordInput(path) as file:
+                    for line in file:
+                        for found, _ in file.records(line, has_trace_id):
+                            if not isinstance(found.record, str):
+                                yield found.record
 
     def path(self, kind: str, day: str) -> Path:
         """Return the path of the file for records of this *kind* and *day* (``YYYYMMDD``)."""
@@ -254,6 +263,9 @@ class FileStorage:
             for file in self._files.values():
                 file.check_at = file.check_path_at = 0.0
         file = self._files[key] = self._opened(key)
+        for (kind, _), other in list(self._files.items()):
+            if kind == key[0] and other is not file and other.histories is not None:
+                other.histories.forget()  # of another day: few records follow, which need not be in memory for ever
         now = monotonic()
         file.check_at, file.check_path_at = now + CHECK_REMOVED_S, now + CHECK_RENAMED_S
         while len(self._files) > MAX_OPEN:
@@ -263,7 +275,7 @@ class FileStorage:
         return file
 
     def _opened(self, key: tuple[str, str]) -> RecordFile:
-        return RecordFile.at(self.path(*key), self._mode)
+        return RecordFile.at(self.path(*key), self._mode, compact=self._compact_histories)
 
     def _forked(self) -> None:
         self._files = {}  # the child opens its own descriptors

@@ -49,7 +49,9 @@ def _open_http(settings: StorageSettings) -> Storage:
 
 
 BY_NAME: Mapping[str, Callable[[StorageSettings], Storage]] = {
-    "file": lambda settings: FileStorage(settings.base_path, journal=settings.journal),
+    "file": lambda settings: FileStorage(
+        settings.base_path, journal=settings.journal, compact_histories=settings.compact_histories
+    ),
     "memory": lambda _: MemoryStorage(),
     "http": _open_http,
 }

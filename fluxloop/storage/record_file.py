@@ -6,18 +6,26 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 from ..errors import WriteError
 from ..report import Problems
 from .descriptors import Descriptor
+from .histories import LARGE_BYTES, Histories
+
+_HEAD_BYTES = 120
+"""The beginning of a line by which it is recognized: it has the id of the record."""
+
+_SEARCHED_BYTES = 1 << 16
+"""How far back a line is searched if other threads have written since."""
 
 
 class RecordFile(Descriptor):
     """An open record file, and the lines that were written to it since the last check."""
 
-    __slots__ = ("check_at", "check_path_at", "is_removed", "torn", "unchecked")
+    __slots__ = ("check_at", "check_path_at", "histories", "is_removed", "torn", "unchecked")
 
     def __init__(self, fd: int, path: str | os.PathLike[str]) -> None:
         super().__init__(fd, path)
@@ -27,11 +35,13 @@ class RecordFile(Descriptor):
         """Lines that were written since the last check that the file was not removed."""
         self.check_at = self.check_path_at = 0.0
         """Times of the next checks, by `monotonic`: whether the file was removed, and whether it was renamed."""
+        self.histories: Histories | None = None
+        """What large lines can refer to; None writes complete lines only."""
 
     @classmethod
-    def at(cls, path: Path, mode: int) -> Self:
+    def at(cls, path: Path, mode: int, *, compact: bool = False) -> Self:
         """
-        Open the file at *path*; create it and its folder if necessary.
+        Open the file at *path*; create it and its folder if necessary. *compact* is whether it gets references.
 
         Raises:
             OSError: If it cannot be opened, or is not a regular file.
@@ -44,6 +54,8 @@ class RecordFile(Descriptor):
             file = cls.for_writing(path, flags, mode)
         if warning := exposure(path, os.fstat(file.fd), mode):
             _logged.log_once(warning, warning)
+        if compact and hasattr(os, "pread"):
+            file.histories = Histories()
         return file
 
     def write(self, lines: list[bytes]) -> None:
@@ -54,15 +66,42 @@ class RecordFile(Descriptor):
             WriteError: If a line could not be written; counts that line and the following ones as lost.
         """
         for number, line in enumerate(lines):
-            text = b"\n" + line if self.torn else line
             try:
-                written = os.write(self.fd, text)
-                if written != len(text):
-                    self.finish(text, written)
+                self.append(line)
             except OSError as exc:
                 raise write_error(exc, f"write a record to {self.path}", lost=len(lines) - number) from exc
-            self.torn = False
             self.unchecked.append(line)
+
+    def append(self, line: bytes) -> None:
+        """Write one line, with references if it is large; raises OSError."""
+        compact = None
+        if self.histories is not None and len(line) >= LARGE_BYTES:
+            compact = self.histories.compacted(line, self._read)
+        text = line if compact is None else compact.text
+        if self.torn:
+            text = b"\n" + text
+        written = os.write(self.fd, text)
+        if written != len(text):
+            self.finish(text, written)
+        elif compact is not None and self.histories is not None:
+            with suppress(OSError):
+                if (offset := self._offset_of(compact.text)) is not None:
+                    self.histories.add(compact, offset)
+        self.torn = False
+
+    def _offset_of(self, line: bytes) -> int | None:
+        """Return where *line* begins, which was just written; None if other threads have written much since then."""
+        # Writes of other processes do not move the position of this descriptor.
+        start = os.lseek(self.fd, 0, os.SEEK_CUR) - len(line)
+        head = line[:_HEAD_BYTES]
+        if os.pread(self.fd, len(head), start) == head:
+            return start
+        before = max(0, start - _SEARCHED_BYTES)
+        found = os.pread(self.fd, start - before + len(head), before).rfind(head)
+        return None if found < 0 else before + found
+
+    def _read(self, offset: int, size: int) -> bytes:
+        return os.pread(self.fd, size, offset)
 
     def finish(self, line: bytes, written: int) -> None:
         """Write the rest of *line* after a short write; if that fails, mark the end of the file as torn."""

@@ -11,10 +11,12 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Self
 
 from .descriptors import Descriptor, is_running, lock, open_regular
+from .references import REFERS, Completer, complete_size
 
 MAX_LINE_BYTES = 64 << 20
 """A longer line is skipped. It bounds the memory that one line can take."""
@@ -44,6 +46,9 @@ class Segment:
         self.path = Path(file.path)
         self.is_complete = is_complete
         self.own = own
+        self.has_references = False
+        """Whether lines may refer to other lines of the file; those of a spool never do."""
+        self._completer = Completer(self._read)
         self.attempt: tuple[int, str] | None = None
         """The length and the id of a batch whose result is unknown."""
         self.skipped = 0
@@ -92,7 +97,7 @@ class Segment:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF), os.fspath(self.path))
         if self.attempt is not None:
             return os.pread(self.file.fd, self.attempt[0], self.offset)
-        data = os.pread(self.file.fd, limit_bytes, self.offset)
+        data = self._read(self.offset, limit_bytes)
         end = data.rfind(b"\n") + 1
         if not end and len(data) == limit_bytes:  # the next line is longer than the limit
             rest = self._rest_of_line(data)
@@ -102,7 +107,28 @@ class Segment:
             end = data.rfind(b"\n") + 1
         if not end and self.is_complete and data:
             return data + b"\n"  # the process died while it wrote the line
-        return data[: end if limit_lines is None else _end_of_lines(data, limit_lines)]
+        return self._within(data[: end if limit_lines is None else _end_of_lines(data, limit_lines)], limit_bytes)
+
+    def complete(self, lines: bytes) -> bytes:
+        """Return the lines of a batch with their references to other lines resolved."""
+        if not self.has_references or REFERS not in lines:
+            return lines
+        return b"".join(map(self._completer.complete, BytesIO(lines).readlines()))
+
+    def _within(self, lines: bytes, limit_bytes: int) -> bytes:
+        """Return the first of *lines*, at least one, that are complete within the limit."""
+        if not self.has_references or REFERS not in lines:
+            return lines
+        end = size = 0
+        for line in BytesIO(lines).readlines():
+            size += complete_size(line)
+            if end and size > limit_bytes:
+                break
+            end += len(line)
+        return lines[:end]
+
+    def _read(self, offset: int, size: int) -> bytes:
+        return os.pread(self.file.fd, size, offset)
 
     def _rest_of_line(self, beginning: bytes) -> bytes | None:
         """Return the whole line; None if it is too long for any record, and was skipped."""

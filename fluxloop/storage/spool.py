@@ -44,7 +44,7 @@ class Spool(FileStorage):
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        super().__init__(folder, journal=False)
+        super().__init__(folder, journal=False, compact_histories=False)  # sent as they are
         self._retired: list[tuple[float, RecordFile]] = []
         """Segments that are no longer written to, and the time since then; they stay locked until they are removed."""
         self._stems: set[str] = set()

@@ -93,7 +93,9 @@ class Upload:
             position = path.with_suffix(".sent")
         elif self.positions is not None:
             position = self.positions / f"{path.name}.sent"
-        return Segment(Descriptor(open_regular(path, os.O_RDONLY), path), position, is_complete=False)
+        segment = Segment(Descriptor(open_regular(path, os.O_RDONLY), path), position, is_complete=False)
+        segment.has_references = path in self.files
+        return segment
 
 
 def _drain(segment: Segment, uploader: Uploader) -> Answer | None:

@@ -87,13 +87,14 @@ class Uploader:
                 segment.attempt = len(lines), uuid4().hex
             else:
                 self.delivery.retry()
-            answer = self.link.send(lines, segment.attempt[1])
+            body = segment.complete(lines)
+            answer = self.link.send(body, segment.attempt[1])
             if answer.stored:
                 segment.advance(len(lines))
-                self._settle(lines, answer, own=segment.own)
+                self._settle(body, answer, own=segment.own)
                 self._limit = min(self._limit * 2, self._most)
             elif answer.is_too_large:
-                self._shrink(segment, lines, answer)
+                self._shrink(segment, lines, body, answer)
             else:
                 return answer
         return None
@@ -115,18 +116,18 @@ class Uploader:
         self._settle(body, answer, own=True)
         return None
 
-    def _shrink(self, segment: Segment, lines: bytes, answer: Answer) -> None:
-        """Prepare to send smaller batches, or give up on a single record."""
+    def _shrink(self, segment: Segment, lines: bytes, body: bytes, answer: Answer) -> None:
+        """Prepare to send smaller batches, or give up on a single record; *body* is what was sent of *lines*."""
         segment.attempt = None
         if lines.count(b"\n") == 1:
             segment.advance(len(lines))
-            self._settle(lines, Answer(stored=True, rejected=((1, answer.problem),)), own=segment.own)
+            self._settle(body, Answer(stored=True, rejected=((1, answer.problem),)), own=segment.own)
             return
         if answer.limit_bytes is not None:
             self._most = max(MIN_BATCH_BYTES, min(self._most, answer.limit_bytes))
         # Half of what was sent, since the limit may be that of a proxy, which does not name it.
-        self._limit = max(MIN_BATCH_BYTES, min(self._most, len(lines) // 2))
-        if self._limit >= len(lines) - 1:
+        self._limit = max(MIN_BATCH_BYTES, min(self._most, len(body) // 2))
+        if self._limit >= len(body) - 1:
             self._limit = lines.index(b"\n") + 1
 
     def _settle(self, lines: bytes, answer: Answer, *, own: bool) -> None:

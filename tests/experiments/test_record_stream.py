@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -15,6 +16,9 @@ import fluxloop
 from fluxloop import experiments
 from fluxloop.experiments import recorded_runs as reading
 from fluxloop.experiments.folder import ExperimentFolder
+from fluxloop.experiments.records import RunStorage
+from fluxloop.storage import FileStorage
+from fluxloop.storage.contract import Record
 
 
 def trace_lines(trace_id: str, *, steps: int) -> tuple[list[bytes], bytes]:
@@ -108,3 +112,52 @@ def test_the_memory_of_parsing_does_not_grow_with_the_number_of_runs(tmp_path, m
         tracemalloc.stop()
 
     assert peaks[2] - peaks[1] < 30 * 900
+
+
+def test_records_with_references_are_complete(tmp_path):
+    """
+    Records in the folder of an experiment may be those of a `FileStorage`, which refer to earlier ones.
+    """
+    messages = [{"role": "user", "content": f"message {index} " * 10} for index in range(100)]
+    keys = [f"run-{number}" for number in range(3)]
+    storage = FileStorage(tmp_path / "compact/artifacts", dated=False, journal=False, compact_histories=True)
+    observations, traces = [], []
+    for key in keys:
+        lines, trace = trace_lines(key, steps=2)
+        observations += [
+            line.replace(b'"name":', orjson.dumps({"input": messages})[1:-1] + b',"name":') for line in lines
+        ]
+        traces.append(trace)
+    storage.write([Record("observation", "", line) for line in observations])
+    storage.write([Record("trace", "", line) for line in traces])
+    written(tmp_path / "rows", [], [], keys)
+    (tmp_path / "rows/trace_summary.jsonl").rename(tmp_path / "compact/trace_summary.jsonl")
+    complete = written(tmp_path / "complete", observations, traces, keys)
+
+    def found(folder: ExperimentFolder) -> list[list[dict[str, Any]]]:
+        return [run.records for run in reading.recorded_runs(folder)]
+
+    compact = ExperimentFolder.at(tmp_path / "compact")
+    assert b'"refs"' in (compact.artifacts / "observations.jsonl").read_bytes()
+    assert found(compact) == found(complete)
+    assert all("refs" not in record for run in found(compact) for record in run)
+
+
+@pytest.mark.parametrize("is_compact", [True, False])
+def test_an_experiment_has_a_history_once(tmp_path, is_compact):
+    """
+    Runs that begin with the same messages refer to those of the first one, unless that is turned off.
+    """
+    messages = [{"role": "user", "content": f"message {index} " * 10} for index in range(100)]
+    lines = [
+        orjson.dumps({"id": f"id-{number}", "trace_id": "t1", "parent_id": None, "input": messages}) + b"\n"
+        for number in range(3)
+    ]
+    fluxloop.configure(compact_histories=is_compact)
+    storage = RunStorage.in_folder(tmp_path / "artifacts")
+    storage.write([Record("observation", "", line) for line in lines])
+    storage.close()
+
+    size = (tmp_path / "artifacts/observations.jsonl").stat().st_size
+    assert (size < 1.5 * len(lines[0])) is is_compact
+    assert [*FileStorage(tmp_path / "artifacts", dated=False).read()] == [orjson.loads(line) for line in lines]

@@ -55,6 +55,26 @@ def test_the_first_schema_reads_back_with_every_type_and_every_ending():
     assert {o.status for trace in traces for o in trace.observations} == set(Status)
 
 
+def test_the_second_schema_reads_back_with_whole_histories():
+    """
+    The golden files of schema 2 have a conversation once; each record has the messages that it referred to.
+    """
+    [trace] = read_traces(GOLDEN / "schema_2")
+    history = trace.input["messages"]
+    given = {o.name: o.input["messages"] if isinstance(o.input, dict) else o.input for o in trace.observations}
+
+    assert [one["content"][:11] for one in history] == [f"Message {index}: "[:11] for index in range(90)]
+    assert given == {
+        "Booking": history,
+        "plan_step": history,
+        "plan": history,
+        "book_step": [*history, {"role": "assistant", "content": "Shall I book it?"}],
+    }
+    assert trace.output["messages"] == [*given["book_step"], {"role": "assistant", "content": "Booked."}]
+    assert trace.observations[0].output == trace.output
+    assert (GOLDEN / "schema_2/observations_20260117.jsonl").read_bytes().count(b"Message 7:") == 1
+
+
 def test_every_field_of_a_record_comes_back():
     """
     The fields of a GENERATION and of its trace have the names of the record format.
@@ -138,7 +158,7 @@ def test_damage_costs_only_the_damaged_records(caplog):
     assert reader.skipped_count == 11
     damage, schema = (record.getMessage() for record in caplog.records)
     assert "skipped 11 places that are not records: observations_20260117.jsonl line 5 (torn, or not JSON)" in damage
-    assert "written by a newer FluxLoop (schema 7, this version reads 1)" in schema
+    assert "written by a newer FluxLoop (schema 7, this version reads 2)" in schema
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -740,7 +740,7 @@ def test_a_crashed_root_becomes_an_observation_and_a_trace() -> None:
         "session_id": "s1",
         "tags": ["a"],
         "status": "crashed",
-        "schema": 1,
+        "schema": 2,
     }
 
 

@@ -48,7 +48,7 @@ def test_what_was_open_becomes_crashed_records(tmp_path: Path, head: Head, lines
             "start_time": "2026-01-17T23:59:59.000000Z",
             "session_id": "s1",
             "status": "crashed",
-            "schema": 1,
+            "schema": 2,
         }
     ]
     assert list(read_journals(tmp_path)) == []

@@ -37,7 +37,7 @@ def from_files(value: bytes) -> bytes:
         if (file := open_records(Path(path.decode()))) is not None:
             with file:
                 file.seek(int(offset))
-                line = file.read(int(length)).rstrip(b"\n")
+                line = file.complete(file.read(int(length))).rstrip(b"\n")
                 if is_record(line):  # the file may have been replaced since
                     return line
     return b""

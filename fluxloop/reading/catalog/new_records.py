@@ -13,7 +13,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
-from ...storage.decoding import Found, Json, kind_of, records_in
+from ...storage.decoding import Found, Json, kind_of
+from ...storage.references import TAILS
 from ..source import LONGEST_LINE_BYTES, lines_of, open_records
 from .facts import NOT_OURS, Codes, TraceFacts
 
@@ -131,11 +132,12 @@ class NewRecords:
         add_all = (
             partial(self._add_typed, traces, codes, lambda line: add_each([line])) if self._add_typed else add_each
         )
+        complete = self._file.complete
         while count > 0 and self.offset < stop:
             lines = self._next_lines(int(min(_BLOCK_BYTES, stop - self.offset)))[:count]
             if not lines and not self._read_odd_line(add):
                 return
-            add_all(lines)
+            add_all([complete(line) if line.endswith(TAILS) else line for line in lines])
             count -= len(lines)
             self.offset += sum(map(len, lines))
 
@@ -155,7 +157,7 @@ class NewRecords:
             if kind := kind_of(record):
                 add(record, kind)
             else:
-                self._add_damaged(records_in(line), add)
+                self._add_damaged(self._file.records(line), add)  # type: ignore[union-attr]  # it is open
 
     def _next_lines(self, size: int) -> list[bytes]:
         """Return the lines of the next *size* bytes; none if the next line has no end."""
@@ -173,8 +175,8 @@ class NewRecords:
         lines = lines_of(self._file, self.offset)  # type: ignore[arg-type]  # it is open
         _, line = next(lines, (0, b""))
         following = next(lines, None)
-        found = [*records_in(line)]
-        is_torn = any(isinstance(part.record, str) for part in found)
+        found = [*self._file.records(line)]  # type: ignore[union-attr]  # it is open
+        is_torn = any(isinstance(part.record, str) for part, _ in found)
         if following is None and is_torn and self.offset + len(line) >= self._status.st_size:
             self.is_at_end = True  # the line is still being written
             return False
@@ -183,9 +185,9 @@ class NewRecords:
         self.is_at_end = following is None
         return not self.is_at_end
 
-    def _add_damaged(self, found: Iterable[Found], add: Callable[[Json, str], None]) -> None:
+    def _add_damaged(self, found: Iterable[tuple[Found, bytes]], add: Callable[[Json, str], None]) -> None:
         """Add the records of a line that is not one record of an object."""
-        for part in found:
+        for part, _ in found:
             if isinstance(part.record, str):
                 self._skipped += 1
             else:

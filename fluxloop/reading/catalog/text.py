@@ -16,7 +16,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from ...storage.decoding import Json, kind_of, records_in, trace_id_of
+from ...storage.decoding import Json, kind_of, trace_id_of
+from ...storage.histories import MIN_RUN_BYTES
+from ...storage.record_input import RecordInput
+from ...storage.references import REFERS, references_in
 from ..json_text import pieces
 from ..source import LONGEST_LINE_BYTES, OpenObservations, lines_of, open_records
 
@@ -27,6 +30,9 @@ _BLOCK_BYTES = 1 << 18
 _TRACE_ID = b'"trace_id":'
 _HEAD = re.compile(rb'\{(?:"id":"[ !#-\[\]-~]+",)?"trace_id":"([ !#-\[\]-~]+)"')
 """The beginning of most lines of our own format, up to the id of the trace."""
+
+_ID = re.compile(rb'\{"(?:id|trace_id)":"([^"\\]+)"')
+"""The beginning of a line, up to the id of its record."""
 
 _OWN_ID = b'{"id":"'
 
@@ -65,22 +71,39 @@ def in_files(text: str, days: Mapping[str, Iterable[Searched]], count: Callable[
                 yield day, trace_id
 
 
-def _search(file: Searched, part: PlainPart, wanted: str, found: set[str]) -> None:
+def _search(searched: Searched, part: PlainPart, wanted: str, found: set[str]) -> None:
     """Add to *found* the ids of the traces with *wanted* in a record of a file."""
-    known, begin, end = b"", 0, 0  # the trace of the last line, and where its id is in that line
-    for line in _lines_with(part, file):
-        if known and line[begin:end] == known and line.find(b'"', 7) == begin and line.find(_TRACE_ID, end) < 0:
-            continue
-        head = _HEAD.match(line)
-        is_usual = head is not None and line.find(_TRACE_ID, head.end()) < 0
-        if head is None or not is_usual or head[1].decode() not in found:
-            for each in records_in(line, _is_searched):
-                record = each.record
-                if not isinstance(record, str) and contains(record, wanted):
-                    found.add(trace_id_of(record))
-        if head is not None and is_usual and line.startswith(_OWN_ID) and head[1].decode() in found:
-            begin, end = line.find(b'"', 7), head.end()
-            known = line[begin:end]
+    if (file := open_records(searched.path)) is None:
+        return
+    with file:
+        referred: set[bytes] = set()
+        known, begin, end = b"", 0, 0  # the trace of the last line, and where its id is in that line
+        for line in _lines_with(part, file, searched.end):
+            if len(line) > MIN_RUN_BYTES and (id := _ID.match(line)):  # others refer to large lines only
+                referred.add(id[1])
+            if known and line[begin:end] == known and line.find(b'"', 7) == begin and line.find(_TRACE_ID, end) < 0:
+                continue
+            head = _search_line(file, line, wanted, found)
+            if head is not None and line.startswith(_OWN_ID) and head[1].decode() in found:
+                begin, end = line.find(b'"', 7), head.end()
+                known = line[begin:end]
+        if referred:
+            for line in _lines_with(PlainPart(REFERS), file, searched.end):
+                if any(reference.record in referred for reference in references_in(line)):
+                    _search_line(file, line, wanted, found)
+
+
+def _search_line(file: RecordInput, line: bytes, wanted: str, found: set[str]) -> re.Match[bytes] | None:
+    """Search one line; return its beginning if it is a usual one."""
+    head = _HEAD.match(line)
+    if head is not None and line.find(_TRACE_ID, head.end()) >= 0:
+        head = None
+    if head is None or head[1].decode() not in found:
+        for each, _ in file.records(line, _is_searched):
+            record = each.record
+            if not isinstance(record, str) and contains(record, wanted):
+                found.add(trace_id_of(record))
+    return head
 
 
 def _is_searched(record: object) -> bool:
@@ -208,23 +231,20 @@ MOST_OCCURRENCES = 200
 """In a block; a text with more is searched by `bytes` from there on, line by line."""
 
 
-def _lines_with(part: PlainPart, searched: Searched) -> Iterator[bytes]:
-    """Yield the lines that contain *part*, which is in lower case, in any case."""
-    if (file := open_records(searched.path)) is None:
-        return
-    with file:
-        fd, offset, size = file.fileno(), 0, _BLOCK_BYTES
-        while block := os.pread(fd, min(size, searched.end - offset), offset):
-            whole = len(block) if offset + len(block) >= searched.end else block.rfind(b"\n") + 1
-            if whole:
-                yield from part.lines_in(block, whole)
-                offset += whole
-                size = max(_BLOCK_BYTES, min(size, 4 * whole))
-            elif len(block) < size:  # the file has been truncated
-                return
-            elif size < LONGEST_LINE_BYTES:
-                size *= 2
-            else:
-                lines = lines_of(file, offset)
-                next(lines)  # not decoded, since it is too long
-                offset, _ = next(lines, (searched.end, b""))
+def _lines_with(part: PlainPart, file: RecordInput, stop: int) -> Iterator[bytes]:
+    """Yield the lines before *stop* that contain *part*, which is in lower case, in any case."""
+    fd, offset, size = file.fileno(), 0, _BLOCK_BYTES
+    while block := os.pread(fd, min(size, stop - offset), offset):
+        whole = len(block) if offset + len(block) >= stop else block.rfind(b"\n") + 1
+        if whole:
+            yield from part.lines_in(block, whole)
+            offset += whole
+            size = max(_BLOCK_BYTES, min(size, 4 * whole))
+        elif len(block) < size:  # the file has been truncated
+            return
+        elif size < LONGEST_LINE_BYTES:
+            size *= 2
+        else:
+            lines = lines_of(file, offset)
+            next(lines)  # not decoded, since it is too long
+            offset, _ = next(lines, (stop, b""))

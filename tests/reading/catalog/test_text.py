@@ -98,8 +98,8 @@ def test_when_all_traces_of_a_day_are_found_its_observations_are_not_searched(tm
     A text in the line of every trace needs no search of the larger file.
     """
     searched = []
-    read = text._lines_with
-    monkeypatch.setattr(text, "_lines_with", lambda part, file: (searched.append(file.path.name), read(part, file))[1])
+    search = text._search
+    monkeypatch.setattr(text, "_search", lambda file, *rest: (searched.append(file.path.name), search(file, *rest))[1])
     for day, inputs in (("20260117", ["Lyon", "lyon"]), ("20260118", ["Lyon", "Nice"])):
         for number, value in enumerate(inputs):
             trace = f"{day}-{number}"

@@ -1,0 +1,337 @@
+"""
+Write histories that a record file has already as references to them.
+
+The messages of a conversation are in the record of each step. `Histories` keeps the arrays of objects that this process
+has written to one file. If an array in a large record begins with the same items as one of them, these items are
+replaced by references; see `references` for the format. Each reference names bytes that are in the file as they are, so
+resolving it takes one step, however long the conversation is.
+
+Items that were added since are written as they are. Small runs of items are written again, together with newer ones,
+so that a record needs only a few references: each run is at least twice as long as those after it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from operator import attrgetter
+from threading import RLock
+from typing import NamedTuple
+from zlib import crc32
+
+from .json_arrays import (
+    AFTER_ITEM,
+    COMMA,
+    END,
+    FIRST,
+    NEXT,
+    common_bytes,
+    count_items,
+    item_ends,
+    keys_of,
+    likely_ends,
+)
+from .references import MAX_COMPLETE_BYTES, TAILS, tail_of, text_of
+
+LARGE_BYTES = 8192
+"""The size from which a line is searched for histories."""
+
+MIN_SAVED_BYTES = 4096
+"""References that save less are not written."""
+
+MIN_RUN_BYTES = 512
+"""A smaller run of items is written again: a reference to it takes almost as much."""
+
+MAX_KEPT_BYTES = 16 << 20
+"""The limit of the arrays that are kept per file."""
+
+MOST_BRANCHES = 4
+"""Arrays with the same first two items that are kept: parallel steps continue a conversation in different ways."""
+
+MOST_ARRAYS = 8
+"""Arrays of a line that are compared."""
+
+_REFERENCE_BYTES = 180
+"""The approximate length of a reference."""
+
+
+class Run(NamedTuple):
+    """Consecutive items of an array that are in a line of the file as they are."""
+
+    content: bytes
+    """The items, with the commas between them."""
+    items: int
+    head: bytes
+    """The beginning of that line, up to and including the id of its record."""
+    offset: int | None
+    """Where that line begins; None for the line that is being written."""
+    at: int
+    """Where the items begin in that line; in the line that is being written, before its items are replaced."""
+    crc: int | None = None
+    """The checksum of the items; None before the first reference."""
+
+    @property
+    def size(self) -> int:
+        """The length of the items."""
+        return len(self.content)
+
+
+class Array(NamedTuple):
+    """The items of an array that was written."""
+
+    runs: tuple[Run, ...]
+    is_open: bool = False
+    """Whether it has one run, whose content goes on behind the end of the array: nothing was compared with it yet."""
+
+
+class Comparison(NamedTuple):
+    """What an array has in common with one that is being written."""
+
+    array: Array
+    runs: list[Run]
+    """Its first runs, which are equal."""
+    size: int
+    """Their bytes, with the commas between them."""
+    common: int
+    """The bytes that are equal, which may end within an item."""
+
+
+class Match(NamedTuple):
+    """The first items of an array, which are in the file already."""
+
+    runs: list[Run]
+    size: int
+    base: Array
+    is_extended: bool = False
+    """Whether they are all items of *base*."""
+
+
+class Histories:
+    """The arrays that this process has written to a file."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[bytes, list[Array]] = {}
+        self._size = 0
+        self._lock = RLock()  # re-entrant, because a signal handler may record
+
+    def compacted(self, line: bytes, read: Callable[[int, int], bytes]) -> CompactLine:
+        """
+        Return *line* with references to what is in the file.
+
+        Args:
+            line: The line of a record.
+            read: Returns up to so many bytes at an offset of the file.
+
+        Raises:
+            OSError: If the file cannot be read.
+        """
+        compact = CompactLine(line, self._arrays)
+        if not all(run.offset is None or read(run.offset, len(run.head)) == run.head for run in compact.used):
+            self.forget()  # another program has shortened the file
+            compact = CompactLine(line, {})
+        return compact
+
+    def add(self, written: CompactLine, offset: int) -> None:
+        """Keep the arrays of a line that was written completely at *offset*."""
+        if not self._lock.acquire(blocking=False):
+            return  # another thread adds an array, or did so when this process was forked
+        try:
+            for key, array, base in written.arrays(offset):
+                before = self._arrays.pop(key, [])
+                after = [array, *(one for one in before if one is not base)][:MOST_BRANCHES]
+                self._arrays[key] = after  # the last of the dict, and a new list: other threads may read the former one
+                self._size += _content_bytes(after) - _content_bytes(before)
+            while self._size > MAX_KEPT_BYTES and self._arrays:
+                self._size -= _content_bytes(self._arrays.pop(next(iter(self._arrays))))
+        finally:
+            self._lock.release()
+
+    def forget(self) -> None:
+        """Keep nothing, unless another thread adds an array right now."""
+        if self._lock.acquire(blocking=False):
+            self._arrays, self._size = {}, 0
+            self._lock.release()
+
+
+def _content_bytes(arrays: list[Array]) -> int:
+    return sum(run.size for one in arrays for run in one.runs)
+
+
+class CompactLine:
+    """
+    A line in which the items that are in the file already are references.
+
+    Args:
+        line: The complete line.
+        known: The arrays that are in the file, by their first items.
+    """
+
+    def __init__(self, line: bytes, known: dict[bytes, list[Array]]) -> None:
+        self.text = self._line = line
+        self.used: list[Run] = []
+        """The runs that it refers to."""
+        self._known = known
+        self._found: list[tuple[bytes, Array, Array | None]] = []
+        """The key of each array, the array, and the kept one that it replaces."""
+        self._parts: list[bytes] = []
+        self._done = self._written = 0
+        """How much of the complete line is in the parts, and their length."""
+        self._edits: list[tuple[int, int, int]] = []
+        """The start and the end of what was replaced in the complete line, and how much shorter it is since then."""
+        self._mark = b"~%b~" % os.urandom(4).hex().encode()
+        head = _HEAD.match(line)
+        if head is not None and len(line) <= MAX_COMPLETE_BYTES and line.endswith(b"}\n") and not line.endswith(TAILS):
+            self._head = head[0]
+            self._replace_arrays()
+            if self._parts:
+                self._finish()
+
+    def _replace_arrays(self) -> None:
+        at = self._line.find(b'"input":', 0, LARGE_BYTES) + 8
+        end = self._replace_from(FIRST.match(self._line, at)) if at >= 8 else None
+        at = self._line.rfind(b'"output":', at) if end is None else self._line.find(b'"output":', end)
+        if at >= 0:
+            self._replace_from(FIRST.match(self._line, at + 9))
+
+    def _replace_from(self, start: re.Match[bytes] | None) -> int | None:
+        """Replace the items of an array and of those beside it; return the end, if it is known."""
+        end: int | None = None
+        while start is not None and len(self._found) < MOST_ARRAYS:
+            if (end := self._replace(start.end())) is None:
+                return None
+            start = NEXT.match(self._line, end)
+        return end
+
+    def _replace(self, at: int) -> int | None:
+        """Replace the first items of the array that begins at *at*; return its end, if it is known."""
+        line = self._line
+        keys = keys_of(line, at)
+        match = next((found for key in keys if (found := self._match(key, at)) is not None), None)
+        if not keys:
+            return None
+        if match is None:
+            whole = Run(line[at:], 0, self._head, None, at)
+            self._found.append((keys[0], Array((whole,), is_open=True), None))
+            return None
+        known_end = at + match.size
+        new = item_ends(line, known_end + 1) if line[known_end] == COMMA else [known_end]
+        if not new or line[new[-1]] != END:
+            return None
+        end, runs = new[-1], match.runs
+        items = len(new) if end > known_end else 0
+        while runs and runs[-1].size <= max(MIN_RUN_BYTES, end - at - _length(runs)):
+            items += runs.pop().items
+        if sum(run.size - _REFERENCE_BYTES for run in runs) < MIN_SAVED_BYTES:
+            items, runs = items + sum(run.items for run in runs), []
+        begin = at + _length(runs)
+        if runs:
+            runs = self._refer(at, begin if items else end, runs, bool(items))
+        if items:
+            runs.append(Run(line[begin:end], items, self._head, None, begin))
+        self._found.append((keys[0], Array(tuple(runs)), match.base if match.is_extended else None))
+        return end
+
+    def _refer(self, at: int, end: int, runs: list[Run], has_more: bool) -> list[Run]:
+        """Replace the items between *at* and *end*, which are *runs*; return these with their checksums."""
+        references, checked = [], []
+        written = self._written + at - self._done
+        for run in runs:
+            crc = crc32(run.content) if run.crc is None else run.crc
+            place = run.at if run.offset is not None else self._place(run.at) - written
+            record = run.head[run.head.index(b'":"') + 3 : -1]
+            text = text_of(record, run.items, run.offset, place, run.size, crc, self._mark)
+            references.append(text)
+            checked.append(run._replace(crc=crc))
+            written += len(text) + 1
+        replacement = b",".join(references) + (b"," if has_more else b"")
+        self._parts += self._line[self._done : at], replacement
+        self._written += at - self._done + len(replacement)
+        self._done = end
+        self._edits.append((at, end, self._done - self._written))
+        self.used += runs
+        return checked
+
+    def _place(self, at: int) -> int:
+        """Return where a byte of the complete line is in the text."""
+        return at - next((less for _, end, less in reversed(self._edits) if end <= at), 0)
+
+    def _finish(self) -> None:
+        text = b"".join([*self._parts, self._line[self._done : -2], tail_of(self._mark)])
+        if text.count(self._mark) == len(self.used) + 1:  # otherwise it is in the user's data, by chance
+            self.text = text
+        else:
+            self._found = []
+
+    def _match(self, key: bytes, at: int) -> Match | None:
+        """Return the longest beginning of the array at *at* that is in the file, or earlier in this line."""
+        arrays = [array for own, array, _ in self._found if own == key] + self._known.get(key, [])
+        compared: dict[tuple[int, int], bool] = {}
+        found = [_compared(array, self._line, at, compared) for array in arrays]
+        return _match_of(max(found, key=attrgetter("common")), self._line, at) if found else None
+
+    def arrays(self, offset: int) -> Iterator[tuple[bytes, Array, Array | None]]:
+        """Yield the key of each array, the array as it is in the line written at *offset*, and the one it replaces."""
+        own = {id(array): base for _, array, base in self._found}
+        continued = {id(base) for base in own.values()}
+        for key, array, base in self._found:
+            if id(array) in continued:
+                continue  # by another array of this line
+            while base is not None and id(base) in own:
+                base = own[id(base)]
+            runs = array.runs
+            if array.is_open:  # what was replaced in this line after its beginning is not in the file
+                [run] = runs
+                after = next((start for start, _, _ in self._edits if start > run.at), None)
+                runs = runs if after is None else (run._replace(content=run.content[: after - run.at]),)
+            placed = tuple(
+                run if run.offset is not None else run._replace(offset=offset, at=self._place(run.at)) for run in runs
+            )
+            yield key, Array(placed, array.is_open), base
+
+
+def _compared(array: Array, line: bytes, at: int, compared: dict[tuple[int, int], bool]) -> Comparison:
+    """Compare *array* with the one at *at*. Parallel steps share their first runs: *compared* has earlier results."""
+    runs: list[Run] = []
+    end = at
+    for run in array.runs:
+        start = end + 1 if runs else at
+        if runs and line[end] != COMMA:
+            break
+        is_equal = False
+        if not array.is_open:
+            is_equal = compared.get(key := (id(run.content), start), False) or line.startswith(run.content, start)
+            compared[key] = is_equal
+        if not is_equal:
+            common = common_bytes(run.content, line, start) if run.size >= MIN_SAVED_BYTES else 0
+            return Comparison(array, runs, end - at, start - at + common if common >= MIN_SAVED_BYTES else end - at)
+        runs.append(run)
+        end = start + run.size
+    return Comparison(array, runs, end - at, end - at)
+
+
+def _match_of(found: Comparison, line: bytes, at: int) -> Match | None:
+    """Return the whole items of what is equal."""
+    array, runs, size, common = found
+    if common == size:
+        return Match(runs, size, array, is_extended=len(runs) == len(array.runs)) if runs else None
+    run = array.runs[len(runs)]
+    start = size + 1 if runs else 0
+    if array.is_open:
+        for end in likely_ends(run.content, common):
+            if line[at + end] in AFTER_ITEM and (items := count_items(run.content[:end])):
+                is_whole = run.content[end : end + 1] == b"]"
+                return Match([run._replace(content=run.content[:end], items=items)], end, array, is_whole)
+    ends = [end for end in item_ends(run.content, 0, common - start) if end <= common - start]
+    if ends:
+        runs.append(run._replace(content=run.content[: ends[-1]], items=len(ends), crc=None))
+        size = start + ends[-1]
+    return Match(runs, size, array) if runs else None
+
+
+def _length(runs: list[Run]) -> int:
+    """Return the bytes of *runs*, with a comma after each."""
+    return sum(run.size for run in runs) + len(runs)
+
+
+_HEAD = re.compile(rb'\{"(?:id|trace_id)":"[^"\\]+"')
