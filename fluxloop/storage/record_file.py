@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Self
 
 from ..errors import WriteError
+from ..interruptions import was_raised_from_outside
 from ..report import Problems
 from .descriptors import Descriptor
-from .histories import LARGE_BYTES, Histories
+from .histories import LARGE_BYTES, CompactLine, Histories
 
 _HEAD_BYTES = 120
 """The beginning of a line by which it is recognized: it has the id of the record."""
@@ -74,9 +75,7 @@ class RecordFile(Descriptor):
 
     def append(self, line: bytes) -> None:
         """Write one line, with references if it is large; raises OSError."""
-        compact = None
-        if self.histories is not None and len(line) >= LARGE_BYTES:
-            compact = self.histories.compacted(line, self._read)
+        compact = self._compacted(line) if self.histories is not None and len(line) >= LARGE_BYTES else None
         text = line if compact is None else compact.text
         if self.torn:
             text = b"\n" + text
@@ -88,6 +87,17 @@ class RecordFile(Descriptor):
                 if (offset := self._offset_of(compact.text)) is not None:
                     self.histories.add(compact, offset)
         self.torn = False
+
+    def _compacted(self, line: bytes) -> CompactLine | None:
+        """Return *line* with references; None if that fails, and then this file gets complete lines only."""
+        try:
+            return self.histories.compacted(line, self._read) if self.histories is not None else None
+        except Exception as exc:
+            if isinstance(exc, OSError) or was_raised_from_outside(exc):
+                raise
+            self.histories = None
+            _logged.log_once("references", f"{self.path} gets no references to histories: {type(exc).__name__}")
+            return None
 
     def _offset_of(self, line: bytes) -> int | None:
         """Return where *line* begins, which was just written; None if other threads have written much since then."""

@@ -517,3 +517,24 @@ def test_a_crafted_line_never_raises(tmp_path):
         [one] = complete(path)
         assert _records(path) == [orjson.loads(one)]
         assert b"1 items left out" in one or one == text.encode()
+
+
+@pytest.mark.parametrize("error", [MemoryError, RecursionError, ValueError])
+def test_a_record_is_written_as_it_is_if_its_history_cannot_be_compared(tmp_path, monkeypatch, error):
+    """
+    So are those after it.
+    """
+    storage = compacting(tmp_path)
+    lines = conversation(4)
+    stored(storage, *lines[:2])
+
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("fluxloop.storage.histories.CompactLine", fails)
+    stored(storage, *lines[2:])
+    monkeypatch.undo()
+
+    [path] = tmp_path.glob("*.jsonl")
+    assert complete(path) == lines
+    assert raw(path)[2:] == lines[2:]
