@@ -72,7 +72,7 @@ def list_traces(
         from .remote import rows_of
 
         server = Server(url)
-        _print(rows_of(server, where, sort=sort, reverse=reverse, limit=limit), as_json, as_csv, utc, no_color)
+        _print(rows_of(server, where, sort=sort, reverse=reverse, limit=limit), as_json, as_csv, utc, no_color, sort)
         return
     with Catalog.of(folder) as catalog:
         if catalog.notice:
@@ -82,13 +82,13 @@ def list_traces(
             note_no_traces(folder, is_filtered=bool(where), is_empty=not catalog.count())
             return
         ids = {row.trace_id: catalog.short_id(row.trace_id) for row in rows}
-        _print((rows, ids), as_json, as_csv, utc, no_color)
+        _print((rows, ids), as_json, as_csv, utc, no_color, sort)
         if not as_json and not as_csv and len(rows) == limit and (total := catalog.count(where)) > limit:
             note(f"{limit:,} of {counted(total, 'trace')}; --limit 0 lists all")
 
 
 def _print(
-    found: tuple[list[TraceRow], dict[str, str]], as_json: bool, as_csv: bool, utc: bool, no_color: bool
+    found: tuple[list[TraceRow], dict[str, str]], as_json: bool, as_csv: bool, utc: bool, no_color: bool, sort: str
 ) -> None:
     """Print rows, with the short id of each."""
     rows, ids = found
@@ -99,7 +99,15 @@ def _print(
         _print_csv(rows)
     else:
         output = console(color=not no_color)
-        for line in row_lines(rows, ids, output.width, signs=signs(output), encoding=output.encoding, utc=utc):
+        for line in row_lines(
+            rows,
+            ids,
+            output.width,
+            signs=signs(output),
+            encoding=output.encoding,
+            utc=utc,
+            keeps_tokens=sort in ("tokens", "cost"),
+        ):
             output.print(line, soft_wrap=True)
 
 

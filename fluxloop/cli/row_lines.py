@@ -21,11 +21,10 @@ NARROWEST = 40
 """Columns; a terminal that is narrower breaks the lines itself."""
 
 TOKENS_FROM = 80
-"""Columns from which tokens and cost are shown, and the time with its year and seconds."""
-
+"""Columns from which tokens and cost are shown, and the time with its year and seconds, if failures have space."""
 
 LEAST_NOTES = 24
-"""Columns that the name of the user leaves for what failed, went in, or came out."""
+"""Columns that the other columns leave for what failed, and the name of the user for what went in or out, too."""
 
 _STATUS_WIDTH = 13
 
@@ -38,6 +37,7 @@ def row_lines(
     signs: formatting.Signs,
     encoding: str = "utf-8",
     utc: bool = False,
+    keeps_tokens: bool = False,
 ) -> Iterator[Text]:
     """
     Yield one line per trace: id, status, time, name, duration, tokens, cost, user, and what went in, out or wrong.
@@ -49,10 +49,11 @@ def row_lines(
         signs: The characters that the output can show.
         encoding: Of the output; characters that it cannot hold are escaped.
         utc: Whether times are UTC instead of local time.
+        keeps_tokens: Whether tokens and cost are shown even if that leaves little space for what failed.
     """
     shown = partial(formatting.printable, encoding=encoding)
     width = max(width, NARROWEST)
-    cells = _columns(rows, ids, width, signs=signs, shown=shown, utc=utc)
+    cells = _columns(rows, ids, width, signs=signs, shown=shown, utc=utc, keeps_tokens=keeps_tokens)
     for row, *columns in zip(rows, *cells, strict=True):
         line = Text("  ").join(columns)
         for text, style in _notes(row, signs):
@@ -69,33 +70,72 @@ def _columns(
     signs: formatting.Signs,
     shown: Callable[[str], str],
     utc: bool,
+    keeps_tokens: bool,
 ) -> list[list[Text]]:
     """Return the columns that *width* has space for, each with a cell per row; columns without values are left out."""
-    is_wide = width >= TOKENS_FROM
     column = partial(_column, signs=signs)
+    needed = max((min(LEAST_NOTES, _failure_width(row, signs)) for row in rows), default=0)
+    layouts = [(True, True), (False, True)] if width >= TOKENS_FROM else []
+    if not layouts or not keeps_tokens:
+        layouts.append((False, False))
+    for is_long, has_tokens in layouts:
+        columns = _facts(rows, ids, width, column=column, signs=signs, shown=shown, utc=utc, is_long=is_long)
+        if has_tokens:
+            columns += _usage(rows, column, signs)
+        if width - _used(columns) >= needed:
+            break
+    users = column([shown(escaped(row.user_id or "")) for row in rows], ["blue"], most=width // 8)
+    if any(row.user_id for row in rows) and width - _used([*columns, users]) >= LEAST_NOTES:
+        columns.append(users)
+    return columns
+
+
+def _facts(
+    rows: Sequence[TraceRow],
+    ids: Mapping[str, str],
+    width: int,
+    *,
+    column: Callable[..., list[Text]],
+    signs: formatting.Signs,
+    shown: Callable[[str], str],
+    utc: bool,
+    is_long: bool,
+) -> list[list[Text]]:
+    """Return the columns of every list: id, status, time, name and duration."""
     statuses = [Status(row.status) if row.status else None for row in rows]
-    columns = [
+    return [
         column([shown(escaped(ids[row.trace_id])) for row in rows], ["bright_black"]),
         column(
             [formatting.status_word(status, signs) for status in statuses],
             [formatting.STATUS_STYLES[status] for status in statuses],
-            least=_STATUS_WIDTH if is_wide else 0,
+            least=_STATUS_WIDTH if is_long else 0,
         ),
-        column([local_time(row.start, utc=utc, is_short=not is_wide) for row in rows], ["dim"]),
+        column([local_time(row.start, utc=utc, is_short=not is_long) for row in rows], ["dim"]),
         column(
-            [shown(escaped(row.name)) or "(no name)" for row in rows], ["bold"], most=width // (5 if is_wide else 6)
+            [shown(escaped(row.name)) or "(no name)" for row in rows], ["bold"], most=width // (5 if is_long else 6)
         ),
-        column([formatting.duration(row.duration_ms).rjust(8 if is_wide else 7) for row in rows]),
+        column([formatting.duration(row.duration_ms).rjust(8 if is_long else 7) for row in rows]),
     ]
-    if is_wide and any(tokens := [_tokens(row, signs) for row in rows]):
+
+
+def _usage(rows: Sequence[TraceRow], column: Callable[..., list[Text]], signs: formatting.Signs) -> list[list[Text]]:
+    """Return the columns of tokens and cost that have values."""
+    columns = []
+    if any(tokens := [_tokens(row, signs) for row in rows]):
         columns.append(column([f"{each:>11}" for each in tokens], ["cyan"]))
-    if is_wide and any(costs := [formatting.cost(row.cost) for row in rows]):
+    if any(costs := [formatting.cost(row.cost) for row in rows]):
         columns.append(column([f"{each:>8}" for each in costs], ["magenta"]))
-    users = column([shown(escaped(row.user_id or "")) for row in rows], ["blue"], most=width // 8)
-    used = sum(cells[0].cell_len + 2 for cells in [*columns, users] if cells)
-    if any(row.user_id for row in rows) and width - used >= LEAST_NOTES:
-        columns.append(users)
     return columns
+
+
+def _used(columns: Sequence[list[Text]]) -> int:
+    """Return the width of columns, with the blanks after each."""
+    return sum(cells[0].cell_len + 2 for cells in columns if cells)
+
+
+def _failure_width(row: TraceRow, signs: formatting.Signs) -> int:
+    """Return the width of what failed; 0 if nothing did."""
+    return cell_len(next(_notes(row, signs))[0]) if row.caught_errors or row.error else 0
 
 
 def _column(

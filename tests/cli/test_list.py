@@ -65,10 +65,10 @@ def test_a_line_per_trace_the_newest_first(fluxloop_, folder):
 
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
-        "000004  ✓ success      2026-01-17 13:00:00  Quick         5.00 s",
-        "000003  ✓ success      2026-01-17 12:00:00  Planner       333 ms    1,000→100   unknown  1 error in…",
-        "000002  ✗ error        2026-01-17 11:00:00  Forecaster    333 ms                         weather: n…",
-        '000001  ✓ success      2026-01-17 10:00:00  Planner       333 ms    1,000→100   $0.0030  q="to Lyon"',
+        "000004  ✓ success  01-17 13:00  Quick        5.00 s",
+        "000003  ✓ success  01-17 12:00  Planner      333 ms    1,000→100   unknown  1 error inside (search)…",
+        "000002  ✗ error    01-17 11:00  Forecaster   333 ms                         weather: no such city: …",
+        '000001  ✓ success  01-17 10:00  Planner      333 ms    1,000→100   $0.0030  q="to Lyon"',
     ]
 
 
@@ -76,7 +76,7 @@ def test_a_line_per_trace_the_newest_first(fluxloop_, folder):
     ("columns", "expected"),
     [
         (60, "000002  ✗ error  01-17 11:00  Forecaster   333 ms  weather:…"),
-        (80, "000002  ✗ error        2026-01-17 11:00:00  Forecaster    333 ms  weather: no s…"),
+        (80, "000002  ✗ error  01-17 11:00  Forecaster   333 ms  weather: no such city: Atlan…"),
         (100, "000002  ✗ error        2026-01-17 11:00:00  Forecaster    333 ms  bert  weather: no such city: Atla…"),
     ],
 )
@@ -87,6 +87,24 @@ def test_what_failed_in_which_tool_and_for_whom(fluxloop_, folder, monkeypatch, 
     monkeypatch.setenv("COLUMNS", str(columns))
 
     done = fluxloop_("list", folder, "--utc", "--status", "error")
+
+    assert done.out.splitlines() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], '000003  ✓ success  01-17 12:00  Planner   333 ms  1 error inside (search)  → "1…'),
+        (["--sort", "cost"], "000003  ✓ success  01-17 12:00  Planner   333 ms    1,000→100   unknown  1 erro…"),
+    ],
+)
+def test_tokens_and_cost_leave_their_space_to_what_failed(fluxloop_, folder, monkeypatch, options, expected):
+    """
+    At 80 columns, a failed tool is named; tokens and cost are shown instead in a list that is sorted by them.
+    """
+    monkeypatch.setenv("COLUMNS", "80")
+
+    done = fluxloop_("list", folder, "--utc", "--session", "s2", *options)
 
     assert done.out.splitlines() == [expected]
 
