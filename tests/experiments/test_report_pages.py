@@ -142,6 +142,33 @@ def test_a_run_opens_with_its_trace(browser, report):
     assert opened.problems == []
 
 
+def test_an_open_trace_leaves_the_columns_in_place(browser, tmp_path):
+    """
+    Long values are in one line each, which scrolls by itself: the table is as wide as before.
+    """
+
+    @fluxloop.tool
+    def search(query):
+        return f"3 hotels in {query}"
+
+    @fluxloop.agent
+    def wordy_agent(value):
+        search(value)
+        return "I found a hotel. " * 20
+
+    folder = experiment(tmp_path / "demo", [{"input": "a hotel " * 40}], wordy_agent)
+    opened = Opened(browser, experiments.evaluate(folder).output / "report.html")
+
+    opened.page.click("tr.run")
+    opened.page.wait_for_selector(".tree")
+
+    shown, needed = opened.page.locator(".scroll", has=opened.page.locator("#runs")).first.evaluate(
+        "element => [element.clientWidth, element.scrollWidth]"
+    )
+    assert needed == shown
+    assert opened.page.locator(".tree").evaluate("element => element.scrollWidth > element.clientWidth")
+
+
 def test_hostile_values_are_shown_and_do_nothing(browser, tmp_path):
     """
     Scripts, markup, links, template code, marks that reorder text, and a megabyte: everywhere a value is shown.

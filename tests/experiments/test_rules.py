@@ -106,7 +106,7 @@ def test_rules_on_records_use_what_was_recorded(tmp_path):
 
     (run,) = runs_of(experiment(tmp_path / "demo", ["nowhere"]))
 
-    assert applied("no_errors", run).reason == "2 failed, first travel_agent: no such city"
+    assert applied("no_errors", run).reason == "2 failed, first search: no such city"
     assert applied("no_unfinished", run).passed
     assert applied({"model_calls_at_most": {"limit": 1}}, run).passed
     assert applied({"model_calls_at_most": {"limit": 0}}, run).score == 0

@@ -19,7 +19,9 @@ def no_errors(run: Run) -> Verdict:
     failed = [record for record in run.records if record.get("status") in ("error", "crashed")]
     if not failed:
         return Verdict(1.0, True, "no observation failed")
-    first = failed[0]
+    # An exception passes through the parents, whose names, as that of the root, differ between runs.
+    parents = {record.get("parent_id") for record in failed}
+    first = next((record for record in failed if record.get("id") not in parents), failed[0])
     return Verdict(0.0, False, f"{len(failed)} failed, first {first.get('name')}: {first.get('error') or 'no message'}")
 
 
