@@ -11,7 +11,7 @@ from typing import Any
 from ..reading.building import in_utc, trace_of
 from ..reading.catalog.facts import CODES
 from ..reading.catalog.kept import WORDS, counts_of, kept_value
-from ..reading.values import first_words
+from ..reading.values import error_words
 from ..storage.decoding import Json, trace_id_of
 from .record_rows import EPOCH, MAX_ID, Refusal, Score, TraceLine, id_of, plain, sums_of, time_us
 
@@ -52,7 +52,7 @@ def own_trace_line(record: Json, line: bytes) -> TraceLine | None:
         record["status"],
         time_us(texts[2]),
         duration,
-        None if error is None else plain(first_words(error, WORDS)),
+        None if error is None else plain(error_words(error, WORDS)),
         None if (value := get("input")) is None else plain(kept_value(value)),
         None if (value := get("output")) is None else plain(kept_value(value)),
         [plain(tag) for tag in tags[:100]],
@@ -83,7 +83,7 @@ def trace_line(record: Json, line: bytes) -> TraceLine:
         str(status),
         (in_utc(start) - EPOCH) // timedelta(microseconds=1) if start else 0,
         duration if duration is not None and abs(duration) < 1e15 else None,
-        None if trace.error is None else plain(first_words(trace.error, WORDS)),
+        None if trace.error is None else plain(error_words(trace.error, WORDS)),
         None if trace.input is None else plain(kept_value(trace.input)),
         None if trace.output is None else plain(kept_value(trace.output)),
         [plain(tag) for tag in trace.tags[:100]],

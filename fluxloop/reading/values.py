@@ -36,6 +36,13 @@ def first_words(value: Any, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
+def error_words(error: Any, limit: int) -> str:
+    """Return the beginning of an error: of a text without quotation marks, of anything else as `first_words` has it."""
+    if type(error) is not str:
+        return first_words(error, limit)
+    return error if len(error) <= limit else f"{error[: limit - 1]}…"
+
+
 def _is_long(value: Any) -> bool:
     return isinstance(value, str) and len(value) > MAX_CLIPPED
 

@@ -64,6 +64,20 @@ def test_a_trace_is_returned_as_it_was_written(store, write):
     assert list(store.records("b")) == []
 
 
+@pytest.mark.parametrize("has_line", [False, True])
+def test_an_error_is_shown_as_it_is(store, write, has_line):
+    """
+    The row of a trace has the message without quotation marks, from its root or from its own line.
+    """
+    times = {"start_time": iso(START), "end_time": iso(START), "duration_ms": 1.5}
+    record = {"trace_id": "a", "name": "Bot", **times, "status": "error", "level": "ERROR", "error": "no such city"}
+    root = {"id": "o", "parent_id": None, "type": "AGENT", **record}
+
+    write([orjson.dumps(root), *([orjson.dumps(record)] if has_line else [])])
+
+    assert store.trace("a")["error"] == "no such city"
+
+
 def test_a_batch_that_is_sent_twice_counts_once(store, write):
     """
     Writing the same lines again changes nothing, neither lists nor totals.

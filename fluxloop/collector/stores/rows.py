@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from ...reading.catalog.kept import WORDS, kept_value, words_of
-from ...reading.values import first_words
+from ...reading.values import error_words
 from ..record_rows import Observation, TraceLine, iso_of, plain
 
 HOUR_US = 3_600_000_000
@@ -202,7 +202,7 @@ class TraceState:
             if (value := record.get(name)) is not None:
                 setattr(self, name, plain(kept_value(value)))
         if (error := record.get("error")) is not None:
-            self.error = plain(first_words(error, WORDS))
+            self.error = plain(error_words(error, WORDS))
 
     def facets(self) -> frozenset[str]:
         """Return the texts by which the trace is found."""

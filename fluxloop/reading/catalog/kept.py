@@ -10,7 +10,7 @@ import orjson
 
 from ...llm.prices import Counts
 from ...storage.decoding import Json
-from ..values import first_words
+from ..values import error_words, first_words
 
 WORDS = 200
 """Characters kept of an input, an output or an error."""
@@ -26,8 +26,7 @@ def kept_of(record: Json) -> Json:
         kept = {name: str(value) for name, value in kept.items()}
     duration, error, tags, usage = get("duration_ms"), get("error"), get("tags"), get("usage")
     if error is not None:
-        is_short = not error or (type(error) is str and len(error) <= WORDS)
-        kept["error"] = str(error) if is_short else first_words(error, WORDS)
+        kept["error"] = error_words(error, WORDS) if error else str(error)
     if type(duration) is float:
         kept["duration_ms"] = duration
     elif type(duration) is int and abs(duration) <= MOST_TOKENS:

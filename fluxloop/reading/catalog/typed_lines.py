@@ -17,7 +17,7 @@ from orjson import loads
 
 from ...enums import ObservationLevel
 from ...storage.decoding import Json
-from ..values import first_words
+from ..values import error_words
 from .facts import NOT_OURS, STATUSES, TYPES, Codes, TraceFacts
 from .kept import IN_WORDS, WORDS, kept_value
 
@@ -158,7 +158,7 @@ def _kept(found: _TraceLine) -> Json:
     """Return the same as `kept_of` of the whole record."""
     kept = {name: value for name, value in zip(_TEXTS, _texts(found), strict=True) if value is not None}
     if found.error is not None:
-        kept["error"] = found.error if len(found.error) <= WORDS else first_words(found.error, WORDS)
+        kept["error"] = error_words(found.error, WORDS)
     if found.duration_ms is not None:
         kept["duration_ms"] = found.duration_ms
     if found.tags is not None:

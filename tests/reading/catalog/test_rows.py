@@ -185,6 +185,22 @@ def test_the_first_words_of_a_large_value_are_kept(tmp_path):
     assert (tmp_path / ".index.sqlite").stat().st_size < 200_000
 
 
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [("no such city", "no such city"), ("why " * 300, "why " * 50), ({"code": 5}, "code=5")],
+)
+def test_the_beginning_of_an_error_is_kept_without_quotation_marks(tmp_path, error, expected):
+    """
+    Of a text of any length, and the first words of another value.
+    """
+    written(tmp_path, trace_line(status="error", error=error))
+    (row,) = rows(tmp_path)
+
+    assert row.error is not None
+    assert row.error.rstrip("…") == expected[: len(row.error.rstrip("…"))]
+    assert len(row.error) == min(len(error) if isinstance(error, str) else 6, 200)
+
+
 @pytest.mark.parametrize("status", [{"a": 1}, ["success"], 7, True, "Success"])
 def test_a_status_of_another_writer(tmp_path, status):
     """
