@@ -1,5 +1,5 @@
 """
-Keep stdout and stderr for the command while the user's code runs, which may print where JSON belongs, or close them.
+Keep stdout and stderr for the command: the user's code may print where JSON belongs, or close them.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class _Copy:
     def __init__(self, name: str, stream: TextIO) -> None:
         self._name = name
         self._stream, self._encoding, self._errors = stream, stream.encoding, stream.errors
-        self._number = stream.fileno()
-        self._fd = os.dup(self._number)
+        self._fd = stream.fileno()
+        self._copied_fd = os.dup(self._fd)
 
     @classmethod
     def of(cls, name: str) -> _Copy | None:
@@ -86,13 +86,13 @@ class _Copy:
     def restore(self) -> None:
         """Open the stream again if it was closed."""
         try:
-            if not _is_open(self._number):
-                os.dup2(self._fd, self._number)
+            if not _is_open(self._fd):
+                os.dup2(self._copied_fd, self._fd)
             if self._stream.closed and getattr(sys, self._name) is self._stream:
-                file = os.fdopen(self._number, "w", encoding=self._encoding, errors=self._errors, closefd=False)
+                file = os.fdopen(self._fd, "w", encoding=self._encoding, errors=self._errors, closefd=False)
                 setattr(sys, self._name, file)
         finally:
-            os.close(self._fd)
+            os.close(self._copied_fd)
 
 
 def _is_open(fd: int) -> bool:
@@ -105,7 +105,7 @@ def _is_open(fd: int) -> bool:
 
 @contextmanager
 def skipped_if_closed() -> Iterator[None]:
-    """Print nothing in a block if the user's code closed the stream: what it says of a run must not end the others."""
+    """Ignore in a block that prints that the user's code closed the stream, so that the other runs go on."""
     try:
         yield
     except ValueError:

@@ -47,10 +47,10 @@ MAX_KEPT_BYTES = 16 << 20
 """The limit of the arrays that are kept per file."""
 
 MOST_BRANCHES = 4
-"""Arrays with the same first two items that are kept: parallel steps continue a conversation in different ways."""
+"""The most arrays with the same first items that are kept: parallel steps continue a conversation differently."""
 
 MOST_ARRAYS = 8
-"""Arrays of a line that are compared."""
+"""The most arrays of a line that are compared."""
 
 _REFERENCE_BYTES = 180
 """The approximate length of a reference."""
@@ -82,7 +82,7 @@ class Array(NamedTuple):
 
     runs: tuple[Run, ...]
     is_open: bool = False
-    """Whether it has one run, whose content goes on behind the end of the array: nothing was compared with it yet."""
+    """Whether its end is unknown, as nothing was compared with it yet: its one run goes on to the end of the line."""
 
 
 class Comparison(NamedTuple):
@@ -103,8 +103,9 @@ class Match(NamedTuple):
     runs: list[Run]
     size: int
     base: Array
+    """The array that has them."""
     is_extended: bool = False
-    """Whether they are all items of *base*."""
+    """Whether they are all items of *base*: then the new array is kept in its place."""
 
 
 class Histories:
@@ -140,7 +141,8 @@ class Histories:
             for key, array, base in written.arrays(offset):
                 before = self._arrays.pop(key, [])
                 after = [array, *(one for one in before if one is not base)][:MOST_BRANCHES]
-                self._arrays[key] = after  # the last of the dict, and a new list: other threads may read the former one
+                # It becomes the last of the dict, whose first is dropped first. Other threads may read the former list.
+                self._arrays[key] = after
                 self._size += _content_bytes(after) - _content_bytes(before)
             while self._size > MAX_KEPT_BYTES and self._arrays:
                 self._size -= _content_bytes(self._arrays.pop(next(iter(self._arrays))))
@@ -164,7 +166,7 @@ class CompactLine:
 
     Args:
         line: The complete line.
-        known: The arrays that are in the file, by their first items.
+        known: The arrays that are in the file, by the keys of their first items, see `keys_of`.
     """
 
     def __init__(self, line: bytes, known: dict[bytes, list[Array]]) -> None:
@@ -178,7 +180,7 @@ class CompactLine:
         self._done = self._written = 0
         """How much of the complete line is in the parts, and their length."""
         self._edits: list[tuple[int, int, int]] = []
-        """The start and the end of what was replaced in the complete line, and how much shorter it is since then."""
+        """Of each replacement: its start and end in the complete line, and how much shorter the text is up to there."""
         self._mark = b"~%b~" % os.urandom(4).hex().encode()
         head = _HEAD.match(line)
         if head is not None and len(line) <= MAX_COMPLETE_BYTES and line.endswith(b"}\n") and not line.endswith(TAILS):
@@ -190,6 +192,8 @@ class CompactLine:
     def _replace_arrays(self) -> None:
         at = self._line.find(b'"input":', 0, LARGE_BYTES) + 8
         end = self._replace_from(FIRST.match(self._line, at)) if at >= 8 else None
+        # Quotation marks in texts are escaped, so this is the name of a field. If the end of the input is unknown, the
+        # last one is taken: a field of this name within a value may have references, too.
         at = self._line.rfind(b'"output":', at) if end is None else self._line.find(b'"output":', end)
         if at >= 0:
             self._replace_from(FIRST.match(self._line, at + 9))
@@ -207,19 +211,20 @@ class CompactLine:
         """Replace the first items of the array that begins at *at*; return its end, if it is known."""
         line = self._line
         keys = keys_of(line, at)
-        match = next((found for key in keys if (found := self._match(key, at)) is not None), None)
         if not keys:
             return None
+        match = next((found for key in keys if (found := self._match(key, at)) is not None), None)
         if match is None:
             whole = Run(line[at:], 0, self._head, None, at)
             self._found.append((keys[0], Array((whole,), is_open=True), None))
-            return None
+            return None  # without a search for its end: most arrays are never compared
         known_end = at + match.size
         new = item_ends(line, known_end + 1) if line[known_end] == COMMA else [known_end]
         if not new or line[new[-1]] != END:
             return None
         end, runs = new[-1], match.runs
         items = len(new) if end > known_end else 0
+        # Runs that are no longer than what comes after them are written again, so that there are few.
         while runs and runs[-1].size <= max(MIN_RUN_BYTES, end - at - _length(runs)):
             items += runs.pop().items
         if sum(run.size - _REFERENCE_BYTES for run in runs) < MIN_SAVED_BYTES:
@@ -276,7 +281,7 @@ class CompactLine:
         continued = {id(base) for base in own.values()}
         for key, array, base in self._found:
             if id(array) in continued:
-                continue  # by another array of this line
+                continue  # another array of this line has all of its items
             while base is not None and id(base) in own:
                 base = own[id(base)]
             runs = array.runs
@@ -311,7 +316,7 @@ def _compared(array: Array, line: bytes, at: int, compared: dict[tuple[int, int]
 
 
 def _match_of(found: Comparison, line: bytes, at: int) -> Match | None:
-    """Return the whole items of what is equal."""
+    """Return the whole items of what *found* has in common; None if there are none."""
     array, runs, size, common = found
     if common == size:
         return Match(runs, size, array, is_extended=len(runs) == len(array.runs)) if runs else None

@@ -427,7 +427,7 @@ def test_retention_by_size_keeps_what_fits(store, write):
     assert Retention(size_bytes=limit).apply(store, Clock()) == 0
 
 
-def test_a_clock_that_jumps_ahead_deletes_nothing_that_is_young(store, write):
+def test_a_clock_that_jumps_ahead_deletes_no_more_than_a_day_too_much(store, write):
     """
     Retention follows the clock to a day after the newest trace, and from there the time that the collector runs.
     """

@@ -53,7 +53,7 @@ class Changes(ABC):
         """Return the line of a score of the store."""
 
     def add(self, rows: Sequence[Row]) -> Written:
-        """Add a batch."""
+        """Add a batch; return how many records are new or replace older versions, and how many are duplicates."""
         observations: dict[str, list[Observation]] = {}
         lines, scores = list[TraceLine](), list[Score]()
         for row in rows:
@@ -81,7 +81,7 @@ class Changes(ABC):
         added = self._added.setdefault(trace_id, {})
         replaced = list[Observation]()
         by_id = {row[1]: row for row in rows}
-        has_stored = state.observations > len(added)
+        has_stored = state.observations > len(added)  # beside those of this transaction
         if has_stored or added or len(by_id) < len(rows):
             rows = [row for row in rows if self._is_new(row, state if has_stored else None, replaced)]
         else:
@@ -100,6 +100,7 @@ class Changes(ABC):
         if old is None and stored is not None:
             old = self.stored(stored, row.id)
         if old is not None:
+            # A start, or the state of a process that died, that comes after the end of the observation changes nothing.
             if old.line == row.line or (is_provisional(row) and not is_open(old)):
                 return False
             replaced.append(old)

@@ -2,7 +2,7 @@
 Read lines with msgspec, which decodes only the fields that the index keeps.
 
 It validates the whole line, and creates no objects for the other values: that takes half the time of decoding the line.
-A line that is not as our writer makes it is left to the caller, and so is a line whose other values are needed.
+The caller decodes the other lines: those of other writers, and those of calls whose price depends on more values.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _Context(Struct, gc=False):
 
 
 _Value = _Context | list[Raw] | str | float | bool | None
-"""Any value."""
+"""Any value; of an object, msgspec decodes what `_Context` names, and nothing of the items of a list."""
 
 
 class _Observation(Struct, gc=False):
@@ -77,7 +77,7 @@ class _Observation(Struct, gc=False):
 
 
 class _TraceLine(Struct, gc=False, kw_only=True):
-    """The line of a trace; one with the last fields, or with other types, is left to the caller."""
+    """The line of a trace. Our writer never writes the last five fields: the caller decodes a line that has one."""
 
     trace_id: _Id
     name: str | None = None
@@ -108,7 +108,7 @@ def add_observations(
     Args:
         traces: By id. A trace that is missing is added.
         codes: The codes of the observations.
-        other: Called with each line that has to be decoded as a whole, at its turn.
+        other: Called with each line that has to be decoded as a whole, between the lines before and after it.
         lines: Lines of a file, in its order.
     """
     for line in lines:
@@ -146,7 +146,7 @@ def add_trace_lines(
         try:
             found = _decode_trace(line)
             if not found.start_time.endswith("Z") or any(each is not UNSET for each in _unexpected(found)):
-                raise ValueError
+                raise ValueError  # for the caller, as the line of another writer
             kept = _kept(found)
         except _UNUSUAL:
             other(line)
