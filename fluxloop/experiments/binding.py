@@ -78,10 +78,11 @@ class Binding:
         parameters = _parameters(function)
         if parameters is None:
             self._positional, self._input, self._model, self._provided = True, "", None, {}
-            self._names, self._required = set[str](), set[str]()
+            self._names, self._required, self._defaults = set[str](), set[str](), set[str]()
             return
         usable = [each for each in parameters if each.kind not in _VARIADIC]
         self._names = {each.name for each in usable}
+        self._defaults = {each.name for each in usable if each.default is not each.empty}
         takes_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
         if not takes_any and (unknown := self.fixed.keys() - self._names):
             raise ConfigError(f"runner.args: {name} has no parameter {min(unknown)!r}")
@@ -132,7 +133,9 @@ class Binding:
 
     def arguments(self, offer: Offer) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the positional and the keyword arguments of one call."""
-        kwargs = {**self.fixed, **{name: provide(offer) for name, provide in self._provided.items()}}
+        provided = {name: provide(offer) for name, provide in self._provided.items()}
+        given = {name: each for name, each in provided.items() if each is not None or name not in self._defaults}
+        kwargs = {**self.fixed, **given}
         value = offer.value
         if self._spreads(value):
             return (), {**kwargs, **value}

@@ -196,6 +196,19 @@ def test_arguments_are_bound_by_name():
     assert outputs(experiment)[1] == ["P", 5, "q", 1, True, True, []]
 
 
+def test_a_parameter_keeps_its_default_where_a_run_has_no_value():
+    """
+    Without a seed or a persona, the target's own default is used; a parameter without one is None.
+    """
+
+    def agent(message, persona, seed=7, persona_prompt="a tourist", iteration=4):
+        return [persona, seed, persona_prompt, iteration]
+
+    result = experiments.run(agent, ["hi"])
+
+    assert [row.data["output"] for row in result.rows()] == [[None, 7, "a tourist", 0]]
+
+
 def test_mappings_become_arguments_or_models():
     """
     A mapping whose keys are parameters is spread; for a parameter that is a model, it is validated.
