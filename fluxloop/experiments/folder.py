@@ -4,7 +4,7 @@ The folder of an experiment: the contract between the runner, which writes it, a
 ::
 
     experiments/
-      latest_checkout -> checkout_20260117_143022      one link per experiment name
+      latest_checkout -> checkout_20260117_143022      a link to the newest experiment
       checkout_20260117_143022/
         summary.json            what was run, with which result; written at the start and at the end
         trace_summary.jsonl     one JSON object per finished run, failed ones too
@@ -39,7 +39,7 @@ ERRORS = "errors.json"
 ARTIFACTS = "artifacts"
 
 LINK_PREFIX = "latest_"
-"""The link to the newest folder of an experiment is named ``latest_<name>``."""
+"""The link to the newest experiment is named ``latest_<name>``."""
 
 _STAMP = re.compile(r"_(\d{8}_\d{6})(?:_(\d+))?$")
 """The time at the end of a folder's name, and the number that makes a second folder of the same second unique."""
@@ -237,7 +237,10 @@ def resolve(path: str | os.PathLike[str]) -> Path:
         return given.resolve()
     else:
         places = [given.parent] if len(given.parts) > 1 else [Path("experiments"), Path()]
-        found = [folder for place in places for folder in experiments_in(place, given.name)]
+        # The next experiment replaced the link of this one, whose name still means the newest of its name.
+        names = dict.fromkeys((given.name, given.name.removeprefix(LINK_PREFIX)))
+        named = ([each for place in places for each in experiments_in(place, name)] for name in names)
+        found = next(filter(None, named), [])
     if not found:
         raise ReadError(f"experiment not found: {given}. {HOW_TO_CREATE}")
     return max((match.resolve() for match in found), key=_age)

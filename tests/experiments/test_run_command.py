@@ -14,6 +14,7 @@ import pytest
 from experiments.projects import fluxloop_in, newest, project, rows, started, summary, wait_until
 
 import fluxloop
+from fluxloop.experiments import ExperimentFolder
 
 SEED_MODULE = """
 import fluxloop
@@ -68,6 +69,7 @@ def test_the_glob_of_the_guides_matches_one_folder(seed_project):
     folders = [path for path in (seed_project / "experiments").iterdir() if not path.is_symlink()]
     links = [path.name for path in (seed_project / "experiments").glob("latest_*/")]
     assert (len(folders), links) == (3, ["latest_two"])
+    assert ExperimentFolder.at(seed_project / "experiments" / "latest_one").path.name.startswith("one_")
     assert newest(seed_project) == max(
         (path for path in folders if path.name.startswith("two")), key=lambda p: (len(p.name), p.name)
     )
