@@ -7,13 +7,12 @@ and building models takes ten times as long as decoding. `Run.trace` builds the 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import orjson
 
@@ -21,12 +20,27 @@ from ..models import Trace
 from ..models.tree import positions_by_parent
 from ..reading.assembly import Assembly
 from ..reading.day_index import DayIndex, Entry
-from ..reading.lazy import can_wait
+from ..reading.lazy import SEQ_END, can_wait
 from ..reading.source import OpenObservations, Source, open_records
 from ..reading.to_json import observation_line
 from ..storage.decoding import Json, decode, kind_of
 from .folder import ExperimentFolder, Row
 from .record_stream import Lines, OutOfOrder, RecordStream, stream_of
+
+
+if TYPE_CHECKING:
+    computed = cached_property
+else:
+
+    class computed:  # noqa: N801
+        """A property that is computed once. `cached_property` takes a lock up to Python 3.11, as long as the rest."""
+
+        def __init__(self, function):
+            self.function, self.name = function, function.__name__
+
+        def __get__(self, instance, owner=None):
+            value = instance.__dict__[self.name] = self.function(instance)
+            return value
 
 
 class ToolCall(NamedTuple):
@@ -39,74 +53,74 @@ class ToolCall(NamedTuple):
     error: str | None
 
 
-@dataclass(eq=False)
 class Run:
-    """A run of an experiment."""
+    """
+    A run of an experiment.
 
-    row: Row
-    records: list[Json] = field(default_factory=list)
-    """Its observations in the record format, in start order."""
-    trace_record: Json | None = None
-    """The record of the trace itself."""
+    Args:
+        row: What the folder says of it.
+        records: Its observations in the record format, in start order.
+        trace_record: The record of the trace itself.
+    """
 
-    @property
-    def data(self) -> Mapping[str, Any]:
+    def __init__(self, row: Row, records: list[Json] | None = None, trace_record: Json | None = None) -> None:
+        self.row = row
+        self.records: list[Json] = [] if records is None else records
+        self.trace_record = trace_record
+        self.data: Mapping[str, Any] = row.data
         """The members of the row."""
-        return self.row.data
-
-    @property
-    def output(self) -> Any:
+        get = row.data.get
+        self.trace_id = row.trace_id
+        self.status = row.status
+        self.succeeded = self.status == "success"
+        self.output = get("output")
         """What the target returned."""
-        return self.row.data.get("output")
+        persona = get("persona")
+        self.persona = None if persona is None else str(persona)
+        """The name of the persona."""
+        self.duration_ms = _number(get("duration_ms"))
+        """How long the run took, in milliseconds."""
+        error = get("error")
+        self.error = None if error is None else _error_text(error)
+        """The error as text, ``Type: message``."""
 
     @property
     def input_key(self) -> str:
         """The identity of the input: its id, or the input itself where it has none. Repeats of an input share it."""
-        own = self.row.data.get("input_id")
-        return str(own) if own is not None else str(self.row.data.get("input"))
+        own = self.data.get("input_id")
+        return str(self.data.get("input") if own is None else own)
 
-    @property
-    def persona(self) -> str | None:
-        """The name of the persona."""
-        persona = self.row.data.get("persona")
-        return None if persona is None else str(persona)
+    @computed
+    def tool_records(self) -> list[Json]:
+        """The observations of tools, in start order."""
+        return [record for record in self.records if record["type"] == "TOOL"]
 
-    @property
-    def error(self) -> str | None:
-        """The error as text, ``Type: message``."""
-        error = self.row.data.get("error")
-        if isinstance(error, Mapping):
-            parts = [str(error[name]) for name in ("type", "message") if error.get(name)]
-            return ": ".join(parts) or "failed"
-        return None if error is None else str(error)
+    @computed
+    def tool_names(self) -> list[str]:
+        """The name of each call of a tool, in start order."""
+        return [str(record.get("name", "")) for record in self.tool_records]
 
-    @cached_property
-    def duration_ms(self) -> float | None:
-        """How long the run took, in milliseconds."""
-        return _number(self.row.data.get("duration_ms"))
-
-    @cached_property
+    @computed
     def tools(self) -> list[ToolCall]:
         """The calls of tools, in start order."""
-        found = [record for record in self.records if record["type"] == "TOOL"]
         return [
-            ToolCall(str(record.get("name", "")), _arguments(record.get("input")), record.get("output"), _error(record))
-            for record in found
+            ToolCall(name, _arguments(record.get("input")), record.get("output"), _error(record))
+            for name, record in zip(self.tool_names, self.tool_records, strict=True)
         ]
 
-    @cached_property
+    @computed
     def model_calls(self) -> int:
         """The number of calls of models."""
         return [record["type"] for record in self.records].count("GENERATION")
 
-    @cached_property
+    @computed
     def tokens(self) -> dict[str, int]:
         """``input_tokens``, ``output_tokens`` and ``total_tokens``, as far as they are known."""
-        usage = self.row.data.get("token_usage")
-        if isinstance(usage, Mapping):
-            counts = {ours: _number(usage.get(theirs, usage.get(ours))) for theirs, ours in _TOKENS.items()}
+        usage = self.data.get("token_usage")
+        if isinstance(usage, dict):
+            counts = {ours: _number(usage.get(theirs, usage.get(ours))) for theirs, ours in _TOKENS}
         elif any(record.get("usage") for record in self.records) and self.trace and self.trace.usage:
-            counts = {ours: getattr(self.trace.usage, ours) for ours in _TOKENS.values()}
+            counts = {ours: getattr(self.trace.usage, ours) for _, ours in _TOKENS}
         else:
             return {}
         known = {name: int(count) for name, count in counts.items() if count is not None}
@@ -114,16 +128,16 @@ class Run:
             known["total_tokens"] = known.get("input_tokens", 0) + known.get("output_tokens", 0)
         return known
 
-    @cached_property
+    @computed
     def cost(self) -> float | None:
         """The price of the model calls in US dollars; None where it is not known."""
-        recorded = _number(self.row.data.get("cost"))
+        recorded = _number(self.data.get("cost"))
         if recorded is not None or not any(record.get("usage") for record in self.records):
             return recorded
         cost = self.trace.cost if self.trace else None
         return cost.amount if cost else None
 
-    @cached_property
+    @computed
     def trace(self) -> Trace | None:
         """The trace with its observations as models; None if nothing was recorded."""
         if not self.records and self.trace_record is None:
@@ -133,7 +147,7 @@ class Run:
             assembly.add(record)
         return assembly.trace()
 
-    @cached_property
+    @computed
     def tree(self) -> list[tuple[int, Json]]:
         """Each record with its depth, parents before children; the depth of a root is 0."""
         return _nested(self.records) or self._tree()
@@ -151,7 +165,11 @@ class Run:
         return tree
 
 
-_TOKENS = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens", "total_tokens": "total_tokens"}
+_TOKENS = (
+    ("prompt_tokens", "input_tokens"),
+    ("completion_tokens", "output_tokens"),
+    ("total_tokens", "total_tokens"),
+)
 """The names in the row, and those of `fluxloop.Usage`."""
 
 
@@ -244,10 +262,39 @@ class _Records:
 def _streamed_run(row: Row, lines: Lines) -> Run:
     every = lines.observations if lines.trace is None else [*lines.observations, lines.trace]
     try:
-        run = _plain_run(row, orjson.loads(b"[%b]" % b",".join(every)))
+        found = orjson.loads(b"[%b]" % b",".join(every))
     except orjson.JSONDecodeError:
-        run = None
-    return run or _converted_run(row, _decoded(every), [])
+        return _converted_run(row, _decoded(every), [])
+    trace_record = None if lines.trace is None else found.pop()
+    if _are_plain(found) and kind_of(trace_record) != "observation":
+        found.sort(key=_SEQ)
+        return Run(row, found, trace_record)
+    if trace_record is not None:
+        found.append(trace_record)
+    return _plain_run(row, found) or _converted_run(row, _decoded(every), [])
+
+
+def _are_plain(records: Sequence[Json]) -> bool:
+    """Whether `_plain_run` keeps all of *records*, which begin as the stream expects, and needs no times to sort."""
+    try:
+        ids, types, numbers, times, _ = zip(*map(_MEMBERS, records), strict=True)
+        at = "".join(times)
+    except (KeyError, TypeError):
+        return False
+    count = len(records)
+    return (
+        len({*ids}) == len({*numbers}) == count
+        and _TYPES.issuperset(types)
+        and {*map(type, numbers)} == {int}
+        and min(numbers) >= 0
+        and max(numbers) < SEQ_END
+        and len(at) == 27 * count
+        and at[10::27] == "T" * count
+        and at[26::27] == "Z" * count
+    )
+
+
+_MEMBERS = itemgetter("id", "type", "seq", "start_time", "status")
 
 
 def _decoded(lines: Iterable[bytes]) -> Iterator[tuple[Json, bytes]]:
@@ -311,6 +358,13 @@ def _arguments(value: Any) -> Any:
     return value
 
 
+def _error_text(error: Any) -> str:
+    if isinstance(error, Mapping):
+        parts = [str(error[name]) for name in ("type", "message") if error.get(name)]
+        return ": ".join(parts) or "failed"
+    return str(error)
+
+
 def _error(record: Json) -> str | None:
     if record.get("error") is not None:
         return str(record["error"])
@@ -318,4 +372,5 @@ def _error(record: Json) -> str | None:
 
 
 def _number(value: Any) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) and value == value else None
+    kind = type(value)
+    return value if (kind is float or kind is int) and value == value else None
