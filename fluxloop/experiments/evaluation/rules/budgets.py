@@ -10,8 +10,10 @@ from ..scores import NotApplicable, Verdict
 
 def success(run: Run) -> Verdict:
     """The run ended with the status success."""
-    ok = run.row.succeeded
-    return Verdict(float(ok), ok, "succeeded" if ok else f"{run.row.status}: {run.error or 'no message'}")
+    return _SUCCEEDED if run.succeeded else Verdict(0.0, False, f"{run.status}: {run.error or 'no message'}")
+
+
+_SUCCEEDED = Verdict(1.0, True, "succeeded")
 
 
 def no_errors(run: Run) -> Verdict:
