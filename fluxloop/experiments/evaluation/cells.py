@@ -36,25 +36,65 @@ Trajectories = frozenset[tuple[str, ...]]
 """The tools of each run, in order."""
 
 
+Values = tuple[float | None, float | None, float | None, int | None]
+"""The score of one run, its milliseconds, US dollars and tokens, as far as they are known."""
+
+
 class Cell:
     """The runs of one input as one persona; several where the experiment has iterations."""
 
-    __slots__ = (
-        *("costs", "durations", "examples", "label", "passed", "runs", "scores", "succeeded", "tokens"),
-        *("trace_ids", "trajectories"),
-    )
+    __slots__ = ("_samples", "_values", "examples", "label", "passed", "runs", "succeeded", "trace_ids", "trajectories")
 
     def __init__(self, label: str) -> None:
         self.label = label
         """The input on one line."""
         self.runs = self.passed = self.succeeded = 0
-        self.scores, self.durations, self.costs, self.tokens = Sample(), Sample(), Sample(), Sample()
-        """Of the runs that have a score; milliseconds; US dollars; and tokens of the runs whose number is known."""
+        self._values: Values = (None, None, None, None)
+        """Of the first run: most inputs have only one, and do not need the samples."""
+        self._samples: tuple[Sample, Sample, Sample, Sample] | None = None
         self.trajectories: Trajectories = frozenset()
         self.trace_ids: tuple[str, ...] = ()
         """Those of the first runs."""
         self.examples: list[str | None] = [None, None]
         """The trace of the first run that did not pass, and of the first that did."""
+
+    @property
+    def samples(self) -> tuple[Sample, Sample, Sample, Sample]:
+        """Scores, milliseconds, US dollars and tokens of the runs for which they are known."""
+        if self._samples is None:
+            self._samples = Sample(), Sample(), Sample(), Sample()
+            self._add_to_samples(self._values)
+        return self._samples
+
+    def _add_to_samples(self, values: Values) -> None:
+        for sample, value in zip(self.samples, values, strict=True):
+            if value is not None:
+                sample.add(value)
+
+    @property
+    def scores(self) -> Sample:
+        """The scores of the runs that have one."""
+        return self.samples[0]
+
+    @property
+    def durations(self) -> Sample:
+        """Milliseconds of the runs whose duration is known."""
+        return self.samples[1]
+
+    @property
+    def costs(self) -> Sample:
+        """US dollars of the runs whose cost is known."""
+        return self.samples[2]
+
+    @property
+    def tokens(self) -> Sample:
+        """Tokens of the runs whose number is known."""
+        return self.samples[3]
+
+    @property
+    def mean_score(self) -> float:
+        """The mean of the scores; 0 if there is none."""
+        return self._values[0] or 0.0 if self._samples is None else self._samples[0].mean
 
     @property
     def pass_rate(self) -> float:
@@ -68,35 +108,33 @@ class Cell:
 
     def add(self, run: Run, score: RunScore) -> None:
         """Add one run."""
+        values = score.final, run.duration_ms, run.cost, run.tokens.get("total_tokens")
+        trajectory = tuple(run.tool_names)
+        if self.runs:
+            self._add_to_samples(values)
+            if trajectory not in self.trajectories and len(self.trajectories) < MOST_TRAJECTORIES:
+                self.trajectories = _shared(self.trajectories | {trajectory})
+        else:
+            self._values = values
+            self.trajectories = _alone(trajectory)
         self.runs += 1
         self.passed += score.passed
-        self.succeeded += run.row.succeeded
-        if score.final is not None:
-            self.scores.add(score.final)
-        if run.duration_ms is not None:
-            self.durations.add(run.duration_ms)
-        if run.cost is not None:
-            self.costs.add(run.cost)
-        if (total := run.tokens.get("total_tokens")) is not None:
-            self.tokens.add(total)
-        trajectory = tuple([tool.name for tool in run.tools])
-        if trajectory not in self.trajectories and len(self.trajectories) < MOST_TRAJECTORIES:
-            self.trajectories = _shared(self.trajectories | {trajectory})
+        self.succeeded += run.succeeded
         if len(self.trace_ids) < MOST_TRACE_IDS:
-            self.trace_ids += (run.row.trace_id,)
+            self.trace_ids += (run.trace_id,)
         if self.examples[score.passed] is None:
-            self.examples[score.passed] = run.row.trace_id
+            self.examples[score.passed] = run.trace_id
 
     def merge(self, later: Cell) -> None:
         """Add the runs of *later*."""
         self.runs += later.runs
         self.passed += later.passed
         self.succeeded += later.succeeded
-        for name in SAMPLES:
-            getattr(self, name).merge(getattr(later, name))
+        for own, other in zip(self.samples, later.samples, strict=True):
+            own.merge(other)
         self.trajectories = frozenset([*self.trajectories, *later.trajectories][:MOST_TRAJECTORIES])
         self.trace_ids = (*self.trace_ids, *later.trace_ids)[:MOST_TRACE_IDS]
-        self.examples = [own or other for own, other in zip(self.examples, later.examples, strict=True)]
+        self.examples = [mine or theirs for mine, theirs in zip(self.examples, later.examples, strict=True)]
 
     def example(self, *, passed: bool) -> str:
         """Return the trace of a run that passed, or that did not; of any run if there is none."""
@@ -104,31 +142,34 @@ class Cell:
 
     def encoded(self) -> bytes:
         """Return what `decoded` reads."""
-        counts = [self.label, self.runs, self.passed, self.succeeded]
-        samples = [getattr(self, name).as_list() for name in SAMPLES]
-        return _dumps([counts, samples, [*self.trajectories], self.trace_ids, self.examples])
+        samples = None if self._samples is None else [sample.as_list() for sample in self._samples]
+        counts = self.label, self.runs, self.passed, self.succeeded
+        return _dumps((counts, self._values, samples, tuple(self.trajectories), self.trace_ids, self.examples))
 
     @classmethod
     def decoded(cls, encoded: bytes) -> Cell:
         """Return the cell that `encoded` describes."""
-        (label, *counts), samples, trajectories, trace_ids, examples = _loads(encoded)
+        (label, *counts), values, samples, trajectories, trace_ids, examples = _loads(encoded)
         cell = cls(label)
         cell.runs, cell.passed, cell.succeeded = counts
-        for name, sample in zip(SAMPLES, samples, strict=True):
-            setattr(cell, name, Sample.of_list(sample))
+        cell._values = tuple(values)
+        if samples is not None:
+            scores, durations, costs, tokens = map(Sample.of_list, samples)
+            cell._samples = scores, durations, costs, tokens
         cell.trajectories = _shared(frozenset(map(tuple, trajectories)))
         cell.trace_ids, cell.examples = tuple(trace_ids), examples
         return cell
-
-
-SAMPLES = ("scores", "durations", "costs", "tokens")
-"""The samples of a cell."""
 
 
 @lru_cache(maxsize=1_000)
 def _shared(trajectories: Trajectories) -> Trajectories:
     """Return one object for equal values: most inputs have the same trajectories."""
     return trajectories
+
+
+@lru_cache(maxsize=1_000)
+def _alone(trajectory: tuple[str, ...]) -> Trajectories:
+    return _shared(frozenset([trajectory]))
 
 
 class Cells:
@@ -154,7 +195,7 @@ class Cells:
 
     def _spill(self) -> CellTable:
         self._table = table = self._table or CellTable()
-        table.merge(self._recent)
+        table.add(self._recent)
         self._recent = {}
         return table
 
@@ -172,7 +213,7 @@ class Cells:
             where = "0 < passed AND passed < runs" if flaky else "1"
             return [*self._spill().select(where, "pass_rate, score, rowid", limit)]
         found = (item for item in self._recent.items() if item[1].is_flaky or not flaky)
-        return heapq.nsmallest(limit, found, key=lambda item: (item[1].pass_rate, item[1].scores.mean))
+        return heapq.nsmallest(limit, found, key=lambda item: (item[1].pass_rate, item[1].mean_score))
 
     def _repeated(self) -> Iterator[Cell]:
         if self._table is None:
@@ -214,47 +255,64 @@ class Cells:
 
 
 class CellTable:
-    """Cells in a temporary file."""
+    """
+    Cells in a temporary file.
+
+    Those that are added to one that is there already become a row of their own, and are merged when they are read: to
+    search for each at once would take as long as everything else that is done with it.
+    """
 
     def __init__(self) -> None:
         self._database = scratch_database(self)
-        self._database.execute(
-            "CREATE TABLE cells (key BLOB UNIQUE, runs INT, passed INT, pass_rate REAL, score REAL, cell BLOB)"
-        )
+        self._database.execute("CREATE TABLE cells (key BLOB, runs INT, passed INT, pass_rate REAL, score REAL, cell BLOB)")
+        self._is_merged = True
 
-    def merge(self, cells: Mapping[Key, Cell]) -> None:
+    def add(self, cells: Mapping[Key, Cell]) -> None:
         """Add the runs of *cells*."""
-        if not cells:
+        if cells:
+            rows = ((_dumps(key), *_row_values(cell)) for key, cell in cells.items())
+            with transaction(self._database):
+                self._database.executemany("INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._is_merged = False
+
+    def _merge(self) -> None:
+        """Let each key have one row, at the place of its first."""
+        if self._is_merged:
             return
+        self._is_merged = True
+        execute = self._database.execute
+        execute("CREATE INDEX IF NOT EXISTS by_key ON cells (key)")
+        execute("CREATE TEMP TABLE repeated AS SELECT key FROM cells GROUP BY key HAVING count(*) > 1")
         with transaction(self._database):
-            for key, cell in cells.items():
-                known = self.get(key)
-                if known is not None:
-                    known.merge(cell)
-                    cell = known
-                values = (cell.runs, cell.passed, cell.pass_rate, cell.scores.mean, cell.encoded())
-                self._database.execute(
-                    "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET runs = excluded.runs, "
-                    "passed = excluded.passed, pass_rate = excluded.pass_rate, score = excluded.score, "
-                    "cell = excluded.cell",
-                    (_encoded(key), *values),
+            for (key,) in execute("SELECT key FROM repeated"):
+                (first, encoded), *others = execute("SELECT rowid, cell FROM cells WHERE key = ? ORDER BY rowid", (key,))
+                cell = Cell.decoded(encoded)
+                for _, later in others:
+                    cell.merge(Cell.decoded(later))
+                execute("DELETE FROM cells WHERE key = ? AND rowid > ?", (key, first))
+                execute(
+                    "UPDATE cells SET runs = ?, passed = ?, pass_rate = ?, score = ?, cell = ? WHERE rowid = ?",
+                    (*_row_values(cell), first),
                 )
+        execute("DROP TABLE repeated")
 
     def get(self, key: Key) -> Cell | None:
         """Return the cell of *key*."""
-        found = self._database.execute("SELECT cell FROM cells WHERE key = ?", (_encoded(key),)).fetchone()
+        self._merge()
+        found = self._database.execute("SELECT cell FROM cells WHERE key = ?", (_dumps(key),)).fetchone()
         return Cell.decoded(found[0]) if found else None
 
     def select(self, where: str, order: str = "rowid", limit: int = -1) -> Iterator[tuple[Key, Cell]]:
         """Yield the cells that SQL describes; a negative *limit* means all."""
+        self._merge()
         query = f"SELECT key, cell FROM cells WHERE {where} ORDER BY {order} LIMIT ?"
         for key, cell in self._database.execute(query, (limit,)):
             input_key, persona = _loads(key)
             yield (input_key, persona), Cell.decoded(cell)
 
 
-def _encoded(key: Key) -> bytes:
-    return _dumps(key)
+def _row_values(cell: Cell) -> tuple[int, int, float, float, bytes]:
+    return cell.runs, cell.passed, cell.pass_rate, cell.mean_score, cell.encoded()
 
 
 def _dumps(value: Any) -> bytes:

@@ -18,7 +18,7 @@ MEMBERS: Mapping[str, Callable[[Run], Any]] = {
     "persona": lambda run: run.persona,
     "tokens": lambda run: run.tokens,
     "cost": lambda run: run.cost,
-    "tools": lambda run: [tool.name for tool in run.tools],
+    "tools": lambda run: list(run.tool_names),
 }
 """Values that are computed; every other path begins at a member of the row, such as ``input`` or ``metadata``."""
 
