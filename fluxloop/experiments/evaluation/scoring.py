@@ -10,7 +10,7 @@ from functools import partial
 from hashlib import sha256
 from itertools import islice
 
-from ..recorded_runs import Run
+from ..run_data import Run
 from .configuration import EvaluationConfig, RuleEvaluator
 from .judge_requests import Endpoints
 from .judges import Cache, JudgeClient

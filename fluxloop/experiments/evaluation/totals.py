@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..recorded_runs import Run
+from ..run_data import Run
 from .cells import Cells
 from .configuration import EvaluationConfig
 from .samples import Bootstrapped, Ordered, Sample

@@ -17,7 +17,7 @@ from typing import Any
 
 from ....errors import ConfigError
 from ....settings.value_types import did_you_mean
-from ...recorded_runs import Run
+from ...run_data import Run
 from ..scores import NotApplicable, RuleResult, Verdict
 from . import budgets, structure, texts, tools, trajectories
 from .option_types import check_option

@@ -4,7 +4,7 @@ Rules on how a run ended and on what it took: errors, time, tokens, cost, calls 
 
 from __future__ import annotations
 
-from ...recorded_runs import Run
+from ...run_data import Run
 from ..scores import NotApplicable, Verdict
 
 

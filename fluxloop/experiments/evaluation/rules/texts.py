@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ...recorded_runs import Run
+from ...run_data import Run
 from ..scores import NotApplicable, Verdict
 from .values import short, text_at, value_at
 

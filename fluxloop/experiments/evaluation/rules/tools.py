@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ...recorded_runs import Run, ToolCall
+from ...run_data import Run, ToolCall
 from ..scores import Verdict
 from .values import short
 
