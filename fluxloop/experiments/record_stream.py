@@ -14,7 +14,7 @@ from pathlib import Path
 from struct import Struct, error
 from typing import BinaryIO, NamedTuple
 
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 16
 """Bytes that are read at a time."""
 
 MOST_WAITING_BYTES = 64 << 20
