@@ -118,12 +118,14 @@ def _are_plain(records: Sequence[Json]) -> bool:
     try:
         ids, types, numbers, times, _ = zip(*[*map(_MEMBERS, records)], strict=True)
         at = "".join(times)
+        is_known = _TYPES.issuperset(types)
     except (KeyError, TypeError):
         return False
     count = len(records)
     return (
-        len({*ids}) == len({*numbers}) == count
-        and _TYPES.issuperset(types)
+        is_known
+        and len({*ids}) == len({*numbers}) == count
+        and all(map(_has_plain_values, records))
         and {*map(type, numbers)} == {int}
         and min(numbers) >= 0
         and max(numbers) < SEQ_END
@@ -151,7 +153,7 @@ def _plain_run(row: Row, found: Iterable[Json]) -> Run | None:
     by_id: dict[str, Json] = {}
     trace_record: Json | None = None
     for record in found:
-        if can_wait(record) and record.get("type") in _TYPES and "status" in record:
+        if can_wait(record) and _is_complete(record) and _has_plain_values(record):
             by_id[record["id"]] = record
         elif kind_of(record) == "observation":
             return None
@@ -164,6 +166,18 @@ def _plain_run(row: Row, found: Iterable[Json]) -> Run | None:
         records.sort(key=lambda record: (record["start_time"], record["seq"]))
     return Run(row, records, trace_record)
 
+
+def _is_complete(record: Json) -> bool:
+    return "status" in record and isinstance(kind := record.get("type"), str) and kind in _TYPES
+
+
+def _has_plain_values(record: Json) -> bool:
+    """Whether values that are used as they were decoded have the types of the record format, in an edited file too."""
+    return type(record.get("duration_ms")) in _NUMBERS and type(record.get("usage")) in _MAPPINGS
+
+
+_NUMBERS = frozenset({float, int, type(None)})
+_MAPPINGS = frozenset({dict, type(None)})
 
 _SEQ = itemgetter("seq")
 
