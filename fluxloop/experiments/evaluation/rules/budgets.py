@@ -4,14 +4,16 @@ Rules on how a run ended and on what it took: errors, time, tokens, cost, calls 
 
 from __future__ import annotations
 
-from ...recorded_runs import Run
+from ...run_data import Run
 from ..scores import NotApplicable, Verdict
 
 
 def success(run: Run) -> Verdict:
     """The run ended with the status success."""
-    ok = run.row.succeeded
-    return Verdict(float(ok), ok, "succeeded" if ok else f"{run.row.status}: {run.error or 'no message'}")
+    return _SUCCEEDED if run.succeeded else Verdict(0.0, False, f"{run.status}: {run.error or 'no message'}")
+
+
+_SUCCEEDED = Verdict(1.0, True, "succeeded")
 
 
 def no_errors(run: Run) -> Verdict:
@@ -19,7 +21,7 @@ def no_errors(run: Run) -> Verdict:
     failed = [record for record in run.records if record.get("status") in ("error", "crashed")]
     if not failed:
         return Verdict(1.0, True, "no observation failed")
-    # An exception passes through the parents, whose names, as that of the root, differ between runs.
+    # The parents failed with the same exception, and the name of the root differs between runs.
     parents = {record.get("parent_id") for record in failed}
     first = next((record for record in failed if record.get("id") not in parents), failed[0])
     return Verdict(0.0, False, f"{len(failed)} failed, first {first.get('name')}: {first.get('error') or 'no message'}")
