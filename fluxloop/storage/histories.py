@@ -45,6 +45,8 @@ MIN_RUN_BYTES = 512
 
 MAX_KEPT_BYTES = 16 << 20
 """The limit of the arrays that are kept per file."""
+_RUN_BYTES = 600
+"""What a run takes in memory besides its items."""
 
 MOST_BRANCHES = 4
 """Arrays with the same first two items that are kept: parallel steps continue a conversation in different ways."""
@@ -127,7 +129,7 @@ class Histories:
             OSError: If the file cannot be read.
         """
         compact = CompactLine(line, self._arrays)
-        if not all(run.offset is None or read(run.offset, len(run.head)) == run.head for run in compact.used):
+        if not all(_is_in_file(run, read) for run in compact.used):
             self.forget()  # another program has shortened the file
             compact = CompactLine(line, {})
         return compact
@@ -141,9 +143,9 @@ class Histories:
                 before = self._arrays.pop(key, [])
                 after = [array, *(one for one in before if one is not base)][:MOST_BRANCHES]
                 self._arrays[key] = after  # the last of the dict, and a new list: other threads may read the former one
-                self._size += _content_bytes(after) - _content_bytes(before)
+                self._size += _kept_bytes(after) - _kept_bytes(before)
             while self._size > MAX_KEPT_BYTES and self._arrays:
-                self._size -= _content_bytes(self._arrays.pop(next(iter(self._arrays))))
+                self._size -= _kept_bytes(self._arrays.pop(next(iter(self._arrays))))
         finally:
             self._lock.release()
 
@@ -154,8 +156,16 @@ class Histories:
             self._lock.release()
 
 
-def _content_bytes(arrays: list[Array]) -> int:
-    return sum(run.size for one in arrays for run in one.runs)
+def _is_in_file(run: Run, read: Callable[[int, int], bytes]) -> bool:
+    """Return whether the file still has the beginning and the end of *run*, or it is of the line that is written."""
+    if run.offset is None:
+        return True
+    end, size = run.content[-64:], len(run.head)
+    return read(run.offset, size) == run.head and read(run.offset + run.at + run.size - len(end), len(end)) == end
+
+
+def _kept_bytes(arrays: list[Array]) -> int:
+    return sum(run.size + _RUN_BYTES for one in arrays for run in one.runs)
 
 
 class CompactLine:

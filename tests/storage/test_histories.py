@@ -343,6 +343,42 @@ def test_nothing_refers_to_what_is_not_in_the_file(tmp_path, change):
     assert [one for one in found if b'"foreign"' not in one] == kept
 
 
+def test_nothing_refers_to_a_line_that_was_cut(tmp_path):
+    """
+    Another program shortens the file within the line that has the history.
+    """
+    storage = compacting(tmp_path)
+    lines = conversation(6)
+    path = tmp_path / NAME
+    stored(storage, lines[0])
+    os.truncate(path, len(lines[0]) // 4)
+    stored(storage, *lines[1:])
+
+    assert [orjson.loads(one) for one in lines[1:]] == _records(path)
+
+
+@pytest.mark.parametrize("length", [0, 300])
+def test_a_record_is_complete_if_the_file_is_shortened_just_before_it_is_written(tmp_path, monkeypatch, length):
+    """
+    Its references were made when the file still had what they name, so it is written again.
+    """
+    storage = compacting(tmp_path)
+    lines = conversation(6)
+    path = tmp_path / NAME
+    stored(storage, *lines[:3])
+    real = os.write
+
+    def shortening(fd: int, data: bytes) -> int:
+        monkeypatch.undo()
+        os.truncate(path, length)
+        return real(fd, data)
+
+    monkeypatch.setattr(os, "write", shortening)
+    stored(storage, *lines[3:])
+
+    assert _records(path)[-3:] == [orjson.loads(one) for one in lines[3:]]
+
+
 @pytest.mark.usefixtures("small")
 def test_a_line_that_was_not_written_whole_is_not_referred_to(tmp_path, monkeypatch):
     """
@@ -499,8 +535,21 @@ def test_memory_is_bounded(tmp_path, monkeypatch):
     kept = storage._files["observation", DAY].histories
     assert kept is not None
     assert kept._size <= 100_000
-    assert kept._size == sum(run.size for arrays in kept._arrays.values() for one in arrays for run in one.runs)
+    assert kept._size == sum(map(histories._kept_bytes, kept._arrays.values()))
     assert complete(tmp_path / NAME) == lines
+
+
+def test_small_arrays_in_large_records_take_little_memory(tmp_path, monkeypatch):
+    """
+    A program records long texts, each with a small array of its own: what the arrays take besides their items counts.
+    """
+    monkeypatch.setattr(histories, "MAX_KEPT_BYTES", 100_000)
+    storage = compacting(tmp_path)
+    stored(storage, *(line(f"id-{number}", "x" * 9000, [{"found": number}]) for number in range(500)))
+
+    kept = storage._files["observation", DAY].histories
+    assert kept is not None
+    assert 0 < len(kept._arrays) < 200
 
 
 @pytest.mark.usefixtures("small")
