@@ -4,6 +4,7 @@ Histories in record files: what the file has already is recorded as a reference,
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -311,6 +312,34 @@ def test_files_may_be_put_together_and_lines_removed(tmp_path):
     together.write_bytes(b"".join(b"".join(raw(tmp_path / name / NAME)[1:]) for name in ("one", "two")))
 
     assert complete(together) == expected
+
+
+def test_line_ends_of_another_system_change_nothing(tmp_path):
+    """
+    An editor or a version control system wrote the file again with its own line ends.
+    """
+    lines = conversation(4)
+    stored(compacting(tmp_path), *lines)
+    path = tmp_path / NAME
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+
+    assert complete(path) == [one.replace(b"\n", b"\r\n") for one in lines]
+    assert _records(path) == [orjson.loads(one) for one in lines]
+
+
+def test_a_file_that_was_written_again_with_blanks_shows_how_many_messages_are_missing(tmp_path):
+    """
+    A reference names bytes that are not in the file any more; it is never taken for a message.
+    """
+    stored(compacting(tmp_path), *conversation(2))
+    path = tmp_path / NAME
+    path.write_text("".join(json.dumps(orjson.loads(one)) + "\n" for one in raw(path)))
+
+    [_, record] = _records(path)
+    [missing, last] = record["input"]["messages"]
+    assert missing == "…[truncated: 100 items left out, as record id-0 is missing or damaged]"
+    assert last == message("turn 0", "assistant")
+    assert "refs" not in record
 
 
 @pytest.mark.parametrize("change", ["removed", "renamed", "truncated", "replaced", "closed"])
