@@ -137,8 +137,8 @@ def serve(modules: Sequence[str]) -> dict[str, Any]:
         files = [os.open(file, mode | os.O_NOCTTY) for file, mode in zip(request["files"], modes, strict=True)]
         pid = os.fork()
         if pid == 0:
-            os.close(requests.fileno())
-            os.close(answers.fileno())
+            requests.close()
+            answers.close()
             become(request, files)
             return request
         for file in files:

@@ -1,174 +1,30 @@
 """
 The runs of an experiment with what was recorded of each: the row of the folder, and the records of its trace.
 
-Runs are read one at a time. Records stay plain dicts in the record format: an experiment may have a million of them,
-and building models takes ten times as long as decoding. `Run.trace` builds the models for callers that need them.
+Runs are read one at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import orjson
 
 from ..models import Trace
-from ..models.tree import positions_by_parent
 from ..reading.assembly import Assembly
 from ..reading.day_index import DayIndex, Entry
-from ..reading.lazy import can_wait
+from ..reading.lazy import SEQ_END, can_wait
 from ..reading.source import OpenObservations, Source, open_records
 from ..reading.to_json import observation_line
 from ..storage.decoding import Json, decode, kind_of
 from ..storage.record_input import RecordInput
 from .folder import ExperimentFolder, Row
 from .record_stream import Lines, OutOfOrder, RecordStream, stream_of
-
-
-class ToolCall(NamedTuple):
-    """A call of a tool in a run."""
-
-    name: str
-    arguments: Any
-    """By name, as a dict, where the tool recorded them so."""
-    output: Any
-    error: str | None
-
-
-@dataclass(eq=False)
-class Run:
-    """A run of an experiment."""
-
-    row: Row
-    records: list[Json] = field(default_factory=list)
-    """Its observations in the record format, in start order."""
-    trace_record: Json | None = None
-    """The record of the trace itself."""
-
-    @property
-    def data(self) -> Mapping[str, Any]:
-        """The members of the row."""
-        return self.row.data
-
-    @property
-    def output(self) -> Any:
-        """What the target returned."""
-        return self.row.data.get("output")
-
-    @property
-    def input_key(self) -> str:
-        """The identity of the input: its id, or the input itself where it has none. Repeats of an input share it."""
-        own = self.row.data.get("input_id")
-        return str(own) if own is not None else str(self.row.data.get("input"))
-
-    @property
-    def persona(self) -> str | None:
-        """The name of the persona."""
-        persona = self.row.data.get("persona")
-        return None if persona is None else str(persona)
-
-    @property
-    def error(self) -> str | None:
-        """The error as text, ``Type: message``."""
-        error = self.row.data.get("error")
-        if isinstance(error, Mapping):
-            parts = [str(error[name]) for name in ("type", "message") if error.get(name)]
-            return ": ".join(parts) or "failed"
-        return None if error is None else str(error)
-
-    @cached_property
-    def duration_ms(self) -> float | None:
-        """How long the run took, in milliseconds."""
-        return _number(self.row.data.get("duration_ms"))
-
-    @cached_property
-    def tools(self) -> list[ToolCall]:
-        """The calls of tools, in start order."""
-        found = [record for record in self.records if record["type"] == "TOOL"]
-        return [
-            ToolCall(str(record.get("name", "")), _arguments(record.get("input")), record.get("output"), _error(record))
-            for record in found
-        ]
-
-    @cached_property
-    def model_calls(self) -> int:
-        """The number of calls of models."""
-        return [record["type"] for record in self.records].count("GENERATION")
-
-    @cached_property
-    def tokens(self) -> dict[str, int]:
-        """``input_tokens``, ``output_tokens`` and ``total_tokens``, as far as they are known."""
-        usage = self.row.data.get("token_usage")
-        if isinstance(usage, Mapping):
-            counts = {ours: _number(usage.get(theirs, usage.get(ours))) for theirs, ours in _TOKENS.items()}
-        elif any(record.get("usage") for record in self.records) and self.trace and self.trace.usage:
-            counts = {ours: getattr(self.trace.usage, ours) for ours in _TOKENS.values()}
-        else:
-            return {}
-        known = {name: int(count) for name, count in counts.items() if count is not None}
-        if known and "total_tokens" not in known:
-            known["total_tokens"] = known.get("input_tokens", 0) + known.get("output_tokens", 0)
-        return known
-
-    @cached_property
-    def cost(self) -> float | None:
-        """The price of the model calls in US dollars; None where it is not known."""
-        recorded = _number(self.row.data.get("cost"))
-        if recorded is not None or not any(record.get("usage") for record in self.records):
-            return recorded
-        cost = self.trace.cost if self.trace else None
-        return cost.amount if cost else None
-
-    @cached_property
-    def trace(self) -> Trace | None:
-        """The trace with its observations as models; None if nothing was recorded."""
-        if not self.records and self.trace_record is None:
-            return None
-        assembly = Assembly(self.row.trace_id)
-        for record in (*self.records, *([self.trace_record] if self.trace_record else [])):
-            assembly.add(record)
-        return assembly.trace()
-
-    @cached_property
-    def tree(self) -> list[tuple[int, Json]]:
-        """Each record with its depth, parents before children; the depth of a root is 0."""
-        return _nested(self.records) or self._tree()
-
-    def _tree(self) -> list[tuple[int, Json]]:
-        tree: list[tuple[int, Json]] = []
-        by_parent = positions_by_parent([(record["id"], record.get("parent_id")) for record in self.records])
-        pending = [(0, position) for position in reversed(by_parent.pop(None, ()))]
-        while pending:
-            depth, position = pending.pop()
-            record = self.records[position]
-            tree.append((depth, record))
-            if children := by_parent.pop(record["id"], None):
-                pending += [(depth + 1, child) for child in reversed(children)]
-        return tree
-
-
-_TOKENS = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens", "total_tokens": "total_tokens"}
-"""The names in the row, and those of `fluxloop.Usage`."""
-
-
-def _nested(records: list[Json]) -> list[tuple[int, Json]] | None:
-    """Return the tree of *records* if they are in its order already, as those of a run without parallel steps are."""
-    tree: list[tuple[int, Json]] = []
-    path: list[str | None] = [None]
-    for record in records:
-        parent = record.get("parent_id")
-        while path[-1] != parent:
-            path.pop()
-            if not path:
-                return None
-        tree.append((len(path) - 1, record))
-        path.append(record["id"])
-    return tree
+from .run_data import Run
 
 
 def recorded_runs(folder: ExperimentFolder, only: Container[str] | None = None) -> Iterator[Run]:
@@ -245,10 +101,41 @@ class _Records:
 def _streamed_run(row: Row, lines: Lines) -> Run:
     every = lines.observations if lines.trace is None else [*lines.observations, lines.trace]
     try:
-        run = _plain_run(row, orjson.loads(b"[%b]" % b",".join(every)))
+        found = orjson.loads(b"[%b]" % b",".join(every))
     except orjson.JSONDecodeError:
-        run = None
-    return run or _converted_run(row, _decoded(every), [])
+        return _converted_run(row, _decoded(every), [])
+    trace_record = None if lines.trace is None else found.pop()
+    if _are_plain(found) and kind_of(trace_record) != "observation":
+        found.sort(key=_SEQ)
+        return Run(row, found, trace_record)
+    if trace_record is not None:
+        found.append(trace_record)
+    return _plain_run(row, found) or _converted_run(row, _decoded(every), [])
+
+
+def _are_plain(records: Sequence[Json]) -> bool:
+    """Whether `_plain_run` keeps all of *records*, which begin as the stream expects, and needs no times to sort."""
+    try:
+        ids, types, numbers, times, _ = zip(*[*map(_MEMBERS, records)], strict=True)
+        at = "".join(times)
+        is_known = _TYPES.issuperset(types)
+    except (KeyError, TypeError):
+        return False
+    count = len(records)
+    return (
+        is_known
+        and len({*ids}) == len({*numbers}) == count
+        and all(map(_has_plain_values, records))
+        and {*map(type, numbers)} == {int}
+        and min(numbers) >= 0
+        and max(numbers) < SEQ_END
+        and len(at) == 27 * count
+        and at[10::27] == "T" * count
+        and at[26::27] == "Z" * count
+    )
+
+
+_MEMBERS = itemgetter("id", "type", "seq", "start_time", "status")
 
 
 def _decoded(lines: Iterable[bytes]) -> Iterator[tuple[Json, bytes]]:
@@ -266,7 +153,7 @@ def _plain_run(row: Row, found: Iterable[Json]) -> Run | None:
     by_id: dict[str, Json] = {}
     trace_record: Json | None = None
     for record in found:
-        if can_wait(record) and record.get("type") in _TYPES and "status" in record:
+        if can_wait(record) and _is_complete(record) and _has_plain_values(record):
             by_id[record["id"]] = record
         elif kind_of(record) == "observation":
             return None
@@ -279,6 +166,18 @@ def _plain_run(row: Row, found: Iterable[Json]) -> Run | None:
         records.sort(key=lambda record: (record["start_time"], record["seq"]))
     return Run(row, records, trace_record)
 
+
+def _is_complete(record: Json) -> bool:
+    return "status" in record and isinstance(kind := record.get("type"), str) and kind in _TYPES
+
+
+def _has_plain_values(record: Json) -> bool:
+    """Whether values that are used as they were decoded have the types of the record format, in an edited file too."""
+    return type(record.get("duration_ms")) in _NUMBERS and type(record.get("usage")) in _MAPPINGS
+
+
+_NUMBERS = frozenset({float, int, type(None)})
+_MAPPINGS = frozenset({dict, type(None)})
 
 _SEQ = itemgetter("seq")
 
@@ -300,23 +199,3 @@ def run_of(trace: Trace, row: Row) -> Run:
 
 
 _TYPES = frozenset({"AGENT", "SPAN", "TOOL", "GENERATION", "RETRIEVAL", "EMBEDDING", "EVENT", "CHAIN", "EVALUATION"})
-
-
-def _arguments(value: Any) -> Any:
-    """Return the arguments of a tool: JSON text is decoded, everything else stays as it was recorded."""
-    if isinstance(value, str) and value.lstrip().startswith("{"):
-        try:
-            return decode(value.encode())
-        except ValueError:
-            return value
-    return value
-
-
-def _error(record: Json) -> str | None:
-    if record.get("error") is not None:
-        return str(record["error"])
-    return None if record.get("status") == "success" else str(record.get("status") or "not ended")
-
-
-def _number(value: Any) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) and value == value else None

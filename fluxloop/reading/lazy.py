@@ -65,7 +65,7 @@ def can_wait(record: Json) -> bool:
         type(record.get("id")) is str
         and (parent is None or type(parent) is str)
         and type(seq) is int
-        and 0 <= seq < _SEQ_END
+        and 0 <= seq < SEQ_END
         and type(time) is str
         and len(time) == 27
         and time[10] == "T"
@@ -73,7 +73,7 @@ def can_wait(record: Json) -> bool:
     )
 
 
-_SEQ_END = 1 << 62
+SEQ_END = 1 << 62
 
 
 class Observations(UserList[ObservationData]):

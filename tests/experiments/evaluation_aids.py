@@ -12,7 +12,8 @@ import orjson
 
 import fluxloop
 from fluxloop.experiments.folder import ExperimentFolder, Row
-from fluxloop.experiments.recorded_runs import Run, recorded_runs
+from fluxloop.experiments.recorded_runs import recorded_runs
+from fluxloop.experiments.run_data import Run
 from fluxloop.testing import capture
 
 

@@ -64,6 +64,21 @@ def test_rows_with_values_of_other_types_are_parsed_evaluated_and_compared(tmp_p
     assert experiments.compare(good, bad).result.inputs == 2
 
 
+@pytest.mark.parametrize("name", ["observations.jsonl", "traces.jsonl"])
+@pytest.mark.parametrize("value", ["x", [1], {"input_tokens": "many"}, 12, True, None])
+@pytest.mark.parametrize("field", ["duration_ms", "metadata", "name", "type", "usage", "status"])
+def test_records_with_values_of_other_types_are_parsed_and_evaluated(tmp_path, name, field, value):
+    """
+    As `fluxloop view` shows them: without the value.
+    """
+    folder = experiment(tmp_path / "edited")
+    path = folder / "artifacts" / name
+    write_lines(path, [{**record, field: value} for record in lines_of(path)])
+
+    assert experiments.parse(folder).runs == 2
+    assert experiments.evaluate(folder).summary["total_traces"] == 2
+
+
 @pytest.mark.parametrize("name", ["plan", "source", "results", "config", "process"])
 @pytest.mark.parametrize("value", [[1], "x", 5, None])
 def test_a_summary_with_a_value_of_another_type_is_one_clear_message(tmp_path, name, value):

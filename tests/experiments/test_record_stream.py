@@ -14,6 +14,7 @@ import pytest
 
 import fluxloop
 from fluxloop import experiments
+from fluxloop.experiments import record_stream
 from fluxloop.experiments import recorded_runs as reading
 from fluxloop.experiments.folder import ExperimentFolder
 from fluxloop.experiments.records import RunStorage
@@ -161,3 +162,34 @@ def test_an_experiment_has_a_history_once(tmp_path, is_compact):
     size = (tmp_path / "artifacts/observations.jsonl").stat().st_size
     assert (size < 1.5 * len(lines[0])) is is_compact
     assert [*FileStorage(tmp_path / "artifacts", dated=False).read()] == [orjson.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize("change", ["none", "short ids", "escaped", "parent is a number", "torn"])
+def test_ids_that_are_uuids_are_read_as_others_are(change):
+    """
+    Lines with UUIDs are split at fixed places. Whatever else they contain, the result is that of the expressions.
+    """
+    lines = [
+        b'{"id":"%036d","trace_id":"%036d","parent_id":%b,"type":"SPAN"}' % (number, number % 3, parent)
+        for number, parent in enumerate([b'"%036d"' % 0, b"null", b'""', b"null"])
+    ]
+    if change == "short ids":
+        lines[2] = lines[2].replace(b"0" * 30, b"")
+    if change == "escaped":
+        lines[1] = lines[1].replace(b'"id":"000', b'"id":"0\\"')
+    if change == "parent is a number":
+        lines[1] = lines[1].replace(b"null", b"1234")
+    if change == "torn":
+        lines[3] = lines[3][:90]
+
+    by_expression = [record_stream._OBSERVATION.match(line) for line in lines]
+    heads = record_stream._heads(lines)
+
+    if change in ("none", "short ids"):
+        assert [*zip(*heads, strict=True)] == [
+            (match[1], match[2] if match[2] == b"null" else parent)
+            for match, parent in zip(by_expression, heads[1], strict=True)
+        ]
+    else:
+        assert heads is None
+        assert not all(by_expression)

@@ -142,6 +142,35 @@ def test_a_run_opens_with_its_trace(browser, report):
     assert opened.problems == []
 
 
+def test_values_are_shown_as_they_were_recorded(browser, tmp_path):
+    """
+    Small values are in the page as they are, and large ones as their beginning. Both look the same, and no number is
+    rounded as JavaScript would.
+    """
+
+    @fluxloop.agent
+    def agent(value):
+        with fluxloop.observe("small", "tool", input={"id": 12345678901234567, "share": 1.0, "tiny": 1e-9}) as call:
+            call.output = ["a", None, {"deep": [True]}]
+        if value == "large":
+            with fluxloop.observe("large", "tool", input={"text": "x" * 5_000}) as call:
+                call.output = "y" * 5_000
+        return value
+
+    report = experiments.evaluate(experiment(tmp_path / "demo", ["small", "large"], agent)).output / "report.html"
+    opened = Opened(browser, report)
+    for row in opened.page.locator("tr.run").all():
+        row.click()
+    opened.page.wait_for_function("document.querySelectorAll('.tree').length === 2")
+
+    lines = opened.texts(".tree div")
+    small = [line.split(" ms ")[1] for line in lines if "small" in line.split("(")[0] and "TOOL" in line]
+    assert small == ['({"id":12345678901234567,"share":1.0,"tiny":1e-9}) → ["a",null,{"deep":[true]}]'] * 2
+    (large,) = [line.split(" ms ")[1] for line in lines if line.startswith("TOOL large")]
+    assert large == f'({{"text":"{"x" * 151}…) → {"y" * 160}…'
+    assert opened.problems == []
+
+
 def test_hostile_values_are_shown_and_do_nothing(browser, tmp_path):
     """
     Scripts, markup, links, template code, marks that reorder text, and a megabyte: everywhere a value is shown.

@@ -14,7 +14,7 @@ from experiments.evaluation_aids import experiment, run_of, runs_of, tool_run
 
 from fluxloop.errors import ConfigError
 from fluxloop.experiments.evaluation.rules import RULES, rule_of
-from fluxloop.experiments.recorded_runs import ToolCall
+from fluxloop.experiments.run_data import ToolCall
 
 SEARCHED = tool_run(
     ("search", {"query": "Rome", "limit": 3}), ("book", {"hotel": "Ritz"}), ("search", {"query": "Oslo"})

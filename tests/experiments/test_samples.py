@@ -11,13 +11,14 @@ import statistics as reference
 import pytest
 
 from fluxloop.experiments.evaluation import statistics
-from fluxloop.experiments.evaluation.cells import MOST_TRAJECTORIES, Cells
+from fluxloop.experiments.evaluation.cell import MOST_TRAJECTORIES
+from fluxloop.experiments.evaluation.cells import Cells
 from fluxloop.experiments.evaluation.pairs import compared
 from fluxloop.experiments.evaluation.samples import Bootstrapped, Differences, Ordered, Sample
 from fluxloop.experiments.evaluation.scores import RunScore
 from fluxloop.experiments.evaluation.totals import MOST_TEXTS, Frequent
 from fluxloop.experiments.folder import Row
-from fluxloop.experiments.recorded_runs import Run
+from fluxloop.experiments.run_data import Run
 
 SEED = 12
 

@@ -16,7 +16,8 @@ from ..evaluation.configuration import EvaluationConfig, load_config
 from ..evaluation.pairs import Comparison, Pair, compared
 from ..evaluation.rules.values import short
 from ..folder import ExperimentFolder
-from ..recorded_runs import Run, recorded_runs
+from ..recorded_runs import recorded_runs
+from ..run_data import Run
 from .page import write_comparison
 from .trajectories import DiffLine, outline, tree_diff
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ...reading.json_text import escaped
 from ...reading.values import first_words
-from ..recorded_runs import Run
+from ..run_data import Run
 
 MOST_STEPS = 400
 """Steps of a run that are compared."""

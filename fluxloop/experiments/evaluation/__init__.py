@@ -20,7 +20,8 @@ from ...errors import ConfigError, ReadError, WriteError
 from ..configuration.models import MOST
 from ..folder import ExperimentFolder
 from ..parsing import is_parsed, parse
-from ..recorded_runs import Run, recorded_runs
+from ..recorded_runs import recorded_runs
+from ..run_data import Run
 from .cells import Cells
 from .configuration import EvaluationConfig, RuleEvaluator, Weighted, load_config
 from .conventions import evaluator_of

@@ -5,130 +5,19 @@ Add up the runs of each input, as numbers: what breakdowns, repeats and comparis
 from __future__ import annotations
 
 import heapq
-import json
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any
 
-import orjson
-
-from ..recorded_runs import Run
+from ..run_data import Run
 from . import statistics
+from .cell import Cell, Key, dumps, loads
 from .rules.values import label
 from .samples import Sample
 from .scores import RunScore
 from .scratch import scratch_database, transaction
 
-Key = tuple[str, str | None]
-"""The input, see `Run.input_key`, and the persona."""
-
-
-MOST_TRACE_IDS = 10
-"""Traces of a cell that a comparison lists."""
-
-MOST_TRAJECTORIES = 100
-"""Different trajectories of a cell that are kept."""
-
 MOST_IN_MEMORY = 2_000
 """Cells that are in memory. Further ones are in a temporary file."""
-
-Trajectories = frozenset[tuple[str, ...]]
-"""The tools of each run, in order."""
-
-
-class Cell:
-    """The runs of one input as one persona; several where the experiment has iterations."""
-
-    __slots__ = (
-        *("costs", "durations", "examples", "label", "passed", "runs", "scores", "succeeded", "tokens"),
-        *("trace_ids", "trajectories"),
-    )
-
-    def __init__(self, label: str) -> None:
-        self.label = label
-        """The input on one line."""
-        self.runs = self.passed = self.succeeded = 0
-        self.scores, self.durations, self.costs, self.tokens = Sample(), Sample(), Sample(), Sample()
-        """Of the runs that have a score; milliseconds; US dollars; and tokens of the runs whose number is known."""
-        self.trajectories: Trajectories = frozenset()
-        self.trace_ids: tuple[str, ...] = ()
-        """Those of the first runs."""
-        self.examples: list[str | None] = [None, None]
-        """The trace of the first run that did not pass, and of the first that did."""
-
-    @property
-    def pass_rate(self) -> float:
-        """The share of the runs that passed."""
-        return self.passed / self.runs if self.runs else 0.0
-
-    @property
-    def is_flaky(self) -> bool:
-        """Whether some runs passed and others did not."""
-        return 0 < self.passed < self.runs
-
-    def add(self, run: Run, score: RunScore) -> None:
-        """Add one run."""
-        self.runs += 1
-        self.passed += score.passed
-        self.succeeded += run.row.succeeded
-        if score.final is not None:
-            self.scores.add(score.final)
-        if run.duration_ms is not None:
-            self.durations.add(run.duration_ms)
-        if run.cost is not None:
-            self.costs.add(run.cost)
-        if (total := run.tokens.get("total_tokens")) is not None:
-            self.tokens.add(total)
-        trajectory = tuple([tool.name for tool in run.tools])
-        if trajectory not in self.trajectories and len(self.trajectories) < MOST_TRAJECTORIES:
-            self.trajectories = _shared(self.trajectories | {trajectory})
-        if len(self.trace_ids) < MOST_TRACE_IDS:
-            self.trace_ids += (run.row.trace_id,)
-        if self.examples[score.passed] is None:
-            self.examples[score.passed] = run.row.trace_id
-
-    def merge(self, later: Cell) -> None:
-        """Add the runs of *later*."""
-        self.runs += later.runs
-        self.passed += later.passed
-        self.succeeded += later.succeeded
-        for name in SAMPLES:
-            getattr(self, name).merge(getattr(later, name))
-        self.trajectories = frozenset([*self.trajectories, *later.trajectories][:MOST_TRAJECTORIES])
-        self.trace_ids = (*self.trace_ids, *later.trace_ids)[:MOST_TRACE_IDS]
-        self.examples = [own or other for own, other in zip(self.examples, later.examples, strict=True)]
-
-    def example(self, *, passed: bool) -> str:
-        """Return the trace of a run that passed, or that did not; of any run if there is none."""
-        return self.examples[passed] or self.trace_ids[0]
-
-    def encoded(self) -> bytes:
-        """Return what `decoded` reads."""
-        counts = [self.label, self.runs, self.passed, self.succeeded]
-        samples = [getattr(self, name).as_list() for name in SAMPLES]
-        return _dumps([counts, samples, [*self.trajectories], self.trace_ids, self.examples])
-
-    @classmethod
-    def decoded(cls, encoded: bytes) -> Cell:
-        """Return the cell that `encoded` describes."""
-        (label, *counts), samples, trajectories, trace_ids, examples = _loads(encoded)
-        cell = cls(label)
-        cell.runs, cell.passed, cell.succeeded = counts
-        for name, sample in zip(SAMPLES, samples, strict=True):
-            setattr(cell, name, Sample.of_list(sample))
-        cell.trajectories = _shared(frozenset(map(tuple, trajectories)))
-        cell.trace_ids, cell.examples = tuple(trace_ids), examples
-        return cell
-
-
-SAMPLES = ("scores", "durations", "costs", "tokens")
-"""The samples of a cell."""
-
-
-@lru_cache(maxsize=1_000)
-def _shared(trajectories: Trajectories) -> Trajectories:
-    """Return one object for equal values: most inputs have the same trajectories."""
-    return trajectories
 
 
 class Cells:
@@ -154,7 +43,7 @@ class Cells:
 
     def _spill(self) -> CellTable:
         self._table = table = self._table or CellTable()
-        table.merge(self._recent)
+        table.add(self._recent)
         self._recent = {}
         return table
 
@@ -172,7 +61,7 @@ class Cells:
             where = "0 < passed AND passed < runs" if flaky else "1"
             return [*self._spill().select(where, "pass_rate, score, rowid", limit)]
         found = (item for item in self._recent.items() if item[1].is_flaky or not flaky)
-        return heapq.nsmallest(limit, found, key=lambda item: (item[1].pass_rate, item[1].scores.mean))
+        return heapq.nsmallest(limit, found, key=lambda item: (item[1].pass_rate, item[1].mean_score))
 
     def _repeated(self) -> Iterator[Cell]:
         if self._table is None:
@@ -214,61 +103,68 @@ class Cells:
 
 
 class CellTable:
-    """Cells in a temporary file."""
+    """
+    Cells in a temporary file.
+
+    Those that are added to one that is there already become a row of their own, and are merged when they are read: to
+    search for each at once would take as long as everything else that is done with it.
+    """
 
     def __init__(self) -> None:
         self._database = scratch_database(self)
         self._database.execute(
-            "CREATE TABLE cells (key BLOB UNIQUE, runs INT, passed INT, pass_rate REAL, score REAL, cell BLOB)"
+            "CREATE TABLE cells (key BLOB, runs INT, passed INT, pass_rate REAL, score REAL, cell BLOB)"
         )
+        self._is_merged = True
 
-    def merge(self, cells: Mapping[Key, Cell]) -> None:
+    def add(self, cells: Mapping[Key, Cell]) -> None:
         """Add the runs of *cells*."""
-        if not cells:
+        if cells:
+            rows = ((dumps(key), *_row_values(cell)) for key, cell in cells.items())
+            with transaction(self._database):
+                self._database.executemany("INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._is_merged = False
+
+    def _merge(self) -> None:
+        """Let each key have one row, at the place of its first."""
+        if self._is_merged:
             return
+        self._is_merged = True
+        execute = self._database.execute
+        execute("CREATE INDEX IF NOT EXISTS by_key ON cells (key)")
+        execute("CREATE TEMP TABLE repeated AS SELECT key FROM cells GROUP BY key HAVING count(*) > 1")
         with transaction(self._database):
-            for key, cell in cells.items():
-                known = self.get(key)
-                if known is not None:
-                    known.merge(cell)
-                    cell = known
-                values = (cell.runs, cell.passed, cell.pass_rate, cell.scores.mean, cell.encoded())
-                self._database.execute(
-                    "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET runs = excluded.runs, "
-                    "passed = excluded.passed, pass_rate = excluded.pass_rate, score = excluded.score, "
-                    "cell = excluded.cell",
-                    (_encoded(key), *values),
+            for (key,) in execute("SELECT key FROM repeated"):
+                (first, encoded), *others = execute(
+                    "SELECT rowid, cell FROM cells WHERE key = ? ORDER BY rowid", (key,)
                 )
+                cell = Cell.decoded(encoded)
+                for _, later in others:
+                    cell.merge(Cell.decoded(later))
+                execute("DELETE FROM cells WHERE key = ? AND rowid > ?", (key, first))
+                execute(
+                    "UPDATE cells SET runs = ?, passed = ?, pass_rate = ?, score = ?, cell = ? WHERE rowid = ?",
+                    (*_row_values(cell), first),
+                )
+        execute("DROP TABLE repeated")
 
     def get(self, key: Key) -> Cell | None:
         """Return the cell of *key*."""
-        found = self._database.execute("SELECT cell FROM cells WHERE key = ?", (_encoded(key),)).fetchone()
+        self._merge()
+        found = self._database.execute("SELECT cell FROM cells WHERE key = ?", (dumps(key),)).fetchone()
         return Cell.decoded(found[0]) if found else None
 
     def select(self, where: str, order: str = "rowid", limit: int = -1) -> Iterator[tuple[Key, Cell]]:
         """Yield the cells that SQL describes; a negative *limit* means all."""
+        self._merge()
         query = f"SELECT key, cell FROM cells WHERE {where} ORDER BY {order} LIMIT ?"
         for key, cell in self._database.execute(query, (limit,)):
-            input_key, persona = _loads(key)
+            input_key, persona = loads(key)
             yield (input_key, persona), Cell.decoded(cell)
 
 
-def _encoded(key: Key) -> bytes:
-    return _dumps(key)
-
-
-def _dumps(value: Any) -> bytes:
-    try:
-        return orjson.dumps(value)
-    except TypeError:  # a text with a lone surrogate
-        return json.dumps(value).encode()
-
-
-def _loads(encoded: bytes) -> Any:
-    try:
-        return orjson.loads(encoded)
-    except ValueError:
-        return json.loads(encoded)
+def _row_values(cell: Cell) -> tuple[int, int, float, float, bytes]:
+    return cell.runs, cell.passed, cell.pass_rate, cell.mean_score, cell.encoded()
 
 
 LARGEST_K = 16

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...tracing.outcomes import message_of
-from ..recorded_runs import Run
+from ..run_data import Run
 from .result_values import scores_of
 from .scores import Score
 from .time_limits import TimeLimit

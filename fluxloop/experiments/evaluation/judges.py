@@ -19,7 +19,7 @@ import orjson
 
 from ...reading.values import in_json
 from ..line_file import private
-from ..recorded_runs import Run
+from ..run_data import Run
 from .judge_answers import PARSERS, Answer
 from .judge_requests import Endpoints, JudgeFailed, Requests, shown
 from .scores import Score

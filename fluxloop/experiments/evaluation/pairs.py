@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
-from .cells import MOST_LISTED, Cell, Cells, Key
+from .cell import Cell, Key
+from .cells import MOST_LISTED, Cells
 from .samples import Differences, Sample
 
 

@@ -5,7 +5,6 @@ Read what an evaluator returned as scores.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from math import isfinite
 from numbers import Real
@@ -36,7 +35,7 @@ def scores_of(result: Any, name: str, max_score: float = 1.0, labels: Mapping[st
         return [Score(name, skipped=True, reason="the evaluator returned None")]
     if isinstance(result, bool | str | Real) or _is_numpy(result):
         return [_scalar(result, name, max_score, labels or {})]
-    if isinstance(result, Sequence):
+    if isinstance(result, Sequence) and not isinstance(result, Score):
         return [score for one in result for score in scores_of(one, name, max_score, labels)]
     read: Callable[[str], Any] = result.get if isinstance(result, Mapping) else partial(_attribute, result)
     if isinstance(several := read("results"), list):
@@ -59,7 +58,7 @@ def _fields(read: Any, name: str, max_score: float, labels: Mapping[str, float])
         return Score(own_name, skipped=True, reason=reason or "the evaluator returned no score")
     score = _scalar(value, own_name, max_score, labels)
     passed = read("passed")
-    return replace(score, reason=reason or score.reason, passed=passed if isinstance(passed, bool) else score.passed)
+    return score._replace(reason=reason or score.reason, passed=passed if isinstance(passed, bool) else score.passed)
 
 
 def _scalar(value: Any, name: str, max_score: float, labels: Mapping[str, float]) -> Score:

@@ -96,7 +96,7 @@ class Bootstrapped(Sample):
 
     def add(self, value: float) -> None:
         """Add one number."""
-        super().add(value)
+        Sample.add(self, value)
         if self.count <= LARGEST_BOOTSTRAP:
             self._first.append(value)
 

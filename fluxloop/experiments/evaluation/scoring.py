@@ -10,7 +10,7 @@ from functools import partial
 from hashlib import sha256
 from itertools import islice
 
-from ..recorded_runs import Run
+from ..run_data import Run
 from .configuration import EvaluationConfig, RuleEvaluator
 from .judge_requests import Endpoints
 from .judges import Cache, JudgeClient
@@ -104,22 +104,21 @@ class Scorer:
         return scores
 
     def _combined(self, run: Run, scores: list[Score]) -> RunScore:
-        weighted = [(self._weight(score), score.score) for score in scores if score.score is not None]
-        total = sum(weight for weight, _ in weighted)
-        final = sum(weight * score for weight, score in weighted) / total if total else None
+        # An evaluator may return several scores under other names.
+        weighted = [(self._weights.get(one.name, 1.0), one.score) for one in scores if one.score is not None]
+        total = sum([weight for weight, _ in weighted])
+        final = sum([weight * score for weight, score in weighted]) / total if total else None
+        threshold = self._config.threshold
         reasons: dict[str, str] = {}
-        if not run.row.succeeded:
-            reasons["run"] = f"the run ended with {run.row.status}: {run.error or 'no message'}"
+        if not run.succeeded:
+            reasons["run"] = f"the run ended with {run.status}: {run.error or 'no message'}"
+        failed = False
         for score in scores:
-            if score.passed is False or (score.score is not None and score.score < self._config.threshold):
+            if score.passed is False or (score.score is not None and score.score < threshold):
                 reasons[score.name] = _reason(score)
-        failed = any(score.required and score.passed is False for score in scores)
-        passed = run.row.succeeded and not failed and (final is None or final >= self._config.threshold - 1e-9)
+                failed = failed or (score.required and score.passed is False)
+        passed = run.succeeded and not failed and (final is None or final >= threshold - 1e-9)
         return RunScore(tuple(scores), final, passed, reasons)
-
-    def _weight(self, score: Score) -> float:
-        """Return the weight of the evaluator; an evaluator may return several scores under other names."""
-        return self._weights.get(score.name, 1.0)
 
 
 def _rule_score(evaluator: RuleEvaluator, run: Run) -> Score:

@@ -170,7 +170,7 @@ class TimeLimit:
         return result
 
     def _check(self, name: str) -> None:
-        if self._timeouts[name] >= MOST_TIMEOUTS:
+        if self._timeouts and self._timeouts[name] >= MOST_TIMEOUTS:
             raise EvaluatorTimeoutError(
                 f"not called, as {MOST_TIMEOUTS} calls in a row took longer than {self._limit()}"
             )

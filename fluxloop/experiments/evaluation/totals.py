@@ -4,12 +4,13 @@ Add up the runs of an evaluation, one at a time, in memory that does not grow wi
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..recorded_runs import Run
+from ..run_data import Run
 from .cells import Cells
 from .configuration import EvaluationConfig
 from .samples import Bootstrapped, Ordered, Sample
@@ -149,35 +150,42 @@ class Totals:
     def add(self, run: Run, score: RunScore) -> None:
         """Add one run."""
         self.cells.add(run, score)
-        self.everything.add(score)
-        persona = run.persona
-        if (group := self.personas.get(persona)) is None:
-            group = self.personas[persona] = Group()
-        group.add(score)
-        self.succeeded += run.row.succeeded
+        self._add_to_groups(run.persona, score)
+        self.succeeded += run.succeeded
         if (duration := run.duration_ms) is not None:
             self.durations.add(duration)
-            self._slowest.append((duration, run.row.trace_id))
+            self._slowest.append((duration, run.trace_id))
             if len(self._slowest) > 10 * MOST_OUTLIERS:
                 self._slowest = sorted(self._slowest, reverse=True)[:MOST_OUTLIERS]
-        if run.cost is not None:
-            self.cost += run.cost
+        if (cost := run.cost) is not None:
+            self.cost += cost
             self.priced += 1
         for name, count in run.tokens.items():
             self.tokens[name] += count
-        if not run.row.succeeded:
+        if not run.succeeded:
             self.errors.add(_error_type(run))
-        for call in run.tools:
-            known = call.name in self.tools or len(self.tools) < MOST_TOOLS
-            counts = self.tools.setdefault(call.name if known else OTHER_TOOLS, [0, 0])
+        for name, record in zip(run.tool_names, run.tool_records, strict=True):
+            if (counts := self.tools.get(name)) is None:
+                counts = self.tools.setdefault(name if len(self.tools) < MOST_TOOLS else OTHER_TOOLS, [0, 0])
             counts[0] += 1
-            counts[1] += call.error is not None
+            counts[1] += record.get("status") != "success" or record.get("error") is not None
         for one in score.scores:
             if (totals := self.evaluators.get(one.name)) is None:
                 totals = self.evaluators[one.name] = EvaluatorTotals()
             totals.add(one)
         for name, reason in score.reasons.items():
             self.reasons.add(f"{name}: {reason:.200}")
+
+    def _add_to_groups(self, persona: str | None, score: RunScore) -> None:
+        if not self.personas:
+            self.personas[persona] = self.everything  # as long as there is no other
+        elif persona not in self.personas:
+            if len(self.personas) == 1:
+                self.personas = {only: copy.deepcopy(group) for only, group in self.personas.items()}
+            self.personas[persona] = Group()
+        self.everything.add(score)
+        if len(self.personas) > 1:
+            self.personas[persona].add(score)
 
     def outliers(self) -> list[dict[str, Any]]:
         """Return the runs that took longer than 1.5 interquartile ranges above the third quartile (Tukey)."""
@@ -191,4 +199,4 @@ class Totals:
 
 def _error_type(run: Run) -> str:
     error = run.data.get("error")
-    return str(error.get("type") or run.row.status) if isinstance(error, Mapping) else run.row.status
+    return str(error.get("type") or run.status) if isinstance(error, Mapping) else run.status

@@ -73,7 +73,7 @@ def write_page(page: str, data: Mapping[str, BinaryIO], file: BinaryIO) -> None:
         before, _, rest = rest.partition(MARKS[name])
         file.write(before.encode("utf-8", "replace"))
         content.seek(0)
-        while piece := content.read(1 << 20):
+        while piece := content.read(1 << 16):
             file.write(piece)
     file.write(rest.encode("utf-8", "replace"))
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from ...errors import ReadError, WriteError
 from ..folder import ExperimentFolder
 from ..line_file import private
-from ..recorded_runs import Run, recorded_runs
+from ..recorded_runs import recorded_runs
+from ..run_data import Run
 from .lines import line_of
 from .markdown import document
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import orjson
 
 from ...reading.json_text import encode
-from ..recorded_runs import Run
+from ..run_data import Run
 
 
 def line_of(run: Run) -> bytes:

@@ -16,7 +16,7 @@ import orjson
 
 from ...reading.json_text import encode, escaped
 from ...reading.values import first_words, in_json
-from ..recorded_runs import Run
+from ..run_data import Run
 from ..shown import dollars, milliseconds
 
 LONGEST_VALUE = 20_000

@@ -62,6 +62,7 @@ def indexed(folder: Path, monkeypatch: pytest.MonkeyPatch, *, is_typed: bool) ->
         rows = [(own, above, store.labels[code >> 4], code & 15, *rest) for own, above, code, *rest in facts.rows]
         found.append((row, rows, facts.has_line, facts.has_root, facts.start, facts.head, facts.root))
     found.append([state.skipped for state in store.files().values()])
+    store.connection.close()
     return [_MADE_ID.sub("made", repr(item)) for item in found]
 
 

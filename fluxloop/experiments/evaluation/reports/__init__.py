@@ -7,6 +7,7 @@ Each file gets its name when all are complete; an evaluation that fails leaves t
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ....reading.json_text import encode
 from ...folder import ExperimentFolder
 from ...junit import JunitFile
 from ...line_file import private
-from ...recorded_runs import Run
+from ...run_data import Run
 from ..configuration import EvaluationConfig
 from ..scores import RunScore
 from .html import HtmlReport
@@ -61,9 +62,10 @@ class Reports:
 
     def add(self, run: Run, score: RunScore) -> None:
         """Add one run to every file."""
-        self._lines.write(line_of(run, score))
+        results = results_of(score)
+        self._lines.write(line_of(run, score, results))
         if self._html:
-            self._html.add(run, score)
+            self._html.add(run, score, results)
         if self._junit:
             self._junit.add(*case_of(run, score))
 
@@ -97,17 +99,25 @@ def _indented(summary: dict[str, Any]) -> bytes:
         return json.dumps(summary, indent=2, default=str).encode()
 
 
-def line_of(run: Run, score: RunScore) -> bytes:
-    """Return the result of *run* as one line of ``per_trace.jsonl``."""
-    row = run.data
+def results_of(score: RunScore) -> bytes | None:
+    """Return what each evaluator found, as JSON; None if orjson cannot encode it."""
+    try:
+        return orjson.dumps({one.name: one.as_json() for one in score.scores}, default=str)
+    except TypeError:  # a lone surrogate
+        return None
+
+
+def line_of(run: Run, score: RunScore, results: bytes | None) -> bytes:
+    """Return the result of *run* as one line of ``per_trace.jsonl``; *results* is what `results_of` returns."""
+    get = run.data.get
     line = {
-        "trace_id": run.row.trace_id,
-        "run": row.get("run"),
-        "iteration": row.get("iteration"),
+        "trace_id": run.trace_id,
+        "run": get("run"),
+        "iteration": get("iteration"),
         "persona": run.persona,
-        "input_id": row.get("input_id"),
-        "success": run.row.succeeded,
-        "status": run.row.status,
+        "input_id": get("input_id"),
+        "success": run.succeeded,
+        "status": run.status,
         "duration_ms": run.duration_ms,
         "cost": run.cost,
         "tokens": run.tokens or None,
@@ -115,11 +125,12 @@ def line_of(run: Run, score: RunScore) -> bytes:
         "final_score": score.final,
         "pass": score.passed,
         "reasons": score.reasons,
-        "results": {one.name: one.as_json() for one in score.scores},
+        "results": None if results is None else orjson.Fragment(results),
         "error": run.error,
-        "meta": {"input": row.get("input"), "output": run.output, "expected": row.get("expected")},
+        "meta": {"input": get("input"), "output": run.output, "expected": get("expected")},
     }
-    try:
-        return orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE)
-    except TypeError:  # a number beyond 64 bits, or deeper than orjson goes
-        return f"{encode(line)}\n".encode()
+    if results is not None:
+        with suppress(TypeError):  # a number beyond 64 bits, or deeper than orjson goes
+            return orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE)
+    line["results"] = {one.name: one.as_json() for one in score.scores}
+    return f"{encode(line)}\n".encode()

@@ -5,17 +5,19 @@ The report as one page: figures, charts, and a table of the runs with the trace 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import orjson
 
+from ....reading.json_text import encode
 from ....reading.values import first_words, in_json
 from ...pages import json_for_script, render, write_page
 from ...pages.packs import Packs
-from ...recorded_runs import Run
+from ...run_data import Run
 from ..configuration import EvaluationConfig
 from ..rules.values import label
-from ..scores import RunScore
+from ..scores import RunScore, Score
 from .charts import Histogram, charts
 from .markdown import headline, metric_rows
 
@@ -36,6 +38,9 @@ LONGEST_CELL = 160
 
 MOST_STEPS = 300
 """Steps of a trace that are shown."""
+
+STEP_BYTES = 400
+"""Bytes of a step, on average, up to which values are written in full; they are about those of two `LONGEST_CELL`."""
 
 
 class HtmlReport:
@@ -60,20 +65,20 @@ class HtmlReport:
         for packs in self._details.values():
             packs.close()
 
-    def add(self, run: Run, score: RunScore) -> None:
-        """Add a run."""
+    def add(self, run: Run, score: RunScore, results: bytes | None = None) -> None:
+        """Add a run; *results* are those of its evaluators as JSON, if they are encoded already."""
         self._count += 1
         self._scores.add(score.final)
         self._durations.add(run.duration_ms)
         if self._row_bytes <= 0:
             return
-        row = _row(run, score)
         packs = self._details[score.passed]
+        place = None
         if packs.is_full:
             self._without_detail += 1
         else:
-            row["place"] = packs.add(json_for_script(_detail(run, score)))
-        line = (b",\n" if self._shown else b"") + json_for_script(row)
+            place = packs.add(_detail(run, score, results))
+        line = (b",\n" if self._shown else b"") + json_for_script((*_row(run, score), place))
         self._shown += 1
         self._row_bytes -= len(line)
         self._rows.write(line)
@@ -94,56 +99,79 @@ class HtmlReport:
         write_page(page, {"data": self._rows, "passed": passed, "failed": failed}, file)
 
 
-def _row(run: Run, score: RunScore) -> dict[str, Any]:
-    return {
-        "trace_id": run.row.trace_id,
-        "run": run.data.get("run"),
-        "iteration": run.data.get("iteration"),
-        "input_id": run.input_key[:LONGEST_CELL],
-        "persona": run.persona or "",
-        "input": label(run.data.get("input")),
-        "output": label(run.error if run.error and not run.row.succeeded else run.output),
-        "status": run.row.status,
-        "passed": score.passed,
-        "score": None if score.final is None else round(score.final, 4),
-        "ms": None if run.duration_ms is None else round(run.duration_ms, 2),
-        "tokens": run.tokens.get("total_tokens"),
-        "cost": run.cost,
-    }
+def _row(run: Run, score: RunScore) -> tuple[Any, ...]:
+    """Return the members of a row of the table, as the page's script names them, without the place of the trace."""
+    duration = run.duration_ms
+    return (
+        run.trace_id,
+        run.data.get("run"),
+        run.input_key[:LONGEST_CELL],
+        run.persona or "",
+        label(run.data.get("input")),
+        label(run.error if run.error and not run.succeeded else run.output),
+        run.status,
+        score.passed,
+        None if score.final is None else round(score.final, 4),
+        None if duration is None else round(duration, 2),
+        run.tokens.get("total_tokens"),
+        run.cost,
+    )
 
 
-def _detail(run: Run, score: RunScore) -> dict[str, Any]:
+def _detail(run: Run, score: RunScore, results: bytes | None) -> bytes:
+    """Return what a row shows when it is opened, as JSON."""
+    if results is None or len(results) > LONGEST_VALUE:
+        results = _dumps({one.name: _short_result(one) for one in score.scores})
     values = {"Input": run.data.get("input"), "Output": run.output, "Expected": run.data.get("expected")}
-    steps = [_step(depth, record) for depth, record in run.tree[:MOST_STEPS]]
-    return {
-        "values": [[name, _cut(value)] for name, value in values.items() if value is not None],
+    head = {
+        "values": [(name, _cut(value)) for name, value in values.items() if value is not None],
         "error": run.error,
-        "scores": [
-            {
-                "name": one.name,
-                "score": one.score,
-                "passed": one.passed,
-                "note": one.error or one.label or one.reason,
-                "rules": [[rule.rule, rule.passed, rule.reason[:LONGEST_VALUE]] for rule in one.rules],
-            }
-            for one in score.scores
-        ],
-        "steps": steps,
         "more_steps": max(0, len(run.records) - MOST_STEPS),
     }
+    return b'{"facts":%b,"scores":%b,"steps":%b}' % (_dumps(head), results, _steps(run.tree[:MOST_STEPS]))
 
 
-def _step(depth: int, record: dict[str, Any]) -> list[Any]:
-    get = record.get
-    return [
-        depth,
-        get("type"),
-        str(get("name", ""))[:LONGEST_CELL],
-        get("status") or "running",
-        get("duration_ms"),
-        _brief(get("input")),
-        _brief(get("error") or get("output")),
+def _short_result(score: Score) -> dict[str, Any]:
+    result = score.as_json()
+    for one in (result, *result.get("rules", ())):
+        if "reason" in one:
+            one["reason"] = one["reason"][:LONGEST_VALUE]
+    return result
+
+
+def _steps(tree: Sequence[tuple[int, dict[str, Any]]]) -> bytes:
+    """
+    Return the steps of a trace as JSON: lists of depths, types, names, statuses, milliseconds, inputs and outputs.
+
+    The page shows the beginning of a value as text. Small values are written as they are, which is quicker than to make
+    that text for every step of every run.
+    """
+    records = [record for _, record in tree]
+    columns: list[list[Any]] = [
+        [depth for depth, _ in tree],
+        [record.get("type") for record in records],
+        [record.get("name", "") for record in records],
+        [record.get("status") or "running" for record in records],
+        [record.get("duration_ms") for record in records],
+        [record.get("input") for record in records],
+        [record.get("error") or record.get("output") for record in records],
     ]
+    try:
+        encoded = orjson.dumps(columns)
+        if len(encoded) <= STEP_BYTES * len(records):
+            return encoded
+    except TypeError:  # a number beyond 64 bits, or deeper than orjson goes
+        pass
+    columns[2] = [str(name)[:LONGEST_CELL] for name in columns[2]]
+    columns[5:] = [[_brief(value) for value in column] for column in columns[5:]]
+    return _dumps(columns)
+
+
+def _dumps(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value, default=str)
+    except TypeError:  # as above, or a lone surrogate
+        return encode(value).encode("utf-8", "replace")
 
 
 def _brief(value: Any) -> str:

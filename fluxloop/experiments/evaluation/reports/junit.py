@@ -5,7 +5,7 @@ The evaluation of runs as test cases: a run that did not succeed is an error, on
 from __future__ import annotations
 
 from ...junit import Problem
-from ...recorded_runs import Run
+from ...run_data import Run
 from ..rules.values import label, short
 from ..scores import RunScore
 

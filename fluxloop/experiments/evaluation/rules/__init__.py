@@ -17,7 +17,7 @@ from typing import Any
 
 from ....errors import ConfigError
 from ....settings.value_types import did_you_mean
-from ...recorded_runs import Run
+from ...run_data import Run
 from ..scores import NotApplicable, RuleResult, Verdict
 from . import budgets, structure, texts, tools, trajectories
 from .option_types import check_option
@@ -80,17 +80,15 @@ class Rule:
         if self.only and not all(_is_one_of(value_at(run, path), value) for path, value in self.only.items()):
             return None
         try:
-            verdict = self.check(run, **self._options(run))
-        except NotApplicable as reason:
-            return RuleResult(self.name, None, None, f"not applicable: {reason}")
+            score, passed, reason = self.check(run, **(self._options(run) if self.has_references else self.options))
+        except NotApplicable as cause:
+            return RuleResult(self.name, None, None, f"not applicable: {cause}")
         except Exception as error:  # of a library, for an option or a value that it does not take
             return RuleResult(self.name, 0.0, False, f"{type(error).__name__}: {error}")
-        return RuleResult(self.name, verdict.score, verdict.passed, verdict.reason)
+        return RuleResult(self.name, score, passed, reason)
 
     def _options(self, run: Run) -> Mapping[str, Any]:
         """Return the options, with the values of the run that they refer to."""
-        if not self.has_references:
-            return self.options
         return {name: _resolved(run, option) for name, option in self.options.items()}
 
 

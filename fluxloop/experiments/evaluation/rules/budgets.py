@@ -4,14 +4,16 @@ Rules on how a run ended and on what it took: errors, time, tokens, cost, calls 
 
 from __future__ import annotations
 
-from ...recorded_runs import Run
+from ...run_data import Run
 from ..scores import NotApplicable, Verdict
 
 
 def success(run: Run) -> Verdict:
     """The run ended with the status success."""
-    ok = run.row.succeeded
-    return Verdict(float(ok), ok, "succeeded" if ok else f"{run.row.status}: {run.error or 'no message'}")
+    return _SUCCEEDED if run.succeeded else Verdict(0.0, False, f"{run.status}: {run.error or 'no message'}")
+
+
+_SUCCEEDED = Verdict(1.0, True, "succeeded")
 
 
 def no_errors(run: Run) -> Verdict:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from ....storage.decoding import decode
-from ...recorded_runs import Run
+from ...run_data import Run
 from ..scores import Verdict
 from .values import value_at
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ...recorded_runs import Run
+from ...run_data import Run
 from ..scores import NotApplicable, Verdict
 from .values import short, text_at, value_at
 
@@ -17,7 +17,7 @@ from .values import short, text_at, value_at
 def output_not_empty(run: Run, *, target: str = "output") -> Verdict:
     """The value is not empty: not None, not blank text, not an empty list or mapping."""
     value = value_at(run, target)
-    if value is None or value in ([], {}) or (isinstance(value, str) and not value.strip()):
+    if (not value or value.isspace()) if isinstance(value, str) else value is None or value in ([], {}):
         return Verdict(0.0, False, f"{target} is empty")
     return Verdict(1.0, True, f"{target} has a value")
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ...recorded_runs import Run, ToolCall
+from ...run_data import Run, ToolCall
 from ..scores import Verdict
 from .values import short
 
@@ -35,19 +35,21 @@ def tool_called(
         arguments: Counts calls with these arguments only, see `matches`.
         succeeded: Counts calls that did not fail only.
     """
-    calls = [
-        call
-        for call in _calls(run, tool)
-        if (arguments is None or matches(call.arguments, arguments)) and not (succeeded and call.error is not None)
-    ]
+    if arguments is None and not succeeded and "*" not in tool:
+        count = run.tool_names.count(tool)
+    else:
+        count = sum(
+            (arguments is None or matches(call.arguments, arguments)) and not (succeeded and call.error is not None)
+            for call in _calls(run, tool)
+        )
     low, high = (times, times) if times is not None else (at_least, at_most)
-    ok = len(calls) >= low and (high is None or len(calls) <= high)
-    reason = f"{tool} was called {_times(len(calls))}"
-    if arguments is not None and not calls and (others := _calls(run, tool)):
+    ok = count >= low and (high is None or count <= high)
+    reason = f"{tool} was called {_times(count)}"
+    if arguments is not None and not count and (others := _calls(run, tool)):
         reason += f" with these arguments; it was called with {short(others[0].arguments)}"
     elif not ok:
         reason += f", expected {_range(low, high)}"
-    score = 1.0 if ok else min(len(calls) / low, 1.0) if low and len(calls) < low else 0.0
+    score = 1.0 if ok else min(count / low, 1.0) if low and count < low else 0.0
     return Verdict(score, ok, reason)
 
 
@@ -61,16 +63,16 @@ def tool_not_called(run: Run, *, tool: str, arguments: Mapping[str, Any] | None 
 def tool_before(run: Run, *, first: str, then: str) -> Verdict:
     """Every call of the tool *then* comes after a call of *first*; a run without a call of *then* passes."""
     seen = False
-    for call in run.tools:
-        if fnmatchcase(call.name, then) and not seen:
-            return Verdict(0.0, False, f"{call.name} was called before {first}")
-        seen = seen or fnmatchcase(call.name, first)
+    for name in run.tool_names:
+        if fnmatchcase(name, then) and not seen:
+            return Verdict(0.0, False, f"{name} was called before {first}")
+        seen = seen or fnmatchcase(name, first)
     return Verdict(1.0, True, f"{first} came before {then}" if seen else f"{then} was not called")
 
 
 def tool_calls_at_most(run: Run, *, limit: int) -> Verdict:
     """There were at most *limit* calls of tools."""
-    count = len(run.tools)
+    count = len(run.tool_records)
     within = count <= limit
     return Verdict(1.0 if within else limit / count, within, f"{count} tool calls, {limit} allowed")
 
@@ -97,7 +99,10 @@ def _calls(run: Run, tool: str) -> list[ToolCall]:
 
 
 def _times(count: int) -> str:
-    return {0: "not once", 1: "once", 2: "twice"}.get(count, f"{count} times")
+    return _FEW_TIMES[count] if count < 3 else f"{count} times"
+
+
+_FEW_TIMES = ("not once", "once", "twice")
 
 
 def _range(low: int, high: int | None) -> str:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from ...recorded_runs import Run, ToolCall
+from ...run_data import Run, ToolCall
 from ..scores import NotApplicable, Verdict
 from .tools import matches
 from .values import value_at

@@ -10,7 +10,7 @@ from typing import Any
 from ....reading.json_text import escaped
 from ....reading.values import first_words, in_json
 from ....storage.decoding import decode
-from ...recorded_runs import Run
+from ...run_data import Run
 
 MEMBERS: Mapping[str, Callable[[Run], Any]] = {
     "output": lambda run: run.output,
@@ -18,7 +18,7 @@ MEMBERS: Mapping[str, Callable[[Run], Any]] = {
     "persona": lambda run: run.persona,
     "tokens": lambda run: run.tokens,
     "cost": lambda run: run.cost,
-    "tools": lambda run: [tool.name for tool in run.tools],
+    "tools": lambda run: list(run.tool_names),
 }
 """Values that are computed; every other path begins at a member of the row, such as ``input`` or ``metadata``."""
 
@@ -52,6 +52,8 @@ def label(value: Any) -> str:
     """Return *value* on one line as the name of an input: a text without quotes."""
     if not isinstance(value, str):
         return short(value)
+    if len(value) <= REASON_LENGTH and value.isprintable() and "  " not in value and value == value.strip():
+        return value  # most are like that; the result would be the same
     text = escaped(" ".join(value[: 2 * REASON_LENGTH].split()))
     return text if len(text) <= REASON_LENGTH else f"{text[: REASON_LENGTH - 1]}…"
 

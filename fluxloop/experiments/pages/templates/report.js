@@ -1,6 +1,13 @@
 "use strict";
 (function () {
-  var runs = JSON.parse(document.getElementById("data").textContent);
+  var members = [
+    "trace_id", "run", "input_id", "persona", "input", "output", "status", "passed", "score", "ms", "tokens", "cost", "place",
+  ];
+  var runs = JSON.parse(document.getElementById("data").textContent).map(function (row) {
+    var run = {};
+    members.forEach(function (name, position) { run[name] = row[position]; });
+    return run;
+  });
   var page = 200, shown = page, sorted = {key: null, down: false}, open = new Set();
   var columns = [
     ["passed", "Result"], ["run", "Run", true], ["persona", "Persona"], ["input", "Input"], ["output", "Output"],
@@ -65,20 +72,34 @@
     }
     return found;
   }
-  function tree(detail) {
+  // Numbers that JavaScript would write in another way, such as 1.0 or those above 2 to the 53rd, stay as they were recorded.
+  function exact(key, value, context) {
+    var isOther = typeof value === "number" && context && JSON.rawJSON && context.source !== String(value);
+    return isOther ? JSON.rawJSON(context.source) : value;
+  }
+  function number(value) {
+    return value !== null && typeof value === "object" ? Number(value.rawJSON) : value;
+  }
+  function brief(value) {
+    if (value === null) return "";
+    var text = typeof value === "string" ? value : JSON.stringify(value);
+    return text.length <= 161 ? text : text.slice(0, 160) + "…";
+  }
+  function tree(steps, more) {
     var box = element("div", null, "tree");
-    detail.steps.forEach(function (step) {
-      var failed = step[3] !== "success";
+    steps[0].forEach(function (depth, position) {
+      var status = steps[3][position], failed = status !== "success";
+      var input = brief(steps[5][position]), output = brief(steps[6][position]);
       var line = element("div", null, failed ? "failed" : "");
-      line.style.paddingLeft = Math.min(step[0], 40) * 18 + "px";
-      line.append(element("span", step[1], "kind"), " ", element("b", step[2]));
-      line.append(" " + (failed ? "[" + visible(step[3]) + "] " : "") + duration(step[4]) + " ");
-      if (step[5]) line.append(element("bdi", "(" + step[5] + ") "));
-      if (step[6]) line.append(element("bdi", "→ " + step[6]));
+      line.style.paddingLeft = Math.min(depth, 40) * 18 + "px";
+      line.append(element("span", steps[1][position], "kind"), " ", element("b", brief(steps[2][position])));
+      line.append(" " + (failed ? "[" + visible(status) + "] " : "") + duration(number(steps[4][position])) + " ");
+      if (input) line.append(element("bdi", "(" + input + ") "));
+      if (output) line.append(element("bdi", "→ " + output));
       box.append(line);
     });
-    if (detail.more_steps) box.append(element("div", detail.more_steps + " more steps", "note"));
-    if (!detail.steps.length) box.append(element("div", "no records of this run", "soft"));
+    if (more) box.append(element("div", more + " more steps", "note"));
+    if (!steps[0].length) box.append(element("div", "no records of this run", "soft"));
     return box;
   }
   // The traces of many runs are compressed together; resolves to that of the run at the place.
@@ -88,7 +109,7 @@
       if (!packs[name]) packs[name] = JSON.parse(byId(name).textContent);
       var bytes = Uint8Array.from(atob(packs[name][run.place[0]]), function (sign) { return sign.charCodeAt(0); });
       var stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
-      packs[key] = new Response(stream).text().then(JSON.parse);
+      packs[key] = new Response(stream).text().then(function (text) { return JSON.parse(text, exact); });
     }
     return packs[key].then(function (details) { return details[run.place[1]]; });
   }
@@ -107,22 +128,23 @@
     return row;
   }
   function fillDetail(cell, found) {
-    found.values.concat(found.error ? [["Error", found.error]] : []).forEach(function (pair) {
+    var facts = found.facts, scores = element("ul", null, "plain");
+    facts.values.concat(facts.error ? [["Error", facts.error]] : []).forEach(function (pair) {
       cell.append(element("h3", pair[0]), element("pre", pair[1]));
     });
-    var scores = element("ul", null, "plain");
-    found.scores.forEach(function (one) {
-      var mark = one.passed === null ? "" : one.passed ? "✓ " : "✗ ";
-      var value = one.score === null ? "" : ": " + one.score.toFixed(3);
-      scores.append(element("li", mark + one.name + value + (one.note ? " (" + one.note + ")" : "")));
-      one.rules.forEach(function (rule) {
-        var sign = rule[1] === null ? "– " : rule[1] ? "✓ " : "✗ ";
-        var line = element("li", sign + rule[0] + ": " + rule[2], rule[1] === false ? "bad-text" : "soft");
+    Object.keys(found.scores).forEach(function (name) {
+      var one = found.scores[name], note = one.error || one.label || one.reason;
+      var mark = one.passed === undefined ? "" : one.passed ? "✓ " : "✗ ";
+      var value = one.score === undefined ? "" : ": " + number(one.score).toFixed(3);
+      scores.append(element("li", mark + name + value + (note ? " (" + note + ")" : "")));
+      (one.rules || []).forEach(function (rule) {
+        var sign = rule.passed === null ? "– " : rule.passed ? "✓ " : "✗ ";
+        var line = element("li", sign + rule.rule + ": " + rule.reason, rule.passed === false ? "bad-text" : "soft");
         line.style.paddingLeft = "18px";
         scores.append(line);
       });
     });
-    cell.append(element("h3", "Scores"), scores, element("h3", "Trace"), tree(found));
+    cell.append(element("h3", "Scores"), scores, element("h3", "Trace"), tree(found.steps, number(facts.more_steps)));
   }
   function line(run) {
     var row = element("tr", null, "run");
