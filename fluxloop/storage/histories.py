@@ -17,34 +17,22 @@ import re
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from threading import RLock
-from typing import NamedTuple
 from zlib import crc32
 
-from .json_arrays import (
-    AFTER_ITEM,
-    COMMA,
-    END,
-    FIRST,
-    NEXT,
-    common_bytes,
-    count_items,
-    item_ends,
-    keys_of,
-    likely_ends,
-)
+from .array_runs import MIN_SAVED_BYTES, Array, Match, Run, compared_with, length_of, match_of
+from .json_arrays import COMMA, END, FIRST, NEXT, item_ends, keys_of
 from .references import MAX_COMPLETE_BYTES, TAILS, tail_of, text_of
 
 LARGE_BYTES = 8192
 """The size from which a line is searched for histories."""
-
-MIN_SAVED_BYTES = 4096
-"""References that save less are not written."""
 
 MIN_RUN_BYTES = 512
 """A smaller run of items is written again: a reference to it takes almost as much."""
 
 MAX_KEPT_BYTES = 16 << 20
 """The limit of the arrays that are kept per file."""
+_RUN_BYTES = 600
+"""What a run takes in memory besides its items."""
 
 MOST_BRANCHES = 4
 """The most arrays with the same first items that are kept: parallel steps continue a conversation differently."""
@@ -54,58 +42,6 @@ MOST_ARRAYS = 8
 
 _REFERENCE_BYTES = 180
 """The approximate length of a reference."""
-
-
-class Run(NamedTuple):
-    """Consecutive items of an array that are in a line of the file as they are."""
-
-    content: bytes
-    """The items, with the commas between them."""
-    items: int
-    head: bytes
-    """The beginning of that line, up to and including the id of its record."""
-    offset: int | None
-    """Where that line begins; None for the line that is being written."""
-    at: int
-    """Where the items begin in that line; in the line that is being written, before its items are replaced."""
-    crc: int | None = None
-    """The checksum of the items; None before the first reference."""
-
-    @property
-    def size(self) -> int:
-        """The length of the items."""
-        return len(self.content)
-
-
-class Array(NamedTuple):
-    """The items of an array that was written."""
-
-    runs: tuple[Run, ...]
-    is_open: bool = False
-    """Whether its end is unknown, as nothing was compared with it yet: its one run goes on to the end of the line."""
-
-
-class Comparison(NamedTuple):
-    """What an array has in common with one that is being written."""
-
-    array: Array
-    runs: list[Run]
-    """Its first runs, which are equal."""
-    size: int
-    """Their bytes, with the commas between them."""
-    common: int
-    """The bytes that are equal, which may end within an item."""
-
-
-class Match(NamedTuple):
-    """The first items of an array, which are in the file already."""
-
-    runs: list[Run]
-    size: int
-    base: Array
-    """The array that has them."""
-    is_extended: bool = False
-    """Whether they are all items of *base*: then the new array is kept in its place."""
 
 
 class Histories:
@@ -128,7 +64,7 @@ class Histories:
             OSError: If the file cannot be read.
         """
         compact = CompactLine(line, self._arrays)
-        if not all(run.offset is None or read(run.offset, len(run.head)) == run.head for run in compact.used):
+        if not all(_is_in_file(run, read) for run in compact.used):
             self.forget()  # another program has shortened the file
             compact = CompactLine(line, {})
         return compact
@@ -143,9 +79,9 @@ class Histories:
                 after = [array, *(one for one in before if one is not base)][:MOST_BRANCHES]
                 # It becomes the last of the dict, whose first is dropped first. Other threads may read the former list.
                 self._arrays[key] = after
-                self._size += _content_bytes(after) - _content_bytes(before)
+                self._size += _kept_bytes(after) - _kept_bytes(before)
             while self._size > MAX_KEPT_BYTES and self._arrays:
-                self._size -= _content_bytes(self._arrays.pop(next(iter(self._arrays))))
+                self._size -= _kept_bytes(self._arrays.pop(next(iter(self._arrays))))
         finally:
             self._lock.release()
 
@@ -156,8 +92,16 @@ class Histories:
             self._lock.release()
 
 
-def _content_bytes(arrays: list[Array]) -> int:
-    return sum(run.size for one in arrays for run in one.runs)
+def _is_in_file(run: Run, read: Callable[[int, int], bytes]) -> bool:
+    """Return whether the file still has the beginning and the end of *run*, or it is of the line that is written."""
+    if run.offset is None:
+        return True
+    end, size = run.content[-64:], len(run.head)
+    return read(run.offset, size) == run.head and read(run.offset + run.at + run.size - len(end), len(end)) == end
+
+
+def _kept_bytes(arrays: list[Array]) -> int:
+    return sum(run.size + _RUN_BYTES for one in arrays for run in one.runs)
 
 
 class CompactLine:
@@ -225,11 +169,11 @@ class CompactLine:
         end, runs = new[-1], match.runs
         items = len(new) if end > known_end else 0
         # Runs that are no longer than what comes after them are written again, so that there are few.
-        while runs and runs[-1].size <= max(MIN_RUN_BYTES, end - at - _length(runs)):
+        while runs and runs[-1].size <= max(MIN_RUN_BYTES, end - at - length_of(runs)):
             items += runs.pop().items
         if sum(run.size - _REFERENCE_BYTES for run in runs) < MIN_SAVED_BYTES:
             items, runs = items + sum(run.items for run in runs), []
-        begin = at + _length(runs)
+        begin = at + length_of(runs)
         if runs:
             runs = self._refer(at, begin if items else end, runs, bool(items))
         if items:
@@ -272,8 +216,8 @@ class CompactLine:
         """Return the longest beginning of the array at *at* that is in the file, or earlier in this line."""
         arrays = [array for own, array, _ in self._found if own == key] + self._known.get(key, [])
         compared: dict[tuple[int, int], bool] = {}
-        found = [_compared(array, self._line, at, compared) for array in arrays]
-        return _match_of(max(found, key=attrgetter("common")), self._line, at) if found else None
+        found = [compared_with(array, self._line, at, compared) for array in arrays]
+        return match_of(max(found, key=attrgetter("common")), self._line, at) if found else None
 
     def arrays(self, offset: int) -> Iterator[tuple[bytes, Array, Array | None]]:
         """Yield the key of each array, the array as it is in the line written at *offset*, and the one it replaces."""
@@ -293,50 +237,6 @@ class CompactLine:
                 run if run.offset is not None else run._replace(offset=offset, at=self._place(run.at)) for run in runs
             )
             yield key, Array(placed, array.is_open), base
-
-
-def _compared(array: Array, line: bytes, at: int, compared: dict[tuple[int, int], bool]) -> Comparison:
-    """Compare *array* with the one at *at*. Parallel steps share their first runs: *compared* has earlier results."""
-    runs: list[Run] = []
-    end = at
-    for run in array.runs:
-        start = end + 1 if runs else at
-        if runs and line[end] != COMMA:
-            break
-        is_equal = False
-        if not array.is_open:
-            is_equal = compared.get(key := (id(run.content), start), False) or line.startswith(run.content, start)
-            compared[key] = is_equal
-        if not is_equal:
-            common = common_bytes(run.content, line, start) if run.size >= MIN_SAVED_BYTES else 0
-            return Comparison(array, runs, end - at, start - at + common if common >= MIN_SAVED_BYTES else end - at)
-        runs.append(run)
-        end = start + run.size
-    return Comparison(array, runs, end - at, end - at)
-
-
-def _match_of(found: Comparison, line: bytes, at: int) -> Match | None:
-    """Return the whole items of what *found* has in common; None if there are none."""
-    array, runs, size, common = found
-    if common == size:
-        return Match(runs, size, array, is_extended=len(runs) == len(array.runs)) if runs else None
-    run = array.runs[len(runs)]
-    start = size + 1 if runs else 0
-    if array.is_open:
-        for end in likely_ends(run.content, common):
-            if line[at + end] in AFTER_ITEM and (items := count_items(run.content[:end])):
-                is_whole = run.content[end : end + 1] == b"]"
-                return Match([run._replace(content=run.content[:end], items=items)], end, array, is_whole)
-    ends = [end for end in item_ends(run.content, 0, common - start) if end <= common - start]
-    if ends:
-        runs.append(run._replace(content=run.content[: ends[-1]], items=len(ends), crc=None))
-        size = start + ends[-1]
-    return Match(runs, size, array) if runs else None
-
-
-def _length(runs: list[Run]) -> int:
-    """Return the bytes of *runs*, with a comma after each."""
-    return sum(run.size for run in runs) + len(runs)
 
 
 _HEAD = re.compile(rb'\{"(?:id|trace_id)":"[^"\\]+"')

@@ -82,10 +82,9 @@ class RecordFile(Descriptor):
         written = os.write(self.fd, text)
         if written != len(text):
             self.finish(text, written)
-        elif compact is not None and self.histories is not None:
-            with suppress(OSError):
-                if (offset := self._offset_of(compact.text)) is not None:
-                    self.histories.add(compact, offset)
+        elif compact is not None and not self._is_added(compact):
+            self.append(line)
+            return
         self.torn = False
 
     def _compacted(self, line: bytes) -> CompactLine | None:
@@ -98,6 +97,17 @@ class RecordFile(Descriptor):
             self.histories = None
             _logged.log_once("references", f"{self.path} gets no references to histories: {type(exc).__name__}")
             return None
+
+    def _is_added(self, compact: CompactLine) -> bool:
+        """Keep a line that was written; return False if another program shortened the file before the write."""
+        histories = self.histories
+        with suppress(OSError):
+            if histories is not None and (offset := self._offset_of(compact.text)) is not None:
+                if any(run.offset is not None and offset < run.offset + run.at + run.size for run in compact.used):
+                    histories.forget()
+                    return False
+                histories.add(compact, offset)
+        return True
 
     def _offset_of(self, line: bytes) -> int | None:
         """Return where *line* begins, which was just written; None if other threads have written much since then."""

@@ -25,10 +25,10 @@ from zlib import crc32
 
 from ..encoding.introspection import CUT
 
-TAILS = (b'~"}\n', b'~"}')
+TAILS = (b'~"}\n', b'~"}', b'~"}\r\n')
 """The ends of a line with references; `bytes.endswith` with these is all that other lines cost a reader."""
 
-REFERS = b',"refs":"~'
+REFERS = b'"refs":'
 """A part of each line with references."""
 
 MAX_COMPLETE_BYTES = 64 << 20
@@ -37,7 +37,7 @@ MAX_COMPLETE_BYTES = 64 << 20
 _BLOCK_BYTES = 1 << 18
 """Bytes that are read at once when a file is searched for records."""
 
-_TAIL_BYTES = 24
+_TAIL_BYTES = 32
 """At least the length of the last field of a line with references."""
 
 
@@ -71,13 +71,14 @@ def text_of(record: bytes, items: int, offset: int | None, at: int, size: int, c
     )
 
 
+# Another program may have written the line again, with blanks and "\r\n".
 _REFERENCE = re.compile(
-    rb'\{"\$ref":"([^"\\]*)","items":(\d{1,15}),(?:"offset":(\d{1,15}),)?"at":(-?\d{1,15}),'
-    rb'"bytes":([1-9]\d{0,14}),"crc32":(\d{1,15}),'
-    rb'"mark":"(~[0-9a-f]{8}~)"\}'
+    rb'\{"\$ref": ?"([^"\\]*)", ?"items": ?(\d{1,15}), ?(?:"offset": ?(\d{1,15}), ?)?"at": ?(-?\d{1,15}), ?'
+    rb'"bytes": ?([1-9]\d{0,14}), ?"crc32": ?(\d{1,15}), ?'
+    rb'"mark": ?"(~[0-9a-f]{8}~)"\}'
 )
 
-_TAIL = re.compile(rb',"refs":"(~[0-9a-f]{8}~)"\}\n?\Z')
+_TAIL = re.compile(rb', ?"refs": ?"(~[0-9a-f]{8}~)"(?=\}(?:\r?\n)?\Z)')
 
 
 def tail_of(mark: bytes) -> bytes:
@@ -87,7 +88,7 @@ def tail_of(mark: bytes) -> bytes:
 
 def references_in(line: bytes) -> list[Reference]:
     """Return the references in a line, in order; none for any other line."""
-    if not line.endswith(TAILS) or (tail := _TAIL.search(line, max(0, len(line) - _TAIL_BYTES))) is None:
+    if (tail := _tail_in(line)) is None:
         return []
     return [
         Reference(
@@ -103,6 +104,10 @@ def references_in(line: bytes) -> list[Reference]:
         for found in _REFERENCE.finditer(line)
         if found[7] == tail[1]
     ]
+
+
+def _tail_in(line: bytes) -> re.Match[bytes] | None:
+    return _TAIL.search(line, max(0, len(line) - _TAIL_BYTES)) if line.endswith(TAILS) else None
 
 
 def complete_size(line: bytes) -> int:
@@ -125,8 +130,8 @@ class Completer:
 
     def complete(self, line: bytes) -> bytes:
         """Return *line* with its items instead of references."""
-        references = references_in(line)
-        if not references:
+        references, tail = references_in(line), _tail_in(line)
+        if not references or tail is None:
             return line
         parts: list[bytes] = []
         done, size = 0, len(line)
@@ -135,7 +140,7 @@ class Completer:
             items = self._items(reference, line) if size <= MAX_COMPLETE_BYTES else None
             parts += line[done : reference.start], _missing(reference) if items is None else items
             done = reference.end
-        parts += line[done : line.rindex(REFERS)], b"}\n" if line.endswith(b"\n") else b"}"
+        parts += line[done : tail.start()], line[tail.end() :]
         return b"".join(parts)
 
     def _items(self, reference: Reference, line: bytes) -> bytes | None:

@@ -4,6 +4,7 @@ Histories in record files: what the file has already is recorded as a reference,
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fluxloop.storage import FileStorage, file, histories, record_file
+from fluxloop.storage import FileStorage, array_runs, file, histories, record_file
 from fluxloop.storage.decoding import has_trace_id
 from fluxloop.storage.record_input import RecordInput
 from fluxloop.storage.references import references_in
@@ -31,7 +32,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """References for histories of a few bytes."""
     for module in (file, record_file, histories):
         monkeypatch.setattr(module, "LARGE_BYTES", 150)
-    monkeypatch.setattr(histories, "MIN_SAVED_BYTES", 20)
+    for module in (histories, array_runs):
+        monkeypatch.setattr(module, "MIN_SAVED_BYTES", 20)
     monkeypatch.setattr(histories, "MIN_RUN_BYTES", 40)
     monkeypatch.setattr(histories, "_REFERENCE_BYTES", 0)
 
@@ -313,6 +315,34 @@ def test_files_may_be_put_together_and_lines_removed(tmp_path):
     assert complete(together) == expected
 
 
+def test_line_ends_of_another_system_change_nothing(tmp_path):
+    """
+    An editor or a version control system wrote the file again with its own line ends.
+    """
+    lines = conversation(4)
+    stored(compacting(tmp_path), *lines)
+    path = tmp_path / NAME
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+
+    assert complete(path) == [one.replace(b"\n", b"\r\n") for one in lines]
+    assert _records(path) == [orjson.loads(one) for one in lines]
+
+
+def test_a_file_that_was_written_again_with_blanks_shows_how_many_messages_are_missing(tmp_path):
+    """
+    A reference names bytes that are not in the file any more; it is never taken for a message.
+    """
+    stored(compacting(tmp_path), *conversation(2))
+    path = tmp_path / NAME
+    path.write_text("".join(json.dumps(orjson.loads(one)) + "\n" for one in raw(path)))
+
+    [_, record] = _records(path)
+    [missing, last] = record["input"]["messages"]
+    assert missing == "…[truncated: 100 items left out, as record id-0 is missing or damaged]"
+    assert last == message("turn 0", "assistant")
+    assert "refs" not in record
+
+
 @pytest.mark.parametrize("change", ["removed", "renamed", "truncated", "replaced", "closed"])
 def test_nothing_refers_to_what_is_not_in_the_file(tmp_path, change):
     """
@@ -341,6 +371,42 @@ def test_nothing_refers_to_what_is_not_in_the_file(tmp_path, change):
     found = [one for each in (other, path) if each.exists() for one in complete(each)]
     kept = lines[3:] if change in ("removed", "truncated") else lines
     assert [one for one in found if b'"foreign"' not in one] == kept
+
+
+def test_nothing_refers_to_a_line_that_was_cut(tmp_path):
+    """
+    Another program shortens the file within the line that has the history.
+    """
+    storage = compacting(tmp_path)
+    lines = conversation(6)
+    path = tmp_path / NAME
+    stored(storage, lines[0])
+    os.truncate(path, len(lines[0]) // 4)
+    stored(storage, *lines[1:])
+
+    assert [orjson.loads(one) for one in lines[1:]] == _records(path)
+
+
+@pytest.mark.parametrize("length", [0, 300])
+def test_a_record_is_complete_if_the_file_is_shortened_just_before_it_is_written(tmp_path, monkeypatch, length):
+    """
+    Its references were made when the file still had what they name, so it is written again.
+    """
+    storage = compacting(tmp_path)
+    lines = conversation(6)
+    path = tmp_path / NAME
+    stored(storage, *lines[:3])
+    real = os.write
+
+    def shortening(fd: int, data: bytes) -> int:
+        monkeypatch.undo()
+        os.truncate(path, length)
+        return real(fd, data)
+
+    monkeypatch.setattr(os, "write", shortening)
+    stored(storage, *lines[3:])
+
+    assert _records(path)[-3:] == [orjson.loads(one) for one in lines[3:]]
 
 
 @pytest.mark.usefixtures("small")
@@ -499,8 +565,21 @@ def test_memory_is_bounded(tmp_path, monkeypatch):
     kept = storage._files["observation", DAY].histories
     assert kept is not None
     assert kept._size <= 100_000
-    assert kept._size == sum(run.size for arrays in kept._arrays.values() for one in arrays for run in one.runs)
+    assert kept._size == sum(map(histories._kept_bytes, kept._arrays.values()))
     assert complete(tmp_path / NAME) == lines
+
+
+def test_small_arrays_in_large_records_take_little_memory(tmp_path, monkeypatch):
+    """
+    A program records long texts, each with a small array of its own: what the arrays take besides their items counts.
+    """
+    monkeypatch.setattr(histories, "MAX_KEPT_BYTES", 100_000)
+    storage = compacting(tmp_path)
+    stored(storage, *(line(f"id-{number}", "x" * 9000, [{"found": number}]) for number in range(500)))
+
+    kept = storage._files["observation", DAY].histories
+    assert kept is not None
+    assert 0 < len(kept._arrays) < 200
 
 
 @pytest.mark.usefixtures("small")
