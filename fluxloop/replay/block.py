@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import wraps
 from typing import Any, Self
 
@@ -164,9 +164,9 @@ class Replay(Block):
         try:
             self._is_entered = True
             open_seams(self)
-            if functions.answer not in interceptors:
-                interceptors.append(functions.answer)
-                on_manual_end.append(functions.note_manual)
+            for callbacks, own in _CALLBACKS:
+                if own not in callbacks:
+                    callbacks.append(own)
             is_for_process = self._options.get("everywhere", False)
             self._opened = Opened(self._session, self, is_for_process=is_for_process)
             replaying.resume(self._opened)
@@ -206,7 +206,7 @@ class Replay(Block):
                 replaying.close(self._opened)
         finally:
             close_seams(self)
-            _forget_interceptor()
+            _forget_callbacks()
             self._is_entered = False
 
     def _pause(self) -> None:
@@ -323,12 +323,20 @@ def replay(
     return Replay(traces_in(source, trace_id), options, match)
 
 
-def _forget_interceptor() -> None:
+_CALLBACKS: tuple[tuple[list[Any], Any], ...] = (
+    (interceptors, functions.answer),
+    (on_manual_end, functions.note_manual),
+)
+"""What replays add to the recorder while one is open, and where."""
+
+
+def _forget_callbacks() -> None:
     from ..answering import seams_open
 
-    if not seams_open() and functions.answer in interceptors:
-        interceptors.remove(functions.answer)
-        on_manual_end.remove(functions.note_manual)
+    if not seams_open():
+        for callbacks, own in _CALLBACKS:
+            with suppress(ValueError):  # a signal handler raised before it was added, or another thread removed it
+                callbacks.remove(own)
 
 
 def _unused_message(left: list[ObservationData]) -> str:

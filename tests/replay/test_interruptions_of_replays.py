@@ -18,6 +18,7 @@ import pytest
 import fluxloop
 from fluxloop.answering import seams_open
 from fluxloop.answering.late_imports import LateImports
+from fluxloop.replay import block
 from fluxloop.testing import Captured, capture
 from fluxloop.tracing.calls import interceptors
 
@@ -98,6 +99,29 @@ def test_a_handler_that_raises_at_any_moment_leaves_nothing_open(without_coverag
 
 class Left(Exception):
     """Raised where a block is left."""
+
+
+class Interrupted(list[Any]):
+    """A list to which nothing can be added."""
+
+    def append(self, item: object) -> None:
+        """Raise as a signal handler would."""
+        raise Left
+
+
+def test_a_handler_that_raises_between_two_callbacks_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The handler's exception arrives, and the first callback is removed again.
+    """
+    captured = recorded(run, 1)
+    [first, (_, second)] = block._CALLBACKS
+    monkeypatch.setattr(block, "_CALLBACKS", (first, (Interrupted(), second)))
+
+    with pytest.raises(Left), fluxloop.replay(captured.traces()):
+        pass
+
+    assert interceptors == []
+    assert not seams_open()
 
 
 def test_a_block_that_is_not_left_is_open_only_while_it_lives() -> None:
