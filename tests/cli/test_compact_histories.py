@@ -17,7 +17,7 @@ from reading_aids import drawn, observation, trace_line
 from fluxloop.collector.following import Following
 from fluxloop.reading import read_traces
 from fluxloop.reading.watch import Watch
-from fluxloop.storage import FileStorage
+from fluxloop.storage import FileStorage, file, record_file
 from fluxloop.storage.contract import Record
 from fluxloop.storage.record_input import RecordInput
 from fluxloop.storage.references import references_in
@@ -49,8 +49,10 @@ def records() -> Iterator[Record]:
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> list[Path]:
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The same records with complete lines, and with references."""
+    for module in (file, record_file):
+        monkeypatch.setattr(module, "LARGE_BYTES", 8192)
     made = []
     for name, is_compact in (("complete", False), ("compact", True)):
         FileStorage(tmp_path / name, journal=False, compact_histories=is_compact).write([*records()])

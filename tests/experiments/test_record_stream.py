@@ -119,7 +119,7 @@ def test_records_with_references_are_complete(tmp_path):
     """
     Records in the folder of an experiment may be those of a `FileStorage`, which refer to earlier ones.
     """
-    messages = [{"role": "user", "content": f"message {index} " * 10} for index in range(100)]
+    messages = [{"role": "user", "content": f"message {index} " * 10} for index in range(1_000)]
     keys = [f"run-{number}" for number in range(3)]
     storage = FileStorage(tmp_path / "compact/artifacts", dated=False, journal=False, compact_histories=True)
     observations, traces = [], []
@@ -149,7 +149,7 @@ def test_an_experiment_has_a_history_once(tmp_path, is_compact):
     """
     Runs that begin with the same messages refer to those of the first one, unless that is turned off.
     """
-    messages = [{"role": "user", "content": f"message {index} " * 10} for index in range(100)]
+    messages = [{"role": "user", "content": f"message {index} " * 10} for index in range(1_000)]
     lines = [
         orjson.dumps({"id": f"id-{number}", "trace_id": "t1", "parent_id": None, "input": messages}) + b"\n"
         for number in range(3)

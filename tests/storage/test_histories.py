@@ -27,10 +27,17 @@ DAY = "20260117"
 NAME = f"observations_{DAY}.jsonl"
 
 
+@pytest.fixture(autouse=True)
+def moderate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """References for histories of some hundred messages."""
+    for module in (file, record_file):
+        monkeypatch.setattr(module, "LARGE_BYTES", 8192)
+
+
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """References for histories of a few bytes."""
-    for module in (file, record_file, histories):
+    for module in (file, record_file):
         monkeypatch.setattr(module, "LARGE_BYTES", 150)
     for module in (histories, array_runs):
         monkeypatch.setattr(module, "MIN_SAVED_BYTES", 20)
@@ -505,7 +512,7 @@ def test_a_killed_process_leaves_complete_records(tmp_path, start):
         from fluxloop.storage import FileStorage
 
         storage = FileStorage(sys.argv[1], journal=False, compact_histories=True)
-        state = [{"role": "user", "content": f"message {index}"} for index in range(500)]
+        state = [{"role": "user", "content": f"message {index}"} for index in range(3_000)]
         for number in range(100_000):
             state.append({"role": "assistant", "content": str(number)})
             record = {"id": f"{sys.argv[2]}-{number}", "trace_id": "t1", "parent_id": None, "input": state}
@@ -521,10 +528,11 @@ def test_a_killed_process_leaves_complete_records(tmp_path, start):
 
     found = _records(tmp_path / NAME)
     assert len(found) >= 40
+    assert (tmp_path / NAME).read_bytes().count(b'"refs":') >= 30
     for record in found:
         contents = [one["content"] for one in record["input"]]
         number = int(record["id"].partition("-")[2])
-        assert contents == [f"message {index}" for index in range(500)] + [str(one) for one in range(number + 1)]
+        assert contents == [f"message {index}" for index in range(3_000)] + [str(one) for one in range(number + 1)]
 
 
 @pytest.mark.usefixtures("small")
