@@ -273,8 +273,7 @@ class Ledger:
         if entry is None:
             return
         try:
-            is_raised = error is not None and isinstance(error, BaseException)
-            if is_raised and status_of(error) is Status.CANCELLED and entry.key in self.entries:  # type: ignore[arg-type]
+            if error is not None and _is_cancellation(error) and entry.key in self.entries:
                 self.on_forced_end(entry)
             if self.entries.pop(entry.key, None) is None:
                 return
@@ -319,6 +318,10 @@ class Ledger:
 
 _BELOW = {Status.SUCCESS: Status.ABANDONED, Status.ERROR: Status.CANCELLED}
 """The status of open runs inside a run that ends with success or an error; another status is shared."""
+
+
+def _is_cancellation(error: BaseException | str) -> bool:
+    return isinstance(error, BaseException) and status_of(error) is Status.CANCELLED
 
 
 def _end(observation: Any, error: BaseException | str | None, status: Status | None, output: object) -> None:

@@ -178,7 +178,7 @@ class Totals:
 
     def _add_to_groups(self, persona: str | None, score: RunScore) -> None:
         if not self.personas:
-            self.personas[persona] = self.everything  # as long as there is no other
+            self.personas[persona] = self.everything  # until there is a second persona
         elif persona not in self.personas:
             if len(self.personas) == 1:
                 self.personas = {only: copy.deepcopy(group) for only, group in self.personas.items()}
