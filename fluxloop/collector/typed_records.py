@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from ..llm.prices import Counts
+from ..models import Usage
 from ..reading.catalog.facts import CODES, TYPES
 from .record_rows import MAX_ID, MAX_TEXT, MOST_TOKENS, Observation, time_us
 
@@ -30,14 +31,7 @@ Price = Callable[[str, Any, str, int, Counts], float | None]
 _CONTEXT = ("service_tier", "processing", "speed")
 """What prices depend on, see `fluxloop.llm.prices.context_of`; calls with it are left to `RowMaker`."""
 
-_COUNTS = (
-    "input_tokens",
-    "output_tokens",
-    "total_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "reasoning_tokens",
-)
+_COUNTS = tuple(Usage.model_fields)
 _NO_COUNTS = (None,) * len(_COUNTS)
 
 

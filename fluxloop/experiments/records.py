@@ -15,6 +15,7 @@ import orjson
 from ..client import FluxLoopClient, default
 from ..errors import WriteError
 from ..llm.prices import Cost, context_of
+from ..models import Usage
 from ..storage import FileStorage
 from ..storage.contract import Record
 from ..storage.journal import Journal
@@ -23,14 +24,7 @@ from .line_file import Lines, RecordLines
 FINAL_RESPONSE = "agent_final_response"
 """The name of an observation whose output is the output of the run."""
 
-_COUNTS = (
-    "input_tokens",
-    "output_tokens",
-    "total_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "reasoning_tokens",
-)
+_COUNTS = tuple(Usage.model_fields)
 
 
 @dataclass(slots=True)
