@@ -19,9 +19,10 @@ from ..errors import ReplayError, WriteError
 from ..models import ObservationData, Trace
 from ..reading import read_traces
 from ..storage.descriptors import lock
+from .equal_calls import position
 
 _ID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|\b[0-9a-f]{32}\b")
-_VOLATILE_METADATA = frozenset({"langgraph_checkpoint_ns", "checkpoint_ns", "checkpoint_id", "langgraph_path"})
+_VOLATILE_METADATA = frozenset({"langgraph_checkpoint_ns", "checkpoint_ns", "checkpoint_id"})
 _TIMES = frozenset({"offsets_ms", "first_item_ms"})
 
 
@@ -155,7 +156,7 @@ def _ordered(siblings: list[ObservationData]) -> list[ObservationData]:
 
 
 def _overlapping(siblings: list[ObservationData]) -> list[list[ObservationData]]:
-    """Return *siblings* in groups that ran at the same time; in a group, sorted by name and input."""
+    """Return *siblings* in groups that ran at the same time; in a group, sorted by name, input and position."""
     groups: list[list[ObservationData]] = []
     end: Any = None
     for one in siblings:
@@ -165,7 +166,7 @@ def _overlapping(siblings: list[ObservationData]) -> list[list[ObservationData]]
         else:
             groups[-1].append(one)
             end = max(end, one.end_time or one.start_time)
-    return [sorted(group, key=lambda one: (one.name, repr(one.input))) for group in groups]
+    return [sorted(group, key=lambda one: (one.name, repr(one.input), position(one.metadata))) for group in groups]
 
 
 def _metadata(metadata: dict[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 Find the recorded answer of a call: under its parent, by type, name and input.
 
 The parents are paired as calls ask for answers: an observation of the replay takes the place of the recorded one that
-has its type, name and input under the same parent, in the order of their start. An observation that was not recorded is
-transparent: the calls inside it are those of its parent.
+has its type, name and input under the same parent, in the order of their start. Threads start in any order, so of calls
+that are equal and ran at the same time, the one of the same tool call, task and model is taken. An observation that was
+not recorded is transparent: the calls inside it are those of its parent.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from ..enums import ObservationType
 from ..tracing.node import Node
 from ..tracing.observation import OpenObservation
 from . import canonical
-from .recording import Index, Label, Place, label_of, next_unasked
+from .equal_calls import next_unasked
+from .recording import Index, Label, Place, label_of
 
 Match = Literal["strict", "fifo", "loose"]
 
@@ -99,24 +101,25 @@ class Matching:
 
         That has the input which the tool gave it, so such calls are found in their order.
         """
-        found = next_unasked(parent.index(self.normalize).pushed.get(question.name))
+        found = next_unasked(parent.index(self.normalize).pushed.get(question.name), question)
         if found is None and (parent is self.root or self.mode != "strict"):
-            found = next_unasked(self._all().pushed.get(question.name))
+            found = next_unasked(self._all().pushed.get(question.name), question)
         return found
 
     def _like(self, question: Question, index: Index, *, by_name: bool, by_input: bool = True) -> Place | None:
         label = label_of(question.type, question.name)
         if by_input:
             for given in question.inputs:
-                if (found := next_unasked(index.by_input.get((label, canonical.exact_key(given))))) is not None:
+                places = index.by_input.get((label, canonical.exact_key(given)))
+                if (found := next_unasked(places, question)) is not None:
                     return found
             for given in question.inputs:
                 key = label, canonical.stable_key(given, self.normalize)
-                if (found := next_unasked(index.by_stable.get(key))) is not None:
+                if (found := next_unasked(index.by_stable.get(key), question)) is not None:
                     return found
             if (found := self._cut(question, label, index)) is not None:
                 return found
-        return next_unasked(index.by_name.get(label)) if by_name else None
+        return next_unasked(index.by_name.get(label), question) if by_name else None
 
     def _cut(self, question: Question, label: Label, index: Index) -> Place | None:
         """Return the recorded call whose input agrees as far as both are whole, if one of them was cut."""

@@ -144,15 +144,6 @@ class Index:
         return self._by_stable
 
 
-def next_unasked(places: deque[Place] | None) -> Place | None:
-    """Return the first place that no call was answered with; those before it are removed."""
-    while places:
-        if not (places[0].is_asked or places[0].is_paired):
-            return places[0]
-        places.popleft()
-    return None
-
-
 def is_expected(place: Place) -> bool:
     """Whether a run of the program asks for it: not if it was left open, or is a call that no tool received."""
     observation = place.observation
