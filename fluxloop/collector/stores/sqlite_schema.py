@@ -90,16 +90,26 @@ def open_file(path: Path) -> sqlite3.Connection:
     return connection
 
 
+_SETTINGS = (
+    "trusted_schema = OFF",
+    "journal_mode = WAL",
+    "synchronous = FULL",  # in WAL mode, a commit is durable with FULL only
+    "cache_size = -32000",
+    "wal_autocheckpoint = 8000",  # pages that are written often reach the file once
+    "journal_size_limit = 67108864",
+    "temp_store = MEMORY",
+)
+
+
 def connected(path: Path) -> sqlite3.Connection:
     """Return a connection that may be used from any thread, by one at a time."""
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA trusted_schema = OFF")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")  # in WAL mode, a commit is durable with FULL only
-    connection.execute("PRAGMA cache_size = -32000")
-    connection.execute("PRAGMA wal_autocheckpoint = 8000")  # pages that are written often reach the file once
-    connection.execute("PRAGMA journal_size_limit = 67108864")
-    connection.execute("PRAGMA temp_store = MEMORY")
+    try:
+        for setting in _SETTINGS:
+            connection.execute(f"PRAGMA {setting}")
+    except BaseException:  # of a damaged file
+        connection.close()
+        raise
     return connection
 
 

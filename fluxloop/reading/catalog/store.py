@@ -232,9 +232,12 @@ _INSERT = (
 
 def _connected(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)
-    connection.execute("PRAGMA trusted_schema = OFF")
-    connection.execute("PRAGMA cache_size = -16000")
-    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        for setting in ("trusted_schema = OFF", "cache_size = -16000", "synchronous = NORMAL"):
+            connection.execute(f"PRAGMA {setting}")
+    except BaseException:  # of a damaged file
+        connection.close()
+        raise
     return connection
 
 
