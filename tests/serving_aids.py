@@ -154,7 +154,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(condition: Any, seconds: float = 30) -> Any:
+def wait_for(condition: Any, seconds: float = 60) -> Any:
     """Call *condition* until it returns something true, and return that."""
     end = time.monotonic() + seconds
     while not (found := condition()):

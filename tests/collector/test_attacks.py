@@ -213,20 +213,21 @@ def test_bodies_that_are_received_at_the_same_time_share_a_limit(limited):
     try:
         for connection in held:
             connection.sendall(_head(1 << 20) + b"x" * 250_000)
-        wait_for(lambda: "fluxloop_waiting_bytes 1000000" in httpx.get(f"{url}/metrics").text)
+        wait_for(lambda: "fluxloop_waiting_bytes 1000000" in httpx.get(f"{url}/metrics", timeout=30).text)
 
-        late = httpx.post(f"{url}/api/v1/batches", content=b"x" * 100_000, headers=NDJSON)
+        late = httpx.post(f"{url}/api/v1/batches", content=b"x" * 100_000, headers=NDJSON, timeout=30)
         bomb = httpx.post(
             f"{url}/api/v1/batches",
             content=gzip.compress(b" " * 8_000_000),
             headers={**NDJSON, "Content-Encoding": "gzip"},
+            timeout=30,
         )
         assert (late.status_code, bomb.status_code) == (503, 503)
-        assert httpx.post(f"{url}/api/v1/batches", content=b"{}", headers=NDJSON).status_code == 200
+        assert httpx.post(f"{url}/api/v1/batches", content=b"{}", headers=NDJSON, timeout=30).status_code == 200
     finally:
         for connection in held:
             connection.close()
-    wait_for(lambda: "fluxloop_waiting_bytes 0" in httpx.get(f"{url}/metrics").text)
+    wait_for(lambda: "fluxloop_waiting_bytes 0" in httpx.get(f"{url}/metrics", timeout=30).text)
 
 
 def test_a_body_without_end_is_cut_off(limited):
@@ -347,7 +348,7 @@ def test_a_client_that_takes_no_answer_is_cut_off(limited):
     url = f"http://127.0.0.1:{port}"
     for number in range(8):
         body = body_of(lines_of_trace(f"large{number}", text="x" * 1_000_000))
-        assert httpx.post(f"{url}/api/v1/batches", content=body, headers=NDJSON).status_code == 200
+        assert httpx.post(f"{url}/api/v1/batches", content=body, headers=NDJSON, timeout=30).status_code == 200
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         connection.settimeout(20)
@@ -517,7 +518,7 @@ def test_two_collectors_follow_one_folder_each_with_its_own_folders(tmp_path):
         fluxloop.flush()
 
     def names(server):
-        return sorted(row["name"] for row in httpx.get(f"{server.url}/api/v1/traces").json()["traces"])
+        return sorted(row["name"] for row in httpx.get(f"{server.url}/api/v1/traces", timeout=30).json()["traces"])
 
     with ServerProcess(folders[0]) as one, ServerProcess(*folders) as both:
         assert (names(one), names(both)) == (["a"], ["a", "b"])

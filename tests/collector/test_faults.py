@@ -122,7 +122,7 @@ def test_a_program_on_a_full_disk_sends_from_memory(small_disk, tmp_path):
         assert storage.flush(60)
         storage.close()
         assert (storage.delivery.dropped, sorted(ids(server.url))) == (0, sorted(f"t{n}" for n in range(50)))
-        totals = httpx.get(f"{server.url}/api/v1/totals").json()["totals"]
+        totals = httpx.get(f"{server.url}/api/v1/totals", timeout=30).json()["totals"]
         assert sum(one["count"] for one in totals) == 150
 
 
@@ -173,7 +173,7 @@ def test_postgresql_on_a_full_disk_loses_nothing_that_was_acknowledged(database_
         refused = f"tdirect{sent - 1}"  # it may be there: the answer says that it is not known to be durable
         assert sorted({*found} - {refused}) == sorted([*acknowledged, *spooled])
         assert len(found) == len({*found})
-        totals = httpx.get(f"{server.url}/api/v1/totals").json()["totals"]
+        totals = httpx.get(f"{server.url}/api/v1/totals", timeout=30).json()["totals"]
         assert sum(one["count"] for one in totals) == 3 * len(found)
 
 
@@ -249,7 +249,7 @@ def test_a_network_that_is_cut_in_mid_batch_loses_and_doubles_nothing(
         assert cutter.is_done
         assert storage.delivery.retried >= 6
         assert sorted(ids(server.url)) == sorted(f"t{number}" for number in range(100))
-        totals = httpx.get(f"{server.url}/api/v1/totals").json()["totals"]
+        totals = httpx.get(f"{server.url}/api/v1/totals", timeout=30).json()["totals"]
         assert sum(one["count"] for one in totals) == 300
         lines = httpx.get(f"{server.url}/api/v1/export", timeout=30).content.splitlines()
         assert len(lines) == len({*lines}) == 400
