@@ -11,7 +11,9 @@ from experiments.evaluation_aids import book, experiment, model, runs_of, search
 
 import fluxloop
 from fluxloop import experiments
+from fluxloop.errors import ReadError
 from fluxloop.experiments.comparison.trajectories import outline, tree_diff
+from fluxloop.experiments.folder import resolve
 
 RULES = {"rules": ["success", {"tool_called": {"tool": "search"}}], "threshold": 0.9}
 
@@ -162,3 +164,19 @@ def test_an_experiment_that_is_not_there_is_one_line_and_exit_code_2(two, fluxlo
 
     assert (done.code, done.out) == (2, "")
     assert done.err == f"fluxloop: experiment not found: {paths[missing]}. Create one with: fluxloop run experiment\n"
+
+
+def test_a_name_is_not_the_beginning_of_another_name(tmp_path, monkeypatch):
+    """
+    ``support`` is not a newer ``support_v2``, with which it would be compared to itself.
+    """
+    monkeypatch.chdir(tmp_path)
+    old = experiment(tmp_path / "experiments/support_20260117_143000")
+    new = experiment(tmp_path / "experiments/support_v2_20260118_143000")
+
+    assert resolve("support") == resolve("latest_support") == resolve("experiments/latest_support") == old
+    assert resolve("support_v2") == new
+    assert resolve("experiments/support_*") == new
+    for name in ("supp", "support_2", "support_v"):
+        with pytest.raises(ReadError, match=f"experiment not found: {name}. "):
+            resolve(name)
