@@ -162,6 +162,10 @@ def _notices(summary: Any) -> Iterator[str]:
     yield from summary["notices"]
 
 
+MOST_LABELS = 5
+"""Labels of an evaluator that are printed, the most frequent first; the reports have more."""
+
+
 def _evaluators(summary: Any) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("evaluator")
@@ -173,6 +177,8 @@ def _evaluators(summary: Any) -> Table:
         for rule, counts in one.get("rules", {}).items():
             if counts["failed"]:
                 table.add_row(Text(f"  {escaped(rule)}: {counts['failed']} failed", style="red"))
+        for label, count in [*one.get("labels", {}).items()][:MOST_LABELS]:
+            table.add_row(Text(f"  {escaped(label):.60}: {count}", style="dim"))
     return table
 
 
