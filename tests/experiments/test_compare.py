@@ -180,3 +180,37 @@ def test_a_name_is_not_the_beginning_of_another_name(tmp_path, monkeypatch):
     for name in ("supp", "support_2", "support_v"):
         with pytest.raises(ReadError, match=f"experiment not found: {name}. "):
             resolve(name)
+
+
+def test_a_comparison_of_different_inputs_is_stated_and_passes_no_gate(tmp_path, fluxloop_):
+    """
+    Renamed inputs would otherwise hide every regression.
+    """
+    before = experiment(tmp_path / "before", [{"input": "Rome", "input_id": "r"}, {"input": "Oslo", "input_id": "o"}])
+    after = experiment(tmp_path / "after", [{"input": "Bern", "input_id": "b"}])
+
+    done, strict = fluxloop_("compare", before, after), fluxloop_("compare", before, after, "--strict")
+    found = experiments.evaluate(after, baseline=before, strict=True)
+
+    assert done.out == (
+        "0 inputs compared: 0 broke, 0 were fixed, 0 called other tools\n"
+        "2 inputs only in the baseline, not compared\n"
+        "1 input only in the later experiment, not compared\n"
+    )
+    assert (done.code, done.err, strict.code) == (0, "", 1)
+    assert strict.err == "fluxloop: nothing could be compared: no input of the experiment is in the baseline\n"
+    assert found.failed_gates == ("nothing could be compared: no input of the experiment is in the baseline",)
+
+
+def test_other_inputs_under_the_same_ids_are_stated(tmp_path, fluxloop_):
+    """
+    An input without an id is paired by its position in the list, which an input before it changes.
+    """
+    before = experiment(tmp_path / "before", ["Rome", "Oslo"])
+    after = experiment(tmp_path / "after", ["Bern", "Rome", "Oslo"])
+
+    done, same = fluxloop_("compare", before, after), fluxloop_("compare", before, before)
+
+    assert "2 inputs have another text under the same id: give each input an id of its own\n" in done.out
+    assert experiments.compare(before, after).as_json()["other_inputs"] == 2
+    assert "another text" not in same.out
