@@ -13,6 +13,7 @@ from rich.text import Text
 from ..errors import ConfigError
 from ..experiments.comparison import Difference
 from ..experiments.comparison import compare as compared
+from ..experiments.evaluation.pairs import NOTHING_COMPARED
 from ..experiments.evaluation.time_limits import ending_the_process
 from ..reading.json_text import encode, escaped
 from .compare_traces import is_trace, print_traces, second_experiment
@@ -54,7 +55,9 @@ def compare(
         Path | None, typer.Option(metavar="FILE", help="Write the comparison as a page.", show_default=False)
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Print every input that changed.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if the experiment regressed.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 if the experiment regressed, or no input is in both.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
     path: Annotated[
         Path | None, typer.Option(help="Folder of the traces.", show_default="the configured base_path")
@@ -84,7 +87,9 @@ def compare(
             note(f"{counted(len(comparison.differences) - len(shown), 'more input')} changed; --full prints all")
         if comparison.report:
             output.print(str(comparison.report), markup=False, soft_wrap=True)
-    if strict and comparison.regressed:
+    if strict and not comparison.result.inputs:
+        note(NOTHING_COMPARED)
+    if strict and (comparison.regressed or not comparison.result.inputs):
         raise typer.Exit(1)
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..experiments.evaluation import OUTPUT, Evaluation, evaluate
+from ..experiments.evaluation.cells import MOST_LISTED
 from ..experiments.evaluation.reports.markdown import headline, metric_rows
 from ..experiments.evaluation.time_limits import ending_the_process
 from ..experiments.shown import dollars, milliseconds, percent
@@ -162,6 +163,10 @@ def _notices(summary: Any) -> Iterator[str]:
     yield from summary["notices"]
 
 
+MOST_LABELS = 5
+"""Labels of an evaluator that are printed, the most frequent first; the reports have more."""
+
+
 def _evaluators(summary: Any) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("evaluator")
@@ -173,6 +178,8 @@ def _evaluators(summary: Any) -> Table:
         for rule, counts in one.get("rules", {}).items():
             if counts["failed"]:
                 table.add_row(Text(f"  {escaped(rule)}: {counts['failed']} failed", style="red"))
+        for label, count in [*one.get("labels", {}).items()][:MOST_LABELS]:
+            table.add_row(Text(f"  {escaped(label):.60}: {count}", style="dim"))
     return table
 
 
@@ -181,6 +188,16 @@ def print_comparison(output: Any, comparison: Any) -> None:
     counts = f"{comparison['regression_count']} broke, {comparison['fix_count']} were fixed"
     changes = f"{comparison['trajectory_changes']} called other tools"
     output.print(f"{counted(comparison['inputs_compared'], 'input')} compared: {counts}, {changes}", markup=False)
+    for place, name in (("the baseline", "only_in_baseline"), ("the later experiment", "only_here")):
+        if keys := comparison[name]:
+            more = " or more" if len(keys) == MOST_LISTED else ""
+            output.print(f"{counted(len(keys), 'input')}{more} only in {place}, not compared", markup=False)
+    if other := comparison.get("other_inputs"):
+        text = "has" if other == 1 else "have"
+        text = f"{counted(other, 'input')} {text} another text under the same id: give each input an id of its own"
+        output.print(text, markup=False, style="yellow", soft_wrap=True)
+    if not comparison["metrics"]:
+        return
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
     for name in ("before", "after", "difference", "95 % interval", "p"):

@@ -273,7 +273,7 @@ def experiments_in(folder: Path, name: str | None = None) -> list[Path]:
         if each.is_dir()
         and not each.is_symlink()
         and is_experiment(each)
-        and (name is None or each.name == name or _STAMP.sub("", each.name) == name or each.name.startswith(name))
+        and (name is None or name in (each.name, _STAMP.sub("", each.name)))
     ]
     return sorted(found, key=_age)
 

@@ -80,6 +80,8 @@ def prepare(
         )
     loaded = _loaded(config, options, has_target=function is not None or "runner.target" in options.values)
     planned = plan(loaded, inputs=inputs, only=options.only, personas=options.personas)
+    if loaded.config.inputs_file and loaded.config.personas and not any(one.persona for one in planned.entries):
+        loaded = replace(loaded, warnings=(*loaded.warnings, NO_PERSONAS))
     planned = _replayed(loaded, planned)
     target = of_callable(function) if function is not None else None
     name = loaded.config.name or (resumed.name if resumed else None) or loaded.base.resolve().name or "experiment"
@@ -90,6 +92,9 @@ def prepare(
         prepared.finished_runs = frozenset(finished_in(resumed, planned.fingerprint))
         prepared.loaded = replace(loaded, warnings=(*loaded.warnings, *_changes(prepared, resumed)))
     return prepared
+
+
+NO_PERSONAS = "no run has one of the personas: inputs of a file have that of their own entry, or those of --personas"
 
 
 def _changes(prepared: Prepared, resumed: ExperimentFolder) -> Iterator[str]:

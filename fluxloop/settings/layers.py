@@ -171,9 +171,19 @@ _logged = Problems()
 
 
 def _unknown_variables() -> list[str]:
-    known = {name for row in TABLE.values() for name in (row.env, row.former_env)}
+    known = {*OTHER_VARIABLES, *(name for row in TABLE.values() for name in (row.env, row.former_env))}
     names = [name for name in list(os.environ) if name.startswith(PREFIX)]
     return [_unusable(name.removeprefix(PREFIX).lower(), name) for name in names if name not in known]
+
+
+OTHER_VARIABLES = (
+    "FLUXLOOP_LLM_API_KEY",
+    "FLUXLOOP_LLM_BASE_URL",
+    "FLUXLOOP_SUPERVISOR_API_KEY",
+    "FLUXLOOP_TEST_CLICKHOUSE_URL",
+    "FLUXLOOP_UPDATE",
+)
+"""Variables that are not settings: of judges, of conversations, and of tests."""
 
 
 def _unusable(name: str, source: str) -> str:

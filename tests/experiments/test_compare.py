@@ -11,7 +11,9 @@ from experiments.evaluation_aids import book, experiment, model, runs_of, search
 
 import fluxloop
 from fluxloop import experiments
+from fluxloop.errors import ReadError
 from fluxloop.experiments.comparison.trajectories import outline, tree_diff
+from fluxloop.experiments.folder import resolve
 
 RULES = {"rules": ["success", {"tool_called": {"tool": "search"}}], "threshold": 0.9}
 
@@ -162,3 +164,53 @@ def test_an_experiment_that_is_not_there_is_one_line_and_exit_code_2(two, fluxlo
 
     assert (done.code, done.out) == (2, "")
     assert done.err == f"fluxloop: experiment not found: {paths[missing]}. Create one with: fluxloop run experiment\n"
+
+
+def test_a_name_is_not_the_beginning_of_another_name(tmp_path, monkeypatch):
+    """
+    ``support`` is not a newer ``support_v2``, with which it would be compared to itself.
+    """
+    monkeypatch.chdir(tmp_path)
+    old = experiment(tmp_path / "experiments/support_20260117_143000")
+    new = experiment(tmp_path / "experiments/support_v2_20260118_143000")
+
+    assert resolve("support") == resolve("latest_support") == resolve("experiments/latest_support") == old
+    assert resolve("support_v2") == new
+    assert resolve("experiments/support_*") == new
+    for name in ("supp", "support_2", "support_v"):
+        with pytest.raises(ReadError, match=f"experiment not found: {name}. "):
+            resolve(name)
+
+
+def test_a_comparison_of_different_inputs_is_stated_and_passes_no_gate(tmp_path, fluxloop_):
+    """
+    Renamed inputs would otherwise hide every regression.
+    """
+    before = experiment(tmp_path / "before", [{"input": "Rome", "input_id": "r"}, {"input": "Oslo", "input_id": "o"}])
+    after = experiment(tmp_path / "after", [{"input": "Bern", "input_id": "b"}])
+
+    done, strict = fluxloop_("compare", before, after), fluxloop_("compare", before, after, "--strict")
+    found = experiments.evaluate(after, baseline=before, strict=True)
+
+    assert done.out == (
+        "0 inputs compared: 0 broke, 0 were fixed, 0 called other tools\n"
+        "2 inputs only in the baseline, not compared\n"
+        "1 input only in the later experiment, not compared\n"
+    )
+    assert (done.code, done.err, strict.code) == (0, "", 1)
+    assert strict.err == "fluxloop: nothing could be compared: no input of the experiment is in the baseline\n"
+    assert found.failed_gates == ("nothing could be compared: no input of the experiment is in the baseline",)
+
+
+def test_other_inputs_under_the_same_ids_are_stated(tmp_path, fluxloop_):
+    """
+    An input without an id is paired by its position in the list, which an input before it changes.
+    """
+    before = experiment(tmp_path / "before", ["Rome", "Oslo"])
+    after = experiment(tmp_path / "after", ["Bern", "Rome", "Oslo"])
+
+    done, same = fluxloop_("compare", before, after), fluxloop_("compare", before, before)
+
+    assert "2 inputs have another text under the same id: give each input an id of its own\n" in done.out
+    assert experiments.compare(before, after).as_json()["other_inputs"] == 2
+    assert "another text" not in same.out

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 from types import SimpleNamespace
 
@@ -94,6 +95,7 @@ def test_a_function_receives_what_its_parameters_name(evaluator, name, score, pa
         ({"score": 0.5, "key": "k"}, [("k", 0.5, None, None)]),
         ({"value": True, "reason": "r"}, [("e", 1.0, True, None)]),
         ({"polite": True, "length": 0.25}, [("polite", 1.0, True, None), ("length", 0.25, None, None)]),
+        (Decimal("0.5"), [("e", 0.5, None, None)]),
         ([{"key": "a", "score": 1}, {"key": "b", "score": 0}], [("a", 1.0, None, None), ("b", 0.0, None, None)]),
         ({"results": [{"key": "a", "score": 1}]}, [("a", 1.0, None, None)]),
         (SimpleNamespace(key="o", score=0.5, comment="c"), [("o", 0.5, None, None)]),
@@ -126,12 +128,40 @@ def test_an_evaluator_without_an_answer_is_skipped(result):
     assert only(lambda run: result).skipped
 
 
+def raising(error):
+    """Return an evaluator that raises *error*."""
+
+    def evaluator(run):
+        raise error
+
+    return evaluator
+
+
+def raising_later(error):
+    """Return an async evaluator that raises *error* after it was suspended once."""
+
+    async def evaluator(run):
+        await asyncio.sleep(0)
+        raise error
+
+    return evaluator
+
+
 @pytest.mark.parametrize(
     ("evaluator", "error"),
     [
         (lambda run: 1 / 0, "ZeroDivisionError: division by zero"),
         (lambda run: object(), "TypeError: an evaluator must return a bool, a number, a text or a score"),
         (lambda run: float("nan"), "the evaluator returned nan"),
+        (lambda run: b"1", "TypeError: an evaluator must return a bool, a number, a text or a score"),
+        (lambda run: pytest.fail("not polite"), "Failed: not polite"),
+        (lambda run: pytest.skip("no answer"), "Skipped: no answer"),
+        (raising(asyncio.CancelledError("by a library")), "CancelledError: by a library"),
+        (raising(GeneratorExit("early")), "GeneratorExit: early"),
+        (raising(SystemExit(4)), "SystemExit: 4"),
+        (raising_later(pytest.fail.Exception("not polite")), "Failed: not polite"),
+        (raising_later(asyncio.CancelledError("by a library")), "CancelledError: by a library"),
+        (raising_later(SystemExit(4)), "SystemExit: 4"),
     ],
 )
 def test_an_evaluator_that_fails_is_not_a_failure_of_the_run(evaluator, error):
@@ -142,6 +172,33 @@ def test_an_evaluator_that_fails_is_not_a_failure_of_the_run(evaluator, error):
 
     assert found.score is None
     assert found.error.startswith(error)
+
+
+@pytest.mark.parametrize("make", [raising, raising_later])
+def test_ctrl_c_in_an_evaluator_ends_the_evaluation(make):
+    """
+    It is not an error of the evaluator that happens to run.
+    """
+    with pytest.raises(KeyboardInterrupt):
+        only(make(KeyboardInterrupt()))
+
+
+def test_a_cancelled_evaluation_is_not_an_error_of_its_evaluator():
+    """
+    The cancellation of the task goes on.
+    """
+
+    async def endless(run):
+        await asyncio.sleep(60)
+
+    async def main(limit):
+        task = asyncio.ensure_future(evaluator_of(endless).scores(RUN, limit))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await task
+
+    with TimeLimit(60) as limit, pytest.raises(asyncio.CancelledError):
+        asyncio.run(main(limit))
 
 
 def test_an_evaluator_with_an_unknown_parameter_is_refused():

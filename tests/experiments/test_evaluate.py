@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -249,6 +250,77 @@ def test_an_evaluator_that_exits_or_leaves_the_range_is_stated_and_ends_nothing(
     assert stats["counts"]["out_of_range"] == found.summary["total_traces"]
     assert stats["counts"]["note"] == "7 is outside 0 to 1: give max_score"
     assert not found.passed
+
+
+def test_scores_of_one_name_are_kept_apart(demo):
+    """
+    Results are kept by name; a second one of the same name, also of another evaluator, gets a number.
+    """
+
+    def several(run):
+        return [0.25, {"key": "rules", "score": 1, "comment": "mine"}, 0.75]
+
+    found = experiments.evaluate(demo, evaluators=[several], rules=["output_not_empty"])
+
+    (first, *_) = lines_of(found.output / "per_trace.jsonl")
+    assert first["scores"] == {"rules": 1.0, "several": 0.25, "rules (2)": 1.0, "several (2)": 0.75}
+    assert first["results"]["rules (2)"] == {"score": 1.0, "reason": "mine"}
+    assert first["final_score"] == 0.75
+    assert found.summary["by_evaluator"]["several"] == 0.25
+    assert found.summary["evaluator_stats"]["several (2)"]["count"] == 3
+
+
+def test_secrets_in_what_an_evaluator_returns_or_raises_are_masked(demo, fluxloop_):
+    """
+    Reports are published by CI systems, and the exception of an HTTP client may have a key in it.
+    """
+    key = "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789ABCD"
+
+    def leaking(run):
+        raise RuntimeError(f"401 for https://api.example.com/?api_key={key}")
+
+    def quoting(run):
+        return {"score": 0.1, "comment": f"it used {key}"}
+
+    def labelling(run):
+        return key
+
+    found = experiments.evaluate(demo, evaluators=[leaking, quoting, labelling])
+
+    written = {path.name: path.read_text(encoding="utf-8") for path in found.output.iterdir()}
+    assert "it used [redacted]" in written["per_trace.jsonl"]
+    assert [name for name, text in written.items() if key in text] == []
+    assert key not in repr(found.summary)
+
+
+def test_frequent_reasons_and_types_of_errors_are_ordered_by_their_count(tmp_path):
+    """
+    The page lists both together, the most frequent first.
+    """
+    demo = experiment(tmp_path / "demo", ["Rome", "nowhere", "nowhere else", "Oslo"])
+
+    found = experiments.evaluate(demo, rules=["output_not_empty", {"not_contains": {"keywords": ["Oslo"]}}])
+
+    page = (found.output / "report.html").read_text(encoding="utf-8")
+    rows = re.findall(r'<tr><td class="text">(.*?)</td><td class="number">(\d+)</td></tr>', page)
+    assert ("error type LookupError", "2") in rows
+    assert [count for _, count in rows] == ["2", "2", "2", "1"]
+
+
+def test_labels_are_counted_in_the_terminal(demo, tmp_path, fluxloop_):
+    """
+    An evaluator that returns labels has no average, which is not all there is to show.
+    """
+    (tmp_path / "tones.py").write_text("def tone(outputs):\n    return 'kind' if outputs else 'none'\n")
+    config = tmp_path / "evaluation.yaml"
+    config.write_text("evaluators: [{name: tone, type: python, target: 'tones:tone'}]")
+
+    done = fluxloop_("evaluate", "experiment", demo, "--config", config)
+
+    assert [line.split() for line in done.out.splitlines() if ": " in line and "x" not in line][:2] == [
+        ["kind:", "2"],
+        ["none:", "1"],
+    ]
 
 
 def test_evaluating_works_inside_a_running_loop(demo):

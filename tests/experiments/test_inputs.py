@@ -11,6 +11,7 @@ import pytest
 from fluxloop.errors import ConfigError
 from fluxloop.experiments.configuration.loading import Loaded, validated
 from fluxloop.experiments.inputs import plan, read_inputs
+from fluxloop.experiments.preparing import NO_PERSONAS, Options, prepare
 
 FILES = {
     "a.jsonl": '{"input": "one", "expected": 1, "level": 2}\n\n{"input": "two", "persona": "Ann"}\n',
@@ -120,6 +121,25 @@ def test_personas_do_not_multiply_a_file_unless_they_are_chosen():
 
     assert [run.entry.persona and run.entry.persona.name for run in planned(config)] == [None, "Bob"]
     assert [(run.entry.value, run.entry.persona.name) for run in planned(config, personas=["Ann"])] == [("a", "Ann")]
+
+
+@pytest.mark.parametrize(
+    ("entry", "options", "is_warned"),
+    [
+        ('{"input": "a"}', Options(), True),
+        ('{"input": "a", "persona": "Bob"}', Options(), False),
+        ('{"input": "a"}', Options(personas=("Ann",)), False),
+    ],
+)
+def test_personas_without_a_run_are_a_warning(entry, options, is_warned):
+    """
+    They are configured, and would be missing from the results without a word.
+    """
+    Path("a.jsonl").write_text(entry)
+
+    prepared = prepare({"inputs_file": "a.jsonl", "personas": PERSONAS}, options, function=print)
+
+    assert prepared.loaded.warnings == ((NO_PERSONAS,) if is_warned else ())
 
 
 def test_inputs_are_chosen_limited_and_filled_in():

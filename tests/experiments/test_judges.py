@@ -161,6 +161,19 @@ def test_a_judge_that_fails_does_not_lower_the_score(demo, response, requests_se
     assert error in found.failed_gates[0]
 
 
+def test_an_endpoint_that_quotes_the_key_does_not_publish_it(demo, monkeypatch):
+    """
+    Gateways answer ``401 invalid key ...``; the key is masked whatever it looks like.
+    """
+    key = "gateway.key.of.mine"
+    monkeypatch.setattr(judge_requests, "shown", lambda body: f"invalid key {key}")
+    with server((401, {})) as (url, _):
+        found = experiments.evaluate(demo, config=config(url), api_key=key)
+
+    assert "invalid key [redacted]" in found.summary["evaluator_stats"]["quality"]["note"]
+    assert [path.name for path in found.output.iterdir() if key in path.read_text(encoding="utf-8")] == []
+
+
 def test_an_endpoint_that_is_not_there_is_an_error_of_the_judge(demo):
     """
     The connection is tried again, then reported.

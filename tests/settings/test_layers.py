@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -269,6 +270,21 @@ def test_an_unknown_variable_logs_a_warning(caplog: pytest.LogCaptureFixture) ->
         "redact_hook can only be set in code (from FLUXLOOP_REDACT_HOOK)",
         "unknown setting 'sampel_rate' (from FLUXLOOP_SAMPEL_RATE), did you mean 'sample_rate'?",
     ]
+
+
+def test_variables_of_other_parts_are_not_unknown_settings() -> None:
+    """Every variable that the code or the docs name can be set without a warning."""
+    root = Path(__file__).parents[2]
+    texts = [path.read_text(encoding="utf-8") for path in (*root.glob("docs/*.md"), *root.glob("fluxloop/**/*.py"))]
+    read = {name for text in texts for name in re.findall(r"FLUXLOOP_[A-Z_]*[A-Z]", text) if name not in FORMER}
+    os.environ |= dict.fromkeys(read - {env for row in TABLE.values() for env in (row.env, row.former_env)}, "x")
+
+    assert {"FLUXLOOP_LLM_API_KEY", "FLUXLOOP_UPDATE"} <= read
+    assert Configuration().problems() == []
+
+
+FORMER = {"FLUXLOOP_OFFLINE_ENABLED", "FLUXLOOP_MAX_QUEUE_SIZE", "FLUXLOOP_SAMPEL_RATE"}
+"""Variables of version 0.1, and a mistake, in the docs."""
 
 
 def test_a_corrected_problem_is_no_longer_listed() -> None:

@@ -26,7 +26,7 @@ from .cells import Cells
 from .configuration import EvaluationConfig, RuleEvaluator, Weighted, load_config
 from .conventions import evaluator_of
 from .judges import Cache
-from .pairs import Comparison, compared
+from .pairs import NOTHING_COMPARED, Comparison, compared
 from .reports import REPORTS, Reports
 from .rules import rule_of
 from .scores import RunScore
@@ -108,8 +108,8 @@ def evaluate(
         rules: Rules, added to those of the configuration: ``["success", {"tool_called": {"tool": "search"}}]``.
         baseline: An earlier experiment to compare with; it is evaluated in the same way, and stays as it is.
         fail_under: The lowest mean score, from 0 to 1, with which the evaluation passes.
-        strict: Whether a success criterion that is not met, a regression, a failed evaluator, or an experiment that is
-            not complete is a failed gate too.
+        strict: Whether a success criterion that is not met, a regression, a baseline without common inputs, a failed
+            evaluator, or an experiment that is not complete is a failed gate too.
         threshold: The score from which a run passes, instead of that of the configuration.
         output: The name of the folder for the results within the experiment.
         report: ``html``, ``md`` or ``both``, instead of that of the configuration.
@@ -278,6 +278,8 @@ def _failed_gates(
     if comparison is not None and comparison.regressed:
         broken = comparison.counts["broken"]
         gates.append(f"{broken} inputs broke since the baseline" if broken else "the score fell since the baseline")
+    if comparison is not None and not comparison.inputs:
+        gates.append(NOTHING_COMPARED)
     for name, one in summary["evaluator_stats"].items():
         if one["errors"]:
             gates.append(f"evaluator {name} failed in {one['errors']} runs: {one.get('note', '')}")

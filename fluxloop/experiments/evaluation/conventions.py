@@ -11,12 +11,14 @@ What it returns becomes a `Score`: a bool is a check, a number a score, a text a
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...interruptions import was_raised_by_a_value
 from ...tracing.outcomes import message_of
 from ..run_data import Run
 from .result_values import scores_of
@@ -45,8 +47,24 @@ class CodeEvaluator:
             if isinstance(result, Awaitable):
                 result = await limit.awaited(self.name, result)
             return scores_of(result, self.name, self.max_score, self.labels)
-        except (Exception, SystemExit) as error:  # one failure of an evaluator must not end the evaluation
+        except BaseException as error:  # one failure of an evaluator must not end the evaluation
+            if not _is_of_evaluator(error):
+                raise
             return [Score(self.name, error=f"{type(error).__name__}: {message_of(error)}")]
+
+
+def _is_of_evaluator(error: BaseException) -> bool:
+    """
+    Whether an evaluator raised *error*, also a `BaseException` such as that of ``pytest.fail``.
+
+    Otherwise it ends the evaluation: Ctrl-C, a signal, the cancellation of the task.
+    """
+    if isinstance(error, Exception | SystemExit):
+        return True
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is None or not task.cancelling()
+    return not isinstance(error, KeyboardInterrupt) and was_raised_by_a_value(error)
 
 
 def evaluator_of(

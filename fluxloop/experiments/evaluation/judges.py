@@ -18,11 +18,15 @@ from typing import Any
 import orjson
 
 from ...reading.values import in_json
+from ...redaction import MASK
 from ..line_file import private
 from ..run_data import Run
 from .judge_answers import PARSERS, Answer
 from .judge_requests import Endpoints, JudgeFailed, Requests, shown
 from .scores import Score
+
+SHORTEST_KEY = 12
+"""Characters of a key that is masked in messages; local endpoints take words such as *ollama*."""
 
 KEY_VARIABLES = ("FLUXLOOP_LLM_API_KEY", "OPENAI_API_KEY")
 """The environment variables that a key is read from, in this order."""
@@ -190,7 +194,10 @@ class JudgeClient:
             try:
                 text = await self._answer(judge, body, key)
             except JudgeFailed as failure:
-                return Score(judge.name, error=str(failure))
+                problem = str(failure)
+                if len(key) >= SHORTEST_KEY:  # an endpoint may quote it, and not every key looks like a secret
+                    problem = problem.replace(key, MASK)
+                return Score(judge.name, error=problem)
             self._cache.put(identity, text, judge.model)
         answer = PARSERS[judge.parser](text, judge.max_score)
         if answer is None:

@@ -57,6 +57,10 @@ SIGNIFICANT = 0.05
 CHANGES = ("broken", "fixed", "same")
 
 
+NOTHING_COMPARED = "nothing could be compared: no input of the experiment is in the baseline"
+"""The gate that fails in a comparison of experiments with different inputs, which would hide every regression."""
+
+
 class Comparison:
     """The difference between two experiments. Lists have up to `MOST_LISTED` inputs."""
 
@@ -65,6 +69,8 @@ class Comparison:
         """Inputs that both have."""
         self.only_before: list[Key] = []
         self.only_after: list[Key] = []
+        self.other_inputs = 0
+        """Inputs that have another text under the same id, as after an input was added before those without ids."""
         self.trajectory_changes = 0
         self.other_trajectories: list[Pair] = []
         """Pairs that are neither better nor worse, and called other tools."""
@@ -77,6 +83,7 @@ class Comparison:
     def add(self, pair: Pair) -> None:
         """Add one input that both have."""
         self.inputs += 1
+        self.other_inputs += pair.before.label != pair.after.label
         self.counts[pair.change] += 1
         self.trajectory_changes += pair.has_other_trajectory
         if pair.change == "same":
@@ -111,6 +118,7 @@ class Comparison:
             "trajectory_changes": self.trajectory_changes,
             "only_in_baseline": [list(key) for key in self.only_before],
             "only_here": [list(key) for key in self.only_after],
+            **({"other_inputs": self.other_inputs} if self.other_inputs else {}),
             "metrics": self.metrics,
             "regressed": self.regressed,
         }

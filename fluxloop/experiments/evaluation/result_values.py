@@ -5,6 +5,7 @@ Read what an evaluator returned as scores.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from math import isfinite
 from numbers import Real
@@ -33,9 +34,9 @@ def scores_of(result: Any, name: str, max_score: float = 1.0, labels: Mapping[st
     """
     if result is None:
         return [Score(name, skipped=True, reason="the evaluator returned None")]
-    if isinstance(result, bool | str | Real) or _is_numpy(result):
+    if isinstance(result, bool | str | Real | Decimal) or _is_numpy(result):
         return [_scalar(result, name, max_score, labels or {})]
-    if isinstance(result, Sequence) and not isinstance(result, Score):
+    if isinstance(result, Sequence) and not isinstance(result, Score | bytes | bytearray | memoryview | range):
         return [score for one in result for score in scores_of(one, name, max_score, labels)]
     read: Callable[[str], Any] = result.get if isinstance(result, Mapping) else partial(_attribute, result)
     if isinstance(several := read("results"), list):

@@ -5,11 +5,14 @@ Score runs with the evaluators of a configuration, one batch at a time.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from hashlib import sha256
 from itertools import islice
 
+from ...client import default
+from ...redaction import MASK, Redactor
 from ..run_data import Run
 from .configuration import EvaluationConfig, RuleEvaluator
 from .judge_requests import Endpoints
@@ -38,6 +41,7 @@ class Scorer:
         self._cache = cache or Cache(None)
         self._api_key = api_key
         self._endpoints: Endpoints | None = None
+        self._redactor = default.recorder.redactor
         self._weights = {name: 1.0 if config.method == "average" else weight for name, weight in config.weights}
 
     def scored(self, runs: Iterable[Run]) -> Iterator[tuple[Run, RunScore]]:
@@ -78,14 +82,26 @@ class Scorer:
     async def _own(self, run: Run) -> list[Score]:
         scores = self._by_rules(run)
         for one in self._config.code_evaluators:
-            scores += await one.evaluator.scores(run, self._limit)
+            scores += [self._masked(score) for score in await one.evaluator.scores(run, self._limit)]
         return scores
 
     async def _judged(self, run: Run, client: JudgeClient) -> list[Score]:
         if self._is_sampled(run):
-            return await asyncio.gather(*(client.score(judge, run) for judge in self._config.judges))
+            scores = await asyncio.gather(*(client.score(judge, run) for judge in self._config.judges))
+            return [self._masked(score) for score in scores]
         reason = "not in the sample of limits.sample_rate"
         return [Score(judge.name, skipped=True, reason=reason) for judge in self._config.judges]
+
+    def _masked(self, score: Score) -> Score:
+        """Return *score* without the secrets that an exception or the answer of an endpoint may have, such as a key."""
+        redactor = self._redactor
+        if redactor is None or not (score.reason or score.error or score.label):
+            return score
+        return score._replace(
+            reason=_clean(redactor, score.reason),
+            error=score.error and _clean(redactor, score.error),
+            label=score.label and _clean(redactor, score.label),
+        )
 
     def _is_sampled(self, run: Run) -> bool:
         rate = self._config.limits.sample_rate
@@ -113,12 +129,31 @@ class Scorer:
         if not run.succeeded:
             reasons["run"] = f"the run ended with {run.status}: {run.error or 'no message'}"
         failed = False
+        scores = _with_names_of_their_own(scores)
         for score in scores:
             if score.passed is False or (score.score is not None and score.score < threshold):
                 reasons[score.name] = _reason(score)
                 failed = failed or (score.required and score.passed is False)
         passed = run.succeeded and not failed and (final is None or final >= threshold - 1e-9)
         return RunScore(tuple(scores), final, passed, reasons)
+
+
+def _clean(redactor: Redactor, text: str) -> str:
+    clean, _ = redactor.redact(text)
+    return clean if isinstance(clean, str) else MASK  # the user's hook may return anything
+
+
+def _with_names_of_their_own(scores: list[Score]) -> list[Score]:
+    """Return *scores* with a number after each name that occurred before: results are kept by name."""
+    if len({one.name for one in scores}) == len(scores):
+        return scores
+    counts: Counter[str] = Counter()
+    found = []
+    for one in scores:
+        counts[one.name] += 1
+        number = counts[one.name]
+        found.append(one if number == 1 else one._replace(name=f"{one.name} ({number})"))
+    return found
 
 
 def _rule_score(evaluator: RuleEvaluator, run: Run) -> Score:

@@ -161,6 +161,8 @@ class TimeLimit:
                     task.exception()  # so that asyncio does not log it
                 raise self._failure(name)
             result = task.result()
+            if isinstance(result, SystemExit):
+                raise result
         except CallTimedOut:
             raise self._failure(name) from None
         finally:
@@ -256,5 +258,8 @@ class TimeLimit:
             log.warning("%s", text)
 
 
-async def _result_of(value: Awaitable[Result]) -> Result:
-    return await value
+async def _result_of(value: Awaitable[Result]) -> Result | SystemExit:
+    try:
+        return await value
+    except SystemExit as exc:  # a task that raises it ends the event loop
+        return exc

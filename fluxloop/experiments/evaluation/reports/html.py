@@ -89,6 +89,7 @@ class HtmlReport:
             "summary": summary,
             "headline": headline(summary),
             "charts": charts(summary, self._scores, self._durations),
+            "reasons": _reasons(summary),
             "metric_rows": [*metric_rows((summary["analysis"].get("comparison") or {}).get("metrics", {}))],
             "hidden": self._count - self._shown,
             "without_detail": self._without_detail,
@@ -97,6 +98,13 @@ class HtmlReport:
         passed, failed = self._details[True].finished(), self._details[False].finished()
         page = render("report.html.j2", values, "report.js")
         write_page(page, {"data": self._rows, "passed": passed, "failed": failed}, file)
+
+
+def _reasons(summary: dict[str, Any]) -> list[tuple[str, int]]:
+    """Return the reasons and the types of errors with their counts, the most frequent first."""
+    reasons = [(reason, count) for reason, count in summary["top_reasons"]]
+    errors = [(f"error type {name}", count) for name, count in summary["error_types"].items()]
+    return sorted([*reasons, *errors], key=lambda one: -one[1])
 
 
 def _row(run: Run, score: RunScore) -> tuple[Any, ...]:

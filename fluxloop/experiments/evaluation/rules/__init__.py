@@ -97,7 +97,7 @@ def rule_of(given: Any, base: Path, place: str) -> Rule:
     Return the rule that *given*, an entry of ``rules``, describes: a name, or a mapping with ``check``.
 
     Args:
-        given: As it was read; ``{tool_called: {name: search}}`` and ``{check: tool_called, name: ...}`` mean the same.
+        given: As it was read. ``{tool_called: {tool: search}}`` and ``{check: tool_called, tool: search}`` are equal.
         base: The folder that relative paths start from.
         place: Where it was read, for messages.
 
