@@ -7,7 +7,6 @@ that have it are decoded. So a search takes about as long as reading the files.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BytesIO
@@ -233,8 +232,8 @@ MOST_OCCURRENCES = 200
 
 def _lines_with(part: PlainPart, file: RecordInput, stop: int) -> Iterator[bytes]:
     """Yield the lines before *stop* that contain *part*, which is in lower case, in any case."""
-    fd, offset, size = file.fileno(), 0, _BLOCK_BYTES
-    while block := os.pread(fd, min(size, stop - offset), offset):
+    offset, size = 0, _BLOCK_BYTES
+    while block := file.at(offset, min(size, stop - offset)):
         whole = len(block) if offset + len(block) >= stop else block.rfind(b"\n") + 1
         if whole:
             yield from part.lines_in(block, whole)
