@@ -13,7 +13,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from ..errors import ReadError
+from ..errors import FluxLoopError, ReadError
 from ..export.tables import write_csv
 from ..models import Trace
 from ..reading.filters import TraceFilter
@@ -22,7 +22,7 @@ from ..reading.to_json import record_lines
 from .filter_options import PathArgument, Utc, folder_or, with_filters
 from .formatting import console, counted, note, print_json
 from .groups import command_group
-from .usage_errors import NothingFound
+from .usage_errors import NO_TRACES_IN_FILE, NothingFound
 
 EPILOG_GROUP = """
 [bold]Examples[/]
@@ -106,7 +106,8 @@ def _found(path: Path | None, where: TraceFilter) -> Iterator[Trace]:
     traces = read_traces(folder, where=where)
     first = next(traces, None)
     if first is None:
-        raise NothingFound(f"{folder}: {'no trace matches the filters' if where else 'no traces yet'}")
+        nothing = NO_TRACES_IN_FILE if folder.is_file() else "no traces yet"
+        raise NothingFound(f"{folder}: {'no trace matches the filters' if where else nothing}")
 
     def chained() -> Iterator[Trace]:
         yield first
@@ -122,6 +123,8 @@ def _opened(path: Path | None, force: bool) -> Iterator[TextIO]:
         console()  # sets how stdout writes what its encoding lacks
         yield sys.stdout
         return
+    if path.is_dir():
+        raise ReadError(f"{path} cannot be written: it is a folder")
     if path.exists() and not force:
         raise ReadError(f"{path} exists already. Next step: choose another name, or replace it with --force")
     part = path.with_name(f".{path.name}.part")
@@ -131,6 +134,8 @@ def _opened(path: Path | None, force: bool) -> Iterator[TextIO]:
         ) as file:
             yield file
         part.replace(path)
+    except FluxLoopError:  # of what is read
+        raise
     except OSError as error:
         raise ReadError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:

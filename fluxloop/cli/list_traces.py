@@ -64,8 +64,11 @@ def list_traces(
     """
     if sort not in ORDERS:
         raise FilterError(f"sort must be one of {', '.join(ORDERS)}, got {sort!r}")
+    if as_json and as_csv:
+        raise FilterError("--json and --csv exclude each other; leave out one of them")
     if limit is None:
         limit = 0 if as_json or as_csv else DEFAULT_LIMIT
+    limit = min(limit, sys.maxsize)  # a database has no larger integers
     folder = folder_or(path)
     if (url := url_of(folder)) is not None:
         from ..reading.remote import Server

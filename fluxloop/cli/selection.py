@@ -11,13 +11,13 @@ from pathlib import Path
 
 from ..models import Trace
 from ..reading.catalog import Catalog, TraceRow
-from ..reading.filters import TraceFilter
+from ..reading.filters import TraceFilter, as_recorded
 from ..reading.reader import TraceReader
 from ..reading.remote import Server
 from ..reading.source import url_of
 from .formatting import note
 from .remote import newest, short_ids, with_id
-from .usage_errors import FIRST_TRACE, NothingFound
+from .usage_errors import FIRST_TRACE, NO_TRACES_IN_FILE, NothingFound
 
 EARLIER_COUNT = 5
 """Traces listed above the newest, one line each, where no option selects traces."""
@@ -100,7 +100,7 @@ def _select_remote(server: Server, where: TraceFilter, *, trace_id: str | None, 
 
 def _part(trace_id: str) -> str:
     """Return a part of an id without the ellipsis that a line may print before it."""
-    return trace_id.strip().removeprefix("…").removeprefix("..")
+    return as_recorded(trace_id).strip().removeprefix("…").removeprefix("..")
 
 
 def id_filter(trace_id: str | None) -> Callable[[str], object]:
@@ -116,4 +116,6 @@ def _nothing_found(path: Path | Server, trace_id: str | None, where: TraceFilter
         return f"{path}: no trace id begins or ends with {trace_id!r}. Next step: fluxloop list {path} shows ids"
     if where:
         return f"{path}: no trace matches. Next step: leave out a filter, or check its spelling"
+    if isinstance(path, Path) and path.is_file():
+        return f"{path}: {NO_TRACES_IN_FILE}"
     return f"{path}: no traces yet. {FIRST_TRACE}"

@@ -202,12 +202,16 @@ def _without_our_frames(traceback: TracebackType | None) -> TracebackType | None
 
 def _print_trace(trace_id: list[str]) -> None:
     """Print where the trace is and how to view it, on stderr, where it is not part of the program's output."""
-    settings = fluxloop.get_config()
+    settings, counts = fluxloop.get_config(), fluxloop.report()
     if not trace_id:
         text = "nothing was recorded, as tracing is off or sampling left the trace out"
+    elif counts.failed and not counts.written:
+        text = f"nothing was recorded, as none of {counts.failed:,} records could be stored in {settings.base_path}"
     elif settings.storage == "file":
         text = f"trace recorded in {settings.base_path}: fluxloop view {settings.base_path} --trace {trace_id[0]}"
     else:
         text = f"trace {trace_id[0]} recorded in storage {settings.storage!r:.100}"
+    if counts.failed and counts.written:
+        text += f" ({counts.failed:,} of {counts.failed + counts.written:,} records could not be stored)"
     if sys.stderr is not None:
         sys.stderr.write(f"fluxloop: {text}\n")

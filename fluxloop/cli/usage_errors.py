@@ -17,6 +17,8 @@ FIRST_TRACE = (
     "Next step: run a program with @fluxloop.agent on one of its functions, or name the folder that it writes to"
 )
 
+NO_TRACES_IN_FILE = "no traces in this file. Expected JSON lines as FluxLoop writes them"
+
 
 class NothingFound(ReadError):
     """The records can be read, but none of them is a trace to show: exit code 1."""
@@ -49,5 +51,5 @@ def note_no_traces(place: Path, *, is_filtered: bool, is_empty: bool) -> None:
         found = f"{place}: no traces yet" if is_empty else f"{place}: no trace matches"
         raise NothingFound(f"{found}. Next step: leave out a filter, or check its spelling")
     if place.is_file():
-        raise ReadError(f"{place}: no traces in this file. Expected JSON lines as FluxLoop writes them")
+        raise ReadError(f"{place}: {NO_TRACES_IN_FILE}")
     note(f"{place}: no traces yet. {FIRST_TRACE}")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -89,6 +90,7 @@ def view(
     Print traces as trees: what called what, how long it took, what it returned and how it ended.
     """
     output = console(color=not no_color)
+    last = None if last is None else min(last, sys.maxsize)  # iterators count no further
     if path is not None and trace is None and _is_id(path):
         path, trace = None, str(path)
     path = folder_or(path)
@@ -97,6 +99,8 @@ def view(
             raise FilterError("--follow shows whole traces; leave out filters, --depth and --only, or use --trace")
         _follow(path, trace, output, as_json=as_json, last=last, full=full, utc=utc)
         return
+    if trace is not None and where:
+        raise FilterError(f"{trace!r} selects a trace by its id; leave out the filters, or the id")
     selection = select(path, where, trace_id=trace, last=last)
     if selection.candidates:
         _print_candidates(selection, trace or "", output, as_json=as_json, utc=utc)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, Self
 
+from ..encoding.long_text import valid_utf8
 from ..enums import Status
 from ..errors import FilterError
 from .moments import DURATIONS, TIMES, duration_of, moment_of
@@ -117,13 +118,26 @@ def _texts(value: Any, zone: tzinfo | None) -> tuple[str, ...]:
     items = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else ()
     if not items or not all(isinstance(item, str) and item for item in items):
         raise ValueError("a text that is not empty, or a list of them")
-    return items
+    return tuple(map(as_recorded, items))
 
 
 def _text(value: Any, zone: tzinfo | None) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("a text that is not empty")
-    return value
+    return as_recorded(value)
+
+
+def as_recorded(text: str) -> str:
+    """
+    Return *text* as a record would have it.
+
+    Bytes of a command line that the locale cannot decode, which Python keeps as surrogates, are read as UTF-8. Other
+    lone surrogates become U+FFFD.
+    """
+    try:
+        return text.encode(errors="surrogateescape").decode(errors="replace")
+    except UnicodeEncodeError:
+        return valid_utf8(text)
 
 
 def _moment(value: Any, zone: tzinfo | None, *, is_end: bool = False) -> datetime:

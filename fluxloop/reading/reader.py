@@ -251,9 +251,9 @@ class TraceReader:
         if self.skipped_count:
             places = [f"{place.path.name} line {place.line} ({place.reason})" for place in self.skipped[:3]]
             places += ["..."] * (self.skipped_count > 3)
-            log.warning(
-                "%s: skipped %d places that are not records: %s", self.source, self.skipped_count, ", ".join(places)
-            )
+            count = self.skipped_count
+            what = "1 place that is not a record" if count == 1 else f"{count} places that are not records"
+            log.warning("%s: skipped %s: %s", self.source, what, ", ".join(places))
         if self._schema > SCHEMA_VERSION:
             log.warning(
                 "%s: written by a newer FluxLoop (schema %d, this version reads %d); fields it added are not shown. "

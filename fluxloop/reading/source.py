@@ -58,6 +58,8 @@ class Source:
                 return cls(path, _records_folder(path))
             file = _opened(path)
         except OSError as error:
+            if (url := url_of(path)) is not None:
+                raise ReadError(f"{url}: {_EXPECTED_FILES}") from error
             raise _unreadable(path, error) from error
         if file is None:
             raise ReadError(f"{path}: {_irregularity(path)}. {_EXPECTED}")
@@ -217,6 +219,11 @@ _REASONS = {
     FileNotFoundError: "no such file or folder",
     PermissionError: "permission to read it is denied",
 }
+
+_EXPECTED_FILES = (
+    "this is the address of a collector. Expected a folder of records, or a file of it. "
+    "Of a collector, fluxloop list, view and export print the traces"
+)
 
 _EXPECTED = (
     "Expected a folder with traces_YYYYMMDD.jsonl and observations_YYYYMMDD.jsonl, or one such file. "

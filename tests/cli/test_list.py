@@ -174,6 +174,7 @@ def test_a_limit_says_how_many_there_are(fluxloop_, folder):
         (["--min-tokens", "many"], "min_tokens must be a whole number from 0 up, got 'many'"),
         (["--text", ""], "text must be a text that is not empty, got ''"),
         (["--sort", "size"], "sort must be one of start, duration, tokens,"),
+        (["--json", "--csv"], "--json and --csv exclude each other"),
     ],
     ids=" ".join,
 )
@@ -185,6 +186,39 @@ def test_a_filter_that_cannot_be_parsed_is_named(fluxloop_, folder, options, mes
 
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert message in done.err
+
+
+@pytest.mark.parametrize("option", ["--name", "--session", "--user", "--tag", "--model", "--text"])
+@pytest.mark.parametrize("text", [os.fsdecode(b"Lyon\xff"), "\ud800"], ids=ascii)
+def test_a_filter_that_is_not_unicode_matches_nothing(fluxloop_, folder, option, text):
+    """
+    Bytes of the command line that no encoding accepts: an answer, as for any other text.
+    """
+    for command in (["list"], ["view"], ["stats"], ["export", "csv"]):
+        done = fluxloop_(*command, folder, option, text)
+
+        assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+        assert "no trace matches" in done.err
+
+
+def test_filters_are_utf_8_where_the_locale_is_ascii(tmp_path):
+    """
+    Python keeps such bytes of the command line as surrogates. Records have the text.
+    """
+    folder = written(tmp_path, observation("o", trace="t"), trace_line("t", user_id="李雷", name="Zoë"))
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    for options in (["--user", "李雷"], ["--name", "zo*ë"], ["--text", "Zoë"]):
+        assert len(completed("list", folder, *options, **ascii_only).out.splitlines()) == 1
+    assert completed("view", folder, "--trace", "…t", **ascii_only).code == 0
+
+
+def test_a_number_larger_than_those_of_a_database_is_no_limit(fluxloop_, folder):
+    """
+    The same for ``--last`` of ``view``, which counts.
+    """
+    assert len(fluxloop_("list", folder, "--limit", 10**20).out.splitlines()) == 4
+    assert fluxloop_("view", folder, "--last", 10**20).out.count("trace id-") == 4
 
 
 def test_bad_folders_are_one_line(fluxloop_, tmp_path, folder):

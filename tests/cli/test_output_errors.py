@@ -14,6 +14,8 @@ import pytest
 from reading_aids import observation, trace_line, written
 
 FULL = Path("/dev/full")
+UNREADABLE = Path("/proc/self/mem")
+"""A regular file whose first bytes cannot be read."""
 
 
 def fluxloop(*arguments: object, stdout: int) -> tuple[int, str]:
@@ -40,6 +42,20 @@ def test_a_full_disk_is_one_line(tmp_path, command):
         code, error = fluxloop(command, tmp_path, stdout=full.fileno())
 
     assert (code, error) == (2, "fluxloop: the output cannot be written: No space left on device\n")
+
+
+@pytest.mark.skipif(not UNREADABLE.exists(), reason="needs /proc")
+@pytest.mark.parametrize("command", [["list"], ["view"], ["stats"], ["export", "csv"], ["export", "jsonl", "-o", "x"]])
+def test_a_file_that_cannot_be_read_is_named(fluxloop_, tmp_path, monkeypatch, command):
+    """
+    The system reports a disk that fails while it is read by the same error as an output that fails.
+    """
+    monkeypatch.chdir(tmp_path)
+    done = fluxloop_(*command, UNREADABLE)
+
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"fluxloop: {UNREADABLE}: cannot be read: Input/output error\n"
+    assert not Path("x").exists()
 
 
 def test_a_reader_that_has_gone_is_no_error(tmp_path):

@@ -204,6 +204,10 @@ def test_prune_as_json(fluxloop_, folder):
         (["export", "csv", "--user", "unknown"], 1, "no trace matches"),
         (["export", "jsonl", "nowhere"], 2, "no such file or folder"),
         (["export", "jsonl", "--since", "soon"], 2, "since must be"),
+        (["export", "csv", "none.txt"], 1, "none.txt: no traces in this file"),
+        (["export", "csv", "-o", "traces", "--force"], 2, "traces cannot be written: it is a folder"),
+        (["stats", "http://127.0.0.1:9"], 2, "http://127.0.0.1:9: this is the address of a collector"),
+        (["prune", "http://127.0.0.1:9", "--keep", "1GB"], 2, "this is the address of a collector"),
         (["prune"], 2, "--older-than 30d, or --keep 50GB"),
         (["prune", "--older-than", "old"], 2, "older_than must be"),
         (["prune", "--older-than", "30"], 2, "a duration with its unit, such as 12h, 30d or 2w, got '30'"),
@@ -217,6 +221,7 @@ def test_what_cannot_be_done_is_one_line(fluxloop_, folder, arguments, code, mes
     """
     A wrong path, filter or value: one line on stderr, nothing on stdout, the right exit code, and nothing changed.
     """
+    Path("none.txt").touch()
     before = sorted(folder.glob("*.jsonl"))
     done = fluxloop_(*arguments)
 

@@ -299,6 +299,19 @@ def test_a_program_that_does_not_exist_is_one_line():
     assert not Path("traces").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_no_trace():
+    """
+    The program runs, and the last line does not claim that there is a trace.
+    """
+    Path("taken").touch()
+    done = traced("--path", "taken", script("print('hi')"))
+
+    assert (done.code, done.out) == (0, "hi\n")
+    assert done.err.splitlines()[-1] == (
+        "fluxloop: nothing was recorded, as none of 2 records could be stored in " + str(Path("taken").absolute())
+    )
+
+
 def test_with_tracing_off_the_program_runs_unrecorded():
     """
     The line on stderr says that nothing was recorded.

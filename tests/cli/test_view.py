@@ -142,6 +142,9 @@ def test_full_adds_tracebacks(fluxloop_):
         (["nowhere"], 2, "nowhere: no such file or folder. Expected a folder with traces_YYYYMMDD.jsonl"),
         (["empty"], 1, "empty: no traces yet. Next step: run a program with @fluxloop.agent"),
         (["filled", "--trace", "zzz"], 1, "no trace id begins or ends with 'zzz'. Next step: fluxloop list"),
+        (["filled", "--trace", "\ud800"], 1, "no trace id begins or ends with"),
+        (["filled", "--trace", "t1", "--user", "anna"], 2, "'t1' selects a trace by its id; leave out the filters"),
+        (["none.jsonl"], 1, "none.jsonl: no traces in this file. Expected JSON lines"),
     ],
 )
 def test_an_empty_result_is_one_line_with_the_next_step(fluxloop_, tmp_path, arguments, code, message):
@@ -149,6 +152,7 @@ def test_an_empty_result_is_one_line_with_the_next_step(fluxloop_, tmp_path, arg
     A wrong path: exit code 2; an empty folder, an unknown id: 1. Nothing on stdout.
     """
     (tmp_path / "empty").mkdir()
+    (tmp_path / "none.jsonl").touch()
     written(tmp_path / "filled", observation("a"))
     done = fluxloop_("view", *arguments)
 

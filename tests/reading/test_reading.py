@@ -259,7 +259,7 @@ def test_a_file_without_read_permission_is_a_read_error(tmp_path, monkeypatch):
     """
     path = tmp_path / "traces_20260117.jsonl"
     path.touch()
-    monkeypatch.setattr("builtins.open", _refuse)
+    monkeypatch.setattr("os.open", _refuse)
 
     with pytest.raises(ReadError, match="permission to read it is denied"):
         read_traces(path)

@@ -25,6 +25,9 @@ ORDERS = {
 }
 """The orders of a list by name (newest, longest, most expensive first), each with its reverse; unknown values last."""
 
+EVERY_TRACE = "1"
+"""The condition that every trace meets."""
+
 
 class Query(NamedTuple):
     """A condition in SQL with its parameters."""
@@ -62,7 +65,7 @@ def query_of(wanted: TraceFilter, *, day: str | None = None) -> Query:
     if wanted.has_error is not None:
         failed = "(errors > 0 OR status IS 'error')"
         parts.append((failed if wanted.has_error else f"NOT {failed}", []))
-    condition = " AND ".join(f"({condition})" for condition, _ in parts) or "1"
+    condition = " AND ".join(f"({condition})" for condition, _ in parts) or EVERY_TRACE
     return Query(condition, [value for _, values in parts for value in values])
 
 

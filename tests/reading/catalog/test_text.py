@@ -113,6 +113,34 @@ def test_when_all_traces_of_a_day_are_found_its_observations_are_not_searched(tm
     assert searched == ["traces_20260117.jsonl", "traces_20260118.jsonl", "observations_20260118.jsonl"]
 
 
+def test_a_text_is_searched_again_for_other_filters(tmp_path):
+    """
+    A search leaves out the days that the other filters exclude, and so has no answer for filters that accept them.
+    """
+    for day, user in (("17", "anna"), ("18", "bert")):
+        start = f"2026-01-{day}T10:00:00.000000Z"
+        with (tmp_path / f"traces_202601{day}.jsonl").open("ab") as file:
+            file.write(line(trace_line(user, input="Lyon", user_id=user, start_time=start)))
+
+    with Catalog.of(tmp_path) as catalog:
+        for values, found in (({"user": "anna"}, ["anna"]), ({"user": "bert"}, ["bert"]), ({}, ["bert", "anna"])):
+            wanted = TraceFilter.of(text="lyon", **values)
+            assert [row.trace_id for row in catalog.rows(wanted)] == found
+            assert catalog.count(wanted) == len(found)
+
+
+def test_a_text_in_one_day_s_file_is_counted_there(tmp_path):
+    """
+    The index has the traces of the other days, too.
+    """
+    for day in ("20260117", "20260118"):
+        with (tmp_path / f"traces_{day}.jsonl").open("ab") as file:
+            file.write(line(trace_line(day, input="Lyon")))
+
+    with Catalog.of(tmp_path / "traces_20260117.jsonl") as catalog:
+        assert catalog.count(TraceFilter.of(text="lyon")) == 1
+
+
 def test_records_behind_the_end_of_the_index_are_not_searched(tmp_path):
     """
     A trace that is added during a search is in none of its answers, and does not take the place of one that is missing.
