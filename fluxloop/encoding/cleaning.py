@@ -7,28 +7,19 @@ reads them, and replaces what cannot be read by a tagged string, so that a bad a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
 import orjson
 
 from ..interruptions import was_raised_from_outside
-from .converters import converter_for
+from .converters import converted_together, converter_for
 from .histories import History, instructions, is_history
-from .introspection import (
-    MASK,
-    MAX_ITEMS,
-    FirstFields,
-    FirstItems,
-    Opened,
-    Shortened,
-    first_fields,
-    left_out,
-    name_of,
-)
+from .introspection import MASK, MAX_ITEMS, FirstFields, FirstItems, Opened, Shortened, first_fields, left_out, name_of
 from .limits import FIELD_BYTES, INTEGER_BITS, JSON, KEY_BYTES, MARGIN_CHARS, MARKER_BYTES, Limits, Redacting
-from .long_text import byte_length, first_bytes, is_file_field, is_media, kept_bytes, valid_utf8
-from .plain_json import OPTIONS, dumps, dumps_with_dates, has_short_texts, is_large
+from .long_text import SHORT, byte_length, first_bytes, is_file_field, is_media, kept_bytes, unused_name, valid_utf8
+from .plain_json import CHUNK, OPTIONS, dumps, dumps_with_dates, has_short_texts, is_large
 
 
 class Cleaning:
@@ -196,7 +187,7 @@ class Cleaning:
         With *backwards*, they are the last, in reverse, and each is kept whole or not at all, unless it *is_first*.
         """
         kept: list[Any] = []
-        done, at_once, size = 0, CHUNK, len(value)
+        done, at_once, size, are_alike = 0, CHUNK, len(value), not backwards
         while self.left > 0 and done < size:
             start, end = (max(size - done - at_once, 0), size - done) if backwards else (done, done + at_once)
             items = value[start:end]
@@ -217,7 +208,28 @@ class Cleaning:
                     break
                 done += 1
                 at_once = 4 if kept[-1] is one or done % 16 == 0 else 1  # seldom is only one item not plain
+                if are_alike and type(kept[-1]) is orjson.Fragment:
+                    number, are_alike = self._that_are_alike(value, done, before[0] - self.left, kept)
+                    done += number
         return kept, done
+
+    def _that_are_alike(self, value: Sequence[Any], start: int, size: int, kept: list[Any]) -> tuple[int, bool]:
+        """
+        Add the objects after *start* that are of the class of the one before, and plain data once converted.
+
+        Returns their number, and whether later ones may be too. *size* is the number of bytes of the one before.
+        """
+        kind, done, at_once = type(value[start - 1]), start, 1
+        # No more are converted than there is room for if they are up to twice as long as those before them.
+        while (at_once := min(at_once * 4, CHUNK, min(self.left, self._limits.leaf_bytes) // size // 2)) > 1:
+            made = converted_together(kind, value[done : done + at_once])
+            encoded = self._encoded(made) if made else None
+            if made is None or not encoded:
+                return done - start, made == []
+            self.left += 2  # without the brackets, as if each had been encoded by itself
+            kept.append(orjson.Fragment(encoded[1:-1]))
+            done, size = done + len(made), len(encoded) // len(made) + 1
+        return done - start, True
 
     def _state(self) -> tuple[int, int, int, int]:
         return self.left, self.redacted, self.truncated, self._objects
@@ -254,7 +266,7 @@ class Cleaning:
             kept[name] = self._text(item, is_file=is_file) if type(item) is str else self.clean(item)
             self.left += reserve
         if missing > 0:
-            kept[_unused("…", kept)] = self._cut_off(left_out(missing, total, "fields"))
+            kept[unused_name("…", kept)] = self._cut_off(left_out(missing, total, "fields"))
         return kept
 
     def _many_fields(self, keys: list[Any], items: list[Any], total: int) -> bytes | None:
@@ -289,7 +301,7 @@ class Cleaning:
             self.left += reserve
             key = name if isinstance(name, str) else orjson.dumps(name).decode()
         name = self._text(key, KEY_BYTES)
-        return _unused(name, taken) if name in taken else name
+        return unused_name(name, taken) if name in taken else name
 
     def _integer(self, value: int) -> JSON:
         bits = value.bit_length()
@@ -333,17 +345,3 @@ class Cleaning:
         kept = len(head.encode())
         self.left -= kept
         return head + self._cut_off(f"…[truncated: {kept:,} of {size} bytes kept]")
-
-
-SHORT = 256
-"""Characters of ASCII text that is kept without a check whether it fits: the limit of a value is far above."""
-CHUNK = 1_024
-"""Items of a list, or fields of a dict, that are encoded together."""
-
-
-def _unused(name: str, taken: dict[str, Any]) -> str:
-    """Return *name*, numbered if it is among *taken*."""
-    number = len(taken) + 1
-    while name in taken:
-        name, number = f"{name} ({number})", number + 1
-    return name

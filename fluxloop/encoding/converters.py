@@ -15,14 +15,16 @@ import io
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from enum import Enum
 from functools import partial
+from itertools import takewhile
 from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
+from ..interruptions import was_raised_from_outside
 from . import foreign
 from .enum_classes import note_member
 from .http_responses import HTTP_TYPES
@@ -84,6 +86,17 @@ def converter_for(cls: type) -> Converter:
 
 
 _chosen: dict[type, Converter] = {}
+
+
+def converted_together(cls: type, items: Sequence[Any]) -> list[dict[str, Any]] | None:
+    """Return the first *items* of class *cls* converted; None if one cannot be, or becomes anything but a dict."""
+    try:
+        made = list(map(converter_for(cls), takewhile(lambda item: type(item) is cls, items)))
+    except Exception as exc:  # of the object's own code
+        if was_raised_from_outside(exc):
+            raise
+        return None
+    return made if all(type(one) is dict for one in made) else None  # type: ignore[return-value]
 
 
 def _choose(cls: type) -> Converter:

@@ -51,6 +51,8 @@ class Encoder:
         self._parts = self if redactor is None else Encoder(self.limits)
         self._dumps: Dumps = self._measured_dumps
         self._measured_left = MEASURED_CONTAINERS
+        self._read_first = 0
+        """The number of values that are read before orjson is given them, as earlier ones had objects."""
 
     def encode(self, value: object, marks: Marks, read: Reader | None = None) -> bytes:
         """
@@ -67,12 +69,19 @@ class Encoder:
         dumps = self._dumps if getrefcount(EnumMeta) == enum_classes.references else self._careful_dumps
         suspects = self._suspects
         try:
+            if read is not None and self._read_first > 0:  # an exception of orjson takes longer than reading a value
+                self._read_first -= 1
+                value, read = read(value), None
+                short = self._with_histories(value)
+                if short is not None:
+                    return self._masked(short, marks) if suspects(short) else short
             try:
                 encoded = dumps(value, None, OPTIONS)
             except Exception as exc:  # not plain data, or too large
                 if was_raised_from_outside(exc):
                     raise
                 if read is not None:
+                    self._read_first = READ_FIRST
                     value = read(value)
                 short = self._with_histories(value)
                 if short is None and read is not None:
@@ -95,9 +104,15 @@ class Encoder:
         encoded = self._parts.encode(value, marks)
         return encoded if len(encoded) <= self.limits.leaf_bytes else self.encode(value, marks)
 
-    def quick(self, value: object) -> bytes | None:
-        """Return what `encode` would, if *value* is plain data, short, and holds no secret; else None."""
+    def quick(self, value: dict[str, object], read: Reader | None = None) -> bytes | None:
+        """
+        Return what `encode` would, if *value* is plain data, short, and holds no secret; else None.
+
+        *read* is for its members ``input`` and ``output``.
+        """
         try:
+            if read is not None and self._read_first > 0:
+                value = {name: read(item) if name in _CAPTURED else item for name, item in value.items()}
             dumps = self._dumps if getrefcount(EnumMeta) == enum_classes.references else self._careful_dumps
             encoded = dumps(value, None, OPTIONS)
             return None if len(encoded) > self._short or self._suspects(encoded) else encoded
@@ -139,8 +154,9 @@ class Encoder:
         made = with_fragments(value, self.limits.value_bytes)
         if made is None:
             return None
+        dumps = self._dumps if getrefcount(EnumMeta) == enum_classes.references else self._careful_dumps
         try:
-            encoded = self._measured_dumps(made, None, OPTIONS)
+            encoded = dumps(made, None, OPTIONS)
         except Exception as exc:  # not plain data, or too large
             if was_raised_from_outside(exc):
                 raise
@@ -189,6 +205,9 @@ class NoRedaction:
 
 MEASURED_CONTAINERS = 1_000
 """Containers, in values, that are measured before an encoder stops to, if no value was large."""
+_CAPTURED = ("input", "output")
+READ_FIRST = 16
+"""Values that are read first after one that orjson refused. The next one is not, as plain ones may follow."""
 MARKERS_BYTES = 2_048
 """Bytes of a value that are left for markers."""
 PASSES = 4

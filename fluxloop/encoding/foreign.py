@@ -49,8 +49,12 @@ def labelled(*names: str) -> Converter:
     """Convert small objects to their class and these attributes; those that are None or empty are left out."""
 
     def read(value: object) -> object:
-        held = {name: getattr(value, name, None) for name in names}
-        return {"__class__": qualname(type(value))} | {name: item for name, item in held.items() if _is_set(item)}
+        found: dict[str, object] = {"__class__": qualname(type(value))}
+        for name in names:
+            item = getattr(value, name, None)
+            if _is_set(item):
+                found[name] = item
+        return found
 
     return read
 

@@ -8,9 +8,11 @@ nothing, so `kept_bytes` reduces it to its header.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
+SHORT = 256
+"""Characters of ASCII text that is kept without a check whether it fits: the limit of a value is far above."""
 SLICE = 65_536
 """Characters of a long text that are examined, or encoded, at a time."""
 COUNTED_CHARS = 1_048_576
@@ -78,3 +80,11 @@ def _is_base64(text: str, is_file: bool) -> bool:
         and any(map(str.isupper, text))
         and any(map(str.islower, text))
     )
+
+
+def unused_name(name: str, taken: Collection[str]) -> str:
+    """Return *name*, numbered if it is among *taken*."""
+    number = len(taken) + 1
+    while name in taken:
+        name, number = f"{name} ({number})", number + 1
+    return name

@@ -37,6 +37,8 @@ SAMPLED_FIELDS = 32
 """Values of a dict that are sampled."""
 SAMPLED_CONTAINERS = 100
 """Containers of one value that are sampled."""
+CHUNK = 1_024
+"""Items of a list, or fields of a dict, that are encoded together where a value is cleaned."""
 
 
 def dumps_with_dates(value: Any) -> bytes | None:

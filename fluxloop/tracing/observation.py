@@ -298,7 +298,7 @@ class OpenObservation(Node):
                 together |= fields
             if metadata:
                 together["metadata"] = metadata
-            quick = recorder.quick(together)
+            quick = recorder.quick(together, self.read)
             if quick is not None:
                 if deferred is not NOTHING:
                     self.input = b""

@@ -130,6 +130,6 @@ def _failure_of_tool(state: SpanState, span: Any, output: object, *, is_recorded
     if failure is None and output is not NOTHING:
         if internals.has_timed_out(state.tool, output, payloads.duration_s(span)):
             return CancelledError(), {}
-        if not is_recorded_inside and (guardrail := internals.rejecting_guardrail(output)):
+        if not is_recorded_inside and (guardrail := internals.rejecting_guardrail(state.tool, output)):
             return str(output), {"rejected_by": guardrail}
     return failure

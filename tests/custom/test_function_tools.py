@@ -21,6 +21,7 @@ from custom.agents_aid import Calls, Says, agent_of, recorded, run, tool_of
 import fluxloop
 from fluxloop_custom import instrument_tool, openai_agents, traced_tool
 from fluxloop_custom.openai_agents import internals
+from fluxloop_custom.openai_agents.internals import running_spans
 
 HAS = {field.name for field in dataclasses.fields(FunctionTool)}
 """The options of the installed SDK's tools; older releases have fewer."""
@@ -261,6 +262,19 @@ async def test_guardrails_of_an_instrumented_tool_are_applied(made):
         await run(agent_of(Calls("search", {"query": "q", "limit": 1, "tags": None}), Says("ok"), tools=[tool]))
 
     assert tool_of(captured.traces()[0]).output == "not allowed"
+
+
+async def test_the_end_of_a_tool_without_guardrails_searches_no_frames(monkeypatch):
+    """The stack is read once per call, when it starts: reading the variables of a frame takes long."""
+    read: list[object] = []
+    frame = running_spans._tool_frame
+    monkeypatch.setattr(running_spans, "_tool_frame", lambda: read.append(None) or frame())
+
+    with recorded() as captured:
+        await run(agent_of(Calls("search", {"query": "q"}), Says("ok"), tools=[function_tool(search)]))
+
+    assert tool_of(captured.traces()[0]).status == "success"
+    assert len(read) == 1
 
 
 @each_way

@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 
 from fluxloop import FluxLoopClient
 from fluxloop.bridge import add_locator, remove_locator
+from fluxloop.encoding import encoder
 from fluxloop.storage import MemoryStorage
 from fluxloop_langchain.orphan_runs import id_of
 from fluxloop_langchain.runs import INTERNAL_METADATA, Run
@@ -46,7 +47,12 @@ METADATA = {
 VALUES = st.sampled_from(
     [
         *({"n": 1}, {"n": 2, "text": "x"}, {"input": ""}, {}, None, "text", [1, 2], {"n": {1}}, {"text": "é" * 200}),
-        *({"messages": [AIMessage("hi")]}, {"text": "password=hunter2hunter2"}, Command(update={"n": 3})),
+        *(
+            {"messages": [AIMessage("hi")]},
+            {"messages": [AIMessage("hi")] * 12},
+            {"text": "password=hunter2hunter2"},
+            Command(update={"n": 3}),
+        ),
     ]
 )
 RESULTS = VALUES | st.sampled_from([ValueError("no"), GraphInterrupt((Interrupt("why", id="i"),))])
@@ -92,14 +98,15 @@ def recorded_lines(runs, *, is_short: bool) -> list[bytes]:
     client = FluxLoopClient(storage=MemoryStorage())
     recorder, ticks, ids = client.recorder, count(1_000, 1_000), count()
     recorder.now, recorder.tick, recorder.new_id = (lambda: 10**18), ticks.__next__, (lambda: f"id-{next(ids)}")
-    short_ways = (handlers.may_be_folded, Run.start_metadata)
+    short_ways = (handlers.may_be_folded, Run.start_metadata, encoder.READ_FIRST)
     if not is_short:
         handlers.may_be_folded, Run.start_metadata = (lambda name, run_type: True), selected_metadata
+        encoder.READ_FIRST = 0
         add_locator(same_node)
     try:
         send(GraphHandler(GRAPH, client=client), runs)
     finally:
-        handlers.may_be_folded, Run.start_metadata = short_ways
+        handlers.may_be_folded, Run.start_metadata, encoder.READ_FIRST = short_ways
         remove_locator(same_node)
     assert client.report().dropped == 0
     return [record.line for record in client.recorder.storage._records]
