@@ -4,6 +4,7 @@ What every store does: the contract, over real databases.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -23,6 +24,7 @@ from fluxloop.collector.stores.durations import percentile
 from fluxloop.collector.stores.opening import open_store
 from fluxloop.collector.stores.rows import HOUR_US
 from fluxloop.errors import FilterError
+from fluxloop.reading.assembly import traces_of
 from fluxloop.reading.filters import CollectorFilter
 
 EVERYTHING = CollectorFilter()
@@ -89,6 +91,22 @@ def test_a_batch_that_is_sent_twice_counts_once(store, write):
     assert write(lines) == Written(0, 4)
     assert write([*lines, *lines]) == Written(0, 8)
     assert (store.trace("a"), store.totals(Totals(by="name")), sorted(store.records("a"))) == before
+
+
+@pytest.mark.parametrize("id", [7, -1.5, 2**70, True, [1, "a"], {"a": [1]}])
+def test_a_record_whose_id_is_no_text_counts_once(store, write, id):
+    """
+    The id is its text, as the id of a trace is; a child that names it is found under it when the trace is read.
+    """
+    root = orjson.loads(lines_of_trace("a")[2])
+    lines = [json.dumps({**root, "id": id}).encode(), json.dumps({**root, "id": "child", "parent_id": id}).encode()]
+
+    assert write(lines) == Written(2, 0)
+    assert write(lines) == Written(0, 2)
+    assert write(lines[::-1], lines) == Written(0, 2)
+    assert store.trace("a")["observations"] == store.counts()["observations"] == 2
+    (trace,) = traces_of(map(orjson.loads, store.records("a")))
+    assert [depth for depth, _ in trace.walk()] == [0, 1]
 
 
 def test_the_records_of_a_trace_may_come_in_any_order(store, write):

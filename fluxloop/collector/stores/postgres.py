@@ -171,7 +171,11 @@ class PostgresStore(PostgresReading):
         return deleted
 
     def _drop_partitions(self, before: datetime) -> None:
-        """Drop the days that end a day before *before*: all their observations are of traces that began earlier."""
+        """
+        Drop the days that end a day before *before*, if all their observations are of traces that began earlier.
+
+        A day with other observations is left: those of the traces that are deleted are deleted one by one.
+        """
         last = (before - timedelta(days=1)).date()
         sql = "SELECT relid::regclass::text FROM pg_partition_tree('observations') WHERE isleaf ORDER BY 1"
         with self._connection() as connection:
@@ -184,7 +188,10 @@ class PostgresStore(PostgresReading):
 
             def drop(connection: Any, name: str = name, start: int = start) -> None:
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", (TOTALS_LOCK,))
-                connection.execute(f"DROP TABLE {name}")  # waits for those who write to it
+                connection.execute(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")  # waits for those who write to it
+                if _has_others(connection, name, start, time_us(before.isoformat())):
+                    return
+                connection.execute(f"DROP TABLE {name}")
                 for totals in ("totals", "new_totals"):
                     sql = f"DELETE FROM {totals} WHERE hour_us >= %s AND hour_us < %s"
                     connection.execute(sql, (start, start + 24 * HOUR_US))
@@ -204,6 +211,20 @@ class PostgresStore(PostgresReading):
             (is_replica,) = connection.execute("SELECT pg_is_in_recovery()").fetchone()
         if is_replica:
             raise StoreError("the PostgreSQL store can only be read now")
+
+
+def _has_others(connection: Any, name: str, start: int, before: int) -> bool:
+    """
+    Whether the partition *name*, of the day from *start*, is more or less than what is deleted *before* a time.
+
+    It can have observations of traces whose line says that they began later, such as a run that was resumed under its
+    id; and `OTHER_DAY` can have observations of the day, which the totals of the day count, too.
+    """
+    connection.execute("SET LOCAL statement_timeout = '10min'")  # it reads the whole partition
+    sql = f"""SELECT EXISTS (SELECT FROM {name} o JOIN traces t ON t.number = o.trace WHERE t.start_us >= %s)
+              OR EXISTS (SELECT FROM observations WHERE day = %s AND start_us >= %s AND start_us < %s)"""
+    (found,) = connection.execute(sql, (before, OTHER_DAY, start, start + DAY_US)).fetchone()
+    return bool(found)
 
 
 def _delete_some(connection: Any, condition: str, value: Any) -> int:
