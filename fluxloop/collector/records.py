@@ -186,10 +186,11 @@ def lines_of(body: bytes) -> list[bytes]:
 
 
 def _repaired(line: bytes) -> tuple[Any, bytes]:
-    """Return the value of a line that orjson refuses, and the line encoded again."""
+    """Return the line that orjson refuses encoded again, and its value: what readers will decode, NaN as null."""
     try:
         value = decode(line)
-        return value, orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+        line = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.loads(line), line
     except (ValueError, RecursionError):
         raise Refusal("not JSON, or nested too deeply") from None
     except TypeError:  # an integer beyond 64 bits
