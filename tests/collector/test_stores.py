@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
@@ -459,6 +460,25 @@ def test_a_store_that_is_opened_again_has_everything(store, store_url, write):
         again.check()
     finally:
         again.close()
+
+
+def test_batches_that_wait_for_a_lock_of_sqlite_are_refused_together(tmp_path, monkeypatch):
+    """
+    The lock is waited for once, not once per batch; the batches that are sent after it are kept.
+    """
+    monkeypatch.setattr(sqlite_schema, "BUSY_S", 1.0)
+    path = tmp_path / "store.sqlite"
+    with closing(open_store(str(path))) as store, ThreadPoolExecutor(20) as threads:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            start = time.monotonic()
+            batches = [lines_of_trace(f"t{number}") for number in range(20)]
+            waiting = [threads.submit(write_batches, store, lines) for lines in batches]
+            assert {type(written.exception()) for written in waiting} == {StoreError}
+            assert time.monotonic() - start < 6
+            assert store.traces(EVERYTHING, limit=100).rows == []
+        assert write_batches(store, *batches) == Written(4, 0)
+        assert store.counts()["observations"] == 60
 
 
 def test_an_sqlite_store_of_a_newer_version_is_refused_and_not_changed(tmp_path):

@@ -78,7 +78,7 @@ class PostgresStore(PostgresReading):
         failures, conflicts = 0, 0
         while True:
             try:
-                with self._connection() as connection, connection.transaction():
+                with self._writing() as connection, connection.transaction():
                     return task(connection)
             except StoreError as error:
                 cause = error.__cause__
@@ -87,6 +87,8 @@ class PostgresStore(PostgresReading):
                     continue
                 failures += 1
                 if not isinstance(cause, self._psycopg.OperationalError) or failures == _RETRIES:
+                    raise
+                if isinstance(cause, self._psycopg.errors.QueryCanceled):  # the sender tries again, others go on
                     raise
                 if not isinstance(cause, self._psycopg.errors.TransactionRollback):
                     self._forget_idle()
@@ -122,8 +124,7 @@ class PostgresStore(PostgresReading):
 
     def _make_partitions(self, days: set[str]) -> None:
         for day in days - self._days:
-            with self._connection() as connection:
-                make_partition(connection, day)
+            self._transact(lambda connection, day=day: make_partition(connection, day))
             self._days.add(day)
 
     def _work_later(self) -> None:
