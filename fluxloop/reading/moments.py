@@ -29,6 +29,14 @@ def iso_utc(time: datetime) -> str:
     return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
+def earlier(time: datetime, span: timedelta) -> datetime:
+    """Return the time a *span* before *time*, or the first time of the calendar."""
+    try:
+        return time - span
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
 def day_in(time: datetime, zone: tzinfo | None) -> date:
     """Return the day of an aware time in *zone* (None: local time); in UTC where that is outside the calendar."""
     try:

@@ -465,6 +465,22 @@ def test_a_trace_of_the_first_years_does_not_stop_retention_by_size(store, write
     assert store.trace("old") is None
 
 
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", ""])
+def test_retention_ends_where_all_traces_are_at_an_end_of_the_calendar(store, write, time):
+    """
+    No time is before the first or after the last one. By size all are deleted; by age those without a time, since the
+    age is counted from the newest trace.
+    """
+    lines = [orjson.loads(line) for number in range(3) for line in lines_of_trace(f"t{number}")]
+    batch = [orjson.dumps(line | {"start_time": time}) for line in lines]
+
+    write(batch)
+    assert Retention(size_bytes=0).apply(store, Clock()) == 3
+    write(batch)
+    assert Retention(age=timedelta(days=30)).apply(store, Clock()) == (0 if time else 3)
+    assert store.counts()["traces"] == (3 if time else 0)
+
+
 def test_the_days_of_a_trace_that_was_resumed_are_kept_with_it(store, write):
     """
     A run that began four days ago and was resumed today under the same id is as old as its line says.

@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ...reading.moments import earlier
 from ..record_rows import Observation, Row, time_us
 from .changes import OBSERVATION
 from .contract import Deletion, StoreError, Written
@@ -177,7 +178,7 @@ class PostgresStore(PostgresReading):
 
         A day with other observations is left: those of the traces that are deleted are deleted one by one.
         """
-        last = (before - timedelta(days=1)).date()
+        last = earlier(before, timedelta(days=1)).date()
         sql = "SELECT relid::regclass::text FROM pg_partition_tree('observations') WHERE isleaf ORDER BY 1"
         with self._connection() as connection:
             names = [name for (name,) in connection.execute(sql).fetchall()]
