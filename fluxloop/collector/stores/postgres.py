@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from ...reading.moments import earlier
@@ -125,7 +126,7 @@ class PostgresStore(PostgresReading):
 
     def _make_partitions(self, days: set[str]) -> None:
         for day in days - self._days:
-            self._transact(lambda connection, day=day: make_partition(connection, day))
+            self._transact(partial(make_partition, day=day))
             self._days.add(day)
 
     def _work_later(self) -> None:
