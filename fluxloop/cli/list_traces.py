@@ -15,6 +15,7 @@ from ..export.cells import safe_cell
 from ..reading.catalog import ORDERS, Catalog, TraceRow
 from ..reading.filters import TraceFilter
 from ..reading.json_text import encode
+from ..reading.moments import iso_utc
 from ..reading.pricing import project_pricing
 from ..reading.source import url_of
 from .filter_options import NoColor, PathArgument, Utc, folder_or, with_filters
@@ -143,7 +144,7 @@ def as_object(row: TraceRow, short_id: str) -> dict[str, Any]:
 
 
 def _iso(row: TraceRow) -> str | None:
-    return f"{row.start:%Y-%m-%dT%H:%M:%S.%fZ}" if row.start else None
+    return iso_utc(row.start) if row.start else None
 
 
 def _print_csv(rows: list[TraceRow]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ..llm.prices import Counts
 from ..reading.building import in_utc
+from ..reading.moments import iso_utc
 
 MAX_TEXT = 1_024
 """Characters of a name or another text by which records are found; the line itself is kept whole."""
@@ -123,7 +124,7 @@ def iso_of(us: int | None) -> str | None:
     """Return microseconds since 1970 as a time of the record format; None for no time."""
     if not us or not -_MOST_US < us <= _MOST_US:
         return None
-    return f"{EPOCH + timedelta(microseconds=us):%Y-%m-%dT%H:%M:%S.%fZ}"
+    return iso_utc(EPOCH + timedelta(microseconds=us))
 
 
 def plain(value: object) -> str:

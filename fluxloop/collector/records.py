@@ -141,7 +141,8 @@ class RowMaker:
         get = record.get
         usage = get("usage")
         counts = counts_of(usage) if usage and type(usage) is dict else None
-        start_us = time_us(get("start_time"))
+        if not (start_us := time_us(start := get("start_time"))) and start:
+            return None  # perhaps a time in another spelling
         kind, name, model = record["type"], record["name"], get("model")
         cost = None
         given, made, total = _NO_TOKENS if counts is None else sums_of(counts)
@@ -186,10 +187,11 @@ def lines_of(body: bytes) -> list[bytes]:
 
 
 def _repaired(line: bytes) -> tuple[Any, bytes]:
-    """Return the value of a line that orjson refuses, and the line encoded again."""
+    """Return the line that orjson refuses encoded again, and its value: what readers will decode, NaN as null."""
     try:
         value = decode(line)
-        return value, orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+        line = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.loads(line), line
     except (ValueError, RecursionError):
         raise Refusal("not JSON, or nested too deeply") from None
     except TypeError:  # an integer beyond 64 bits
@@ -263,7 +265,7 @@ def _as_ours(record: Json) -> Json:
         "name": built.name,
         "level": built.level.name,
         "status": None if built.status is None else str(built.status),
-        "start_time": in_utc(built.start_time).isoformat() if built.start_time else "",
+        "start_time": in_utc(start).isoformat() if (start := built.start_time) and start != EPOCH else "",
         "duration_ms": float(duration) if duration is not None and abs(duration) < LONGEST_MS else None,
         "usage": dict(built.usage) if built.usage and built.usage.reported else None,
     }

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from ..errors import FilterError
 from ..reading.filters import CollectorFilter
-from ..reading.moments import AGES, age_of
+from ..reading.moments import AGES, age_of, earlier
 from .stores.contract import Deletion, Store
 
 log = logging.getLogger("fluxloop.collector")
@@ -25,6 +25,8 @@ log = logging.getLogger("fluxloop.collector")
 _AT_ONCE = 500
 """Traces that are deleted between two looks at the size of the store."""
 
+
+_LAST = datetime.max.replace(tzinfo=UTC)
 
 MOST_AHEAD = timedelta(days=1)
 """How far the clock may be ahead of the newest trace when a collector starts."""
@@ -92,7 +94,7 @@ class Retention:
     def apply(self, store: Store, clock: Clock) -> int:
         """Delete what is too old or too much, and return the number of traces."""
         if self.age is not None:
-            return store.delete(Deletion(before=clock.now(store) - self.age))
+            return store.delete(Deletion(before=earlier(clock.now(store), self.age)))
         deleted = 0
         while store.counts()["bytes"] > (self.size_bytes or 0):
             page = store.traces(CollectorFilter(), limit=_AT_ONCE, oldest_first=True)
@@ -100,7 +102,10 @@ class Retention:
             if not page.rows:
                 break
             last = datetime.fromisoformat(starts[-1]) if starts else datetime(1970, 1, 1, tzinfo=UTC)
-            count = store.delete(Deletion(before=last + timedelta(microseconds=1)))
+            if last < _LAST:
+                count = store.delete(Deletion(before=last + timedelta(microseconds=1)))
+            else:  # no time is later
+                count = sum(store.delete(Deletion(trace_id=row["trace_id"])) for row in page.rows)
             if not count:
                 break
             deleted += count

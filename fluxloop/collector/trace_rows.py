@@ -41,6 +41,8 @@ def own_trace_line(record: Json, line: bytes) -> TraceLine | None:
         or not _USAGE.isdisjoint(record)
     ):
         return None
+    if not (start_us := time_us(texts[2])) and texts[2]:
+        return None  # perhaps a time in another spelling
     usage = get("usage")
     counts = counts_of(usage) if usage and type(usage) is dict else None
     error = get("error")
@@ -50,7 +52,7 @@ def own_trace_line(record: Json, line: bytes) -> TraceLine | None:
         None if get("session_id") is None else plain(texts[3]),
         None if get("user_id") is None else plain(texts[4]),
         record["status"],
-        time_us(texts[2]),
+        start_us,
         duration,
         None if error is None else plain(error_words(error, WORDS)),
         None if (value := get("input")) is None else plain(kept_value(value)),

@@ -64,7 +64,8 @@ def typed_reader(price: Price | None) -> Callable[[bytes], Observation | None] |
             parameters, output, other, other_parent) = astuple(record)  # fmt: skip
         if other is not None or other_parent is not None or type(duration_ms) is int:
             return None  # by another writer
-        start_us = time_us(start)
+        if not (start_us := time_us(start)) and start:
+            return None
         given = made = total = 0
         cost = None
         if usage is not None and (counts := astuple(usage)) != _NO_COUNTS:

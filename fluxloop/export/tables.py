@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TextIO
 
 from ..models import ObservationData, Trace, Usage
+from ..reading.moments import iso_utc
 from ..reading.pricing import cost_of_observation
 from .cells import safe_cell
 
@@ -91,4 +92,4 @@ def _tokens(usage: Usage | None) -> dict[str, int | None]:
 
 
 def _time(time: datetime | None) -> str | None:
-    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}" if time else None
+    return iso_utc(time) if time else None

@@ -82,13 +82,33 @@ def _enum_of(members: Mapping[str, Any]) -> Callable[[Any], Any]:
     return lambda value: members.get(value, value) if type(value) is str else value
 
 
+def _id(value: Any) -> Any:
+    """
+    Return an id that is not a text as its text.
+
+    The model would replace it by a new id, so that a record that is read twice would be two observations.
+    """
+    if type(value) is str or not value:
+        return value
+    try:
+        return str(value)
+    except RecursionError:
+        return value
+
+
 _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
+    "id": _id,
+    "parent_id": _id,
+    "parent_observation_id": _id,
     "start_time": _time,
     "end_time": _time,
     "type": _enum_of(ObservationType.__members__),
     "level": _enum_of(ObservationLevel.__members__),
 }
-"""Values that these functions convert take pydantic a fraction of the time; what they do not know stays as it is."""
+"""
+Ids become texts. Times, types and levels that these functions convert take pydantic a fraction of the time. What they
+do not know stays as it is.
+"""
 
 _CONTEXT = {"as_recorded": True}
 """Makes the models raise for a refused value, instead of setting it aside with a warning."""

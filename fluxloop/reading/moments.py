@@ -1,5 +1,6 @@
 """
-Parse times and durations as people type them: ``2h``, ``yesterday``, ``2026-11-28``, ``1m30s``.
+Parse times and durations as people type them: ``2h``, ``yesterday``, ``2026-11-28``, ``1m30s``; and write times as
+records have them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,31 @@ AGES = "a duration with its unit, such as 12h, 30d or 2w"
 _UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 _SPAN = re.compile(rf"(?:{_PART.pattern})+")
+
+
+def iso_utc(time: datetime) -> str:
+    """
+    Return an aware time as the record format writes it.
+
+    Not with ``%Y``, which on Linux writes the year 1 as ``1``, so that nothing parses it as a time.
+    """
+    return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+
+
+def earlier(time: datetime, span: timedelta) -> datetime:
+    """Return the time a *span* before *time*, or the first time of the calendar."""
+    try:
+        return time - span
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def day_in(time: datetime, zone: tzinfo | None) -> date:
+    """Return the day of an aware time in *zone* (None: local time); in UTC where that is outside the calendar."""
+    try:
+        return time.astimezone(zone).date()
+    except (OverflowError, ValueError, OSError):
+        return time.date()
 
 
 def duration_of(text: str) -> timedelta:

@@ -9,7 +9,7 @@ a terminal or reorder text are written as ``\\uXXXX``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from ..enums import ObservationLevel, ObservationType
 from ..models import ObservationData, Score, Trace
 from .json_text import encode
+from .moments import iso_utc
 
 
 def trace_line(trace: Trace) -> str:
@@ -73,7 +74,7 @@ _OMITTED_IF_EMPTY = {"metadata", "tags", "redacted", "truncated"}
 
 def _field(value: Any) -> Any:
     if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+        return iso_utc(value)
     if isinstance(value, ObservationType | ObservationLevel):
         return value.name
     if isinstance(value, BaseModel):

@@ -74,6 +74,23 @@ def test_stats_add_up_by_agent_tool_model_and_day(fluxloop_, folder):
     ]
 
 
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+def test_times_at_the_ends_of_the_calendar_are_counted_and_exported(fluxloop_, tmp_path, zone):
+    """
+    A day that does not exist in local time is that of UTC; the year 1 has four digits.
+    """
+    times = ("0001-01-01T00:00:00.000000Z", "9999-12-31T23:59:59.000000Z")
+    for number, time in enumerate(times):
+        common = {"trace": f"t{number}", "start_time": time, "end_time": time}
+        written(tmp_path / "traces", observation("a", **common), trace_line(**common))
+
+    done = completed("stats", tmp_path / "traces", "--by", "day", TZ=zone)
+    assert (done.code, done.err) == (0, "")
+    assert [line[:10] for line in done.out.splitlines()[-2:]] == [time[:10] for time in times]
+    shown = fluxloop_("export", "csv", tmp_path / "traces").out + fluxloop_("list", tmp_path / "traces", "--json").out
+    assert [shown.count(f'"start_time":"{time}"') + shown.count(f",{time},") for time in times] == [2, 2]
+
+
 def test_stats_as_json(fluxloop_, folder):
     """
     One object with the same sums, for the sections asked for and the traces that match.

@@ -28,7 +28,7 @@ from fluxloop.collector.metrics import Metrics
 from fluxloop.collector.records import RowMaker
 from fluxloop.collector.retention import Clock, Retention
 from fluxloop.collector.routes import PARAMETERS
-from fluxloop.collector.stores.contract import Deletion, StoreError, Totals
+from fluxloop.collector.stores.contract import Deletion, StoreError, Totals, Written
 from fluxloop.errors import ConfigError, FilterError
 from fluxloop.reading.filters import CollectorFilter
 
@@ -450,6 +450,51 @@ def test_a_clock_that_jumps_ahead_deletes_no_more_than_a_day_too_much(store, wri
     assert month.apply(store, clock) == 0
     machine, running_s = START + timedelta(days=30, seconds=1), timedelta(days=87).total_seconds()
     assert (month.apply(store, clock), left()) == (1, ["newer"])
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "0999-12-31T23:59:59Z", "1000-01-01T00:00:00Z"])
+def test_a_trace_of_the_first_years_does_not_stop_retention_by_size(store, write, time):
+    """
+    Its start is answered as a time that can be parsed, and it is the first that is deleted.
+    """
+    line = orjson.loads(lines_of_trace("old")[-1])
+    write([orjson.dumps(line | {"start_time": time})], *(lines_of_trace(f"t{number}") for number in range(20)))
+    assert datetime.fromisoformat(store.trace("old")["start_time"]) == datetime.fromisoformat(time)
+    smaller = store.counts()["bytes"] - 1
+
+    assert Retention(size_bytes=smaller).apply(store, Clock()) > 0
+    assert store.trace("old") is None
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", ""])
+def test_retention_ends_where_all_traces_are_at_an_end_of_the_calendar(store, write, time):
+    """
+    No time is before the first or after the last one. By size all are deleted; by age those without a time, since the
+    age is counted from the newest trace.
+    """
+    lines = [orjson.loads(line) for number in range(3) for line in lines_of_trace(f"t{number}")]
+    batch = [orjson.dumps(line | {"start_time": time}) for line in lines]
+
+    write(batch)
+    assert Retention(size_bytes=0).apply(store, Clock()) == 3
+    write(batch)
+    assert Retention(age=timedelta(days=30)).apply(store, Clock()) == (0 if time else 3)
+    assert store.counts()["traces"] == (3 if time else 0)
+
+
+def test_the_days_of_a_trace_that_was_resumed_are_kept_with_it(store, write):
+    """
+    A run that began four days ago and was resumed today under the same id is as old as its line says.
+    """
+    now = datetime.now(UTC)
+    write(lines_of_trace("a", start=now - timedelta(days=4)), lines_of_trace("b", start=now - timedelta(days=4)))
+    write(lines_of_trace("a", start=now)[-1:])
+
+    assert store.delete(Deletion(before=now - timedelta(days=2))) == 1
+    assert len(list(store.records("a"))) == 4
+    assert store.trace("a")["observations"] == store.counts()["observations"] == 3
+    assert sum(step.count for step in store.totals(Totals())) == 3
+    assert write(lines_of_trace("a", start=now - timedelta(days=4))[:3]) == Written(0, 3)
 
 
 @pytest.mark.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)

@@ -11,15 +11,21 @@ import socket
 import subprocess
 import tempfile
 import threading
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from time import monotonic
 
 import httpx
 import pytest
+from collector.conftest import write_batches
 from serving_aids import PostgresServer, ServerProcess, body_of, lines_of_trace, postgres_binaries, wait_for
 
+from fluxloop.collector.stores import postgres_connections
 from fluxloop.collector.stores.contract import StoreError
 from fluxloop.collector.stores.opening import open_store
+from fluxloop.collector.stores.postgres_connections import MAX_CONNECTIONS, MAX_WRITERS
+from fluxloop.reading.filters import CollectorFilter
 from fluxloop.storage import HTTPStorage, Record
 
 pytestmark = pytest.mark.slow
@@ -225,6 +231,39 @@ def cutting(port, cuts, *, of_answers):
         yield cutter
     finally:
         cutter.close()
+
+
+def test_a_lock_on_a_table_of_postgresql_stops_writers_and_no_readers(postgres_url, monkeypatch):
+    """
+    More batches than there are connections wait for the lock: questions are answered, and a batch that waited too
+    long is refused once, so that its sender knows.
+    """
+    import psycopg
+
+    store = open_store(postgres_url)
+    write_batches(store, lines_of_trace("before"))
+    with (
+        closing(psycopg.connect(postgres_url)) as other,
+        closing(store),
+        ThreadPoolExecutor(2 * MAX_CONNECTIONS) as threads,
+    ):
+        other.execute("LOCK TABLE traces IN EXCLUSIVE MODE")
+        waiting = [
+            threads.submit(write_batches, store, lines_of_trace(f"t{number}")) for number in range(2 * MAX_CONNECTIONS)
+        ]
+        wait_for(lambda: other.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()[0] == MAX_WRITERS)
+        store.check()
+        assert [row["trace_id"] for row in store.traces(CollectorFilter(), limit=10).rows] == ["before"]
+        other.rollback()
+        assert sum(written.result(60).accepted for written in waiting) == 4 * len(waiting)
+
+    monkeypatch.setattr(postgres_connections, "QUERY_S", 2)
+    with closing(psycopg.connect(postgres_url)) as other, closing(open_store(postgres_url)) as store:
+        other.execute("LOCK TABLE traces IN EXCLUSIVE MODE")
+        start = monotonic()
+        with pytest.raises(StoreError, match="statement timeout"):
+            write_batches(store, lines_of_trace("late"))
+        assert monotonic() - start < 4
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

@@ -129,6 +129,17 @@ def test_no_value_of_a_field_fails_a_store(store, write, field):
     assert orjson.dumps([page.rows, list(steps)], default=str, option=orjson.OPT_NON_STR_KEYS)
 
 
+@pytest.mark.parametrize("field", ["id", "trace_id"])
+@pytest.mark.parametrize("value", [b"NaN", b"Infinity", b"-Infinity"])
+def test_a_number_that_is_not_json_is_no_id(field, value):
+    """
+    It is kept as null, so that the record would be kept under an id that it does not have when it is read.
+    """
+    line = line_of(observation(1, **{field: "?"})).replace(b'"?"', value)
+
+    assert [rejected["line"] for rejected in RowMaker().batch([line]).rejected] == [1]
+
+
 TIMES = (
     "1969-12-31T23:59:59.999999Z",
     "0001-01-01T00:00:00Z",

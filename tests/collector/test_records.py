@@ -5,6 +5,7 @@ Rows of records in any state: hostile values are rejected or kept, and every sto
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from random import Random
 
 import orjson
@@ -17,6 +18,7 @@ from fluxloop.collector.stores.contract import Deletion, Totals
 from fluxloop.collector.stores.totals import as_object
 from fluxloop.collector.typed_records import typed_reader
 from fluxloop.llm.prices import Prices
+from fluxloop.reading.assembly import traces_of
 from fluxloop.reading.filters import CollectorFilter
 
 VALUES = [None, True, 0, -1, 2**63, 2**70, 1e308, "", "\0", "a" * 2000, [], {}, [[]], {"a": {"b": 1}}, "2026-01-01"]
@@ -176,6 +178,40 @@ def assert_read_alike(lines):
         if (row := typed._typed(line)) is not None:
             assert typed.row(line) == row
             assert repr(untyped.row(line)) == repr(row)
+
+
+NOON, BEFORE_END = "2026-11-30T12:00:00.000000Z", "2026-11-30T12:59:59.900000Z"
+
+
+@pytest.mark.parametrize(
+    ("start", "of_observation", "of_trace"),
+    [
+        ("2026-11-30T12:00:00z", NOON, NOON),
+        ("2026-11-30t12:00:00Z", NOON, NOON),
+        ("1796040000", NOON, NOON),
+        ("1970-01-01T00:00:00Z", None, None),
+        ("2026-11-30T24:00:00Z", BEFORE_END, None),
+        ("2026-11-30T12:00:00+25:00", BEFORE_END, None),
+        ("now", BEFORE_END, None),
+    ],
+)
+@pytest.mark.parametrize("has_msgspec", [True, False])
+def test_a_start_in_another_spelling_is_what_readers_take_it_for(
+    monkeypatch, start, of_observation, of_trace, has_msgspec
+):
+    """
+    A trace whose start was not understood would be as old as can be, and the first that retention deletes.
+    """
+    if not has_msgspec:
+        monkeypatch.setattr("fluxloop.collector.records.typed_reader", lambda price: None)
+    observation, *_, trace = (
+        orjson.loads(line) | {"start_time": start, "end_time": "2026-11-30T13:00:00Z"} for line in lines_of_trace("a")
+    )
+
+    rows = RowMaker().batch(map(orjson.dumps, (observation, trace))).rows
+    assert [iso_of(row.start_us) for row in rows] == [of_observation, of_trace]
+    (read,) = traces_of([observation])
+    assert read.observations[0].start_time == datetime.fromisoformat(of_observation or start)
 
 
 def test_times_are_microseconds_and_back():

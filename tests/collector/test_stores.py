@@ -4,7 +4,9 @@ What every store does: the contract, over real databases.
 
 from __future__ import annotations
 
+import json
 import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
@@ -23,6 +25,7 @@ from fluxloop.collector.stores.durations import percentile
 from fluxloop.collector.stores.opening import open_store
 from fluxloop.collector.stores.rows import HOUR_US
 from fluxloop.errors import FilterError
+from fluxloop.reading.assembly import traces_of
 from fluxloop.reading.filters import CollectorFilter
 
 EVERYTHING = CollectorFilter()
@@ -89,6 +92,22 @@ def test_a_batch_that_is_sent_twice_counts_once(store, write):
     assert write(lines) == Written(0, 4)
     assert write([*lines, *lines]) == Written(0, 8)
     assert (store.trace("a"), store.totals(Totals(by="name")), sorted(store.records("a"))) == before
+
+
+@pytest.mark.parametrize("id", [7, -1.5, 2**70, True, [1, "a"], {"a": [1]}])
+def test_a_record_whose_id_is_no_text_counts_once(store, write, id):
+    """
+    The id is its text, as the id of a trace is; a child that names it is found under it when the trace is read.
+    """
+    root = orjson.loads(lines_of_trace("a")[2])
+    lines = [json.dumps({**root, "id": id}).encode(), json.dumps({**root, "id": "child", "parent_id": id}).encode()]
+
+    assert write(lines) == Written(2, 0)
+    assert write(lines) == Written(0, 2)
+    assert write(lines[::-1], lines) == Written(0, 2)
+    assert store.trace("a")["observations"] == store.counts()["observations"] == 2
+    (trace,) = traces_of(map(orjson.loads, store.records("a")))
+    assert [depth for depth, _ in trace.walk()] == [0, 1]
 
 
 def test_the_records_of_a_trace_may_come_in_any_order(store, write):
@@ -441,6 +460,25 @@ def test_a_store_that_is_opened_again_has_everything(store, store_url, write):
         again.check()
     finally:
         again.close()
+
+
+def test_batches_that_wait_for_a_lock_of_sqlite_are_refused_together(tmp_path, monkeypatch):
+    """
+    The lock is waited for once, not once per batch; the batches that are sent after it are kept.
+    """
+    monkeypatch.setattr(sqlite_schema, "BUSY_S", 1.0)
+    path = tmp_path / "store.sqlite"
+    with closing(open_store(str(path))) as store, ThreadPoolExecutor(20) as threads:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            start = time.monotonic()
+            batches = [lines_of_trace(f"t{number}") for number in range(20)]
+            waiting = [threads.submit(write_batches, store, lines) for lines in batches]
+            assert {type(written.exception()) for written in waiting} == {StoreError}
+            assert time.monotonic() - start < 6
+            assert store.traces(EVERYTHING, limit=100).rows == []
+        assert write_batches(store, *batches) == Written(4, 0)
+        assert store.counts()["observations"] == 60
 
 
 def test_an_sqlite_store_of_a_newer_version_is_refused_and_not_changed(tmp_path):

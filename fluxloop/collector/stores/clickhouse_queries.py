@@ -77,7 +77,7 @@ def days_condition(since: datetime | None, until: datetime | None, values: Value
     parts = []
     for moment, comparison in ((since, ">="), (until, "<=")):
         if moment is not None:
-            day = f"{moment.astimezone(UTC):%Y-%m-%d}"
+            day = str(moment.astimezone(UTC).date())
             parts.append(f"day {comparison} {values.add(day, 'Date')} OR day = toDate('{OTHER_DAY}')")
     return parts
 

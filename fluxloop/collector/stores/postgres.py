@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
+from ...reading.moments import earlier
 from ..record_rows import Observation, Row, time_us
 from .changes import OBSERVATION
 from .contract import Deletion, StoreError, Written
@@ -78,7 +80,7 @@ class PostgresStore(PostgresReading):
         failures, conflicts = 0, 0
         while True:
             try:
-                with self._connection() as connection, connection.transaction():
+                with self._writing() as connection, connection.transaction():
                     return task(connection)
             except StoreError as error:
                 cause = error.__cause__
@@ -87,6 +89,8 @@ class PostgresStore(PostgresReading):
                     continue
                 failures += 1
                 if not isinstance(cause, self._psycopg.OperationalError) or failures == _RETRIES:
+                    raise
+                if isinstance(cause, self._psycopg.errors.QueryCanceled):  # the sender tries again, others go on
                     raise
                 if not isinstance(cause, self._psycopg.errors.TransactionRollback):
                     self._forget_idle()
@@ -122,8 +126,7 @@ class PostgresStore(PostgresReading):
 
     def _make_partitions(self, days: set[str]) -> None:
         for day in days - self._days:
-            with self._connection() as connection:
-                make_partition(connection, day)
+            self._transact(partial(make_partition, day=day))
             self._days.add(day)
 
     def _work_later(self) -> None:
@@ -171,8 +174,12 @@ class PostgresStore(PostgresReading):
         return deleted
 
     def _drop_partitions(self, before: datetime) -> None:
-        """Drop the days that end a day before *before*: all their observations are of traces that began earlier."""
-        last = (before - timedelta(days=1)).date()
+        """
+        Drop the days that end a day before *before*, if all their observations are of traces that began earlier.
+
+        A day with other observations is left: those of the traces that are deleted are deleted one by one.
+        """
+        last = earlier(before, timedelta(days=1)).date()
         sql = "SELECT relid::regclass::text FROM pg_partition_tree('observations') WHERE isleaf ORDER BY 1"
         with self._connection() as connection:
             names = [name for (name,) in connection.execute(sql).fetchall()]
@@ -184,7 +191,10 @@ class PostgresStore(PostgresReading):
 
             def drop(connection: Any, name: str = name, start: int = start) -> None:
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", (TOTALS_LOCK,))
-                connection.execute(f"DROP TABLE {name}")  # waits for those who write to it
+                connection.execute(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")  # waits for those who write to it
+                if _has_others(connection, name, start, time_us(before.isoformat())):
+                    return
+                connection.execute(f"DROP TABLE {name}")
                 for totals in ("totals", "new_totals"):
                     sql = f"DELETE FROM {totals} WHERE hour_us >= %s AND hour_us < %s"
                     connection.execute(sql, (start, start + 24 * HOUR_US))
@@ -204,6 +214,20 @@ class PostgresStore(PostgresReading):
             (is_replica,) = connection.execute("SELECT pg_is_in_recovery()").fetchone()
         if is_replica:
             raise StoreError("the PostgreSQL store can only be read now")
+
+
+def _has_others(connection: Any, name: str, start: int, before: int) -> bool:
+    """
+    Whether the partition *name*, of the day from *start*, is more or less than what is deleted *before* a time.
+
+    It can have observations of traces whose line says that they began later, such as a run that was resumed under its
+    id; and `OTHER_DAY` can have observations of the day, which the totals of the day count, too.
+    """
+    connection.execute("SET LOCAL statement_timeout = '10min'")  # it reads the whole partition
+    sql = f"""SELECT EXISTS (SELECT FROM {name} o JOIN traces t ON t.number = o.trace WHERE t.start_us >= %s)
+              OR EXISTS (SELECT FROM observations WHERE day = %s AND start_us >= %s AND start_us < %s)"""
+    (found,) = connection.execute(sql, (before, OTHER_DAY, start, start + DAY_US)).fetchone()
+    return bool(found)
 
 
 def _delete_some(connection: Any, condition: str, value: Any) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import Empty, LifoQueue
+from threading import Semaphore
 from typing import Any
 
 from ...errors import ConfigError
@@ -15,8 +16,11 @@ from .contract import StoreError
 MAX_CONNECTIONS = 16
 """Of one collector to the database."""
 
+MAX_WRITERS = 12
+"""Of them for writing, so that a lock for which all writers wait leaves some for questions."""
+
 QUERY_S = 30
-"""After which a query is cancelled."""
+"""After which a query is cancelled, and after which a connection is waited for no longer."""
 
 
 class Connections:
@@ -39,9 +43,8 @@ class Connections:
         except psycopg.ProgrammingError:
             raise ConfigError("the URL of a PostgreSQL store must be postgresql://USER@HOST/DATABASE") from None
         self._idle: LifoQueue[Any] = LifoQueue()
-        self._slots: LifoQueue[None] = LifoQueue()
-        for _ in range(MAX_CONNECTIONS):
-            self._slots.put(None)
+        self._slots = Semaphore(MAX_CONNECTIONS)
+        self._writers = Semaphore(MAX_WRITERS)
         self._is_closed = False
 
     @contextmanager
@@ -49,7 +52,26 @@ class Connections:
         """Yield a connection; it is used again, unless it fails."""
         if self._is_closed:
             raise StoreError("the store is closed")
-        self._slots.get()
+        with self._slot(self._slots), self._connected() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Any]:
+        """Yield a connection for writing."""
+        with self._slot(self._writers), self._connection() as connection:
+            yield connection
+
+    @contextmanager
+    def _slot(self, slots: Semaphore) -> Iterator[None]:
+        if not slots.acquire(timeout=QUERY_S):
+            raise StoreError(f"the PostgreSQL store does not answer now: no connection became free within {QUERY_S} s")
+        try:
+            yield
+        finally:
+            slots.release()
+
+    @contextmanager
+    def _connected(self) -> Iterator[Any]:
         connection = None
         try:
             try:
@@ -71,7 +93,6 @@ class Connections:
         finally:
             if connection is not None and not connection.closed:
                 self._idle.put(connection)
-            self._slots.put(None)
             if self._is_closed:
                 self._forget_idle()
 

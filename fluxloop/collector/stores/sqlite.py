@@ -117,12 +117,13 @@ class SqliteStore(SqliteReading):
         try:
             results = self._transact([task for task, _ in tasks])
         except Exception as error:
-            if len(tasks) > 1:
+            if len(tasks) > 1 and not _is_locked(error):
                 for task in tasks:
                     self._commit([task])
                 return
             problem = problem_of(error, self.path) if isinstance(error, sqlite3.Error) else error
-            tasks[0][1].set_exception(problem)
+            for _, future in tasks:
+                future.set_exception(problem)
             return
         for (_, future), result in zip(tasks, results, strict=True):
             future.set_result(result)
@@ -192,6 +193,11 @@ class SqliteStore(SqliteReading):
         self._thread.join()
         for connection in [*self._open, self._writer]:
             connection.close()
+
+
+def _is_locked(error: Exception) -> bool:
+    """Whether another process writes, which has been waited for: it would be waited for as long for each task."""
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
 
 
 @contextmanager

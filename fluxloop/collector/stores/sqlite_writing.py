@@ -5,8 +5,8 @@ Write rows to the SQLite store: the statements of one transaction.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from ..record_rows import Observation, Score
@@ -21,14 +21,15 @@ T = TypeVar("T")
 _CHUNK = 500
 """Values in one statement."""
 
-_INSERT_OBSERVATION = f"INSERT INTO observations (trace, {OBSERVATION}) VALUES ({', '.join('?' * 15)})"
-_INSERT_TRACE = (
-    f"INSERT INTO traces ({', '.join(COLUMNS)}, number, line, after_observation) "
-    f"VALUES ({', '.join('?' * (len(COLUMNS) + 3))})"
-)
+_MOST_VALUES = 990
+"""Values that one statement inserts; SQLite before 3.32 binds no more than 999."""
+
+_INSERT_OBSERVATION = f"INSERT INTO observations (trace, {OBSERVATION})"
+_INSERT_TRACE = f"INSERT INTO traces ({', '.join(COLUMNS)}, number, line, after_observation)"
+_INSERT_FACET = "INSERT OR IGNORE INTO facets"
 _UPDATE_TRACE = f"UPDATE traces SET {', '.join(f'{name} = ?' for name in COLUMNS)} WHERE number = ?"
+_INSERT_TOTALS = "INSERT INTO totals"
 _ADD_TOTALS = """
-INSERT INTO totals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET count = count + excluded.count, errors = errors + excluded.errors,
     input_tokens = input_tokens + excluded.input_tokens, output_tokens = output_tokens + excluded.output_tokens,
     tokens = tokens + excluded.tokens, cost = cost + excluded.cost
@@ -87,23 +88,44 @@ class Writing(Changes):
         """Write what the batches have changed."""
         run = self._connection.executemany
         run("DELETE FROM observations WHERE trace = ? AND id = ?", self.replaced)
-        run(_INSERT_OBSERVATION, ((number, *row[1:]) for number, row in self.observations()))
+        insert(self._connection, _INSERT_OBSERVATION, [(number, *row[1:]) for number, row in self.observations()])
         known, new = list[TraceState](), list[TraceState]()
         for state in self.states.values():
             is_new = self._first is not None and (state.number or 0) > self._first
             (new if is_new else known).append(state)
         before = self._last_observation
-        run(_INSERT_TRACE, ((*state.columns(), state.number, state.line, before) for state in new))
+        insert(self._connection, _INSERT_TRACE, [(*state.columns(), state.number, state.line, before) for state in new])
         run(_UPDATE_TRACE, ((*state.columns(), state.number) for state in known))
         removed, added = changed_facets(self.states.values())
         run("DELETE FROM facets WHERE facet = ? AND at_us = ? AND trace = ?", removed)
-        run("INSERT OR IGNORE INTO facets VALUES (?, ?, ?)", added)
+        insert(self._connection, _INSERT_FACET, added)
         lines = [(state.line, state.number) for state in self.states.values() if state.line is not None]
         changed = [(state.line, state.number) for state in known if state.line is not None]
         run("UPDATE traces SET line = ? WHERE number = ?", changed)
-        run("INSERT OR IGNORE INTO new_words VALUES (?)", [(-(number or 0),) for _, number in lines])
+        insert(self._connection, "INSERT OR IGNORE INTO new_words", [(-(number or 0),) for _, number in lines])
         run("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?)", self.score_rows())
-        run(_ADD_TOTALS, self.totals.rows())
+        insert(self._connection, _INSERT_TOTALS, self.totals.rows(), _ADD_TOTALS)
+
+
+def insert(
+    connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ...]], otherwise: str = ""
+) -> None:
+    """
+    Insert *rows*, as many as possible with each execution of *statement*, which ends with *otherwise*.
+
+    An execution costs more than the values of a row; and Python's lock is released for each of them, so that
+    threads which parse other batches take it as often.
+    """
+    if not rows:
+        return
+    one = f"({', '.join('?' * len(rows[0]))})"
+    at_once, first = _MOST_VALUES // len(rows[0]), 0
+    while first < len(rows):
+        at_once = max(1, at_once)
+        last = len(rows) - (len(rows) - first) % at_once
+        parts = (list(chain.from_iterable(rows[at : at + at_once])) for at in range(first, last, at_once))
+        connection.executemany(f"{statement} VALUES {', '.join([one] * at_once)} {otherwise}", parts)
+        first, at_once = last, at_once // 4
 
 
 def delete_traces(connection: sqlite3.Connection, numbers: Iterable[int], resolve: Resolve) -> int:
@@ -129,7 +151,7 @@ def delete_traces(connection: sqlite3.Connection, numbers: Iterable[int], resolv
         connection.execute("DELETE FROM new_words WHERE number = ?", (-number,))
         connection.execute("DELETE FROM traces WHERE number = ?", (number,))
         count += 1
-    connection.executemany(_ADD_TOTALS, totals.rows())
+    insert(connection, _INSERT_TOTALS, totals.rows(), _ADD_TOTALS)
     connection.execute("DELETE FROM totals WHERE count <= 0")
     return count
 

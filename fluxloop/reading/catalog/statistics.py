@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from ...enums import Status
 from ...llm.prices import Cost, Counts, Pricing
 from ..filters import TraceFilter
+from ..moments import day_in
 from . import Catalog
 from .costs import cost_of_call
 from .facts import ERROR, Fact, Label, counted_calls, facts_in
@@ -155,7 +156,7 @@ def _traces(catalog: Catalog, wanted: TraceFilter, zone: tzinfo | None) -> Itera
     columns = "name, user_id, session_id, start_us, status, duration_ms, facts"
     for name, user, session, start_us, status, duration, data in catalog.select(columns, wanted):
         start = _EPOCH + timedelta(microseconds=start_us or 0)
-        day = f"{start.astimezone(zone):%Y-%m-%d}" if start_us is not None else "(no time)"
+        day = str(day_in(start, zone)) if start_us is not None else "(no time)"
         is_error = status == Status.ERROR
         yield _Trace(
             name, user or "(no user)", session or "(no session)", day, is_error, duration, start, facts_in(data)
