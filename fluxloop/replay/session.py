@@ -20,6 +20,7 @@ from ..forks import after_fork
 from ..models import ObservationData
 from ..report import warn_user
 from ..tracing.node import Node
+from ..tracing.observation import OpenObservation
 from ..tracing.propagation import strand_id
 from . import canonical
 from .forks import Fork
@@ -73,7 +74,7 @@ class Session:
         with self._lock:
             if question.key is not None and question.key in self._decided:
                 return None  # the same call, further inside: it runs live
-            parent = self.matching.place_of(question.parent)
+            parent = self.matching.place_of(question.parent, question)
             owner = question.parent.owner if question.parent is not None else None
             if owner is not None:
                 self._strands.setdefault(id(parent), owner)
@@ -177,6 +178,10 @@ class Session:
         self.misses.append(error)
         return error
 
+    def note_start(self, node: OpenObservation) -> None:
+        """Note that *node* starts, and may get a place in the recorded tree."""
+        self.matching.started.add(node)
+
     def pair(self, node: Node) -> None:
         """Give *node*, which starts now, its place in the recorded tree."""
         with self._lock:
@@ -208,6 +213,8 @@ class Session:
     def _settle(self, question: Question, place: Place | None) -> None:
         if question.key is not None:
             self._decided[question.key] = None
+        if question.node is not None:
+            self.matching.started.remove(question.node)
         if place is not None:
             place.is_asked = True
             self.matching.settle(question, place)
