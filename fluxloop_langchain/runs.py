@@ -56,6 +56,9 @@ INTERNAL_TAGS = ("seq:step:", "graph:step:", _BRANCH, "retry:attempt:", "conditi
 INTERNAL_METADATA = ("ls_", "lc_", "langgraph_", "checkpoint_ns", "__")
 """Prefixes of the tags and metadata that the frameworks add."""
 
+PATH, STEP = "langgraph_path", "langgraph_step"
+"""The metadata with the position of a node or task in a graph."""
+
 SESSIONS = ("session_id", "thread_id", "conversation_id")
 """Metadata with the session of a run, in order of precedence."""
 
@@ -258,6 +261,8 @@ class Run:
             found = {"run_id": id_of(self.key)}
             if metadata:
                 found.update(self.own_metadata())
+                if PATH in metadata and STEP in metadata and self.is_task():
+                    found[PATH], found[STEP] = metadata[PATH], metadata[STEP]
         if tags.own and (own_tags := self.own_tags()):
             found["tags"] = own_tags
         if tags.attempt is not None:
@@ -266,6 +271,10 @@ class Run:
         if (tags.branch is not None or (parent is not None and parent.is_folded)) and (branch := self.branch()):
             found["parallel_key"] = branch
         return found
+
+    def is_task(self) -> bool:
+        """Whether it is the run of a task of LangGraph's functional API; what runs inside has the same metadata."""
+        return self.parent is not None and self.parent.run.metadata.get(PATH) != self.metadata[PATH]
 
     def branch(self) -> str:
         """Return its key in a ``RunnableParallel``; with those of the runs between it and its recorded parent."""

@@ -92,7 +92,7 @@ def _starts_inside(one: Any, other: Any) -> bool:
 
 def position(metadata: Mapping[str, Any]) -> str:
     """Return a key that puts equal observations, which ran at the same time, in the same order in each run."""
-    return repr([metadata.get(TOOL_CALL), metadata.get(KEY), metadata.get(TASK)])
+    return repr([metadata.get(KEY), metadata.get(TASK)])
 
 
 def _is_used(place: Place) -> bool:
