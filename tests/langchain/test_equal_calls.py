@@ -336,9 +336,25 @@ def test_cassettes_of_calls_with_random_ids_are_the_same(cities, tmp_path):
 
 
 def test_a_task_is_recorded_with_its_position():
+    """
+    What runs inside the task inherits its metadata, and has no position of its own.
+    """
+    func = pytest.importorskip("langgraph.func", exc_type=ImportError)
+    reported: list[Any] = []
+
+    class Reported(BaseCallbackHandler):
+        def on_chain_start(self, *args: Any, metadata: dict[str, Any], name: str = "", **kwargs: Any) -> None:
+            if name == "work":
+                reported.append((metadata["langgraph_step"], metadata["langgraph_path"][2]))
+
+    @func.task
+    def work(city: str) -> Any:
+        return look.invoke({"city": city})
+
+    run = func.entrypoint()(lambda given: [work("Rome").result(), work("Rome").result()])
     with capture() as captured:
-        functional_tasks(0)
+        run.invoke({}, {"callbacks": [Reported(), FluxLoopCallbackHandler()]})
 
-    tasks = [one for one in captured.trace.observations if one.name == "work"]
-
-    assert [(one.metadata["langgraph_step"], one.metadata["langgraph_path"][2]) for one in tasks] == [(0, 0), (0, 1)]
+    tasks = [one.metadata for one in captured.trace.observations if one.name == "work"]
+    assert [(one["langgraph_step"], one["langgraph_path"][2]) for one in tasks] == reported == [(0, 0), (0, 1)]
+    assert not any("langgraph_path" in one.metadata for one in captured.trace.observations if one.name == "look")
