@@ -46,7 +46,7 @@ def note_start(observation: OpenObservation) -> None:
     """Note that *observation* starts."""
     session = replaying.get()
     if isinstance(session, Session):
-        session.note_start(observation)
+        session.matching.started.add(observation)
 
 
 def note_manual(data: ObservationData) -> None:

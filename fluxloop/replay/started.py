@@ -30,7 +30,7 @@ class Started:
         if not node.label.startswith(_EVENT):  # a point in time has nothing inside
             self._beside(node)[node] = None
 
-    def remove(self, node: Node) -> None:
+    def remove(self, node: Node | None) -> None:
         """Note that *node* has a place, or needs none."""
         if isinstance(node, OpenObservation):
             self._beside(node).pop(node, None)
