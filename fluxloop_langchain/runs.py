@@ -51,9 +51,13 @@ AGENT_LOOP = frozenset({"model", "tools"})
 AGENT_EDGES = frozenset({"model_to_tools", "model_to_model", "tools_to_model"})
 """The runs between the nodes of a ``create_agent`` of older langchain; no other graph has them."""
 
-INTERNAL_TAGS = ("seq:step:", "graph:step:", "map:key:", "retry:attempt:", "condition:", "branch:", "langsmith:")
+_BRANCH = "map:key:"
+INTERNAL_TAGS = ("seq:step:", "graph:step:", _BRANCH, "retry:attempt:", "condition:", "branch:", "langsmith:")
 INTERNAL_METADATA = ("ls_", "lc_", "langgraph_", "checkpoint_ns", "__")
 """Prefixes of the tags and metadata that the frameworks add."""
+
+PATH, STEP = "langgraph_path", "langgraph_step"
+"""The metadata with the position of a node or task in a graph."""
 
 SESSIONS = ("session_id", "thread_id", "conversation_id")
 """Metadata with the session of a run, in order of precedence."""
@@ -67,6 +71,8 @@ class TagFacts:
     is_node: bool
     """Whether it is the run of a LangGraph node."""
     attempt: int | None
+    branch: str | None
+    """The key of the run in a ``RunnableParallel``."""
     own: tuple[str, ...]
     """The user's tags."""
 
@@ -74,16 +80,18 @@ class TagFacts:
 @lru_cache(maxsize=1_000)
 def read_tags(tags: tuple[str, ...]) -> TagFacts:
     """Return the meaning of *tags*; a program has few combinations."""
+    branches = (tag.removeprefix(_BRANCH) for tag in tags if tag.startswith(_BRANCH))
     attempts = (int(tag.rpartition(":")[2]) for tag in tags if tag.startswith("retry:attempt:"))
     return TagFacts(
         HIDDEN in tags,
         any(tag.startswith("graph:step:") for tag in tags),
         next(attempts, None),
+        next(branches, None),
         tuple(tag for tag in tags if not tag.startswith(INTERNAL_TAGS)),
     )
 
 
-NO_TAGS = TagFacts(is_hidden=False, is_node=False, attempt=None, own=())
+NO_TAGS = TagFacts(is_hidden=False, is_node=False, attempt=None, branch=None, own=())
 
 
 @lru_cache(maxsize=1_000)
@@ -240,7 +248,7 @@ class Run:
         return not is_passed_on
 
     def start_metadata(self) -> dict[str, Any]:
-        """Return its id, the user's metadata and tags, and its attempt or node if there is one."""
+        """Return its id, the user's metadata and tags, and its attempt, branch or node if there is one."""
         metadata, tags = self.metadata, self.tags
         found: dict[str, Any]
         if tags.is_node:
@@ -253,11 +261,30 @@ class Run:
             found = {"run_id": id_of(self.key)}
             if metadata:
                 found.update(self.own_metadata())
+                if PATH in metadata and STEP in metadata and self.is_task():
+                    found[PATH], found[STEP] = metadata[PATH], metadata[STEP]
         if tags.own and (own_tags := self.own_tags()):
             found["tags"] = own_tags
         if tags.attempt is not None:
             found["attempt"] = tags.attempt
+        parent = self.parent
+        if (tags.branch is not None or (parent is not None and parent.is_folded)) and (branch := self.branch()):
+            found["parallel_key"] = branch
         return found
+
+    def is_task(self) -> bool:
+        """Whether it is the run of a task of LangGraph's functional API; what runs inside has the same metadata."""
+        return self.parent is not None and self.parent.run.metadata.get(PATH) != self.metadata[PATH]
+
+    def branch(self) -> str:
+        """Return its key in a ``RunnableParallel``; with those of the runs between it and its recorded parent."""
+        tags, entry = self.tags, self.parent
+        keys = [tags.branch] if tags.branch is not None else []
+        while entry is not None and entry.is_folded:
+            if (outer := entry.run.tags.branch) is not None:
+                keys.append(outer)
+            entry = entry.parent
+        return ".".join(reversed(keys))
 
     def trace_options(self) -> dict[str, Any]:
         """Return the options of a trace that the run opens."""

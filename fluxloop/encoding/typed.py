@@ -14,6 +14,7 @@ import datetime
 import math
 import os
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
 from decimal import Decimal
 from enum import Enum
@@ -65,9 +66,9 @@ def typed(value: Any, depth: int = 0) -> Any:
     if dataclasses.is_dataclass(kind):
         held = {field.name: getattr(value, field.name) for field in dataclasses.fields(kind) if field.name != "_"}
         return _object(kind, fields=_fields(held, depth))
-    if issubclass(kind, str | dict | list):  # such as LangChain's TextAccessor: equal to its plain content
-        plain = next(base for base in (str, dict, list) if issubclass(kind, base))
-        return typed(plain(value), depth + 1)
+    for base, plain in _PLAIN.items():  # such as LangChain's TextAccessor: equal to its plain content
+        if issubclass(kind, base):
+            return typed(plain(value), depth + 1)
     raise UntypedError(f"{kind.__module__}.{kind.__qualname__}")
 
 
@@ -134,6 +135,15 @@ def class_named(path: str) -> Any:
 def path_of(kind: type) -> str:
     """Return ``module:Name`` of a class."""
     return f"{kind.__module__}:{kind.__qualname__}"
+
+
+_PLAIN: dict[type, Callable[[Any], Any]] = {
+    str: str.__str__,
+    OrderedDict: lambda value: dict(OrderedDict.items(value)),
+    dict: lambda value: dict(dict.items(value)),
+    list: lambda value: list.__getitem__(value, slice(None)),
+}
+"""The content of objects of subclasses. None of their methods runs, as one may iterate without an end."""
 
 
 def _object(kind: type, **members: Any) -> dict[str, Any]:

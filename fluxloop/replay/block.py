@@ -19,6 +19,7 @@ from ..report import warn_user
 from ..tracing.calls import interceptors
 from ..tracing.generators import drive_async_generator, drive_generator
 from ..tracing.manual import on_manual_end
+from ..tracing.observation import on_start
 from ..tracing.propagation import current
 from ..tracing.recorder import NOTHING
 from . import functions
@@ -325,6 +326,7 @@ def replay(
 
 _CALLBACKS: tuple[tuple[list[Any], Any], ...] = (
     (interceptors, functions.answer),
+    (on_start, functions.note_start),
     (on_manual_end, functions.note_manual),
 )
 """What replays add to the recorder while one is open, and where."""

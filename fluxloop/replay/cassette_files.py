@@ -7,23 +7,29 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
+from ..enums import ObservationType
 from ..errors import ReplayError, WriteError
 from ..models import ObservationData, Trace
 from ..reading import read_traces
 from ..storage.descriptors import lock
-from .equal_calls import position
+from .equal_calls import STEP, TASK, TOOL_CALL, position
 
 _ID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|\b[0-9a-f]{32}\b")
 _VOLATILE_METADATA = frozenset({"langgraph_checkpoint_ns", "checkpoint_ns", "checkpoint_id"})
 _TIMES = frozenset({"offsets_ms", "first_item_ms"})
+
+ToolCalls = dict[Any, tuple[int, int]]
+"""The number of an answer, and the place in it, by the id of a tool call."""
+
+Sibling = TypeVar("Sibling", Trace, ObservationData)
 
 
 def version(path: Path) -> object:
@@ -92,12 +98,13 @@ def _locked(folder: Path) -> Iterator[None]:
 def records(traces: list[Trace], name: str) -> Iterator[dict[str, Any]]:
     """Yield the records of *traces* with ids and times that are the same for each recording of a run."""
     clock = _Clock()
-    for number, trace in enumerate(sorted(traces, key=lambda each: str(each.start_time or "")), 1):
+    in_order = sorted(traces, key=lambda each: str(each.start_time or ""))
+    if all(trace.start_time is not None for trace in traces):
+        in_order = [trace for group in _overlapping(in_order, {}) for trace in group]
+    for number, trace in enumerate(in_order, 1):
         trace_id = f"{name}-{number}"
         begin = clock.time()
-        made = [_Numbered(trace, trace_id, clock).record(root, None) for root in _ordered(trace.roots)]
-        for group in made:
-            yield from group
+        yield from _Numbered(trace, trace_id, clock).records()
         kept = trace.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"observations", "duration_ms"})
         session = {"session_id": trace_id}
         times = {"start_time": begin, "end_time": clock.time()}
@@ -125,6 +132,12 @@ class _Numbered:
         self._trace_id = trace_id
         self._clock = clock
         self._seq = 0
+        self._tool_calls = _tool_calls(trace)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the records of all observations."""
+        groups = _overlapping(self._trace.roots, self._tool_calls)
+        return [record for group in groups for root in group for record in self.record(root, None)]
 
     def record(self, observation: ObservationData, parent: str | None, number: str = "1") -> list[dict[str, Any]]:
         """Return the records of *observation* and of all inside it; overlapping siblings overlap again."""
@@ -133,7 +146,7 @@ class _Numbered:
         self._seq += 1
         inside: list[dict[str, Any]] = []
         position = 0
-        for group in _overlapping(self._trace.children(observation)):
+        for group in _overlapping(self._trace.children(observation), self._tool_calls):
             starts: list[dict[str, Any]] = []
             for child in group:
                 position += 1
@@ -151,22 +164,52 @@ class _Numbered:
         return [kept, *inside]
 
 
-def _ordered(siblings: list[ObservationData]) -> list[ObservationData]:
-    return [one for group in _overlapping(siblings) for one in group]
+def _tool_calls(trace: Trace) -> ToolCalls:
+    """Return the places at which the answers of models have the ids of the tool calls, which may be random."""
+    found: ToolCalls = {}
+    ids = [one.metadata.get(TOOL_CALL) for one in trace.observations]
+    wanted = {call_id for call_id in ids if isinstance(call_id, str)}
+    for number, observation in enumerate(trace.observations if wanted else ()):
+        if observation.type is ObservationType.GENERATION:
+            text = repr(observation.output)
+            places = {call_id: (number, text.find(call_id)) for call_id in wanted if call_id in text}
+            found = places | found
+    return found
 
 
-def _overlapping(siblings: list[ObservationData]) -> list[list[ObservationData]]:
-    """Return *siblings* in groups that ran at the same time; in a group, sorted by name, input and position."""
-    groups: list[list[ObservationData]] = []
+def _overlapping(siblings: Sequence[Sibling], tool_calls: ToolCalls) -> list[list[Sibling]]:
+    """
+    Return *siblings* in groups that ran at the same time, or may have.
+
+    In a group, they are sorted by the place of their tool calls in the answer of a model, by name, input and position.
+    """
+
+    def may_overlap(one: Sibling, other: Sibling) -> bool:
+        place, its_place = (tool_calls.get(each.metadata.get(TOOL_CALL)) for each in (one, other))
+        is_of_one_answer = place is not None and its_place is not None and place[0] == its_place[0]
+        return is_of_one_answer or _are_tasks_of_one_step(one, other)
+
+    groups: list[list[Sibling]] = []
     end: Any = None
     for one in siblings:
-        if end is None or one.start_time >= end:
+        if end is None or not (one.start_time < end or may_overlap(groups[-1][0], one)):
             groups.append([one])
             end = one.end_time or one.start_time
         else:
             groups[-1].append(one)
             end = max(end, one.end_time or one.start_time)
-    return [sorted(group, key=lambda one: (one.name, repr(one.input), position(one.metadata))) for group in groups]
+
+    def key(one: Sibling) -> tuple[Any, ...]:
+        place = tool_calls.get(one.metadata.get(TOOL_CALL), ())
+        return place, one.name, _ID.sub("", repr(one.input)), position(one.metadata)
+
+    return [sorted(group, key=key) for group in groups]
+
+
+def _are_tasks_of_one_step(one: Trace | ObservationData, other: Trace | ObservationData) -> bool:
+    """Whether two siblings are tasks of a graph that start in any order, although one had ended before the other."""
+    first, second = one.metadata, other.metadata
+    return first.get(STEP) is not None and first.get(STEP) == second.get(STEP) and first.get(TASK) != second.get(TASK)
 
 
 def _metadata(metadata: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 from ..answering import Answer, Change, question_of, replaying, take_change
 from ..models import ObservationData
 from ..tracing.executions import Execution
+from ..tracing.observation import OpenObservation
 from .recording import ANSWERED
 from .session import Session
 
@@ -39,6 +40,13 @@ def answer(call: Execution, func: Callable[..., Any]) -> Callable[..., Any]:
         return func(*args, **kwargs) if change is None else _changed(func, change, session)(*args, **kwargs)
 
     return _outcome(func, found, run)
+
+
+def note_start(observation: OpenObservation) -> None:
+    """Note that *observation* starts."""
+    session = replaying.get()
+    if isinstance(session, Session):
+        session.matching.started.add(observation)
 
 
 def note_manual(data: ObservationData) -> None:

@@ -2,14 +2,17 @@
 Find the recorded answer of a call: under its parent, by type, name and input.
 
 The parents are paired as calls ask for answers: an observation of the replay takes the place of the recorded one that
-has its type, name and input under the same parent, in the order of their start. Threads start in any order, so of calls
-that are equal and ran at the same time, the one of the same tool call, task and model is taken. An observation that was
-not recorded is transparent: the calls inside it are those of its parent.
+has its type, name and input under the same parent, in the order of their start, not of the first calls inside them.
+Threads start in any order, so of calls that are equal and ran at the same time, the one of the same tool call, task and
+model is taken, and of observations around a call, one that contains it. An observation that was not recorded is
+transparent: the calls inside it are those of its parent.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Literal
 
 from ..answering import Question, question_of
 from ..encoding.typed import is_cut
@@ -19,6 +22,7 @@ from ..tracing.observation import OpenObservation
 from . import canonical
 from .equal_calls import next_unasked
 from .recording import Index, Label, Place, label_of
+from .started import Started
 
 Match = Literal["strict", "fifo", "loose"]
 
@@ -43,13 +47,15 @@ class Matching:
         self.root = root
         self.mode = mode
         self.normalize = normalize
+        self.started = Started()
+        """The observations of the replay that wait for a place."""
         self._outer = outer
         self._places: dict[tuple[str, str], Place] = {}
         self._everything: Index | None = None
         self._by_label: dict[Label, list[Place]] = {}
 
-    def place_of(self, node: Node | None) -> Place:
-        """Return the place in the recorded tree of *node*, an observation of the replay."""
+    def place_of(self, node: Node | None, asked: Question | None = None) -> Place:
+        """Return the place in the recorded tree of *node*, an observation of the replay around the call *asked*."""
         chain: list[Node] = []
         while node is not None and node is not self._outer and (node.trace.id, node.id) not in self._places:
             chain.append(node)
@@ -57,18 +63,20 @@ class Matching:
         known = node is not None and node is not self._outer
         place = self._places[node.trace.id, node.id] if known and node is not None else self.root
         for inner in reversed(chain):
-            place = self._paired(inner, place)
+            place = self._paired(inner, place, asked)
             self._places[inner.trace.id, inner.id] = place
+            self.started.remove(inner)
         return place
 
-    def _paired(self, node: Node, parent: Place) -> Place:
+    def _paired(self, node: Node, parent: Place, asked: Question | None) -> Place:
         """Return the recorded child of *parent* that matches *node*; *parent* itself if there is none."""
         if not isinstance(node, OpenObservation):
             return parent
         question = question_of(node)
-        found = self._like(question, parent.index(self.normalize), by_name=True)
+        has_inside = None if asked is None else lambda place: self._has_inside(place, asked)
+        found = self._like(question, parent.index(self.normalize), by_name=True, has_inside=has_inside)
         if found is None and parent is self.root:  # what was recorded inside a run is the whole run here
-            found = self._like(question, self._all(), by_name=True)
+            found = self._like(question, self._all(), by_name=True, has_inside=has_inside)
         if found is None:
             return parent
         found.is_paired = True
@@ -101,25 +109,65 @@ class Matching:
 
         That has the input which the tool gave it, so such calls are found in their order.
         """
-        found = next_unasked(parent.index(self.normalize).pushed.get(question.name), question)
+        found = self._next(parent.index(self.normalize).pushed.get(question.name), question)
         if found is None and (parent is self.root or self.mode != "strict"):
-            found = next_unasked(self._all().pushed.get(question.name), question)
+            found = self._next(self._all().pushed.get(question.name), question)
         return found
 
-    def _like(self, question: Question, index: Index, *, by_name: bool, by_input: bool = True) -> Place | None:
+    def _like(
+        self,
+        question: Question,
+        index: Index,
+        *,
+        by_name: bool,
+        by_input: bool = True,
+        has_inside: Callable[[Place], bool] | None = None,
+    ) -> Place | None:
         label = label_of(question.type, question.name)
         if by_input:
             for given in question.inputs:
                 places = index.by_input.get((label, canonical.exact_key(given)))
-                if (found := next_unasked(places, question)) is not None:
+                if (found := self._next(places, question, canonical.exact_key, has_inside)) is not None:
                     return found
             for given in question.inputs:
-                key = label, canonical.stable_key(given, self.normalize)
-                if (found := next_unasked(index.by_stable.get(key), question)) is not None:
+                places = index.by_stable.get((label, self._stable_key(given)))
+                if (found := self._next(places, question, self._stable_key, has_inside)) is not None:
                     return found
             if (found := self._cut(question, label, index)) is not None:
                 return found
-        return next_unasked(index.by_name.get(label), question) if by_name else None
+        return self._next(index.by_name.get(label), question, None, has_inside) if by_name else None
+
+    def _next(
+        self,
+        places: deque[Place] | None,
+        question: Question,
+        key: Callable[[Any], bytes] | None = None,
+        has_inside: Callable[[Place], bool] | None = None,
+    ) -> Place | None:
+        """Return the next of *places* for *question*; calls are equal whose inputs have the same *key*, or all."""
+
+        def count_before() -> int:
+            node = question.node
+            if node is None:
+                return 0
+            if key is None:
+                return self.started.count_before(node, lambda one: True)
+            wanted = key(question.input)
+            return self.started.count_before(node, lambda one: key(question_of(one).input) == wanted)
+
+        return next_unasked(places, question, count_before, has_inside)
+
+    def _stable_key(self, given: Any) -> bytes:
+        return canonical.stable_key(given, self.normalize)
+
+    def _has_inside(self, place: Place, asked: Question) -> bool:
+        """Whether *place* contains a recorded answer of *asked* that no call was answered with."""
+        index, label = place.inside(self.normalize), label_of(asked.type, asked.name)
+        if self.mode != "strict":
+            return any(not (one.is_asked or one.is_paired) for one in index.by_name.get(label, ()))
+        found = [index.by_input.get((label, canonical.exact_key(given)), ()) for given in asked.inputs]
+        found += [index.by_stable.get((label, self._stable_key(given)), ()) for given in asked.inputs]
+        return any(not (one.is_asked or one.is_paired) for places in found for one in places)
 
     def _cut(self, question: Question, label: Label, index: Index) -> Place | None:
         """Return the recorded call whose input agrees as far as both are whole, if one of them was cut."""

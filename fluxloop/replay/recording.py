@@ -37,7 +37,7 @@ def label_of(observation_type: ObservationType, name: str) -> Label:
 class Place:
     """A recorded observation in the tree; the root of the tree has none."""
 
-    __slots__ = ("_index", "_observation", "_source", "children", "is_asked", "is_paired", "parent")
+    __slots__ = ("_index", "_inside", "_observation", "_source", "children", "is_asked", "is_paired", "parent")
 
     def __init__(
         self,
@@ -55,6 +55,7 @@ class Place:
         self.is_paired = False
         """Whether an observation of the replay has its place in the tree."""
         self._index: Index | None = None
+        self._inside: Index | None = None
 
     @property
     def observation(self) -> Any:
@@ -88,6 +89,12 @@ class Place:
         if self._index is None:
             self._index = Index(self.children, normalize)
         return self._index
+
+    def inside(self, normalize: canonical.Normalize | None) -> Index:
+        """Return the index of all places under this one."""
+        if self._inside is None:
+            self._inside = Index(list(self.walk()), normalize)
+        return self._inside
 
     def is_answer(self) -> bool:
         """Whether it answers a call that was recorded to its end or its failure."""

@@ -73,9 +73,8 @@ class Session:
         with self._lock:
             if question.key is not None and question.key in self._decided:
                 return None  # the same call, further inside: it runs live
-            parent = self.matching.place_of(question.parent)
-            owner = question.parent.owner if question.parent is not None else None
-            if owner is not None:
+            parent = self.matching.place_of(question.parent, question)
+            if question.parent is not None and (owner := question.parent.owner) is not None:
                 self._strands.setdefault(id(parent), owner)
             place = self.matching.find(question, parent, is_exact=self.fork is not None and self.fork.is_reached)
             if self._is_live(question) or self._runs_in_fork(question, place):
@@ -208,6 +207,7 @@ class Session:
     def _settle(self, question: Question, place: Place | None) -> None:
         if question.key is not None:
             self._decided[question.key] = None
+        self.matching.started.remove(question.node)
         if place is not None:
             place.is_asked = True
             self.matching.settle(question, place)
@@ -252,8 +252,8 @@ class Session:
         asked = f"{question.type.name} {question.name}({canonical.shown(question.input)})"
         lines = [f"no recorded answer for {asked}, called in {parent.path()}"]
         if later is not None:
-            lines = [f"{asked} was called out of order, in {parent.path()}"]
-            lines.append(f"  recorded after it, and called before it: {described(later.observation)}")
+            after = f"  recorded after it, and called before it: {described(later.observation)}"
+            lines = [f"{asked} was called out of order, in {parent.path()}", after]
         else:
             nearest = self.matching.nearest(question, asked=True)
             if nearest is None:

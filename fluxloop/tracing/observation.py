@@ -7,6 +7,7 @@ journal. The second half is encoded when it ends. Nothing here raises into the p
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,10 @@ WITHHELD = "[withheld]"
 
 label_known = lru_cache(maxsize=1_000)(label_of)
 """A cached `label_of`, for names that occur often."""
+
+
+on_start: list[Callable[[OpenObservation], None]] = []
+"""Called with each observation that starts; usually empty, for replay."""
 
 
 class OpenObservation(Node):
@@ -139,6 +144,9 @@ class OpenObservation(Node):
         journal = recorder.journal
         if journal is not None:
             self.slot = journal.put(head if parent is not None else head + trace.journal_members(), rest)
+        if on_start:
+            for note in on_start:
+                note(self)
 
     def _head(self, label: str) -> bytes:
         if type(label) is UncheckedLabel and (redactor := self.trace.recorder.redactor) is not None:

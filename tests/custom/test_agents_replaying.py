@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 import openai
@@ -17,6 +19,7 @@ from agents import (
     InputGuardrailTripwireTriggered,
     OpenAIChatCompletionsModel,
     OpenAIResponsesModel,
+    RunHooks,
     Runner,
     SQLiteSession,
     function_tool,
@@ -367,3 +370,79 @@ def test_methods_that_a_replay_replaces_are_not_reported_as_missing(monkeypatch)
         run_sync(agent, "hello")
 
     assert lacking == before * 2
+
+
+class Late(RunHooks):
+    """Lets the run with the context *late* begin after the others."""
+
+    def __init__(self, late: int | None) -> None:
+        self._late = late
+
+    async def on_agent_start(self, context: Any, agent: Any) -> None:
+        if context.context == self._late:
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("questions", ["aaa", "abc", "aba"])
+@pytest.mark.parametrize("is_in_a_trace", [False, True])
+@pytest.mark.parametrize(("late", "then"), [(None, 0), (0, None), (0, 0), (1, 0), (0, 2)])
+def test_runs_beside_each_other_have_their_own_answers(questions, is_in_a_trace, late, then):
+    """
+    An agent has no input when it starts, so its place is known by its position and by what it asks.
+    """
+
+    async def together(slow: int | None) -> list[str]:
+        model = ScriptedModel(*(Says(f"answer {number}") for number in range(9)))
+
+        async def one(number: int) -> str:
+            agent = Agent(name="A", model=model)
+            found = await Runner.run(agent, questions[number], context=number, hooks=Late(slow))
+            return str(found.final_output)
+
+        return await asyncio.gather(*map(one, range(len(questions))))
+
+    run = fluxloop.agent(together, capture_input=False) if is_in_a_trace else together
+    with recorded(replayable=True) as captured:
+        expected = asyncio.run(run(late))
+
+    with recorded(), fluxloop.replay(captured.traces()) as replay:
+        assert asyncio.run(run(then)) == expected
+
+    assert replay.report().is_same
+
+
+def test_runs_in_threads_have_the_answers_to_their_questions():
+    """
+    Threads start in any order; here in the opposite one.
+    """
+
+    def together(questions: str) -> dict[str, str]:
+        model = ScriptedModel(*(Says(f"answer {number}") for number in range(9)))
+        found: dict[str, str] = {}
+        is_started = [threading.Event() for _ in questions]
+
+        class Wait(RunHooks):
+            async def on_agent_start(self, context: Any, agent: Any) -> None:
+                is_started[context.context].set()
+                await asyncio.to_thread(is_started[-1].wait, 10)
+
+        def one(number: int) -> None:
+            if number:
+                assert is_started[number - 1].wait(10)
+            agent, question = Agent(name="A", model=model), questions[number]
+            result = asyncio.run(Runner.run(agent, question, context=number, hooks=Wait()))
+            found[question] = result.final_output
+
+        threads = [threading.Thread(target=copy_context().run, args=(one, n)) for n in range(len(questions))]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        return found
+
+    run = fluxloop.agent(together, capture_input=False)
+    with recorded(replayable=True) as captured:
+        expected = run("abc")
+
+    with recorded(), fluxloop.replay(captured.traces()):
+        assert run("cba") == expected

@@ -34,7 +34,7 @@ GRAPH = StateGraph(State).add_sequence([("a", lambda state: state), ("model", la
 GRAPH = GRAPH.add_edge(START, "a").compile()
 
 NAMES = ("a", "b", "model", "tools", "LangGraph", "RunnableSequence", "RunnableLambda", "RunnableMap<x>", "chain", "é")
-TAGS = ("graph:step:1", "seq:step:2", "langsmith:hidden", "retry:attempt:2", "mine", "yours")
+TAGS = ("graph:step:1", "seq:step:2", "langsmith:hidden", "retry:attempt:2", "mine", "yours", "map:key:left")
 METADATA = {
     "ls_integration": ("langgraph", "langchain_create_agent"),
     "langgraph_node": ("a", "model", "tools"),
@@ -85,12 +85,21 @@ def selected_metadata(run: Run) -> dict[str, object]:
         is_own = not name.startswith(INTERNAL_METADATA) and not is_inherited
         if is_own or (run.tags.is_node and name.startswith("langgraph_")):
             found[name] = item
+    direct = run.parent.run.metadata if run.parent is not None else run.metadata
+    place = {name: run.metadata[name] for name in ("langgraph_path", "langgraph_step") if name in run.metadata}
+    if len(place) == 2 and not run.tags.is_node and direct.get("langgraph_path") != place["langgraph_path"]:
+        found |= place  # of a task of the functional API
     run_id = {"run_id": id_of(run.key)}
     found = {**found, **run_id} if run.tags.is_node else {**run_id, **found}
     if own_tags := run.own_tags():
         found["tags"] = own_tags
     if run.tags.attempt is not None:
         found["attempt"] = run.tags.attempt
+    keys, entry = [run.tags.branch], run.parent
+    while entry is not None and entry.is_folded:
+        keys, entry = [entry.run.tags.branch, *keys], entry.parent
+    if known := [key for key in keys if key is not None]:
+        found["parallel_key"] = ".".join(known)
     return found
 
 

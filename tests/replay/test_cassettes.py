@@ -10,8 +10,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -77,6 +79,71 @@ def test_recording_the_same_run_again_changes_nothing(tmp_path):
             run("Rome", "Oslo", "Bern")
         texts.append(path.read_bytes())
     assert len(set(texts)) == 1
+
+
+@pytest.mark.parametrize("is_in_a_trace", [False, True])
+def test_threads_that_start_in_another_order_change_nothing(tmp_path, is_in_a_trace):
+    """
+    Neither the order of traces nor that of what their inputs have as ids, where these ran at the same time.
+    """
+
+    def work(given: dict[str, Any]) -> Any:
+        return given["number"]
+
+    part = fluxloop.trace(work) if is_in_a_trace else fluxloop.agent(work)
+
+    def together(first: int) -> None:
+        both_run = threading.Barrier(2, timeout=10)
+        is_first_there = threading.Event()
+
+        @fluxloop.tool
+        def meet() -> None:
+            is_first_there.set()
+            both_run.wait()
+
+        def one(number: int) -> None:
+            if number != first:
+                assert is_first_there.wait(10)
+            with fluxloop.instrument(f"part {number}"):
+                meet()
+                part({"id": str(uuid4()), "number": number})
+
+        started = [threading.Thread(target=copy_context().run, args=(one, number)) for number in range(2)]
+        for each in started:
+            each.start()
+        for each in started:
+            each.join()
+
+    run_both = fluxloop.agent(together, capture_input=False) if is_in_a_trace else together
+    files = [tmp_path / str(first) / "run.jsonl" for first in range(2)]
+    for first, path in enumerate(files):
+        with fluxloop.cassette(path):
+            run_both(first)
+
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_inputs_with_ids_that_change_are_in_the_order_of_what_else_they_have(tmp_path):
+    """
+    Random ids do not decide the order of what runs at the same time.
+    """
+
+    @fluxloop.tool
+    async def look_at(item: Any) -> None:
+        await asyncio.sleep(0.01)
+
+    @fluxloop.agent(capture_input=False)
+    async def look_at_all(numbers: list[int]) -> None:
+        await asyncio.gather(*(look_at({"id": str(uuid4()), "number": number}) for number in numbers))
+
+    found = set()
+    for attempt in range(8):
+        path = tmp_path / str(attempt) / "run.jsonl"
+        with fluxloop.cassette(path):
+            asyncio.run(look_at_all([1, 2, 3] if attempt % 2 else [3, 2, 1]))
+        found.add(path.read_bytes())
+
+    assert len(found) == 1
 
 
 def test_none_needs_a_cassette_and_runs_nothing(tmp_path):

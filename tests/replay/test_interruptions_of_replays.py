@@ -114,8 +114,8 @@ def test_a_handler_that_raises_between_two_callbacks_leaves_none(monkeypatch: py
     The handler's exception arrives, and the first callback is removed again.
     """
     captured = recorded(run, 1)
-    [first, (_, second)] = block._CALLBACKS
-    monkeypatch.setattr(block, "_CALLBACKS", (first, (Interrupted(), second)))
+    first, (_, second), *others = block._CALLBACKS
+    monkeypatch.setattr(block, "_CALLBACKS", (first, (Interrupted(), second), *others))
 
     with pytest.raises(Left), fluxloop.replay(captured.traces()):
         pass

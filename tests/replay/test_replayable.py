@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
+from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -89,3 +92,64 @@ def test_another_long_input_does_not_match(other):
     with capture(), pytest.raises(fluxloop.ReplayMismatch), fluxloop.replay(captured.traces()):
         with fluxloop.instrument("run"):
             size(other)
+
+
+class EndlessList(list[int]):
+    """A list that does not come to an end when its items are read."""
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count()
+
+
+class EndlessDict(dict[str, int]):
+    """A mapping that does not come to an end when its keys are read."""
+
+    def keys(self) -> Any:
+        return map(str, itertools.count())
+
+    __iter__ = keys
+    items = keys
+
+
+class RaisingText(str):
+    """A text that cannot be converted."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+ORDERED = OrderedDict(a=1, b=2)
+ORDERED.move_to_end("a")
+
+SUBCLASSES = [
+    (EndlessList([1, 2]), [1, 2]),
+    (EndlessDict(a=1), {"a": 1}),
+    (RaisingText("hello"), "hello"),
+    ({"deep": [EndlessList([3])]}, {"deep": [[3]]}),
+    (ORDERED, {"b": 2, "a": 1}),
+]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(("answer", "content"), SUBCLASSES, ids=["list", "dict", "str", "inside", "ordered"])
+def test_answers_of_subclasses_are_kept_without_running_their_methods(answer, content):
+    """
+    A method that never ends would stop the program, which works without recording.
+    """
+
+    @fluxloop.tool
+    def find() -> Any:
+        return answer
+
+    found: list[Any] = []
+    run = fluxloop.agent(lambda: found.append(find()))
+    with capture(replayable=True) as captured:
+        run()
+
+    with capture(), fluxloop.replay(captured.traces()):
+        run()
+
+    assert found[0] is answer
+    assert found[1] == content
+    if isinstance(content, dict):
+        assert list(found[1]) == list(content)
