@@ -63,7 +63,8 @@ class Encoder:
         Args:
             value: Anything.
             marks: The record it is for.
-            read: Is given a value that is not plain data, or too long, and returns what is to be recorded of it.
+            read: Is given a value that is not plain data, or too long, and returns what is to be recorded of it. It may
+                be given others, too, and returns plain data as it is.
         """
         # Python 3.11 reads them faster than it calls them on the object.
         dumps = self._dumps if getrefcount(EnumMeta) == enum_classes.references else self._careful_dumps

@@ -105,7 +105,11 @@ def test_a_run_that_begins_while_another_thread_ends_what_is_above_it(captured):
     """
     ledger = Ledger(default)
     ledger.start("above", CHAIN, "above")
-    ledger.start("run", TOOL, "run", parent="above", input=object(), read=lambda given: ledger.finish("above"))
+
+    def read(given):
+        return given if given == 1 else ledger.finish("above")
+
+    ledger.start("run", TOOL, "run", parent="above", input=object(), read=read)
     ledger.finish("run", output=1)
 
     assert captured.outline() == "CHAIN above\n  TOOL run -> 1"
