@@ -37,6 +37,12 @@ SAMPLED_FIELDS = 32
 """Values of a dict that are sampled."""
 SAMPLED_CONTAINERS = 100
 """Containers of one value that are sampled."""
+PROBES = 4
+"""Containers that are followed inwards, of those that are not sampled."""
+MANY_PATHS = 1_000
+"""Paths into a container from which its items are counted."""
+MOST_DEEP = 254
+"""Containers inside each other that orjson encodes."""
 CHUNK = 1_024
 """Items of a list, or fields of a dict, that are encoded together where a value is cleaned."""
 
@@ -102,7 +108,7 @@ def measured(value: Any, limit_bytes: int) -> tuple[bool, int]:
     """Return `is_large`, and the number of containers that were sampled to find it out."""
     size = 0
     containers, weights = [value], [1]
-    for container, weight in zip(containers, weights, strict=False):  # both grow meanwhile
+    for done, (container, weight) in enumerate(zip(containers, weights, strict=False), 1):  # both grow meanwhile
         count, step, items = _sampled(container, type(container))
         size += count * weight * ITEM_BYTES
         weight *= step
@@ -113,9 +119,65 @@ def measured(value: Any, limit_bytes: int) -> tuple[bool, int]:
             elif kind is not int and kind is not float and item is not None and kind is not bool:
                 containers.append(item)
                 weights.append(weight)
-        if size > limit_bytes or len(containers) > SAMPLED_CONTAINERS:
-            break
-    return size > limit_bytes, len(containers)
+        if size > limit_bytes:
+            return True, len(containers)
+        if len(containers) > SAMPLED_CONTAINERS:
+            step = (len(containers) - done) // PROBES + 1
+            are_deep = any(map(_may_repeat, containers[: done - 1 : -step]))
+            return are_deep and _has_more_items(value, limit_bytes // ITEM_BYTES), len(containers)
+    return False, len(containers)
+
+
+def _may_repeat(container: Any) -> bool:
+    """
+    Return whether *container* is so deep that it may have the same containers again and again.
+
+    Where each list has the former one twice, each is twice as long as that, so such a value can be any size as JSON.
+    """
+    product = 1
+    for _ in range(MOST_DEEP):
+        count, _, items = _sampled(container, type(container))
+        inner = next((item for item in items if type(item) not in _SCALARS), None)
+        if inner is None:
+            return False
+        container, product = inner, product * count
+        if product > MANY_PATHS:
+            return True
+    return False  # orjson refuses it
+
+
+def _has_more_items(value: Any, most: int) -> bool:
+    """Return whether *value* has more than *most* items, counted as often as they are written."""
+    counts: dict[int, int] = {}
+    pending, entered, seen = [value], set[int](), 0
+    while pending:
+        container = pending[-1]
+        length, inner = _inner(container)
+        new = [item for item in inner if id(item) not in counts] if id(container) not in entered else []
+        entered.add(id(container))
+        if new:
+            seen += length
+            pending += new
+            continue
+        pending.pop()
+        count = length + sum(counts.get(id(item), 0) for item in inner)  # none of a container that is inside itself
+        counts[id(container)] = count
+        if count > most or seen > most:
+            return True
+    return False
+
+
+def _inner(value: Any) -> tuple[int, list[Any]]:
+    """Return the length of a dict, list or tuple, and what is in it but for scalars."""
+    base = next((base for base in _CONTAINERS if issubclass(type(value), base)), None)
+    if base is None:
+        return 0, []
+    items = dict.values(value) if base is dict else base.__getitem__(value, slice(None))
+    return base.__len__(value), [item for item in items if type(item) not in _SCALARS]
+
+
+_CONTAINERS: tuple[Any, ...] = (dict, list, tuple)
+_SCALARS = frozenset((str, int, float, bool, type(None)))
 
 
 def _sampled(value: Any, kind: type) -> tuple[int, int, list[Any]]:

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 import pytest
 from encoding_aids import Counts, Masker, encode, record, strictly
+from pydantic import BaseModel
 
 from fluxloop.encoding import cleaning, converters, encoder, limits, plain_json
 from fluxloop.encoding.encoder import Encoder
@@ -228,6 +229,60 @@ def test_the_size_of_a_very_long_text_is_extrapolated():
     """The bytes of a text that is not ASCII are counted up to a million characters, and then estimated."""
     assert record("é" * 2_000_000).endswith("…[truncated: 65,536 of about 4,000,000 bytes kept]")
     assert record("é" * 500_000).endswith("…[truncated: 65,536 of 1,000,000 bytes kept]")
+
+
+def lists_that_double() -> Any:
+    value: Any = [1]
+    for _ in range(60):
+        value = [value, value]
+    return value
+
+
+def dicts_that_double() -> Any:
+    value: Any = {"key": "value"}
+    for number in range(60):
+        value = {"a": value, "b": value, "number": number}
+    return [value, object()]
+
+
+def aliases_of_yaml() -> Any:
+    """Nine lists that have the former one nine times each: 900 bytes of YAML."""
+    document: dict[str, Any] = {"a": ["lol"] * 9}
+    for name, former in zip("bcdefghi", "abcdefgh", strict=True):
+        document[name] = [document[former]] * 9
+    return document
+
+
+class Pair(BaseModel):
+    """A model with two values."""
+
+    first: Any
+    second: Any
+
+
+def models_that_double() -> Any:
+    value: Any = Pair(first=1, second=2)
+    for _ in range(60):
+        value = Pair(first=value, second=value)
+    return value
+
+
+def circular_lists() -> Any:
+    value: list[Any] = [1]
+    value[0] = value
+    return [value] * 200
+
+
+@pytest.mark.parametrize(
+    "made", [lists_that_double, dicts_that_double, aliases_of_yaml, models_that_double, circular_lists]
+)
+def test_a_value_with_the_same_containers_again_and_again_costs_no_more_than_its_record(made):
+    """
+    Sixty lists that have the former one twice each would be 10^18 bytes.
+    """
+    encoded = Encoder().encode({"value": made()}, Counts())
+
+    assert len(encoded) <= limits.Limits().value_bytes
 
 
 def test_small_values_are_not_measured_for_ever():
