@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import EnumMeta
+from gc import is_tracked
 from sys import getrefcount
 from typing import Any, Protocol, TypeAlias
 
@@ -24,7 +25,7 @@ from .histories import with_fragments
 from .introspection import name_of
 from .limits import JSON, Limits, Redacting
 from .long_text import valid_utf8
-from .plain_json import OPTIONS, Dumps, dumps, dumps_safe, dumps_with_dates, has_short_texts, measured
+from .plain_json import OPTIONS, Dumps, dumps, dumps_safe, dumps_with_dates, has_short_texts, may_repeat, measured
 
 __all__ = ["JSON", "Encoder", "Limits", "Marks", "Reader", "Redacting", "register"]
 
@@ -136,12 +137,20 @@ class Encoder:
             enum_classes.look_for_members(value)
             self._measured_left -= containers
             if self._measured_left <= 0:
-                self._dumps = dumps_safe
+                self._dumps = self._usual_dumps
         return dumps(value, default, options)
+
+    def _usual_dumps(self, value: object, default: None, options: int) -> bytes:
+        """Do what `_measured_dumps` does, where the first values were small, and had no members of enumerations."""
+        if is_tracked(value) and may_repeat(value, self.limits.value_bytes):
+            return self._measured_dumps(value, default, options)
+        return dumps_safe(value, default, options)
 
     def _careful_dumps(self, value: object, default: None, options: int) -> bytes:
         """Do what `_dumps` does, for values that may have members of enumerations; see `enum_classes`."""
-        return (dumps if self._dumps is dumps_safe else self._dumps)(value, default, options)
+        if self._dumps == self._usual_dumps and not may_repeat(value, self.limits.value_bytes):
+            return dumps(value, default, options)
+        return self._measured_dumps(value, default, options)
 
     def _fits(self, encoded: bytes) -> bool:
         """Return whether *encoded* is within the limits; where that takes long to find out, the answer is False."""

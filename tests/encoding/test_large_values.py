@@ -19,7 +19,7 @@ import pytest
 from encoding_aids import Counts, Masker, encode, record, strictly
 from pydantic import BaseModel
 
-from fluxloop.encoding import cleaning, converters, encoder, limits, plain_json
+from fluxloop.encoding import cleaning, converters, encoder, limits
 from fluxloop.encoding.encoder import Encoder
 
 LIMIT = 100_000
@@ -242,7 +242,7 @@ def dicts_that_double() -> Any:
     value: Any = {"key": "value"}
     for number in range(60):
         value = {"a": value, "b": value, "number": number}
-    return [value, object()]
+    return [object(), value]
 
 
 def aliases_of_yaml() -> Any:
@@ -273,14 +273,19 @@ def circular_lists() -> Any:
     return [value] * 200
 
 
+@pytest.mark.parametrize("before", [0, 2_000])
 @pytest.mark.parametrize(
     "made", [lists_that_double, dicts_that_double, aliases_of_yaml, models_that_double, circular_lists]
 )
-def test_a_value_with_the_same_containers_again_and_again_costs_no_more_than_its_record(made):
+def test_a_value_with_the_same_containers_again_and_again_costs_no_more_than_its_record(made, before):
     """
-    Sixty lists that have the former one twice each would be 10^18 bytes.
+    Sixty lists that have the former one twice each would be 10^18 bytes. It may come after many small values.
     """
-    encoded = Encoder().encode({"value": made()}, Counts())
+    later = Encoder()
+    for _ in range(before):
+        later.encode({"a": {"b": [1]}}, Counts())
+
+    encoded = later.encode({"first": "x", "value": made(), "last": [1]}, Counts())
 
     assert len(encoded) <= limits.Limits().value_bytes
 
@@ -294,7 +299,7 @@ def test_small_values_are_not_measured_for_ever():
     unmeasured = measuring._dumps
     measuring.encode(numbers(1_000_000), Counts())
 
-    assert unmeasured is encoder.dumps_safe is plain_json.dumps_safe
+    assert unmeasured == measuring._usual_dumps
     assert measuring._dumps == measuring._measured_dumps
     for _ in range(encoder.MEASURED_CONTAINERS + 1):
         measuring.encode({"a": 1}, Counts())
