@@ -148,9 +148,10 @@ class Encoder:
 
     def _careful_dumps(self, value: object, default: None, options: int) -> bytes:
         """Do what `_dumps` does, for values that may have members of enumerations; see `enum_classes`."""
-        if self._dumps == self._usual_dumps and not may_repeat(value, self.limits.value_bytes):
-            return dumps(value, default, options)
-        return self._measured_dumps(value, default, options)
+        if self._dumps != self._usual_dumps:
+            return self._dumps(value, default, options)
+        encode = self._measured_dumps if may_repeat(value, self.limits.value_bytes) else dumps
+        return encode(value, default, options)
 
     def _fits(self, encoded: bytes) -> bool:
         """Return whether *encoded* is within the limits; where that takes long to find out, the answer is False."""
