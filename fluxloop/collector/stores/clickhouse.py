@@ -14,6 +14,7 @@ from typing import Any
 
 from ...reading.catalog.text import contains
 from ...reading.filters import CollectorFilter
+from ...reading.moments import earlier
 from ...storage.decoding import decode
 from ..record_rows import Row, time_us
 from .clickhouse_connection import QUERY_S, Connection
@@ -126,7 +127,7 @@ class ClickHouseStore:
     def _drop_partitions(self, which: Deletion) -> int:
         """Drop the days that end a day before: all their observations are of traces that began earlier."""
         assert which.before is not None
-        last = (which.before - timedelta(days=1)).date()
+        last = earlier(which.before, timedelta(days=1)).date()
         tables = {self._layout.local(table.name): table.name for table in TABLES}
         values = Values()
         source = "system.parts" if self._layout.cluster is None else f"cluster(`{self._layout.cluster}`, system.parts)"
