@@ -112,8 +112,7 @@ class OpenObservation(Node):
         # Python 3.11 reads a function that is an attribute of an object faster than it calls it there.
         new_id, encode, tick = recorder.new_id, recorder.encode, recorder.tick
         # What `Node.__init__` does, without the call.
-        self.trace = trace
-        self.parent = parent
+        self.trace, self.parent = trace, parent
         self.id = own_id = own_id or new_id()
         self.closed = self.usage_counted = False
         self.forks = forks.fork_count
